@@ -1,0 +1,30 @@
+"""Errors that an operator can act on.
+
+Problem                     something is wrong outside the code; carries the remedy      exit code 1
+└── ConfigurationProblem    it can be told without asking any server                     exit code 2
+
+Packages derive their own tree from these. A command prints a `Problem` as one line and never as a
+traceback; anything else that reaches the top is a bug, and keeps its traceback.
+"""
+
+from typing import ClassVar
+
+
+class Problem(Exception):  # noqa: N818 - the word an operator reads
+    """Something an operator can mend: what is wrong, and what to do about it."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, what: str, *, remedy: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.what} - {self.remedy}"
+
+
+class ConfigurationProblem(Problem):
+    """A setting or an option is missing or wrong; no server was asked."""
+
+    exit_code = 2
