@@ -113,7 +113,7 @@ def _toml(settings: type[Settings], config: Path | None) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigurationProblem(
             f"{config} cannot be read as TOML: {error}",
-            remedy=f"write lines such as {next(iter(settings.model_fields))} = \"...\"",
+            remedy=f'write lines such as {next(iter(settings.model_fields))} = "..."',
         ) from error
     return values
 

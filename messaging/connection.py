@@ -1,0 +1,135 @@
+"""An AMQP connection in the running asyncio loop: pika's callbacks turned into awaitables, nothing more.
+
+It opens, reports being blocked and lost, and closes. It never reconnects: whoever holds it knows what was in
+doubt and decides. Heartbeat, blocked and socket timeouts are set here (https://www.rabbitmq.com/docs/heartbeats);
+a URL's own query parameters win over them.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Self
+
+import pika
+from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.channel import Channel
+
+from messaging.errors import BrokerUnavailable, problem
+from runtime.errors import ConfigurationProblem, Problem
+
+HEARTBEAT_SECONDS = 10
+BLOCKED_SECONDS = 300.0
+CONNECT_SECONDS = 10.0
+
+
+def parameters(url: str, *, name: str) -> pika.URLParameters:
+    """Parse an `amqp://` or `amqps://` URL; `name` is what the management UI shows for the connection."""
+    try:
+        parsed = pika.URLParameters(url)
+    except (ValueError, TypeError, IndexError, KeyError) as error:
+        raise ConfigurationProblem(
+            "the AMQP URL cannot be parsed", remedy="write amqp://user:password@host:5672/vhost"
+        ) from error
+    if not url.startswith(("amqp://", "amqps://")) or not parsed.host:
+        raise ConfigurationProblem("the AMQP URL is not one", remedy="write amqp://user:password@host:5672/vhost")
+    if parsed.heartbeat is None:
+        parsed.heartbeat = HEARTBEAT_SECONDS
+    if parsed.blocked_connection_timeout is None:
+        parsed.blocked_connection_timeout = BLOCKED_SECONDS
+    parsed.socket_timeout = parsed.stack_timeout = CONNECT_SECONDS
+    parsed.client_properties = {"connection_name": name}
+    return parsed
+
+
+class Connection:
+    """One open connection; make it with `await Connection.open(url, name=...)`."""
+
+    def __init__(self, broker: str) -> None:
+        self.broker = broker
+        self.blocked = False
+        self.lost: asyncio.Future[Problem] = asyncio.get_running_loop().create_future()
+        self._connection: AsyncioConnection | None = None
+
+    @classmethod
+    async def open(cls, url: str, *, name: str) -> Self:
+        """Connect and log in; raises BrokerUnavailable or LoginRefused."""
+        settings = parameters(url, name=name)
+        connection = cls(f"{settings.host}:{settings.port}{settings.virtual_host}")
+        opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def on_open(_: object) -> None:
+            if not opened.done():
+                opened.set_result(None)
+
+        def on_error(_: object, error: BaseException) -> None:
+            if not opened.done():
+                opened.set_exception(problem(error, connection.broker))
+
+        raw = AsyncioConnection(settings, on_open, on_error, connection._on_close)
+        raw.add_on_connection_blocked_callback(lambda *_: connection._set_blocked(True))
+        raw.add_on_connection_unblocked_callback(lambda *_: connection._set_blocked(False))
+        connection._connection = raw
+        try:
+            await opened
+        except asyncio.CancelledError:
+            raw.add_on_open_callback(lambda *_: raw.close())
+            raise
+        return connection
+
+    async def channel(self, on_close: Callable[[Problem], None] | None = None) -> Channel:
+        """Open a channel; `on_close` is told when the broker closes it or the connection is lost."""
+        opened: asyncio.Future[Channel] = asyncio.get_running_loop().create_future()
+
+        def on_open(channel: Channel) -> None:
+            if not opened.done():
+                opened.set_result(channel)
+
+        def closed(_: Channel, error: Exception) -> None:
+            found = problem(error, self.broker)
+            if not opened.done():
+                opened.set_exception(found)
+            elif on_close is not None:
+                on_close(found)
+
+        channel = self._open_connection.channel(on_open_callback=on_open)
+        channel.add_on_close_callback(closed)
+        return await opened
+
+    async def call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - pika's replies
+        """Call a channel method that the broker answers (`queue_declare`, `basic_qos`, ...); return the answer's method.
+
+        Raises ChannelRefused or BrokerUnavailable when the channel closes instead of answering.
+        """
+        answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        channel: Channel = method.__self__  # type: ignore[attr-defined]
+
+        def on_answer(frame: Any) -> None:  # noqa: ANN401 - pika's replies
+            if not answered.done():
+                answered.set_result(frame.method)
+
+        def on_close(_: Channel, error: Exception) -> None:
+            if not answered.done():
+                answered.set_exception(problem(error, self.broker))
+
+        channel.add_on_close_callback(on_close)
+        method(*args, **kwargs, callback=on_answer)
+        return await answered
+
+    async def close(self) -> None:
+        """Close in order and wait for it; does nothing when the connection is gone already."""
+        if self._connection is not None and not self.lost.done():
+            if self._connection.is_open:
+                self._connection.close()
+            await asyncio.shield(self.lost)
+
+    @property
+    def _open_connection(self) -> AsyncioConnection:
+        if self._connection is None or not self._connection.is_open:
+            raise BrokerUnavailable(f"the connection to RabbitMQ at {self.broker} is closed", remedy="connect again")
+        return self._connection
+
+    def _set_blocked(self, blocked: bool) -> None:  # noqa: FBT001 - a setter
+        self.blocked = blocked
+
+    def _on_close(self, _: object, error: BaseException) -> None:
+        if not self.lost.done():
+            self.lost.set_result(problem(error, self.broker))

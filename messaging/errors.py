@@ -1,0 +1,77 @@
+"""What can go wrong with the broker, told apart by what an operator must do.
+
+Problem
+├── BrokerUnavailable    it does not answer, or the connection was lost          transient: try again
+└── BrokerRefused        it answered, and said no                                mend, then try again
+    ├── LoginRefused         user, password or virtual host
+    └── ChannelRefused       an exchange or queue is missing, different or forbidden (404, 406, 403)
+"""
+
+from pika import exceptions as pika
+
+from runtime.errors import Problem
+
+
+class BrokerUnavailable(Problem):
+    """The broker cannot be reached, or the connection to it was lost."""
+
+
+class BrokerRefused(Problem):
+    """The broker answered and refused; it will refuse again until somebody changes something."""
+
+
+class LoginRefused(BrokerRefused):
+    """The broker does not accept the user, the password or the virtual host."""
+
+
+class ChannelRefused(BrokerRefused):
+    """The broker closed a channel: an exchange or queue is missing, declared otherwise, or forbidden."""
+
+
+def problem(error: BaseException, broker: str) -> Problem:
+    """Translate pika's `error` about `broker` (`host:port/vhost`) into what an operator can act on."""
+    match error:
+        case Problem():
+            return error
+        case pika.ProbableAuthenticationError() | pika.AuthenticationError():
+            return LoginRefused(
+                f"RabbitMQ at {broker} refused the user or password",
+                remedy="check the AMQP URL's user and password against `rabbitmqctl list_users`",
+            )
+        case pika.ProbableAccessDeniedError():
+            return LoginRefused(
+                f"RabbitMQ at {broker} refused the virtual host",
+                remedy="create it and grant the user access: `rabbitmqctl add_vhost`, `rabbitmqctl set_permissions`",
+            )
+        case pika.ConnectionClosedByBroker(reply_code=530, reply_text=text):
+            return LoginRefused(
+                f"RabbitMQ at {broker} refused the virtual host ({text})",
+                remedy="create it and grant the user access: `rabbitmqctl add_vhost`, `rabbitmqctl set_permissions`",
+            )
+        case pika.ChannelClosedByBroker(reply_code=code, reply_text=text):
+            return ChannelRefused(f"RabbitMQ at {broker} answered {code}: {text}", remedy=_channel_remedy(code))
+        case _:
+            return BrokerUnavailable(
+                f"RabbitMQ at {broker} is not reachable ({_reason(error)})",
+                remedy="check that it runs and that the AMQP URL names it",
+            )
+
+
+def _channel_remedy(code: int) -> str:
+    return {
+        403: "grant the user configure, write or read on it: `rabbitmqctl set_permissions`",
+        404: "create it: `relay setup` declares the exchange, `consumers run` its queue",
+        406: "it exists with other properties: delete it, or name another",
+    }.get(code, "see RabbitMQ's log")
+
+
+def _reason(error: BaseException) -> str:
+    """Unwrap pika's nesting of connector errors down to the socket's own words."""
+    while True:
+        inner = next(
+            (part for part in (*getattr(error, "exceptions", ()), *error.args) if isinstance(part, BaseException)),
+            None,
+        )
+        if inner is None:
+            return str(error) or type(error).__name__
+        error = inner

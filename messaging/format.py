@@ -1,0 +1,41 @@
+"""The message contract between relay and consumers: names of headers, and how a task is read from them. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+CONTENT_TYPE = "application/json"
+PERSISTENT = 2  # delivery mode, https://www.rabbitmq.com/docs/publishers#message-properties
+
+AGGREGATE_TYPE = "aggregate_type"
+AGGREGATE_ID = "aggregate_id"
+AGGREGATE_VERSION = "aggregate_version"
+SEQ = "seq"
+
+TASK_PENDING = "task.pending"  # the routing key of a task that waits for a consumer
+
+
+class UndecodableMessage(ValueError):  # noqa: N818 - what the delivery is
+    """The message does not follow the contract; no retry will change that."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskReference:
+    """What a pending-task message says: which task, and the version at which it became pending."""
+
+    task_id: UUID
+    version: int
+
+
+def task_reference(headers: Mapping[str, object] | None) -> TaskReference:
+    """Read the task from a message's headers; raises UndecodableMessage when they do not name one."""
+    headers = headers or {}
+    kind, task_id, version = (headers.get(name) for name in (AGGREGATE_TYPE, AGGREGATE_ID, AGGREGATE_VERSION))
+    if kind != "task":
+        raise UndecodableMessage(f"header {AGGREGATE_TYPE} is {kind!r}, not 'task'")
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+        raise UndecodableMessage(f"header {AGGREGATE_VERSION} is {version!r}, not a positive integer")
+    try:
+        return TaskReference(UUID(str(task_id)), version)
+    except ValueError as error:
+        raise UndecodableMessage(f"header {AGGREGATE_ID} is {task_id!r}, not a uuid") from error
