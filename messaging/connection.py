@@ -95,7 +95,7 @@ class Connection:
         return await opened
 
     async def call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - pika's replies
-        """Call a channel method that the broker answers (`queue_declare`, `basic_qos`, ...); return the answer's method.
+        """Call a channel method that the broker answers (`queue_declare`, `basic_qos`) and return its answer.
 
         Raises ChannelRefused or BrokerUnavailable when the channel closes instead of answering.
         """
