@@ -49,5 +49,6 @@ def apply(connection: psycopg.Connection[Any]) -> list[sql.SchemaFile]:
         for file in files:
             connection.execute(file.text)
             connection.execute(sql.query("schema_record_insert"), {"name": file.name, "checksum": file.checksum})
-    connection.execute(sql.query("create_partitions"))
+    with connection.transaction():
+        connection.execute(sql.query("create_partitions"))
     return files

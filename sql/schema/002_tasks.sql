@@ -27,13 +27,13 @@ INSERT INTO tasks.transition VALUES
 
 CREATE TABLE tasks.task (
     id           uuid        PRIMARY KEY DEFAULT gen_random_uuid(),
-    type         text        NOT NULL CHECK (type <> ''),
+    type         text        NOT NULL,
     payload      jsonb       NOT NULL DEFAULT '{}',
     status       text        NOT NULL DEFAULT 'pending' CHECK (status IN
                      ('scheduled', 'pending', 'running', 'completed', 'failed', 'dead', 'cancelling', 'cancelled')),
     version      bigint      NOT NULL DEFAULT 1 CHECK (version > 0),
     attempts     integer     NOT NULL DEFAULT 0 CHECK (attempts >= 0),
-    max_attempts integer     NOT NULL DEFAULT 5 CHECK (max_attempts > 0),
+    max_attempts integer     NOT NULL DEFAULT 5,
     run_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
     lease_until  timestamptz,
     claimed_by   text,
@@ -44,6 +44,8 @@ CREATE TABLE tasks.task (
     CONSTRAINT "a task has a lease and a claimer exactly while it runs"
         CHECK (CASE WHEN status IN ('running', 'cancelling') THEN lease_until IS NOT NULL AND claimed_by IS NOT NULL
                     ELSE lease_until IS NULL AND claimed_by IS NULL END),
+    CONSTRAINT "type must not be empty" CHECK (type <> ''),
+    CONSTRAINT "max_attempts must be at least 1" CHECK (max_attempts > 0),
     CONSTRAINT "payload must be at most 1 MiB (1048576 bytes) as JSON text"
         CHECK (octet_length(payload::text) <= 1048576)
 );
