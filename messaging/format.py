@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID
 
 CONTENT_TYPE = "application/json"
-PERSISTENT = 2  # delivery mode, https://www.rabbitmq.com/docs/publishers#message-properties
+PERSISTENT: Final = 2  # delivery mode, https://www.rabbitmq.com/docs/publishers#message-properties
 
 AGGREGATE_TYPE = "aggregate_type"
 AGGREGATE_ID = "aggregate_id"

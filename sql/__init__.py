@@ -30,3 +30,9 @@ def schema() -> list[SchemaFile]:
     paths = sorted((path for path in _HERE.joinpath("schema").iterdir()), key=lambda path: path.name)
     texts = [(path.name, path.read_text(encoding="utf-8")) for path in paths if path.name.endswith(".sql")]
     return [SchemaFile(name, text, sha256(text.encode()).hexdigest()) for name, text in texts]
+
+
+@cache
+def example(name: str) -> LiteralString:
+    """Return the script in `examples/<name>.sql`: what the demo and the example handlers need, and no product."""
+    return _HERE.joinpath("examples", f"{name}.sql").read_text(encoding="utf-8")

@@ -1,0 +1,49 @@
+"""What flows through the relay. Pure, immutable values.
+
+Named tuples, since one of each is made for every event: they cost a fifth of a frozen dataclass.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+from relay.position import Lsn
+
+
+class OutboxEvent(NamedTuple):
+    """One row of the outbox, as its source saw it."""
+
+    id: str
+    seq: int
+    aggregate_type: str
+    aggregate_id: str
+    aggregate_version: int
+    event_type: str
+    payload: bytes
+    """The JSON text of the payload as Postgres stores it, in UTF-8."""
+    headers: Mapping[str, object]
+    exchange: str | None
+    """Overrides the relay's exchange."""
+    routing_key: str | None
+    """Overrides the relay's routing key template."""
+    created_at: datetime
+
+
+class Boundary(NamedTuple):
+    """Everything up to this position has been handed over."""
+
+    position: Lsn
+    """In the WAL: the end LSN of a commit, or a keepalive's LSN while no transaction is open."""
+
+
+class Message(NamedTuple):
+    """An event made ready for RabbitMQ; publishing it again sends the same message under the same id."""
+
+    id: str
+    exchange: str
+    routing_key: str
+    type: str
+    timestamp: int
+    """Seconds since 1970, of the event's creation."""
+    headers: Mapping[str, object]
+    body: bytes

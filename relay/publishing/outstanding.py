@@ -1,0 +1,69 @@
+"""Which published messages the broker has not answered for, on one channel. Pure.
+
+Delivery tags count from 1 on each channel and die with it. Confirms come out of order and may answer for all tags up
+to theirs at once; a return comes before the confirm of the same message and carries no tag, so it is matched by
+message id (https://www.rabbitmq.com/docs/confirms, https://www.rabbitmq.com/docs/publishers#unroutable).
+"""
+
+from collections import OrderedDict
+from typing import NamedTuple
+
+from relay.event import Message
+from relay.ledger import Ticket
+
+
+class Item(NamedTuple):
+    """A message on its way, with its place in the order of the stream."""
+
+    order: int
+    ticket: Ticket
+    message: Message
+    size: int
+    """Bytes that it is counted for in the window."""
+
+
+class Outstanding:
+    """The unanswered messages of one channel."""
+
+    def __init__(self) -> None:
+        self._items: OrderedDict[int, Item] = OrderedDict()
+        self._returned: set[str] = set()
+        self._last_tag = 0
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def published(self, item: Item) -> int:
+        """Note that `item` was given to the channel; return its delivery tag."""
+        self._last_tag += 1
+        self._items[self._last_tag] = item
+        return self._last_tag
+
+    def returned(self, message_id: str) -> None:
+        """Note that the broker gave the message back: its confirm is still to come and will not count."""
+        self._returned.add(message_id)
+
+    def answered(self, tag: int, *, multiple: bool) -> list[Item]:
+        """Take out and return, in order, the messages that a confirm or a nack with this `tag` answers for.
+
+        Raises ValueError for a tag that is not outstanding, which no broker sends.
+        """
+        if not multiple:
+            if tag not in self._items:
+                raise ValueError(f"delivery tag {tag} is not outstanding")
+            return [self._items.pop(tag)]
+        taken = []
+        while self._items and (tag == 0 or next(iter(self._items)) <= tag):
+            taken.append(self._items.popitem(last=False)[1])
+        return taken
+
+    def was_returned(self, item: Item) -> bool:
+        """Tell, once, whether the message came back."""
+        if item.message.id in self._returned:
+            self._returned.discard(item.message.id)
+            return True
+        return False
+
+    def rest(self) -> list[Item]:
+        """Return, in order, what was never answered for: in doubt when the channel is gone."""
+        return list(self._items.values())

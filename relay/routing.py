@@ -1,0 +1,63 @@
+"""From an event to the message that carries it: exchange, routing key, properties, headers. Pure.
+
+The message contract is DESIGN section 7's, as docs/architecture.md gives it.
+"""
+
+from string import Formatter
+
+from messaging import format as names
+from relay.event import Message, OutboxEvent
+from runtime.errors import ConfigurationProblem
+
+FIELDS = ("aggregate_type", "aggregate_id", "event_type")
+
+
+class Router:
+    """Routes events to `exchange` under a routing key made from `template`, such as `{aggregate_type}.{event_type}`.
+
+    A row's own `exchange` and `routing_key` win. Raises ConfigurationProblem for a template that names anything but
+    the fields of `FIELDS`.
+    """
+
+    def __init__(self, exchange: str, template: str) -> None:
+        check_template(template)
+        self._exchange = exchange
+        self._template = template
+
+    def route(self, event: OutboxEvent) -> Message:
+        """Return the message for `event`; the same event always gives the same message."""
+        return Message(
+            id=event.id,
+            exchange=self._exchange if event.exchange is None else event.exchange,
+            routing_key=event.routing_key
+            if event.routing_key is not None
+            else self._template.format(
+                aggregate_type=event.aggregate_type, aggregate_id=event.aggregate_id, event_type=event.event_type
+            ),
+            type=event.event_type,
+            timestamp=int(event.created_at.timestamp()),
+            headers={
+                **event.headers,
+                names.AGGREGATE_TYPE: event.aggregate_type,
+                names.AGGREGATE_ID: event.aggregate_id,
+                names.AGGREGATE_VERSION: event.aggregate_version,
+                names.SEQ: event.seq,
+            },
+            body=event.payload,
+        )
+
+
+def check_template(template: str) -> str:
+    """Return `template` if it can be filled from every event; raises ConfigurationProblem if not."""
+    try:
+        parts = list(Formatter().parse(template))
+    except ValueError as error:
+        raise ConfigurationProblem(f"the routing key template is malformed: {error}", remedy=_remedy()) from error
+    for _, field, spec, conversion in parts:
+        if field is not None and (field not in FIELDS or spec or conversion):
+            raise ConfigurationProblem(f"the routing key template names {field!r}", remedy=_remedy())
+    return template
+
+
+def _remedy() -> str:
+    return f"use text and the fields {', '.join('{' + field + '}' for field in FIELDS)}"

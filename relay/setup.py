@@ -1,0 +1,116 @@
+"""`relay setup`: schema, slot, checkpoint and exchange, each made if it is missing.
+
+It is safe to repeat and to run twice at once.
+
+A slot that is missing although a checkpoint is stored was lost, and what was committed since is in no stream. Making a
+new one silently is how change data capture loses rows, so it takes `accept_gap`.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+from psycopg.rows import class_row
+
+import sql
+from messaging.connection import Connection
+from messaging.topology import EXCHANGE_TYPE, declare_exchange
+from relay.checkpoint import Facts
+from relay.errors import SlotMissing, SourceRefused
+from relay.position import Lsn
+from relay.settings import RelaySettings
+from relay.sources.refusals import from_postgres
+from relay.sources.wal2json import PLUGIN
+from sql import apply as schema
+
+
+def setup(settings: RelaySettings, *, accept_gap: bool) -> Iterator[str]:
+    """Do what is missing, yielding a line for each step; raises a Problem at the first that fails."""
+    try:
+        with _connect(settings) as connection:
+            _require_logical(connection)
+            applied = schema.apply(connection)
+            yield f"schema: applied {', '.join(file.name for file in applied)}" if applied else "schema: up to date"
+            yield _slot(connection, settings, accept_gap=accept_gap)
+    except psycopg.Error as error:
+        raise from_postgres(error, slot=settings.slot) from error
+    asyncio.run(_exchange(settings))
+    yield f"exchange: {settings.exchange!r} ({EXCHANGE_TYPE}, durable) is there"
+
+
+def plan(settings: RelaySettings) -> Iterator[str]:
+    """Yield the SQL that `setup` would run, and change nothing."""
+    try:
+        with _connect(settings) as connection:
+            _require_logical(connection)
+            for file in schema.pending(connection):
+                yield f"-- {file.name}\n{file.text}"
+            slots = connection.execute(sql.query("slot_exists"), {"slot": settings.slot}).fetchone()
+            if not slots:
+                yield f"SELECT pg_create_logical_replication_slot('{settings.slot}', '{PLUGIN}');"
+    except psycopg.Error as error:
+        raise from_postgres(error, slot=settings.slot) from error
+
+
+def _connect(settings: RelaySettings) -> psycopg.Connection[Any]:
+    return psycopg.connect(
+        settings.database_url.get_secret_value(),
+        autocommit=True,
+        application_name=f"{settings.name} setup",
+        connect_timeout=10,
+    )
+
+
+def _require_logical(connection: psycopg.Connection[Any]) -> None:
+    row = connection.execute("SHOW wal_level").fetchone()
+    if row is None or row[0] != "logical":
+        raise SourceRefused(
+            f"wal_level is {row[0] if row else 'unknown'}, not logical",
+            remedy="ALTER SYSTEM SET wal_level = logical, then restart Postgres",
+        )
+
+
+def _slot(connection: psycopg.Connection[Any], settings: RelaySettings, *, accept_gap: bool) -> str:
+    parameters = {"slot": settings.slot, "name": settings.name}
+    facts = connection.cursor(row_factory=class_row(Facts)).execute(sql.query("source_facts"), parameters).fetchone()
+    assert facts is not None  # noqa: S101 - the query always gives one row
+    if facts.checkpoint_lsn is not None and not accept_gap and (facts.slot is None or facts.wal_status == "lost"):
+        raise SlotMissing(
+            f"replication slot {facts.checkpoint_slot!r} is gone; events were published up to {facts.checkpoint_lsn}, "
+            "and what was committed since is in no stream",
+            remedy="set RELAY_SLOT back if it was changed; else compare outbox.event with what consumers received, "
+            "and go on from a new slot with `relay setup --accept-gap`",
+        )
+    if facts.slot is None:
+        _create_slot(connection, settings.slot)
+    start = connection.execute(sql.query("slot_position"), {"slot": settings.slot}).fetchone()
+    assert start is not None  # noqa: S101 - the slot was made above, or was there
+    lsn, system_identifier, timeline = start
+    if facts.checkpoint_lsn is None or accept_gap:
+        connection.execute(
+            sql.query("checkpoint_reset"),
+            {
+                **parameters,
+                "lsn": lsn,
+                "system_identifier": system_identifier,
+                "timeline": timeline,
+            },
+        )
+    state = "created" if facts.slot is None else "is there"
+    return f"slot: {settings.slot!r} ({PLUGIN}) {state}, from {Lsn.parse(lsn)}"
+
+
+def _create_slot(connection: psycopg.Connection[Any], slot: str) -> None:
+    try:
+        connection.execute(sql.query("slot_create"), {"slot": slot, "plugin": PLUGIN})
+    except psycopg.errors.DuplicateObject:
+        return  # another run of setup was faster
+
+
+async def _exchange(settings: RelaySettings) -> None:
+    connection = await Connection.open(settings.amqp_url.get_secret_value(), name=f"{settings.name} setup")
+    try:
+        await declare_exchange(connection, await connection.channel(), settings.exchange)
+    finally:
+        await connection.close()

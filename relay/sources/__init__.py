@@ -1,0 +1,1 @@
+"""Where events come from: the WAL, read through logical replication."""

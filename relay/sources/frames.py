@@ -1,0 +1,52 @@
+"""Codec of the messages inside a replication stream's CopyData. Pure.
+
+https://www.postgresql.org/docs/current/protocol-replication.html#PROTOCOL-REPLICATION-START-REPLICATION
+Integers are big-endian; times are microseconds since 2000-01-01 UTC.
+"""
+
+from datetime import UTC, datetime
+from struct import Struct
+from typing import NamedTuple
+
+from relay.position import Lsn
+
+_XLOG_DATA = Struct(">cQQq")
+_KEEPALIVE = Struct(">cQq?")
+_STANDBY_STATUS = Struct(">cQQQq?")
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
+
+
+class XLogData(NamedTuple):
+    """A piece of the stream: what the output plugin wrote for one change, BEGIN or COMMIT."""
+
+    start: Lsn
+    """The LSN of the change; of a COMMIT, the end LSN of its transaction."""
+    payload: bytes
+
+
+class Keepalive(NamedTuple):
+    """The server is alive, has sent everything up to `end`, and may want an answer at once."""
+
+    end: Lsn
+    reply_requested: bool
+
+
+def parse(frame: bytes | memoryview) -> XLogData | Keepalive:
+    """Read one CopyData message; raises ValueError for a kind that the protocol does not have here."""
+    kind = frame[:1]
+    if kind == b"w":
+        _, start, _, _ = _XLOG_DATA.unpack_from(frame)
+        return XLogData(Lsn(start), bytes(frame[_XLOG_DATA.size :]))
+    if kind == b"k":
+        _, end, _, reply = _KEEPALIVE.unpack(frame)
+        return Keepalive(Lsn(end), reply)
+    raise ValueError(f"the replication stream has no message of kind {bytes(kind)!r}")
+
+
+def standby_status(*, received: int, flushed: int, now: float, ping: bool) -> bytes:
+    """Write a standby status update: `received` is written, `flushed` is flushed and applied.
+
+    `now` is seconds since 1970; `ping` asks the server to answer at once. Only `flushed` moves the slot.
+    """
+    clock = int((now - _EPOCH) * 1_000_000)
+    return _STANDBY_STATUS.pack(b"r", received, flushed, flushed, clock, ping)

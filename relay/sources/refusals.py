@@ -1,0 +1,50 @@
+"""What an error of Postgres means for the relay, told by its SQLSTATE and never by its text, which is translated.
+
+https://www.postgresql.org/docs/current/errcodes-appendix.html
+"""
+
+import psycopg
+
+from relay.errors import SlotHeld, SlotMissing, SourceRefused, SourceUnavailable
+from runtime.errors import Problem
+
+
+def from_postgres(error: psycopg.Error, *, slot: str) -> Problem:  # noqa: PLR0911 - one return for each answer
+    """Translate an error of Postgres into what an operator, or the relay itself, must do about it."""
+    words = error.diag.message_primary or str(error).strip()
+    match error.sqlstate:
+        case "55006":
+            return SlotHeld(words, remedy="this relay stands by and takes over when the slot is free")
+        case "42704":
+            return SlotMissing(
+                f"replication slot {slot!r} does not exist",
+                remedy="run `relay setup`; it says what to do if the slot existed before",
+            )
+        case "55000":
+            return SlotMissing(
+                f"replication slot {slot!r} cannot be used: {words}",
+                remedy=f"drop it with pg_drop_replication_slot('{slot}') and run `relay setup`, "
+                "which says what may have been missed",
+            )
+        case "42501":
+            return SourceRefused(
+                f"Postgres refuses: {words}",
+                remedy="give the role REPLICATION; if wal2json itself is refused, add it to the setting that "
+                "newer servers have: ALTER SYSTEM SET output_plugin_libraries = pgoutput, test_decoding, wal2json; "
+                "SELECT pg_reload_conf()",
+            )
+        case "58P01":
+            return SourceRefused(
+                f"the server has no output plugin: {words}",
+                remedy="install wal2json for this server's version (Debian: postgresql-<version>-wal2json)",
+            )
+        case "42P01" | "3F000" | "42883":
+            return SourceRefused(f"the schema is not there: {words}", remedy="run `relay setup`")
+        case None | "57P01" | "57P02" | "57P03" | "53300":
+            return SourceUnavailable(
+                f"Postgres is not available: {words}", remedy="check that it runs and that RELAY_DATABASE_URL names it"
+            )
+        case state if state.startswith("08"):
+            return SourceUnavailable(f"the connection to Postgres broke: {words}", remedy="check the network")
+        case state:
+            return SourceRefused(f"Postgres refuses ({state}): {words}", remedy="see the server's log")

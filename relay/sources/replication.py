@@ -1,0 +1,163 @@
+"""START_REPLICATION over psycopg.pq: frames in, standby status out.
+
+psycopg has no replication API; libpq's COPY functions are all it takes
+(https://www.postgresql.org/docs/current/libpq-copy.html, https://www.postgresql.org/docs/current/protocol-replication.html).
+This file moves bytes and knows nothing of what they mean beyond frames. It waits in `receive` only; `send` never waits.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Self
+
+import psycopg
+from psycopg import generators, pq
+
+from relay.errors import SourceUnavailable
+from relay.position import Lsn
+from relay.sources.refusals import from_postgres
+
+# The session's formats are pinned, so that a server's or role's settings cannot change what a value looks like.
+_SESSION = (
+    "-c bytea_output=hex -c DateStyle=ISO -c TimeZone=UTC -c IntervalStyle=iso_8601 -c extra_float_digits=1 "
+    "-c client_encoding=UTF8"
+)
+# What one `receive` returns at most, so that neither memory nor the time away from the loop grows with a backlog.
+_BATCH_FRAMES = 500
+_BATCH_BYTES = 1 << 20
+
+
+class System(NamedTuple):
+    """What IDENTIFY_SYSTEM says of the server."""
+
+    identifier: str
+    timeline: int
+    end: Lsn
+    """How far its WAL is flushed."""
+
+
+class ReplicationConnection:
+    """A walsender session; make it with `connect`, then `start` the stream once."""
+
+    def __init__(self, connection: psycopg.AsyncConnection[Any], slot: str) -> None:
+        self._connection = connection
+        self._pgconn = connection.pgconn
+        self._slot = slot
+        self._loop = asyncio.get_running_loop()
+        self._socket = self._pgconn.socket
+        self._arrived: asyncio.Future[None] | None = None
+
+    @classmethod
+    async def connect(cls, database_url: str, *, slot: str, name: str) -> Self:
+        """Connect as `application_name` `name`; raises SourceUnavailable or SourceRefused."""
+        try:
+            connection = await psycopg.AsyncConnection.connect(
+                database_url,
+                autocommit=True,
+                replication="database",
+                application_name=name,
+                options=_SESSION,
+                connect_timeout=10,
+            )
+        except psycopg.Error as error:
+            raise from_postgres(error, slot=slot) from error
+        return cls(connection, slot)
+
+    async def identify(self) -> System:
+        """Ask the server who it is."""
+        try:
+            cursor = await self._connection.execute("IDENTIFY_SYSTEM")
+            row = await cursor.fetchone()
+        except psycopg.Error as error:
+            raise from_postgres(error, slot=self._slot) from error
+        assert row is not None  # noqa: S101 - the command always answers with one row
+        return System(str(row[0]), int(row[1]), Lsn.parse(row[2]))
+
+    async def start(self, start: Lsn, options: Mapping[str, str]) -> None:
+        """Begin streaming; the server moves `start` up to the slot's confirmed position if that is later."""
+        quoted = ", ".join(f"\"{name}\" '{value}'" for name, value in options.items())
+        command = f'START_REPLICATION SLOT "{self._slot}" LOGICAL {start} ({quoted})'
+        self._pgconn.send_query(command.encode())
+        try:
+            await self._connection.wait(generators.send(self._pgconn))
+            result = await self._connection.wait(generators.fetch(self._pgconn))
+        except psycopg.Error as error:
+            raise from_postgres(error, slot=self._slot) from error
+        if result is None or result.status != pq.ExecStatus.COPY_BOTH:
+            raise self._ended(result)
+
+    async def receive(self, *, silence: float) -> list[bytes | memoryview]:
+        """Return the frames that have arrived, at least one; bytes beyond a batch stay in libpq and the socket.
+
+        Raises SourceUnavailable when the stream ends, or when nothing comes for `silence` seconds.
+        """
+        frames = self._drain()
+        while not frames:
+            await self._readable(silence)
+            try:
+                self._pgconn.consume_input()
+            except psycopg.Error as error:
+                raise from_postgres(error, slot=self._slot) from error
+            frames = self._drain()
+        return frames
+
+    def send(self, frame: bytes) -> None:
+        """Hand `frame` to libpq and push what the socket takes; the rest follows when it is writable.
+
+        The server reads its socket even while it is blocked writing to us, so this cannot deadlock with a reader
+        that pauses (src/backend/replication/walsender.c, ProcessRepliesIfAny).
+        """
+        try:
+            self._pgconn.put_copy_data(frame)
+            self._push()
+        except psycopg.Error:
+            return  # the connection is gone; `receive` says so, with the reason
+
+    async def close(self) -> None:
+        """Close at once. The walsender notices, and frees the slot."""
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
+        await self._connection.close()
+
+    def _drain(self) -> list[bytes | memoryview]:
+        frames: list[bytes | memoryview] = []
+        size = 0
+        while len(frames) < _BATCH_FRAMES and size < _BATCH_BYTES:
+            length, frame = self._pgconn.get_copy_data(1)
+            if length > 0:
+                frames.append(frame)
+                size += length
+            elif length == 0 or frames:
+                break  # what has arrived is handed over before the end of the stream is reported
+            else:
+                raise self._ended(self._pgconn.get_result())
+        return frames
+
+    def _push(self) -> None:
+        if self._pgconn.flush():
+            self._loop.add_writer(self._socket, self._push)
+        else:
+            self._loop.remove_writer(self._socket)
+
+    async def _readable(self, silence: float) -> None:
+        arrived: asyncio.Future[None] = self._loop.create_future()
+
+        def on_readable() -> None:
+            self._loop.remove_reader(self._socket)
+            if not arrived.done():
+                arrived.set_result(None)
+
+        self._loop.add_reader(self._socket, on_readable)
+        try:
+            async with asyncio.timeout(silence):
+                await arrived
+        except TimeoutError as error:
+            raise SourceUnavailable(
+                f"Postgres has been silent for {silence:.0f} s", remedy="the relay connects again by itself"
+            ) from error
+        finally:
+            self._loop.remove_reader(self._socket)
+
+    def _ended(self, result: pq.abc.PGresult | None) -> Exception:
+        if result is not None and result.status == pq.ExecStatus.FATAL_ERROR:
+            return from_postgres(psycopg.errors.error_from_result(result), slot=self._slot)
+        return SourceUnavailable("Postgres ended the stream", remedy="the relay connects again by itself")

@@ -1,0 +1,2 @@
+-- Whether the slot is there.
+SELECT slot_name FROM pg_replication_slots WHERE slot_name = %(slot)s
