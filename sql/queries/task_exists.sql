@@ -1,0 +1,2 @@
+-- Whether a task is there.
+SELECT EXISTS (SELECT FROM tasks.task WHERE id = %(id)s)

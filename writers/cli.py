@@ -1,0 +1,131 @@
+"""The `writers` command. It holds no logic of its own: options in, a summary and an exit code out.
+
+Exit codes: 0 all was committed, 1 not all, 2 usage or configuration; after SIGINT or SIGTERM, as shells have it,
+128 + the signal's number (130, 143), when the open transactions have finished and the summary is printed.
+"""
+
+import asyncio
+import json
+import math
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+from uuid import UUID
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from runtime import commands
+from runtime.settings import load
+from writers import idlog
+from writers.load import Load, Plan, Summary
+from writers.settings import WritersSettings
+
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="""Writes tasks into the database that the relay reads. Setting: WRITERS_DATABASE_URL.""",
+)
+
+
+@app.callback()
+def _writers() -> None:
+    """Keep `submit` a command of its own, though there is no other yet."""
+
+
+@app.command()
+def submit(  # noqa: PLR0913 - a command has as many parameters as options
+    *,
+    task_type: Annotated[str, typer.Option("--type", help="Type of the tasks: a handler of the consumers'.")],
+    count: Annotated[int, typer.Option(min=1, help="How many tasks.")] = 1,
+    payload: Annotated[str, typer.Option(metavar="JSON", help="Payload of every task.")] = "{}",
+    writers: Annotated[int, typer.Option(min=1, max=1000, help="Concurrent connections.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, max=10_000, help="Tasks per transaction.")] = 1,
+    rate: Annotated[float | None, typer.Option(min=0.001, help="At most so many tasks per second, in all.")] = None,
+    ids: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Append the id of each committed task, one a line, right after its commit."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, and no progress.")] = False,
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file with settings.")] = None,
+) -> None:
+    """Submit many tasks: load for a demo, a test or a benchmark.
+
+    Ctrl-C lets the open transactions finish and prints what was committed; a second one does not wait for them.
+    """
+    plan = Plan(task_type, count, _parsed(payload), writers, batch, math.inf if rate is None else rate)
+    url = load(WritersSettings, config).database_url.get_secret_value()
+    with idlog.opened(ids) as append, _progress(count, shown=sys.stderr.isatty() and not as_json) as advance:
+
+        def committed(task_ids: Sequence[UUID]) -> None:
+            append(task_ids)
+            advance(len(task_ids))
+
+        summary, stopped_by = asyncio.run(_run(Load(url, plan, committed)))
+    if summary.committed or summary.failure is None:
+        _print(summary, as_json=as_json)
+    if summary.failure is not None:
+        raise summary.failure
+    if stopped_by is not None:
+        raise typer.Exit(128 + stopped_by)
+
+
+def main() -> NoReturn:
+    """Run the command."""
+    commands.run(app, name="writers")
+
+
+def _parsed(payload: str) -> object:
+    try:
+        return json.loads(payload)
+    except ValueError as error:
+        raise typer.BadParameter(f"it is not JSON: {error}", param_hint="--payload") from error
+
+
+async def _run(work: Load) -> tuple[Summary, signal.Signals | None]:
+    """Run `work`. The first SIGINT or SIGTERM stops it, and is returned; a second one meets Python's default."""
+    loop = asyncio.get_running_loop()
+    stopped_by: list[signal.Signals] = []
+
+    def stop(number: signal.Signals) -> None:
+        stopped_by.append(number)
+        work.stop()
+        for each in _STOPPING:
+            loop.remove_signal_handler(each)
+
+    for number in _STOPPING:
+        loop.add_signal_handler(number, stop, number)
+    summary = await work.run()
+    return summary, next(iter(stopped_by), None)
+
+
+@contextmanager
+def _progress(count: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
+    """Yield what moves the progress bar on standard error; nothing is written there when it is not shown."""
+    columns = (TextColumn("committed"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not shown) as progress:
+        bar = progress.add_task("committed", total=count)
+        yield lambda tasks: progress.advance(bar, tasks)
+
+
+def _print(summary: Summary, *, as_json: bool) -> None:
+    if as_json:
+        numbers = {
+            "committed": summary.committed,
+            "unknown": summary.unknown,
+            "seconds": round(summary.seconds, 3),
+            "per_second": round(summary.per_second, 1),
+        }
+        typer.echo(json.dumps(numbers))
+        return
+    unknown = f", {summary.unknown} with unknown outcome" if summary.unknown else ""
+    typer.echo(
+        f"{summary.committed} tasks committed{unknown} in {summary.seconds:.2f} s: {summary.per_second:.0f} per second"
+    )
