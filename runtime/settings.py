@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError
 
 from runtime.errors import ConfigurationProblem
 
@@ -48,9 +49,10 @@ class _SecretFiles(PydanticBaseSettingsSource):
             return None, field_name, False
         try:
             return Path(path).read_text(encoding="utf-8").rstrip("\n"), field_name, False
-        except OSError as error:
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise ConfigurationProblem(
-                f"{variable} names a file that cannot be read: {error.strerror}",
+                f"{variable} names a file that cannot be read: {reason}",
                 remedy=f"make {path} readable for this process, or set the value itself",
             ) from error
 
@@ -77,6 +79,8 @@ def load(settings: type[S], config: Path | None = None) -> S:
     _refuse_unknown(settings, variables)
     try:
         return settings(**_toml(settings, config))
+    except SettingsError as error:  # a list or a mapping that is no JSON
+        raise ConfigurationProblem(str(error), remedy="write it as JSON") from error
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         field = str(first["loc"][0]) if first["loc"] else ""
