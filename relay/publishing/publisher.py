@@ -55,6 +55,7 @@ class RabbitPublisher:
         self._unsettled_bytes = 0
         self._changed = asyncio.Event()
         self._retry: asyncio.TimerHandle | None = None
+        self._returning = False
 
     def notify(self, confirmed: Confirmed) -> None:
         """Tell `confirmed`, in batches and from the loop, what the broker has taken."""
@@ -139,7 +140,8 @@ class RabbitPublisher:
     def _on_return(self, _: Channel, method: spec.Basic.Return, properties: BasicProperties, __: bytes) -> None:
         message_id = str(properties.message_id)
         self._outstanding.returned(message_id)
-        if not self._failed:
+        if not self._returning:  # one line until something is confirmed again
+            self._returning = True
             log.warning(
                 "message returned",
                 message_id=message_id,
@@ -168,26 +170,26 @@ class RabbitPublisher:
         self._unsettled_bytes -= sum(item.size for item in items)
         if not self._failed:
             self._backoff.reset()
+            self._returning = False
         self._changed.set()
         self._confirmed([item.ticket for item in items])
 
     def _try_again(self) -> None:
         self._retry = None
-        self._back_in_line()
+        self._back_in_line(self._failed)
         self._send()
 
-    def _back_in_line(self) -> None:
-        again = sorted([*self._failed, *self._outstanding.rest()], key=lambda item: item.order)
-        self._line.extendleft(reversed(again))
+    def _back_in_line(self, items: list[Item]) -> None:
+        self._line.extendleft(sorted(items, key=lambda item: item.order, reverse=True))
         self._failed = []
-        self._outstanding = Outstanding()
 
     async def _disconnect(self) -> None:
         connection, self._connection, self._channel, self._lost = self._connection, None, None, None
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
-        self._back_in_line()
+        self._back_in_line([*self._failed, *self._outstanding.rest()])
+        self._outstanding = Outstanding()
         if connection is not None:
             await connection.close()
 

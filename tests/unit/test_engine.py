@@ -1,0 +1,209 @@
+"""The engine between a scripted source and a scripted publisher: what is confirmed, stored and read again, and when."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+
+from relay.engine import Engine
+from relay.errors import SlotHeld, SourceRefused, SourceUnavailable
+from relay.event import Boundary, Message, OutboxEvent
+from relay.ledger import Ticket
+from relay.ports import Confirmed
+from relay.position import Lsn
+from relay.routing import Router
+from runtime.errors import Problem
+from tests.unit.test_relay_encoding import EVENT
+
+Item = OutboxEvent | Boundary
+ROUTER = Router("outbox", "{aggregate_type}.{event_type}")
+
+
+def event(name: str) -> OutboxEvent:
+    return EVENT._replace(id=name)
+
+
+class Script:
+    """A source whose every opening plays one list of items, then breaks as told or stays open and silent."""
+
+    def __init__(self, *openings: Sequence[Item] | Problem) -> None:
+        self._openings = list(openings)
+        self.opened_after: list[Lsn | None] = []
+        self.confirmed: list[Lsn] = []
+        self.stored: list[Lsn] = []
+        self.played = asyncio.Event()
+
+    @asynccontextmanager
+    async def open(self, after: Lsn | None) -> AsyncIterator["Opening"]:
+        self.opened_after.append(after)
+        opening = self._openings.pop(0)
+        if isinstance(opening, Problem):
+            raise opening
+        yield Opening(self, opening, last=not self._openings)
+
+
+class Opening:
+    def __init__(self, script: Script, items: Sequence[Item], *, last: bool) -> None:
+        self._script = script
+        self._items = items
+        self._last = last
+
+    async def receive(self) -> Sequence[Item]:
+        items, self._items = self._items, ()
+        if items:
+            return items
+        if not self._last:
+            raise SourceUnavailable("the stream broke", remedy="wait")
+        self._script.played.set()
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError
+
+    def confirm(self, position: Lsn) -> None:
+        self._script.confirmed.append(position)
+
+    async def store(self, position: Lsn) -> None:
+        self._script.stored.append(position)
+
+
+class Broker:
+    """A publisher that takes everything and confirms when the test says so."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[Ticket, Message]] = []
+        self.published: list[str] = []
+        self._confirmed: Confirmed | None = None
+        self._changed = asyncio.Event()
+
+    def notify(self, confirmed: Confirmed) -> None:
+        self._confirmed = confirmed
+
+    async def publish(self, messages: Sequence[tuple[Ticket, Message]]) -> None:
+        self.taken += messages
+        self.published += [message.id for _, message in messages]
+        self._changed.set()
+
+    async def settled(self) -> None:
+        while self.taken:
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def run(self) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    def confirms(self, *ids: str) -> None:
+        assert self._confirmed is not None
+        chosen = [entry for entry in self.taken if entry[1].id in ids]
+        self.taken = [entry for entry in self.taken if entry[1].id not in ids]
+        self._confirmed([ticket for ticket, _ in chosen])
+        self._changed.set()
+
+    async def has(self, *ids: str) -> None:
+        while not set(ids) <= set(self.published):
+            self._changed.clear()
+            await self._changed.wait()
+
+
+def relay(scenario: Callable[[Script, Broker], Awaitable[None]], *openings: Sequence[Item] | Problem) -> Script:
+    """Run `scenario` beside an engine, then stop the engine and let it drain; return what the source saw."""
+
+    async def both() -> Script:
+        script, broker = Script(*openings), Broker()
+        stop = asyncio.Event()
+        running = asyncio.create_task(Engine(script, ROUTER, broker).run(stop))
+        acting = asyncio.ensure_future(scenario(script, broker))
+        await asyncio.wait([running, acting], return_when=asyncio.FIRST_COMPLETED)
+        stop.set()
+        async with asyncio.timeout(10):
+            await acting
+            await running
+        return script
+
+    return asyncio.run(both())
+
+
+def test_nothing_is_confirmed_to_the_source_before_the_broker_has_confirmed_it() -> None:
+    async def scenario(script: Script, broker: Broker) -> None:
+        await script.played.wait()
+        assert script.confirmed == []
+        broker.confirms("a")
+        assert script.confirmed == []
+        broker.confirms("b")
+        assert script.confirmed == [Lsn(20)]
+
+    relay(scenario, [event("a"), event("b"), Boundary(Lsn(20))])
+
+
+def test_a_keepalive_moves_the_source_only_as_far_as_what_is_confirmed() -> None:
+    async def scenario(script: Script, broker: Broker) -> None:
+        await script.played.wait()
+        assert script.confirmed == []
+        broker.confirms("a")
+        assert script.confirmed == [Lsn(90)]
+
+    relay(scenario, [event("a"), Boundary(Lsn(20)), Boundary(Lsn(90))])
+
+
+def test_a_keepalive_moves_an_idle_source() -> None:
+    async def scenario(script: Script, _: Broker) -> None:
+        await script.played.wait()
+        assert script.confirmed == [Lsn(90)]
+
+    relay(scenario, [Boundary(Lsn(90))])
+
+
+def test_stopping_waits_for_what_is_in_flight_and_stores_the_position() -> None:
+    async def scenario(script: Script, broker: Broker) -> None:
+        await script.played.wait()
+        asyncio.get_running_loop().call_later(0.05, broker.confirms, "a")
+
+    script = relay(scenario, [event("a"), Boundary(Lsn(20))])
+
+    assert script.confirmed == [Lsn(20)]
+    assert script.stored == [Lsn(20)]
+
+
+def test_a_broken_stream_opens_again_after_the_last_boundary_whose_events_are_confirmed() -> None:
+    async def scenario(script: Script, broker: Broker) -> None:
+        await broker.has("a", "b")
+        broker.confirms("a", "b")
+        await script.played.wait()
+        broker.confirms("b", "c")
+
+    script = relay(
+        scenario,
+        [event("a"), Boundary(Lsn(20)), event("b")],
+        [event("b"), event("c"), Boundary(Lsn(40))],
+    )
+
+    assert script.opened_after == [None, Lsn(20)]
+    assert script.confirmed[-1] == Lsn(40)
+
+
+def test_what_a_broken_stream_left_in_flight_settles_before_the_next_one_opens() -> None:
+    async def scenario(script: Script, broker: Broker) -> None:
+        await broker.has("a")
+        assert script.opened_after == [None]
+        broker.confirms("a")
+        await script.played.wait()
+        assert script.opened_after == [None, Lsn(20)]
+
+    relay(scenario, [event("a"), Boundary(Lsn(20))], [Boundary(Lsn(40))])
+
+
+def test_a_held_slot_is_tried_again_until_it_is_free() -> None:
+    async def scenario(script: Script, _: Broker) -> None:
+        await script.played.wait()
+
+    held = SlotHeld("held by 'relay'", remedy="stand by")
+
+    assert relay(scenario, held, held, [Boundary(Lsn(20))]).confirmed == [Lsn(20)]
+
+
+def test_a_refusal_ends_the_relay_with_its_reason() -> None:
+    async def scenario() -> None:
+        refused = Script(SourceRefused("no plugin", remedy="install it"))
+        await Engine(refused, ROUTER, Broker()).run(asyncio.Event())
+
+    with pytest.raises(SourceRefused, match="no plugin"):
+        asyncio.run(scenario())

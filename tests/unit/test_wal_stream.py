@@ -1,0 +1,202 @@
+"""What the WAL stream reports as flushed, and where it starts: the rules whose breach loses events."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from struct import pack, unpack
+from typing import Any
+
+import pytest
+
+from relay.checkpoint import CheckpointStore, Facts
+from relay.errors import SlotHeld, SlotMissing, SourceRefused
+from relay.event import Boundary, OutboxEvent
+from relay.position import Lsn
+from relay.sources.replication import ReplicationConnection, System
+from relay.sources.wal import WalStream, check, start_position
+from tests.unit.test_wal2json import ROW, begin, commit, insert
+
+START = Lsn(0x100)
+SYSTEM = System("7000000000000000001", 1, Lsn(0x10000))
+FACTS = Facts(
+    wal_level="logical",
+    server_encoding="UTF8",
+    wal_sender_timeout_ms=60_000,
+    database="app",
+    slot="outbox_relay",
+    plugin="wal2json",
+    slot_database="app",
+    wal_status="reserved",
+    confirmed_flush_lsn="0/100",
+    holder_pid=None,
+    holder_name=None,
+    holder_since=None,
+    checkpoint_slot=None,
+    checkpoint_lsn=None,
+    checkpoint_system=None,
+    checkpoint_timeline=None,
+)
+
+
+class Server(ReplicationConnection):
+    """The far end of a stream: says what a test tells it to, and keeps the standby status that it was sent."""
+
+    def __init__(self) -> None:
+        self.frames: list[bytes | memoryview] = []
+        self.flushed: list[int] = []
+
+    def says(self, *payloads: bytes) -> None:
+        self.frames += [pack(">cQQq", b"w", 0, 0, 0) + payload for payload in payloads]
+
+    def keeps_alive(self, end: int, *, reply: bool = False) -> None:
+        self.frames.append(pack(">cQq?", b"k", end, 0, reply))
+
+    async def receive(self, *, silence: float) -> list[bytes | memoryview]:
+        assert silence > 0
+        frames, self.frames = self.frames, []
+        if not frames:
+            await asyncio.get_running_loop().create_future()
+        return frames
+
+    def send(self, frame: bytes) -> None:
+        self.flushed.append(unpack(">cQQQq?", frame)[2])
+
+
+@asynccontextmanager
+async def stream(server: Server, *, read_only: bool = False) -> AsyncIterator[WalStream]:
+    store = CheckpointStore("", name="relay", slot="outbox_relay")
+    opened = WalStream(server, store, SYSTEM, START, FACTS, read_only=read_only)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def test_a_keepalive_is_answered_at_once_and_never_with_its_own_lsn_while_an_event_is_in_flight() -> None:
+    async def scenario() -> None:
+        server = Server()
+        async with stream(server) as opened:
+            server.says(begin("0/200"), insert(ROW), commit("0/200"))
+            server.keeps_alive(0x900, reply=True)
+            await opened.receive()
+            assert server.flushed == [START]
+
+    asyncio.run(scenario())
+
+
+def test_exactly_the_confirmed_position_is_reported_as_flushed_once_for_many_confirms() -> None:
+    async def scenario() -> None:
+        server = Server()
+        async with stream(server) as opened:
+            for position in (0x200, 0x300, 0x280):
+                opened.confirm(Lsn(position))
+            await asyncio.sleep(0)
+            assert server.flushed == [0x300]
+
+    asyncio.run(scenario())
+
+
+def test_a_keepalive_is_a_boundary_only_while_no_transaction_is_open() -> None:
+    async def scenario() -> None:
+        server = Server()
+        async with stream(server) as opened:
+            server.says(begin("0/200"), insert(ROW))
+            server.keeps_alive(0x900)
+            server.says(commit("0/200"))
+            server.keeps_alive(0x900)
+            event, *boundaries = await opened.receive()
+            assert isinstance(event, OutboxEvent)
+            assert boundaries == [Boundary(Lsn(0x200)), Boundary(Lsn(0x900))]
+
+    asyncio.run(scenario())
+
+
+def test_keepalives_below_the_start_are_passed_over() -> None:
+    async def scenario() -> None:
+        server = Server()
+        async with stream(server) as opened:
+            server.keeps_alive(START - 1)
+            server.keeps_alive(START)
+            server.keeps_alive(START + 8)
+            assert await opened.receive() == [Boundary(Lsn(START + 8))]
+
+    asyncio.run(scenario())
+
+
+def test_a_read_only_stream_never_moves_the_slot_or_the_checkpoint() -> None:
+    async def scenario() -> None:
+        server = Server()
+        async with stream(server, read_only=True) as opened:
+            opened.confirm(Lsn(0x900))
+            await opened.store(Lsn(0x900))
+            server.keeps_alive(0x900, reply=True)
+            await opened.receive()
+        assert set(server.flushed) == {0}
+
+    asyncio.run(scenario())
+
+
+def checkpoint(lsn: str, **changes: Any) -> Facts:  # noqa: ANN401 - any field
+    stored = {"checkpoint_lsn": lsn, "checkpoint_slot": "outbox_relay", "checkpoint_system": SYSTEM.identifier}
+    return facts(**(stored | {"checkpoint_timeline": 1} | changes))
+
+
+def facts(**changes: Any) -> Facts:  # noqa: ANN401 - any field
+    return Facts(**({name: getattr(FACTS, name) for name in Facts.__slots__} | changes))
+
+
+@pytest.mark.parametrize(
+    ("slot", "stored", "after", "start"),
+    [
+        ("0/100", None, None, 0x100),
+        ("0/100", "0/300", None, 0x300),  # Postgres crashed, and set the slot back
+        ("0/300", "0/100", None, 0x300),  # the relay was killed before it stored
+        ("0/100", "0/200", 0x300, 0x300),  # the stream broke, and this process knows more than was stored
+    ],
+)
+def test_a_stream_starts_at_the_furthest_position_known_to_be_confirmed(
+    slot: str, stored: str | None, after: int | None, start: int
+) -> None:
+    known = checkpoint(stored, confirmed_flush_lsn=slot) if stored else facts(confirmed_flush_lsn=slot)
+
+    assert start_position(known, SYSTEM, "outbox_relay", None if after is None else Lsn(after)) == start
+
+
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        (checkpoint("0/200", checkpoint_system="1"), "stored on system 1"),
+        (checkpoint("0/10001"), "ahead of the server's WAL"),
+        (checkpoint("0/90", checkpoint_slot="old"), "belongs to slot 'old'"),
+    ],
+)
+def test_a_checkpoint_that_does_not_hold_here_is_refused(known: Facts, words: str) -> None:
+    with pytest.raises(SourceRefused, match=words):
+        start_position(known, SYSTEM, "outbox_relay", None)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem", "words"),
+    [
+        ({"server_encoding": "LATIN1"}, SourceRefused, "LATIN1"),
+        ({"wal_level": "replica"}, SourceRefused, "wal_level is replica"),
+        ({"slot": None}, SlotMissing, "does not exist - run `relay setup`$"),
+        ({"slot": None, "checkpoint_lsn": "0/50"}, SlotMissing, "it was lost: events after 0/50"),
+        ({"plugin": "pgoutput"}, SourceRefused, "is for pgoutput"),
+        ({"slot_database": "other"}, SourceRefused, "in database other"),
+        ({"wal_status": "lost"}, SlotMissing, "is lost"),
+    ],
+)
+def test_what_stops_a_stream_is_named_with_its_remedy(
+    change: dict[str, Any], problem: type[Exception], words: str
+) -> None:
+    with pytest.raises(problem, match=words):
+        check(facts(**change), "outbox_relay")
+
+
+def test_who_holds_the_slot_is_named() -> None:
+    held = facts(holder_pid=42, holder_name="relay", holder_since=datetime(2026, 11, 20, tzinfo=UTC))
+
+    with pytest.raises(SlotHeld, match="held by 'relay', pid 42, since 2026-11-20 00:00:00 UTC"):
+        check(held, "outbox_relay")
