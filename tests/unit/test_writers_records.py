@@ -1,0 +1,24 @@
+"""Tasks and events are values: their ids are known before any server is asked, and never change."""
+
+from dataclasses import FrozenInstanceError, replace
+
+import pytest
+
+from writers import NewEvent, NewTask
+
+
+def test_every_task_and_event_has_an_id_of_its_own() -> None:
+    ids = {NewTask("a").id for _ in range(100)} | {NewEvent("order", "1", 1, "paid").id for _ in range(100)}
+    assert len(ids) == 200
+
+
+def test_a_record_cannot_be_changed_but_can_be_copied_with_a_change() -> None:
+    task = NewTask("a", {"n": 1})
+    with pytest.raises(FrozenInstanceError):
+        task.type = "b"  # type: ignore[misc]
+    assert replace(task, type="b") == NewTask("b", {"n": 1}, id=task.id)
+
+
+def test_default_payloads_are_not_shared() -> None:
+    assert NewTask("a").payload is not NewTask("a").payload
+    assert NewEvent("order", "1", 1, "paid").headers is not NewEvent("order", "1", 1, "paid").headers
