@@ -3,11 +3,14 @@
 import json
 import shlex
 import time
+from dataclasses import asdict
 from typing import Annotated, NoReturn
 
 import typer
+from rich.console import Console
 
 from runtime import commands
+from sandbox import demo as demonstration
 from sandbox import kept, settings
 
 app = typer.Typer(
@@ -57,6 +60,25 @@ def status(*, as_json: Json = False) -> None:
         typer.echo(f"PostgreSQL {postgres or 'does not answer'}, RabbitMQ {rabbitmq or 'does not answer'}")
     if postgres is None or rabbitmq is None:
         raise typer.Exit(3)
+
+
+@app.command()
+def demo(
+    *,
+    tasks: Annotated[int, typer.Option(min=10, help="How many tasks are submitted.")] = 5000,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave everything running, and print how to look at it.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Run the whole path with the relay killed in the middle; exit 0 if every task was applied exactly once."""
+    result = demonstration.demo(settings.read(), tasks=tasks, keep=keep, console=Console(stderr=as_json))
+    if as_json:
+        typer.echo(json.dumps(asdict(result)))
+    else:
+        demonstration.show(result, Console())
+    if not result.clean:
+        raise typer.Exit(1)
 
 
 def main() -> NoReturn:

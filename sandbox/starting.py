@@ -21,6 +21,8 @@ class Sandbox(Box):
     """Two servers for the time of a block, and isolated parts of them for tests."""
 
     isolation: Isolation
+    directory: Path
+    """The sandbox's own; what is started as a process of it (`processes.spawn`) ends with it."""
 
     def isolated(self) -> AbstractContextManager[Isolated]:
         """Return a database with the schema, and a name for a slot, exchanges and queues, for one test alone."""
@@ -41,7 +43,7 @@ def start(settings: SandboxSettings | None = None, *, schema: Callable[[str], No
         box = backend.create(directory)
         isolation = Isolation(box.servers, schema)
         try:
-            yield Sandbox(box.servers, box.postgres, box.rabbitmq, isolation)
+            yield Sandbox(box.servers, box.postgres, box.rabbitmq, isolation, directory)
         finally:
             isolation.close()
 
