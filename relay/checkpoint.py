@@ -3,17 +3,23 @@
 The store is in the database that is read, and reconnects by itself at the next use after a failure.
 """
 
+import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import psycopg
-from psycopg.rows import class_row
+from psycopg.rows import AsyncRowFactory, class_row, tuple_row
 
 import sql
-from relay.errors import SourceRefused
+from relay.errors import SourceRefused, SourceUnavailable
 from relay.position import Lsn
 from relay.sources.refusals import from_postgres
+
+Row = TypeVar("Row")
+
+_PATIENCE = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +55,7 @@ class CheckpointStore:
 
     async def facts(self) -> Facts:
         """Ask the server; raises SourceUnavailable or SourceRefused."""
-        try:
-            connection = await self._connected()
-            cursor = connection.cursor(row_factory=class_row(Facts))
-            await cursor.execute(sql.query("source_facts"), {"slot": self._slot, "name": self._name})
-            facts = await cursor.fetchone()
-        except psycopg.Error as error:
-            raise from_postgres(error, slot=self._slot) from error
+        facts = await self._fetch(class_row(Facts), "source_facts", {"slot": self._slot, "name": self._name})
         if facts is None:
             raise SourceRefused("Postgres gave no facts", remedy="this is a bug in sql/queries/source_facts.sql")
         return facts
@@ -69,19 +69,11 @@ class CheckpointStore:
             "system_identifier": system_identifier,
             "timeline": timeline,
         }
-        try:
-            connection = await self._connected()
-            await connection.execute(sql.query("checkpoint_save"), row)
-        except psycopg.Error as error:
-            raise from_postgres(error, slot=self._slot) from error
+        await self._fetch(tuple_row, "checkpoint_save", row)
 
     async def create_partitions(self) -> None:
         """Make the outbox partitions of the coming days."""
-        try:
-            connection = await self._connected()
-            await connection.execute(sql.query("create_partitions"))
-        except psycopg.Error as error:
-            raise from_postgres(error, slot=self._slot) from error
+        await self._fetch(tuple_row, "create_partitions", {})
 
     async def close(self) -> None:
         """Close the connection, if there is one."""
@@ -103,3 +95,21 @@ class CheckpointStore:
                 connect_timeout=10,
             )
         return self._connection
+
+    async def _fetch(
+        self, row_factory: AsyncRowFactory[Row], query: str, parameters: Mapping[str, object]
+    ) -> Row | None:
+        """Run a query and return its first row. libpq has no read timeout, so a silent server is given up here."""
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                connection = await self._connected()
+                async with connection.cursor(row_factory=row_factory) as cursor:
+                    await cursor.execute(sql.query(query), parameters)
+                    return await cursor.fetchone() if cursor.description else None
+        except psycopg.Error as error:
+            raise from_postgres(error, slot=self._slot) from error
+        except TimeoutError as error:
+            await self.close()
+            raise SourceUnavailable(
+                f"Postgres has not answered for {_PATIENCE:.0f} s", remedy="check the server and the network"
+            ) from error
