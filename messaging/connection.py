@@ -12,6 +12,7 @@ from typing import Any, Self
 import pika
 from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.channel import Channel
+from pika.exceptions import AMQPError
 
 from messaging.errors import BrokerUnavailable, problem
 from runtime.errors import ConfigurationProblem, Problem
@@ -111,7 +112,11 @@ class Connection:
                 answered.set_exception(problem(error, self.broker))
 
         channel.add_on_close_callback(on_close)
-        method(*args, **kwargs, callback=on_answer)
+        try:
+            method(*args, **kwargs, callback=on_answer)
+        except AMQPError as error:
+            answered.cancel()
+            raise problem(error, self.broker) from error
         return await answered
 
     async def close(self) -> None:

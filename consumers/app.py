@@ -1,0 +1,120 @@
+"""The composition root: the only file that builds concrete parts.
+
+Order at start, each step failing at once with its remedy: Postgres and its schema, RabbitMQ and the queue, the HTTP
+address. The drain, on SIGTERM or SIGINT, is told step by step in worker.py; then RabbitMQ is left, and Postgres last.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import signal
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import psycopg
+import structlog
+from psycopg_pool import ConnectionPool
+from starlette.routing import Route
+
+import sql
+from consumers.claims import Claims
+from consumers.database import Database, conninfo
+from consumers.execution import Execution
+from consumers.handlers import Registry
+from consumers.intake import Intake
+from consumers.metrics import Metrics
+from consumers.settings import ConsumerSettings
+from consumers.threads import Threads
+from consumers.worker import Worker
+from messaging.connection import Connection
+from messaging.format import TASK_PENDING
+from messaging.subscription import Subscription
+from messaging.topology import declare_queue
+from runtime.http import health_route, metrics_route, serving
+
+log = structlog.get_logger()
+
+_POOL_SECONDS = 10.0
+
+
+async def run(settings: ConsumerSettings, registry: Registry) -> None:
+    """Consume until a signal comes; raises a Problem at start when something is missing."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    # Unique for each start: a claim found under this name is this very process's.
+    name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+    url = settings.database_url.get_secret_value()
+    metrics = Metrics(registry.types)
+    async with (
+        Database(url, name=f"consumers {name} claims") as claiming,
+        Database(url, name=f"consumers {name} leases") as keeping,
+        Intake(lambda: subscribe(settings, name)) as intake,
+        contextlib.AsyncExitStack() as stack,
+    ):
+        if settings.http_address is not None:
+            routes = _routes(metrics, claiming, intake)
+            address = await stack.enter_async_context(serving(routes, settings.http_address))
+            log.info("serving metrics and health", address=address)
+        pool = stack.enter_context(_pool(conninfo(url, name=f"consumers {name} handlers"), settings.concurrency))
+        worker = Worker(
+            intake,
+            Claims(claiming, worker=name, lease=settings.lease),
+            Claims(keeping, worker=name, lease=settings.lease),
+            Threads(Execution(registry, pool, metrics), concurrency=settings.concurrency),
+            metrics,
+        )
+        log.info("consuming", queue=settings.queue, worker=name, types=sorted(registry.types))
+        await worker.run(stop)
+    log.info("stopped", worker=name)
+
+
+async def subscribe(settings: ConsumerSettings, name: str) -> Subscription:
+    """Connect, declare the queue and consume it; the subscription's connection is the caller's to close."""
+    connection = await Connection.open(settings.amqp_url.get_secret_value(), name=f"consumers {name}")
+    try:
+        channel = await connection.channel()
+        await declare_queue(connection, channel, settings.queue, exchange=settings.exchange, binding_key=TASK_PENDING)
+        channel.close()
+        return await Subscription.open(connection, settings.queue, prefetch=settings.prefetch)
+    except BaseException:
+        await connection.close()
+        raise
+
+
+def _routes(metrics: Metrics, database: Database, intake: Intake) -> list[Route]:
+    return [
+        metrics_route(metrics.registry),
+        # Alive is whoever answers: starting again would mend no server that is away.
+        health_route("/healthz", lambda: {"alive": True}),
+        health_route("/readyz", lambda: {"database": database.up, "broker": intake.up}),
+    ]
+
+
+@contextlib.contextmanager
+def _pool(address: str, size: int) -> Iterator[ConnectionPool[psycopg.Connection[Any]]]:
+    """Give connections to handlers that run in a transaction: none until one asks, and at most one for each thread."""
+    logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # it repeats what Database says once
+    pool = ConnectionPool(
+        address,
+        connection_class=psycopg.Connection[Any],
+        kwargs={"autocommit": True},
+        configure=_configure,
+        min_size=0,
+        max_size=size,
+        timeout=_POOL_SECONDS,
+        name="handlers",
+        open=False,
+    )
+    pool.open()
+    try:
+        yield pool
+    finally:
+        pool.close(timeout=1)
+
+
+def _configure(connection: psycopg.Connection[Any]) -> None:
+    connection.execute(sql.query("task_session"))

@@ -1,0 +1,85 @@
+"""The command `consumers`: options, exit codes and what is printed; nothing else."""
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from consumers import app as application
+from consumers.errors import HandlersAbandoned, HandlersUnusable
+from consumers.handlers import load as load_handlers
+from consumers.settings import ConsumerSettings
+from consumers.status import QueueDepth, Status
+from consumers.status import status as ask_status
+from runtime import commands, logs
+from runtime.settings import load
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Consume tasks from RabbitMQ and apply each once, under a version check.",
+)
+
+Config = Annotated[Path | None, typer.Option("--config", help="TOML file with settings; the environment wins.")]
+
+
+@app.command()
+def run(
+    config: Config = None,
+    *,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Log more.")] = False,
+) -> None:
+    """Run the handlers of CONSUMERS_HANDLERS until SIGTERM or SIGINT, then drain."""
+    logs.configure(verbose=verbose)
+    settings = load(ConsumerSettings, config)
+    if settings.handlers is None:
+        raise HandlersUnusable(
+            "CONSUMERS_HANDLERS is not set",
+            remedy="name the Python module that registers your handlers, such as consumers.examples",
+        )
+    try:
+        asyncio.run(application.run(settings, load_handlers(settings.handlers)))
+    except HandlersAbandoned as problem:
+        # A thread cannot be ended from outside, and a normal exit would wait for it.
+        sys.stderr.write(f"consumers: {problem}\n")
+        sys.stderr.flush()
+        os._exit(problem.exit_code)
+
+
+@app.command()
+def status(
+    config: Config = None,
+    *,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show how many tasks are in each status, and how many messages wait."""
+    found = asyncio.run(ask_status(load(ConsumerSettings, config)))
+    if json_:
+        sys.stdout.write(json.dumps(found.as_json()) + "\n")
+    else:
+        Console().print(_table(found))
+
+
+def _table(found: Status) -> Table:
+    table = Table("", "", "count")
+    for name, count in sorted(found.tasks.items()):
+        table.add_row("tasks", name, str(count))
+    for depth in (found.queue, found.dead_letter_queue):
+        table.add_row("messages", depth.name, _ready(depth))
+    return table
+
+
+def _ready(depth: QueueDepth) -> str:
+    return "no such queue" if depth.ready is None else f"{depth.ready} ready, {depth.consumers} consumers"
+
+
+def main() -> None:
+    """Run `consumers` as a process."""
+    commands.run(app, name="consumers")

@@ -1,0 +1,73 @@
+"""The consumers' settings, read from the environment or a TOML file by runtime.settings."""
+
+from typing import Annotated
+
+from psycopg import ProgrammingError
+from psycopg.conninfo import conninfo_to_dict
+from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
+
+from messaging.connection import parameters
+from runtime.errors import ConfigurationProblem
+from runtime.http import parse_address
+from runtime.settings import Settings, prefix
+
+
+def _conninfo(url: SecretStr) -> SecretStr:
+    try:
+        conninfo_to_dict(url.get_secret_value())
+    except ProgrammingError as error:
+        raise ValueError("it is no Postgres connection string") from error
+    return url
+
+
+def _amqp(url: SecretStr) -> SecretStr:
+    try:
+        parameters(url.get_secret_value(), name="consumers")
+    except ConfigurationProblem as problem:
+        raise ValueError(problem.what) from problem
+    return url
+
+
+def _address(text: str) -> str:
+    parse_address(text)
+    return text
+
+
+class ConsumerSettings(Settings):
+    """What `consumers` needs to know."""
+
+    model_config = prefix("CONSUMERS_")
+
+    database_url: Annotated[
+        SecretStr,
+        AfterValidator(_conninfo),
+        Field(description="write postgresql://user:password@host:5432/database"),
+    ]
+    amqp_url: Annotated[
+        SecretStr, AfterValidator(_amqp), Field(description="write amqp://user:password@host:5672/vhost")
+    ]
+    exchange: str = Field("outbox", min_length=1, max_length=255, description="write the name of a topic exchange")
+    queue: str = Field(
+        "tasks", min_length=1, max_length=250, description="write the name of a queue; '.dead' is added to it"
+    )
+    concurrency: int = Field(8, ge=1, le=1000, description="write how many handlers may run at once, 1 to 1000")
+    # basic.qos carries 16 bits.
+    prefetch: int = Field(
+        64, ge=1, le=65535, description="write how many deliveries may be unsettled: CONSUMERS_CONCURRENCY to 65535"
+    )
+    handlers: str | None = Field(
+        None, pattern=r"^[\w.]+$", description="write the name of the Python module that registers the handlers"
+    )
+    http_address: Annotated[
+        str | None,
+        AfterValidator(lambda text: text if text is None else _address(text)),
+        Field(description="write host:port"),
+    ] = None
+    lease: float = Field(30.0, ge=1, le=86_400, description="write seconds, 1 to 86400")
+
+    @field_validator("prefetch")
+    @classmethod
+    def _feeds_the_threads(cls, prefetch: int, info: ValidationInfo) -> int:
+        if prefetch < info.data.get("concurrency", 1):
+            raise ValueError("it is less than CONSUMERS_CONCURRENCY, so threads would stay idle")
+        return prefetch
