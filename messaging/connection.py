@@ -6,6 +6,7 @@ a URL's own query parameters win over them.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -20,6 +21,7 @@ from runtime.errors import ConfigurationProblem, Problem
 HEARTBEAT_SECONDS = 10
 BLOCKED_SECONDS = 300.0
 CONNECT_SECONDS = 10.0
+_CLOSE_SECONDS = 5.0
 
 
 def parameters(url: str, *, name: str) -> pika.URLParameters:
@@ -119,12 +121,27 @@ class Connection:
             raise problem(error, self.broker) from error
         return await answered
 
+    @property
+    def frame_max(self) -> int:
+        """The largest frame that the broker takes, in bytes, as negotiated."""
+        return int(self._open_connection.params.frame_max)
+
+    def write(self, frames: bytes) -> None:
+        """Put ready-made frames on the wire, in one piece, after everything that pika has written.
+
+        pika has no public call for this; `_adapter_emit_data` is where all its own frames go.
+        """
+        self._open_connection._adapter_emit_data(frames)  # noqa: SLF001 - see above
+
     async def close(self) -> None:
-        """Close in order and wait for it; does nothing when the connection is gone already."""
-        if self._connection is not None and not self.lost.done():
-            if self._connection.is_open:
-                self._connection.close()
-            await asyncio.shield(self.lost)
+        """Close in order and wait for it, but not for ever; does nothing when the connection is gone already."""
+        if self._connection is None or self.lost.done():
+            return
+        if self._connection.is_open:
+            self._connection.close()
+        with contextlib.suppress(TimeoutError):  # the peer does not answer; the socket goes with the process
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await asyncio.shield(self.lost)
 
     @property
     def _open_connection(self) -> AsyncioConnection:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from relay.event import Message
 from relay.ledger import Ticket
+from relay.publishing.encoding import Content
 
 
 class Item(NamedTuple):
@@ -18,8 +19,13 @@ class Item(NamedTuple):
     order: int
     ticket: Ticket
     message: Message
-    size: int
-    """Bytes that it is counted for in the window."""
+    content: Content
+    """The message as it goes on the wire, however often."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that it is counted for in the window."""
+        return len(self.content.header) + len(self.content.body)
 
 
 class Outstanding:

@@ -26,8 +26,7 @@ from runtime.errors import Problem
 
 log = structlog.get_logger()
 
-# Beside the window in messages: what one message is counted for besides its body, and how much may be in flight.
-_MESSAGE_OVERHEAD_BYTES = 512
+# How much may be in flight, beside the window in messages.
 _WINDOW_BYTES = 32 << 20
 
 
@@ -105,12 +104,12 @@ class RabbitPublisher:
         """
         try:
             for ticket, message in messages:
-                encoding.check(message)
-                size = len(message.body) + _MESSAGE_OVERHEAD_BYTES
+                content = encoding.encode(message, app_id=self._name)
                 self._order += 1
-                self._line.append(Item(self._order, ticket, message, size))
+                item = Item(self._order, ticket, message, content)
+                self._line.append(item)
                 self._unsettled += 1
-                self._unsettled_bytes += size
+                self._unsettled_bytes += item.size
         finally:
             self._send()
         while self._unsettled >= self._window or self._unsettled_bytes >= _WINDOW_BYTES:
@@ -123,19 +122,15 @@ class RabbitPublisher:
 
     def _send(self) -> None:
         """Give the line to the channel, unless something has failed: then it waits, so as not to overtake more."""
-        channel = self._channel
-        if channel is None or not channel.is_open or self._failed:
+        connection, channel = self._connection, self._channel
+        if connection is None or channel is None or not channel.is_open or self._failed or not self._line:
             return
-        while self._line:
-            item = self._line.popleft()
+        batch: list[bytes] = []
+        for item in self._line:
             self._outstanding.published(item)
-            channel.basic_publish(
-                item.message.exchange,
-                item.message.routing_key,
-                item.message.body,
-                encoding.properties(item.message, app_id=self._name),
-                mandatory=True,
-            )
+            batch += encoding.frames(item.content, channel=channel.channel_number, frame_max=connection.frame_max)
+        self._line.clear()
+        connection.write(b"".join(batch))
 
     def _on_return(self, _: Channel, method: spec.Basic.Return, properties: BasicProperties, __: bytes) -> None:
         message_id = str(properties.message_id)

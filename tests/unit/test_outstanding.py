@@ -8,11 +8,13 @@ from hypothesis import strategies as st
 
 from relay.event import Message
 from relay.ledger import Ticket
+from relay.publishing.encoding import encode
 from relay.publishing.outstanding import Item, Outstanding
 
 
 def item(order: int) -> Item:
-    return Item(order, Ticket(), Message(str(uuid4()), "outbox", "a.b", "b", 0, {}, b"{}"), 2)
+    message = Message(str(uuid4()), "outbox", "a.b", "b", 0, {}, b"{}")
+    return Item(order, Ticket(), message, encode(message, app_id="relay"))
 
 
 @given(st.data())

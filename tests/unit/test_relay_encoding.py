@@ -1,16 +1,19 @@
 """Routing and AMQP properties: the message contract, seen from the relay's side."""
 
 from datetime import UTC, datetime
-from typing import Any
+from struct import pack
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pika import BasicProperties
+from pika.frame import Body, Frame, Header, Method, decode_frame
+from pika.spec import Basic
 
 from relay.errors import UnpublishableEvent
-from relay.event import OutboxEvent
-from relay.publishing.encoding import check, properties
+from relay.event import Message, OutboxEvent
+from relay.publishing.encoding import encode, frames
 from relay.publishing.lines import line
 from relay.routing import Router
 from runtime.errors import ConfigurationProblem
@@ -32,10 +35,40 @@ ROUTER = Router("outbox", "{aggregate_type}.{event_type}")
 
 
 def encoded(event: OutboxEvent) -> BasicProperties:
-    """Return the properties as they come off the wire."""
-    read = BasicProperties()
-    read.decode(b"".join(properties(ROUTER.route(event), app_id="relay").encode()))
-    return read
+    """Return the properties as pika reads them off the wire."""
+    content = encode(ROUTER.route(event), app_id="relay")
+    header = read(b"".join(frames(content, channel=1, frame_max=131_072)))[1]
+    assert isinstance(header, Header)
+    return header.properties
+
+
+def read(wire: bytes) -> list[Any]:
+    """Return the frames that pika reads off `wire`, which has to end with the last of them."""
+    found: list[Any] = []
+    while wire:
+        size, frame = decode_frame(wire)
+        found.append(frame)
+        wire = wire[size:]
+    return found
+
+
+def by_pika(message: Message, *, channel: int, frame_max: int) -> bytes:
+    """Return the bytes that pika would write for `message`."""
+    properties = BasicProperties(
+        content_type="application/json",
+        delivery_mode=2,
+        message_id=message.id,
+        timestamp=message.timestamp,
+        type=message.type,
+        app_id="relay",
+        headers=cast("dict[str, Any]", message.headers),
+    )
+    method = Basic.Publish(exchange=message.exchange, routing_key=message.routing_key, mandatory=True)
+    most = frame_max - 8
+    pieces = [message.body[start : start + most] for start in range(0, len(message.body), most)]
+    wire: list[Frame] = [Method(channel, method), Header(channel, len(message.body), properties)]
+    wire += [Body(channel, piece) for piece in pieces]
+    return b"".join(frame.marshal() for frame in wire)
 
 
 def test_a_message_is_persistent_and_carries_the_event_under_its_own_id() -> None:
@@ -86,19 +119,61 @@ def test_a_template_that_not_every_event_can_fill_is_refused(template: str) -> N
         Router("outbox", template)
 
 
-_JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=60), inner, max_size=4),
-    max_leaves=12,
+_SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text()
+_SHORT = st.text(max_size=60)
+
+
+def _json(scalars: st.SearchStrategy[object]) -> st.SearchStrategy[dict[str, Any]]:
+    values = st.recursive(
+        scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_SHORT, inner, max_size=4), max_leaves=12
+    )
+    return st.dictionaries(_SHORT, values, max_size=5)
+
+
+_MESSAGES = st.builds(
+    Message,
+    id=st.uuids().map(str),
+    exchange=_SHORT,
+    routing_key=_SHORT,
+    type=_SHORT,
+    timestamp=st.integers(0, 2**63),
+    headers=_json(_SCALARS),
+    body=st.binary(max_size=300),
 )
 
 
-@given(headers=st.dictionaries(st.text(max_size=60), _JSON, max_size=5))
-def test_headers_that_pass_the_check_arrive_as_they_were(headers: dict[str, Any]) -> None:
+@given(message=_MESSAGES, channel=st.integers(1, 65_535), frame_max=st.integers(9, 400))
+def test_the_bytes_are_the_ones_that_pika_would_write(message: Message, channel: int, frame_max: int) -> None:
+    content = encode(message, app_id="relay")
+
+    assert b"".join(frames(content, channel=channel, frame_max=frame_max)) == by_pika(
+        message, channel=channel, frame_max=frame_max
+    )
+
+
+@given(headers=_json(_SCALARS))
+def test_headers_arrive_as_they_were(headers: dict[str, Any]) -> None:
     event = EVENT._replace(headers=headers)
-    check(ROUTER.route(event))
 
     assert encoded(event).headers == ROUTER.route(event).headers
+
+
+@given(number=st.floats(allow_nan=False))
+def test_a_fraction_travels_as_a_double(number: float) -> None:
+    """Pika itself neither writes doubles nor reads them right."""
+    content = encode(ROUTER.route(EVENT._replace(headers={"ratio": number})), app_id="relay")
+
+    assert b"\x05ratiod" + pack(">d", number) in content.header
+
+
+@pytest.mark.parametrize("size", [0, 1, 131_064, 131_065, 300_000])
+def test_a_body_is_cut_at_frame_max_and_arrives_whole(size: int) -> None:
+    message = ROUTER.route(EVENT._replace(payload=b"x" * size))
+    content = encode(message, app_id="relay")
+    wire = list(frames(content, channel=1, frame_max=131_072))
+
+    assert all(len(frame) <= 131_072 for frame in wire)
+    assert b"".join(frame.fragment for frame in read(b"".join(wire))[2:]) == message.body
 
 
 @pytest.mark.parametrize(
@@ -106,7 +181,7 @@ def test_headers_that_pass_the_check_arrive_as_they_were(headers: dict[str, Any]
     [
         ({"headers": {"n": 2**63}}, "header 'n' is an integer beyond 64 bits"),
         ({"headers": {"deep": [{"n": -(2**63) - 1}]}}, "header 'n' is an integer beyond 64 bits"),
-        ({"headers": {"x" * 256: 1}}, "name of header"),
+        ({"headers": {"x" * 256: 1}}, "header's name is longer"),
         ({"routing_key": "é" * 128}, "routing key is longer than 255 bytes"),
         ({"exchange": "e" * 256}, "exchange is longer than 255 bytes"),
         ({"event_type": "t" * 256, "routing_key": "k"}, "type is longer than 255 bytes"),
@@ -114,7 +189,7 @@ def test_headers_that_pass_the_check_arrive_as_they_were(headers: dict[str, Any]
 )
 def test_what_amqp_cannot_carry_is_named_before_it_is_published(change: dict[str, Any], words: str) -> None:
     with pytest.raises(UnpublishableEvent, match=words):
-        check(ROUTER.route(EVENT._replace(**change)))
+        encode(ROUTER.route(EVENT._replace(**change)), app_id="relay")
 
 
 def test_a_printed_message_is_one_line_of_json_with_its_body_as_it_is() -> None:
