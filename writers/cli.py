@@ -6,6 +6,7 @@ Exit codes: 0 all was committed, 1 not all, 2 usage or configuration; after SIGI
 
 import asyncio
 import json
+import logging
 import math
 import signal
 import sys
@@ -61,6 +62,8 @@ def submit(  # noqa: PLR0913 - a command has as many parameters as options
     Ctrl-C lets the open transactions finish and prints what was committed; a second one does not wait for them.
     """
     plan = Plan(task_type, count, _parsed(payload), writers, batch, math.inf if rate is None else rate)
+    # psycopg tells of every lost pipeline on standard error; here a lost connection is settled, or told as a Problem.
+    logging.getLogger("psycopg").setLevel(logging.CRITICAL)
     url = load(WritersSettings, config).database_url.get_secret_value()
     with idlog.opened(ids) as append, _progress(count, shown=sys.stderr.isatty() and not as_json) as advance:
 

@@ -51,7 +51,7 @@ Outcome = Committed | NotCommitted | InDoubt
 class Session:
     """One connection at a time to the database at `url`, replaced when it is lost.
 
-    `patience` is for how many seconds a batch is tried again when Postgres is away.
+    `patience` is for how many seconds after its first failure a batch is tried again.
     """
 
     def __init__(self, url: str, *, patience: float) -> None:
@@ -76,9 +76,9 @@ class Session:
         Returns whether they were committed. Raises Refused, NotSetUp or NotAllowed at once, and Unavailable or
         OutcomeUnknown when patience has run out.
         """
+        outcome = await self._attempt(tasks)
         now = asyncio.get_running_loop().time
         give_up, backoff = now() + self._patience, Backoff(base=0.05, cap=1.0)
-        outcome = await self._attempt(tasks)
         while not isinstance(outcome, Committed):
             if isinstance(outcome, NotCommitted) and not wanted():
                 return False
@@ -109,7 +109,7 @@ class Session:
         """Ask what became of the transaction: the doubt itself while that cannot be told yet."""
         try:
             connection = await self.open()
-            if await _in_progress(connection, doubt.transaction):
+            if await in_progress(connection, doubt.transaction):
                 return doubt
             there = await _ask(connection, sql.query("task_exists"), {"id": tasks[0].id})
         except (Unavailable, *_TRANSIENT):
@@ -138,7 +138,8 @@ async def _insert(connection: psycopg.AsyncConnection[Any], tasks: Sequence[NewT
         return str(_only(await cursor.fetchone()))
 
 
-async def _in_progress(connection: psycopg.AsyncConnection[Any], transaction: str) -> bool:
+async def in_progress(connection: psycopg.AsyncConnection[Any], transaction: str) -> bool:
+    """Tell whether the transaction with that id has neither committed nor rolled back yet."""
     try:
         return bool(await _ask(connection, sql.query("transaction_in_progress"), {"transaction": transaction}))
     except postgres.InvalidParameterValue:
