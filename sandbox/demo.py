@@ -13,8 +13,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -30,6 +31,7 @@ from sandbox.accounts import caller
 from sandbox.isolation import Isolated, Isolation
 from sandbox.settings import SandboxSettings
 from sandbox.starting import start
+from sandbox.waiting import until
 
 WRITERS = 8
 CONSUMERS = ("consumer-1", "consumer-2")
@@ -93,6 +95,10 @@ class Stage:
             place, self._found(command), account=caller(), environment=self._environment(), log=self.log(name)
         )
 
+    def says(self, name: str, word: str) -> bool:
+        """Whether a process has logged `word` so far."""
+        return word in self.log(name).read_text(errors="replace")
+
     def kill(self, name: str) -> None:
         """End a process with SIGKILL, and return when it is gone."""
         processes.send(self.place(name), signal.SIGKILL, patience=10)
@@ -120,12 +126,10 @@ class Stage:
 
 def demo(settings: SandboxSettings, *, tasks: int, keep: bool, console: Console) -> Result:
     """Run the demo and return what was counted; with `keep`, servers and processes stay as they are."""
-    with ExitStack() as stack:
-        with console.status("starting a private Postgres and RabbitMQ"):
-            stage, isolated = stack.enter_context(_kept(settings) if keep else _passing(settings))
+    console.print("starting a private Postgres and RabbitMQ", highlight=False)
+    with (_kept if keep else _passing)(settings) as (stage, isolated):
         result = _run(stage, isolated, tasks, console)
         if keep:
-            stack.pop_all()
             _explain(stage, isolated, console)
         else:
             stage.end("relay", *CONSUMERS)
@@ -154,8 +158,10 @@ def _passing(settings: SandboxSettings) -> Iterator[tuple[Stage, Isolated]]:
 @contextmanager
 def _kept(settings: SandboxSettings) -> Iterator[tuple[Stage, Isolated]]:
     box = kept.up(settings)
-    with Isolation(box.servers, None).isolated() as isolated:
-        yield Stage(box.directory, isolated), isolated
+    isolation = Isolation(box.servers, None)
+    isolated = isolation.create()
+    isolation.close()
+    yield Stage(box.directory, isolated), isolated
 
 
 def _run(stage: Stage, isolated: Isolated, tasks: int, console: Console) -> Result:
@@ -169,6 +175,8 @@ def _run(stage: Stage, isolated: Isolated, tasks: int, console: Console) -> Resu
         asyncio.run(tap.bind(isolated.amqp_url, queue=queue, exchange=isolated.name))
         for name in CONSUMERS:
             stage.start(name, "consumers", "run")
+        for name in CONSUMERS:  # a message that comes before their queue is bound would reach the tap alone
+            until(partial(stage.says, name, "consuming"), what=f"{name} consumes", seconds=_STALLED_SECONDS)
         stage.start("relay", "relay", "run")
         ids = Path(scratch, "ids")
         stage.start("writers", "writers", "submit", "--type", "record", "--count", str(tasks),

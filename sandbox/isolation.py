@@ -68,16 +68,20 @@ class Isolation:
     @contextmanager
     def isolated(self) -> Iterator[Isolated]:
         """Give a test its own; afterwards its slots, sessions, database, exchanges and queues are gone."""
+        isolated = self.create()
+        try:
+            yield isolated
+        finally:
+            self._drop(isolated.name)
+            asyncio.run(isolated.clear_broker())
+
+    def create(self) -> Isolated:
+        """Make what `isolated` gives, and leave it to the sandbox's end."""
         if self._template is None:
             self._template = self._make_template()
         name = f"t{secrets.token_hex(4)}"
         self._administer("CREATE DATABASE {} TEMPLATE {}", name, self._template)
-        isolated = Isolated(_url(self._servers.database_url, name), self._servers.amqp_url, name)
-        try:
-            yield isolated
-        finally:
-            self._drop(name)
-            asyncio.run(isolated.clear_broker())
+        return Isolated(_url(self._servers.database_url, name), self._servers.amqp_url, name)
 
     def close(self) -> None:
         """Drop the template."""
