@@ -1,2 +1,2 @@
--- How many tasks are committed, and how many effects are applied.
-SELECT (SELECT count(*) FROM tasks.task), (SELECT count(*) FROM demo.effect)
+-- How many tasks are committed, and how many of them are completed.
+SELECT count(*), count(*) FILTER (WHERE status = 'completed') FROM tasks.task
