@@ -1,0 +1,28 @@
+"""The servers that tests run on, and a part of them for each test alone. A missing server fails the run."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+import sandbox
+from sql.apply import apply
+
+
+def _schema(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        apply(connection)
+
+
+@pytest.fixture(scope="session", name="sandbox")
+def _sandbox() -> Iterator[sandbox.Sandbox]:
+    """Start a private Postgres and RabbitMQ for the whole run."""
+    with sandbox.start(schema=_schema) as box:
+        yield box
+
+
+@pytest.fixture
+def isolated(sandbox: sandbox.Sandbox) -> Iterator[sandbox.Isolated]:
+    """Return a database with the schema, and a name for slot, exchange and queues, for one test alone."""
+    with sandbox.isolated() as part:
+        yield part
