@@ -1,6 +1,6 @@
 """The relay's settings, read from the environment or a TOML file by runtime.settings."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from messaging.connection import parameters
 from relay.routing import check_template
 from runtime.errors import ConfigurationProblem
+from runtime.http import parse_address
 from runtime.settings import Settings, prefix
 
 
@@ -26,6 +27,12 @@ def _amqp(url: SecretStr) -> SecretStr:
     except ConfigurationProblem as problem:
         raise ValueError(problem.what) from problem
     return url
+
+
+def _address(text: str | None) -> str | None:
+    if text:
+        parse_address(text)
+    return text or None
 
 
 def _template(text: str) -> str:
@@ -58,4 +65,32 @@ class RelaySettings(Settings):
         AfterValidator(_template),
         Field(description="write text with the fields {aggregate_type}, {aggregate_id}, {event_type}"),
     ] = "{aggregate_type}.{event_type}"
+    format: Literal["plain", "cloudevents"] = Field("plain", description="write plain or cloudevents")
     max_in_flight: int = Field(1000, ge=1, le=100_000, description="write how many messages may be unconfirmed")
+    max_message_bytes: int = Field(
+        1 << 20, ge=1024, le=128 << 20, description="write how many bytes of body and headers RabbitMQ takes"
+    )
+    on_return: Literal["park", "retry", "halt"] = Field(
+        "park", description="write park, retry or halt: what becomes of a message that no queue takes"
+    )
+    confirm_timeout: float = Field(
+        30.0, gt=0, description="write after how many seconds without a confirm the connection is given up"
+    )
+    release_slot_after: float = Field(
+        15.0, gt=0, description="write after how many seconds without the broker the slot is let go, but kept"
+    )
+    plugin: Literal["auto", "wal2json", "pgoutput"] = Field("auto", description="write auto, wal2json or pgoutput")
+    message_prefix: str | None = Field(
+        None,
+        min_length=1,
+        description="write the prefix of the logical messages that are the outbox, instead of a table",
+    )
+    outbox_table: str = Field("outbox.event", pattern=r"^[^.\"]+\.[^.\"]+$", description="write schema.table")
+    outbox_layout: Literal["native", "debezium"] = Field("native", description="write native or debezium")
+    outbox_columns: dict[str, str] = Field(
+        default_factory=dict, description='write JSON from event field to column, such as {"payload": "body"}'
+    )
+    http_address: Annotated[str | None, AfterValidator(_address), Field(description="write host:port")] = (
+        "127.0.0.1:9187"
+    )
+    ready_lag: float = Field(60.0, gt=0, description="write at how many seconds of lag /readyz says no")
