@@ -47,3 +47,10 @@ class Message(NamedTuple):
     """Seconds since 1970, of the event's creation."""
     headers: Mapping[str, object]
     body: bytes
+
+
+class Fence(NamedTuple):
+    """A fence that this relay emitted has come back through the stream: the stream lives, up to here."""
+
+    token: str
+    """What the relay wrote into it."""
