@@ -6,7 +6,7 @@
 
 The publisher keeps its own connection: while the broker is away, the stream stays open and unread. When the stream
 breaks, what is in flight settles first; then the next one opens after the ledger's position. Only a transaction that
-was cut in its middle is published twice in part.
+was cut in its middle is published twice in part, and a stop does not cut: it reads the open one to its end.
 """
 
 import asyncio
@@ -31,6 +31,8 @@ _STORE_EVERY = 1.0
 # Storing writes WAL itself, so an idle relay stores seldom.
 _STORE_IDLE_EVERY = 10
 _DRAIN_SECONDS = 15.0
+# How long a stop waits for the end of the transaction that is being read.
+_END_OF_TRANSACTION_SECONDS = 5.0
 # A standby takes over this soon after the slot is free.
 _RETRY_AT_LEAST_EVERY = 2.0
 
@@ -46,6 +48,7 @@ class Engine:
         self._backoff = Backoff(cap=_RETRY_AT_LEAST_EVERY)
         self._ledger = Ledger()
         self._stream: Stream | None = None
+        self._halfway = False
         self._position: Lsn | None = None
         self._confirmed = 0
         self._incident = ""
@@ -69,13 +72,18 @@ class Engine:
             await asyncio.gather(stopping, connection, return_exceptions=True)
             log.info("stopped", confirmed=self._confirmed, position=str(self._position))
 
-    async def _relay(self, stream: Stream, *until: asyncio.Task[Any]) -> None:
-        self._ledger, self._stream = Ledger(), stream
-        tasks = [asyncio.create_task(self._pump(stream)), asyncio.create_task(self._store(stream))]
+    async def _relay(self, stream: Stream, stopping: asyncio.Task[Any], connection: asyncio.Task[Any]) -> None:
+        self._ledger, self._stream, self._halfway = Ledger(), stream, False
+        pump = asyncio.create_task(self._pump(stream, stopping))
+        tasks = [pump, asyncio.create_task(self._store(stream))]
         try:
-            done, _ = await asyncio.wait([*tasks, *until], return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait([*tasks, stopping, connection], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
+            if self._halfway:  # half a transaction is below no boundary: the next run would publish it again
+                await asyncio.wait(
+                    [*tasks, connection], timeout=_END_OF_TRANSACTION_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                )
         finally:
             for task in tasks:
                 task.cancel()
@@ -83,14 +91,18 @@ class Engine:
             await self._drain(stream)
             self._stream = None
 
-    async def _pump(self, stream: Stream) -> None:
-        while True:
+    async def _pump(self, stream: Stream, stopping: asyncio.Task[Any]) -> None:
+        while self._halfway or not stopping.done():
             messages: list[tuple[Ticket, Message]] = []
             for item in await stream.receive():
                 if isinstance(item, OutboxEvent):
                     messages.append((self._ledger.enter(), self._router.route(item)))
+                    self._halfway = True
                 else:
                     self._ledger.boundary(item.position)
+                    self._halfway = False
+                    if stopping.done():
+                        break  # what came behind it was not published, and comes again
             if messages:
                 await self._publisher.publish(messages)
             self._advance()

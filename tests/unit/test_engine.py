@@ -25,7 +25,7 @@ def event(name: str) -> OutboxEvent:
 
 
 class Script:
-    """A source whose every opening plays one list of items, then breaks as told or stays open and silent."""
+    """A source whose every opening plays one list of items, then breaks as told or stays open for more."""
 
     def __init__(self, *openings: Sequence[Item] | Problem) -> None:
         self._openings = list(openings)
@@ -33,6 +33,7 @@ class Script:
         self.confirmed: list[Lsn] = []
         self.stored: list[Lsn] = []
         self.played = asyncio.Event()
+        self.later: asyncio.Queue[Sequence[Item]] = asyncio.Queue()
 
     @asynccontextmanager
     async def open(self, after: Lsn | None) -> AsyncIterator["Opening"]:
@@ -56,8 +57,7 @@ class Opening:
         if not self._last:
             raise SourceUnavailable("the stream broke", remedy="wait")
         self._script.played.set()
-        await asyncio.get_running_loop().create_future()
-        raise AssertionError
+        return await self._script.later.get()
 
     def confirm(self, position: Lsn) -> None:
         self._script.confirmed.append(position)
@@ -158,6 +158,21 @@ def test_stopping_waits_for_what_is_in_flight_and_stores_the_position() -> None:
         asyncio.get_running_loop().call_later(0.05, broker.confirms, "a")
 
     script = relay(scenario, [event("a"), Boundary(Lsn(20))])
+
+    assert script.confirmed == [Lsn(20)]
+    assert script.stored == [Lsn(20)]
+
+
+def test_stopping_reads_an_open_transaction_to_its_end_and_no_further() -> None:
+    """Half of one is below no boundary: the next run would publish it again."""
+
+    async def scenario(script: Script, broker: Broker) -> None:
+        await broker.has("a")
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.05, script.later.put_nowait, [event("b"), Boundary(Lsn(20)), event("c")])
+        loop.call_later(0.1, broker.confirms, "a", "b", "c")
+
+    script = relay(scenario, [event("a")])
 
     assert script.confirmed == [Lsn(20)]
     assert script.stored == [Lsn(20)]
