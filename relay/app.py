@@ -8,58 +8,92 @@ in flight be confirmed, report it as flushed, store the checkpoint, close the st
 import asyncio
 import signal
 import sys
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
 
-import structlog
-
+from relay import guardian
 from relay.checkpoint import CheckpointStore
 from relay.engine import Engine
+from relay.heartbeat import Heartbeat
+from relay.logbook import Logbook
+from relay.observability import Metrics, serve
+from relay.observing import Observation
+from relay.parking import PostgresParking
+from relay.ports import Publisher
 from relay.publishing.lines import LinePublisher
-from relay.publishing.publisher import RabbitPublisher
+from relay.publishing.publisher import Policy, RabbitPublisher
 from relay.routing import Router
 from relay.settings import RelaySettings
-from relay.sources.wal import WalSource
-from runtime.errors import Problem
+from relay.sources.decoding import Decoder
+from relay.sources.wal import Reading, WalSource
+from relay.sources.wal2json import OPTIONS, Wal2JsonDecoder
 
-log = structlog.get_logger()
+# wal_sender_timeout's own default, for a server that has none.
+_STANDSTILL_WITHOUT_TIMEOUT = 60.0
 
-_PARTITIONS_EVERY = 3600.0
 
-
-async def run(settings: RelaySettings, *, stdout: bool) -> None:
+async def run(fresh: Callable[[], RelaySettings], *, stdout: bool = False) -> None:
     """Relay until a signal comes; raises a Problem that trying again cannot help.
 
-    With `stdout`, messages are written as lines instead of published, and neither slot nor checkpoint moves.
+    `fresh` reads the settings; it is called again at each connect, so that a changed secret file is picked up. With
+    `stdout`, messages are written as lines instead of published, and neither slot nor checkpoint moves.
     """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    database_url = settings.database_url.get_secret_value()
-    async with CheckpointStore(database_url, name=settings.name, slot=settings.slot) as store:
-        await store.facts()
-        source = WalSource(database_url, store, slot=settings.slot, name=settings.name, read_only=stdout)
-        router = Router(settings.exchange, settings.routing_key)
+    settings = fresh()
+    logbook, metrics = Logbook(), Metrics()
+
+    def observe(seen: Observation) -> None:
+        logbook(seen)
+        metrics(seen)
+
+    def database_url() -> str:
+        return fresh().database_url.get_secret_value()
+
+    def amqp_url() -> str:
+        return fresh().amqp_url.get_secret_value()
+
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(CheckpointStore(database_url, name=settings.name, slot=settings.slot))
+        facts = await store.facts()
+        heartbeat = Heartbeat((facts.wal_sender_timeout_ms / 1000 or _STANDSTILL_WITHOUT_TIMEOUT) / 3)
+        publisher: Publisher
         if stdout:
-            await Engine(source, router, LinePublisher(sys.stdout)).run(stop)
-            return
-        publisher = RabbitPublisher(
-            settings.amqp_url.get_secret_value(),
-            name=settings.name,
-            exchange=settings.exchange,
-            window=settings.max_in_flight,
+            publisher = LinePublisher(sys.stdout)
+        else:
+            publisher = rabbit = RabbitPublisher(amqp_url, _policy(settings), observe, fenced=heartbeat.late)
+            await rabbit.connect()
+        engine = Engine(
+            WalSource(database_url, store, _reading(settings, read_only=stdout), observe),
+            Router(settings.exchange, settings.routing_key),
+            publisher,
+            PostgresParking(store, relay=settings.name),
+            heartbeat=heartbeat,
+            observe=observe,
+            release_slot_after=settings.release_slot_after,
         )
-        await publisher.connect()
-        partitions = asyncio.create_task(_keep_partitions(store))
-        try:
-            await Engine(source, router, publisher).run(stop)
-        finally:
-            partitions.cancel()
+        if not stdout:
+            await stack.enter_async_context(serve(settings, metrics, publisher.in_flight))
+            for work in (guardian.watch(store, observe), guardian.keep_partitions(store, observe)):
+                stack.callback(asyncio.create_task(work).cancel)
+        await engine.run(stop)
 
 
-async def _keep_partitions(store: CheckpointStore) -> None:
-    """Keep a week of outbox partitions ahead; rows of a missing day would go to the default partition meanwhile."""
-    while True:
-        try:
-            await store.create_partitions()
-        except Problem as problem:
-            log.warning("partitions not made", reason=problem.what, remedy="it is tried again within the hour")
-        await asyncio.sleep(_PARTITIONS_EVERY)
+def _policy(settings: RelaySettings) -> Policy:
+    return Policy(
+        name=settings.name,
+        exchange=settings.exchange,
+        window=settings.max_in_flight,
+        max_message_bytes=settings.max_message_bytes,
+        on_return=settings.on_return,
+        confirm_timeout=settings.confirm_timeout,
+    )
+
+
+def _reading(settings: RelaySettings, *, read_only: bool) -> Reading:
+    def decoder(plugin: str) -> tuple[Decoder, Mapping[str, str]]:
+        del plugin
+        return Wal2JsonDecoder(), OPTIONS
+
+    return Reading(slot=settings.slot, name=settings.name, decoder=decoder, plugin=settings.plugin, read_only=read_only)

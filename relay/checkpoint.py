@@ -1,16 +1,17 @@
-"""The stored checkpoint and the facts it is judged by: a plain connection beside the stream.
+"""What the relay stores and asks beside the stream: checkpoint, parked events, fences, the state of the slot.
 
-The store is in the database that is read, and reconnects by itself at the next use after a failure.
+One plain connection to the database that is read; it connects again by itself at the next use after a failure.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Self, TypeVar
 
 import psycopg
 from psycopg.rows import AsyncRowFactory, class_row, tuple_row
+from psycopg.types.json import Jsonb
 
 import sql
 from relay.errors import SourceRefused, SourceUnavailable
@@ -44,10 +45,21 @@ class Facts:
     checkpoint_timeline: int | None
 
 
-class CheckpointStore:
-    """Reads and writes `relay.checkpoint` for the relay `name` on `slot`."""
+@dataclass(frozen=True, slots=True)
+class SlotState:
+    """How the slot stands; sizes are bytes."""
 
-    def __init__(self, database_url: str, *, name: str, slot: str) -> None:
+    retained_bytes: int
+    lag_bytes: int
+    wal_status: str
+    safe_wal_size: int | None
+    parked: int
+
+
+class CheckpointStore:
+    """Reads and writes `relay.checkpoint` for the relay `name` on `slot`; `database_url` is asked at each connect."""
+
+    def __init__(self, database_url: Callable[[], str], *, name: str, slot: str) -> None:
         self._database_url = database_url
         self._name = name
         self._slot = slot
@@ -75,6 +87,22 @@ class CheckpointStore:
         """Make the outbox partitions of the coming days."""
         await self._fetch(tuple_row, "create_partitions", {})
 
+    async def park(self, events: Sequence[Mapping[str, Any]], *, relay: str, after: Lsn | None) -> None:
+        """Store events in relay.parked, all of them or none."""
+        after_lsn = None if after is None else str(after)
+        await self._fetch(tuple_row, "park", {"events": Jsonb(events), "relay": relay, "after_lsn": after_lsn})
+
+    async def emit_fence(self, token: str) -> None:
+        """Write a fence into the WAL; it comes back through the stream."""
+        await self._fetch(tuple_row, "fence_emit", {"token": token})
+
+    async def watch(self) -> SlotState:
+        """Ask how the slot stands."""
+        state = await self._fetch(class_row(SlotState), "slot_watch", {"slot": self._slot})
+        if state is None:
+            raise SourceRefused("Postgres gave no state", remedy="this is a bug in sql/queries/slot_watch.sql")
+        return state
+
     async def close(self) -> None:
         """Close the connection, if there is one."""
         if self._connection is not None:
@@ -89,7 +117,7 @@ class CheckpointStore:
     async def _connected(self) -> psycopg.AsyncConnection[Any]:
         if self._connection is None or self._connection.closed:
             self._connection = await psycopg.AsyncConnection.connect(
-                self._database_url,
+                self._database_url(),
                 autocommit=True,
                 application_name=f"{self._name} checkpoint",
                 connect_timeout=10,

@@ -54,10 +54,9 @@ def run(
     ] = False,
 ) -> None:
     """Relay events until SIGTERM or SIGINT; then drain and exit 0."""
-    settings = load(RelaySettings, config)
     logs.configure()
     try:
-        asyncio.run(relay.run(settings, stdout=stdout))
+        asyncio.run(relay.run(lambda: load(RelaySettings, config), stdout=stdout))
     except BrokenPipeError:
         # The reader of --stdout has gone (`| head`): there is nobody to tell, and nothing to flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,29 +2,32 @@
 
     stream.receive() ──► router ──► publisher.publish()   waits while the window is full: nothing more is read
                                           │
-    stream.confirm() ◄── ledger ◄── on_confirmed()        the slot moves to the ledger's low-water mark, and no further
+    stream.confirm() ◄── ledger ◄── outcomes              the slot moves to the ledger's low-water mark, and no further
+                            ▲              │
+                            └── parking ◄──┘              what cannot be published is settled once it is stored
 
-The publisher keeps its own connection: while the broker is away, the stream stays open and unread. When the stream
-breaks, what is in flight settles first; then the next one opens after the ledger's position. Only a transaction that
-was cut in its middle is published twice in part, and a stop does not cut: it reads the open one to its end.
+The publisher keeps its own connection: while the broker is away, the stream stays open and unread, for a while. When
+the stream breaks, what is in flight settles first; then the next one opens after the ledger's position. Only a
+transaction that was cut in its middle is published twice in part, and a stop does not cut: it reads the open one to
+its end.
 """
 
 import asyncio
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
-import structlog
-
 from messaging.backoff import Backoff
-from relay.errors import SlotHeld, SourceUnavailable
-from relay.event import Message, OutboxEvent
+from relay.errors import SlotHeld, SlotReleased, SourceUnavailable, StoodStill
+from relay.event import OutboxEvent
+from relay.heartbeat import Heartbeat
 from relay.ledger import Ledger, Ticket
-from relay.ports import Publisher, Source, Stream
+from relay.observing import NotDrained, NotStored, Observe, Parked, Settled, SourceLost, Standby, Stopped
+from relay.ports import Parcel, Parking, Publisher, Rejection, Source, Stream
 from relay.position import Lsn
 from relay.routing import Router
 from runtime.errors import Problem
-
-log = structlog.get_logger()
 
 # The stored checkpoint may lag behind the slot by this much: it matters only after a crash of Postgres.
 _STORE_EVERY = 1.0
@@ -35,83 +38,118 @@ _DRAIN_SECONDS = 15.0
 _END_OF_TRANSACTION_SECONDS = 5.0
 # A standby takes over this soon after the slot is free.
 _RETRY_AT_LEAST_EVERY = 2.0
+# How many rejected events may wait to be parked before nothing more is read.
+_REJECTIONS = 1000
 
 
 class Engine:
     """Moves events from `source` to the publisher until told to stop, and loses none."""
 
-    def __init__(self, source: Source, router: Router, publisher: Publisher) -> None:
+    def __init__(  # noqa: PLR0913 - made in one place, by the composition root
+        self,
+        source: Source,
+        router: Router,
+        publisher: Publisher,
+        parking: Parking,
+        *,
+        heartbeat: Heartbeat,
+        observe: Observe,
+        release_slot_after: float,
+    ) -> None:
         self._source = source
         self._router = router
         self._publisher = publisher
-        self._publisher.notify(self._on_confirmed)
+        self._publisher.notify(self)
+        self._parking = parking
+        self._heartbeat = heartbeat
+        self._observe = observe
+        self._release_slot_after = release_slot_after
         self._backoff = Backoff(cap=_RETRY_AT_LEAST_EVERY)
         self._ledger = Ledger()
         self._stream: Stream | None = None
         self._halfway = False
         self._position: Lsn | None = None
         self._confirmed = 0
-        self._incident = ""
+        self._rejections: list[Rejection] = []
+        self._rejected = asyncio.Event()
+        self._parked = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Relay until `stop` is set, then drain; raises a Problem that trying again cannot help."""
         stopping = asyncio.create_task(stop.wait())
-        connection = asyncio.create_task(self._publisher.run())
+        lasting = [asyncio.create_task(work) for work in (self._publisher.run(), self._park(), self._heartbeat.run())]
         try:
             while not stop.is_set():
                 try:
                     async with self._source.open(self._position) as stream:
                         self._backoff.reset()
-                        self._incident = ""
-                        await self._relay(stream, stopping, connection)
+                        await self._relay(stream, stopping, *lasting)
                 except SourceUnavailable as problem:
-                    await self._source_lost(problem, stopping)
+                    await self._recover(problem, stopping, *lasting)
         finally:
-            stopping.cancel()
-            connection.cancel()
-            await asyncio.gather(stopping, connection, return_exceptions=True)
-            log.info("stopped", confirmed=self._confirmed, position=str(self._position))
+            for task in (stopping, *lasting):
+                task.cancel()
+            await asyncio.gather(stopping, *lasting, return_exceptions=True)
+            self._observe(Stopped(self._confirmed, self._position))
 
-    async def _relay(self, stream: Stream, stopping: asyncio.Task[Any], connection: asyncio.Task[Any]) -> None:
+    # Outcomes: told by the publisher.
+
+    def confirmed(self, parcels: Sequence[Parcel]) -> None:
+        """Settle what the broker has taken."""
+        self._confirmed += len(parcels)
+        for parcel in parcels:
+            self._settled(self._ledger.settle(parcel.ticket))
+        self._advance()
+
+    def rejected(self, rejections: Sequence[Rejection]) -> None:
+        """Hand over to parking what cannot be published; it is settled when it is stored."""
+        self._rejections += rejections
+        self._rejected.set()
+
+    # One stream.
+
+    async def _relay(self, stream: Stream, stopping: asyncio.Task[Any], *lasting: asyncio.Task[Any]) -> None:
         self._ledger, self._stream, self._halfway = Ledger(), stream, False
         pump = asyncio.create_task(self._pump(stream, stopping))
-        tasks = [pump, asyncio.create_task(self._store(stream))]
+        watching = [
+            asyncio.create_task(watch) for watch in (self._store(stream), self._released(), self._stood_still())
+        ]
         try:
-            done, _ = await asyncio.wait([*tasks, stopping, connection], return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+            await _first([pump, stopping, *watching, *lasting])
             if self._halfway:  # half a transaction is below no boundary: the next run would publish it again
-                await asyncio.wait(
-                    [*tasks, connection], timeout=_END_OF_TRANSACTION_SECONDS, return_when=asyncio.FIRST_COMPLETED
-                )
+                await _first([pump, *watching, *lasting], timeout=_END_OF_TRANSACTION_SECONDS)
+            await self._drain(stream, *watching, *lasting)
+        except SourceUnavailable:
+            raise  # there is nobody to report to; what is in flight settles before the next stream opens
+        except Problem:
+            await self._drain(stream, *watching)
+            raise
         finally:
-            for task in tasks:
+            for task in (pump, *watching):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            await self._drain(stream)
+            await asyncio.gather(pump, *watching, return_exceptions=True)
             self._stream = None
 
     async def _pump(self, stream: Stream, stopping: asyncio.Task[Any]) -> None:
         while self._halfway or not stopping.done():
-            messages: list[tuple[Ticket, Message]] = []
-            for item in await stream.receive():
+            items = await stream.receive()
+            if self._heartbeat.late():
+                return  # _stood_still says what follows
+            parcels: list[Parcel] = []
+            for item in items:
                 if isinstance(item, OutboxEvent):
-                    messages.append((self._ledger.enter(), self._router.route(item)))
+                    parcels.append(Parcel(self._ledger.enter(), item, self._router.route(item)))
                     self._halfway = True
                 else:
-                    self._ledger.boundary(item.position)
+                    self._settled(self._ledger.boundary(item, received_at=time.time()))
                     self._halfway = False
                     if stopping.done():
                         break  # what came behind it was not published, and comes again
-            if messages:
-                await self._publisher.publish(messages)
+            if parcels:
+                await self._publisher.publish(parcels)
             self._advance()
-
-    def _on_confirmed(self, tickets: Sequence[Ticket]) -> None:
-        for ticket in tickets:
-            self._ledger.settle(ticket)
-        self._confirmed += len(tickets)
-        self._advance()
+            while len(self._rejections) > _REJECTIONS:
+                await _cleared(self._parked)
 
     def _advance(self) -> None:
         position = self._ledger.position
@@ -119,6 +157,11 @@ class Engine:
             self._position = position
             if self._stream is not None:
                 self._stream.confirm(position)
+
+    def _settled(self, stretches: Sequence[Ticket]) -> None:
+        for stretch in stretches:
+            if stretch.events and stretch.boundary is not None and stretch.boundary.committed_at is not None:
+                self._observe(Settled(stretch.boundary.committed_at, stretch.received_at, time.time()))
 
     async def _store(self, stream: Stream) -> None:
         stored, confirmed, idle = self._position, self._confirmed, 0
@@ -130,28 +173,91 @@ class Engine:
                 stored, confirmed, idle = self._position, self._confirmed, 0
                 await stream.store(stored)
 
-    async def _drain(self, stream: Stream) -> None:
+    async def _released(self) -> None:
+        """Let the slot go when the broker is away for too long: a relay that cannot confirm blocks a fast shutdown."""
+        await self._publisher.away(self._release_slot_after)
+        raise SlotReleased(
+            f"the broker has been away for {self._release_slot_after:g} s; the slot is released, and kept",
+            remedy="the relay streams again when RabbitMQ is back",
+        )
+
+    async def _stood_still(self) -> None:
+        await self._heartbeat.noticed()
+        raise StoodStill(
+            "this process stood still for longer than a third of wal_sender_timeout",
+            remedy="what it held is dropped and read again; look for a stopped container or a suspended machine",
+        )
+
+    async def _park(self) -> None:
+        """Store what was rejected, for as long as it takes, and only then settle it."""
+        backoff = Backoff(cap=_RETRY_AT_LEAST_EVERY)
+        while True:
+            await _cleared(self._rejected)
+            while batch := list(self._rejections):
+                try:
+                    await self._parking.park(batch, after=self._position)
+                except SourceUnavailable as problem:
+                    self._observe(NotStored("parked events", problem))
+                    await asyncio.sleep(backoff.next_delay())
+                    continue
+                backoff.reset()
+                if self._rejections[: len(batch)] != batch:
+                    continue  # they were dropped meanwhile, and come again: parking them twice stores them once
+                del self._rejections[: len(batch)]
+                self._observe(Parked([r.parcel.event.id for r in batch], [r.reason for r in batch]))
+                for rejection in batch:
+                    self._settled(self._ledger.settle(rejection.parcel.ticket))
+                self._advance()
+                self._parked.set()
+
+    # Between streams, and at the end.
+
+    async def _recover(
+        self, problem: SourceUnavailable, stopping: asyncio.Task[Any], *lasting: asyncio.Task[Any]
+    ) -> None:
+        """Wait until nothing of the broken stream is in flight: its tickets belong to its ledger."""
+        self._observe(Standby(problem) if isinstance(problem, SlotHeld) else SourceLost(problem))
+        if isinstance(problem, StoodStill):
+            self._publisher.forget()
+            self._rejections.clear()
+            self._heartbeat.reset()
+        settled = asyncio.create_task(self._nothing_in_flight(self._backoff.next_delay()))
         try:
-            async with asyncio.timeout(_DRAIN_SECONDS):
-                await self._publisher.settled()
-        except TimeoutError:
-            log.warning("not drained", remedy="what is unconfirmed is published again by the next run")
+            await _first([settled, stopping, *lasting])
+        finally:
+            settled.cancel()
+
+    async def _nothing_in_flight(self, delay: float = 0.0) -> None:
+        await asyncio.sleep(delay)
+        while self._publisher.in_flight() or self._rejections:
+            await self._publisher.settled()
+            if self._rejections:
+                await _cleared(self._parked)
+
+    async def _drain(self, stream: Stream, *watching: asyncio.Task[Any]) -> None:
+        settled = asyncio.create_task(self._nothing_in_flight())
+        try:
+            with suppress(SourceUnavailable):  # then there is nobody to tell any more
+                await _first([settled, *watching], timeout=_DRAIN_SECONDS)
+        finally:
+            settled.cancel()
+        if left := self._publisher.in_flight() + len(self._rejections):
+            self._observe(NotDrained(left))
         if self._position is not None:
             try:
                 await stream.store(self._position)
             except Problem as problem:
-                log.warning("checkpoint not stored", reason=problem.what, remedy="the slot has its own position")
+                self._observe(NotStored("checkpoint", problem))
 
-    async def _source_lost(self, problem: SourceUnavailable, stopping: asyncio.Task[Any]) -> None:
-        if problem.what != self._incident:  # one line for an incident, however often it is tried again
-            event = "standby" if isinstance(problem, SlotHeld) else "source not available"
-            log.warning(event, reason=problem.what, remedy=problem.remedy)
-        self._incident = problem.what
-        settled = asyncio.create_task(self._settled_after(self._backoff.next_delay()))
-        await asyncio.wait([settled, stopping], return_when=asyncio.FIRST_COMPLETED)
-        settled.cancel()
 
-    async def _settled_after(self, delay: float) -> None:
-        """Wait `delay`, and until nothing of the broken stream is in flight: its tickets belong to its ledger."""
-        await asyncio.sleep(delay)
-        await self._publisher.settled()
+async def _first(tasks: Sequence[asyncio.Task[Any]], timeout: float | None = None) -> None:  # noqa: ASYNC109 - not an error
+    """Return when the first of `tasks` is done, or after `timeout` seconds; raise what it raised."""
+    done, _ = await asyncio.wait(tasks, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    for task in done:
+        task.result()
+
+
+async def _cleared(event: asyncio.Event) -> None:
+    """Wait for `event` to be set, and clear it."""
+    await event.wait()
+    event.clear()

@@ -2,11 +2,14 @@
 
 Problem
 ├── SourceUnavailable      Postgres does not answer, or the stream broke      transient: the relay tries again
-│   └── SlotHeld           another process streams from the slot              transient: the relay stands by
+│   ├── SlotHeld           another process streams from the slot              transient: the relay stands by
+│   ├── SlotReleased       the broker is away too long to hold the slot       transient: until the broker is back
+│   └── StoodStill         this process was stopped and may be replaced       transient: what it held is dropped
 ├── SourceRefused          Postgres answered, and said no                     fatal: mend, then start again
 │   └── SlotMissing        the slot is gone, or was invalidated
 ├── UndecodableChange      the outbox table is not what the relay expects     fatal
-└── UnpublishableEvent     an event that AMQP cannot carry                    fatal
+├── MessageReturned        no queue takes a message, and the policy is halt    fatal
+└── UnpublishableEvent     an event that AMQP cannot carry                    parked
 
 The broker's side of the tree is in messaging/errors.py.
 """
@@ -22,6 +25,14 @@ class SlotHeld(SourceUnavailable):
     """Another process streams from the slot (55006)."""
 
 
+class SlotReleased(SourceUnavailable):
+    """The broker is away for so long that the slot was let go: a held one would keep Postgres from shutting down."""
+
+
+class StoodStill(SourceUnavailable):
+    """This process was stopped for so long that another may have taken its place."""
+
+
 class SourceRefused(Problem):
     """Postgres refuses what the relay needs, and will until somebody changes something."""
 
@@ -32,6 +43,10 @@ class SlotMissing(SourceRefused):
 
 class UndecodableChange(Problem):
     """A change in the stream is not a row of the outbox that the relay knows."""
+
+
+class MessageReturned(Problem):
+    """No queue takes a message, and the relay was told to halt at that."""
 
 
 class UnpublishableEvent(Problem):

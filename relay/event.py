@@ -34,6 +34,8 @@ class Boundary(NamedTuple):
 
     position: Lsn
     """In the WAL: the end LSN of a commit, or a keepalive's LSN while no transaction is open."""
+    committed_at: float | None = None
+    """When the transaction committed, in seconds since 1970 on the server's clock; None for a keepalive."""
 
 
 class Message(NamedTuple):

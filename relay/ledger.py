@@ -12,17 +12,20 @@ It is not the highest confirmed position: that would step over e3, and a restart
 
 from collections import deque
 
+from relay.event import Boundary
 from relay.position import Lsn
 
 
 class Ticket:
     """A stretch of events between two boundaries; every event in it is settled with the same ticket."""
 
-    __slots__ = ("boundary", "in_flight")
+    __slots__ = ("boundary", "events", "in_flight", "received_at")
 
     def __init__(self) -> None:
         self.in_flight = 0
-        self.boundary: Lsn | None = None
+        self.events = 0
+        self.boundary: Boundary | None = None
+        self.received_at = 0.0
 
 
 class Ledger:
@@ -31,34 +34,48 @@ class Ledger:
     def __init__(self) -> None:
         self.position: Lsn | None = None
         self._stretches = deque([Ticket()])
+        self._last: Lsn | None = None
+
+    @property
+    def handed_over(self) -> Lsn | None:
+        """The last boundary: what has entered since then comes again when a stream opens after it."""
+        return self._last
 
     def enter(self) -> Ticket:
         """Note an event in flight; settle it with the ticket returned, exactly once."""
         ticket = self._stretches[-1]
         ticket.in_flight += 1
+        ticket.events += 1
         return ticket
 
-    def boundary(self, position: Lsn) -> None:
-        """Note that everything up to `position` has entered; raises ValueError if that would go back."""
-        stretch = self._stretches[-1]
-        last = self._stretches[-2].boundary if len(self._stretches) > 1 else self.position
-        if last is not None and position < last:
-            raise ValueError(f"boundary {position} is below the one before it, {last}")
-        stretch.boundary = position
-        self._stretches.append(Ticket())
-        self._advance()
+    def boundary(self, boundary: Boundary, *, received_at: float = 0.0) -> list[Ticket]:
+        """Note that everything up to `boundary` has entered; raises ValueError if that would go back.
 
-    def settle(self, ticket: Ticket) -> None:
-        """Note that one event of `ticket` is confirmed; raises ValueError if none of it is in flight."""
+        Returns the stretches that are wholly settled by it.
+        """
+        if self._last is not None and boundary.position < self._last:
+            raise ValueError(f"boundary {boundary.position} is below the one before it, {self._last}")
+        self._last = boundary.position
+        stretch = self._stretches[-1]
+        stretch.boundary, stretch.received_at = boundary, received_at
+        self._stretches.append(Ticket())
+        return self._advance()
+
+    def settle(self, ticket: Ticket) -> list[Ticket]:
+        """Note that one event of `ticket` is settled; raises ValueError if none of it is in flight.
+
+        Returns the stretches that are wholly settled by it.
+        """
         if ticket.in_flight == 0:
             raise ValueError("an event was settled that is not in flight")
         ticket.in_flight -= 1
-        if ticket.in_flight == 0:
-            self._advance()
+        return self._advance() if ticket.in_flight == 0 else []
 
-    def _advance(self) -> None:
+    def _advance(self) -> list[Ticket]:
+        settled = []
         head = self._stretches[0]
         while head.boundary is not None and head.in_flight == 0:
-            self.position = head.boundary
-            self._stretches.popleft()
+            self.position = head.boundary.position
+            settled.append(self._stretches.popleft())
             head = self._stretches[0]
+        return settled

@@ -1,15 +1,40 @@
 """The seams of the relay: what the engine needs of its parts, and no more."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from relay.event import Boundary, Message, OutboxEvent
 from relay.ledger import Ticket
 from relay.position import Lsn
 
-Confirmed = Callable[[Sequence[Ticket]], None]
-"""Told which messages the broker has taken: confirmed, and not returned."""
+
+class Parcel(NamedTuple):
+    """An event on its way: with the message that carries it, and the ticket that it is settled with."""
+
+    ticket: Ticket
+    event: OutboxEvent
+    message: Message
+
+
+class Rejection(NamedTuple):
+    """An event that cannot be published, and why."""
+
+    parcel: Parcel
+    reason: str
+    """One word for a metric: returned, too_large, unencodable."""
+    detail: str
+    """A sentence for an operator."""
+
+
+class Outcomes(Protocol):
+    """Who is told what became of parcels: every parcel once, from the loop."""
+
+    def confirmed(self, parcels: Sequence[Parcel]) -> None:
+        """Take note of what the broker has taken: confirmed, and not returned."""
+
+    def rejected(self, rejections: Sequence[Rejection]) -> None:
+        """Take note of what cannot be published as it is, and would not be if it were published again."""
 
 
 class Stream(Protocol):
@@ -38,14 +63,36 @@ class Source(Protocol):
 class Publisher(Protocol):
     """Where messages go."""
 
-    def notify(self, confirmed: Confirmed) -> None:
-        """Tell `confirmed`, in batches and from the loop, what the broker has taken."""
+    def notify(self, outcomes: Outcomes) -> None:
+        """Tell `outcomes` what becomes of what is published."""
 
-    async def publish(self, messages: Sequence[tuple[Ticket, Message]]) -> None:
-        """Take messages in order; returns when there is room for more. Raises UnpublishableEvent."""
+    async def publish(self, parcels: Sequence[Parcel]) -> None:
+        """Take `parcels` in order; returns when there is room for more."""
 
     async def settled(self) -> None:
-        """Return when every message taken has been confirmed."""
+        """Return when every parcel taken has an outcome."""
+
+    def in_flight(self) -> int:
+        """Return how many parcels have no outcome yet."""
+
+    def forget(self) -> None:
+        """Drop everything without an outcome, and the connection; nothing taken before is published after this."""
+
+    async def away(self, seconds: float) -> None:
+        """Return when the broker has not been there for so long."""
 
     async def run(self) -> None:
-        """Keep the connection to the broker until cancelled; what was in doubt is published again."""
+        """Keep the connection to the broker until cancelled; what was in doubt is published again.
+
+        Raises a Problem when the policy is to halt.
+        """
+
+
+class Parking(Protocol):
+    """Where rejected events are kept until an operator decides."""
+
+    async def park(self, rejections: Sequence[Rejection], *, after: Lsn | None) -> None:
+        """Store `rejections`, durably; raises SourceUnavailable if that is not possible now.
+
+        `after` is a position after which a stream delivers them all again.
+        """

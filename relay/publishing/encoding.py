@@ -65,8 +65,7 @@ def encode(message: Message, *, app_id: str) -> Content:
         return Content(_publish(message.exchange, message.routing_key), header, message.body)
     except ValueError as error:
         raise UnpublishableEvent(
-            f"event {message.id} cannot be published: {error}",
-            remedy="the relay stops here so that nothing is stepped over; write such events within AMQP's limits",
+            f"event {message.id} cannot be published: {error}", remedy="write such events within AMQP's limits"
         ) from error
 
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from relay.event import Message
-from relay.ledger import Ticket
-from relay.ports import Confirmed
+from relay.ports import Outcomes, Parcel
 
 
 class LinePublisher:
@@ -15,21 +14,33 @@ class LinePublisher:
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
-        self._confirmed: Confirmed | None = None
+        self._outcomes: Outcomes | None = None
 
-    def notify(self, confirmed: Confirmed) -> None:
-        """Tell `confirmed` what has been written."""
-        self._confirmed = confirmed
+    def notify(self, outcomes: Outcomes) -> None:
+        """Tell `outcomes` what has been written."""
+        self._outcomes = outcomes
 
-    async def publish(self, messages: Sequence[tuple[Ticket, Message]]) -> None:
-        """Write `messages`, flush, and settle them; raises BrokenPipeError when the reader has gone."""
-        self._out.writelines(line(message) + "\n" for _, message in messages)
+    async def publish(self, parcels: Sequence[Parcel]) -> None:
+        """Write `parcels`, flush, and settle them; raises BrokenPipeError when the reader has gone."""
+        self._out.writelines(line(parcel.message) + "\n" for parcel in parcels)
         self._out.flush()
-        if self._confirmed is not None:
-            self._confirmed([ticket for ticket, _ in messages])
+        if self._outcomes is not None:
+            self._outcomes.confirmed(parcels)
 
     async def settled(self) -> None:
         """Return at once: a written line is settled."""
+
+    def in_flight(self) -> int:
+        """Return none: a written line is settled."""
+        return 0
+
+    def forget(self) -> None:
+        """Do nothing: there is nothing that could be taken back."""
+
+    async def away(self, seconds: float) -> None:
+        """Wait to be cancelled: a pipe is there until it breaks."""
+        del seconds
+        await asyncio.get_running_loop().create_future()
 
     async def run(self) -> None:
         """Wait to be cancelled: there is no connection to keep."""

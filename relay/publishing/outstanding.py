@@ -8,8 +8,7 @@ message id (https://www.rabbitmq.com/docs/confirms, https://www.rabbitmq.com/doc
 from collections import OrderedDict
 from typing import NamedTuple
 
-from relay.event import Message
-from relay.ledger import Ticket
+from relay.ports import Parcel
 from relay.publishing.encoding import Content
 
 
@@ -17,8 +16,7 @@ class Item(NamedTuple):
     """A message on its way, with its place in the order of the stream."""
 
     order: int
-    ticket: Ticket
-    message: Message
+    parcel: Parcel
     content: Content
     """The message as it goes on the wire, however often."""
 
@@ -33,7 +31,7 @@ class Outstanding:
 
     def __init__(self) -> None:
         self._items: OrderedDict[int, Item] = OrderedDict()
-        self._returned: set[str] = set()
+        self._returned: dict[str, str] = {}
         self._last_tag = 0
 
     def __len__(self) -> int:
@@ -45,9 +43,9 @@ class Outstanding:
         self._items[self._last_tag] = item
         return self._last_tag
 
-    def returned(self, message_id: str) -> None:
+    def returned(self, message_id: str, why: str) -> None:
         """Note that the broker gave the message back: its confirm is still to come and will not count."""
-        self._returned.add(message_id)
+        self._returned[message_id] = why
 
     def answered(self, tag: int, *, multiple: bool) -> list[Item]:
         """Take out and return, in order, the messages that a confirm or a nack with this `tag` answers for.
@@ -63,12 +61,9 @@ class Outstanding:
             taken.append(self._items.popitem(last=False)[1])
         return taken
 
-    def was_returned(self, item: Item) -> bool:
-        """Tell, once, whether the message came back."""
-        if item.message.id in self._returned:
-            self._returned.discard(item.message.id)
-            return True
-        return False
+    def why_returned(self, item: Item) -> str | None:
+        """Return, once, the broker's words for giving the message back; None if it did not."""
+        return self._returned.pop(item.parcel.message.id, None)
 
     def rest(self) -> list[Item]:
         """Return, in order, what was never answered for: in doubt when the channel is gone."""

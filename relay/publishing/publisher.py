@@ -1,69 +1,86 @@
 """Publishes messages to RabbitMQ: pipelined, persistent, mandatory, and settled only by a confirm without a return.
 
-Messages wait in one line, leave in its order, and stay known until they are confirmed. Whatever the broker did not
-confirm - nacked, returned, or in doubt when the channel went - goes back to its old place in the line, and is
-published again under the same id (https://www.rabbitmq.com/docs/confirms). It never reads the source or the ledger.
+It keeps one channel in confirm mode and moves what `pipeline.py` says across it. Whatever the broker did not confirm -
+nacked, or in doubt when the channel went - goes again under the same id (https://www.rabbitmq.com/docs/confirms). It
+never reads the source or the ledger.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-import structlog
 from pika import BasicProperties, spec
 from pika.channel import Channel
 from pika.frame import Method
 
 from messaging.backoff import Backoff
 from messaging.connection import Connection
+from messaging.errors import BrokerUnavailable
 from messaging.topology import check_exchange
-from relay.event import Message
-from relay.ledger import Ticket
-from relay.ports import Confirmed
+from relay.errors import MessageReturned, UnpublishableEvent
+from relay.observing import Blocked, BrokerConnected, BrokerLost, Confirmed, Nacked, Observe, Returned
+from relay.ports import Outcomes, Parcel, Rejection
 from relay.publishing import encoding
-from relay.publishing.outstanding import Item, Outstanding
+from relay.publishing.outstanding import Item
+from relay.publishing.pipeline import Pipeline
 from runtime.errors import Problem
-
-log = structlog.get_logger()
 
 # How much may be in flight, beside the window in messages.
 _WINDOW_BYTES = 32 << 20
+_WATCH_EVERY = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How to publish."""
+
+    name: str
+    """`app_id` of the messages, and name of the connection."""
+    exchange: str
+    window: int
+    """Messages that may be unconfirmed."""
+    max_message_bytes: int
+    on_return: Literal["park", "retry", "halt"]
+    confirm_timeout: float
+    """Seconds without any confirm after which the connection is given up."""
 
 
 class RabbitPublisher:
-    """Keeps one channel in confirm mode; at most `window` messages are unconfirmed while `publish` takes more.
+    """Keeps one connection to the broker; call `connect` once before `run`: a first failure is the caller's to report.
 
-    Call `connect` once before `run`: a first failure is the caller's to report.
+    Nothing is sent while `fenced` says that this process may have been replaced.
     """
 
-    def __init__(self, amqp_url: str, *, name: str, exchange: str, window: int) -> None:
+    def __init__(
+        self, amqp_url: Callable[[], str], policy: Policy, observe: Observe, *, fenced: Callable[[], bool]
+    ) -> None:
         self._amqp_url = amqp_url
-        self._name = name
-        self._exchange = exchange
-        self._window = window
+        self._policy = policy
+        self._observe = observe
+        self._fenced = fenced
         self._backoff = Backoff()
-        self._confirmed: Confirmed = _nobody
+        self._outcomes: Outcomes | None = None
         self._connection: Connection | None = None
         self._channel: Channel | None = None
         self._lost: asyncio.Future[Problem] | None = None
-        self._line: deque[Item] = deque()
-        self._failed: list[Item] = []
-        self._outstanding = Outstanding()
-        self._order = 0
-        self._unsettled = 0
-        self._unsettled_bytes = 0
+        self._halted: asyncio.Future[Problem] = asyncio.get_running_loop().create_future()
+        self._pipeline = Pipeline(window=policy.window, window_bytes=_WINDOW_BYTES)
         self._changed = asyncio.Event()
         self._retry: asyncio.TimerHandle | None = None
         self._returning = False
+        self._blocked = False
+        self._loop = asyncio.get_running_loop()
+        self._answered_at = self._away_since = self._loop.time()
 
-    def notify(self, confirmed: Confirmed) -> None:
-        """Tell `confirmed`, in batches and from the loop, what the broker has taken."""
-        self._confirmed = confirmed
+    def notify(self, outcomes: Outcomes) -> None:
+        """Tell `outcomes` what becomes of what is published."""
+        self._outcomes = outcomes
 
     async def connect(self) -> None:
         """Connect, check that the exchange exists, and publish what waits; raises what stands in the way."""
-        connection = await Connection.open(self._amqp_url, name=self._name)
-        lost: asyncio.Future[Problem] = asyncio.get_running_loop().create_future()
+        connection = await Connection.open(self._amqp_url(), name=self._policy.name)
+        lost: asyncio.Future[Problem] = self._loop.create_future()
 
         def on_close(problem: Problem) -> None:
             if not lost.done():
@@ -71,120 +88,184 @@ class RabbitPublisher:
 
         try:
             channel = await connection.channel(on_close)
-            await check_exchange(connection, channel, self._exchange)
+            await check_exchange(connection, channel, self._policy.exchange)
             await connection.call(channel.confirm_delivery, self._on_answer)
         except BaseException:
             await connection.close()
             raise
         channel.add_on_return_callback(self._on_return)
         self._connection, self._channel, self._lost = connection, channel, lost
-        log.info("publishing", broker=connection.broker, exchange=self._exchange, again=len(self._line))
+        self._answered_at = self._loop.time()
+        self._observe(BrokerConnected(connection.broker, again=self._pipeline.unsettled))
         self._send()
 
     async def run(self) -> None:
-        """Connect again whenever the connection or the channel is lost, until cancelled; then close."""
+        """Connect again whenever the connection or the channel is lost, until cancelled; then close.
+
+        Raises MessageReturned when the policy is to halt at one.
+        """
         try:
             while True:
                 if self._lost is not None:
-                    problem = await asyncio.shield(self._lost)
+                    problem = await self._watch(self._lost)
                     await self._disconnect()
-                    log.warning("broker lost", reason=problem.what, remedy=problem.remedy, in_doubt=len(self._line))
+                    self._observe(BrokerLost(problem))
                 await asyncio.sleep(self._backoff.next_delay())
                 try:
                     await self.connect()
                 except Problem as problem:
-                    log.warning("broker not available", reason=problem.what, remedy=problem.remedy)
+                    self._observe(BrokerLost(problem))
         finally:
             await self._disconnect()
 
-    async def publish(self, messages: Sequence[tuple[Ticket, Message]]) -> None:
-        """Take `messages` in order; return when there is room for more.
-
-        Raises UnpublishableEvent for one that AMQP cannot carry; those before it are taken.
-        """
-        try:
-            for ticket, message in messages:
-                content = encoding.encode(message, app_id=self._name)
-                self._order += 1
-                item = Item(self._order, ticket, message, content)
-                self._line.append(item)
-                self._unsettled += 1
-                self._unsettled_bytes += item.size
-        finally:
-            self._send()
-        while self._unsettled >= self._window or self._unsettled_bytes >= _WINDOW_BYTES:
+    async def publish(self, parcels: Sequence[Parcel]) -> None:
+        """Take `parcels` in order; return when there is room for more. What AMQP cannot carry is rejected at once."""
+        rejections: list[Rejection] = []
+        for parcel in parcels:
+            try:
+                content = encoding.encode(parcel.message, app_id=self._policy.name)
+            except UnpublishableEvent as problem:
+                rejections.append(Rejection(parcel, "unencodable", problem.what))
+                continue
+            size = len(content.header) + len(content.body)
+            if size > self._policy.max_message_bytes:
+                limit = (
+                    f"{size} bytes with its headers, and RELAY_MAX_MESSAGE_BYTES is {self._policy.max_message_bytes}"
+                )
+                rejections.append(Rejection(parcel, "too_large", f"the message has {limit}"))
+                continue
+            self._pipeline.take(parcel, content)
+        if rejections and self._outcomes is not None:
+            self._outcomes.rejected(rejections)
+        self._send()
+        while self._pipeline.full:
             await self._change()
 
     async def settled(self) -> None:
-        """Return when every message taken is confirmed."""
-        while self._unsettled:
+        """Return when every parcel taken has an outcome, or none can be had any more."""
+        while self._pipeline.unsettled and not self._halted.done():
             await self._change()
 
+    def in_flight(self) -> int:
+        """Return how many parcels have no outcome yet."""
+        return self._pipeline.unsettled
+
+    def forget(self) -> None:
+        """Drop everything without an outcome, and the connection."""
+        self._pipeline.forget()
+        self._channel = None  # its tags and answers mean nothing from here on
+        self._changed.set()
+        self._give_up(BrokerUnavailable("this process stood still", remedy="it connects again by itself"))
+
+    async def away(self, seconds: float) -> None:
+        """Return when the broker has not been there for so long."""
+        left = seconds
+        while left > 0:
+            await asyncio.sleep(left)
+            left = seconds if self._connection else self._away_since + seconds - self._loop.time()
+
+    async def _watch(self, lost: asyncio.Future[Problem]) -> Problem:
+        """Return why the connection is lost: it says so, or it confirms nothing for too long."""
+        while True:
+            done, _ = await asyncio.wait(
+                [lost, self._halted], timeout=_WATCH_EVERY, return_when=asyncio.FIRST_COMPLETED
+            )
+            if self._halted in done:
+                raise self._halted.result()
+            if lost in done:
+                return lost.result()
+            blocked = self._connection is not None and self._connection.blocked
+            if blocked != self._blocked:
+                self._blocked = blocked
+                self._observe(Blocked(blocked))
+            if blocked or not self._pipeline.outstanding:
+                self._answered_at = self._loop.time()
+            elif self._loop.time() - self._answered_at > self._policy.confirm_timeout:
+                return BrokerUnavailable(
+                    f"RabbitMQ has confirmed nothing for {self._policy.confirm_timeout:g} s",
+                    remedy="the messages in doubt go again; see RabbitMQ's log and its quorum queues' leaders",
+                )
+
     def _send(self) -> None:
-        """Give the line to the channel, unless something has failed: then it waits, so as not to overtake more."""
         connection, channel = self._connection, self._channel
-        if connection is None or channel is None or not channel.is_open or self._failed or not self._line:
+        if connection is None or channel is None or not channel.is_open or self._fenced():
             return
         batch: list[bytes] = []
-        for item in self._line:
-            self._outstanding.published(item)
+        if not self._pipeline.outstanding:
+            self._answered_at = self._loop.time()
+        for item in self._pipeline.send():
             batch += encoding.frames(item.content, channel=channel.channel_number, frame_max=connection.frame_max)
-        self._line.clear()
-        connection.write(b"".join(batch))
+        if batch:
+            connection.write(b"".join(batch))
 
     def _on_return(self, _: Channel, method: spec.Basic.Return, properties: BasicProperties, __: bytes) -> None:
-        message_id = str(properties.message_id)
-        self._outstanding.returned(message_id)
-        if not self._returning:  # one line until something is confirmed again
+        if self._channel is None:
+            return
+        message_id, why = str(properties.message_id), method.reply_text or ""
+        self._pipeline.returned(message_id, why)
+        if not self._returning:  # one incident until something is confirmed again
             self._returning = True
-            log.warning(
-                "message returned",
-                message_id=message_id,
-                exchange=method.exchange,
-                routing_key=method.routing_key,
-                reason=method.reply_text,
-                remedy="bind a queue to this routing key; the message is published again until one takes it",
-            )
+            where = (method.exchange or "", method.routing_key or "")
+            self._observe(Returned(message_id, *where, why, self._policy.on_return))
 
     def _on_answer(self, frame: Method[spec.Basic.Ack | spec.Basic.Nack]) -> None:
-        items = self._outstanding.answered(frame.method.delivery_tag, multiple=frame.method.multiple)
-        nacked = isinstance(frame.method, spec.Basic.Nack)
-        confirmed = []
-        for item in items:
-            if self._outstanding.was_returned(item) or nacked:
-                self._failed.append(item)
-            else:
-                confirmed.append(item)
-        if confirmed:
-            self._settle(confirmed)
-        if self._failed and not self._outstanding and self._retry is None:
-            self._retry = asyncio.get_running_loop().call_later(self._backoff.next_delay(), self._try_again)
-
-    def _settle(self, items: list[Item]) -> None:
-        self._unsettled -= len(items)
-        self._unsettled_bytes -= sum(item.size for item in items)
-        if not self._failed:
+        if self._channel is None:
+            return
+        nack = isinstance(frame.method, spec.Basic.Nack)
+        answer = self._pipeline.answered(frame.method.delivery_tag, multiple=frame.method.multiple, nack=nack)
+        self._answered_at = self._loop.time()
+        if answer.returned:
+            self._give_back(answer.returned)
+        if answer.nacked:
+            self._observe(Nacked(answer.nacked))
+        if answer.confirmed:
             self._backoff.reset()
             self._returning = False
+            self._observe(Confirmed(len(answer.confirmed)))
+            if self._outcomes is not None:
+                self._outcomes.confirmed([item.parcel for item in answer.confirmed])
         self._changed.set()
-        self._confirmed([item.ticket for item in items])
+        if self._pipeline.stuck and self._retry is None:
+            self._retry = self._loop.call_later(self._backoff.next_delay(), self._try_again)
+
+    def _give_back(self, returned: list[tuple[Item, str]]) -> None:
+        items = [item for item, _ in returned]
+        match self._policy.on_return:
+            case "retry":
+                self._pipeline.fail(items)
+            case "park":
+                self._pipeline.settle(items)
+                if self._outcomes is not None:
+                    self._outcomes.rejected(
+                        [Rejection(item.parcel, "returned", _returned(item, why)) for item, why in returned]
+                    )
+            case "halt":
+                self._pipeline.fail(items)
+                if not self._halted.done():
+                    self._halted.set_result(
+                        MessageReturned(
+                            f"event {items[0].parcel.event.id}: {_returned(*returned[0])}",
+                            remedy="bind a queue to this routing key, then start the relay again; "
+                            "or set RELAY_ON_RETURN to park or retry",
+                        )
+                    )
 
     def _try_again(self) -> None:
         self._retry = None
-        self._back_in_line(self._failed)
+        self._pipeline.retry()
         self._send()
 
-    def _back_in_line(self, items: list[Item]) -> None:
-        self._line.extendleft(sorted(items, key=lambda item: item.order, reverse=True))
-        self._failed = []
+    def _give_up(self, problem: Problem) -> None:
+        if self._lost is not None and not self._lost.done():
+            self._lost.set_result(problem)
 
     async def _disconnect(self) -> None:
         connection, self._connection, self._channel, self._lost = self._connection, None, None, None
+        self._away_since = self._loop.time()
         if self._retry is not None:
             self._retry.cancel()
             self._retry = None
-        self._back_in_line([*self._failed, *self._outstanding.rest()])
-        self._outstanding = Outstanding()
+        self._pipeline.lost()
         if connection is not None:
             await connection.close()
 
@@ -193,5 +274,6 @@ class RabbitPublisher:
         await self._changed.wait()
 
 
-def _nobody(_: Sequence[Ticket]) -> None:
-    raise RuntimeError("a message was confirmed before anyone asked to be notified")
+def _returned(item: Item, why: str) -> str:
+    message = item.parcel.message
+    return f"no queue takes routing key {message.routing_key!r} on exchange {message.exchange!r} ({why})"

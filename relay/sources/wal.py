@@ -6,59 +6,82 @@ boundary like a commit's, only while no transaction is open; the ledger decides 
 """
 
 import asyncio
+import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-
-import structlog
+from dataclasses import dataclass
 
 from relay.checkpoint import CheckpointStore, Facts
-from relay.errors import SlotHeld, SlotMissing, SourceRefused
-from relay.event import Boundary, OutboxEvent
+from relay.errors import SourceUnavailable
+from relay.event import Boundary, Fence, OutboxEvent
+from relay.observing import CaughtUp, FenceReturned, NotStored, Observe, Streaming
 from relay.position import Lsn
 from relay.sources import frames
+from relay.sources.decoding import Decoder
+from relay.sources.fences import Fences
 from relay.sources.replication import ReplicationConnection, System
-from relay.sources.wal2json import OPTIONS, PLUGIN, Wal2JsonDecoder
-
-log = structlog.get_logger()
+from relay.sources.starting import check, start_position
 
 # A silent stream is given up after this long where the server itself sets no wal_sender_timeout.
 _SILENCE_WITHOUT_TIMEOUT = 30.0
 _STATUS_AT_MOST_EVERY = 10.0
+_FENCE_EVERY = 1.0
+# A fence may take this long behind a large transaction; each stall in a row doubles it, so that a server that decodes
+# for longer than that gets to the end.
+_STALLED_AFTER = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How to read: which slot, as whom, and how to decode what its plugin writes."""
+
+    slot: str
+    name: str
+    decoder: Callable[[str], tuple[Decoder, Mapping[str, str]]]
+    """From the slot's plugin to a fresh decoder and the plugin's options."""
+    plugin: str
+    """The plugin that was asked for, or `auto`: whatever the slot has."""
+    read_only: bool = False
+    """Whether slot and checkpoint stay where they are."""
 
 
 class WalSource:
-    """Opens streams from `slot`; with `read_only`, the slot and the stored checkpoint never move."""
+    """Opens streams from a slot; `database_url` is asked at each connect, so that a changed password is picked up."""
 
     def __init__(
-        self, database_url: str, store: CheckpointStore, *, slot: str, name: str, read_only: bool = False
+        self, database_url: Callable[[], str], store: CheckpointStore, reading: Reading, observe: Observe
     ) -> None:
         self._database_url = database_url
         self._store = store
-        self._slot = slot
-        self._name = name
-        self._read_only = read_only
+        self._reading = reading
+        self._observe = observe
         self._system: System | None = None
+        self._stalled_after = _STALLED_AFTER
 
     @asynccontextmanager
     async def open(self, after: Lsn | None) -> AsyncIterator["WalStream"]:
         """Check everything, then stream after `after` or the stored checkpoint, whichever holds on this server."""
+        reading = self._reading
         facts = await self._store.facts()
-        check(facts, self._slot)
-        connection = await ReplicationConnection.connect(self._database_url, slot=self._slot, name=self._name)
+        plugin = check(facts, reading.slot, plugin=reading.plugin)
+        connection = await ReplicationConnection.connect(self._database_url(), slot=reading.slot, name=reading.name)
         try:
             system = await connection.identify()
             known = self._system
             same = known is not None and (known.identifier, known.timeline) == (system.identifier, system.timeline)
-            start = start_position(facts, system, self._slot, after if same else None)
-            await connection.start(start, OPTIONS)
+            start = start_position(facts, system, reading.slot, after if same else None)
+            decoder, options = reading.decoder(plugin)
+            await connection.start(start, options)
             self._system = system
-            stream = WalStream(connection, self._store, system, start, facts, read_only=self._read_only)
-            log.info("streaming", source="wal", slot=self._slot, start=str(start), timeline=system.timeline)
+            stream = WalStream(connection, self._store, system, start, facts, decoder, self._observe,
+                               read_only=reading.read_only, stalled_after=self._stalled_after)  # fmt: skip
+            self._observe(Streaming(reading.slot, plugin, start, system.timeline))
             try:
                 yield stream
             finally:
-                stream.close()
+                self._stalled_after = self._stalled_after * 2 if stream.stalled else _STALLED_AFTER
+                await stream.close()
         finally:
             await connection.close()
 
@@ -66,21 +89,25 @@ class WalSource:
 class WalStream:
     """One open stream: decodes what arrives, reports what is confirmed, and shows the server that it lives."""
 
-    def __init__(  # noqa: PLR0913 - made in one place, by WalSource
+    def __init__(  # noqa: PLR0913, PLR0917 - made in one place, by WalSource
         self,
         connection: ReplicationConnection,
         store: CheckpointStore,
         system: System,
         start: Lsn,
         facts: Facts,
+        decoder: Decoder,
+        observe: Observe,
         *,
         read_only: bool,
+        stalled_after: float = _STALLED_AFTER,
     ) -> None:
         self._connection = connection
         self._store = store
         self._system = system
         self._read_only = read_only
-        self._decoder = Wal2JsonDecoder()
+        self._decoder = decoder
+        self._observe = observe
         self._handed_over = start
         # The confirmed position of the slot never goes back, so reporting less than it holds moves nothing.
         self._flushed = Lsn(0) if read_only else start
@@ -90,19 +117,29 @@ class WalStream:
         self._interval = min(_STATUS_AT_MOST_EVERY, timeout / 4) if timeout else _STATUS_AT_MOST_EVERY
         self._silence = timeout or _SILENCE_WITHOUT_TIMEOUT
         self._timer = self._loop.call_later(self._interval, self._ping)
+        self._fences = Fences(secrets.token_hex(6))
+        self._stalled_after = stalled_after
+        self.stalled = False
+        """Whether the stream was given up because a fence did not come back."""
+        self._fencing = None if read_only else asyncio.create_task(self._fence())
 
     async def receive(self) -> Sequence[OutboxEvent | Boundary]:
         """Return the events and boundaries that have arrived, at least one."""
         items: list[OutboxEvent | Boundary] = []
+        since = self._loop.time()
         while not items:
             for frame in await self._connection.receive(silence=self._silence):
                 item = self._read(frames.parse(frame))
                 if item is not None:
                     items.append(item)
+            if not items:
+                self._give_up_a_stall(since)
         return items
 
     def confirm(self, position: Lsn) -> None:
         """Report `position` as flushed, once for all that is confirmed in this turn of the loop."""
+        if (written := self._fences.confirmed(position)) is not None:
+            self._observe(CaughtUp(written))
         if not self._read_only and position > self._flushed:
             self._flushed = position
             if not self._status_due:
@@ -114,24 +151,36 @@ class WalStream:
         if not self._read_only:
             await self._store.save(position, system_identifier=self._system.identifier, timeline=self._system.timeline)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Send what is confirmed, and stop answering."""
         self._timer.cancel()
+        if self._fencing is not None:
+            self._fencing.cancel()
+            await asyncio.gather(self._fencing, return_exceptions=True)
         self._send_status()
 
     def _read(self, frame: frames.XLogData | frames.Keepalive) -> OutboxEvent | Boundary | None:
-        if isinstance(frame, frames.XLogData):
-            item = self._decoder.decode(frame.payload)
-            if isinstance(item, Boundary):
-                self._handed_over = item.position
-            return item
-        if frame.reply_requested:
+        if isinstance(frame, frames.Keepalive):
+            return self._kept_alive(frame)
+        item = self._decoder.decode(frame.payload)
+        if isinstance(item, Boundary):
+            self._handed_over = item.position
+            self._fences.boundary(item.position)
+        elif isinstance(item, Fence):
+            seconds = self._fences.read(item, self._loop.time())
+            if seconds is not None:
+                self._observe(FenceReturned(seconds))
+            return None
+        return item
+
+    def _kept_alive(self, keepalive: frames.Keepalive) -> Boundary | None:
+        if keepalive.reply_requested:
             self._send_status()
         # While the server reads old WAL up to the start, its keepalives lie below what is confirmed already.
-        if self._decoder.in_transaction or frame.end <= self._handed_over:
+        if self._decoder.in_transaction or keepalive.end <= self._handed_over:
             return None
-        self._handed_over = frame.end
-        return Boundary(frame.end)
+        self._handed_over = keepalive.end
+        return Boundary(keepalive.end)
 
     def _ping(self) -> None:
         self._timer = self._loop.call_later(self._interval, self._ping)
@@ -143,72 +192,21 @@ class WalStream:
             frames.standby_status(received=self._handed_over, flushed=self._flushed, now=time.time(), ping=ping)
         )
 
+    async def _fence(self) -> None:
+        """Write a fence every second. One that cannot be written says nothing about the stream; the store tells why."""
+        while True:
+            await asyncio.sleep(_FENCE_EVERY)
+            try:
+                await self._store.emit_fence(self._fences.write(self._loop.time()))
+            except SourceUnavailable as problem:
+                self._observe(NotStored("fence", problem))
 
-def check(facts: Facts, slot: str) -> None:
-    """Raise SourceRefused, SlotMissing or SlotHeld for what would stop a stream; pure."""
-    if facts.server_encoding != "UTF8":
-        raise SourceRefused(
-            f"the database's encoding is {facts.server_encoding}",
-            remedy="the relay needs UTF8: move to such a database",
-        )
-    if facts.wal_level != "logical":
-        raise SourceRefused(
-            f"wal_level is {facts.wal_level}, not logical",
-            remedy="ALTER SYSTEM SET wal_level = logical, then restart Postgres",
-        )
-    if facts.slot is None:
-        raise SlotMissing(
-            f"replication slot {slot!r} does not exist",
-            remedy="run `relay setup`"
-            if facts.checkpoint_lsn is None
-            else f"it was lost: events after {facts.checkpoint_lsn} may be unpublished; `relay setup` says what to do",
-        )
-    if facts.slot_database != facts.database or facts.plugin != PLUGIN:
-        raise SourceRefused(
-            f"replication slot {slot!r} is for {facts.plugin} in database {facts.slot_database}",
-            remedy=f"name another with RELAY_SLOT; the relay needs one for {PLUGIN} in database {facts.database}",
-        )
-    if facts.wal_status == "lost":
-        raise SlotMissing(
-            f"replication slot {slot!r} is lost: Postgres removed WAL that it needed (max_slot_wal_keep_size)",
-            remedy=f"drop it with pg_drop_replication_slot('{slot}') and run `relay setup`, "
-            "which says what may have been missed",
-        )
-    if facts.holder_pid is not None:
-        raise SlotHeld(
-            f"replication slot {slot!r} is held by {facts.holder_name!r}, pid {facts.holder_pid}, "
-            f"since {facts.holder_since:%Y-%m-%d %H:%M:%S %Z}",
-            remedy="this relay stands by and takes over when the slot is free",
-        )
-
-
-def start_position(facts: Facts, system: System, slot: str, after: Lsn | None) -> Lsn:
-    """Return where to stream from: the furthest position that is known to be confirmed on this very server; pure.
-
-    A crash of Postgres sets the slot's own position back, so the stored one is taken when it is further. Raises
-    SourceRefused when the stored position belongs to another cluster, lies ahead of this one, or when the slot is
-    another one that begins after it.
-    """
-    confirmed = Lsn.parse(facts.confirmed_flush_lsn or "0/0")
-    if facts.checkpoint_lsn is None:
-        return max(confirmed, after or confirmed)
-    stored = Lsn.parse(facts.checkpoint_lsn)
-    if facts.checkpoint_system != system.identifier:
-        raise SourceRefused(
-            f"the checkpoint was stored on system {facts.checkpoint_system}, and this is {system.identifier}: "
-            "a dump and restore renumbers the WAL",
-            remedy="run `relay setup --accept-gap` to start from the new slot, after comparing what was published",
-        )
-    if stored > system.end:
-        raise SourceRefused(
-            f"the checkpoint {stored} is ahead of the server's WAL, which ends at {system.end}",
-            remedy="this server lost WAL that was already published; run `relay setup --accept-gap` to go on "
-            "from its slot",
-        )
-    if facts.checkpoint_slot != slot and confirmed > stored:
-        raise SourceRefused(
-            f"the checkpoint {stored} belongs to slot {facts.checkpoint_slot!r}, and {slot!r} begins after it, "
-            f"at {confirmed}",
-            remedy=f"set RELAY_SLOT={facts.checkpoint_slot}, or run `relay setup --accept-gap`",
-        )
-    return max(confirmed, stored, after or confirmed)
+    def _give_up_a_stall(self, reading_since: float) -> None:
+        """Raise when a fence has been due for too long, although everything that came has been read."""
+        oldest = self._fences.oldest()
+        if oldest is not None and self._loop.time() - max(oldest, reading_since) > self._stalled_after:
+            self.stalled = True
+            raise SourceUnavailable(
+                f"the stream has stalled: a fence written {self._loop.time() - oldest:.0f} s ago has not come back",
+                remedy="the relay connects again by itself; see pg_stat_replication and the server's log",
+            )

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
@@ -12,11 +13,22 @@ from pika.channel import Channel
 from messaging.connection import Connection
 from messaging.errors import ChannelRefused
 from messaging.topology import declare_exchange
+from relay.errors import MessageReturned
 from relay.event import Message
 from relay.ledger import Ticket
-from relay.publishing.publisher import RabbitPublisher
+from relay.ports import Parcel, Rejection
+from relay.publishing.publisher import Policy, RabbitPublisher
 from sandbox.isolation import Isolated
+from tests.unit.test_relay_encoding import EVENT
 
+POLICY = Policy(
+    name="relay",
+    exchange="",
+    window=100,
+    max_message_bytes=1 << 20,
+    on_return="retry",
+    confirm_timeout=30,
+)
 Scenario = Callable[["Bench"], Coroutine[Any, Any, None]]
 
 
@@ -29,11 +41,17 @@ class Bench:
         self.channel = channel
         self.publisher = publisher
         self.settled: list[Ticket] = []
+        self.refused: list[Rejection] = []
         self.changed = asyncio.Event()
-        publisher.notify(self._settle)
+        self.running: asyncio.Task[None]
+        publisher.notify(self)
 
-    def _settle(self, tickets: Sequence[Ticket]) -> None:
-        self.settled += tickets
+    def confirmed(self, parcels: Sequence[Parcel]) -> None:
+        self.settled += [parcel.ticket for parcel in parcels]
+        self.changed.set()
+
+    def rejected(self, rejections: Sequence[Rejection]) -> None:
+        self.refused += rejections
         self.changed.set()
 
     def message(self, body: bytes = b"{}", key: str = "a.b") -> Message:
@@ -42,8 +60,14 @@ class Bench:
     async def publish(self, *messages: Message) -> list[Ticket]:
         tickets = [Ticket() for _ in messages]
         async with asyncio.timeout(10):
-            await self.publisher.publish(list(zip(tickets, messages, strict=True)))
+            await self.publisher.publish(parcels(tickets, messages))
         return tickets
+
+    async def has_refused(self, *tickets: Ticket) -> None:
+        async with asyncio.timeout(15):
+            while not all(ticket in [each.parcel.ticket for each in self.refused] for ticket in tickets):
+                self.changed.clear()
+                await self.changed.wait()
 
     async def has_settled(self, *tickets: Ticket) -> None:
         async with asyncio.timeout(15):
@@ -73,25 +97,31 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(isolated: Isolated, *, window: int) -> AsyncIterator[Bench]:
+async def bench(isolated: Isolated, policy: Policy) -> AsyncIterator[Bench]:
     connection = await Connection.open(isolated.amqp_url, name="test")
     channel = await connection.channel()
     await declare_exchange(connection, channel, isolated.name)
-    publisher = RabbitPublisher(isolated.amqp_url, name="relay", exchange=isolated.name, window=window)
+    publisher = RabbitPublisher(
+        lambda: isolated.amqp_url, replace(policy, exchange=isolated.name), lambda _: None, fenced=lambda: False
+    )
     made = Bench(isolated.name, connection, channel, publisher)
     await publisher.connect()
-    running = asyncio.create_task(publisher.run())
+    made.running = asyncio.create_task(publisher.run())
     try:
         yield made
     finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
+        made.running.cancel()
+        await asyncio.gather(made.running, return_exceptions=True)
         await connection.close()
 
 
-def play(isolated: Isolated, scenario: Scenario, *, window: int = 100) -> None:
+def parcels(tickets: Sequence[Ticket], messages: Sequence[Message]) -> list[Parcel]:
+    return [Parcel(*pair) for pair in zip(tickets, [EVENT] * len(messages), messages, strict=True)]
+
+
+def play(isolated: Isolated, scenario: Scenario, **changes: Any) -> None:  # noqa: ANN401 - fields of Policy
     async def run() -> None:
-        async with bench(isolated, window=window) as made:
+        async with bench(isolated, replace(POLICY, **changes)) as made:
             await scenario(made)
 
     asyncio.run(run())
@@ -147,8 +177,8 @@ def test_a_nacked_message_is_not_settled_until_the_broker_takes_it(isolated: Iso
 
 def test_a_full_window_lets_nothing_more_in(isolated: Isolated) -> None:
     async def scenario(it: Bench) -> None:
-        first = [(Ticket(), it.message(key="later")) for _ in range(3)]
-        publishing = asyncio.create_task(it.publisher.publish(first))
+        messages = [it.message(key="later") for _ in range(3)]
+        publishing = asyncio.create_task(it.publisher.publish(parcels([Ticket() for _ in messages], messages)))
         done, _ = await asyncio.wait([publishing], timeout=0.3)
         assert not done
 
@@ -182,7 +212,68 @@ def test_a_closed_channel_loses_nothing_and_goes_on_in_order(isolated: Isolated)
 
 
 def test_a_missing_exchange_is_reported_at_the_start(isolated: Isolated) -> None:
-    publisher = RabbitPublisher(isolated.amqp_url, name="relay", exchange=f"{isolated.name}.none", window=1)
+    async def scenario() -> None:
+        policy = replace(POLICY, exchange=f"{isolated.name}.none")
+        await RabbitPublisher(lambda: isolated.amqp_url, policy, lambda _: None, fenced=lambda: False).connect()
 
     with pytest.raises(ChannelRefused, match=r"404.*none.*relay setup"):
-        asyncio.run(publisher.connect())
+        asyncio.run(scenario())
+
+
+def test_a_returned_message_is_refused_once_where_the_policy_is_to_park(isolated: Isolated) -> None:
+    async def scenario(it: Bench) -> None:
+        await it.queue("routed")
+        (unroutable, fine) = await it.publish(it.message(key="unroutable"), it.message(key="routed"))
+        await it.has_refused(unroutable)
+        await it.has_settled(fine)
+        assert [(each.reason, "NO_ROUTE" in each.detail) for each in it.refused] == [("returned", True)]
+        assert it.settled == [fine]
+        assert it.publisher.in_flight() == 0
+
+    play(isolated, scenario, on_return="park")
+
+
+def test_a_returned_message_ends_the_relay_where_the_policy_is_to_halt(isolated: Isolated) -> None:
+    async def scenario(it: Bench) -> None:
+        await it.publish(it.message(key="unroutable"))
+        with pytest.raises(MessageReturned, match="no queue takes routing key 'unroutable'"):
+            await it.running
+        assert it.settled == []
+
+    play(isolated, scenario, on_return="halt")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "words"),
+    [
+        ({"body": b"x" * 2000}, "too_large", "RELAY_MAX_MESSAGE_BYTES is 1024"),
+        ({"headers": {"x": "y" * 2000}}, "too_large", "RELAY_MAX_MESSAGE_BYTES is 1024"),
+        ({"headers": {"n": 2**64}}, "unencodable", "beyond 64 bits"),
+    ],
+)
+def test_what_cannot_be_published_is_refused_before_it_is_sent(
+    isolated: Isolated, change: dict[str, Any], reason: str, words: str
+) -> None:
+    async def scenario(it: Bench) -> None:
+        queue = await it.queue()
+        (bad, good) = await it.publish(it.message()._replace(**change), it.message())
+        await it.has_settled(good)
+        await it.has_refused(bad)
+        assert [each.reason for each in it.refused] == [reason]
+        assert words in it.refused[0].detail
+        assert await it.ready(queue) == 1
+
+    play(isolated, scenario, max_message_bytes=1024)
+
+
+def test_what_is_forgotten_is_never_published(isolated: Isolated) -> None:
+    async def scenario(it: Bench) -> None:
+        (held,) = await it.publish(it.message(key="later", body=b"old"))
+        it.publisher.forget()
+        queue = await it.queue("later")
+        (after,) = await it.publish(it.message(key="later", body=b"new"))
+        await it.has_settled(after)
+        assert held not in it.settled
+        assert [(await it.get(queue))[1] for _ in range(await it.ready(queue))] == [b"new"]
+
+    play(isolated, scenario)

@@ -13,7 +13,8 @@ from relay.event import Boundary, OutboxEvent
 from relay.position import Lsn
 from relay.settings import RelaySettings
 from relay.setup import setup
-from relay.sources.wal import WalSource, WalStream
+from relay.sources.wal import Reading, WalSource, WalStream
+from relay.sources.wal2json import OPTIONS, Wal2JsonDecoder
 from sandbox.isolation import Isolated
 
 
@@ -35,9 +36,10 @@ def settings(isolated: Isolated) -> RelaySettings:
 @asynccontextmanager
 async def opened(settings: RelaySettings, after: Lsn | None = None) -> AsyncIterator[WalStream]:
     url = settings.database_url.get_secret_value()
+    reading = Reading(settings.slot, settings.name, lambda _: (Wal2JsonDecoder(), OPTIONS), plugin="auto")
     async with (
-        CheckpointStore(url, name=settings.name, slot=settings.slot) as store,
-        WalSource(url, store, slot=settings.slot, name=settings.name).open(after) as stream,
+        CheckpointStore(lambda: url, name=settings.name, slot=settings.slot) as store,
+        WalSource(lambda: url, store, reading, lambda _: None).open(after) as stream,
     ):
         yield stream
 

@@ -1,6 +1,7 @@
 """The engine between a scripted source and a scripted publisher: what is confirmed, stored and read again, and when."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
@@ -8,9 +9,9 @@ import pytest
 
 from relay.engine import Engine
 from relay.errors import SlotHeld, SourceRefused, SourceUnavailable
-from relay.event import Boundary, Message, OutboxEvent
-from relay.ledger import Ticket
-from relay.ports import Confirmed
+from relay.event import Boundary, OutboxEvent
+from relay.heartbeat import Heartbeat
+from relay.ports import Outcomes, Parcel, Rejection
 from relay.position import Lsn
 from relay.routing import Router
 from runtime.errors import Problem
@@ -33,6 +34,8 @@ class Script:
         self.confirmed: list[Lsn] = []
         self.stored: list[Lsn] = []
         self.played = asyncio.Event()
+        self.patient = False
+        """Whether all openings but the last stay open and silent instead of breaking."""
         self.later: asyncio.Queue[Sequence[Item]] = asyncio.Queue()
 
     @asynccontextmanager
@@ -54,6 +57,8 @@ class Opening:
         items, self._items = self._items, ()
         if items:
             return items
+        if not self._last and self._script.patient:
+            await asyncio.get_running_loop().create_future()
         if not self._last:
             raise SourceUnavailable("the stream broke", remedy="wait")
         self._script.played.set()
@@ -70,18 +75,30 @@ class Broker:
     """A publisher that takes everything and confirms when the test says so."""
 
     def __init__(self) -> None:
-        self.taken: list[tuple[Ticket, Message]] = []
+        self.taken: list[Parcel] = []
         self.published: list[str] = []
-        self._confirmed: Confirmed | None = None
+        self.lost = asyncio.Event()
+        self._outcomes: Outcomes | None = None
         self._changed = asyncio.Event()
 
-    def notify(self, confirmed: Confirmed) -> None:
-        self._confirmed = confirmed
+    def notify(self, outcomes: Outcomes) -> None:
+        self._outcomes = outcomes
 
-    async def publish(self, messages: Sequence[tuple[Ticket, Message]]) -> None:
-        self.taken += messages
-        self.published += [message.id for _, message in messages]
+    async def publish(self, parcels: Sequence[Parcel]) -> None:
+        self.taken += parcels
+        self.published += [parcel.event.id for parcel in parcels]
         self._changed.set()
+
+    def in_flight(self) -> int:
+        return len(self.taken)
+
+    def forget(self) -> None:
+        self.taken = []
+        self._changed.set()
+
+    async def away(self, seconds: float) -> None:
+        assert seconds > 0
+        await self.lost.wait()
 
     async def settled(self) -> None:
         while self.taken:
@@ -92,16 +109,45 @@ class Broker:
         await asyncio.get_running_loop().create_future()
 
     def confirms(self, *ids: str) -> None:
-        assert self._confirmed is not None
-        chosen = [entry for entry in self.taken if entry[1].id in ids]
-        self.taken = [entry for entry in self.taken if entry[1].id not in ids]
-        self._confirmed([ticket for ticket, _ in chosen])
+        assert self._outcomes is not None
+        self._outcomes.confirmed(self._take(ids))
+
+    def rejects(self, *ids: str) -> None:
+        assert self._outcomes is not None
+        self._outcomes.rejected([Rejection(parcel, "returned", "no queue") for parcel in self._take(ids)])
+
+    def _take(self, ids: Sequence[str]) -> list[Parcel]:
+        chosen = [parcel for parcel in self.taken if parcel.event.id in ids]
+        self.taken = [parcel for parcel in self.taken if parcel.event.id not in ids]
         self._changed.set()
+        return chosen
 
     async def has(self, *ids: str) -> None:
         while not set(ids) <= set(self.published):
             self._changed.clear()
             await self._changed.wait()
+
+
+class Lot:
+    """A parking lot that stores when the test lets it."""
+
+    def __init__(self) -> None:
+        self.opened = asyncio.Event()
+        self.parked: list[str] = []
+
+    async def park(self, rejections: Sequence[Rejection], *, after: Lsn | None) -> None:
+        del after
+        await self.opened.wait()
+        self.parked += [rejection.parcel.event.id for rejection in rejections]
+
+
+def engine(
+    script: Script, broker: Broker, lot: Lot | None = None, clock: Callable[[], float] = time.monotonic
+) -> Engine:
+    heartbeat = Heartbeat(5.0, clock)
+    return Engine(
+        script, ROUTER, broker, lot or Lot(), heartbeat=heartbeat, observe=lambda _: None, release_slot_after=1.0
+    )
 
 
 def relay(scenario: Callable[[Script, Broker], Awaitable[None]], *openings: Sequence[Item] | Problem) -> Script:
@@ -110,7 +156,7 @@ def relay(scenario: Callable[[Script, Broker], Awaitable[None]], *openings: Sequ
     async def both() -> Script:
         script, broker = Script(*openings), Broker()
         stop = asyncio.Event()
-        running = asyncio.create_task(Engine(script, ROUTER, broker).run(stop))
+        running = asyncio.create_task(engine(script, broker).run(stop))
         acting = asyncio.ensure_future(scenario(script, broker))
         await asyncio.wait([running, acting], return_when=asyncio.FIRST_COMPLETED)
         stop.set()
@@ -206,6 +252,58 @@ def test_what_a_broken_stream_left_in_flight_settles_before_the_next_one_opens()
     relay(scenario, [event("a"), Boundary(Lsn(20))], [Boundary(Lsn(40))])
 
 
+def test_a_rejected_event_holds_the_position_until_it_is_parked() -> None:
+    async def scenario() -> None:
+        script, broker, lot = Script([event("a"), Boundary(Lsn(20))]), Broker(), Lot()
+        stop = asyncio.Event()
+        running = asyncio.create_task(engine(script, broker, lot).run(stop))
+        await script.played.wait()
+        broker.rejects("a")
+        await asyncio.sleep(0)
+        assert script.confirmed == []
+        lot.opened.set()
+        stop.set()
+        await running
+        assert lot.parked == ["a"]
+        assert script.confirmed == script.stored == [Lsn(20)]
+
+    asyncio.run(scenario())
+
+
+def test_the_slot_is_let_go_while_the_broker_is_away_and_taken_again_when_it_is_back() -> None:
+    async def scenario(script: Script, broker: Broker) -> None:
+        await broker.has("a")
+        broker.lost.set()
+        broker.lost.clear()
+        broker.confirms("a")
+        await script.played.wait()
+
+    script = relay(scenario, [event("a"), Boundary(Lsn(20))], [Boundary(Lsn(40))])
+
+    assert script.opened_after == [None, Lsn(20)]
+
+
+def test_a_relay_that_stood_still_drops_what_it_holds_and_reads_it_again() -> None:
+    async def scenario() -> None:
+        now = [0.0]
+        script = Script([event("a"), Boundary(Lsn(20))], [event("a"), Boundary(Lsn(20))])
+        script.patient = True
+        broker = Broker()
+        stop = asyncio.Event()
+        running = asyncio.create_task(engine(script, broker, clock=lambda: now[0]).run(stop))
+        await broker.has("a")
+        now[0] += 60
+        await script.played.wait()
+        assert broker.published == ["a", "a"]
+        assert script.opened_after == [None, None]
+        broker.confirms("a")
+        stop.set()
+        await running
+        assert script.stored == [Lsn(20)]
+
+    asyncio.run(scenario())
+
+
 def test_a_held_slot_is_tried_again_until_it_is_free() -> None:
     async def scenario(script: Script, _: Broker) -> None:
         await script.played.wait()
@@ -218,7 +316,7 @@ def test_a_held_slot_is_tried_again_until_it_is_free() -> None:
 def test_a_refusal_ends_the_relay_with_its_reason() -> None:
     async def scenario() -> None:
         refused = Script(SourceRefused("no plugin", remedy="install it"))
-        await Engine(refused, ROUTER, Broker()).run(asyncio.Event())
+        await engine(refused, Broker()).run(asyncio.Event())
 
     with pytest.raises(SourceRefused, match="no plugin"):
         asyncio.run(scenario())

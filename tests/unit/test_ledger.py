@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from relay.event import Boundary
 from relay.ledger import Ledger, Ticket
 from relay.position import Lsn
 
@@ -39,7 +40,7 @@ def test_the_position_is_the_highest_boundary_below_which_everything_is_settled(
                 model.unsettled.add(number)
             case "boundary":
                 lsn += data.draw(st.integers(0, 3))
-                ledger.boundary(Lsn(lsn))
+                ledger.boundary(Boundary(Lsn(lsn)))
                 model.stream.append(Lsn(lsn))
             case _:
                 event = data.draw(st.sampled_from(sorted(model.unsettled)))
@@ -51,9 +52,9 @@ def test_the_position_is_the_highest_boundary_below_which_everything_is_settled(
 def test_an_event_settled_after_a_later_one_still_holds_the_position_back() -> None:
     ledger = Ledger()
     first = ledger.enter()
-    ledger.boundary(Lsn(10))
+    ledger.boundary(Boundary(Lsn(10)))
     second = ledger.enter()
-    ledger.boundary(Lsn(20))
+    ledger.boundary(Boundary(Lsn(20)))
 
     ledger.settle(second)
     assert ledger.position is None
@@ -63,7 +64,7 @@ def test_an_event_settled_after_a_later_one_still_holds_the_position_back() -> N
 
 def test_an_event_without_its_boundary_does_not_move_the_position() -> None:
     ledger = Ledger()
-    ledger.boundary(Lsn(10))
+    ledger.boundary(Boundary(Lsn(10)))
     ledger.settle(ledger.enter())
 
     assert ledger.position == Lsn(10)
@@ -80,11 +81,11 @@ def test_settling_what_is_not_in_flight_is_refused() -> None:
 
 def test_a_boundary_that_goes_back_is_refused() -> None:
     ledger = Ledger()
-    ledger.boundary(Lsn(10))
+    ledger.boundary(Boundary(Lsn(10)))
 
     with pytest.raises(ValueError, match="below"):
-        ledger.boundary(Lsn(9))
+        ledger.boundary(Boundary(Lsn(9)))
     ledger.enter()
-    ledger.boundary(Lsn(20))
+    ledger.boundary(Boundary(Lsn(20)))
     with pytest.raises(ValueError, match="below"):
-        ledger.boundary(Lsn(19))
+        ledger.boundary(Boundary(Lsn(19)))

@@ -8,13 +8,15 @@ from hypothesis import strategies as st
 
 from relay.event import Message
 from relay.ledger import Ticket
+from relay.ports import Parcel
 from relay.publishing.encoding import encode
 from relay.publishing.outstanding import Item, Outstanding
+from tests.unit.test_relay_encoding import EVENT
 
 
 def item(order: int) -> Item:
     message = Message(str(uuid4()), "outbox", "a.b", "b", 0, {}, b"{}")
-    return Item(order, Ticket(), message, encode(message, app_id="relay"))
+    return Item(order, Parcel(Ticket(), EVENT, message), encode(message, app_id="relay"))
 
 
 @given(st.data())
@@ -67,10 +69,11 @@ def test_a_return_counts_once_against_its_own_message_only() -> None:
     returned, routed = item(0), item(1)
     outstanding.published(returned)
     outstanding.published(routed)
-    outstanding.returned(returned.message.id)
+    outstanding.returned(returned.parcel.message.id, "NO_ROUTE")
 
-    assert [outstanding.was_returned(each) for each in outstanding.answered(2, multiple=True)] == [True, False]
-    assert not outstanding.was_returned(returned)
+    answered = outstanding.answered(2, multiple=True)
+    assert [outstanding.why_returned(each) for each in answered] == ["NO_ROUTE", None]
+    assert outstanding.why_returned(returned) is None
 
 
 def test_an_answer_for_a_tag_that_is_not_outstanding_is_refused() -> None:

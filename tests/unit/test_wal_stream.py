@@ -14,7 +14,9 @@ from relay.errors import SlotHeld, SlotMissing, SourceRefused
 from relay.event import Boundary, OutboxEvent
 from relay.position import Lsn
 from relay.sources.replication import ReplicationConnection, System
-from relay.sources.wal import WalStream, check, start_position
+from relay.sources.starting import check, start_position
+from relay.sources.wal import WalStream
+from relay.sources.wal2json import Wal2JsonDecoder
 from tests.unit.test_wal2json import ROW, begin, commit, insert
 
 START = Lsn(0x100)
@@ -63,14 +65,23 @@ class Server(ReplicationConnection):
         self.flushed.append(unpack(">cQQQq?", frame)[2])
 
 
+class Store(CheckpointStore):
+    """A store that keeps nothing and writes no fences."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def emit_fence(self, token: str) -> None:
+        pass
+
+
 @asynccontextmanager
 async def stream(server: Server, *, read_only: bool = False) -> AsyncIterator[WalStream]:
-    store = CheckpointStore("", name="relay", slot="outbox_relay")
-    opened = WalStream(server, store, SYSTEM, START, FACTS, read_only=read_only)
+    opened = WalStream(server, Store(), SYSTEM, START, FACTS, Wal2JsonDecoder(), lambda _: None, read_only=read_only)
     try:
         yield opened
     finally:
-        opened.close()
+        await opened.close()
 
 
 def test_a_keepalive_is_answered_at_once_and_never_with_its_own_lsn_while_an_event_is_in_flight() -> None:
@@ -192,11 +203,11 @@ def test_what_stops_a_stream_is_named_with_its_remedy(
     change: dict[str, Any], problem: type[Exception], words: str
 ) -> None:
     with pytest.raises(problem, match=words):
-        check(facts(**change), "outbox_relay")
+        check(facts(**change), "outbox_relay", plugin="wal2json")
 
 
 def test_who_holds_the_slot_is_named() -> None:
     held = facts(holder_pid=42, holder_name="relay", holder_since=datetime(2026, 11, 20, tzinfo=UTC))
 
     with pytest.raises(SlotHeld, match="held by 'relay', pid 42, since 2026-11-20 00:00:00 UTC"):
-        check(held, "outbox_relay")
+        check(held, "outbox_relay", plugin="auto")

@@ -1,0 +1,67 @@
+"""One log line for each incident, with fixed keys; none for a message, and none for the same incident twice."""
+
+from typing import Any
+
+import structlog
+
+from relay.observing import (
+    Blocked,
+    BrokerConnected,
+    BrokerLost,
+    NotDrained,
+    NotStored,
+    Observation,
+    Parked,
+    Returned,
+    SourceLost,
+    Standby,
+    Stopped,
+    Streaming,
+)
+from runtime.errors import Problem
+
+log = structlog.get_logger()
+
+
+class Logbook:
+    """Writes what it observes; an incident that lasts is told once, until something else happens on its side."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, str] = {}
+
+    def __call__(self, seen: Observation) -> None:  # noqa: C901 - one case for each incident
+        """Log `seen` if it is an incident."""
+        match seen:
+            case Streaming(slot, plugin, start, timeline):
+                self._told.pop("source", None)
+                log.info("streaming", source="wal", slot=slot, plugin=plugin, start=str(start), timeline=timeline)
+            case Standby(problem):
+                self._once("source", "standby", problem)
+            case SourceLost(problem):
+                self._once("source", "source not available", problem)
+            case BrokerConnected(broker, again):
+                self._told.pop("broker", None)
+                log.info("publishing", broker=broker, again=again)
+            case BrokerLost(problem):
+                self._once("broker", "broker not available", problem)
+            case Blocked(blocked):
+                log.warning("broker blocked" if blocked else "broker unblocked", remedy="see RabbitMQ's alarms")
+            case Returned(message_id, exchange, routing_key, reason, policy):
+                log.warning("message returned", message_id=message_id, exchange=exchange, routing_key=routing_key,
+                            reason=reason, policy=policy, remedy="bind a queue to this routing key")  # fmt: skip
+            case Parked(ids, reasons):
+                log.warning("events parked", count=len(ids), first=ids[0], reasons=sorted(set(reasons)),
+                            remedy="see `relay parked list`")  # fmt: skip
+            case NotStored(what, problem):
+                self._once(what, "not stored", problem, what=what)
+            case NotDrained(in_flight):
+                log.warning("not drained", in_flight=in_flight, remedy="the next run publishes these again")
+            case Stopped(confirmed, position):
+                log.info("stopped", confirmed=confirmed, position=None if position is None else str(position))
+            case _:
+                pass
+
+    def _once(self, side: str, event: str, problem: Problem, **more: Any) -> None:  # noqa: ANN401 - log fields
+        if self._told.get(side) != problem.what:
+            self._told[side] = problem.what
+            log.warning(event, reason=problem.what, remedy=problem.remedy, **more)

@@ -1,0 +1,123 @@
+"""The line of messages, from being taken to having an outcome. Pure: it knows neither connection nor clock.
+
+        take() ──► line ──► send() ──► outstanding ──► answered() ──► confirmed            gone
+                    ▲                     │                       ├─► returned           the caller decides
+                    │                     │ lost()                └─► nacked ─► failed
+                    └─────────────────────┴──────────── retry() ◄───────────────┘
+
+Messages leave in the order in which they were taken. While something has failed, nothing more is sent until it goes
+again, so that a failure is overtaken by what was on the wire already and by nothing else.
+"""
+
+from collections import deque
+from typing import NamedTuple
+
+from relay.ports import Parcel
+from relay.publishing.encoding import Content
+from relay.publishing.outstanding import Item, Outstanding
+
+
+class Answer(NamedTuple):
+    """What a confirm or a nack meant."""
+
+    confirmed: list[Item]
+    returned: list[tuple[Item, str]]
+    """Given back by the broker, with its words: taken by no queue. Not settled until the caller says how."""
+    nacked: int
+
+
+class Pipeline:
+    """Holds every message without an outcome; `window` and `window_bytes` bound how many."""
+
+    def __init__(self, *, window: int, window_bytes: int) -> None:
+        self._window = window
+        self._window_bytes = window_bytes
+        self._line: deque[Item] = deque()
+        self._failed: list[Item] = []
+        self._outstanding = Outstanding()
+        self._order = 0
+        self._size = 0
+        self.unsettled = 0
+        """How many messages have no outcome."""
+
+    @property
+    def full(self) -> bool:
+        """Whether the window is used up."""
+        return self.unsettled >= self._window or self._size >= self._window_bytes
+
+    @property
+    def outstanding(self) -> int:
+        """How many messages the broker has been given and has not answered for."""
+        return len(self._outstanding)
+
+    @property
+    def stuck(self) -> bool:
+        """Whether there is something to retry, and everything else has been answered for."""
+        return bool(self._failed) and not self._outstanding
+
+    def take(self, parcel: Parcel, content: Content) -> None:
+        """Put a message at the end of the line."""
+        self._order += 1
+        item = Item(self._order, parcel, content)
+        self._line.append(item)
+        self.unsettled += 1
+        self._size += item.size
+
+    def send(self) -> list[Item]:
+        """Return what is to be sent now, in order; it is outstanding from here on."""
+        if self._failed:
+            return []
+        items = list(self._line)
+        self._line.clear()
+        for item in items:
+            self._outstanding.published(item)
+        return items
+
+    def returned(self, message_id: str, why: str) -> None:
+        """Note that the broker gave a message back; its confirm is still to come."""
+        self._outstanding.returned(message_id, why)
+
+    def answered(self, tag: int, *, multiple: bool, nack: bool) -> Answer:
+        """Sort what the broker's answer is for. What it confirmed is settled; what it nacked goes again."""
+        confirmed: list[Item] = []
+        returned: list[tuple[Item, str]] = []
+        items = self._outstanding.answered(tag, multiple=multiple)
+        for item in items:
+            why = self._outstanding.why_returned(item)
+            if nack:
+                self._failed.append(item)
+            elif why is not None:
+                returned.append((item, why))
+            else:
+                confirmed.append(item)
+        self.settle(confirmed)
+        return Answer(confirmed, returned, len(items) if nack else 0)
+
+    def settle(self, items: list[Item]) -> None:
+        """Note that `items` have an outcome."""
+        self.unsettled -= len(items)
+        self._size -= sum(item.size for item in items)
+
+    def fail(self, items: list[Item]) -> None:
+        """Note that `items` are to go again."""
+        self._failed += items
+
+    def retry(self) -> None:
+        """Put what failed back to its place in the line."""
+        self._back(self._failed)
+
+    def lost(self) -> None:
+        """Put everything back to its place in the line: the channel is gone, and its answers with it."""
+        self._back([*self._failed, *self._outstanding.rest()])
+        self._outstanding = Outstanding()
+
+    def forget(self) -> None:
+        """Drop everything."""
+        self._line.clear()
+        self._failed = []
+        self._outstanding = Outstanding()
+        self.unsettled = self._size = 0
+
+    def _back(self, items: list[Item]) -> None:
+        self._line.extendleft(sorted(items, key=lambda item: item.order, reverse=True))
+        self._failed = []

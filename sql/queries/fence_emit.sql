@@ -1,0 +1,3 @@
+-- Writes a fence into the WAL: the stream hands it back in commit order, which shows that it lives and how far it is.
+-- The snapshot says exactly which transactions had been seen.
+SELECT pg_logical_emit_message(true, 'relay.fence', %(token)s || ' ' || pg_current_snapshot()::text)
