@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from urllib.parse import quote
 
 from relay import guardian
 from relay.checkpoint import CheckpointStore
@@ -66,7 +67,7 @@ async def run(fresh: Callable[[], RelaySettings], *, stdout: bool = False) -> No
             await rabbit.connect()
         engine = Engine(
             WalSource(database_url, store, _reading(settings, read_only=stdout), observe),
-            Router(settings.exchange, settings.routing_key),
+            _router(settings),
             publisher,
             PostgresParking(store, relay=settings.name),
             heartbeat=heartbeat,
@@ -78,6 +79,11 @@ async def run(fresh: Callable[[], RelaySettings], *, stdout: bool = False) -> No
             for work in (guardian.watch(store, observe), guardian.keep_partitions(store, observe)):
                 stack.callback(asyncio.create_task(work).cancel)
         await engine.run(stop)
+
+
+def _router(settings: RelaySettings) -> Router:
+    source = f"/outbox/{quote(settings.name)}" if settings.format == "cloudevents" else None
+    return Router(settings.exchange, settings.routing_key, cloudevents_source=source)
 
 
 def _policy(settings: RelaySettings) -> Policy:

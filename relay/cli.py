@@ -9,10 +9,11 @@ from typing import Annotated
 import typer
 
 from relay import app as relay
+from relay import parked
 from relay import setup as setup_steps
 from relay.settings import RelaySettings
 from runtime import commands, logs
-from runtime.settings import load
+from runtime.settings import load, reloading
 
 app = typer.Typer(
     name="relay",
@@ -21,6 +22,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(parked.app, name="parked")
 
 Config = Annotated[Path | None, typer.Option(help="A TOML file with settings; the environment wins.")]
 
@@ -56,7 +59,7 @@ def run(
     """Relay events until SIGTERM or SIGINT; then drain and exit 0."""
     logs.configure()
     try:
-        asyncio.run(relay.run(lambda: load(RelaySettings, config), stdout=stdout))
+        asyncio.run(relay.run(reloading(RelaySettings, config), stdout=stdout))
     except BrokenPipeError:
         # The reader of --stdout has gone (`| head`): there is nobody to tell, and nothing to flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -15,14 +15,16 @@ FIELDS = ("aggregate_type", "aggregate_id", "event_type")
 class Router:
     """Routes events to `exchange` under a routing key made from `template`, such as `{aggregate_type}.{event_type}`.
 
-    A row's own `exchange` and `routing_key` win. Raises ConfigurationProblem for a template that names anything but
-    the fields of `FIELDS`.
+    A row's own `exchange` and `routing_key` win. With `cloudevents_source`, a URI reference, the headers are also those
+    of a CloudEvent in binary mode (https://github.com/cloudevents/spec, AMQP protocol binding). Raises
+    ConfigurationProblem for a template that names anything but the fields of `FIELDS`.
     """
 
-    def __init__(self, exchange: str, template: str) -> None:
+    def __init__(self, exchange: str, template: str, *, cloudevents_source: str | None = None) -> None:
         check_template(template)
         self._exchange = exchange
         self._template = template
+        self._cloudevents_source = cloudevents_source
 
     def route(self, event: OutboxEvent) -> Message:
         """Return the message for `event`; the same event always gives the same message."""
@@ -38,6 +40,7 @@ class Router:
             timestamp=int(event.created_at.timestamp()),
             headers={
                 **event.headers,
+                **({} if self._cloudevents_source is None else _cloudevent(event, self._cloudevents_source)),
                 names.AGGREGATE_TYPE: event.aggregate_type,
                 names.AGGREGATE_ID: event.aggregate_id,
                 names.AGGREGATE_VERSION: event.aggregate_version,
@@ -45,6 +48,17 @@ class Router:
             },
             body=event.payload,
         )
+
+
+def _cloudevent(event: OutboxEvent, source: str) -> dict[str, str]:
+    return {
+        "cloudEvents_specversion": "1.0",
+        "cloudEvents_id": event.id,
+        "cloudEvents_source": source,
+        "cloudEvents_type": f"{event.aggregate_type}.{event.event_type}",
+        "cloudEvents_subject": event.aggregate_id,
+        "cloudEvents_time": event.created_at.isoformat(),
+    }
 
 
 def check_template(template: str) -> str:

@@ -8,6 +8,8 @@ one: a misspelt setting that is silently ignored is found in production.
 import difflib
 import os
 import tomllib
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -95,6 +97,21 @@ def load(settings: type[S], config: Path | None = None) -> S:
             ) from error
         message = first["msg"].removeprefix("Value error, ")
         raise ConfigurationProblem(f"{name} is wrong: {message}", remedy=_description(settings, field)) from error
+
+
+def reloading(settings: type[S], config: Path | None = None) -> Callable[[], S]:
+    """Return a function that reads `settings` anew, so that a changed secret file is picked up.
+
+    The first reading raises what `load` raises; later, what cannot be read now leaves the last good settings standing.
+    """
+    known = [load(settings, config)]
+
+    def fresh() -> S:
+        with suppress(ConfigurationProblem):
+            known[0] = load(settings, config)
+        return known[0]
+
+    return fresh
 
 
 def _variables(settings: type[Settings]) -> dict[str, str]:

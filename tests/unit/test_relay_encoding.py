@@ -198,3 +198,16 @@ def test_a_printed_message_is_one_line_of_json_with_its_body_as_it_is() -> None:
         '"headers": {"aggregate_type": "order", "aggregate_id": "42", "aggregate_version": 3, "seq": 7}, '
         '"message_id": "0b0c9a1e-9df5-4a0e-8f4e-1f2f3f4f5f6f", "body": {"total": 1.10}}'
     )
+
+
+def test_a_cloudevent_says_so_in_its_headers_and_keeps_the_others() -> None:
+    headers = Router("outbox", "{event_type}", cloudevents_source="/outbox/relay").route(EVENT).headers
+
+    assert headers["cloudEvents_specversion"] == "1.0"
+    assert headers["cloudEvents_id"] == EVENT.id
+    assert headers["cloudEvents_source"] == "/outbox/relay"
+    assert headers["cloudEvents_type"] == "order.placed"
+    assert headers["cloudEvents_subject"] == "42"
+    assert headers["cloudEvents_time"] == "2026-11-20T20:00:00.900000+00:00"
+    assert headers["aggregate_version"] == 3
+    assert headers["traceparent"] == "00-ab"
