@@ -51,6 +51,11 @@ class Pipeline:
         return len(self._outstanding)
 
     @property
+    def thirsty(self) -> bool:
+        """Whether half the window is free and something waits: one write is to carry many messages."""
+        return bool(self._line) and len(self._outstanding) <= self._window // 2
+
+    @property
     def stuck(self) -> bool:
         """Whether there is something to retry, and everything else has been answered for."""
         return bool(self._failed) and not self._outstanding
@@ -64,13 +69,12 @@ class Pipeline:
         self._size += item.size
 
     def send(self) -> list[Item]:
-        """Return what is to be sent now, in order; it is outstanding from here on."""
-        if self._failed:
-            return []
-        items = list(self._line)
-        self._line.clear()
-        for item in items:
+        """Return what is to be sent now, in order and as far as the window goes; it is outstanding from here on."""
+        items: list[Item] = []
+        while self._line and not self._failed and len(self._outstanding) < self._window:
+            item = self._line.popleft()
             self._outstanding.published(item)
+            items.append(item)
         return items
 
     def returned(self, message_id: str, why: str) -> None:

@@ -227,6 +227,8 @@ class RabbitPublisher:
         self._changed.set()
         if self._pipeline.stuck and self._retry is None:
             self._retry = self._loop.call_later(self._backoff.next_delay(), self._try_again)
+        if self._pipeline.thirsty:
+            self._send()
 
     def _give_back(self, returned: list[tuple[Item, str]]) -> None:
         items = [item for item, _ in returned]

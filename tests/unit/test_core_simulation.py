@@ -174,6 +174,7 @@ class Relay(RuleBasedStateMachine):
     @invariant()
     def the_window_is_kept(self) -> None:
         if hasattr(self, "pipeline"):
+            assert self.pipeline.outstanding <= self.window
             assert self.pipeline.unsettled < self.window + 5
 
     def teardown(self) -> None:
