@@ -189,7 +189,7 @@ def _caught(mutant: Mutant) -> bool:
         except subprocess.TimeoutExpired:
             _say("caught", mutant, f"the tests did not end within {_SECONDS} s")
             return True
-    failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED", "ERROR"))]
+    failed = [line for line in done.stdout.splitlines() if line.startswith("FAILED")]
     caught = done.returncode == 1 and bool(failed)
     by = failed[0].split(" - ")[0] if failed else done.stdout[-300:]
     _say("caught" if caught else "SURVIVED", mutant, by)
