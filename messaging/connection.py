@@ -16,6 +16,7 @@ from pika.channel import Channel
 from pika.exceptions import AMQPError
 
 from messaging.errors import BrokerUnavailable, problem
+from messaging.tls import Tls
 from runtime.errors import ConfigurationProblem, Problem
 
 HEARTBEAT_SECONDS = 10
@@ -24,8 +25,11 @@ CONNECT_SECONDS = 10.0
 _CLOSE_SECONDS = 5.0
 
 
-def parameters(url: str, *, name: str) -> pika.URLParameters:
-    """Parse an `amqp://` or `amqps://` URL; `name` is what the management UI shows for the connection."""
+def parameters(url: str, *, name: str, tls: Tls | None = None) -> pika.URLParameters:
+    """Parse an `amqp://` or `amqps://` URL; `name` is what the management UI shows for the connection.
+
+    An `amqps://` URL is verified against `tls`, or against the system's authorities.
+    """
     try:
         parsed = pika.URLParameters(url)
     except (ValueError, TypeError, IndexError, KeyError) as error:
@@ -34,6 +38,8 @@ def parameters(url: str, *, name: str) -> pika.URLParameters:
         ) from error
     if not url.startswith(("amqp://", "amqps://")) or not parsed.host:
         raise ConfigurationProblem("the AMQP URL is not one", remedy="write amqp://user:password@host:5672/vhost")
+    if url.startswith("amqps://"):
+        parsed.ssl_options = pika.SSLOptions((tls or Tls()).context(), parsed.host)
     if parsed.heartbeat is None:
         parsed.heartbeat = HEARTBEAT_SECONDS
     if parsed.blocked_connection_timeout is None:
@@ -53,9 +59,9 @@ class Connection:
         self._connection: AsyncioConnection | None = None
 
     @classmethod
-    async def open(cls, url: str, *, name: str) -> Self:
+    async def open(cls, url: str, *, name: str, tls: Tls | None = None) -> Self:
         """Connect and log in; raises BrokerUnavailable or LoginRefused."""
-        settings = parameters(url, name=name)
+        settings = parameters(url, name=name, tls=tls)
         connection = cls(f"{settings.host}:{settings.port}{settings.virtual_host}")
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -131,7 +137,8 @@ class Connection:
 
         pika has no public call for this; `_adapter_emit_data` is where all its own frames go.
         """
-        self._open_connection._adapter_emit_data(frames)  # noqa: SLF001 - see above
+        pika_connection: Any = self._open_connection
+        pika_connection._adapter_emit_data(frames)  # noqa: SLF001 - see above
 
     async def close(self) -> None:
         """Close in order and wait for it, but not for ever; does nothing when the connection is gone already."""

@@ -22,7 +22,7 @@ from relay.observing import Observation
 from relay.parking import PostgresParking
 from relay.ports import Publisher
 from relay.publishing.lines import LinePublisher
-from relay.publishing.publisher import Policy, RabbitPublisher
+from relay.publishing.publisher import Broker, Policy, RabbitPublisher
 from relay.routing import Router
 from relay.settings import RelaySettings
 from relay.sources.decoding import Decoder
@@ -52,8 +52,9 @@ async def run(fresh: Callable[[], RelaySettings], *, stdout: bool = False) -> No
     def database_url() -> str:
         return fresh().database_url.get_secret_value()
 
-    def amqp_url() -> str:
-        return fresh().amqp_url.get_secret_value()
+    def broker() -> Broker:
+        now = fresh()
+        return Broker(now.amqp_url.get_secret_value(), now.tls())
 
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(CheckpointStore(database_url, name=settings.name, slot=settings.slot))
@@ -63,7 +64,7 @@ async def run(fresh: Callable[[], RelaySettings], *, stdout: bool = False) -> No
         if stdout:
             publisher = LinePublisher(sys.stdout)
         else:
-            publisher = rabbit = RabbitPublisher(amqp_url, _policy(settings), observe, fenced=heartbeat.late)
+            publisher = rabbit = RabbitPublisher(broker, _policy(settings), observe, fenced=heartbeat.late)
             await rabbit.connect()
         engine = Engine(
             WalSource(database_url, store, _reading(settings, read_only=stdout), observe),

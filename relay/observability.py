@@ -47,7 +47,7 @@ class Metrics:
         self._published = Counter("relay_events_published", "Events with an outcome.", ["outcome"], registry=r)
         self._latency = Histogram(
             "relay_commit_to_confirm_seconds",
-            "From a transaction's commit to its arrival (receive), from there to its confirm (confirm), and both (total).",
+            "From commit to arrival (receive), from there to the confirm (confirm), and both (total), by transaction.",
             ["stage"],
             buckets=_BUCKETS,
             registry=r,

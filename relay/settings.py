@@ -1,12 +1,14 @@
 """The relay's settings, read from the environment or a TOML file by runtime.settings."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from messaging.connection import parameters
+from messaging.tls import Tls, is_loopback
 from relay.routing import check_template
 from runtime.errors import ConfigurationProblem
 from runtime.http import parse_address
@@ -55,6 +57,12 @@ class RelaySettings(Settings):
     amqp_url: Annotated[
         SecretStr, AfterValidator(_amqp), Field(description="write amqp://user:password@host:5672/vhost")
     ]
+    amqp_ca: str | None = Field(None, description="write the PEM of the CA that signed RabbitMQ's certificate")
+    amqp_certificate: str | None = Field(None, description="write the PEM of the client certificate")
+    amqp_key: SecretStr | None = Field(None, description="write the PEM of the client certificate's key")
+    amqp_plaintext: bool = Field(
+        default=False, description="write true to send passwords and events unencrypted to a host that is not this one"
+    )
     name: str = Field("relay", min_length=1, max_length=40, description="a short name: the key of the checkpoint")
     slot: str = Field(
         "outbox_relay", pattern=r"^[a-z0-9_]{1,63}$", description="write 1 to 63 lower-case letters, digits and _"
@@ -94,3 +102,18 @@ class RelaySettings(Settings):
         "127.0.0.1:9187"
     )
     ready_lag: float = Field(60.0, gt=0, description="write at how many seconds of lag /readyz says no")
+
+    @model_validator(mode="after")
+    def _no_plaintext_by_accident(self) -> Self:
+        host = urlsplit(self.amqp_url.get_secret_value())
+        if host.scheme == "amqp" and not self.amqp_plaintext and not is_loopback(host.hostname or ""):
+            raise ValueError(
+                f"RELAY_AMQP_URL sends passwords and events unencrypted to {host.hostname}; use amqps://, "
+                "or allow it with RELAY_AMQP_PLAINTEXT=true"
+            )
+        return self
+
+    def tls(self) -> Tls:
+        """Return how `amqps://` is verified."""
+        key = None if self.amqp_key is None else self.amqp_key.get_secret_value()
+        return Tls(self.amqp_ca, self.amqp_certificate, key)

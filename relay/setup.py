@@ -109,7 +109,9 @@ def _create_slot(connection: psycopg.Connection[Any], slot: str) -> None:
 
 
 async def _exchange(settings: RelaySettings) -> None:
-    connection = await Connection.open(settings.amqp_url.get_secret_value(), name=f"{settings.name} setup")
+    connection = await Connection.open(
+        settings.amqp_url.get_secret_value(), name=f"{settings.name} setup", tls=settings.tls()
+    )
     try:
         await declare_exchange(connection, await connection.channel(), settings.exchange)
     finally:

@@ -17,6 +17,7 @@ from pika.frame import Method
 from messaging.backoff import Backoff
 from messaging.connection import Connection
 from messaging.errors import BrokerUnavailable
+from messaging.tls import Tls
 from messaging.topology import check_exchange
 from relay.errors import MessageReturned, UnpublishableEvent
 from relay.observing import Blocked, BrokerConnected, BrokerLost, Confirmed, Nacked, Observe, Returned
@@ -29,6 +30,14 @@ from runtime.errors import Problem
 # How much may be in flight, beside the window in messages.
 _WINDOW_BYTES = 32 << 20
 _WATCH_EVERY = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """How to reach RabbitMQ; asked for at each connect, so that changed secrets are picked up."""
+
+    url: str
+    tls: Tls | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +62,9 @@ class RabbitPublisher:
     """
 
     def __init__(
-        self, amqp_url: Callable[[], str], policy: Policy, observe: Observe, *, fenced: Callable[[], bool]
+        self, broker: Callable[[], Broker], policy: Policy, observe: Observe, *, fenced: Callable[[], bool]
     ) -> None:
-        self._amqp_url = amqp_url
+        self._broker = broker
         self._policy = policy
         self._observe = observe
         self._fenced = fenced
@@ -79,7 +88,8 @@ class RabbitPublisher:
 
     async def connect(self) -> None:
         """Connect, check that the exchange exists, and publish what waits; raises what stands in the way."""
-        connection = await Connection.open(self._amqp_url(), name=self._policy.name)
+        broker = self._broker()
+        connection = await Connection.open(broker.url, name=self._policy.name, tls=broker.tls)
         lost: asyncio.Future[Problem] = self._loop.create_future()
 
         def on_close(problem: Problem) -> None:

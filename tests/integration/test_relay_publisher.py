@@ -17,7 +17,7 @@ from relay.errors import MessageReturned
 from relay.event import Message
 from relay.ledger import Ticket
 from relay.ports import Parcel, Rejection
-from relay.publishing.publisher import Policy, RabbitPublisher
+from relay.publishing.publisher import Broker, Policy, RabbitPublisher
 from sandbox.isolation import Isolated
 from tests.unit.test_relay_encoding import EVENT
 
@@ -102,7 +102,7 @@ async def bench(isolated: Isolated, policy: Policy) -> AsyncIterator[Bench]:
     channel = await connection.channel()
     await declare_exchange(connection, channel, isolated.name)
     publisher = RabbitPublisher(
-        lambda: isolated.amqp_url, replace(policy, exchange=isolated.name), lambda _: None, fenced=lambda: False
+        lambda: Broker(isolated.amqp_url), replace(policy, exchange=isolated.name), lambda _: None, fenced=lambda: False
     )
     made = Bench(isolated.name, connection, channel, publisher)
     await publisher.connect()
@@ -214,7 +214,7 @@ def test_a_closed_channel_loses_nothing_and_goes_on_in_order(isolated: Isolated)
 def test_a_missing_exchange_is_reported_at_the_start(isolated: Isolated) -> None:
     async def scenario() -> None:
         policy = replace(POLICY, exchange=f"{isolated.name}.none")
-        await RabbitPublisher(lambda: isolated.amqp_url, policy, lambda _: None, fenced=lambda: False).connect()
+        await RabbitPublisher(lambda: Broker(isolated.amqp_url), policy, lambda _: None, fenced=lambda: False).connect()
 
     with pytest.raises(ChannelRefused, match=r"404.*none.*relay setup"):
         asyncio.run(scenario())
