@@ -4,7 +4,7 @@ BIN    := .venv/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit lint format lock clean
+.PHONY: help bench demo test unit lint format lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,6 +14,9 @@ demo: .venv/.ready ## Run the whole path on private servers, with a crash in the
 
 test: lint ## Lint, types, import rules and every test on private servers (ARGS goes to pytest)
 	$(BIN)/pytest $(ARGS)
+
+bench: .venv/.ready ## Measure the relay on private servers, with nothing else running (ARGS=drain, cpu, latency, memory or all)
+	$(BIN)/bench $(ARGS)
 
 unit: .venv/.ready ## Only the tests that need no server
 	$(BIN)/pytest tests/unit $(ARGS)
