@@ -74,7 +74,8 @@ class ReplicationConnection:
 
     async def start(self, start: Lsn, options: Mapping[str, str]) -> None:
         """Begin streaming; the server moves `start` up to the slot's confirmed position if that is later."""
-        quoted = ", ".join(f"\"{name}\" '{value}'" for name, value in options.items())
+        values = {name: value.replace("'", "''") for name, value in options.items()}
+        quoted = ", ".join(f"\"{name}\" '{value}'" for name, value in values.items())
         command = f'START_REPLICATION SLOT "{self._slot}" LOGICAL {start} ({quoted})'
         self._pgconn.send_query(command.encode())
         try:

@@ -9,10 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.errors import UndecodableChange
-from relay.event import Boundary, OutboxEvent
+from relay.event import Boundary, Fence, OutboxEvent
 from relay.position import Lsn
-from relay.sources.wal2json import Wal2JsonDecoder
+from relay.sources.layout import NATIVE, layout
+from relay.sources.wal2json import Wal2JsonDecoder, options
+from runtime.errors import ConfigurationProblem
 
+TIMESTAMP = "2026-11-20 20:00:01.5+00"
+COMMITTED_AT = datetime(2026, 11, 20, 20, 0, 1, 500000, tzinfo=UTC)
 ROW: dict[str, Any] = {
     "id": "0b0c9a1e-9df5-4a0e-8f4e-1f2f3f4f5f6f",
     "seq": 7,
@@ -27,20 +31,45 @@ ROW: dict[str, Any] = {
     "routing_key": None,
     "created_at": "2026-11-20 20:00:00.123456+00",
 }
+DEBEZIUM = layout("debezium", "public.outbox", {}, partitioned=False)
+DEBEZIUM_ROW: dict[str, Any] = {
+    "id": "0b0c9a1e-9df5-4a0e-8f4e-1f2f3f4f5f6f",
+    "aggregatetype": "order",
+    "aggregateid": "42",
+    "type": "placed",
+    "payload": '{"total": 12}',
+}
 
 
-def insert(row: dict[str, Any], *, schema: str = "outbox", table: str = "event_20261120") -> bytes:
-    columns = [{"name": name, "value": value} for name, value in row.items()]
-    change = {"action": "I", "lsn": "0/16B3748", "schema": schema, "table": table, "columns": columns}
-    return json.dumps(change, ensure_ascii=False).encode()
+def written(change: dict[str, Any]) -> bytes:
+    """Write JSON without blanks, as wal2json does."""
+    return json.dumps(change, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def insert(
+    row: dict[str, Any], *, schema: str = "outbox", table: str = "event_20261120", oids: dict[str, int] | None = None
+) -> bytes:
+    columns = [
+        {"name": name, **({} if oids is None else {"typeoid": oids.get(name, 25)}), "value": value}
+        for name, value in row.items()
+    ]
+    start = {"action": "I", "timestamp": TIMESTAMP, "lsn": "0/16B3748"}
+    return written(start | {"schema": schema, "table": table, "columns": columns})
 
 
 def begin(end: str = "0/20") -> bytes:
-    return json.dumps({"action": "B", "lsn": "0/10", "nextlsn": end}).encode()
+    return written({"action": "B", "timestamp": TIMESTAMP, "lsn": "0/10", "nextlsn": end})
 
 
 def commit(end: str = "0/20") -> bytes:
-    return json.dumps({"action": "C", "lsn": "0/10", "nextlsn": end}).encode()
+    return written({"action": "C", "timestamp": TIMESTAMP, "lsn": "0/10", "nextlsn": end})
+
+
+def message(content: str | bytes, *, prefix: str = "relay.fence", transactional: bool = True) -> bytes:
+    start = {"action": "M", "timestamp": TIMESTAMP, "lsn": "0/10", "transactional": transactional, "prefix": prefix}
+    if isinstance(content, str):
+        return written(start | {"content": content})
+    return written(start | {"content": "*"}).replace(b"*", content)
 
 
 def event(row: dict[str, Any]) -> OutboxEvent:
@@ -65,15 +94,20 @@ def test_a_row_of_a_partition_becomes_an_event() -> None:
     )
 
 
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.text(), lambda c: st.lists(c) | st.dictionaries(st.text(), c)
-    )
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(), lambda c: st.lists(c) | st.dictionaries(st.text(), c)
 )
+
+
+@given(json_values)
 def test_the_payload_is_the_text_that_postgres_stores_byte_for_byte(value: object) -> None:
     text = json.dumps(value, ensure_ascii=False)
+    decoder = Wal2JsonDecoder()
+    decoder.decode(insert(ROW))
 
-    assert event(ROW | {"payload": text}).payload == text.encode()
+    for decoded in (event(ROW | {"payload": text}), decoder.decode(insert(ROW | {"payload": text}))):
+        assert isinstance(decoded, OutboxEvent)
+        assert decoded.payload == text.encode()
 
 
 @pytest.mark.parametrize(
@@ -84,11 +118,55 @@ def test_the_payload_is_the_text_that_postgres_stores_byte_for_byte(value: objec
         '{"n": 1e400}',
         '"\\u0001 \\" \\\\ / \\n"',
         '"héllo 😀 \u2028"',
+        '{"name":"id","value":"x"},{"name":"seq","value":1}',
         "null",
     ],
 )
 def test_numbers_and_escapes_in_a_payload_are_never_reinterpreted(text: str) -> None:
-    assert event(ROW | {"payload": text}).payload == text.encode()
+    decoder = Wal2JsonDecoder()
+    decoder.decode(insert(ROW))
+
+    assert decoder.decode(insert(ROW | {"payload": text})) == event(ROW)._replace(payload=text.encode())
+
+
+def answer(decoder: Wal2JsonDecoder, payload: bytes) -> object:
+    try:
+        return decoder.decode(payload)
+    except UndecodableChange as problem:
+        return str(problem)
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+rows = st.fixed_dictionaries(
+    {name: st.just(value) for name, value in ROW.items()}
+    | {
+        "id": st.sampled_from([ROW["id"], "", None, 7]),
+        "aggregate_type": texts | st.none(),
+        "aggregate_id": texts | st.none() | st.integers(),
+        "payload": texts | st.none() | st.booleans() | st.integers(),
+        "headers": st.sampled_from(["{}", '{"a": "b\\nc"}', "[]", "{", None, "[" * 5000]),
+        "exchange": texts | st.none(),
+        "created_at": st.sampled_from([ROW["created_at"], "soon", "infinity", None, 1556890294344]),
+        "seq": st.integers() | st.none() | st.just("x"),
+        '"},{"name': texts,
+    }
+)
+
+
+@given(first=rows, row=rows, dropped=st.sets(st.sampled_from(sorted(ROW)), max_size=2), added=st.booleans())
+def test_the_short_cut_never_changes_what_a_row_means(
+    *, first: dict[str, Any], row: dict[str, Any], dropped: set[str], added: bool
+) -> None:
+    """A row is read alike whether rows of its table have been seen before or not, and whatever they looked like."""
+    learned = Wal2JsonDecoder()
+    for seen in (first, ROW):
+        learned.decode(begin())
+        answer(learned, insert(seen))
+    row = {name: value for name, value in row.items() if name not in dropped} | ({"new": "value"} if added else {})
+    fresh = Wal2JsonDecoder()
+    fresh.decode(begin())
+
+    assert answer(learned, insert(row)) == answer(fresh, insert(row))
 
 
 def test_headers_and_overrides_are_read() -> None:
@@ -107,16 +185,21 @@ def test_a_column_that_the_relay_does_not_know_is_ignored() -> None:
 
 
 @pytest.mark.parametrize("column", sorted(set(ROW) - {"tx"}))
-def test_a_missing_column_is_named(column: str) -> None:
+def test_a_missing_column_is_named_also_when_it_is_dropped_while_streaming(column: str) -> None:
     row = {name: value for name, value in ROW.items() if name != column}
+    decoder = Wal2JsonDecoder()
 
-    with pytest.raises(UndecodableChange, match=f"no column '{column}'"):
-        Wal2JsonDecoder().decode(insert(row))
+    for _ in range(2):
+        with pytest.raises(UndecodableChange, match=rf"outbox\.event has no column '{column}'"):
+            decoder.decode(insert(row))
+        assert decoder.decode(insert(ROW))
 
 
-@pytest.mark.parametrize("change", [{"payload": None}, {"created_at": "soon"}, {"headers": "{"}])
-def test_a_column_of_another_type_is_an_error_and_not_a_guess(change: dict[str, Any]) -> None:
-    with pytest.raises(UndecodableChange, match="cannot be read"):
+@pytest.mark.parametrize(
+    "change", [{"id": None}, {"aggregate_type": None}, {"created_at": "soon"}, {"headers": "{"}, {"headers": "[]"}]
+)
+def test_a_value_that_no_event_can_have_is_an_error_that_names_its_column(change: dict[str, Any]) -> None:
+    with pytest.raises(UndecodableChange, match=f"'{next(iter(change))}' of a row of outbox.event"):
         Wal2JsonDecoder().decode(insert(ROW | change))
 
 
@@ -124,7 +207,14 @@ def test_a_commit_is_a_boundary_at_its_end_and_not_at_its_own_lsn() -> None:
     decoder = Wal2JsonDecoder()
     decoder.decode(begin("0/20"))
 
-    assert decoder.decode(commit("0/20")) == Boundary(Lsn(0x20))
+    assert decoder.decode(commit("0/20")) == Boundary(Lsn(0x20), COMMITTED_AT.timestamp())
+
+
+def test_an_end_beyond_the_first_four_gigabytes_is_read_whole() -> None:
+    end = Wal2JsonDecoder().decode(commit("A1/16B3748"))
+
+    assert isinstance(end, Boundary)
+    assert end.position == Lsn.parse("A1/16B3748")
 
 
 def test_a_transaction_is_open_between_begin_and_commit() -> None:
@@ -140,7 +230,8 @@ def test_a_transaction_is_open_between_begin_and_commit() -> None:
 def test_an_empty_transaction_is_a_boundary_only() -> None:
     decoder = Wal2JsonDecoder()
 
-    assert [decoder.decode(begin()), decoder.decode(commit())] == [None, Boundary(Lsn(0x20))]
+    assert decoder.decode(begin()) is None
+    assert isinstance(decoder.decode(commit()), Boundary)
 
 
 def test_rows_of_one_copy_share_an_lsn_and_stay_apart() -> None:
@@ -155,10 +246,10 @@ def test_transactions_whose_changes_interleave_in_the_wal_arrive_whole() -> None
     decoder = Wal2JsonDecoder()
     first, second = ROW | {"aggregate_id": "first"}, ROW | {"aggregate_id": "second"}
     stream = [begin("0/90"), insert(second), commit("0/90"), begin("0/A0"), insert(first), commit("0/A0")]
-    decoded = [decoder.decode(payload) for payload in stream]
+    told = [item for item in map(decoder.decode, stream) if item is not None]
 
-    assert [item.aggregate_id if isinstance(item, OutboxEvent) else item for item in decoded] == [
-        None, "second", Boundary(Lsn(0x90)), None, "first", Boundary(Lsn(0xA0)),
+    assert [item.position if isinstance(item, Boundary) else getattr(item, "aggregate_id", None) for item in told] == [
+        "second", Lsn(0x90), "first", Lsn(0xA0),
     ]  # fmt: skip
 
 
@@ -167,9 +258,88 @@ def test_transactions_whose_changes_interleave_in_the_wal_arrive_whole() -> None
     [
         insert(ROW, schema="tasks", table="task"),
         insert(ROW, table="other"),
-        json.dumps({"action": "M", "prefix": "relay.fence", "content": "1:1:"}).encode(),
-        json.dumps({"action": "T", "schema": "outbox", "table": "event"}).encode(),
+        insert(ROW, table="events"),
+        message("{}", prefix="somebody.else"),
+        message("1:1:", transactional=False),
+        written({"action": "T", "schema": "outbox", "table": "event"}),
     ],
 )
 def test_whatever_is_no_event_is_passed_over(payload: bytes) -> None:
-    assert Wal2JsonDecoder().decode(payload) is None
+    decoder = Wal2JsonDecoder()
+
+    assert [decoder.decode(payload), decoder.decode(payload)] == [None, None]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"{}",
+        b'{"action":"I"',
+        b'{"action":"I","schema":"outbox"}',
+        b'{"action":"C","nextlsn":"0/20"}',
+        b'{"action":"M","transactional":true}',
+        insert(ROW)[:-1],
+        commit("0/2G"),
+    ],
+)
+def test_what_wal2json_does_not_write_is_refused_and_not_passed_over(payload: bytes) -> None:
+    with pytest.raises(UndecodableChange, match="does not know"):
+        Wal2JsonDecoder().decode(payload)
+
+
+def test_a_fence_is_told_with_its_text_whatever_bytes_it_holds() -> None:
+    decoder = Wal2JsonDecoder()
+
+    assert decoder.decode(message("ab:1 10:20:")) == Fence("ab:1 10:20:")
+    assert decoder.decode(message(b"\xff")) == Fence("\ufffd")
+
+
+def test_rows_without_a_time_have_that_of_their_commit() -> None:
+    decoder = Wal2JsonDecoder(DEBEZIUM)
+    decoder.decode(begin())
+    decoded = [decoder.decode(insert(DEBEZIUM_ROW, schema="public", table="outbox", oids={})) for _ in range(2)]
+
+    assert decoded[0] == decoded[1] == event(ROW)._replace(seq=0, aggregate_version=0, created_at=COMMITTED_AT)
+
+
+def test_bytes_are_told_from_text_by_their_type() -> None:
+    decoder = Wal2JsonDecoder(DEBEZIUM)
+    decoder.decode(begin())
+    row = DEBEZIUM_ROW | {"payload": "00ff41"}
+    found = [
+        decoder.decode(insert(row, schema="public", table="outbox", oids={"payload": oid})) for oid in (17, 17, 25, 25)
+    ]
+
+    assert [item.payload for item in found if isinstance(item, OutboxEvent)] == [
+        b"\x00\xffA", b"\x00\xffA", b"00ff41", b"00ff41",
+    ]  # fmt: skip
+
+
+def test_types_are_asked_for_only_where_a_payload_may_be_bytes() -> None:
+    assert "include-type-oids" not in options(NATIVE, None)
+    assert options(DEBEZIUM, None)["include-type-oids"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("table", "partitioned", "asked"),
+    [
+        ("outbox.event", True, "outbox.*"),
+        ("public.outbox", False, "public.outbox"),
+        ("My app.it's,*", False, r"My\ app.it\'s\,\*"),
+    ],
+)
+def test_tables_are_asked_for_in_wal2jsons_own_quoting(*, table: str, partitioned: bool, asked: str) -> None:
+    assert options(layout("native", table, {}, partitioned=partitioned), None)["add-tables"] == asked
+
+
+def test_messages_instead_of_a_table_are_asked_for_beside_fences() -> None:
+    asked = options(None, "orders")
+
+    assert (asked["add-tables"], asked["add-msg-prefixes"]) == ("", "relay.fence,orders")
+
+
+@pytest.mark.parametrize("prefix", ["a b", "a,b", "a\\", "a\tb"])
+def test_a_prefix_that_wal2json_cannot_be_asked_for_is_refused(prefix: str) -> None:
+    with pytest.raises(ConfigurationProblem, match="wal2json cannot be asked"):
+        options(None, prefix)

@@ -17,7 +17,7 @@ from relay.sources.replication import ReplicationConnection, System
 from relay.sources.starting import check, start_position
 from relay.sources.wal import WalStream
 from relay.sources.wal2json import Wal2JsonDecoder
-from tests.unit.test_wal2json import ROW, begin, commit, insert
+from tests.unit.test_wal2json import COMMITTED_AT, ROW, begin, commit, insert
 
 START = Lsn(0x100)
 SYSTEM = System("7000000000000000001", 1, Lsn(0x10000))
@@ -118,7 +118,7 @@ def test_a_keepalive_is_a_boundary_only_while_no_transaction_is_open() -> None:
             server.keeps_alive(0x900)
             event, *boundaries = await opened.receive()
             assert isinstance(event, OutboxEvent)
-            assert boundaries == [Boundary(Lsn(0x200)), Boundary(Lsn(0x900))]
+            assert boundaries == [Boundary(Lsn(0x200), COMMITTED_AT.timestamp()), Boundary(Lsn(0x900))]
 
     asyncio.run(scenario())
 

@@ -1,0 +1,247 @@
+"""Which table is the outbox, and which of its columns holds what. Pure.
+
+A decoder hands over a row as the texts of its columns, as Postgres writes them; a `Reader` makes the event of it. What
+each field of an event is in each layout, and what it is where the table has no such column or the row has NULL there:
+
+    field              native             debezium       without a column, or NULL
+    id                 id                 id             refused
+    seq                seq                               0
+    aggregate_type     aggregate_type     aggregatetype  refused
+    aggregate_id       aggregate_id       aggregateid    NULL is the empty text; the column must be there
+    aggregate_version  aggregate_version                 0: this event has no version
+    event_type         event_type         type           refused
+    payload            payload            payload        NULL is JSON's null; the column must be there
+    headers            headers                           none
+    exchange           exchange                          the relay's exchange
+    routing_key        routing_key                       made from the relay's template
+    created_at         created_at         timestamp      when the transaction committed
+
+A column that a layout names must be there, with one exception: a Debezium table may have no `timestamp`. Columns that
+no field names are passed over. The debezium layout is the one that its outbox event router expects
+(https://debezium.io/documentation/reference/stable/transformations/outbox-event-router.html#basic-outbox-table).
+
+A payload is relayed byte for byte: json, jsonb and text as their text, bytea as its bytes. A time may be a timestamp
+(one without time zone is UTC), or an integer: milliseconds since 1970. One that Python's datetime cannot hold, such
+as infinity, is taken for the time of the commit.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, NamedTuple, NoReturn
+
+from relay.errors import UndecodableChange
+from relay.event import OutboxEvent
+from runtime.errors import ConfigurationProblem
+
+FIELDS = OutboxEvent._fields
+REQUIRED = frozenset({"id", "aggregate_type", "aggregate_id", "event_type", "payload"})
+"""What every event has a place for."""
+BYTEA = 17
+"""The type oid of bytea (src/include/catalog/pg_type.dat); built-in types keep theirs."""
+
+_COLUMNS: Mapping[str, Mapping[str, str]] = {
+    "native": {field: field for field in FIELDS},
+    "debezium": {
+        "id": "id",
+        "aggregate_type": "aggregatetype",
+        "aggregate_id": "aggregateid",
+        "event_type": "type",
+        "payload": "payload",
+        "created_at": "timestamp",
+    },
+}
+_NO_HEADERS: Mapping[str, object] = {}
+_ABSENT: Mapping[str, object] = {
+    "seq": 0, "aggregate_id": "", "aggregate_version": 0, "payload": b"null", "headers": _NO_HEADERS,
+}  # fmt: skip
+_ID, _AGGREGATE_TYPE, _EVENT_TYPE = map(FIELDS.index, ("id", "aggregate_type", "event_type"))
+_CREATED_AT = FIELDS.index("created_at")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# What a timestamp of Postgres may be beyond the years 1 to 9999.
+_BEYOND = re.compile(r"-?infinity|\d{5,}-.*|.* BC")
+
+
+class Column(NamedTuple):
+    """A column of a relation, as the stream tells it."""
+
+    name: str
+    oid: int = 0
+    """Its type; 0 where the plugin was not asked for types."""
+
+
+class Reader:
+    """Reads the rows of one relation whose columns are known, or the messages of one kind.
+
+    `plan` has, for each field that has a column: the field's place in an event, the column's place in a row, and
+    what makes the field's value of the column's text.
+    """
+
+    def __init__(self, plan: Sequence[tuple[int, int, Callable[[bytes], Any]]], names: Sequence[str], of: str) -> None:
+        self.plan = tuple(plan)
+        self.absent: Sequence[Any] = tuple(_ABSENT.get(field) for field in FIELDS)
+        """An event of which nothing is known yet."""
+        self._names = names
+        self._of = of
+
+    def event(self, values: Sequence[bytes | None], committed_at: Callable[[], datetime]) -> OutboxEvent:
+        """Return the event in a row of `values`, one for each column; raises UndecodableChange naming a column."""
+        event = list(self.absent)
+        try:
+            for place, column, convert in self.plan:
+                value = values[column]
+                if value is not None:
+                    event[place] = convert(value)
+        except (ValueError, RecursionError):
+            self._refuse(values)
+        return self.complete(event, committed_at)
+
+    def complete(self, event: list[Any], committed_at: Callable[[], datetime]) -> OutboxEvent:
+        """Return the event of `event`'s fields; raises UndecodableChange naming one that must not be NULL."""
+        if event[_CREATED_AT] is None:
+            event[_CREATED_AT] = committed_at()
+        if not event[_ID] or event[_AGGREGATE_TYPE] is None or event[_EVENT_TYPE] is None:
+            empty = next(place for place in (_ID, _AGGREGATE_TYPE, _EVENT_TYPE) if not event[place])
+            name = next(self._names[column] for place, column, _ in self.plan if place == empty)
+            raise UndecodableChange(f"{name!r} of {self._of} is empty", remedy=_SKIP)
+        return OutboxEvent._make(event)
+
+    def _refuse(self, values: Sequence[bytes | None]) -> NoReturn:
+        for _, column, convert in self.plan:
+            value = values[column]
+            try:
+                if value is not None:
+                    convert(value)
+            except (ValueError, RecursionError) as error:
+                raise UndecodableChange(
+                    f"{self._names[column]!r} of {self._of} cannot be read: {error}", remedy=_SKIP
+                ) from error
+        raise AssertionError("a value that could not be read can be read now")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A table of events; make it with `layout`."""
+
+    schema: str
+    table: str
+    columns: Mapping[str, str]
+    """From the fields of an event that the table has to the columns that hold them."""
+    optional: frozenset[str]
+    """The fields whose column may be missing."""
+    partitioned: bool
+    """Whether the table's rows stand in partitions, each called like the table, an underscore, and more."""
+
+    def holds(self, schema: str, table: str) -> bool:
+        """Tell whether a row of `schema`.`table` is a row of the outbox."""
+        return schema == self.schema and (
+            table == self.table or (self.partitioned and table.startswith(f"{self.table}_"))
+        )
+
+    def reader(self, columns: Sequence[Column]) -> Reader:
+        """Return what reads rows of `columns`; raises UndecodableChange naming a column that is not among them."""
+        places = {column.name: place for place, column in enumerate(columns)}
+        plan = []
+        for place, field in enumerate(FIELDS):
+            name = self.columns.get(field)
+            if name in places:
+                convert = bytea if field == "payload" and columns[places[name]].oid == BYTEA else CONVERSIONS[field]
+                plan.append((place, places[name], convert))
+            elif name is not None and field not in self.optional:
+                raise UndecodableChange(
+                    f"table {self.schema}.{self.table} has no column {name!r}", remedy=_name_another(field)
+                )
+        return Reader(plan, [column.name for column in columns], f"a row of {self.schema}.{self.table}")
+
+
+def layout(kind: Literal["native", "debezium"], table: str, columns: Mapping[str, str], *, partitioned: bool) -> Layout:
+    """Return the layout `kind` on `table` (`schema.table`), with `columns` (field to column) in place of its own.
+
+    An empty column says that the table has none for that field. `partitioned` is what the server says of the table.
+    Raises ConfigurationProblem for a field that does not exist, or that no event can be without.
+    """
+    for field, column in columns.items():
+        if field not in FIELDS:
+            raise ConfigurationProblem(
+                f"RELAY_OUTBOX_COLUMNS names {field!r}, which is no field of an event",
+                remedy=f"the fields are {', '.join(FIELDS)}",
+            )
+        if not column and field in REQUIRED:
+            raise ConfigurationProblem(
+                f"RELAY_OUTBOX_COLUMNS says that the outbox has no {field}",
+                remedy=f"no event is without {', '.join(sorted(REQUIRED))}: name the column",
+            )
+    schema, _, name = table.partition(".")
+    return Layout(
+        schema=schema,
+        table=name,
+        columns={field: column for field, column in {**_COLUMNS[kind], **columns}.items() if column},
+        optional=frozenset({"created_at"} if kind == "debezium" else ()) - columns.keys(),
+        partitioned=partitioned,
+    )
+
+
+def members(of: str) -> Reader:
+    """Return what reads an event whose values stand under its own field names, any but the required ones missing."""
+    return Reader([(place, place, CONVERSIONS[field]) for place, field in enumerate(FIELDS)], FIELDS, of)
+
+
+def _name_another(field: str) -> str:
+    remedy = f'restore the column or name another: RELAY_OUTBOX_COLUMNS=\'{{"{field}": "..."}}\''
+    return remedy if field in REQUIRED else f'{remedy}, with "" for none'
+
+
+def _text(value: bytes) -> str:
+    return value.decode()
+
+
+def _same(value: bytes) -> bytes:
+    return value
+
+
+def bytea(value: bytes) -> bytes:
+    r"""Read a bytea as bytea_output = hex writes it, `\x6f75`: https://www.postgresql.org/docs/current/datatype-binary.html."""
+    return bytes.fromhex(value[2:].decode())
+
+
+def _headers(value: bytes) -> Mapping[str, object]:
+    if value == b"{}":
+        return _NO_HEADERS
+    headers = json.loads(value)
+    if not isinstance(headers, dict):
+        raise ValueError("it is no JSON object")  # noqa: TRY004 - of a value, and told as such
+    return headers
+
+
+def _time(value: bytes) -> datetime | None:
+    text = value.decode()
+    try:
+        if text.isdecimal():
+            return _EPOCH + timedelta(milliseconds=int(text))
+        time = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        if text.isdecimal() or _BEYOND.fullmatch(text):
+            return None
+        raise
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+CONVERSIONS: Mapping[str, Callable[[bytes], Any]] = {
+    "id": _text,
+    "seq": int,
+    "aggregate_type": _text,
+    "aggregate_id": _text,
+    "aggregate_version": int,
+    "event_type": _text,
+    "payload": _same,
+    "headers": _headers,
+    "exchange": _text,
+    "routing_key": _text,
+    "created_at": _time,
+}
+_SKIP = "step over the transaction with `relay slot skip` and write the event again, or mend RELAY_OUTBOX_COLUMNS"
+
+NATIVE = layout("native", "outbox.event", {}, partitioned=True)
+"""The table that `relay setup` makes."""

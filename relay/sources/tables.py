@@ -1,0 +1,40 @@
+"""Whether the outbox table is one that can be streamed. Pure: it judges facts and asks nobody."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from relay.errors import SourceRefused
+from relay.sources import wal2json
+from relay.sources.layout import Column, Layout
+
+
+@dataclass(frozen=True, slots=True)
+class TableFacts:
+    """What the server says of the outbox table; the fields of sql/queries/outbox_table.sql."""
+
+    partitioned: bool
+    columns: Sequence[str]
+    other_names: Sequence[str]
+    """Partitions that are not called like the table."""
+    other_tables: Sequence[str]
+    """Tables that are called like its partitions, and are none."""
+
+
+def check(facts: TableFacts | None, layout: Layout, *, plugin: str) -> None:
+    """Raise SourceRefused or UndecodableChange for what would keep the table's rows from being read as they are."""
+    table = f"{layout.schema}.{layout.table}"
+    if facts is None:
+        raise SourceRefused(
+            f"there is no table {table}", remedy="run `relay setup`, or name the outbox with RELAY_OUTBOX_TABLE"
+        )
+    layout.reader([Column(name) for name in facts.columns])
+    if plugin == wal2json.PLUGIN and facts.other_names:
+        raise SourceRefused(
+            f"wal2json would not tell that these are partitions of {table}: {', '.join(facts.other_names)}",
+            remedy=f"rename them to {layout.table}_..., in the table's schema, or use RELAY_PLUGIN=pgoutput",
+        )
+    if plugin == wal2json.PLUGIN and facts.other_tables:
+        raise SourceRefused(
+            f"wal2json would take these for partitions of {table}: {', '.join(facts.other_tables)}",
+            remedy="rename them or move them to another schema, or use RELAY_PLUGIN=pgoutput",
+        )
