@@ -1,7 +1,6 @@
 """What a sandbox's directory remembers of it: its kind, and what its back end needs to find it again."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ def write(directory: Path, **values: str | int) -> None:
     part = directory / f"{_NAME}.part"
     part.touch(mode=0o600)
     part.write_text(json.dumps(values), encoding="utf-8")
-    os.replace(part, directory / _NAME)
+    part.replace(directory / _NAME)
 
 
 def read(directory: Path) -> dict[str, Any]:
