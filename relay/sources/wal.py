@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 import structlog
 
 from relay.checkpoint import CheckpointStore, Facts
-from relay.errors import SlotHeld, SlotMissing, SourceRefused
+from relay.errors import SlotHeld, SlotMissing, SourceRefused, SourceUnavailable
 from relay.event import Boundary, OutboxEvent
 from relay.position import Lsn
 from relay.sources import frames
@@ -45,7 +45,7 @@ class WalSource:
         """Check everything, then stream after `after` or the stored checkpoint, whichever holds on this server."""
         facts = await self._store.facts()
         check(facts, self._slot)
-        connection = await ReplicationConnection.connect(self._database_url, slot=self._slot, name=self._name)
+        connection = await self._connect(facts)
         try:
             system = await connection.identify()
             known = self._system
@@ -61,6 +61,19 @@ class WalSource:
                 stream.close()
         finally:
             await connection.close()
+
+    async def _connect(self, facts: Facts) -> ReplicationConnection:
+        try:
+            return await ReplicationConnection.connect(self._database_url, slot=self._slot, name=self._name)
+        except SourceUnavailable as problem:
+            # libpq tells no SQLSTATE of a connection that was refused. The attribute alone proves nothing either:
+            # some hosted servers let roles stream that lack it.
+            if facts.may_replicate:
+                raise
+            raise SourceRefused(
+                f"role {facts.role!r} lacks REPLICATION ({problem.__cause__})",
+                remedy=f'ALTER ROLE "{facts.role}" REPLICATION',
+            ) from problem
 
 
 class WalStream:
@@ -176,8 +189,8 @@ def check(facts: Facts, slot: str) -> None:
         )
     if facts.holder_pid is not None:
         raise SlotHeld(
-            f"replication slot {slot!r} is held by {facts.holder_name!r}, pid {facts.holder_pid}, "
-            f"since {facts.holder_since:%Y-%m-%d %H:%M:%S %Z}",
+            f"replication slot {slot!r} is held by {facts.holder_name!r}, pid {facts.holder_pid}"
+            + (f", since {facts.holder_since:%Y-%m-%d %H:%M:%S %Z}" if facts.holder_since else ""),
             remedy="this relay stands by and takes over when the slot is free",
         )
 

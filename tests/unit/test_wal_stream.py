@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from struct import pack, unpack
 from typing import Any
@@ -24,6 +25,8 @@ FACTS = Facts(
     server_encoding="UTF8",
     wal_sender_timeout_ms=60_000,
     database="app",
+    role="relay",
+    may_replicate=True,
     slot="outbox_relay",
     plugin="wal2json",
     slot_database="app",
@@ -200,3 +203,5 @@ def test_who_holds_the_slot_is_named() -> None:
 
     with pytest.raises(SlotHeld, match="held by 'relay', pid 42, since 2026-11-20 00:00:00 UTC"):
         check(held, "outbox_relay")
+    with pytest.raises(SlotHeld, match="held by 'relay', pid 42 - this relay"):
+        check(replace(held, holder_since=None), "outbox_relay")
