@@ -58,14 +58,14 @@ class Execution:
     def _in_transaction(self, task: Task, call: InTransaction) -> Outcome:
         try:
             connection = self._connections.getconn()
-        except psycopg.OperationalError:  # the pool had none to give in time
-            return Unfinished()
+        except psycopg.OperationalError as error:  # the pool had none to give in time
+            return _unfinished(task, error)
         try:
             return _applied(connection, task, call)
-        except BaseException:
+        except BaseException as error:
             # Whether a COMMIT that got no answer took place is seen in the row when the claim is given back.
             if connection.broken:
-                return Unfinished()
+                return _unfinished(task, error)
             raise
         finally:
             self._connections.putconn(connection)
@@ -79,6 +79,11 @@ def _applied(connection: psycopg.Connection[Any], task: Task, call: InTransactio
             return Applied()
         raise psycopg.Rollback
     return ClaimLost()
+
+
+def _unfinished(task: Task, error: BaseException) -> Unfinished:
+    log.warning("claim given back: no connection to Postgres", task=str(task.id), type=task.type, error=describe(error))
+    return Unfinished()
 
 
 def _failed(task: Task, error: BaseException) -> Failed:

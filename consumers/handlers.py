@@ -114,7 +114,7 @@ def load(module: str) -> Registry:
         sys.path.insert(0, here)
     try:
         importlib.import_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise HandlersUnusable(
             f"CONSUMERS_HANDLERS: importing {module} raised {type(error).__name__}: {error}",
             remedy="name an importable Python module that registers handlers, such as consumers.examples",
