@@ -144,6 +144,33 @@ def test_a_killed_consumers_task_runs_again_when_its_lease_has_run_out(stage: St
     assert second.terminate() == 0
 
 
+def test_a_delivery_is_not_acked_before_its_claim_is_committed(stage: Stage) -> None:
+    (task_id,) = stage.submit("record")
+    with psycopg.connect(stage.isolated.database_url) as other:
+        other.execute("SELECT FROM tasks.task WHERE id = %s FOR UPDATE", [task_id])
+        consumer = stage.consume()
+        stage.relay()
+        until(lambda: stage.rows(_WAITING_CLAIM), what="a claim waits for the row", seconds=30)
+        consumer.kill()
+        until(lambda: stage.ready(stage.queue) == 1, what="the delivery is back in the queue", seconds=30)
+
+
+def test_a_delivery_is_not_acked_before_its_outcome_is_committed(stage: Stage) -> None:
+    stage.submit("gated-effect")
+    consumer = stage.consume()
+    with stage.gate():
+        stage.relay()
+        stage.waiting_at_gate(1)
+        consumer.kill()
+        until(lambda: stage.ready(stage.queue) == 1, what="the delivery is back in the queue", seconds=30)
+
+
+_WAITING_CLAIM: LiteralString = """
+    SELECT FROM pg_stat_activity WHERE datname = current_database()
+    AND starts_with(application_name, 'consumers claims') AND wait_event_type = 'Lock'
+"""
+
+
 def test_a_lease_is_kept_for_as_long_as_the_handler_runs(stage: Stage) -> None:
     (task_id,) = stage.submit("gated")
     consumers = [stage.consume(lease="1"), stage.consume(lease="1")]

@@ -137,12 +137,13 @@ def test_a_tag_of_a_dead_channel_is_never_settled_on_the_next(isolated: Isolated
         new = await receive(second, 3)
         assert [delivery.tag for delivery in new] == [delivery.tag for delivery in old]
         for subscription in (first, second):
-            for settle in (subscription.ack, subscription.nack, subscription.reject):
-                settle(old[0])
-        second.ack(new[0])
+            subscription.ack(old[0])
+            subscription.nack(old[1])
+            subscription.reject(old[2])
+        second.ack(new[2])  # whatever reached the broker, did so before this
         await second.connection.close()
         third = await bench.subscribe()
-        assert {delivery.message_id for delivery in await receive(third, 2)} == {"m1", "m2"}
+        assert {delivery.message_id for delivery in await receive(third, 2)} == {"m0", "m1"}
         assert await bench.ready(dead_letter_queue(bench.queue)) == 0
 
     play(isolated, scenario)
