@@ -59,13 +59,13 @@ class Execution:
         try:
             connection = self._connections.getconn()
         except psycopg.OperationalError as error:  # the pool had none to give in time
-            return _unfinished(task, error)
+            return _unfinished(error)
         try:
             return _applied(connection, task, call)
         except BaseException as error:
             # Whether a COMMIT that got no answer took place is seen in the row when the claim is given back.
             if connection.broken:
-                return _unfinished(task, error)
+                return _unfinished(error)
             raise
         finally:
             self._connections.putconn(connection)
@@ -81,9 +81,8 @@ def _applied(connection: psycopg.Connection[Any], task: Task, call: InTransactio
     return ClaimLost()
 
 
-def _unfinished(task: Task, error: BaseException) -> Unfinished:
-    log.warning("claim given back: no connection to Postgres", task=str(task.id), type=task.type, error=describe(error))
-    return Unfinished()
+def _unfinished(error: BaseException) -> Unfinished:
+    return Unfinished(f"no connection to Postgres for a handler ({describe(error).splitlines()[0]})")
 
 
 def _failed(task: Task, error: BaseException) -> Failed:

@@ -5,7 +5,7 @@ A handler's outcome says what happened in the thread; `Settlement` says what the
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from consumers.handlers import JSON
@@ -35,6 +35,8 @@ class Failed:
 @dataclass(frozen=True, slots=True)
 class Unfinished:
     """It did not run, or lost its connection, through no fault of its own: the claim is given back."""
+
+    reason: str = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from consumers.errors import HandlersAbandoned
 from consumers.handlers import Task
 from consumers.intake import Intake
 from consumers.metrics import Metrics
-from consumers.outcomes import Applied, ClaimLost, Settlement
+from consumers.outcomes import Applied, ClaimLost, Settlement, Unfinished
 from consumers.threads import Threads
 from consumers.verdicts import Claimed, Skipped, Unseen, Verdict, judge
 from messaging.format import TaskReference, UndecodableMessage, task_reference
@@ -150,6 +150,8 @@ class Worker:
         while ended := await self._threads.ended():
             unwritten = [(task, outcome) for task, outcome in ended if not isinstance(outcome, Applied | ClaimLost)]
             settled = iter(await self._claims.settle(unwritten) if unwritten else [])
+            if reasons := [outcome.reason for _, outcome in unwritten if isinstance(outcome, Unfinished)]:
+                log.warning("claims given back", tasks=len(reasons), reasons=sorted(set(reasons)))
             for task, outcome in ended:
                 match outcome:
                     case Applied():

@@ -176,7 +176,7 @@ def test_deliveries_that_are_not_claimed_are_told_apart(isolated: Isolated) -> N
         running, done, again, cancelled = [await bench.submit() for _ in range(4)]
         await claimed(bench.one, running)
         await bench.one.settle([(await claimed(bench.one, done), Completed(None))])
-        await bench.one.settle([(await claimed(bench.one, again), Unfinished())])
+        await bench.one.settle([(await claimed(bench.one, again), Unfinished("given back"))])
         await claimed(bench.one, TaskReference(again.task_id, 3))
         await bench.cancel(cancelled.task_id)
         future = await bench.submit()
@@ -204,7 +204,7 @@ def test_deliveries_that_are_not_claimed_are_told_apart(isolated: Isolated) -> N
 def test_two_deliveries_of_one_task_in_a_batch_give_one_claim(isolated: Isolated) -> None:
     async def scenario(bench: Bench) -> None:
         reference = await bench.submit()
-        await bench.one.settle([(await claimed(bench.one, reference), Unfinished())])
+        await bench.one.settle([(await claimed(bench.one, reference), Unfinished("given back"))])
         old, new = await claim(bench.one, reference, TaskReference(reference.task_id, 3))
         assert isinstance(old, Skipped)
         assert isinstance(new, Claimed)
@@ -257,7 +257,7 @@ async def _until_unknown(bench: Bench, reference: TaskReference, asked: str | No
 def test_outcomes_are_written_once_and_a_repeated_write_is_recognized(isolated: Isolated) -> None:
     async def scenario(bench: Bench) -> None:
         tasks = [await claimed(bench.one, await bench.submit()) for _ in range(3)]
-        written: list[Written] = [Completed('{"a": [1]}'), Failed("ValueError: no"), Unfinished()]
+        written: list[Written] = [Completed('{"a": [1]}'), Failed("ValueError: no"), Unfinished("given back")]
         outcomes = list(zip(tasks, written, strict=True))
         for _ in range(2):
             assert await bench.one.settle(outcomes) == ["completed", "failed", "released"]
@@ -376,7 +376,7 @@ def test_a_connection_that_breaks_under_a_handler_is_no_failure_of_the_task(isol
         with _connections(bench.url) as connections:
             execute = Execution(registry, connections, Metrics(frozenset()))
             task = await claimed(bench.one, await bench.submit())
-            assert await asyncio.to_thread(execute, task) == Unfinished()
+            assert await asyncio.to_thread(execute, task) == Unfinished("given back")
 
     play(isolated, scenario)
 

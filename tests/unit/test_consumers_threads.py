@@ -74,7 +74,7 @@ def test_what_has_not_started_is_withdrawn_and_what_runs_ends() -> None:
         threads.withdraw()
         assert await threads.room() == 0
         threads.start(late)
-        assert await threads.ended() == [(waiting, Unfinished()), (late, Unfinished())]
+        assert await threads.ended() == [(waiting, Unfinished("given back")), (late, Unfinished("given back"))]
         opened.set()
         threads.close()
         assert await threads.ended() == [(running, Completed("1"))]
