@@ -13,9 +13,10 @@ import structlog
 from psycopg_pool import ConnectionPool
 
 import sql
-from consumers.handlers import InTransaction, PlainHandler, Registry, Task, TransactionHandler
+from consumers.handlers import InTransaction, PlainHandler, Registry, TransactionHandler
 from consumers.metrics import Metrics
 from consumers.outcomes import Applied, ClaimLost, Completed, Failed, Outcome, Unfinished, describe, encode_result
+from consumers.values import Task
 
 log = structlog.get_logger()
 

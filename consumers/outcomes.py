@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from consumers.handlers import JSON
+from consumers.values import JSON
 
 MAX_RESULT_BYTES = 1_048_576  # as for payloads: what one row may add to a statement that settles many
 MAX_ERROR_CHARACTERS = 1000

@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from consumers.handlers import Task
 from consumers.outcomes import Outcome, Unfinished
+from consumers.values import Task
 
 _STOPPING = "the consumer stops"
 

@@ -4,7 +4,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from consumers.handlers import Task
+from consumers.values import Task
 from messaging.format import TaskReference
 
 Reason: TypeAlias = Literal["duplicate", "stale", "cancelled", "unknown"]

@@ -17,11 +17,11 @@ import structlog
 from consumers import leases
 from consumers.claims import Claims
 from consumers.errors import HandlersAbandoned
-from consumers.handlers import Task
 from consumers.intake import Intake
 from consumers.metrics import Metrics
 from consumers.outcomes import Applied, ClaimLost, Settlement, Unfinished
 from consumers.threads import Threads
+from consumers.values import Task
 from consumers.verdicts import Claimed, Skipped, Unseen, Verdict, judge
 from messaging.format import TaskReference, UndecodableMessage, task_reference
 from messaging.subscription import Delivery

@@ -15,9 +15,10 @@ from consumers.claims import Claims
 from consumers.database import Database
 from consumers.errors import DatabaseUnavailable, SchemaMissing
 from consumers.execution import Execution
-from consumers.handlers import Registry, Task
+from consumers.handlers import Registry
 from consumers.metrics import Metrics
 from consumers.outcomes import Applied, ClaimLost, Completed, Failed, Unfinished, Written
+from consumers.values import Task
 from consumers.verdicts import Claimed, Skipped, Unseen, Verdict, judge
 from messaging.format import TaskReference
 from sandbox import Isolated

@@ -11,7 +11,8 @@ import pytest
 
 from consumers import handlers
 from consumers.errors import HandlersUnusable
-from consumers.handlers import PlainHandler, Registry, Task, TransactionHandler
+from consumers.handlers import PlainHandler, Registry, TransactionHandler
+from consumers.values import Task
 
 
 def plain(task: Task) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Coroutine
 from typing import Any
 from uuid import uuid4
 
-from consumers.handlers import Task
 from consumers.outcomes import Completed, Outcome, Unfinished
 from consumers.threads import Threads
+from consumers.values import Task
 
 
 def a_task() -> Task:

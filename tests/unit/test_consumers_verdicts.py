@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.handlers import Task
+from consumers.values import Task
 from consumers.verdicts import Claimed, Row, Skipped, Unseen, judge
 from messaging.format import TaskReference
 

@@ -14,11 +14,11 @@ from uuid import UUID, uuid4
 import pytest
 
 from consumers.claims import Claims
-from consumers.handlers import Task
 from consumers.intake import Intake
 from consumers.metrics import Metrics
 from consumers.outcomes import Applied, ClaimLost, Completed, Failed, Outcome, Settlement, Unfinished, Written
 from consumers.threads import Threads
+from consumers.values import Task
 from consumers.verdicts import Row
 from consumers.worker import Worker
 from messaging.format import TaskReference
