@@ -36,11 +36,16 @@ class Ports:
     epmd: int
 
 
+def url(*, port: int, password: str) -> str:
+    """Return the URL of the default virtual host."""
+    return f"amqp://{USER}:{password}@127.0.0.1:{port}/%2F"
+
+
 class Rabbitmq:
     """One node in `home`; `script` is `rabbitmq-server`."""
 
     def __init__(self, home: Path, *, script: Path, ports: Ports, password: str) -> None:
-        self.url = f"amqp://{USER}:{password}@127.0.0.1:{ports.amqp}/%2F"
+        self.url = url(port=ports.amqp, password=password)
         self._home = home
         self._script = script
         self._ports = ports
