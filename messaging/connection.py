@@ -131,7 +131,8 @@ class Connection:
 
         pika has no public call for this; `_adapter_emit_data` is where all its own frames go.
         """
-        self._open_connection._adapter_emit_data(frames)  # noqa: SLF001 - see above
+        pika_connection: Any = self._open_connection
+        pika_connection._adapter_emit_data(frames)  # noqa: SLF001 - see above
 
     async def close(self) -> None:
         """Close in order and wait for it, but not for ever; does nothing when the connection is gone already."""
