@@ -70,6 +70,8 @@ def _reason(error: BaseException) -> str:
     while True:
         parts = (*getattr(error, "exceptions", ()), getattr(error, "exception", None), *error.args)
         inner = next((part for part in parts if isinstance(part, BaseException)), None)
+        if inner is None and isinstance(error, pika.ConnectionClosed):
+            return str(error.reply_text)
         if inner is None:
             return str(error) or type(error).__name__
         error = inner

@@ -121,15 +121,18 @@ class RabbitPublisher:
             await self._change()
 
     def _send(self) -> None:
-        """Give the line to the channel, unless something has failed: then it waits, so as not to overtake more."""
+        """Give the line to the channel, as far as the window goes.
+
+        When something has failed it gives nothing, so as not to overtake more.
+        """
         connection, channel = self._connection, self._channel
         if connection is None or channel is None or not channel.is_open or self._failed or not self._line:
             return
         batch: list[bytes] = []
-        for item in self._line:
+        while self._line and len(self._outstanding) < self._window:
+            item = self._line.popleft()
             self._outstanding.published(item)
             batch += encoding.frames(item.content, channel=channel.channel_number, frame_max=connection.frame_max)
-        self._line.clear()
         connection.write(b"".join(batch))
 
     def _on_return(self, _: Channel, method: spec.Basic.Return, properties: BasicProperties, __: bytes) -> None:
@@ -159,6 +162,8 @@ class RabbitPublisher:
             self._settle(confirmed)
         if self._failed and not self._outstanding and self._retry is None:
             self._retry = asyncio.get_running_loop().call_later(self._backoff.next_delay(), self._try_again)
+        if len(self._outstanding) <= self._window // 2:  # not at every confirm: a write is to carry many
+            self._send()
 
     def _settle(self, items: list[Item]) -> None:
         self._unsettled -= len(items)
