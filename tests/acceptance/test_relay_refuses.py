@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from psycopg.errors import UndefinedObject
 
 from sandbox import Sandbox, directories, packages, ports
 from sandbox.local import Local
@@ -110,9 +111,12 @@ class TestPostgres:
         assert "install wal2json for this server's version" in line
 
     def test_a_plugin_that_the_server_does_not_allow(self, ready: Stage) -> None:
-        if not ready.query("SELECT FROM pg_settings WHERE name = 'output_plugin_libraries'"):
-            pytest.skip("this server allows every plugin: it is older than output_plugin_libraries")
+        """A server that is older than the setting allows every plugin, and says that it has no such setting."""
         database = ready.isolated.name
+        if not ready.query("SELECT FROM pg_settings WHERE name = 'output_plugin_libraries'"):
+            with pytest.raises(UndefinedObject):
+                alter(ready.isolated.database_url, "ALTER DATABASE {} SET output_plugin_libraries = 'x'", database)
+            return
         alter(ready.isolated.database_url, "ALTER DATABASE {} SET output_plugin_libraries = 'pgoutput'", database)
         try:
             line = refusal(ready)
