@@ -9,6 +9,7 @@ A module of handlers needs these two names and no more; `CONSUMERS_HANDLERS` nam
 nothing of the relay: it meets it in RabbitMQ, in the words of `messaging`.
 """
 
-from consumers.handlers import Task, task
+from consumers.handlers import task
+from consumers.values import Task
 
 __all__ = ["Task", "task"]

@@ -50,8 +50,8 @@ async def run(settings: ConsumerSettings, registry: Registry) -> None:
     url = settings.database_url.get_secret_value()
     metrics = Metrics(registry.types)
     async with (
-        Database(url, name=f"consumers {name} claims") as claiming,
-        Database(url, name=f"consumers {name} leases") as keeping,
+        Database(url, name=f"consumers claims {name}") as claiming,
+        Database(url, name=f"consumers leases {name}") as keeping,
         Intake(lambda: subscribe(settings, name)) as intake,
         contextlib.AsyncExitStack() as stack,
     ):
@@ -59,7 +59,7 @@ async def run(settings: ConsumerSettings, registry: Registry) -> None:
             routes = _routes(metrics, claiming, intake)
             address = await stack.enter_async_context(serving(routes, settings.http_address))
             log.info("serving metrics and health", address=address)
-        pool = stack.enter_context(_pool(conninfo(url, name=f"consumers {name} handlers"), settings.concurrency))
+        pool = stack.enter_context(_pool(conninfo(url, name=f"consumers handlers {name}"), settings.concurrency))
         worker = Worker(
             intake,
             Claims(claiming, worker=name, lease=settings.lease),

@@ -8,8 +8,8 @@ from uuid import UUID
 
 import sql
 from consumers.database import Database
-from consumers.handlers import Task
 from consumers.outcomes import Completed, Failed, Settlement, Unfinished, Written, settlement
+from consumers.values import Task
 from consumers.verdicts import Row
 from messaging.format import TaskReference
 

@@ -13,9 +13,10 @@ import structlog
 from psycopg_pool import ConnectionPool
 
 import sql
-from consumers.handlers import InTransaction, PlainHandler, Registry, Task, TransactionHandler
+from consumers.handlers import InTransaction, PlainHandler, Registry, TransactionHandler
 from consumers.metrics import Metrics
 from consumers.outcomes import Applied, ClaimLost, Completed, Failed, Outcome, Unfinished, describe, encode_result
+from consumers.values import Task
 
 log = structlog.get_logger()
 
@@ -58,14 +59,14 @@ class Execution:
     def _in_transaction(self, task: Task, call: InTransaction) -> Outcome:
         try:
             connection = self._connections.getconn()
-        except psycopg.OperationalError:  # the pool had none to give in time
-            return Unfinished()
+        except psycopg.OperationalError as error:  # the pool had none to give in time
+            return _unfinished(error)
         try:
             return _applied(connection, task, call)
-        except BaseException:
+        except BaseException as error:
             # Whether a COMMIT that got no answer took place is seen in the row when the claim is given back.
             if connection.broken:
-                return Unfinished()
+                return _unfinished(error)
             raise
         finally:
             self._connections.putconn(connection)
@@ -79,6 +80,10 @@ def _applied(connection: psycopg.Connection[Any], task: Task, call: InTransactio
             return Applied()
         raise psycopg.Rollback
     return ClaimLost()
+
+
+def _unfinished(error: BaseException) -> Unfinished:
+    return Unfinished(f"no connection to Postgres for a handler ({describe(error).splitlines()[0]})")
 
 
 def _failed(task: Task, error: BaseException) -> Failed:

@@ -15,30 +15,15 @@ as JSON; whatever it raises is stored as the task's last error.
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, overload
-from uuid import UUID
 
 import psycopg
 
 from consumers.errors import HandlersUnusable
-
-JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """A claimed task as its handler sees it; `version` is the claim's, and with `claimed_by` its fencing token."""
-
-    id: UUID
-    type: str
-    payload: Any = field(repr=False)
-    version: int
-    attempts: int
-    claimed_by: str
-
+from consumers.values import JSON, Task
 
 Plain: TypeAlias = Callable[[Task], JSON]
 InTransaction: TypeAlias = Callable[[Task, "psycopg.Connection[Any]"], JSON]
@@ -114,7 +99,7 @@ def load(module: str) -> Registry:
         sys.path.insert(0, here)
     try:
         importlib.import_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise HandlersUnusable(
             f"CONSUMERS_HANDLERS: importing {module} raised {type(error).__name__}: {error}",
             remedy="name an importable Python module that registers handlers, such as consumers.examples",

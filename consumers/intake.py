@@ -16,8 +16,6 @@ from runtime.errors import Problem
 
 log = structlog.get_logger()
 
-_CLOSE_SECONDS = 5.0
-
 
 class Intake:
     """Deliveries of whatever `subscribe` opens."""
@@ -90,7 +88,4 @@ class Intake:
     async def _close(self) -> None:
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
-            try:
-                await asyncio.wait_for(subscription.connection.close(), _CLOSE_SECONDS)
-            except TimeoutError:
-                log.warning("the connection to RabbitMQ did not close in time", seconds=_CLOSE_SECONDS)
+            await subscription.connection.close()

@@ -5,10 +5,10 @@ A handler's outcome says what happened in the thread; `Settlement` says what the
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from consumers.handlers import JSON
+from consumers.values import JSON
 
 MAX_RESULT_BYTES = 1_048_576  # as for payloads: what one row may add to a statement that settles many
 MAX_ERROR_CHARACTERS = 1000
@@ -35,6 +35,8 @@ class Failed:
 @dataclass(frozen=True, slots=True)
 class Unfinished:
     """It did not run, or lost its connection, through no fault of its own: the claim is given back."""
+
+    reason: str = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,10 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from consumers.handlers import Task
 from consumers.outcomes import Outcome, Unfinished
+from consumers.values import Task
+
+_STOPPING = "the consumer stops"
 
 
 class Threads:
@@ -31,7 +33,7 @@ class Threads:
     def start(self, task: Task) -> None:
         """Run `task` as soon as a thread is free; after `withdraw` it ends unfinished at once."""
         if self._withdrawn:
-            self._end(task, Unfinished())
+            self._end(task, Unfinished(_STOPPING))
             return
         future = self._executor.submit(self._execute, task)
         self._started[future] = task
@@ -61,7 +63,7 @@ class Threads:
         self._freed.set()
         for future, task in list(self._started.items()):
             if future.cancel():
-                self._end(task, Unfinished())
+                self._end(task, Unfinished(_STOPPING))
 
     def close(self) -> None:
         """Say that nothing more will be started, so that `ended` comes to an end."""

@@ -4,7 +4,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from consumers.handlers import Task
+from consumers.values import Task
 from messaging.format import TaskReference
 
 Reason: TypeAlias = Literal["duplicate", "stale", "cancelled", "unknown"]
@@ -48,16 +48,16 @@ class Unseen:
 Verdict: TypeAlias = Claimed | Skipped | Unseen
 
 
-def judge(reference: TaskReference, row: Row, *, worker: str, held: Container[TaskReference]) -> Verdict:
+def judge(reference: TaskReference, row: Row, *, worker: str, known: Container[TaskReference]) -> Verdict:
     """Tell what the delivery of `reference` means, given its task's `row`.
 
-    `held` are the claims (by their own, raised version) that `worker` knows of. One that the row shows and `worker`
-    does not know was committed before the answer was lost with the connection: it is claimed now.
+    `known` are the claims (by their own, raised version) that `worker` held before it asked. One that the row shows
+    and `worker` did not know was made by this question, now or on a connection that broke before it could answer.
     """
     match row:
         case Row(type=str(type_), status=str(status), version=int(version), attempts=int(attempts)):
             ours = status == "running" and row.claimed_by == worker and version == reference.version + 1
-            if ours and TaskReference(reference.task_id, version) not in held:
+            if ours and TaskReference(reference.task_id, version) not in known:
                 return Claimed(Task(reference.task_id, type_, row.payload, version, attempts, worker))
             return Skipped(_reason(reference.version, status, version), type_)
         case Row(absent=False, asked=str(asked)):

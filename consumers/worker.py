@@ -17,12 +17,12 @@ import structlog
 from consumers import leases
 from consumers.claims import Claims
 from consumers.errors import HandlersAbandoned
-from consumers.handlers import Task
 from consumers.intake import Intake
 from consumers.metrics import Metrics
-from consumers.outcomes import Applied, ClaimLost, Settlement
+from consumers.outcomes import Applied, ClaimLost, Settlement, Unfinished
 from consumers.threads import Threads
-from consumers.verdicts import Claimed, Skipped, Unseen, judge
+from consumers.values import Task
+from consumers.verdicts import Claimed, Skipped, Unseen, Verdict, judge
 from messaging.format import TaskReference, UndecodableMessage, task_reference
 from messaging.subscription import Delivery
 
@@ -56,6 +56,7 @@ class Worker:
         self._held: dict[TaskReference, Delivery] = {}
         self._unseen: list[_Arrival] = []
         self._doubt = asyncio.Event()
+        self._one_claim = asyncio.Lock()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then drain; raises HandlersAbandoned when handlers do not end in time."""
@@ -98,20 +99,28 @@ class Worker:
     async def _claim(self, arrivals: list[_Arrival]) -> None:
         if not arrivals:
             return
-        rows = await self._claims.claim({arrival.reference: arrival.asked for arrival in arrivals})
-        for arrival in arrivals:
-            verdict = judge(arrival.reference, rows[arrival.reference], worker=self._claims.worker, held=self._held)
-            match verdict:
-                case Claimed(task):
-                    self._held[TaskReference(task.id, task.version)] = arrival.delivery
-                    self._threads.start(task)
-                case Skipped(reason, type_):
-                    self._metrics.count(reason, type_)
-                    self._intake.ack(arrival.delivery)
-                case Unseen(asked):
-                    self._doubted(replace(arrival, asked=asked))
-                case _:
-                    assert_never(verdict)
+        async with self._one_claim:
+            # What was held before the statement was sent: its answer may be read after an outcome was committed.
+            known = set(self._held)
+            rows = await self._claims.claim({arrival.reference: arrival.asked for arrival in arrivals})
+            for arrival in arrivals:
+                verdict = judge(arrival.reference, rows[arrival.reference], worker=self._claims.worker, known=known)
+                if isinstance(verdict, Claimed):
+                    known.add(_token(verdict.task))
+                self._follow(arrival, verdict)
+
+    def _follow(self, arrival: _Arrival, verdict: Verdict) -> None:
+        match verdict:
+            case Claimed(task):
+                self._held[_token(task)] = arrival.delivery
+                self._threads.start(task)
+            case Skipped(reason, type_):
+                self._metrics.count(reason, type_)
+                self._intake.ack(arrival.delivery)
+            case Unseen(asked):
+                self._doubted(replace(arrival, asked=asked))
+            case _:
+                assert_never(verdict)
 
     def _doubted(self, arrival: _Arrival) -> None:
         """Keep a delivery whose task is not there, until it is there or is known not to exist."""
@@ -141,6 +150,8 @@ class Worker:
         while ended := await self._threads.ended():
             unwritten = [(task, outcome) for task, outcome in ended if not isinstance(outcome, Applied | ClaimLost)]
             settled = iter(await self._claims.settle(unwritten) if unwritten else [])
+            if reasons := [outcome.reason for _, outcome in unwritten if isinstance(outcome, Unfinished)]:
+                log.warning("claims given back", tasks=len(reasons), reasons=sorted(set(reasons)))
             for task, outcome in ended:
                 match outcome:
                     case Applied():
@@ -151,6 +162,11 @@ class Worker:
                         self._done(task, next(settled))
 
     def _done(self, task: Task, settlement: Settlement) -> None:
-        delivery = self._held.pop(TaskReference(task.id, task.version))
+        delivery = self._held.pop(_token(task))
         self._metrics.count(settlement, task.type)
         self._intake.ack(delivery)
+
+
+def _token(task: Task) -> TaskReference:
+    """Return what tells this claim of the task from any other."""
+    return TaskReference(task.id, task.version)

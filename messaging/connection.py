@@ -62,7 +62,7 @@ class Connection:
     async def open(cls, url: str, *, name: str, tls: Tls | None = None) -> Self:
         """Connect and log in; raises BrokerUnavailable or LoginRefused."""
         settings = parameters(url, name=name, tls=tls)
-        connection = cls(f"{settings.host}:{settings.port}{settings.virtual_host}")
+        connection = cls(f"{settings.host}:{settings.port}/{settings.virtual_host.removeprefix('/')}")
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def on_open(_: object) -> None:

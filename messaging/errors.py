@@ -68,10 +68,10 @@ def _channel_remedy(code: int) -> str:
 def _reason(error: BaseException) -> str:
     """Unwrap pika's nesting of connector errors down to the socket's own words."""
     while True:
-        inner = next(
-            (part for part in (*getattr(error, "exceptions", ()), *error.args) if isinstance(part, BaseException)),
-            None,
-        )
+        parts = (*getattr(error, "exceptions", ()), getattr(error, "exception", None), *error.args)
+        inner = next((part for part in parts if isinstance(part, BaseException)), None)
+        if inner is None and isinstance(error, pika.ConnectionClosed):
+            return str(error.reply_text)
         if inner is None:
             return str(error) or type(error).__name__
         error = inner

@@ -13,6 +13,8 @@ AGGREGATE_ID = "aggregate_id"
 AGGREGATE_VERSION = "aggregate_version"
 SEQ = "seq"
 
+_MAX_VERSION = 2**63 - 1  # a bigint's: one message must not make the statement of a whole batch fail
+
 TASK_PENDING = "task.pending"  # the routing key of a task that waits for a consumer
 
 
@@ -34,8 +36,8 @@ def task_reference(headers: Mapping[str, object] | None) -> TaskReference:
     kind, task_id, version = (headers.get(name) for name in (AGGREGATE_TYPE, AGGREGATE_ID, AGGREGATE_VERSION))
     if kind != "task":
         raise UndecodableMessage(f"header {AGGREGATE_TYPE} is {kind!r}, not 'task'")
-    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise UndecodableMessage(f"header {AGGREGATE_VERSION} is {version!r}, not a positive integer")
+    if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= _MAX_VERSION:
+        raise UndecodableMessage(f"header {AGGREGATE_VERSION} is {version!r}, not a positive bigint")
     try:
         return TaskReference(UUID(str(task_id)), version)
     except ValueError as error:

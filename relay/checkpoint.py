@@ -31,6 +31,8 @@ class Facts:
     server_encoding: str
     wal_sender_timeout_ms: int
     database: str
+    role: str
+    may_replicate: bool
     slot: str | None
     plugin: str | None
     slot_database: str | None
@@ -39,6 +41,7 @@ class Facts:
     holder_pid: int | None
     holder_name: str | None
     holder_since: datetime | None
+    """Hidden from a role that is neither the holder's own nor a member of pg_read_all_stats."""
     checkpoint_slot: str | None
     checkpoint_lsn: str | None
     checkpoint_system: str | None

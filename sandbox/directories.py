@@ -16,6 +16,8 @@ from pathlib import Path
 
 from runtime.errors import Problem
 
+COMPANIONS = "companions"
+"""The part of a sandbox's directory that processes beside its servers belong to."""
 _KEPT = "kept"
 
 

@@ -5,8 +5,6 @@ not by anything remembered of their processes: after a crash or a restart of the
 """
 
 import shutil
-import signal
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,15 +12,13 @@ from urllib.parse import urlsplit
 import psycopg
 
 from runtime.errors import Problem
-from sandbox import amqp, backends, directories, processes, record, signals
-from sandbox.accounts import caller
+from sandbox import amqp, backends, directories, named, record, signals
 from sandbox.servers import Servers
 from sandbox.settings import SandboxSettings
 from sandbox.starting import sweep
 
 _COMPANION_SECONDS = 10.0
 _COMPLETE = "complete"
-_COMPANIONS = "companions"
 _AMQP_PORT = 5672
 
 
@@ -47,14 +43,6 @@ class Kept:
     def versions(self) -> tuple[str | None, str | None]:
         """Ask Postgres and RabbitMQ for their versions; None for one that does not answer."""
         return _postgres_version(self.servers.database_url), _rabbitmq_version(self.servers.amqp_url)
-
-    def companion(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> Path:
-        """Start a process that runs beside the servers until `down` ends it; return the path of its log."""
-        place = self.directory / _COMPANIONS / name
-        place.mkdir(parents=True, exist_ok=True)
-        log = place / "log"
-        processes.spawn(place, list(command), account=caller(), environment=environment, log=log)
-        return log
 
 
 def up(settings: SandboxSettings) -> Kept:
@@ -99,11 +87,12 @@ def _create(directory: Path, settings: SandboxSettings) -> None:
 
 
 def _start_again(directory: Path, settings: SandboxSettings) -> None:
-    kind, _ = backends.choose(settings)
+    kind, backend = backends.choose(settings)
     kept = _found(directory)
     if kind != kept.kind:
         raise Problem(f"a sandbox of the kind {kept.kind!r} is up already, not {kind!r}", remedy="sandbox down")
-    if kind == "named":
+    if kind == named.KIND:
+        backend.create(directory)  # other URLs perhaps; there is nothing to start
         return
     box = backends.of(directory).attach(directory)
     box.postgres.start()
@@ -111,8 +100,7 @@ def _start_again(directory: Path, settings: SandboxSettings) -> None:
 
 
 def _remove(directory: Path) -> None:
-    processes.end(directory / _COMPANIONS, ask=signal.SIGTERM, patience=_COMPANION_SECONDS)
-    backends.of(directory).destroy(directory)
+    backends.end(directory, patience=_COMPANION_SECONDS)
     shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -6,13 +6,12 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from sandbox import directories, packages, ports, processes, record
+from sandbox import packages, processes, record
 from sandbox.postgres import Postgres
 from sandbox.rabbitmq import Ports, Rabbitmq
 from sandbox.servers import Box, Servers
 
 KIND = "local"
-_PORTS = ("postgres_port", "amqp_port", "distribution_port", "epmd_port")
 _IPC_RMID = 0
 
 
@@ -22,8 +21,15 @@ class Local:
     def create(self, directory: Path) -> Box:
         """Make and start both servers, at the same time; installs what is missing."""
         programs = packages.require()
-        _reserve(directory, programs)
-        postgres, rabbitmq = _parts(directory, record.read(directory))
+        values = record.reserve(
+            directory,
+            *("postgres_port", "amqp_port", "distribution_port", "epmd_port"),
+            kind=KIND,
+            postgres_programs=str(programs.postgres),
+            rabbitmq_script=str(programs.rabbitmq),
+            password=secrets.token_hex(12),
+        )
+        postgres, rabbitmq = _parts(directory, values)
         rabbitmq.create()
         rabbitmq.launch()
         postgres.create()
@@ -41,22 +47,6 @@ class Local:
         processes.end(directory / "postgres", ask=signal.SIGQUIT, patience=5.0)
         processes.end(directory)
         _free_shared_memory(directory / "postgres" / "cluster")
-
-
-def _reserve(directory: Path, programs: packages.Programs) -> None:
-    """Record ports and passwords. One sandbox at a time picks ports, and none that another has recorded."""
-    with directories.locked("ports"):
-        others = [record.read(path) for path in directories.root().iterdir() if path.is_dir()]
-        taken = frozenset(other[name] for other in others for name in _PORTS if name in other)
-        numbers = dict(zip(_PORTS, ports.free(len(_PORTS), taken=taken), strict=True))
-        record.write(
-            directory,
-            kind=KIND,
-            postgres_programs=str(programs.postgres),
-            rabbitmq_script=str(programs.rabbitmq),
-            password=secrets.token_hex(12),
-            **numbers,
-        )
 
 
 def _parts(directory: Path, values: dict[str, Any]) -> tuple[Postgres, Rabbitmq]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.errors import Problem
-from sandbox import directories, programs
+from sandbox import directories, programs, signals
 
 _SILENCED = (
     "deb-systemd-helper",
@@ -47,7 +47,8 @@ def require() -> Programs:
     """Return the programs, installing what is missing where that is possible; raises Missing otherwise."""
     found = _found()
     if found is None:
-        with directories.locked("packages"):
+        # A Ctrl-C waits until dpkg is done: it must not be stopped halfway.
+        with directories.locked("packages"), signals.deferred():
             found = _found() or _install()
     return found
 
@@ -109,7 +110,7 @@ def _apt(command: str, *arguments: str) -> None:
         check=False,
         env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1", "LC_ALL": "C.UTF-8"},
         stdin=subprocess.DEVNULL,
-        start_new_session=True,  # a Ctrl-C must not stop dpkg halfway
+        start_new_session=True,
     )
     if run.returncode != 0 and command != "update":  # one source out of several may be unreachable
         lines = [line for line in run.stderr.splitlines() if line.startswith("E:")]

@@ -15,8 +15,8 @@ _STOP_SECONDS = 60
 # On Linux the dynamic shared memory would be files in /dev/shm that a SIGKILL leaves behind; as files of the data
 # directory they go with it (https://www.postgresql.org/docs/current/runtime-config-resource.html). Without a
 # Unix socket there is nothing outside the directory, and no limit on the length of its path.
-_SETTINGS = """
-listen_addresses = '127.0.0.1'
+_CONFIGURATION = """\
+listen_addresses = '{address}'
 port = {port}
 unix_socket_directories = ''
 dynamic_shared_memory_type = mmap
@@ -30,14 +30,30 @@ track_commit_timestamp = on
 timezone = 'UTC'
 log_timezone = 'UTC'
 """
-_PLUGINS = "output_plugin_libraries = 'pgoutput, test_decoding, wal2json'\n"
+PLUGINS = "output_plugin_libraries = 'pgoutput, test_decoding, wal2json'\n"
+"""Added to the configuration of a server that knows the parameter; any other would not start with it."""
+# --no-sync spares initdb's own flush only; the server runs with fsync on.
+INITDB_OPTIONS = (
+    *("--username", USER, "--auth", "scram-sha-256", "--encoding", "UTF8"),
+    *("--no-locale", "--no-sync", "--no-instructions"),
+)
+
+
+def configuration(*, address: str, port: int) -> str:
+    """Return what stands at the end of postgresql.conf."""
+    return _CONFIGURATION.format(address=address, port=port)
+
+
+def url(*, port: int, password: str) -> str:
+    """Return the URL of the superuser's database."""
+    return f"postgresql://{USER}:{password}@127.0.0.1:{port}/{USER}"
 
 
 class Postgres:
     """One server in `home`; `programs` is the directory that holds initdb, pg_ctl and postgres."""
 
     def __init__(self, home: Path, *, programs: Path, port: int, password: str) -> None:
-        self.url = f"postgresql://{USER}:{password}@127.0.0.1:{port}/postgres"
+        self.url = url(port=port, password=password)
         self._home = home
         self._programs = programs
         self._port = port
@@ -54,16 +70,12 @@ class Postgres:
         password.write_text(self._password, encoding="ascii")
         password.chmod(0o600)
         user.own(password)
-        self._run(
-            "initdb",
-            *("--pgdata", str(self._cluster), "--username", USER, "--pwfile", str(password)),
-            *("--auth", "scram-sha-256", "--encoding", "UTF8", "--no-locale", "--no-sync", "--no-instructions"),
-        )
+        self._run("initdb", "--pgdata", str(self._cluster), "--pwfile", str(password), *INITDB_OPTIONS)
         password.unlink()
         with (self._cluster / "postgresql.conf").open("a", encoding="ascii") as file:
-            file.write(_SETTINGS.format(port=self._port))
+            file.write(configuration(address="127.0.0.1", port=self._port))
             if self._knows("output_plugin_libraries"):
-                file.write(_PLUGINS)
+                file.write(PLUGINS)
 
     def start(self) -> None:
         """Start it, and return when it accepts connections; does nothing when it runs."""
@@ -86,7 +98,7 @@ class Postgres:
         return bool(processes.belonging(self._home))
 
     def _knows(self, parameter: str) -> bool:
-        """Tell whether this version has `parameter`: setting an unknown one would stop the server from starting."""
+        """Tell whether this version has `parameter` (`postgres -C` refuses an unknown one)."""
         return self._call("postgres", "-C", parameter).returncode == 0
 
     def _run(self, program: str, *arguments: str) -> None:

@@ -21,6 +21,7 @@ from sandbox.accounts import Account
 
 MARK = "BELONGS_TO_SANDBOX"
 _KILLED_SECONDS = 20.0
+_EXEC_SECONDS = 0.02
 
 
 class Process(NamedTuple):
@@ -32,8 +33,15 @@ class Process(NamedTuple):
 
 
 def belonging(place: Path) -> list[Process]:
-    """Return the processes that belong to `place`, a sandbox's directory or a part of it; parents first."""
-    return sorted(_belonging(place))
+    """Return the processes that belong to `place`, a sandbox's directory or a part of it; parents first.
+
+    A process in the midst of execve(2) has no environment for a moment, so that "none" is asked twice.
+    """
+    found = sorted(_belonging(place))
+    if not found:
+        time.sleep(_EXEC_SECONDS)
+        found = sorted(_belonging(place))
+    return found
 
 
 def spawn(place: Path, command: list[str], *, account: Account, environment: Mapping[str, str], log: Path) -> None:
@@ -106,8 +114,8 @@ def send(place: Path, number: signal.Signals, *, program: str = "", patience: fl
 
 
 def _belonging(place: Path) -> Iterator[Process]:
-    for entry in os.listdir("/proc"):
-        if entry.isdigit() and (found := _identify(int(entry), place)) is not None:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (found := _identify(int(entry.name), place)) is not None:
             yield found
 
 
@@ -132,8 +140,12 @@ def _carries_mark(pid: int, place: Path) -> bool:
 
 
 def _is_postgres_of(pid: int, place: Path) -> bool:
-    program = os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")
-    return program.endswith("/postgres") and _within(os.readlink(f"/proc/{pid}/cwd").removesuffix(" (deleted)"), place)
+    program, directory = (_target(Path(f"/proc/{pid}/{link}")) for link in ("exe", "cwd"))
+    return program.endswith("/postgres") and _within(directory, place)
+
+
+def _target(link: Path) -> str:
+    return str(link.readlink()).removesuffix(" (deleted)")
 
 
 def _within(path: str, place: Path) -> bool:

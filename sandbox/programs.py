@@ -47,6 +47,11 @@ def rabbitmq() -> Path | None:
     return Path(script) if script else None
 
 
+def erlang_libraries() -> Path:
+    """Return the directory of Erlang's own applications."""
+    return Path(shutil.which("erl", path=search_path()) or "/usr/lib/erlang/bin/erl").resolve().parent.parent / "lib"
+
+
 def search_path() -> str:
     """Return the PATH, with the system's own directories that a user's may lack."""
     return f"{os.environ.get('PATH', '')}:{_SYSTEM_PLACES}"

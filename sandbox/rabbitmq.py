@@ -18,6 +18,13 @@ default_user = {user}
 default_pass = {password}
 log.console = false
 """
+# At boot RabbitMQ loads about a thousand modules and looks for each in every directory of the code path, which it
+# begins with every plugin that it could enable: 52,000 files that are not there, and half of its CPU time (measured,
+# 3.10: 3.7 s against 2.0 s). Here the only plugin is its own core, and the directories most looked for come first.
+_EARLY = (
+    *("rabbit", "rabbit_common", "ssl", "inets", "compiler", "ra", "xmerl", "mnesia"),
+    *("rabbitmq_prelaunch", "ranch", "tools", "osiris"),
+)
 
 
 @dataclass(frozen=True)
@@ -29,15 +36,21 @@ class Ports:
     epmd: int
 
 
+def url(*, port: int, password: str) -> str:
+    """Return the URL of the default virtual host."""
+    return f"amqp://{USER}:{password}@127.0.0.1:{port}/%2F"
+
+
 class Rabbitmq:
     """One node in `home`; `script` is `rabbitmq-server`."""
 
     def __init__(self, home: Path, *, script: Path, ports: Ports, password: str) -> None:
-        self.url = f"amqp://{USER}:{password}@127.0.0.1:{ports.amqp}/%2F"
+        self.url = url(port=ports.amqp, password=password)
         self._home = home
         self._script = script
         self._ports = ports
         self._password = password
+        self._plugins = home / "plugins"
         self._log = home / "log" / "rabbitmq.log"
 
     def create(self) -> None:
@@ -57,6 +70,9 @@ class Rabbitmq:
             file.write_text(text, encoding="ascii")
             file.chmod(0o400)
             user.own(file)
+        self._plugins.mkdir(mode=0o755)
+        for application in _applications(self._script, ("rabbit",)):
+            (self._plugins / application.name).symlink_to(application)
 
     def start(self) -> None:
         """Start it, and return when it accepts connections; does nothing when it runs."""
@@ -128,7 +144,7 @@ class Rabbitmq:
             "RABBITMQ_LOG_BASE": f"{home}/log",
             "RABBITMQ_LOGS": str(self._log),
             "RABBITMQ_PID_FILE": f"{home}/pid",
-            "RABBITMQ_PLUGINS_EXPAND_DIR": f"{home}/plugins",
+            "RABBITMQ_PLUGINS_EXPAND_DIR": f"{home}/expanded",
             "RABBITMQ_GENERATED_CONFIG_DIR": f"{home}/config",
             "RABBITMQ_SCHEMA_DIR": f"{home}/schema",
             "ERL_EPMD_ADDRESS": "127.0.0.1",
@@ -136,6 +152,17 @@ class Rabbitmq:
             "ERL_CRASH_DUMP_SECONDS": "0",
             # For every Erlang VM started here, also the short-lived ones that RabbitMQ starts by itself.
             "ERL_FLAGS": "-kernel inet_dist_use_interface {127,0,0,1}",
+            **self._code_path(),
+        }
+
+    def _code_path(self) -> dict[str, str]:
+        """Shorten the code path; an installation that keeps its applications elsewhere starts as it always does."""
+        if not any(self._plugins.iterdir()):
+            return {}
+        early = [f"{directory}/ebin" for directory in _applications(self._script, _EARLY)]
+        return {
+            "RABBITMQ_PLUGINS_DIR": str(self._plugins),
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"-pa {' '.join(early)}",
         }
 
 
@@ -145,3 +172,9 @@ def _account() -> Account:
         return account("rabbitmq")
     except Problem:
         return caller()
+
+
+def _applications(script: Path, names: tuple[str, ...]) -> list[Path]:
+    """Return the directories of these Erlang applications, RabbitMQ's own and Erlang's, as far as they are found."""
+    places = [script.resolve().parent.parent / "plugins", programs.erlang_libraries()]
+    return [path for name in names for place in places for path in sorted(place.glob(f"{name}-[0-9]*"))]

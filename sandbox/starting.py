@@ -12,7 +12,7 @@ from pathlib import Path
 from runtime.errors import Problem
 from sandbox import backends, directories, signals
 from sandbox.isolation import Isolated, Isolation
-from sandbox.servers import Backend, Box
+from sandbox.servers import Box
 from sandbox.settings import SandboxSettings, read
 
 
@@ -39,7 +39,7 @@ def start(settings: SandboxSettings | None = None, *, schema: Callable[[str], No
     """
     _, backend = backends.choose(settings or read())
     sweep()
-    with signals.raised(), _directory(backend) as directory:
+    with signals.raised(), _directory() as directory:
         box = backend.create(directory)
         isolation = Isolation(box.servers, schema)
         try:
@@ -52,7 +52,7 @@ def sweep() -> None:
     """End and remove every sandbox whose owner is gone; one that resists is reported and left for the next time."""
     for owned in directories.abandoned():
         try:
-            backends.of(owned.path).destroy(owned.path)
+            backends.end(owned.path)
         except Problem as problem:
             sys.stderr.write(f"sandbox: {owned.path} cannot be cleared: {problem}\n")
             continue
@@ -60,9 +60,9 @@ def sweep() -> None:
 
 
 @contextmanager
-def _directory(backend: Backend) -> Iterator[Path]:
+def _directory() -> Iterator[Path]:
     """Make a directory for the block. Its removal stands before it does: a signal may come between any two lines."""
-    holder = _Holder(directories.name_new(), backend)
+    holder = _Holder(directories.name_new())
     atexit.register(holder.clear)
     try:
         holder.owned = directories.make(holder.path)
@@ -76,16 +76,15 @@ def _directory(backend: Backend) -> Iterator[Path]:
 class _Holder:
     """Clears one directory, in the process that made it: a fork of it inherits the duty but not the right."""
 
-    def __init__(self, path: Path, backend: Backend) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         self.owned: directories.Owned | None = None
-        self._backend = backend
         self._pid = os.getpid()
 
     def clear(self) -> None:
         if os.getpid() != self._pid or not self.path.exists():
             return
-        self._backend.destroy(self.path)
+        backends.end(self.path)
         if self.owned is None:
             shutil.rmtree(self.path, ignore_errors=True)
         else:

@@ -29,8 +29,9 @@ def from_postgres(error: psycopg.Error, *, slot: str) -> Problem:  # noqa: PLR09
         case "42501":
             return SourceRefused(
                 f"Postgres refuses: {words}",
-                remedy="give the role REPLICATION; if wal2json itself is refused, add it to the setting that "
-                "newer servers have: ALTER SYSTEM SET output_plugin_libraries = pgoutput, test_decoding, wal2json; "
+                remedy="grant the role what it lacks: REPLICATION, USAGE on schema relay, SELECT, INSERT and UPDATE on "
+                "relay.checkpoint; if wal2json itself is refused: ALTER SYSTEM SET output_plugin_libraries = "
+                "pgoutput, test_decoding, wal2json; "
                 "SELECT pg_reload_conf()",
             )
         case "58P01":
@@ -42,7 +43,8 @@ def from_postgres(error: psycopg.Error, *, slot: str) -> Problem:  # noqa: PLR09
             return SourceRefused(f"the schema is not there: {words}", remedy="run `relay setup`")
         case None | "57P01" | "57P02" | "57P03" | "53300":
             return SourceUnavailable(
-                f"Postgres is not available: {words}", remedy="check that it runs and that RELAY_DATABASE_URL names it"
+                f"Postgres is not available: {words}",
+                remedy="check that it runs and that RELAY_DATABASE_URL names it, with the right user and password",
             )
         case state if state.startswith("08"):
             return SourceUnavailable(f"the connection to Postgres broke: {words}", remedy="check the network")

@@ -45,8 +45,8 @@ def check(facts: Facts, slot: str, *, plugin: str) -> str:
         )
     if facts.holder_pid is not None:
         raise SlotHeld(
-            f"replication slot {slot!r} is held by {facts.holder_name!r}, pid {facts.holder_pid}, "
-            f"since {facts.holder_since:%Y-%m-%d %H:%M:%S %Z}",
+            f"replication slot {slot!r} is held by {facts.holder_name!r}, pid {facts.holder_pid}"
+            + (f", since {facts.holder_since:%Y-%m-%d %H:%M:%S %Z}" if facts.holder_since else ""),
             remedy="this relay stands by and takes over when the slot is free",
         )
     return facts.plugin

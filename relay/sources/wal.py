@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from relay.checkpoint import CheckpointStore, Facts
-from relay.errors import SourceUnavailable
+from relay.errors import SourceRefused, SourceUnavailable
 from relay.event import Boundary, Fence, OutboxEvent
 from relay.observing import CaughtUp, FenceReturned, NotStored, Observe, Streaming
 from relay.position import Lsn
@@ -65,7 +65,7 @@ class WalSource:
         reading = self._reading
         facts = await self._store.facts()
         plugin = check(facts, reading.slot, plugin=reading.plugin)
-        connection = await ReplicationConnection.connect(self._database_url(), slot=reading.slot, name=reading.name)
+        connection = await self._connect(facts)
         try:
             system = await connection.identify()
             known = self._system
@@ -84,6 +84,20 @@ class WalSource:
                 await stream.close()
         finally:
             await connection.close()
+
+    async def _connect(self, facts: Facts) -> ReplicationConnection:
+        reading = self._reading
+        try:
+            return await ReplicationConnection.connect(self._database_url(), slot=reading.slot, name=reading.name)
+        except SourceUnavailable as problem:
+            # libpq tells no SQLSTATE of a connection that was refused. The attribute alone proves nothing either:
+            # some hosted servers let roles stream that lack it.
+            if facts.may_replicate:
+                raise
+            raise SourceRefused(
+                f"role {facts.role!r} lacks REPLICATION ({problem.__cause__})",
+                remedy=f'ALTER ROLE "{facts.role}" REPLICATION',
+            ) from problem
 
 
 class WalStream:

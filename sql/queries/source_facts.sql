@@ -4,6 +4,8 @@ SELECT current_setting('wal_level')                                        AS wa
        current_setting('server_encoding')                                  AS server_encoding,
        (SELECT setting::integer FROM pg_settings WHERE name = 'wal_sender_timeout') AS wal_sender_timeout_ms,
        current_database()                                                  AS database,
+       current_user::text                                                  AS role,
+       (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user) AS may_replicate,
        s.slot_name                                                         AS slot,
        s.plugin                                                            AS plugin,
        s.database                                                          AS slot_database,

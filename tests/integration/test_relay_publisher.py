@@ -75,7 +75,7 @@ class Bench:
                 self.changed.clear()
                 await self.changed.wait()
 
-    async def queue(self, key: str = "#", **arguments: object) -> str:
+    async def queue(self, key: str = "#", arguments: dict[str, object] | None = None) -> str:
         queue = f"{self.name}.{uuid4()}"
         await self.connection.call(self.channel.queue_declare, queue, exclusive=True, arguments=arguments)
         await self.connection.call(self.channel.queue_bind, queue, self.name, key)
@@ -160,7 +160,7 @@ def test_a_returned_message_is_not_settled_until_a_queue_takes_it(isolated: Isol
 
 def test_a_nacked_message_is_not_settled_until_the_broker_takes_it(isolated: Isolated) -> None:
     async def scenario(it: Bench) -> None:
-        full = await it.queue(**{"x-max-length": 1, "x-overflow": "reject-publish"})
+        full = await it.queue(arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
         await it.has_settled(*await it.publish(it.message()))
         (nacked,) = await it.publish(it.message())
         (nacked_too,) = await it.publish(it.message())

@@ -172,7 +172,6 @@ def test_after_a_confirm_of_the_end_lsn_the_transaction_is_gone_and_the_next_one
                 found, (end, *_) = await read(stream, 1)
                 assert names(found)[0] == str(number)
                 stream.confirm(end)
-                await asyncio.sleep(0)
             assert await confirmed_flush(settings) == end
 
     asyncio.run(scenario())

@@ -215,7 +215,8 @@ def test_stopping_reads_an_open_transaction_to_its_end_and_no_further() -> None:
     async def scenario(script: Script, broker: Broker) -> None:
         await broker.has("a")
         loop = asyncio.get_running_loop()
-        loop.call_later(0.05, script.later.put_nowait, [event("b"), Boundary(Lsn(20)), event("c")])
+        rest: list[Item] = [event("b"), Boundary(Lsn(20)), event("c")]
+        loop.call_later(0.05, script.later.put_nowait, rest)
         loop.call_later(0.1, broker.confirms, "a", "b", "c")
 
     script = relay(scenario, [event("a")])

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from struct import pack, unpack
 from typing import Any
@@ -26,6 +27,8 @@ FACTS = Facts(
     server_encoding="UTF8",
     wal_sender_timeout_ms=60_000,
     database="app",
+    role="relay",
+    may_replicate=True,
     slot="outbox_relay",
     plugin="wal2json",
     slot_database="app",
@@ -84,6 +87,13 @@ async def stream(server: Server, *, read_only: bool = False) -> AsyncIterator[Wa
         await opened.close()
 
 
+async def _next_turn() -> None:
+    """Let everything run that the loop has been given so far."""
+    turned = asyncio.Event()
+    asyncio.get_running_loop().call_soon(turned.set)
+    await turned.wait()
+
+
 def test_a_keepalive_is_answered_at_once_and_never_with_its_own_lsn_while_an_event_is_in_flight() -> None:
     async def scenario() -> None:
         server = Server()
@@ -102,7 +112,7 @@ def test_exactly_the_confirmed_position_is_reported_as_flushed_once_for_many_con
         async with stream(server) as opened:
             for position in (0x200, 0x300, 0x280):
                 opened.confirm(Lsn(position))
-            await asyncio.sleep(0)
+            await _next_turn()
             assert server.flushed == [0x300]
 
     asyncio.run(scenario())
@@ -211,3 +221,5 @@ def test_who_holds_the_slot_is_named() -> None:
 
     with pytest.raises(SlotHeld, match="held by 'relay', pid 42, since 2026-11-20 00:00:00 UTC"):
         check(held, "outbox_relay", plugin="auto")
+    with pytest.raises(SlotHeld, match="held by 'relay', pid 42 - this relay"):
+        check(replace(held, holder_since=None), "outbox_relay", plugin="auto")

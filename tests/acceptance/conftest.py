@@ -1,0 +1,51 @@
+"""Fixtures of the acceptance tests: a stage for each, its seed, and the numbers that every run reports."""
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sandbox import Isolated
+from tests.acceptance.stage import Stage
+
+Report = Callable[[str], None]
+
+_NUMBERS = pytest.StashKey[list[str]]()
+
+
+@pytest.fixture
+def stage(isolated: Isolated, tmp_path: Path) -> Iterator[Stage]:
+    """Yield a stage; every command that it started is ended, and its log shown if the test failed."""
+    stage = Stage(isolated, tmp_path)
+    try:
+        yield stage
+    finally:
+        stage.end()
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """Return the session's seed; pytest prints it at the start, and `-p "randomly_seed=..."` repeats it."""
+    return int(request.config.getoption("randomly_seed"))
+
+
+@pytest.fixture
+def draw(seed: int) -> random.Random:
+    """Return what draws the moments of a test's faults."""
+    return random.Random(seed)  # noqa: S311 - for repeatable faults, not for secrets
+
+
+@pytest.fixture
+def report(request: pytest.FixtureRequest) -> Report:
+    """Return what tells a number that is worth knowing even when the test passes."""
+    numbers = request.config.stash.setdefault(_NUMBERS, [])
+    return lambda line: numbers.append(f"{request.node.name}: {line}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print what the tests reported."""
+    if numbers := config.stash.get(_NUMBERS, []):
+        terminalreporter.section("acceptance")
+        for line in numbers:
+            terminalreporter.write_line(line)

@@ -1,0 +1,29 @@
+"""Task handlers for the faults; consumers under test load them by CONSUMERS_HANDLERS.
+
+Each effect is a row of a table without a unique constraint, so that a task that is applied twice shows as two rows.
+"""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from consumers import Task, task
+
+EFFECT_TABLE = "CREATE TABLE effect (task_id uuid NOT NULL, version bigint NOT NULL)"
+
+
+@task("effect", in_transaction=True)
+def effect(task: Task, connection: psycopg.Connection[Any]) -> None:
+    """Append one effect."""
+    connection.execute("INSERT INTO effect VALUES (%s, %s)", [task.id, task.version])
+
+
+@task("hang", in_transaction=True)
+def hang(task: Task, connection: psycopg.Connection[Any]) -> None:
+    """Append one effect, say so in the file that the payload names, and, the first time, never return."""
+    effect(task, connection)
+    Path(task.payload["started"]).touch()
+    if task.attempts == 1:
+        threading.Event().wait()

@@ -1,0 +1,37 @@
+"""Roles with as few rights as a test wants. A role belongs to the whole server, so each is dropped after its block."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import LiteralString
+from urllib.parse import urlsplit
+
+import psycopg
+from psycopg.sql import SQL, Identifier, Literal
+
+# What the operations guide grants to the relay's own role.
+_GRANTS: tuple[LiteralString, ...] = (
+    "GRANT USAGE ON SCHEMA relay, outbox TO {}",
+    "GRANT SELECT, INSERT, UPDATE ON relay.checkpoint TO {}",
+)
+
+
+@contextmanager
+def role(database_url: str, attributes: LiteralString, password: str, *, granted: bool = True) -> Iterator[str]:
+    """Make a role, with the relay's grants unless told otherwise; yields the database's URL for it."""
+    place = urlsplit(database_url)
+    name = f"{place.path.removeprefix('/')}_role"
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(SQL("CREATE ROLE {} PASSWORD {} " + attributes).format(Identifier(name), Literal(password)))
+    try:
+        for grant in _GRANTS if granted else ():
+            alter(database_url, grant, name)
+        yield place._replace(netloc=f"{name}:{password}@{place.hostname}:{place.port}").geturl()
+    finally:
+        alter(database_url, "DROP OWNED BY {}", name)
+        alter(database_url, "DROP ROLE {}", name)
+
+
+def alter(database_url: str, statement: LiteralString, name: str) -> None:
+    """Run one statement of administration about `name`."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(SQL(statement).format(Identifier(name)))

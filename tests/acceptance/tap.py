@@ -1,0 +1,67 @@
+"""A queue bound to everything that the relay publishes: what the broker really took, in its order, duplicates too."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import cast
+
+import pika
+from pika.adapters.blocking_connection import BlockingChannel
+
+from sandbox.waiting import until
+from tests.acceptance.oracles import Delivery
+
+_SILENCE_SECONDS = 10.0
+
+
+class Tap:
+    """The queue `queue`, bound to `exchange`; it is durable, so a restart of the broker leaves what it holds."""
+
+    def __init__(self, amqp_url: str, *, queue: str, exchange: str) -> None:
+        self._amqp_url = amqp_url
+        self._queue = queue
+        with self._channel() as channel:
+            channel.queue_declare(queue, durable=True)
+            channel.queue_bind(queue, exchange, "#")
+
+    def waiting(self) -> int:
+        """Return how many messages it holds."""
+        return self.ready(self._queue)
+
+    def grows(self, above: int) -> None:
+        """Wait until it holds more than `above` messages."""
+        until(lambda: self.waiting() > above, what=f"more than {above} messages", seconds=15, every=0.01)
+
+    def ready(self, queue: str) -> int:
+        """Return how many messages of any `queue` wait to be delivered."""
+        with self._channel() as channel:
+            return int(channel.queue_declare(queue, passive=True).method.message_count)
+
+    def drain(self) -> list[Delivery]:
+        """Take out what it holds now, in order."""
+        waiting = self.waiting()
+        found: list[Delivery] = []
+        with self._channel() as channel:
+            for _, properties, _ in channel.consume(self._queue, auto_ack=True, inactivity_timeout=_SILENCE_SECONDS):
+                assert properties, f"{waiting} messages were there, and only {len(found)} came"
+                found.append(_delivery(properties))
+                if len(found) == waiting:
+                    break
+        return found
+
+    @contextmanager
+    def _channel(self) -> Iterator[BlockingChannel]:
+        connection = pika.BlockingConnection(pika.URLParameters(self._amqp_url))
+        try:
+            yield connection.channel()
+        finally:
+            connection.close()
+
+
+def _delivery(properties: pika.BasicProperties) -> Delivery:
+    headers = properties.headers or {}
+    return Delivery(
+        str(properties.message_id),
+        str(headers["aggregate_type"]),
+        str(headers["aggregate_id"]),
+        cast("int", headers["aggregate_version"]),
+    )

@@ -1,0 +1,62 @@
+"""SIGTERM under load: commands drain and exit 0, and nothing is published or applied a second time."""
+
+import random
+
+from tests.acceptance.conftest import Report
+from tests.acceptance.stage import Stage
+from tests.acceptance.things import Things
+
+RELAY_STOPS = 6
+CONSUMER_STOPS = 4
+BULK = 2000
+
+
+def test_a_relay_that_is_asked_to_stop_publishes_nothing_twice(
+    stage: Stage, seed: int, draw: random.Random, report: Report
+) -> None:
+    tap = stage.set_up()
+    consumers = stage.consumers(2)
+    load = stage.submit("--count", "1000000", "--writers", "4", "--batch", "20", "--rate", "300")
+    bulk = []
+    with Things(stage.isolated.database_url, seed=seed) as things:
+        for number in range(RELAY_STOPS):
+            bulk += stage.publish_in_one_transaction(BULK, str(number))
+            before = tap.waiting()
+            relay = stage.start("relay", "run")
+            relay.logged("streaming")
+            if number % 2:  # in the middle of the big transaction
+                tap.grows(before)
+            else:
+                assert relay.outlives(draw.uniform(0, 0.5)), relay.tail()
+            assert relay.terminate() == 0, f"seed {seed}, stop {number}\n{relay.tail()}"
+        assert load.terminate() == 143, load.tail()
+    relay = stage.start("relay", "run")
+    stage.applied(len(stage.ids()))
+    stage.confirmed()
+
+    assert relay.terminate() == 0
+    assert [consumer.terminate() for consumer in consumers] == [0, 0]
+    verdict = stage.judge(tap, [*things.committed, *bulk])
+    report(f"{RELAY_STOPS} stops, seed {seed}: {verdict}")
+    assert verdict.duplicates == 0
+
+
+def test_consumers_that_are_asked_to_stop_apply_nothing_twice(stage: Stage, seed: int, draw: random.Random) -> None:
+    tap = stage.set_up()
+    consumers = stage.consumers(2)
+    relay = stage.start("relay", "run")
+    load = stage.submit("--count", "1000000", "--writers", "4", "--batch", "5", "--rate", "300")
+    for number in range(CONSUMER_STOPS):
+        stage.applied(len(stage.effects()) + 50)
+        consumer = consumers.pop(0)
+        assert consumer.outlives(draw.uniform(0, 0.2)), consumer.tail()
+        assert consumer.terminate() == 0, f"seed {seed}, stop {number}\n{consumer.tail()}"
+        consumers.append(stage.consumer())
+    assert load.terminate() == 143, load.tail()
+    stage.applied(len(stage.ids()))
+
+    assert relay.terminate() == 0
+    assert [consumer.terminate() for consumer in consumers] == [0, 0]
+    assert tap.ready(stage.queue) == 0
+    assert stage.judge(tap).duplicates == 0
+    assert stage.query("SELECT status, count(*) FROM tasks.task GROUP BY status") == [("completed", len(stage.ids()))]

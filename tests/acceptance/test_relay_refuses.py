@@ -1,0 +1,216 @@
+"""`relay run` that cannot do its work: one line with the remedy, an exit code, no traceback, and no secret anywhere."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from psycopg.errors import UndefinedObject
+
+from sandbox import Sandbox, directories, packages, ports
+from sandbox.local import Local
+from sandbox.postgres import Postgres
+from sql import apply as schema
+from tests.acceptance.roles import alter, role
+from tests.acceptance.stage import Stage
+
+SECRET = "planted-s3cret"  # a password, and looked for in all output
+
+
+@pytest.fixture(scope="module")
+def ready(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """Yield a stage on which `relay setup` has run; nothing here changes it for good."""
+    with sandbox.isolated() as isolated:
+        stage = Stage(isolated, tmp_path_factory.mktemp("refuses"))
+        stage.set_up()
+        yield stage
+        stage.end()
+
+
+def refusal(stage: Stage, *, code: int = 1, **settings: str) -> str:
+    """Run the relay with `settings` and return the one line by which it refuses."""
+    relay = stage.run("relay", "run", **settings)
+    assert relay.process.returncode == code, relay.tail()
+    lines = relay.stderr.splitlines()
+    (line,) = (line for line in lines if line.startswith("relay: "))
+    assert line == lines[-1]
+    assert relay.stdout == ""
+    output = relay.stderr + relay.stdout
+    assert "Traceback" not in output
+    secrets = {SECRET, *(urlsplit(url).password for url in (stage.isolated.database_url, stage.isolated.amqp_url))}
+    assert not [secret for secret in secrets if secret and secret in output]
+    print(line)  # noqa: T201 - for whoever writes the operations guide: pytest -s
+    return line.removeprefix("relay: ")
+
+
+def changed(url: str, *, password: str | None = None, port: int | None = None, path: str | None = None) -> str:
+    """Return `url` with another password, port or path."""
+    place = urlsplit(url)
+    netloc = f"{place.username}:{password or place.password}@{place.hostname}:{port or place.port}"
+    return place._replace(netloc=netloc, path=path or place.path).geturl()
+
+
+class TestPostgres:
+    def test_a_wrong_password(self, ready: Stage) -> None:
+        line = refusal(ready, RELAY_DATABASE_URL=changed(ready.isolated.database_url, password=SECRET))
+        assert "password authentication failed for user" in line
+        assert "check that it runs and that RELAY_DATABASE_URL names it, with the right user and password" in line
+
+    def test_a_closed_port(self, ready: Stage) -> None:
+        (port,) = ports.free(1)
+        line = refusal(ready, RELAY_DATABASE_URL=changed(ready.isolated.database_url, port=port, password=SECRET))
+        assert f"port {port}" in line
+        assert "Connection refused" in line
+        assert "check that it runs and that RELAY_DATABASE_URL names it" in line
+
+    def test_a_database_that_does_not_exist(self, ready: Stage) -> None:
+        line = refusal(ready, RELAY_DATABASE_URL=changed(ready.isolated.database_url, path="/nowhere"))
+        assert 'database "nowhere" does not exist' in line
+
+    def test_a_schema_that_is_missing(self, ready: Stage, sandbox: Sandbox) -> None:
+        assert "run `relay setup`" in refusal(ready, RELAY_DATABASE_URL=sandbox.servers.database_url)
+
+    def test_a_slot_that_is_missing(self, ready: Stage) -> None:
+        line = refusal(ready, RELAY_SLOT="elsewhere", RELAY_NAME="another")
+        assert line == "replication slot 'elsewhere' does not exist - run `relay setup`"
+
+    def test_a_slot_that_is_missing_though_it_was_there_before(self, ready: Stage) -> None:
+        line = refusal(ready, RELAY_SLOT="elsewhere")
+        assert "replication slot 'elsewhere' does not exist - it was lost: events after" in line
+        assert "`relay setup` says what to do" in line
+
+    def test_a_slot_of_another_plugin(self, ready: Stage) -> None:
+        with dropped_slot(ready, f"{ready.isolated.name}_other", "test_decoding") as slot:
+            line = refusal(ready, RELAY_SLOT=slot)
+        assert f"replication slot '{slot}' is for test_decoding" in line
+        assert "RELAY_SLOT" in line
+
+    def test_a_role_without_replication(self, ready: Stage) -> None:
+        with role(ready.isolated.database_url, "LOGIN", SECRET) as url:
+            line = refusal(ready, RELAY_DATABASE_URL=url)
+        assert re.match(r"role '\w+' lacks REPLICATION \(.*\) - ALTER ROLE \"\w+\" REPLICATION$", line)
+
+    def test_a_role_that_may_not_read_the_checkpoint(self, ready: Stage) -> None:
+        with role(ready.isolated.database_url, "LOGIN REPLICATION", SECRET, granted=False) as url:
+            line = refusal(ready, RELAY_DATABASE_URL=url)
+        assert "permission denied for schema relay" in line
+        assert "USAGE on schema relay, SELECT, INSERT and UPDATE on relay.checkpoint" in line
+
+    def test_a_server_without_the_plugin(self, ready: Stage) -> None:
+        """Nothing is uninstalled for it: this database's sessions look for libraries where there are none."""
+        database = ready.isolated.name
+        alter(ready.isolated.database_url, "ALTER DATABASE {} SET dynamic_library_path = '/nowhere'", database)
+        try:
+            line = refusal(ready)
+        finally:
+            alter(ready.isolated.database_url, "ALTER DATABASE {} RESET dynamic_library_path", database)
+        assert 'could not access file "wal2json"' in line
+        assert "install wal2json for this server's version" in line
+
+    def test_a_plugin_that_the_server_does_not_allow(self, ready: Stage) -> None:
+        """A server that is older than the setting allows every plugin, and says that it has no such setting."""
+        database = ready.isolated.name
+        if not ready.query("SELECT FROM pg_settings WHERE name = 'output_plugin_libraries'"):
+            with pytest.raises(UndefinedObject):
+                alter(ready.isolated.database_url, "ALTER DATABASE {} SET output_plugin_libraries = 'x'", database)
+            return
+        alter(ready.isolated.database_url, "ALTER DATABASE {} SET output_plugin_libraries = 'pgoutput'", database)
+        try:
+            line = refusal(ready)
+        finally:
+            alter(ready.isolated.database_url, "ALTER DATABASE {} RESET output_plugin_libraries", database)
+        assert 'library "wal2json" may not be used as an output plugin' in line
+        assert "ALTER SYSTEM SET output_plugin_libraries = pgoutput, test_decoding, wal2json" in line
+
+
+class TestRabbitmq:
+    def test_a_wrong_password(self, ready: Stage) -> None:
+        line = refusal(ready, RELAY_AMQP_URL=changed(ready.isolated.amqp_url, password=SECRET))
+        assert "refused the user or password" in line
+        assert "check the AMQP URL's user and password" in line
+
+    def test_a_closed_port(self, ready: Stage) -> None:
+        (port,) = ports.free(1)
+        line = refusal(ready, RELAY_AMQP_URL=changed(ready.isolated.amqp_url, port=port, password=SECRET))
+        assert f"RabbitMQ at 127.0.0.1:{port}/ is not reachable ([Errno 111] Connection refused)" in line
+        assert "check that it runs and that the AMQP URL names it" in line
+
+    def test_a_virtual_host_that_does_not_exist(self, ready: Stage) -> None:
+        line = refusal(ready, RELAY_AMQP_URL=changed(ready.isolated.amqp_url, path="/nowhere"))
+        assert re.match(r"RabbitMQ at 127.0.0.1:\d+/nowhere refused the virtual host", line)
+        assert "rabbitmqctl add_vhost" in line
+
+    def test_an_exchange_that_is_missing(self, ready: Stage) -> None:
+        line = refusal(ready, RELAY_EXCHANGE="elsewhere")
+        assert "404" in line
+        assert "create it: `relay setup` declares the exchange" in line
+
+
+class TestSettings:
+    def test_a_misspelt_name(self, ready: Stage) -> None:
+        line = refusal(ready, code=2, RELAY_DATABSE_URL=f"postgresql://relay:{SECRET}@localhost/relay")
+        assert line == "RELAY_DATABSE_URL is no setting - did you mean RELAY_DATABASE_URL?"
+
+    def test_a_missing_one(self, ready: Stage) -> None:
+        stage_settings = ready.settings
+        ready.settings = {name: value for name, value in stage_settings.items() if name != "RELAY_AMQP_URL"}
+        try:
+            line = refusal(ready, code=2)
+        finally:
+            ready.settings = stage_settings
+        assert line == "RELAY_AMQP_URL is not set - set it in the environment, in RELAY_AMQP_URL_FILE or with --config"
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("RELAY_DATABASE_URL", f"postgresql://relay:{SECRET}@[::1/relay"),
+            ("RELAY_AMQP_URL", f"https://relay:{SECRET}@localhost"),
+            ("RELAY_SLOT", f"Slot-{SECRET}"),
+            ("RELAY_ROUTING_KEY", "{aggregate_typ}"),
+            ("RELAY_MAX_IN_FLIGHT", SECRET),
+        ],
+        ids=lambda value: value if value.startswith("RELAY_") else "",
+    )
+    def test_a_wrong_one_is_named_and_its_value_is_not_told(self, name: str, value: str, ready: Stage) -> None:
+        assert refusal(ready, code=2, **{name: value}).startswith(f"{name} is wrong: ")
+
+
+@contextmanager
+def dropped_slot(stage: Stage, name: str, plugin: str) -> Iterator[str]:
+    """Make a slot for the time of the block."""
+    stage.query("SELECT pg_create_logical_replication_slot(%s, %s)", name, plugin)
+    try:
+        yield name
+    finally:
+        stage.query("SELECT pg_drop_replication_slot(%s)", name)
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[tuple[Postgres, Path]]:
+    """Yield a server that is not started, for settings that need a server of their own, and its configuration."""
+    owned = directories.make(directories.name_new())
+    try:
+        (port,) = ports.free(1)
+        home = owned.path / "postgres"
+        server = Postgres(home, programs=packages.require().postgres, port=port, password=SECRET)
+        server.create()
+        yield server, home / "cluster" / "postgresql.conf"
+    finally:
+        Local().destroy(owned.path)
+        owned.remove()
+
+
+def test_a_server_whose_wal_is_not_logical(ready: Stage, own_postgres: tuple[Postgres, Path]) -> None:
+    server, configuration = own_postgres
+    with configuration.open("a", encoding="ascii") as file:
+        file.write("wal_level = replica\n")
+    server.start()
+    remedy = "wal_level is replica, not logical - ALTER SYSTEM SET wal_level = logical, then restart Postgres"
+    setup = ready.run("relay", "setup", RELAY_DATABASE_URL=server.url)
+    assert (setup.process.returncode, setup.stderr) == (1, f"relay: {remedy}\n")
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        schema.apply(connection)
+    assert refusal(ready, RELAY_DATABASE_URL=server.url) == remedy

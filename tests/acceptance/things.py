@@ -1,0 +1,94 @@
+"""Load of versioned events: concurrent transactions that overlap, each over several aggregates, some rolled back.
+
+An aggregate's version grows by one with each of its events, under a lock on its row; so its events commit in the order
+of their versions. What committed is this module's own log. A transaction whose COMMIT was not answered is in doubt, and
+is settled at the end by looking for its first event in the outbox: the transaction is whole or not at all.
+"""
+
+import random
+import threading
+from contextlib import suppress
+from typing import Any, Self
+from uuid import UUID
+
+import psycopg
+
+from writers import NewEvent, publish
+
+THINGS = 40
+_CREATE = "CREATE TABLE thing (id text PRIMARY KEY, version bigint NOT NULL DEFAULT 0)"
+_RAISE = "UPDATE thing SET version = version + 1 WHERE id = %s RETURNING version"
+
+
+class Things:
+    """Writers in threads, from the start of the block until its end; afterwards `committed` is complete."""
+
+    def __init__(self, database_url: str, *, seed: int, writers: int = 3, pause: float = 0.02) -> None:
+        self._url = database_url
+        self._pause = pause
+        self._stop = threading.Event()
+        self._in_doubt: list[list[UUID]] = []
+        self._failure: Exception | None = None
+        self.committed: list[UUID] = []
+        self._threads = [
+            threading.Thread(target=self._write, args=(random.Random(f"{seed} {number}"),), name="things")  # noqa: S311 - load, no secret
+            for number in range(writers)
+        ]
+        with psycopg.connect(database_url) as connection:
+            connection.execute(_CREATE)
+            for number in range(THINGS):
+                connection.execute("INSERT INTO thing (id) VALUES (%s)", [str(number)])
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Let open transactions finish, start no more, and settle what is in doubt."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        if self._failure is not None:
+            raise self._failure
+        if self._in_doubt:
+            self._settle_doubts()
+
+    def _write(self, draw: random.Random) -> None:
+        try:
+            while not self._stop.is_set():
+                with suppress(psycopg.OperationalError), psycopg.connect(self._url) as connection:  # Postgres is away
+                    while not self._stop.wait(draw.uniform(0, 2 * self._pause)):
+                        self._transaction(connection, draw)
+                self._stop.wait(self._pause)
+        except Exception as error:  # noqa: BLE001 - a thread's error is raised by `stop`
+            self._failure = error
+
+    def _transaction(self, connection: psycopg.Connection[Any], draw: random.Random) -> None:
+        ids = []
+        # Locked in one order, so that two transactions wait for each other rather than deadlock.
+        for thing in sorted(draw.sample(range(THINGS), k=draw.randint(1, 4))):
+            for _ in range(draw.randint(1, 3)):
+                row = connection.execute(_RAISE, [str(thing)]).fetchone()
+                assert row is not None
+                ids.append(publish(connection, NewEvent("thing", str(thing), row[0], "changed", {"seed": "ü"})))
+        self._stop.wait(draw.uniform(0, self._pause))  # transactions stay open over those of the others
+        if draw.random() < 0.15:
+            connection.rollback()
+            return
+        try:
+            connection.commit()
+        except psycopg.OperationalError:
+            self._in_doubt.append(ids)
+            raise
+        self.committed += ids
+
+    def _settle_doubts(self) -> None:
+        with psycopg.connect(self._url) as connection:
+            for ids in self._in_doubt:
+                if connection.execute("SELECT FROM outbox.event WHERE id = %s", [ids[0]]).fetchone():
+                    self.committed += ids
+        self._in_doubt = []
