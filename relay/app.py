@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack
 from urllib.parse import quote
 
 from relay import guardian
-from relay.checkpoint import CheckpointStore
+from relay.checkpoint import CheckpointStore, Facts
 from relay.engine import Engine
 from relay.heartbeat import Heartbeat
 from relay.logbook import Logbook
@@ -26,8 +26,9 @@ from relay.publishing.publisher import Broker, Policy, RabbitPublisher
 from relay.routing import Router
 from relay.settings import RelaySettings
 from relay.sources.decoding import Decoder
+from relay.sources.decoding import decoder as choose
+from relay.sources.layout import layout
 from relay.sources.wal import Reading, WalSource
-from relay.sources.wal2json import OPTIONS, Wal2JsonDecoder
 
 # wal_sender_timeout's own default, for a server that has none.
 _STANDSTILL_WITHOUT_TIMEOUT = 60.0
@@ -57,7 +58,9 @@ async def run(fresh: Callable[[], RelaySettings], *, stdout: bool = False) -> No
         return Broker(now.amqp_url.get_secret_value(), now.tls())
 
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(CheckpointStore(database_url, name=settings.name, slot=settings.slot))
+        store = await stack.enter_async_context(
+            CheckpointStore(database_url, name=settings.name, slot=settings.slot, table=settings.outbox_table)
+        )
         facts = await store.facts()
         heartbeat = Heartbeat((facts.wal_sender_timeout_ms / 1000 or _STANDSTILL_WITHOUT_TIMEOUT) / 3)
         publisher: Publisher
@@ -99,8 +102,10 @@ def _policy(settings: RelaySettings) -> Policy:
 
 
 def _reading(settings: RelaySettings, *, read_only: bool) -> Reading:
-    def decoder(plugin: str) -> tuple[Decoder, Mapping[str, str]]:
-        del plugin
-        return Wal2JsonDecoder(), OPTIONS
+    def decoder(plugin: str, facts: Facts) -> tuple[Decoder, Mapping[str, str]]:
+        outbox = layout(
+            settings.outbox_layout, settings.outbox_table, settings.outbox_columns, partitioned=facts.partitioned
+        )
+        return choose(plugin, outbox, settings.message_prefix, publication=settings.slot)
 
     return Reading(slot=settings.slot, name=settings.name, decoder=decoder, plugin=settings.plugin, read_only=read_only)

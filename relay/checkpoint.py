@@ -33,6 +33,8 @@ class Facts:
     database: str
     role: str
     may_replicate: bool
+    partitioned: bool
+    """Whether the outbox table has partitions."""
     slot: str | None
     plugin: str | None
     slot_database: str | None
@@ -62,15 +64,18 @@ class SlotState:
 class CheckpointStore:
     """Reads and writes `relay.checkpoint` for the relay `name` on `slot`; `database_url` is asked at each connect."""
 
-    def __init__(self, database_url: Callable[[], str], *, name: str, slot: str) -> None:
+    def __init__(self, database_url: Callable[[], str], *, name: str, slot: str, table: str = "outbox.event") -> None:
         self._database_url = database_url
         self._name = name
         self._slot = slot
+        self._table = table
         self._connection: psycopg.AsyncConnection[Any] | None = None
 
     async def facts(self) -> Facts:
         """Ask the server; raises SourceUnavailable or SourceRefused."""
-        facts = await self._fetch(class_row(Facts), "source_facts", {"slot": self._slot, "name": self._name})
+        facts = await self._fetch(
+            class_row(Facts), "source_facts", {"slot": self._slot, "name": self._name, "table": self._table}
+        )
         if facts is None:
             raise SourceRefused("Postgres gave no facts", remedy="this is a bug in sql/queries/source_facts.sql")
         return facts

@@ -8,10 +8,12 @@ new one silently is how change data capture loses rows, so it takes `accept_gap`
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import psycopg
 from psycopg.rows import class_row
+from psycopg.sql import SQL, Composed, Identifier
 
 import sql
 from messaging.connection import Connection
@@ -20,9 +22,11 @@ from relay.checkpoint import Facts
 from relay.errors import SlotMissing, SourceRefused
 from relay.position import Lsn
 from relay.settings import RelaySettings
+from relay.sources import pgoutput, wal2json
 from relay.sources.refusals import from_postgres
-from relay.sources.wal2json import PLUGIN
 from sql import apply as schema
+
+_PREFERRED = wal2json.PLUGIN
 
 
 def setup(settings: RelaySettings, *, accept_gap: bool) -> Iterator[str]:
@@ -48,7 +52,10 @@ def plan(settings: RelaySettings) -> Iterator[str]:
                 yield f"-- {file.name}\n{file.text}"
             slots = connection.execute(sql.query("slot_exists"), {"slot": settings.slot}).fetchone()
             if not slots:
-                yield f"SELECT pg_create_logical_replication_slot('{settings.slot}', '{PLUGIN}');"
+                plugin = _PREFERRED if settings.plugin == "auto" else settings.plugin
+                if plugin == pgoutput.PLUGIN:
+                    yield f"{_publication(settings).as_string(connection)};"
+                yield f"SELECT pg_create_logical_replication_slot('{settings.slot}', '{plugin}');"
     except psycopg.Error as error:
         raise from_postgres(error, slot=settings.slot) from error
 
@@ -72,7 +79,7 @@ def _require_logical(connection: psycopg.Connection[Any]) -> None:
 
 
 def _slot(connection: psycopg.Connection[Any], settings: RelaySettings, *, accept_gap: bool) -> str:
-    parameters = {"slot": settings.slot, "name": settings.name}
+    parameters = {"slot": settings.slot, "name": settings.name, "table": settings.outbox_table}
     facts = connection.cursor(row_factory=class_row(Facts)).execute(sql.query("source_facts"), parameters).fetchone()
     assert facts is not None  # noqa: S101 - the query always gives one row
     if facts.checkpoint_lsn is not None and not accept_gap and (facts.slot is None or facts.wal_status == "lost"):
@@ -82,8 +89,7 @@ def _slot(connection: psycopg.Connection[Any], settings: RelaySettings, *, accep
             remedy="set RELAY_SLOT back if it was changed; else compare outbox.event with what consumers received, "
             "and go on from a new slot with `relay setup --accept-gap`",
         )
-    if facts.slot is None:
-        _create_slot(connection, settings.slot)
+    plugin = facts.plugin if facts.slot is not None else _make_slot(connection, settings)
     start = connection.execute(sql.query("slot_position"), {"slot": settings.slot}).fetchone()
     assert start is not None  # noqa: S101 - the slot was made above, or was there
     lsn, system_identifier, timeline = start
@@ -98,14 +104,36 @@ def _slot(connection: psycopg.Connection[Any], settings: RelaySettings, *, accep
             },
         )
     state = "created" if facts.slot is None else "is there"
-    return f"slot: {settings.slot!r} ({PLUGIN}) {state}, from {Lsn.parse(lsn)}"
+    return f"slot: {settings.slot!r} ({plugin}) {state}, from {Lsn.parse(lsn)}"
 
 
-def _create_slot(connection: psycopg.Connection[Any], slot: str) -> None:
-    try:
-        connection.execute(sql.query("slot_create"), {"slot": slot, "plugin": PLUGIN})
-    except psycopg.errors.DuplicateObject:
-        return  # another run of setup was faster
+def _make_slot(connection: psycopg.Connection[Any], settings: RelaySettings) -> str:
+    """Make the slot with the plugin that was asked for, or the first that the server has and allows."""
+    if settings.plugin in {"auto", wal2json.PLUGIN}:
+        try:
+            return _create_slot(connection, settings.slot, wal2json.PLUGIN)
+        except (psycopg.errors.UndefinedFile, psycopg.errors.InsufficientPrivilege):
+            if settings.plugin != "auto":
+                raise
+    # The slot's snapshot must already see the publication: pgoutput looks it up as of each change.
+    with suppress(psycopg.errors.DuplicateObject):
+        connection.execute(_publication(settings))
+    return _create_slot(connection, settings.slot, pgoutput.PLUGIN)
+
+
+def _create_slot(connection: psycopg.Connection[Any], slot: str, plugin: str) -> str:
+    with suppress(psycopg.errors.DuplicateObject):  # another run of setup was faster
+        connection.execute(sql.query("slot_create"), {"slot": slot, "plugin": plugin})
+    return plugin
+
+
+def _publication(settings: RelaySettings) -> Composed:
+    """Return the statement that makes the publication, which is called like the slot."""
+    name = Identifier(settings.slot)
+    if settings.message_prefix is not None:
+        return SQL(sql.query("publication_create_empty")).format(publication=name)
+    table = Identifier(*settings.outbox_table.split("."))
+    return SQL(sql.query("publication_create")).format(publication=name, table=table)
 
 
 async def _exchange(settings: RelaySettings) -> None:

@@ -71,6 +71,7 @@ class Stage:
             "RELAY_AMQP_URL": isolated.amqp_url,
             "RELAY_SLOT": isolated.name,
             "RELAY_EXCHANGE": isolated.name,
+            "RELAY_HTTP_ADDRESS": "",
             "CONSUMERS_DATABASE_URL": isolated.database_url,
             "CONSUMERS_AMQP_URL": isolated.amqp_url,
             "CONSUMERS_EXCHANGE": isolated.name,

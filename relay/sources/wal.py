@@ -38,8 +38,8 @@ class Reading:
 
     slot: str
     name: str
-    decoder: Callable[[str], tuple[Decoder, Mapping[str, str]]]
-    """From the slot's plugin to a fresh decoder and the plugin's options."""
+    decoder: Callable[[str, Facts], tuple[Decoder, Mapping[str, str]]]
+    """From the slot's plugin, and what the server says, to a fresh decoder and the plugin's options."""
     plugin: str
     """The plugin that was asked for, or `auto`: whatever the slot has."""
     read_only: bool = False
@@ -71,7 +71,7 @@ class WalSource:
             known = self._system
             same = known is not None and (known.identifier, known.timeline) == (system.identifier, system.timeline)
             start = start_position(facts, system, reading.slot, after if same else None)
-            decoder, options = reading.decoder(plugin)
+            decoder, options = reading.decoder(plugin, facts)
             await connection.start(start, options)
             self._system = system
             stream = WalStream(connection, self._store, system, start, facts, decoder, self._observe,

@@ -1,11 +1,13 @@
 -- What the relay must know before it streams: the server's settings, the slot, and the stored checkpoint.
--- The parameters are the slot's name and the relay's.
+-- The parameters are the slot's name, the relay's, and the outbox table as schema.table.
 SELECT current_setting('wal_level')                                        AS wal_level,
        current_setting('server_encoding')                                  AS server_encoding,
        (SELECT setting::integer FROM pg_settings WHERE name = 'wal_sender_timeout') AS wal_sender_timeout_ms,
        current_database()                                                  AS database,
        current_user::text                                                  AS role,
        (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user) AS may_replicate,
+       coalesce((SELECT k.relkind = 'p' FROM pg_class AS k JOIN pg_namespace AS n ON n.oid = k.relnamespace
+                 WHERE n.nspname || '.' || k.relname = %(table)s), false)         AS partitioned,
        s.slot_name                                                         AS slot,
        s.plugin                                                            AS plugin,
        s.database                                                          AS slot_database,

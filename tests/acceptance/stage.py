@@ -40,6 +40,7 @@ class Stage:
             "RELAY_AMQP_URL": isolated.amqp_url,
             "RELAY_SLOT": isolated.name,
             "RELAY_EXCHANGE": isolated.name,
+            "RELAY_HTTP_ADDRESS": "",
             "RELAY_MAX_IN_FLIGHT": str(WINDOW),
             "CONSUMERS_DATABASE_URL": isolated.database_url,
             "CONSUMERS_AMQP_URL": isolated.amqp_url,

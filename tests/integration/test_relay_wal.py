@@ -1,20 +1,21 @@
 """The WAL source against a real Postgres: what is delivered, in which order, and what a confirm moves."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import psycopg
 import pytest
 
-from relay.checkpoint import CheckpointStore
+from relay.checkpoint import CheckpointStore, Facts
 from relay.errors import SlotHeld, SlotMissing
 from relay.event import Boundary, OutboxEvent
 from relay.position import Lsn
 from relay.settings import RelaySettings
 from relay.setup import setup
+from relay.sources.decoding import Decoder, decoder
+from relay.sources.layout import layout
 from relay.sources.wal import Reading, WalSource, WalStream
-from relay.sources.wal2json import OPTIONS, Wal2JsonDecoder
 from sandbox.isolation import Isolated
 
 
@@ -33,10 +34,15 @@ def settings(isolated: Isolated) -> RelaySettings:
     return made
 
 
+def _decoder(plugin: str, facts: Facts) -> tuple[Decoder, Mapping[str, str]]:
+    outbox = layout("native", "outbox.event", {}, partitioned=facts.partitioned)
+    return decoder(plugin, outbox, None, publication="unused")
+
+
 @asynccontextmanager
 async def opened(settings: RelaySettings, after: Lsn | None = None) -> AsyncIterator[WalStream]:
     url = settings.database_url.get_secret_value()
-    reading = Reading(settings.slot, settings.name, lambda _: (Wal2JsonDecoder(), OPTIONS), plugin="auto")
+    reading = Reading(settings.slot, settings.name, _decoder, plugin="auto")
     async with (
         CheckpointStore(lambda: url, name=settings.name, slot=settings.slot) as store,
         WalSource(lambda: url, store, reading, lambda _: None).open(after) as stream,

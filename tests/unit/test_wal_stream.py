@@ -29,6 +29,7 @@ FACTS = Facts(
     database="app",
     role="relay",
     may_replicate=True,
+    partitioned=True,
     slot="outbox_relay",
     plugin="wal2json",
     slot_database="app",
