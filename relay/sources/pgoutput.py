@@ -34,7 +34,7 @@ _LENGTH = Struct(">I")
 _NULL, _TEXT = b"nt"
 _TRANSACTIONAL = 1
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
-_EPOCH_SECONDS = _EPOCH.timestamp()
+_EPOCH_MICROSECONDS = int(_EPOCH.timestamp()) * 1_000_000
 
 
 def options(publication: str) -> Mapping[str, str]:
@@ -70,7 +70,7 @@ class PgoutputDecoder:
                 case b"C":
                     self.in_transaction = False
                     _, _, _, end, committed = _COMMIT.unpack(payload)
-                    return Boundary(Lsn(end), _EPOCH_SECONDS + committed / 1_000_000)
+                    return Boundary(Lsn(end), (_EPOCH_MICROSECONDS + committed) / 1_000_000)
                 case b"R":
                     self._relation(payload)
                     return None

@@ -11,7 +11,7 @@ from psycopg.sql import SQL, Identifier, Literal
 # What the operations guide grants to the relay's own role.
 _GRANTS: tuple[LiteralString, ...] = (
     "GRANT USAGE ON SCHEMA relay, outbox TO {}",
-    "GRANT SELECT, INSERT, UPDATE ON relay.checkpoint TO {}",
+    "GRANT SELECT, INSERT, UPDATE ON relay.checkpoint, relay.parked TO {}",
 )
 
 
