@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from relay import app as relay
-from relay import parked
+from relay import operations, parked, slot_commands
 from relay import setup as setup_steps
 from relay.settings import RelaySettings
 from runtime import commands, logs
@@ -24,6 +24,8 @@ app = typer.Typer(
 )
 
 app.add_typer(parked.app, name="parked")
+app.add_typer(slot_commands.app, name="slot")
+operations.register(app)
 
 Config = Annotated[Path | None, typer.Option(help="A TOML file with settings; the environment wins.")]
 

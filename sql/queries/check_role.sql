@@ -1,0 +1,32 @@
+-- The attributes of the role that is connected, the roles that it belongs to, and what it may do beyond its task.
+-- `%(table)s` is the outbox as schema.table, NULL where there is none.
+WITH me AS (
+    SELECT * FROM pg_roles WHERE rolname = current_user
+), tables AS (
+    SELECT c.oid, n.nspname || '.' || c.relname AS name
+    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p') AND n.nspname || '.' || c.relname IN ('relay.checkpoint', 'relay.parked', %(table)s::text)
+), excess AS (
+    SELECT format('%%s on %%s', privilege, name) AS what
+    FROM tables, unnest(ARRAY['UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER']) AS privilege
+    WHERE has_table_privilege(tables.oid, privilege)
+      AND (privilege <> 'UPDATE' OR name = %(table)s::text)  -- the relay's own tables it may update
+    UNION ALL
+    SELECT 'CREATE on schema ' || nspname FROM pg_namespace
+    WHERE nspname IN ('outbox', 'relay', 'public') AND has_schema_privilege(oid, 'CREATE')
+    UNION ALL
+    SELECT 'CREATE on database ' || current_database()
+    WHERE has_database_privilege(current_database(), 'CREATE')
+)
+SELECT me.rolname            AS name,
+       me.rolsuper           AS superuser,
+       me.rolreplication     AS replication,
+       me.rolcreaterole      AS create_role,
+       me.rolcreatedb        AS create_database,
+       me.rolbypassrls       AS bypass_rls,
+       me.rolconnlimit       AS connection_limit,
+       ARRAY(SELECT other.rolname::text FROM pg_roles AS other
+             WHERE NOT me.rolsuper AND other.oid <> me.oid AND pg_has_role(me.oid, other.oid, 'MEMBER')
+             ORDER BY 1)     AS member_of,
+       ARRAY(SELECT what FROM excess WHERE NOT me.rolsuper) AS excess
+FROM me

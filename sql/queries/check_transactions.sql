@@ -1,0 +1,12 @@
+-- The transactions that have an id and have not ended: a new slot waits for all of them, in every database, and an
+-- existing one keeps the WAL since the oldest. pg_locks names them to every role; how long they have lasted is told
+-- to their own role and to members of pg_read_all_stats.
+SELECT l.pid, NULL AS prepared, a.datname AS database, a.usename AS role, a.application_name, a.state,
+       extract(epoch FROM clock_timestamp() - min(a.xact_start))::float8 AS seconds
+FROM pg_locks AS l LEFT JOIN pg_stat_activity AS a ON a.pid = l.pid
+WHERE l.locktype = 'transactionid' AND l.mode = 'ExclusiveLock' AND l.granted AND l.pid IS NOT NULL
+GROUP BY l.pid, a.datname, a.usename, a.application_name, a.state
+UNION ALL
+SELECT NULL, gid, database, owner, NULL, 'prepared', extract(epoch FROM clock_timestamp() - prepared)::float8
+FROM pg_prepared_xacts
+ORDER BY seconds DESC NULLS LAST
