@@ -248,6 +248,3 @@ def _unknown(payload: bytes) -> UndecodableChange:
         f"wal2json wrote what the relay does not know: {payload[:100]!r}",
         remedy="the relay knows wal2json 2.3 and later; see https://github.com/eulerto/wal2json",
     )
-
-
-OPTIONS = options(NATIVE, None)

@@ -1,0 +1,113 @@
+"""One database, read through every output plugin: what their decoders make of the same WAL must be the same."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
+
+import psycopg
+from psycopg.sql import SQL, Identifier, Literal
+
+import sql
+from relay.errors import UndecodableChange
+from relay.event import Boundary, Fence, OutboxEvent
+from relay.sources.decoding import decoder
+from relay.sources.layout import NATIVE, Layout
+from sandbox.isolation import Isolated
+
+PLUGINS = ("wal2json", "pgoutput")
+# As relay/sources/replication.py pins the session that streams.
+_SESSION = "-c bytea_output=hex -c DateStyle=ISO -c TimeZone=UTC -c IntervalStyle=iso_8601 -c extra_float_digits=1"
+
+Item = OutboxEvent | Boundary | Fence | str
+"""What a decoder tells; a text is the error that ended the stream."""
+
+
+class Recording:
+    """Everything that happens in a database from now on, for each plugin.
+
+    The publication is made before the slots, as it must be; with `message_prefix` it is of no table.
+    """
+
+    def __init__(self, isolated: Isolated, layout: Layout = NATIVE, message_prefix: str | None = None) -> None:
+        self._url = isolated.database_url
+        self._name = isolated.name
+        self._layout = layout
+        self._message_prefix = message_prefix
+        publication = Identifier(isolated.name)
+        with self.connect() as connection:
+            if message_prefix is None:
+                create = SQL(sql.query("publication_create"))
+                connection.execute(
+                    create.format(publication=publication, table=Identifier(layout.schema, layout.table))
+                )
+            else:
+                connection.execute(SQL(sql.query("publication_create_empty")).format(publication=publication))
+            for plugin in PLUGINS:
+                connection.execute(sql.query("slot_create"), {"slot": f"{isolated.name}_{plugin}", "plugin": plugin})
+
+    def connect(self, *, autocommit: bool = True) -> psycopg.Connection[tuple[object, ...]]:
+        """Open a session that writes and shows values as a stream has them."""
+        return psycopg.connect(self._url, autocommit=autocommit, options=_SESSION)
+
+    def execute(self, *statements: str) -> None:
+        """Execute each statement in a transaction of its own."""
+        with self.connect() as connection:
+            for statement in statements:
+                connection.execute(statement.encode())
+
+    def insert(self, row: Mapping[str, object], table: str = "outbox.event") -> None:
+        """Insert `row` into `table`, in a transaction of its own."""
+        into = SQL("INSERT INTO {} ({}) VALUES ({})").format(
+            Identifier(*table.split(".")),
+            SQL(", ").join(map(Identifier, row)),
+            SQL(", ").join(map(Literal, row.values())),
+        )
+        with self.connect() as connection:
+            connection.execute(into)
+
+    def rows(self, query: str, *parameters: object) -> Sequence[tuple[object, ...]]:
+        """Return the rows of `query`, with values as a stream has them."""
+        with self.connect() as connection:
+            return connection.execute(query.encode(), parameters).fetchall()
+
+    def told(self) -> list[Item]:
+        """Return what the decoders tell of everything since the start; fails if they do not tell the same.
+
+        What they need not tell is left out: a boundary that nothing precedes.
+        """
+        told, *others = (list(_telling(self._decode(plugin))) for plugin in PLUGINS)
+        for other in others:
+            for pair in zip_longest(told, other):
+                assert pair[0] == pair[1], f"told differently: {pair}"
+        return told
+
+    def events(self) -> list[OutboxEvent]:
+        """Return the events among what is told; fails at an error."""
+        told = self.told()
+        assert not [item for item in told if isinstance(item, str)]
+        return [item for item in told if isinstance(item, OutboxEvent)]
+
+    def _decode(self, plugin: str) -> Iterable[Item]:
+        made, options = decoder(plugin, self._layout, self._message_prefix, publication=self._name)
+        chosen = [text for option in options.items() for text in option]
+        peek = "SELECT data FROM pg_logical_slot_peek_binary_changes(%s, NULL, NULL, VARIADIC %s)"
+        with self.connect() as connection:
+            for (payload,) in connection.execute(peek, (f"{self._name}_{plugin}", chosen)).fetchall():
+                assert isinstance(payload, bytes)
+                before = made.in_transaction
+                try:
+                    item = made.decode(payload)
+                except UndecodableChange as problem:
+                    yield str(problem)
+                    return
+                assert before or not isinstance(item, OutboxEvent | Fence | Boundary)
+                assert not (made.in_transaction and isinstance(item, Boundary))
+                if item is not None:
+                    yield item
+
+
+def _telling(items: Iterable[Item]) -> Iterable[Item]:
+    something = False
+    for item in items:
+        if something or not isinstance(item, Boundary):
+            yield item
+        something = not isinstance(item, Boundary)

@@ -1,0 +1,502 @@
+"""What every decoder tells of the same WAL, as real servers write it; `Recording` fails where two of them differ."""
+
+import json
+import random
+from datetime import UTC, datetime
+
+import psycopg
+import pytest
+
+from relay.event import Boundary, Fence, OutboxEvent
+from relay.position import Lsn
+from relay.sources.layout import layout
+from sandbox.isolation import Isolated
+from tests.contract.recording import Recording
+
+PUBLISH = "SELECT outbox.publish('order', %s, 1, 'placed', %s)"
+ROW: dict[str, object] = {
+    "aggregate_type": "t",
+    "aggregate_id": "1",
+    "aggregate_version": 1,
+    "event_type": "e",
+    "payload": "{}",
+}
+OUTBOX_ROW: dict[str, object] = {
+    "id": "7f2c5ae0-7c53-4b5e-8a0c-6a8f0b6b3c11",
+    "aggregatetype": "order",
+    "aggregateid": "42",
+    "type": "placed",
+    "payload": "{}",
+}
+
+
+@pytest.fixture
+def recording(isolated: Isolated) -> Recording:
+    """Record the outbox that `relay setup` makes."""
+    return Recording(isolated)
+
+
+def publish(connection: psycopg.Connection[tuple[object, ...]], *names: str, payload: str = "{}") -> None:
+    for name in names:
+        connection.execute(PUBLISH, (name, payload))
+
+
+def names(items: list[OutboxEvent]) -> list[str]:
+    return [item.aggregate_id for item in items]
+
+
+def stored(recording: Recording) -> list[OutboxEvent]:
+    """Return the events that the table holds, in insert order."""
+    rows = recording.rows(
+        "SELECT id::text, seq, aggregate_type, aggregate_id, aggregate_version, event_type, payload::text,"
+        " headers::text, exchange, routing_key, created_at FROM outbox.event ORDER BY seq"
+    )
+    return [OutboxEvent._make((*row[:6], str(row[6]).encode(), json.loads(str(row[7])), *row[8:])) for row in rows]
+
+
+def test_an_event_is_its_row_in_every_field(recording: Recording) -> None:
+    recording.execute(
+        "SELECT outbox.publish('order', '42', 3, 'placed', '{\"total\": 12.50}')",
+        "SELECT outbox.publish('größe', 'a\"b\\c', -1, E'tab\\there', '[]',"
+        " '{\"traceparent\": \"00-ab\", \"n\": [1, null]}', exchange => 'other', routing_key => 'a.b.c')",
+        "SELECT outbox.publish('null', 'true', 9223372036854775807, '\"', '\"\"',"
+        " exchange => 'null', routing_key => '')",
+    )
+
+    assert len(recording.events()) == 3
+    assert recording.events() == stored(recording)
+
+
+PAYLOADS = (
+    r'"tab \t quote \" backslash \\ solidus \/ control \u0001 \u001f \u007f"',
+    r'"\\\\\""',
+    '{"ключ": "значение", "emoji": "😀", "separator": "\u2028"}',
+    r'"\u00e9\ud83d\ude00"',
+    '{"n": 123456789012345678901234567890, "small": 1.10}',
+    "1e400",
+    "-0.0",
+    "null",
+    "[]",
+    '""',
+    '[null, false, {"a": null}]',
+    '{"a": "},{\\"name\\":\\"id\\",\\"value\\":1}]}"}',
+    '{"action":"C"}',
+    r'"\\x00"',
+)
+
+
+def test_a_payload_is_the_text_that_postgres_stores(recording: Recording) -> None:
+    with recording.connect() as connection:
+        for payload in PAYLOADS:
+            publish(connection, "a", payload=payload)
+
+    assert [event.payload.decode() for event in recording.events()] == [
+        text for (text,) in recording.rows("SELECT payload::text FROM outbox.event ORDER BY seq")
+    ]
+
+
+def test_a_large_payload_arrives_whole(recording: Recording) -> None:
+    """It does not compress, so it is stored out of line, and the WAL has it in many pieces."""
+    text = random.Random(1).randbytes(500_000).hex()  # noqa: S311 - it keeps no secret
+    with recording.connect() as connection:
+        publish(connection, "a", payload=f'"{text}"')
+
+    assert [event.payload for event in recording.events()] == [f'"{text}"'.encode()]
+
+
+def test_headers_keep_their_values(recording: Recording) -> None:
+    texts = ['{"n": 36893488147419103232, "f": 0.25}', '{"deep": {"a": [[[{"b": "é\\n"}]]]}}', "{}"]
+    for text in texts:
+        recording.insert(ROW | {"headers": text})
+
+    assert [dict(event.headers) for event in recording.events()] == [json.loads(text) for text in texts]
+
+
+def test_an_event_keeps_its_time(recording: Recording) -> None:
+    times = [
+        "2026-11-20 20:00:00+00",
+        "2026-11-20 20:00:00.1+00",
+        "1969-12-31 23:59:59.999999+00",
+        "2026-11-20 20:00:00+05:45",
+    ]
+    for time in times:
+        recording.insert(ROW | {"created_at": time})
+
+    assert [event.created_at for event in recording.events()] == [datetime.fromisoformat(time) for time in times]
+
+
+def test_a_time_beyond_the_calendar_is_that_of_the_commit(recording: Recording) -> None:
+    for time in ("infinity", "-infinity", "0044-03-15 BC", "294276-12-31"):
+        recording.insert(ROW | {"created_at": time})
+    told = recording.told()
+    commits = [item.committed_at for item in told if isinstance(item, Boundary)]
+
+    assert len(commits) == 4
+    assert [event.created_at.timestamp() for event in recording.events()] == commits
+
+
+def test_a_boundary_is_the_end_of_its_commit_at_the_commits_time(recording: Recording) -> None:
+    with recording.connect(autocommit=False) as connection:
+        publish(connection, "a", "b")
+        (xid,) = connection.execute("SELECT pg_current_xact_id()::xid::text").fetchone() or ("",)
+        connection.commit()
+        (after,) = connection.execute("SELECT pg_current_wal_insert_lsn()::text").fetchone() or ("",)
+    *_, boundary = recording.told()
+    ((time,),) = recording.rows("SELECT extract(epoch FROM pg_xact_commit_timestamp(%s::xid))::float8", xid)
+
+    assert isinstance(boundary, Boundary)
+    assert isinstance(time, float)
+    assert boundary.committed_at == pytest.approx(time, abs=1e-6)
+    assert boundary.position <= Lsn.parse(str(after))
+    recording.rows(
+        "SELECT pg_replication_slot_advance(slot_name, %s::pg_lsn) FROM pg_replication_slots"
+        " WHERE database = current_database()",
+        str(boundary.position),
+    )
+    assert recording.told() == []
+
+
+def test_transactions_without_events_tell_nothing(recording: Recording) -> None:
+    recording.execute(
+        "CREATE TABLE other (a int)",
+        "INSERT INTO other VALUES (1)",
+        "CREATE TABLE outbox.events (LIKE outbox.event)",
+        "BEGIN; COMMIT",
+    )
+    recording.insert(
+        ROW | {"seq": 1, "id": OUTBOX_ROW["id"], "tx": "1", "headers": "{}", "created_at": "now"}, "outbox.events"
+    )
+
+    assert recording.told() == []
+
+
+def test_what_is_not_an_insert_tells_nothing(recording: Recording) -> None:
+    recording.insert(ROW)
+    first = recording.told()
+    recording.execute(
+        "ALTER TABLE outbox.event REPLICA IDENTITY FULL",
+        "UPDATE outbox.event SET aggregate_id = '2'",
+        "DELETE FROM outbox.event",
+        "TRUNCATE outbox.event",
+    )
+
+    assert recording.told() == first
+
+
+def test_transactions_that_interleave_arrive_whole_and_in_commit_order(recording: Recording) -> None:
+    with recording.connect(autocommit=False) as early, recording.connect(autocommit=False) as late:
+        publish(early, "early 1")
+        publish(late, "late 1")
+        publish(early, "early 2")
+        publish(late, "late 2")
+        late.commit()
+        early.commit()
+
+    told = recording.told()
+    assert [item.aggregate_id if isinstance(item, OutboxEvent) else type(item) for item in told] == [
+        "late 1", "late 2", Boundary, "early 1", "early 2", Boundary,
+    ]  # fmt: skip
+
+
+def test_what_is_rolled_back_tells_nothing_to_a_savepoint_or_whole(recording: Recording) -> None:
+    with recording.connect(autocommit=False) as connection:
+        publish(connection, "kept")
+        with connection.transaction():
+            publish(connection, "rolled back to a savepoint")
+            raise psycopg.Rollback
+        with connection.transaction():
+            publish(connection, "kept in a savepoint")
+        connection.commit()
+        publish(connection, "rolled back")
+        connection.rollback()
+
+    assert names(recording.events()) == ["kept", "kept in a savepoint"]
+
+
+def test_rows_of_a_copy_arrive_one_by_one_in_order(recording: Recording) -> None:
+    columns = "aggregate_type, aggregate_id, aggregate_version, event_type, payload"
+    with (
+        recording.connect() as connection,
+        connection.cursor().copy(f"COPY outbox.event ({columns}) FROM STDIN") as copy,
+    ):
+        for number in range(1000):
+            copy.write_row(("t", str(number), 1, "e", "{}"))
+
+    found = recording.events()
+    assert names(found) == [str(number) for number in range(1000)]
+    assert len({event.id for event in found}) == 1000
+
+
+def test_every_partition_is_the_outbox(recording: Recording) -> None:
+    recording.execute("SELECT outbox.create_partitions()")
+    for name, time in (("today", "now"), ("tomorrow", "tomorrow"), ("default", "2000-01-01")):
+        recording.insert(ROW | {"aggregate_id": name, "created_at": time})
+
+    assert names(recording.events()) == ["today", "tomorrow", "default"]
+    assert len(recording.rows("SELECT DISTINCT tableoid FROM outbox.event")) == 3
+
+
+def test_columns_that_come_and_go_beside_those_of_the_event_change_nothing(recording: Recording) -> None:
+    recording.insert(ROW | {"aggregate_id": "before"})
+    recording.execute("ALTER TABLE outbox.event ADD COLUMN tenant text, ADD COLUMN size int DEFAULT 7")
+    recording.insert(ROW | {"aggregate_id": "added", "tenant": "acme"})
+    recording.execute("ALTER TABLE outbox.event RENAME COLUMN tenant TO customer")
+    recording.insert(ROW | {"aggregate_id": "renamed", "customer": "acme"})
+    recording.execute("ALTER TABLE outbox.event DROP COLUMN customer, DROP COLUMN size")
+    recording.insert(ROW | {"aggregate_id": "dropped"})
+
+    assert names(recording.events()) == ["before", "added", "renamed", "dropped"]
+    assert [event._replace(headers={}) for event in recording.events()] == stored(recording)
+
+
+@pytest.mark.parametrize(
+    ("change", "row", "column"),
+    [
+        ("DROP COLUMN exchange CASCADE", ROW, "exchange"),
+        (
+            "RENAME COLUMN event_type TO kind",
+            {"kind" if k == "event_type" else k: v for k, v in ROW.items()},
+            "event_type",
+        ),
+    ],
+)
+def test_a_column_of_the_event_that_goes_ends_the_stream_with_its_name_behind_what_was_written_before(
+    recording: Recording, change: str, row: dict[str, object], column: str
+) -> None:
+    recording.insert(ROW)
+    recording.execute(f"ALTER TABLE outbox.event {change}")
+    recording.insert(row)
+    event, boundary, problem = recording.told()
+
+    assert isinstance(event, OutboxEvent)
+    assert isinstance(boundary, Boundary)
+    assert f"table outbox.event has no column '{column}'" in str(problem)
+
+
+def test_fences_are_told_in_their_place_and_messages_of_others_not_at_all(recording: Recording) -> None:
+    with recording.connect(autocommit=False) as connection:
+        publish(connection, "before")
+        connection.execute("SELECT pg_logical_emit_message(true, 'relay.fence', E'1:2 \"3\\n\\\\')")
+        connection.execute("SELECT pg_logical_emit_message(true, 'other', 'x')")
+        connection.execute("SELECT pg_logical_emit_message(true, 'relay.fence', '\\xff'::bytea)")
+        publish(connection, "after")
+        connection.execute("SELECT pg_logical_emit_message(false, 'relay.fence', 'outside of any transaction')")
+    before, fence, _, after, _ = told = recording.told()
+
+    assert [type(item) for item in told] == [OutboxEvent, Fence, Fence, OutboxEvent, Boundary]
+    assert isinstance(fence, Fence)
+    assert (fence.token, before, after) == ('1:2 "3\n\\', *recording.events())
+
+
+MESSAGE = '{"id": "%s", "aggregate_type": "order", "aggregate_id": "42", "event_type": "placed", "payload": %s}'
+
+
+def test_messages_with_the_prefix_are_the_outbox_where_there_is_no_table(isolated: Isolated) -> None:
+    recording = Recording(isolated, message_prefix="orders")
+    with recording.connect(autocommit=False) as connection:
+        for identity, payload in (("a", '{"total": 1.10}'), ("b", r'"\u00e9 \" \n é"'), ("c", "null")):
+            connection.execute("SELECT pg_logical_emit_message(true, 'orders', %s)", (MESSAGE % (identity, payload),))
+        publish(connection, "the table is not the outbox now")
+        connection.execute("SELECT pg_logical_emit_message(false, 'orders', %s)", (MESSAGE % ("ghost", "1"),))
+        connection.execute("SELECT pg_logical_emit_message(true, 'orders.other', 'x')")
+        connection.execute("SELECT pg_logical_emit_message(true, 'relay.fence', '1')")
+        connection.commit()
+        connection.execute("SELECT pg_logical_emit_message(true, 'orders', %s)", (MESSAGE % ("rolled back", "1"),))
+        connection.rollback()
+    told = recording.told()
+
+    assert [(event.id, event.payload.decode()) for event in recording.events()] == [
+        ("a", '{"total": 1.10}'),
+        ("b", r'"\u00e9 \" \n é"'),
+        ("c", "null"),
+    ]
+    *_, fence, boundary = told
+    assert (fence, len(told)) == (Fence("1"), 5)
+    assert isinstance(boundary, Boundary)
+    assert {event.created_at.timestamp() for event in recording.events()} == {boundary.committed_at}
+
+
+@pytest.mark.parametrize("content", ['\'{"id": "1"}\'', "'\\xff'::bytea"])
+def test_a_message_that_is_no_event_ends_the_stream_and_says_what_is_wrong(isolated: Isolated, content: str) -> None:
+    recording = Recording(isolated, message_prefix="orders")
+    recording.execute(f"SELECT pg_logical_emit_message(true, 'orders', {content})")
+    (problem,) = recording.told()
+
+    assert "the content of a message 'orders' cannot be read" in str(problem)
+
+
+def debezium(isolated: Isolated, columns: str, **chosen: str) -> Recording:
+    """Make a table and record it as one for Debezium's outbox event router."""
+    with psycopg.connect(isolated.database_url, autocommit=True) as connection:
+        connection.execute(f"CREATE TABLE outbox ({columns})".encode())
+    return Recording(isolated, layout("debezium", "public.outbox", chosen, partitioned=False))
+
+
+_TABLE = (
+    "id uuid NOT NULL, aggregatetype varchar(255) NOT NULL, aggregateid varchar(255) NOT NULL,"
+    " type varchar(255) NOT NULL, payload "
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "body"),
+    [
+        ("jsonb", '{"b": 1.10, "a": "é\\n"}', '{"a": "é\\n", "b": 1.10}'.encode()),
+        ("json", '{"b":  1.10}', b'{"b":  1.10}'),
+        ("text", "00ff", b"00ff"),
+        ("varchar(8000)", r'no "JSON" \\', rb'no "JSON" \\'),
+        ("bytea", r"\x00ff41", b"\x00\xffA"),
+        ("bytea", "", b""),
+        ("jsonb", None, b"null"),
+    ],
+)
+def test_a_table_made_for_debezium_is_relayed_unchanged(
+    isolated: Isolated, kind: str, value: str | None, body: bytes
+) -> None:
+    recording = debezium(isolated, _TABLE + kind)
+    for _ in range(2):
+        recording.insert(OUTBOX_ROW | {"payload": value}, "public.outbox")
+    first, end, second, _ = recording.told()
+
+    assert isinstance(first, OutboxEvent)
+    assert isinstance(second, OutboxEvent)
+    assert isinstance(end, Boundary)
+    assert first == OutboxEvent(
+        id=str(OUTBOX_ROW["id"]),
+        seq=0,
+        aggregate_type="order",
+        aggregate_id="42",
+        aggregate_version=0,
+        event_type="placed",
+        payload=body,
+        headers={},
+        exchange=None,
+        routing_key=None,
+        created_at=datetime.fromtimestamp(end.committed_at or 0, UTC),
+    )
+    assert second == first._replace(created_at=second.created_at)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        ("timestamptz", "2026-11-20 21:00:00.123+01"),
+        ("timestamp", "2026-11-20 20:00:00.123"),
+        ("bigint", "1795204800123"),
+    ],
+)
+def test_a_timestamp_column_of_any_kind_is_the_events_time(isolated: Isolated, kind: str, value: str) -> None:
+    recording = debezium(isolated, f"{_TABLE} jsonb, timestamp {kind}")
+    recording.insert(OUTBOX_ROW | {"timestamp": value}, "public.outbox")
+    recording.insert(OUTBOX_ROW | {"timestamp": None}, "public.outbox")
+    first, _, second, end = recording.told()
+
+    assert isinstance(first, OutboxEvent)
+    assert isinstance(second, OutboxEvent)
+    assert isinstance(end, Boundary)
+    assert first.created_at == datetime(2026, 11, 20, 20, 0, 0, 123000, tzinfo=UTC)
+    assert second.created_at.timestamp() == end.committed_at
+
+
+def test_numbers_and_enumerations_are_read_as_their_text_and_null_as_absent(isolated: Isolated) -> None:
+    with psycopg.connect(isolated.database_url, autocommit=True) as connection:
+        connection.execute("CREATE TYPE kind AS ENUM ('placed', 'paid')")
+    recording = debezium(
+        isolated,
+        "id bigint, aggregatetype text, aggregateid int, type kind, payload jsonb, version int, meta json, ok bool",
+        aggregate_version="version",
+        headers="meta",
+    )
+    recording.execute(
+        "INSERT INTO outbox VALUES (1, 'order', 42, 'placed', '{}', 7, '{\"a\":  1}', true)",
+        "INSERT INTO outbox VALUES (2, 'order', NULL, 'paid', '{}', NULL, NULL, NULL)",
+        "INSERT INTO outbox VALUES (3, 'order', -5, 'paid', '{}', -7, '{}', false)",
+    )
+
+    assert [(e.id, e.aggregate_id, e.event_type, e.aggregate_version, e.headers) for e in recording.events()] == [
+        ("1", "42", "placed", 7, {"a": 1}),
+        ("2", "", "paid", 0, {}),
+        ("3", "-5", "paid", -7, {}),
+    ]
+
+
+@pytest.mark.parametrize("column", ["id", "type"])
+def test_null_where_an_event_needs_a_value_ends_the_stream_with_the_columns_name(
+    isolated: Isolated, column: str
+) -> None:
+    recording = debezium(isolated, (_TABLE + "jsonb").replace(" NOT NULL", ""))
+    recording.insert(OUTBOX_ROW | {column: None}, "public.outbox")
+    (problem,) = recording.told()
+
+    assert f"'{column}' of a row of public.outbox is empty" in str(problem)
+
+
+@pytest.mark.parametrize("name", ["o'Ut, b*ox\\", "*", "ÄÖ%s{}"])
+def test_a_table_of_any_name_is_told_from_its_neighbours(isolated: Isolated, name: str) -> None:
+    schema = f"s {name}"
+    with psycopg.connect(isolated.database_url, autocommit=True) as connection:
+        connection.execute(f'CREATE SCHEMA "{schema}"'.encode())
+        for table in (name, f"{name}_archive", "other"):
+            connection.execute(f'CREATE TABLE "{schema}"."{table}" (LIKE outbox.event)'.encode())
+    recording = Recording(isolated, layout("native", f"{schema}.{name}", {}, partitioned=False))
+    for table, told in ((name, "here"), (f"{name}_archive", "there"), ("other", "there")):
+        more = {"id": OUTBOX_ROW["id"], "tx": "1", "headers": "{}", "created_at": "now"}
+        recording.insert(ROW | {"aggregate_id": told, "seq": 1} | more, f"{schema}.{table}")
+
+    assert names(recording.events()) == ["here"]
+
+
+def test_a_partitioned_table_is_told_from_its_neighbours_and_new_partitions_belong_to_it(isolated: Isolated) -> None:
+    with psycopg.connect(isolated.database_url, autocommit=True) as connection:
+        connection.execute(
+            "CREATE TABLE outbox (id text, aggregatetype text, aggregateid text, type text, payload bytea)"
+            " PARTITION BY LIST (type)"
+        )
+        connection.execute("CREATE TABLE outbox_placed PARTITION OF outbox FOR VALUES IN ('placed')")
+        connection.execute("CREATE TABLE other (LIKE outbox)")
+    recording = Recording(isolated, layout("debezium", "public.outbox", {}, partitioned=True))
+    recording.insert(OUTBOX_ROW | {"id": "1"}, "public.outbox")
+    recording.execute(
+        "CREATE TABLE outbox_paid (payload bytea, type text, id text, more text, aggregatetype text, aggregateid text)",
+        "ALTER TABLE outbox_paid DROP COLUMN more",
+        "ALTER TABLE outbox ATTACH PARTITION outbox_paid FOR VALUES IN ('paid')",
+    )
+    recording.insert(OUTBOX_ROW | {"id": "2", "type": "paid"}, "public.outbox")
+    recording.insert(OUTBOX_ROW | {"id": "3"}, "public.outbox")
+    recording.insert(OUTBOX_ROW, "public.other")
+
+    assert [(event.id, event.event_type, event.payload) for event in recording.events()] == [
+        ("1", "placed", b"{}"),
+        ("2", "paid", b"{}"),
+        ("3", "placed", b"{}"),
+    ]
+
+
+def test_many_sessions_at_once_are_told_alike(recording: Recording) -> None:
+    """Transactions of all shapes overlap: large and small, with savepoints, rollbacks, fences and other tables."""
+    chance = random.Random(7)  # noqa: S311 - it keeps no secret
+    recording.execute("CREATE TABLE other (a text)")
+    sessions = [recording.connect(autocommit=False) for _ in range(6)]
+    for number in range(500):
+        session = chance.choice(sessions)
+        match chance.randrange(8):
+            case 0:
+                session.commit()
+            case 1:
+                session.rollback()
+            case 2:
+                session.execute("SELECT pg_logical_emit_message(true, 'relay.fence', %s)", (str(number),))
+            case 3:
+                session.execute("INSERT INTO other VALUES ('x')")
+            case 4:
+                with session.transaction(force_rollback=chance.random() < 0.5):
+                    publish(session, f"{number} in a savepoint")
+            case _:
+                publish(session, str(number), payload=json.dumps({"é\n": "x" * chance.randrange(5000)}))
+    for session in sessions:
+        session.commit()
+        session.close()
+    found = recording.events()
+
+    assert sorted(found, key=lambda event: event.seq) == stored(recording)
+    assert len(found) > 100
