@@ -1,0 +1,103 @@
+"""What is computed from measurements. Pure."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Sample(NamedTuple):
+    """What was seen of a publisher at one moment; `at` is seconds on a monotonic clock."""
+
+    at: float
+    confirmed: int
+    """Events confirmed so far."""
+    cpu: Mapping[str, float]
+    """CPU seconds used so far, by whom; `idle` is what nobody used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Steady:
+    """A stretch of a run in which events flowed."""
+
+    events: int
+    seconds: float
+    cpu: Mapping[str, float]
+    """CPU seconds used in it, by whom."""
+
+    @property
+    def rate(self) -> float:
+        """Events per second."""
+        return self.events / self.seconds
+
+    @property
+    def cores(self) -> dict[str, float]:
+        """How many cores each has kept busy; `idle` is what was left."""
+        return {who: used / self.seconds for who, used in self.cpu.items()}
+
+
+def between(first: Sample, last: Sample) -> Steady:
+    """Return what happened from one sample to another."""
+    return Steady(
+        events=last.confirmed - first.confirmed,
+        seconds=last.at - first.at,
+        cpu={who: last.cpu[who] - first.cpu[who] for who in last.cpu if who in first.cpu},
+    )
+
+
+def steady(samples: Sequence[Sample], total: int) -> Steady:
+    """Return the stretch from the first sample with an event confirmed to the last with one missing.
+
+    Between the two the publisher was at work the whole time, so neither its start nor the distance of the samples is
+    in the figure. A run too short for two such samples gives the time around it instead: a lower bound of the rate.
+    Raises ValueError when the samples do not reach `total`.
+    """
+    if len(samples) < 2 or samples[-1].confirmed < total:  # noqa: PLR2004 - a stretch has two ends
+        raise ValueError("the samples end before the run")
+    working = [sample for sample in samples if 0 < sample.confirmed < total]
+    if len(working) < 2 or working[0].confirmed == working[-1].confirmed:  # noqa: PLR2004 - the same
+        idle = [sample for sample in samples if sample.confirmed == 0] or [samples[0]]
+        working = [idle[-1], next(sample for sample in samples if sample.confirmed >= total)]
+    return between(working[0], working[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How values are spread, in their own unit."""
+
+    p50: float
+    p95: float
+    p99: float
+    max: float
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Return the spread of `values`; raises ValueError for none."""
+    if not values:
+        raise ValueError("there are no values")
+    ordered = sorted(values)
+    p50, p95, p99 = (percentile(ordered, percent) for percent in (50, 95, 99))
+    return Spread(p50, p95, p99, ordered[-1])
+
+
+def percentile(ordered: Sequence[float], percent: float) -> float:
+    """Return the value that `percent` of the `ordered` values do not exceed, interpolated between neighbours."""
+    place = (len(ordered) - 1) * percent / 100
+    below = int(place)
+    above = min(below + 1, len(ordered) - 1)
+    return ordered[below] + (ordered[above] - ordered[below]) * (place - below)
+
+
+def median(values: Sequence[float]) -> float:
+    """Return the median; raises statistics.StatisticsError for none."""
+    return statistics.median(values)
+
+
+def share_within(before: Mapping[float, float], after: Mapping[float, float], bound: float) -> float:
+    """Return which share of a histogram's growth lies at or below `bound`, one of its buckets' upper bounds.
+
+    Both are cumulative counts by upper bound, as Prometheus has them. Exact, since no bucket is cut. Raises KeyError
+    for a bound that is no bucket's, ZeroDivisionError when nothing was counted in between.
+    """
+    grown = after[float("inf")] - before.get(float("inf"), 0)
+    return (after[bound] - before.get(bound, 0)) / grown

@@ -1,0 +1,105 @@
+"""How long an event takes from its commit to RabbitMQ's confirm, at an even load.
+
+Two measures, since neither tells all. From outside: from the commit's timestamp in Postgres to the arrival at a
+consumer on the same machine, as exact as the clock. From the relay: its own histogram of commit → confirm, which is
+exact at its buckets' bounds. A quorum queue delivers what it has confirmed; a classic queue may deliver first.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench import arrivals, completeness, figures, metrics, programs, queues
+from bench.figures import Spread
+from bench.stage import Publisher, Stage, stage
+from bench.watching import Watch, wait_for_quiet
+from sandbox import Sandbox
+from sandbox.waiting import until
+
+BOUNDS = (0.003, 0.02)
+"""Seconds; bounds of the relay's buckets."""
+_READY_SECONDS = 30.0
+_LATE_SECONDS = 60.0
+_MILLISECONDS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """One run at an even load."""
+
+    queue: queues.Kind
+    rate: int
+    """Events per second that were asked for."""
+    achieved: float
+    """Events per second that were committed."""
+    events: int
+    delivered_ms: Spread
+    """Commit → delivered to a consumer."""
+    confirmed_within: dict[str, float]
+    """Share of events whose commit → confirm took at most so many milliseconds, by the relay's histogram."""
+    cores: dict[str, float]
+    duplicates: int
+
+
+def measure(
+    box: Sandbox, *, kinds: Sequence[queues.Kind], rates: Sequence[int], seconds: int, window: int
+) -> list[Latency]:
+    """Load a relay evenly at each of `rates`, for so many seconds each."""
+    found = []
+    for kind in kinds:
+        for rate in rates:
+            with stage(box, window=window) as place:
+                place.rewind()
+                found.append(_measure(place, kind, rate, rate * seconds))
+    return found
+
+
+def _measure(place: Stage, kind: queues.Kind, rate: int, events: int) -> Latency:
+    times = place.place / "times"
+    times.unlink(missing_ok=True)
+    with place.queue("latency", kind) as queue:
+        orders = {"amqp_url": place.amqp_url, "queue": queue, "events": events, "times": str(times)}
+        with programs.ours(place.place, "bench.arrivals", orders) as consumer, place.relay() as relay:
+            until(times.exists, what="the queue is consumed", seconds=_READY_SECONDS)
+            until(relay.endpoint.ready, what="the relay is ready", seconds=_READY_SECONDS)
+            wait_for_quiet(events)
+            watch, before = Watch(place, relay), metrics.latency(relay.endpoint.metrics())
+            watch.sample()
+            _write(place, rate, events)
+            watch.until_confirmed(events, every=0.1)
+            consumer.finish(seconds=_LATE_SECONDS)
+            after = _settled(relay, before, events)
+    arrived = arrivals.read(times)
+    commits = {str(event): float(at) for event, at in place.execute("bench_commits")}
+    repeated = completeness.duplicates(commits, [event for event, _ in arrived])
+    first = dict(reversed(arrived))
+    span = max(commits.values()) - min(commits.values())
+    use = figures.between(watch.samples[0], watch.samples[-1])
+    return Latency(
+        queue=kind,
+        rate=rate,
+        achieved=(events - 1) / span if span else 0.0,
+        events=events,
+        delivered_ms=figures.spread([(first[event] - at) * _MILLISECONDS for event, at in commits.items()]),
+        confirmed_within={f"{bound * _MILLISECONDS:g}": figures.share_within(before, after, bound) for bound in BOUNDS},
+        cores=use.cores,
+        duplicates=repeated,
+    )
+
+
+def _write(place: Stage, rate: int, events: int) -> None:
+    orders = {"database_url": place.database_url, "rate": rate, "events": events}
+    with programs.ours(place.place, "bench.evenly", orders) as writer:
+        writer.finish(seconds=events / rate * 10 + _LATE_SECONDS)
+
+
+def _settled(relay: Publisher, before: dict[float, float], events: int) -> dict[float, float]:
+    """Return the relay's histogram once it holds every transaction: it is told right after the confirm."""
+    found: list[dict[float, float]] = []
+
+    def complete() -> bool:
+        found.append(metrics.latency(relay.endpoint.metrics()))
+        infinite = float("inf")
+        return found[-1].get(infinite, 0) - before.get(infinite, 0) >= events
+
+    until(complete, what="every transaction is in the relay's histogram", seconds=_LATE_SECONDS)
+    return found[-1]

@@ -1,0 +1,65 @@
+"""A publisher's own figures, over HTTP: the relay's /metrics, and the ceiling's, which answers in the same words."""
+
+import http.client
+from contextlib import suppress
+
+from prometheus_client.parser import text_string_to_metric_families
+
+PUBLISHED = "relay_events_published"
+LATENCY = "relay_commit_to_confirm_seconds"
+_SECONDS = 10.0
+
+
+class Endpoint:
+    """The HTTP endpoint of one process, at `host:port`; it keeps its connection."""
+
+    def __init__(self, address: str) -> None:
+        host, _, port = address.rpartition(":")
+        self._connection = http.client.HTTPConnection(host, int(port), timeout=_SECONDS)
+
+    def get(self, path: str) -> tuple[int, str] | None:
+        """Return the status and the text at `path`; None while nobody answers there."""
+        with suppress(OSError, http.client.HTTPException):
+            self._connection.request("GET", path)
+            answer = self._connection.getresponse()
+            return answer.status, answer.read().decode()
+        self.close()
+        return None
+
+    def ready(self) -> bool:
+        """Whether the process says that it is ready."""
+        return (self.get("/readyz") or (0, ""))[0] == http.HTTPStatus.OK
+
+    def metrics(self) -> str:
+        """Return the metrics in the Prometheus text format; empty while nobody answers."""
+        answer = self.get("/metrics")
+        return answer[1] if answer else ""
+
+    def close(self) -> None:
+        """Close the connection; the next question would open it again."""
+        self._connection.close()
+
+    def confirmed(self) -> int:
+        """Return how many events are confirmed so far."""
+        return confirmed(self.metrics())
+
+
+def confirmed(text: str) -> int:
+    """Read from metrics how many events are confirmed. Pure."""
+    for family in text_string_to_metric_families(text):
+        if family.name == PUBLISHED:
+            for sample in family.samples:
+                if sample.name.endswith("_total") and sample.labels.get("outcome") == "confirmed":
+                    return int(sample.value)
+    return 0
+
+
+def latency(text: str) -> dict[float, float]:
+    """Read from metrics the histogram of commit → confirm: cumulative counts by upper bound in seconds. Pure."""
+    return {
+        float(sample.labels["le"]): sample.value
+        for family in text_string_to_metric_families(text)
+        if family.name == LATENCY
+        for sample in family.samples
+        if sample.name.endswith("_bucket") and sample.labels.get("stage") == "total"
+    }

@@ -1,0 +1,58 @@
+"""CPU and memory of processes and of the machine, as the kernel counts them (proc(5)).
+
+Times are seconds, sizes bytes. Linux divides a process' time into user and system by sampling, but counts their sum
+exactly, so it is the sum that is read here.
+"""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_UTIME, _STIME = 11, 12  # counted after the program's name, which may hold spaces and parentheses
+_IDLE, _IOWAIT = 3, 4
+_RESET_PEAK = "5"
+
+
+def cpu(pids: Iterable[int]) -> float:
+    """Return the CPU time that `pids` have used together; one that has ended counts nothing."""
+    return sum(map(_cpu, pids))
+
+
+def _cpu(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[_UTIME]) + int(fields[_STIME])) / _TICKS
+
+
+def machine() -> tuple[float, float]:
+    """Return the busy and the idle time of all cores together; a virtual machine's stolen time is in neither."""
+    fields = [int(field) for field in Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:]]
+    idle = fields[_IDLE] + fields[_IOWAIT]
+    user, nice, system, irq, softirq = (fields[n] for n in (0, 1, 2, 5, 6))
+    return (user + nice + system + irq + softirq) / _TICKS, idle / _TICKS
+
+
+def resident(pid: int) -> int:
+    """Return how much memory `pid` has resident now."""
+    return _status(pid, "VmRSS")
+
+
+def peak(pid: int) -> int:
+    """Return how much memory `pid` has had resident at most, since its start or the last `forget_peak`."""
+    return _status(pid, "VmHWM")
+
+
+def forget_peak(pid: int) -> None:
+    """Make what `pid` has resident now its peak (proc(5), clear_refs)."""
+    Path(f"/proc/{pid}/clear_refs").write_text(_RESET_PEAK, encoding="ascii")
+
+
+def _status(pid: int, name: str) -> int:
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace").splitlines():
+        key, _, value = line.partition(":")
+        if key == name:
+            return int(value.split()[0]) * 1024
+    raise ValueError(f"process {pid} has no {name}")

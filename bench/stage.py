@@ -1,0 +1,168 @@
+"""Where a benchmark plays: a database of its own with the schema, an exchange, and the programs that use them."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, LiteralString
+
+import psycopg
+
+import sql
+from bench import ceiling, programs, queues, wire
+from bench.metrics import Endpoint
+from bench.programs import Program
+from messaging import format as names
+from sandbox import Isolated, Sandbox, ports, processes
+
+RELAY = "relay"
+_SETUP_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Publisher:
+    """A running relay or ceiling."""
+
+    program: Program
+    endpoint: Endpoint
+
+
+class Stage:
+    """One database, set up for a relay; make it with `stage`."""
+
+    def __init__(self, box: Sandbox, isolated: Isolated, *, window: int) -> None:
+        self.box = box
+        self.window = window
+        self.place = box.directory / "bench"
+        self.database_url = isolated.database_url
+        self.amqp_url = isolated.amqp_url
+        self.exchange = isolated.name
+        self._isolated = isolated
+        self._origin = f"{isolated.name}_origin"
+
+    def settings(self) -> dict[str, str]:
+        """Return the relay's settings."""
+        return {
+            "RELAY_DATABASE_URL": self.database_url,
+            "RELAY_AMQP_URL": self.amqp_url,
+            "RELAY_NAME": RELAY,
+            "RELAY_SLOT": self.exchange,
+            "RELAY_EXCHANGE": self.exchange,
+            "RELAY_MAX_IN_FLIGHT": str(self.window),
+        }
+
+    def set_up(self) -> None:
+        """Make the schema, the exchange, and the slot that every run's slot is copied from."""
+        self._call("relay", "setup", RELAY_SLOT=self._origin)
+        with self.connect() as connection:
+            connection.execute(sql.example("bench"))
+
+    def rewind(self) -> None:
+        """Give the next relay everything that was committed since `set_up`."""
+        self.execute("bench_rewind", origin=self._origin, slot=self.exchange)
+        self._call("relay", "setup")
+
+    def write_backlog(self, events: int, *, per_transaction: int) -> None:
+        """Commit `events` events, fast: the WAL is flushed in the end, not for each transaction."""
+        with self.connect(options="-c synchronous_commit=off") as connection:
+            connection.execute(sql.example("bench_backlog"), {"events": events, "per_transaction": per_transaction})
+        self.calm()
+
+    def calm(self) -> None:
+        """Do now what Postgres would otherwise do in the middle of a run."""
+        with self.connect() as connection:
+            connection.execute("VACUUM ANALYZE outbox.event")
+            connection.execute("CHECKPOINT")
+
+    def committed(self) -> list[str]:
+        """Return the ids of all committed events."""
+        return [str(row[0]) for row in self.execute("bench_ids")]
+
+    def encode(self, frames: Path) -> None:
+        """Write to `frames` the messages that the relay would make of the committed events."""
+        ceiling.Encoded.write(frames, [self._message(*row) for row in self.execute("bench_events")])
+
+    @contextmanager
+    def queue(self, suffix: str, kind: queues.Kind) -> Iterator[str]:
+        """Give a queue of `kind` that takes everything published, until the block ends."""
+        name = self._isolated.queue(suffix)
+        asyncio.run(queues.declare(self.amqp_url, name, kind, exchange=self.exchange))
+        try:
+            yield name
+        finally:
+            asyncio.run(queues.delete(self.amqp_url, name))
+
+    @contextmanager
+    def relay(self) -> Iterator[Publisher]:
+        """Run a relay."""
+        address = _free_address()
+        environment = {**self.settings(), "RELAY_HTTP_ADDRESS": address}
+        with (
+            programs.command(self.place, "relay", "run", environment=environment) as program,
+            closing(Endpoint(address)) as endpoint,
+        ):
+            yield Publisher(program, endpoint)
+
+    @contextmanager
+    def ceiling(self, frames: Path) -> Iterator[Publisher]:
+        """Run the publisher of frames encoded beforehand."""
+        address = _free_address()
+        orders = {"amqp_url": self.amqp_url, "frames": str(frames), "window": self.window, "http_address": address}
+        with (
+            programs.ours(self.place, "bench.ceiling", orders) as program,
+            closing(Endpoint(address)) as endpoint,
+        ):
+            yield Publisher(program, endpoint)
+
+    def broker_pids(self) -> list[int]:
+        """Return the processes of RabbitMQ's Erlang VM; none when it runs elsewhere."""
+        found = processes.belonging(self.box.directory / "rabbitmq")
+        return [process.pid for process in found if process.program.startswith("beam")]
+
+    def execute(self, name: str, **parameters: object) -> list[tuple[Any, ...]]:
+        """Run the script `name` and return its rows, if it gives any."""
+        with self.connect() as connection:
+            cursor = connection.execute(sql.example(name), parameters)
+            return cursor.fetchall() if cursor.description else []
+
+    def connect(self, options: LiteralString = "") -> psycopg.Connection[tuple[Any, ...]]:
+        """Connect to the database, in autocommit."""
+        return psycopg.connect(self.database_url, autocommit=True, options=options)
+
+    def _call(self, *words: str, **settings: str) -> None:
+        with programs.command(self.place, *words, environment={**self.settings(), **settings}) as program:
+            program.finish(seconds=_SETUP_SECONDS)
+
+    def _message(  # noqa: PLR0913, PLR0917 - the columns of bench_events.sql
+        self, event_id: str, seq: int, aggregate_type: str, aggregate_id: str, version: int, kind: str, payload: str,
+        created_at: int,
+    ) -> bytes:  # fmt: skip
+        return wire.encode(
+            exchange=self.exchange,
+            routing_key=f"{aggregate_type}.{kind}",
+            message_id=event_id,
+            app_id=RELAY,
+            kind=kind,
+            timestamp=created_at,
+            headers={
+                names.AGGREGATE_TYPE: aggregate_type,
+                names.AGGREGATE_ID: aggregate_id,
+                names.AGGREGATE_VERSION: version,
+                names.SEQ: seq,
+            },
+            body=payload.encode(),
+        )
+
+
+@contextmanager
+def stage(box: Sandbox, *, window: int) -> Iterator[Stage]:
+    """Set up a database of its own; `window` is how many messages may be unconfirmed."""
+    with box.isolated() as isolated:
+        made = Stage(box, isolated, window=window)
+        made.set_up()
+        yield made
+
+
+def _free_address() -> str:
+    return f"127.0.0.1:{ports.free(1)[0]}"

@@ -1,0 +1,2 @@
+-- The ids of all committed events.
+SELECT id::text FROM outbox.event

@@ -1,0 +1,2 @@
+-- The same backlog again.
+SELECT bench.rewind(%(origin)s, %(slot)s)
