@@ -202,6 +202,29 @@ payloads = st.one_of(
 )
 
 
+WITH_PAYLOAD_LAST = sorted(ROW, key=lambda name: name == "payload")
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        begin(),
+        commit(),
+        relation(WITH_PAYLOAD_LAST),
+        insert([ROW[name] for name in WITH_PAYLOAD_LAST]),
+        message(b"1:1:"),
+    ],
+)
+def test_a_payload_is_refused_wherever_it_is_cut(payload: bytes) -> None:
+    decoder = PgoutputDecoder()
+    decoder.decode(relation(WITH_PAYLOAD_LAST))
+    assert isinstance(answer(decoder, payload), OutboxEvent | Boundary | Fence | None)
+
+    for length in range(len(payload)):
+        with pytest.raises(UndecodableChange, match="does not know"):
+            decoder.decode(payload[:length])
+
+
 @given(payloads, st.data())
 def test_a_payload_that_is_cut_is_refused_and_gives_nothing(payload: bytes, data: st.DataObject) -> None:
     cut = payload[: data.draw(st.integers(0, len(payload) - 1))]

@@ -159,7 +159,7 @@ def test_the_short_cut_never_changes_what_a_row_means(
 ) -> None:
     """A row is read alike whether rows of its table have been seen before or not, and whatever they looked like."""
     learned = Wal2JsonDecoder()
-    for seen in (first, ROW):
+    for seen in (ROW, first):
         learned.decode(begin())
         answer(learned, insert(seen))
     row = {name: value for name, value in row.items() if name not in dropped} | ({"new": "value"} if added else {})
@@ -301,6 +301,24 @@ def test_rows_without_a_time_have_that_of_their_commit() -> None:
     decoded = [decoder.decode(insert(DEBEZIUM_ROW, schema="public", table="outbox", oids={})) for _ in range(2)]
 
     assert decoded[0] == decoded[1] == event(ROW)._replace(seq=0, aggregate_version=0, created_at=COMMITTED_AT)
+
+
+def test_a_column_that_comes_behind_the_last_one_takes_nothing_from_it() -> None:
+    decoder = Wal2JsonDecoder(DEBEZIUM)
+    decoder.decode(begin())
+    rows = [DEBEZIUM_ROW, DEBEZIUM_ROW | {"new": "x"}, DEBEZIUM_ROW]
+    told = [decoder.decode(insert(row, schema="public", table="outbox", oids={})) for row in rows for _ in range(2)]
+
+    assert all(event == told[0] for event in told)
+
+
+def test_a_number_that_is_null_is_not_the_text_null() -> None:
+    decoder = Wal2JsonDecoder(DEBEZIUM)
+    decoder.decode(begin())
+    rows = [DEBEZIUM_ROW | {"aggregateid": value} for value in (7, None, -7)]
+    told = [decoder.decode(insert(row, schema="public", table="outbox", oids={})) for row in rows]
+
+    assert [event.aggregate_id for event in told if isinstance(event, OutboxEvent)] == ["7", "", "-7"]
 
 
 def test_bytes_are_told_from_text_by_their_type() -> None:
