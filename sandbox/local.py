@@ -1,18 +1,16 @@
 """The back end that runs this machine's own server programs, as processes of this user or of the servers' users."""
 
-import ctypes
 import secrets
 import signal
 from pathlib import Path
 from typing import Any
 
 from sandbox import packages, processes, record
-from sandbox.postgres import Postgres
+from sandbox.postgres import Postgres, forget_crash
 from sandbox.rabbitmq import Ports, Rabbitmq
 from sandbox.servers import Box, Servers
 
 KIND = "local"
-_IPC_RMID = 0
 
 
 class Local:
@@ -46,7 +44,7 @@ class Local:
         """End every process of `directory`; Postgres by an immediate stop, which frees its shared memory."""
         processes.end(directory / "postgres", ask=signal.SIGQUIT, patience=5.0)
         processes.end(directory)
-        _free_shared_memory(directory / "postgres" / "cluster")
+        forget_crash(directory / "postgres")
 
 
 def _parts(directory: Path, values: dict[str, Any]) -> tuple[Postgres, Rabbitmq]:
@@ -63,20 +61,3 @@ def _parts(directory: Path, values: dict[str, Any]) -> tuple[Postgres, Rabbitmq]
         password=values["password"],
     )
     return postgres, rabbitmq
-
-
-def _free_shared_memory(cluster: Path) -> None:
-    """Free the small System V segment by which a Postgres that was killed still marks its data directory.
-
-    The seventh line of postmaster.pid names it by key and id
-    (https://www.postgresql.org/docs/current/storage-file-layout.html); proc_sysvipc(5) tells whether it is still that.
-    """
-    try:
-        key, identifier = (cluster / "postmaster.pid").read_text(encoding="ascii").splitlines()[6].split()
-        segments = Path("/proc/sysvipc/shm").read_text(encoding="ascii").splitlines()[1:]
-    except (OSError, IndexError, ValueError):
-        return
-    for segment in segments:
-        fields = segment.split()
-        if fields[:2] == [key, identifier] and fields[6] == "0":  # nobody is attached
-            ctypes.CDLL(None).shmctl(int(identifier), _IPC_RMID, None)

@@ -47,6 +47,8 @@ def require() -> Programs:
     """Return the programs, installing what is missing where that is possible; raises Missing otherwise."""
     found = _found()
     if found is None:
+        if os.getuid() != 0 or not _is_debian():
+            raise Missing(f"{_lacking()} not installed", remedy=_remedy())
         # A Ctrl-C waits until dpkg is done: it must not be stopped halfway.
         with directories.locked("packages"), signals.deferred():
             found = _found() or _install()
@@ -61,8 +63,6 @@ def _found() -> Programs | None:
 
 
 def _install() -> Programs:
-    if os.getuid() != 0 or not _is_debian():
-        raise Missing(f"{_lacking()} not installed", remedy=_remedy())
     _apt("update")  # the names below come from its lists
     wanted = _wanted()
     sys.stderr.write(f"sandbox: installing {', '.join(wanted)} (no service is started or enabled)\n")

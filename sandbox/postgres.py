@@ -1,5 +1,6 @@
 """A Postgres of the sandbox's own, run by this machine's programs: data directory, port and password of its own."""
 
+import ctypes
 import re
 import subprocess
 from pathlib import Path
@@ -10,6 +11,8 @@ from sandbox.accounts import account
 from sandbox.servers import StopMode
 
 USER = "postgres"
+_CLUSTER = "cluster"
+_IPC_RMID = 0
 _START_SECONDS = 60
 _STOP_SECONDS = 60
 # On Linux the dynamic shared memory would be files in /dev/shm that a SIGKILL leaves behind; as files of the data
@@ -49,6 +52,27 @@ def url(*, port: int, password: str) -> str:
     return f"postgresql://{USER}:{password}@127.0.0.1:{port}/{USER}"
 
 
+def forget_crash(home: Path) -> None:
+    """Clear away what a killed server leaves beside its data; call it only when no process of it runs.
+
+    The next one would do so itself, were it not for processes that are dead and that nobody has waited for: their
+    pid seems alive to it, and it refuses to start. The file's seventh line names a small System V segment by key and
+    id (https://www.postgresql.org/docs/current/storage-file-layout.html); proc_sysvipc(5) tells whether it is still
+    that one.
+    """
+    lock = home / _CLUSTER / "postmaster.pid"
+    try:
+        key, identifier = lock.read_text(encoding="ascii").splitlines()[6].split()
+        segments = Path("/proc/sysvipc/shm").read_text(encoding="ascii").splitlines()[1:]
+    except (OSError, IndexError, ValueError):
+        key, identifier, segments = "", "", []
+    for segment in segments:
+        fields = segment.split()
+        if fields[:2] == [key, identifier] and fields[6] == "0":  # nobody is attached
+            ctypes.CDLL(None).shmctl(int(identifier), _IPC_RMID, None)
+    lock.unlink(missing_ok=True)
+
+
 class Postgres:
     """One server in `home`; `programs` is the directory that holds initdb, pg_ctl and postgres."""
 
@@ -58,7 +82,7 @@ class Postgres:
         self._programs = programs
         self._port = port
         self._password = password
-        self._cluster = home / "cluster"
+        self._cluster = home / _CLUSTER
         self._log = home / "postgres.log"
 
     def create(self) -> None:
@@ -80,6 +104,7 @@ class Postgres:
     def start(self) -> None:
         """Start it, and return when it accepts connections; does nothing when it runs."""
         if not self.running():
+            forget_crash(self._home)
             self._run(
                 "pg_ctl", "start", "--wait", "--timeout", str(_START_SECONDS), "--silent", "--log", str(self._log)
             )

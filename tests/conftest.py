@@ -1,5 +1,6 @@
 """The servers that tests run on, and a part of them for each test alone. A missing server fails the run."""
 
+import signal
 from collections.abc import Iterator
 
 import psycopg
@@ -12,6 +13,11 @@ from sql.apply import apply
 def _schema(database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as connection:
         apply(connection)
+
+
+def pytest_configure() -> None:
+    """Let SIGTERM end a run as Ctrl-C does: the test stops, and every fixture clears up."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", name="sandbox")

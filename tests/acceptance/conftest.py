@@ -26,7 +26,7 @@ def stage(isolated: Isolated, tmp_path: Path) -> Iterator[Stage]:
 
 @pytest.fixture
 def seed(request: pytest.FixtureRequest) -> int:
-    """Return the session's seed; pytest prints it at the start, and `-p "randomly_seed=..."` repeats it."""
+    """Return the seed of this run; pytest prints it at the start, and `--randomly-seed=...` repeats it."""
     return int(request.config.getoption("randomly_seed"))
 
 

@@ -13,7 +13,7 @@ from sandbox.waiting import until
 from tests.acceptance import oracles
 from tests.acceptance.commands import Command
 from tests.acceptance.handlers import EFFECT_TABLE
-from tests.acceptance.oracles import Delivery, Effect
+from tests.acceptance.oracles import Effect
 from tests.acceptance.tap import Tap
 
 WINDOW = 100
@@ -137,23 +137,22 @@ class Stage:
         )
 
     def judge(self, tap: Tap, events: Sequence[UUID] = ()) -> Verdict:
-        """Ask the oracles about everything that was committed; fails with what breaks them."""
-        tasks, effects, deliveries = self.ids(), self.effects(), tap.drain()
+        """Ask the oracles about everything that was committed, tasks and other events; fails with what breaks them."""
+        tasks, others = self.ids(), [str(event) for event in events]
+        effects, deliveries = self.effects(), tap.drain()
         applied = [effect.task for effect in effects]
+        published = [delivery.message for delivery in deliveries if delivery.aggregate_type != "task"]
+        broken = {
+            "tasks lost": oracles.lost(tasks, applied),
+            "tasks applied that nobody committed": oracles.ghosts(tasks, applied),
+            "tasks applied again": oracles.applied_again(effects),
+            "events lost": oracles.lost(others, published),
+            "events published that nobody committed": oracles.ghosts(others, published),
+            "events out of order": oracles.out_of_order(deliveries),
+        }
+        assert not any(broken.values()), {name: found for name, found in broken.items() if found}
         assert tasks or events, "nothing was committed, so nothing can be told"
-        assert not oracles.lost(tasks, applied)
-        assert not oracles.ghosts(tasks, applied)
-        assert not oracles.applied_again(effects)
-        self.judge_deliveries(deliveries, events)
         return Verdict(len(tasks) + len(events), len(deliveries), oracles.duplicates(deliveries))
-
-    @staticmethod
-    def judge_deliveries(deliveries: Sequence[Delivery], events: Sequence[UUID]) -> None:
-        """Ask the oracles about events that are no tasks."""
-        found = [delivery.message for delivery in deliveries if delivery.aggregate_type != "task"]
-        assert not oracles.lost([str(event) for event in events], found)
-        assert not oracles.ghosts([str(event) for event in events], found)
-        assert not oracles.out_of_order(deliveries)
 
     def end(self) -> None:
         """End every command and print the last lines of each; pytest shows them when the test failed."""

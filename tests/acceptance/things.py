@@ -89,6 +89,6 @@ class Things:
     def _settle_doubts(self) -> None:
         with psycopg.connect(self._url) as connection:
             for ids in self._in_doubt:
-                if connection.execute("SELECT FROM outbox.event WHERE id = %s", [ids[0]]).fetchone():
+                if connection.execute("SELECT 1 FROM outbox.event WHERE id = %s", [ids[0]]).fetchone():
                     self.committed += ids
         self._in_doubt = []
