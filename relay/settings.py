@@ -2,30 +2,13 @@
 
 from typing import Annotated
 
-from psycopg import ProgrammingError
-from psycopg.conninfo import conninfo_to_dict
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field
 
-from messaging.connection import parameters
+from messaging.url import AmqpUrl
 from relay.routing import check_template
 from runtime.errors import ConfigurationProblem
 from runtime.settings import Settings, prefix
-
-
-def _conninfo(url: SecretStr) -> SecretStr:
-    try:
-        conninfo_to_dict(url.get_secret_value())
-    except ProgrammingError as error:
-        raise ValueError("it is no Postgres connection string") from error
-    return url
-
-
-def _amqp(url: SecretStr) -> SecretStr:
-    try:
-        parameters(url.get_secret_value(), name="relay")
-    except ConfigurationProblem as problem:
-        raise ValueError(problem.what) from problem
-    return url
+from sql.url import DatabaseUrl
 
 
 def _template(text: str) -> str:
@@ -40,14 +23,10 @@ class RelaySettings(Settings):
 
     model_config = prefix("RELAY_")
 
-    database_url: Annotated[
-        SecretStr,
-        AfterValidator(_conninfo),
-        Field(description="write postgresql://user:password@host:5432/database; the role needs REPLICATION"),
-    ]
-    amqp_url: Annotated[
-        SecretStr, AfterValidator(_amqp), Field(description="write amqp://user:password@host:5672/vhost")
-    ]
+    database_url: DatabaseUrl = Field(
+        description="write postgresql://user:password@host:5432/database; the role needs REPLICATION"
+    )
+    amqp_url: AmqpUrl = Field(description="write amqp://user:password@host:5672/vhost")
     name: str = Field("relay", min_length=1, max_length=40, description="a short name: the key of the checkpoint")
     slot: str = Field(
         "outbox_relay", pattern=r"^[a-z0-9_]{1,63}$", description="write 1 to 63 lower-case letters, digits and _"
