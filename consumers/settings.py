@@ -2,30 +2,12 @@
 
 from typing import Annotated
 
-from psycopg import ProgrammingError
-from psycopg.conninfo import conninfo_to_dict
-from pydantic import AfterValidator, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from messaging.connection import parameters
-from runtime.errors import ConfigurationProblem
+from messaging.url import AmqpUrl
 from runtime.http import parse_address
 from runtime.settings import Settings, prefix
-
-
-def _conninfo(url: SecretStr) -> SecretStr:
-    try:
-        conninfo_to_dict(url.get_secret_value())
-    except ProgrammingError as error:
-        raise ValueError("it is no Postgres connection string") from error
-    return url
-
-
-def _amqp(url: SecretStr) -> SecretStr:
-    try:
-        parameters(url.get_secret_value(), name="consumers")
-    except ConfigurationProblem as problem:
-        raise ValueError(problem.what) from problem
-    return url
+from sql.url import DatabaseUrl
 
 
 def _address(text: str) -> str:
@@ -38,14 +20,8 @@ class ConsumerSettings(Settings):
 
     model_config = prefix("CONSUMERS_")
 
-    database_url: Annotated[
-        SecretStr,
-        AfterValidator(_conninfo),
-        Field(description="write postgresql://user:password@host:5432/database"),
-    ]
-    amqp_url: Annotated[
-        SecretStr, AfterValidator(_amqp), Field(description="write amqp://user:password@host:5672/vhost")
-    ]
+    database_url: DatabaseUrl = Field(description="write postgresql://user:password@host:5432/database")
+    amqp_url: AmqpUrl = Field(description="write amqp://user:password@host:5672/vhost")
     exchange: str = Field("outbox", min_length=1, max_length=255, description="write the name of a topic exchange")
     queue: str = Field(
         "tasks", min_length=1, max_length=250, description="write the name of a queue; '.dead' is added to it"

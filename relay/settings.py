@@ -3,32 +3,15 @@
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from psycopg import ProgrammingError
-from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from messaging.connection import parameters
 from messaging.tls import Tls, is_loopback
+from messaging.url import AmqpUrl
 from relay.routing import check_template
 from runtime.errors import ConfigurationProblem
 from runtime.http import parse_address
 from runtime.settings import Settings, prefix
-
-
-def _conninfo(url: SecretStr) -> SecretStr:
-    try:
-        conninfo_to_dict(url.get_secret_value())
-    except ProgrammingError as error:
-        raise ValueError("it is no Postgres connection string") from error
-    return url
-
-
-def _amqp(url: SecretStr) -> SecretStr:
-    try:
-        parameters(url.get_secret_value(), name="relay")
-    except ConfigurationProblem as problem:
-        raise ValueError(problem.what) from problem
-    return url
+from sql.url import DatabaseUrl
 
 
 def _address(text: str | None) -> str | None:
@@ -49,14 +32,10 @@ class RelaySettings(Settings):
 
     model_config = prefix("RELAY_")
 
-    database_url: Annotated[
-        SecretStr,
-        AfterValidator(_conninfo),
-        Field(description="write postgresql://user:password@host:5432/database; the role needs REPLICATION"),
-    ]
-    amqp_url: Annotated[
-        SecretStr, AfterValidator(_amqp), Field(description="write amqp://user:password@host:5672/vhost")
-    ]
+    database_url: DatabaseUrl = Field(
+        description="write postgresql://user:password@host:5432/database; the role needs REPLICATION"
+    )
+    amqp_url: AmqpUrl = Field(description="write amqp://user:password@host:5672/vhost")
     amqp_ca: str | None = Field(None, description="write the PEM of the CA that signed RabbitMQ's certificate")
     amqp_certificate: str | None = Field(None, description="write the PEM of the client certificate")
     amqp_key: SecretStr | None = Field(None, description="write the PEM of the client certificate's key")
