@@ -126,6 +126,11 @@ class Wal2JsonDecoder:
         if self._layout is None or not self._layout.holds(schema, name):
             self._tables[table] = None
             return None
+        if self._layout != NATIVE and not all(column.oid for column in columns):
+            raise UndecodableChange(
+                f"this wal2json does not tell the types of {schema}.{name}, so bytes cannot be told from text",
+                remedy="install wal2json 2.5 or later, or use RELAY_PLUGIN=pgoutput",
+            )
         reader = self._layout.reader(columns)
         values = [b"\\x" + v if v is not None and c.oid == BYTEA else v for c, v in zip(columns, values, strict=True)]
         event = reader.event(values, self._committed_at)

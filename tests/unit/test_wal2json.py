@@ -334,6 +334,11 @@ def test_bytes_are_told_from_text_by_their_type() -> None:
     ]  # fmt: skip
 
 
+def test_a_wal2json_that_does_not_tell_types_is_refused_where_a_payload_may_be_bytes() -> None:
+    with pytest.raises(UndecodableChange, match=r"install wal2json 2\.5"):
+        Wal2JsonDecoder(DEBEZIUM).decode(insert(DEBEZIUM_ROW, schema="public", table="outbox"))
+
+
 def test_types_are_asked_for_only_where_a_payload_may_be_bytes() -> None:
     assert "include-type-oids" not in options(NATIVE, None)
     assert options(DEBEZIUM, None)["include-type-oids"] == "1"
