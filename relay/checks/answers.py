@@ -8,7 +8,7 @@ TAKEN, NO_ANSWER = 200, 0
 UNSEEN, REFUSED, NOT_FOUND, DIFFERS = 312, 403, 404, 406
 
 _MISMATCH = re.compile(r"inequivalent arg '(?P<name>[^']+)'.* but current is (?P<current>.*)$", re.DOTALL)
-_CURRENT = re.compile(r"(?:the value )?'(?P<value>.*)'(?: of type '(?P<type>\w+)')?", re.DOTALL)
+_CURRENT = re.compile(r"(?:the value )?'(?P<value>.*?)'(?: of type '(?P<type>\w+)')?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)

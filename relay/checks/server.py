@@ -1,5 +1,6 @@
 """What is checked of the Postgres server: its version, settings and free places, and who would be in the way. Pure."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from relay.display import size
 # outbox.publish has a body that Postgres parses when it is created: https://www.postgresql.org/docs/14/release-14.html
 _OLDEST = 140000
 _NEWEST_TRIED = 19
+# A list as Postgres reads it: an item in double quotes is one item, whatever commas it has.
+_ITEMS = re.compile(r'"([^"]*)"|([^,\s]+)')
 _LONG_SECONDS = 30.0
 _SHOWN = 5
 # A slot is taken over this late after its holder died in silence.
@@ -127,11 +130,11 @@ def plugin_listed(server: Server) -> Verdict:
     plugin = _plugin(server)
     if listed is None:
         return ok("this server has no list of allowed output plugins", output_plugin_libraries=None)
-    allowed = [each.strip().strip("\"'") for each in listed.split(",")]
+    allowed = [quoted or bare for quoted, bare in _ITEMS.findall(listed)]
     if plugin in allowed:
         return ok(f"output_plugin_libraries allows {plugin}", output_plugin_libraries=listed)
     items = ", ".join(dict.fromkeys([*(each for each in allowed if "," not in each and each), plugin]))
-    remedy = f"ALTER SYSTEM SET output_plugin_libraries = {items}; SELECT pg_reload_conf() - items, not one quoted text"
+    remedy = f"ALTER SYSTEM SET output_plugin_libraries = {items}; SELECT pg_reload_conf(). Items, not one text"
     if server.wanted == "auto" and "pgoutput" in allowed:
         return warn(
             f"output_plugin_libraries does not list {plugin}: the relay takes pgoutput",

@@ -1,0 +1,79 @@
+-- Roles with the rights that each part of the product needs, and none besides. Plain SQL: run it as a superuser in the
+-- outbox's database before `relay setup`, and again after it, as often as you like:
+--
+--     psql --set ON_ERROR_STOP=1 --file sql/roles.sql <database>
+--
+-- The first run makes the roles, so that `relay setup` can run as outbox_owner; the second one grants on what setup
+-- made. A grant that is not here is taken away from nobody. For other names replace `outbox_` throughout: roles belong
+-- to the whole cluster, so a second outbox in it needs names of its own. Passwords are not set here: \password <role>.
+--
+-- REPLICATION cannot be narrowed to a database or a table: it opens the WAL of the whole cluster to whoever has it
+-- (https://www.postgresql.org/docs/current/role-attributes.html). Therefore outbox_relay is a role of its own, with a
+-- limit on its sessions, belongs to no other role and no other role to it, and pg_hba.conf should let it in from the
+-- relay's hosts only, with TLS (a logical walsender is matched by the database's name, not by `replication`):
+--
+--     hostssl  <database>  outbox_relay  <relay's network>  scram-sha-256
+--     host     all         outbox_relay  all                reject
+
+DO $$
+DECLARE
+    role record;
+BEGIN
+    FOR role IN SELECT * FROM (VALUES
+        -- runs `relay setup` and nothing else: owns the schema; REPLICATION is for making the slot
+        ('outbox_owner',    'LOGIN REPLICATION CONNECTION LIMIT 5'),
+        -- runs `relay run`, `check`, `status`, `tail` and `slot`: two sessions for the active relay, two for a standby
+        ('outbox_relay',    'LOGIN REPLICATION CONNECTION LIMIT 10'),
+        -- for people: `relay parked`; GRANT outbox_operator TO <person>
+        ('outbox_operator', 'NOLOGIN'),
+        -- for applications: write events and tasks; GRANT outbox_writer TO <application>
+        ('outbox_writer',   'NOLOGIN'),
+        -- runs `consumers run`
+        ('outbox_consumer', 'LOGIN'),
+        -- for people and audits: look at everything; GRANT outbox_auditor TO <person>
+        ('outbox_auditor',  'NOLOGIN')
+    ) AS wanted (name, attributes)
+    LOOP
+        IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role.name) THEN
+            EXECUTE format('CREATE ROLE %I', role.name);
+        END IF;
+        EXECUTE format('ALTER ROLE %I NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS %s', role.name, role.attributes);
+    END LOOP;
+
+    -- The schema's record is a table in public, which PostgreSQL 15 and later keep closed.
+    EXECUTE format('GRANT CREATE ON DATABASE %I TO outbox_owner', current_database());
+    GRANT USAGE, CREATE ON SCHEMA public TO outbox_owner;
+END $$;
+
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'relay') THEN
+        RAISE NOTICE 'the roles are made; run `relay setup` as outbox_owner, then this file again for their grants';
+        RETURN;
+    END IF;
+
+    -- It is the owner's right that counts inside this function, so only the relay may call it.
+    REVOKE EXECUTE ON FUNCTION outbox.create_partitions(integer) FROM PUBLIC;
+
+    GRANT USAGE ON SCHEMA relay, outbox TO outbox_relay;
+    GRANT SELECT, INSERT, UPDATE ON relay.checkpoint, relay.parked TO outbox_relay;
+    GRANT EXECUTE ON FUNCTION outbox.create_partitions(integer) TO outbox_relay;
+    GRANT SELECT ON outbox.event, public.outbox_relay_schema TO outbox_relay;
+
+    GRANT USAGE ON SCHEMA relay, outbox TO outbox_operator;
+    GRANT SELECT, UPDATE ON relay.parked TO outbox_operator;
+    GRANT INSERT ON outbox.event TO outbox_operator;  -- a redriven event is written again
+
+    GRANT USAGE ON SCHEMA outbox, tasks TO outbox_writer;
+    GRANT INSERT ON outbox.event, tasks.task TO outbox_writer;
+    GRANT SELECT (id) ON tasks.task TO outbox_writer;  -- whether a COMMIT that was not answered came through
+
+    GRANT USAGE ON SCHEMA outbox, tasks TO outbox_consumer;
+    GRANT SELECT, UPDATE ON tasks.task TO outbox_consumer;
+    GRANT SELECT ON tasks.transition TO outbox_consumer;
+    GRANT INSERT ON outbox.event TO outbox_consumer;  -- a task that runs again is announced again
+
+    GRANT USAGE ON SCHEMA relay, outbox, tasks TO outbox_auditor;
+    GRANT SELECT ON ALL TABLES IN SCHEMA relay, outbox, tasks TO outbox_auditor;
+    GRANT SELECT ON public.outbox_relay_schema TO outbox_auditor;
+END $$;

@@ -1,0 +1,204 @@
+"""`relay status`: what SQL tells, what only the running relay tells, and what is said when neither does."""
+
+import json
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
+import psycopg
+import pytest
+
+from relay import running
+from relay.running import Running
+from relay.setup import setup
+from relay.slots import Slot
+from relay.status import Parked, Status, last_error, throughput
+from sandbox import Isolated
+from sandbox.ports import free
+from sandbox.waiting import until
+from tests.acceptance.stage import Stage
+from tests.integration.relay_stage import call, environment, one, publish, settings, staged
+from tests.unit.test_check_postgres import SLOT
+
+RUNNING = Running(mode="wal", in_flight=3, lag_seconds=0.5, confirmed=10.0, blocked=False, not_ready=())
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+STATUS = Status("relay", AT, "0/20", SLOT, None, 0, RUNNING, None, None, None)
+HELD = replace(SLOT, holder_pid=7, holder_name="relay")
+
+
+@pytest.fixture
+def ready(isolated: Isolated) -> Isolated:
+    """Return what a relay that is set up has."""
+    assert list(setup(settings(isolated), accept_gap=False))
+    return isolated
+
+
+@pytest.fixture
+def stage(ready: Isolated, tmp_path: Path) -> Iterator[Stage]:
+    """Yield a stage for processes."""
+    with staged(ready, tmp_path) as stage:
+        yield stage
+
+
+@pytest.fixture
+def address() -> str:
+    """Return an address that nobody listens at."""
+    return f"127.0.0.1:{free(1, taken=frozenset())[0]}"
+
+
+def test_without_a_relay_it_tells_what_is_unconfirmed_since_when(ready: Isolated) -> None:
+    publish(ready.database_url, "a", "b")
+    publish(ready.database_url, "c")
+    told = call(environment(ready), "status", "--json").json
+    assert (told["mode"], told["active"], told["standbys"]) == ("none", None, 0)
+    assert told["lsn"]["confirmed_flush"] == told["lsn"]["checkpoint"] != told["lsn"]["current"]
+    assert told["lag_bytes"] > 0
+    assert told["backlog"]["events"] == 3
+    assert told["backlog"]["complete"]
+    assert told["lag_seconds"] == told["backlog"]["lag_seconds"] > 0
+    assert (told["in_flight"], told["parked"]) == (None, 0)
+    assert told["last_error"] == f"no relay streams from replication slot '{ready.name}'"
+    assert (
+        one(
+            ready.database_url,
+            "SELECT count(*) FROM pg_replication_slots WHERE temporary AND database = %s",
+            ready.name,
+        )
+        == 0
+    )
+
+
+def test_a_running_relay_and_its_standby_are_told(stage: Stage, address: str) -> None:
+    tap = stage.set_up()
+    relay = stage.start("relay", "run", RELAY_HTTP_ADDRESS=address)
+    relay.logged("streaming")
+    standby = stage.start("relay", "run")
+    standby.logged("standby")
+    stage.publish_in_one_transaction(5, "a")
+    stage.confirmed()
+    variables = environment(stage.isolated, RELAY_HTTP_ADDRESS=address)
+    told = until(
+        lambda: (found := call(variables, "status", "--json").json)["lsn"]["checkpoint"] and found,
+        what="status answers",
+        seconds=10,
+    )
+    assert told["mode"] == "wal"
+    assert told["active"]["application_name"] == "relay"
+    assert told["active"]["pid"] == one(
+        stage.isolated.database_url,
+        "SELECT active_pid FROM pg_replication_slots WHERE slot_name = %s",
+        stage.isolated.name,
+    )
+    assert told["active"]["client_address"] == "127.0.0.1"
+    assert told["standbys"] == 1
+    assert (told["in_flight"], told["backlog"]) == (0, None)
+    assert told["lag_seconds"] < 30
+    assert told["last_error"] is None
+    assert tap.waiting() == 5
+    elsewhere = call(environment(stage.isolated), "status", "--json").json
+    assert elsewhere["in_flight"] is None
+    assert elsewhere["backlog"]["complete"]
+
+
+def test_what_is_parked_is_counted_and_told(stage: Stage) -> None:
+    relay = stage.start("relay", "run")
+    publish(stage.isolated.database_url, "nobody takes it")
+    relay.logged("events parked")
+    told = call(environment(stage.isolated), "status", "--json").json
+    assert told["parked"] == 1
+    assert "returned: no queue takes routing key 'order.paid'" in told["last_error"]
+
+
+def test_a_database_without_the_schema_is_told_as_far_as_it_goes(isolated: Isolated) -> None:
+    with psycopg.connect(isolated.database_url) as connection:
+        connection.execute("DROP SCHEMA relay, outbox, tasks CASCADE")
+    told = call(environment(isolated), "status", "--json").json
+    assert told["last_error"] == f"replication slot '{isolated.name}' does not exist"
+    assert (told["parked"], told["lsn"]["checkpoint"], told["backlog"]) == (None, None, None)
+    assert call(environment(isolated), "status").code == 0
+
+
+def test_an_unreachable_server_is_a_problem(isolated: Isolated, address: str) -> None:
+    url = f"postgresql://postgres:planted@{address}/{isolated.name}"
+    said = call(environment(isolated, RELAY_DATABASE_URL=url), "status")
+    assert said.code == 1
+    assert "Postgres is not available" in said.output
+    assert "planted" not in said.output
+
+
+def test_watch_prints_throughput_until_it_is_ended(stage: Stage, address: str) -> None:
+    tap = stage.set_up()
+    relay = stage.start("relay", "run", RELAY_HTTP_ADDRESS=address)
+    relay.logged("streaming")
+    watch = stage.start("relay", "status", "--watch", "--every", "0.2", "--json", RELAY_HTTP_ADDRESS=address)
+
+    def rates() -> list[float]:
+        lines = [json.loads(line) for line in watch.stdout.splitlines(keepends=True) if line.endswith("\n")]
+        return [line["throughput"]["events_per_second"] for line in lines if line["throughput"] is not None]
+
+    until(rates, what="watch prints", seconds=15)
+    stage.publish_in_one_transaction(50, "a")
+    until(lambda: any(rates()), what="events are seen to pass", seconds=15)
+    assert tap.waiting() == 50
+    assert watch.terminate() in {0, -15}
+
+
+def test_the_last_error_is_the_worst_that_is_wrong_now() -> None:
+    parked = Parked(1, AT, "returned: no queue")
+    lost, idle = replace(HELD, wal_status="lost"), replace(SLOT, inactive_since=AT)
+    blocked = replace(RUNNING, blocked=True, not_ready=("broker",))
+    assert last_error("s", None, None, parked) == "replication slot 's' does not exist"
+    assert last_error("s", lost, RUNNING, parked) == "replication slot 's' is lost: WAL that it needed was removed"
+    assert (
+        last_error("s", idle, None, parked)
+        == "no relay streams from replication slot 's' since 2026-01-01 00:00:00 UTC"
+    )
+    assert "blocked" in str(last_error("s", HELD, blocked, parked))
+    assert last_error("s", HELD, replace(RUNNING, not_ready=("lag",)), parked) == "the relay is not ready: lag"
+    assert last_error("s", HELD, RUNNING, parked) == "parked at 2026-01-01 00:00:00 UTC: returned: no queue"
+    assert last_error("s", HELD, RUNNING, Parked(0, None, None)) is None
+
+
+def test_throughput_is_what_passed_between_two_looks() -> None:
+    moved: Slot = replace(SLOT, confirmed_flush_lsn="0/30")
+    after = replace(STATUS, at=AT + timedelta(seconds=4), slot=moved, running=replace(RUNNING, confirmed=18.0))
+    assert throughput(STATUS, after).events_per_second == 2.0
+    assert throughput(STATUS, after).wal_bytes_per_second == 8.0
+    restarted = replace(after, running=replace(RUNNING, confirmed=1.0))
+    assert throughput(STATUS, restarted).events_per_second is None
+    assert throughput(STATUS, replace(after, slot=None, running=None)).wal_bytes_per_second is None
+
+
+class _Stranger(BaseHTTPRequestHandler):
+    """Answers, and is no relay."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"{}")
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
+        del format, args
+
+
+def test_whoever_else_answers_at_the_address_is_not_taken_for_the_relay(address: str) -> None:
+    assert running.ask(address) is None
+    assert running.ask(None) is None
+    with HTTPServer(("127.0.0.1", 0), _Stranger) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            assert running.ask(f"127.0.0.1:{server.server_port}") is None
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_a_port_that_answers_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "_PATIENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        assert running.ask(f"127.0.0.1:{silent.getsockname()[1]}") is None
