@@ -25,9 +25,11 @@ from relay.publishing.lines import LinePublisher
 from relay.publishing.publisher import Broker, Policy, RabbitPublisher
 from relay.routing import Router
 from relay.settings import RelaySettings
+from relay.sources import tables
 from relay.sources.decoding import Decoder
 from relay.sources.decoding import decoder as choose
-from relay.sources.layout import layout
+from relay.sources.layout import Layout, layout
+from relay.sources.tables import TableFacts
 from relay.sources.wal import Reading, WalSource
 
 # wal_sender_timeout's own default, for a server that has none.
@@ -102,10 +104,22 @@ def _policy(settings: RelaySettings) -> Policy:
 
 
 def _reading(settings: RelaySettings, *, read_only: bool) -> Reading:
-    def decoder(plugin: str, facts: Facts) -> tuple[Decoder, Mapping[str, str]]:
-        outbox = layout(
-            settings.outbox_layout, settings.outbox_table, settings.outbox_columns, partitioned=facts.partitioned
-        )
-        return choose(plugin, outbox, settings.message_prefix, publication=settings.slot)
+    def outbox(*, partitioned: bool) -> Layout:
+        return layout(settings.outbox_layout, settings.outbox_table, settings.outbox_columns, partitioned=partitioned)
 
-    return Reading(slot=settings.slot, name=settings.name, decoder=decoder, plugin=settings.plugin, read_only=read_only)
+    def decoder(plugin: str, facts: Facts) -> tuple[Decoder, Mapping[str, str]]:
+        table = outbox(partitioned=facts.partitioned)
+        return choose(plugin, table, settings.message_prefix, publication=settings.slot)
+
+    def examine(found: TableFacts | None, plugin: str) -> None:
+        if settings.message_prefix is None:
+            tables.check(found, outbox(partitioned=found is not None and found.partitioned), plugin=plugin)
+
+    return Reading(
+        slot=settings.slot,
+        name=settings.name,
+        decoder=decoder,
+        examine=examine,
+        plugin=settings.plugin,
+        read_only=read_only,
+    )

@@ -17,6 +17,7 @@ import sql
 from relay.errors import SourceRefused, SourceUnavailable
 from relay.position import Lsn
 from relay.sources.refusals import from_postgres
+from relay.sources.tables import TableFacts
 
 Row = TypeVar("Row")
 
@@ -79,6 +80,11 @@ class CheckpointStore:
         if facts is None:
             raise SourceRefused("Postgres gave no facts", remedy="this is a bug in sql/queries/source_facts.sql")
         return facts
+
+    async def table(self) -> TableFacts | None:
+        """Ask what the outbox table is; None if there is none."""
+        schema, _, table = self._table.partition(".")
+        return await self._fetch(class_row(TableFacts), "outbox_table", {"schema": schema, "table": table})
 
     async def save(self, position: Lsn, *, system_identifier: str, timeline: int) -> None:
         """Store `position`; raises SourceUnavailable when it cannot be stored now."""

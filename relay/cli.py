@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from relay import app as relay
-from relay import operations, parked, slot_commands
+from relay import operations, parked_commands, slot_commands
 from relay import setup as setup_steps
 from relay.settings import RelaySettings
 from runtime import commands, logs
@@ -23,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-app.add_typer(parked.app, name="parked")
+app.add_typer(parked_commands.app, name="parked")
 app.add_typer(slot_commands.app, name="slot")
 operations.register(app)
 

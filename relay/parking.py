@@ -28,7 +28,7 @@ class PostgresParking:
 def _row(rejection: Rejection) -> dict[str, Any]:
     event = rejection.parcel.event
     return event._asdict() | {
-        "payload": event.payload.decode(),
+        "payload": event.payload.hex(),
         "headers": json.dumps(dict(event.headers), ensure_ascii=False),
         "created_at": event.created_at.isoformat(),
         "reason": rejection.reason,

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from messaging.tls import Tls, is_loopback
 from messaging.url import AmqpUrl
 from relay.routing import check_template
+from relay.sources.layout import layout
 from runtime.errors import ConfigurationProblem
 from runtime.http import parse_address
 from runtime.settings import Settings, prefix
@@ -90,6 +91,14 @@ class RelaySettings(Settings):
                 f"RELAY_AMQP_URL sends passwords and events unencrypted to {host.hostname}; use amqps://, "
                 "or allow it with RELAY_AMQP_PLAINTEXT=true"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _columns_fit_events(self) -> Self:
+        try:
+            layout(self.outbox_layout, self.outbox_table, self.outbox_columns, partitioned=False)
+        except ConfigurationProblem as problem:
+            raise ValueError(f"{problem.what}; {problem.remedy}") from problem
         return self
 
     def tls(self) -> Tls:

@@ -116,8 +116,10 @@ def _make_slot(connection: psycopg.Connection[Any], settings: RelaySettings) -> 
             if settings.plugin != "auto":
                 raise
     # The slot's snapshot must already see the publication: pgoutput looks it up as of each change.
-    with suppress(psycopg.errors.DuplicateObject):
+    try:
         connection.execute(_publication(settings))
+    except psycopg.errors.DuplicateObject:
+        _check_publication(connection, settings)
     return _create_slot(connection, settings.slot, pgoutput.PLUGIN)
 
 
@@ -125,6 +127,18 @@ def _create_slot(connection: psycopg.Connection[Any], slot: str, plugin: str) ->
     with suppress(psycopg.errors.DuplicateObject):  # another run of setup was faster
         connection.execute(sql.query("slot_create"), {"slot": slot, "plugin": plugin})
     return plugin
+
+
+def _check_publication(connection: psycopg.Connection[Any], settings: RelaySettings) -> None:
+    """Raise SourceRefused for a publication of that name that would not stream the outbox."""
+    schema_name, _, table = settings.outbox_table.partition(".")
+    names = {"publication": settings.slot, "schema": schema_name, "table": table}
+    found = connection.execute(sql.query("publication_exists"), names).fetchone()
+    if found is None or (settings.message_prefix is None and not all(found)):
+        raise SourceRefused(
+            f"publication {settings.slot!r} is there, and does not publish the inserts of {settings.outbox_table}",
+            remedy=f'DROP PUBLICATION "{settings.slot}", then run `relay setup` again; or set another RELAY_SLOT',
+        )
 
 
 def _publication(settings: RelaySettings) -> Composed:

@@ -89,6 +89,7 @@ async def _opened(settings: RelaySettings, reading: Reading, *, from_now: bool) 
                 await connection.create(plugin)
             else:
                 await connection.copy(settings.slot, plugin)
+            reading.examine(await store.table(), plugin)
             decoder, options = reading.decoder(plugin, facts)
             start = Lsn(0)  # wherever the slot stands
             await connection.start(start, options)

@@ -7,6 +7,7 @@ one: a misspelt setting that is silently ignored is found in production.
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Callable
 from contextlib import suppress
@@ -63,6 +64,10 @@ class _SecretFiles(PydanticBaseSettingsSource):
         return {name: value for name, value in values.items() if value is not None}
 
 
+# What Kubernetes puts into every container for a Service whose name is our prefix
+# (https://kubernetes.io/docs/tutorials/services/connect-applications-service/#environment-variables).
+_SERVICE_LINK = re.compile(r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
+
 S = TypeVar("S", bound=Settings)
 
 
@@ -96,7 +101,9 @@ def load(settings: type[S], config: Path | None = None) -> S:
                 f"{config} sets {field!r}, which is no setting", remedy=_nearest(field, settings.model_fields)
             ) from error
         message = first["msg"].removeprefix("Value error, ")
-        raise ConfigurationProblem(f"{name} is wrong: {message}", remedy=_description(settings, field)) from error
+        raise ConfigurationProblem(
+            f"{name} is wrong: {message}" if name else message, remedy=_description(settings, field)
+        ) from error
 
 
 def reloading(settings: type[S], config: Path | None = None) -> Callable[[], S]:
@@ -122,6 +129,8 @@ def _variables(settings: type[Settings]) -> dict[str, str]:
 def _refuse_unknown(settings: type[Settings], variables: dict[str, str]) -> None:
     start = settings.model_config.get("env_prefix", "")
     for name in sorted(os.environ):
+        if _SERVICE_LINK.fullmatch(name.removeprefix(start)):
+            continue
         if name.startswith(start) and name.removesuffix("_FILE") not in variables:
             raise ConfigurationProblem(f"{name} is no setting", remedy=_nearest(name, variables))
 

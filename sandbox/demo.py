@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -139,7 +138,7 @@ def demo(settings: SandboxSettings, *, tasks: int, keep: bool, console: Console)
 
 def show(result: Result, console: Console) -> None:
     """Print the table."""
-    table = Table(title="from a commit to an applied task, with the relay killed in the middle", title_justify="left")
+    table = Table(title="from a commit to an applied task, the relay killed in the middle", show_header=False)
     table.add_column("")
     table.add_column("", justify="right")
     for name, value in asdict(result).items():
@@ -167,10 +166,7 @@ def _kept(settings: SandboxSettings) -> Iterator[tuple[Stage, Isolated]]:
 
 def _run(stage: Stage, isolated: Isolated, tasks: int, console: Console) -> Result:
     stage.call("relay", "setup")
-    with (
-        psycopg.connect(isolated.database_url, autocommit=True) as connection,
-        tempfile.TemporaryDirectory() as scratch,
-    ):
+    with psycopg.connect(isolated.database_url, autocommit=True) as connection:
         connection.execute(sql.example("effect"))
         queue = isolated.queue("tap")
         asyncio.run(tap.bind(isolated.amqp_url, queue=queue, exchange=isolated.name))
@@ -179,7 +175,7 @@ def _run(stage: Stage, isolated: Isolated, tasks: int, console: Console) -> Resu
         for name in CONSUMERS:  # a message that comes before their queue is bound would reach the tap alone
             until(partial(stage.says, name, "consuming"), what=f"{name} consumes", seconds=_STALLED_SECONDS)
         stage.start("relay", "relay", "run")
-        ids = Path(scratch, "ids")
+        ids = stage.log("writers").with_name("ids")
         stage.start("writers", "writers", "submit", "--type", "record", "--count", str(tasks),
                     "--writers", str(WRITERS), "--ids", str(ids))  # fmt: skip
         _watch(stage, connection, tasks, console)

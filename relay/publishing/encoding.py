@@ -52,18 +52,19 @@ def encode(message: Message, *, app_id: str) -> Content:
     Raises UnpublishableEvent, naming what and why, for a message that AMQP cannot carry.
     """
     try:
+        _check_copies(message.headers)
         header = b"".join((
             _CONTENT_START.pack(_BASIC, 0, len(message.body), _PROPERTIES),
             _short(CONTENT_TYPE, "content type"),
             _table(message.headers),
             bytes((PERSISTENT,)),
             _short_uncached(message.id, "id"),
-            _TIMESTAMP.pack(message.timestamp),
+            _TIMESTAMP.pack(max(0, message.timestamp)),  # AMQP knows no time before 1970
             _short(message.type, "type"),
             _short(app_id, "app id"),
         ))  # fmt: skip
         return Content(_publish(message.exchange, message.routing_key), header, message.body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnpublishableEvent(
             f"event {message.id} cannot be published: {error}", remedy="write such events within AMQP's limits"
         ) from error
@@ -105,6 +106,14 @@ _short = lru_cache(maxsize=4096)(_short_uncached)
 def _table(fields: Mapping[str, object]) -> bytes:
     encoded = b"".join([_short(name, "header's name") + _value(name, value) for name, value in fields.items()])
     return _LENGTH.pack(len(encoded)) + encoded
+
+
+def _check_copies(headers: Mapping[str, object]) -> None:
+    """Refuse what RabbitMQ would close the channel for (https://www.rabbitmq.com/docs/sender-selected)."""
+    for name in ("CC", "BCC"):
+        keys = headers.get(name, [])
+        if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
+            raise ValueError(f"header {name!r} is no list of routing keys")
 
 
 def _value(name: str, value: object) -> bytes:  # noqa: PLR0911 - one return for each of JSON's types

@@ -65,6 +65,10 @@ class Outstanding:
         """Return, once, the broker's words for giving the message back; None if it did not."""
         return self._returned.pop(item.parcel.message.id, None)
 
+    def first(self) -> Item | None:
+        """Return the oldest message that is not answered for."""
+        return next(iter(self._items.values()), None)
+
     def rest(self) -> list[Item]:
         """Return, in order, what was never answered for: in doubt when the channel is gone."""
         return list(self._items.values())

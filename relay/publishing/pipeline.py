@@ -42,8 +42,11 @@ class Pipeline:
 
     @property
     def full(self) -> bool:
-        """Whether the window is used up."""
-        return self.unsettled >= self._window or self._size >= self._window_bytes
+        """Whether the window is used up, in messages, in bytes, or in distance from the oldest without an outcome.
+
+        The distance is what a crash would publish again: everything behind that one.
+        """
+        return self._distance() >= self._window or self._size >= self._window_bytes
 
     @property
     def outstanding(self) -> int:
@@ -68,10 +71,14 @@ class Pipeline:
         self.unsettled += 1
         self._size += item.size
 
-    def send(self) -> list[Item]:
-        """Return what is to be sent now, in order and as far as the window goes; it is outstanding from here on."""
+    def send(self, at_most: int | None = None) -> list[Item]:
+        """Return what is to be sent now, in order and as far as the window goes; it is outstanding from here on.
+
+        `at_most` is a narrower window for this time.
+        """
         items: list[Item] = []
-        while self._line and not self._failed and len(self._outstanding) < self._window:
+        window = self._window if at_most is None else at_most
+        while self._line and not self._failed and len(self._outstanding) < window:
             item = self._line.popleft()
             self._outstanding.published(item)
             items.append(item)
@@ -121,6 +128,18 @@ class Pipeline:
         self._failed = []
         self._outstanding = Outstanding()
         self.unsettled = self._size = 0
+
+    def first(self) -> Item | None:
+        """Return the oldest message that the broker was given and has not answered for."""
+        return self._outstanding.first()
+
+    def _distance(self) -> int:
+        """Return how far the last message taken is from the oldest without an outcome."""
+        first = self._outstanding.first()
+        oldest = [item.order for item in self._failed]
+        oldest += [] if first is None else [first.order]
+        oldest += [self._line[0].order] if self._line else []
+        return self._order - min(oldest) + 1 if oldest else 0
 
     def _back(self, items: list[Item]) -> None:
         self._line.extendleft(sorted(items, key=lambda item: item.order, reverse=True))

@@ -16,7 +16,7 @@ from pika.frame import Method
 
 from messaging.backoff import Backoff
 from messaging.connection import Connection
-from messaging.errors import BrokerUnavailable
+from messaging.errors import BrokerUnavailable, ChannelRefused
 from messaging.tls import Tls
 from messaging.topology import check_exchange
 from relay.errors import MessageReturned, UnpublishableEvent
@@ -78,6 +78,7 @@ class RabbitPublisher:
         self._changed = asyncio.Event()
         self._retry: asyncio.TimerHandle | None = None
         self._returning = False
+        self._careful = 0
         self._blocked = False
         self._loop = asyncio.get_running_loop()
         self._answered_at = self._away_since = self._loop.time()
@@ -118,6 +119,8 @@ class RabbitPublisher:
             while True:
                 if self._lost is not None:
                     problem = await self._watch(self._lost)
+                    if isinstance(problem, ChannelRefused):
+                        problem = self._suspect(problem)
                     await self._disconnect()
                     self._observe(BrokerLost(problem))
                 await asyncio.sleep(self._backoff.next_delay())
@@ -163,6 +166,7 @@ class RabbitPublisher:
     def forget(self) -> None:
         """Drop everything without an outcome, and the connection."""
         self._pipeline.forget()
+        self._careful = 0
         self._channel = None  # its tags and answers mean nothing from here on
         self._changed.set()
         self._give_up(BrokerUnavailable("this process stood still", remedy="it connects again by itself"))
@@ -196,6 +200,23 @@ class RabbitPublisher:
                     remedy="the messages in doubt go again; see RabbitMQ's log and its quorum queues' leaders",
                 )
 
+    def _suspect(self, refused: ChannelRefused) -> Problem:
+        """Find the message that the broker closed the channel for: from here on what was in doubt goes one by one.
+
+        Sent alone, the others are confirmed once, and the culprit is the one that is outstanding.
+        """
+        culprit = self._pipeline.first()
+        if self._careful and self._pipeline.outstanding == 1 and culprit is not None:
+            message = culprit.parcel.message
+            return ChannelRefused(
+                f"event {message.id} to exchange {message.exchange!r} with routing key {message.routing_key!r}: "
+                f"{refused.what}",
+                remedy="make what it needs (an exchange that a row names is not made by `relay setup`); "
+                "it is tried again, and holds up what is behind it",
+            )
+        self._careful = max(self._careful, self._pipeline.outstanding)
+        return refused
+
     def _send(self) -> None:
         connection, channel = self._connection, self._channel
         if connection is None or channel is None or not channel.is_open or self._fenced():
@@ -203,7 +224,7 @@ class RabbitPublisher:
         batch: list[bytes] = []
         if not self._pipeline.outstanding:
             self._answered_at = self._loop.time()
-        for item in self._pipeline.send():
+        for item in self._pipeline.send(1 if self._careful else None):
             batch += encoding.frames(item.content, channel=channel.channel_number, frame_max=connection.frame_max)
         if batch:
             connection.write(b"".join(batch))
@@ -237,7 +258,8 @@ class RabbitPublisher:
         self._changed.set()
         if self._pipeline.stuck and self._retry is None:
             self._retry = self._loop.call_later(self._backoff.next_delay(), self._try_again)
-        if self._pipeline.thirsty:
+        self._careful = max(0, self._careful - len(answer.confirmed) - len(answer.returned) - answer.nacked)
+        if self._pipeline.thirsty or self._careful:
             self._send()
 
     def _give_back(self, returned: list[tuple[Item, str]]) -> None:

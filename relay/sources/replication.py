@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self
 import psycopg
 from psycopg import generators, pq
 
-from relay.errors import SourceUnavailable
+from relay.errors import SourceRefused, SourceUnavailable
 from relay.position import Lsn
 from relay.sources.refusals import from_postgres
 
@@ -44,7 +44,7 @@ class ReplicationConnection:
         self._slot = slot
         self._loop = asyncio.get_running_loop()
         self._socket = self._pgconn.socket
-        self._arrived: asyncio.Future[None] | None = None
+        self._streaming = False
 
     @classmethod
     async def connect(cls, database_url: str, *, slot: str, name: str) -> Self:
@@ -85,6 +85,7 @@ class ReplicationConnection:
             raise from_postgres(error, slot=self._slot) from error
         if result is None or result.status != pq.ExecStatus.COPY_BOTH:
             raise self._ended(result)
+        self._streaming = True
 
     async def receive(self, *, silence: float) -> list[bytes | memoryview]:
         """Return the frames that have arrived, at least one; bytes beyond a batch stay in libpq and the socket.
@@ -160,5 +161,12 @@ class ReplicationConnection:
 
     def _ended(self, result: pq.abc.PGresult | None) -> Exception:
         if result is not None and result.status == pq.ExecStatus.FATAL_ERROR:
-            return from_postgres(psycopg.errors.error_from_result(result), slot=self._slot)
+            error = psycopg.errors.error_from_result(result)
+            if self._streaming and isinstance(error, psycopg.errors.UndefinedObject):
+                # The slot was there when the stream began: it is pgoutput that misses its publication.
+                return SourceRefused(
+                    f"the stream ended: {error.diag.message_primary}",
+                    remedy="the publication must be older than the slot: `relay setup` makes both, in that order",
+                )
+            return from_postgres(error, slot=self._slot)
         return SourceUnavailable("Postgres ended the stream", remedy="the relay connects again by itself")

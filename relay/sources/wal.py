@@ -22,6 +22,7 @@ from relay.sources.decoding import Decoder
 from relay.sources.fences import Fences
 from relay.sources.replication import ReplicationConnection, System
 from relay.sources.starting import check, start_position
+from relay.sources.tables import TableFacts
 
 # A silent stream is given up after this long where the server itself sets no wal_sender_timeout.
 _SILENCE_WITHOUT_TIMEOUT = 30.0
@@ -40,6 +41,8 @@ class Reading:
     name: str
     decoder: Callable[[str, Facts], tuple[Decoder, Mapping[str, str]]]
     """From the slot's plugin, and what the server says, to a fresh decoder and the plugin's options."""
+    examine: Callable[[TableFacts | None, str], None]
+    """Raises what keeps the outbox table from being read with the slot's plugin."""
     plugin: str
     """The plugin that was asked for, or `auto`: whatever the slot has."""
     read_only: bool = False
@@ -71,6 +74,7 @@ class WalSource:
             known = self._system
             same = known is not None and (known.identifier, known.timeline) == (system.identifier, system.timeline)
             start = start_position(facts, system, reading.slot, after if same else None)
+            reading.examine(await self._store.table(), plugin)
             decoder, options = reading.decoder(plugin, facts)
             await connection.start(start, options)
             self._system = system

@@ -1,5 +1,5 @@
 -- What waits in relay.parked, oldest first.
-SELECT id::text, aggregate_type, aggregate_id, aggregate_version, event_type, reason, detail, parked_at, times
+SELECT id, aggregate_type, aggregate_id, aggregate_version, event_type, reason, detail, parked_at, times
 FROM relay.parked
 WHERE redriven_at IS NULL AND discarded_at IS NULL
 ORDER BY parked_at, seq

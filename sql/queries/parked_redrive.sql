@@ -1,11 +1,10 @@
--- Puts parked events back on the stream under their own ids, in the order in which they were written.
+-- Marks parked events as redriven and returns them in the order in which they were written; whoever marks them writes
+-- them into the outbox in the same transaction.
 WITH redriven AS (
     UPDATE relay.parked SET redriven_at = clock_timestamp()
-    WHERE redriven_at IS NULL AND discarded_at IS NULL AND (%(ids)s::uuid[] IS NULL OR id = ANY(%(ids)s))
+    WHERE redriven_at IS NULL AND discarded_at IS NULL AND (%(ids)s::text[] IS NULL OR id = ANY(%(ids)s))
     RETURNING *
 )
-INSERT INTO outbox.event
-    (id, aggregate_type, aggregate_id, aggregate_version, event_type, payload, headers, exchange, routing_key)
-SELECT id, aggregate_type, aggregate_id, aggregate_version, event_type, payload, headers, exchange, routing_key
-FROM redriven ORDER BY seq
-RETURNING id::text
+SELECT id, seq, aggregate_type, aggregate_id, aggregate_version, event_type, payload, headers, exchange, routing_key,
+       created_at
+FROM redriven ORDER BY seq, parked_at

@@ -26,6 +26,9 @@ CREATE TABLE outbox.event (
     CONSTRAINT "headers must be a JSON object" CHECK (jsonb_typeof(headers) = 'object'),
     CONSTRAINT "headers must be at most 32 KiB (32768 bytes) as JSON text"
         CHECK (octet_length(headers::text) <= 32768),
+    -- A JSON parser recurses: what nests without end cannot be read back everywhere.
+    CONSTRAINT "headers must hold at most 200 objects and arrays"
+        CHECK (length(headers::text) - length(translate(headers::text, '{[', '')) <= 200),
     -- AMQP 0-9-1 short strings: exchange, routing key and type hold 255 bytes.
     CONSTRAINT "aggregate_type.event_type must be at most 255 bytes"
         CHECK (octet_length(aggregate_type) + octet_length(event_type) < 255),

@@ -16,6 +16,7 @@ from messaging.topology import declare_exchange
 from relay.errors import MessageReturned
 from relay.event import Message
 from relay.ledger import Ticket
+from relay.observing import BrokerLost, Observation
 from relay.ports import Parcel, Rejection
 from relay.publishing.publisher import Broker, Policy, RabbitPublisher
 from sandbox.isolation import Isolated
@@ -44,6 +45,7 @@ class Bench:
         self.refused: list[Rejection] = []
         self.changed = asyncio.Event()
         self.running: asyncio.Task[None]
+        self.seen: list[Observation] = []
         publisher.notify(self)
 
     def confirmed(self, parcels: Sequence[Parcel]) -> None:
@@ -101,10 +103,12 @@ async def bench(isolated: Isolated, policy: Policy) -> AsyncIterator[Bench]:
     connection = await Connection.open(isolated.amqp_url, name="test")
     channel = await connection.channel()
     await declare_exchange(connection, channel, isolated.name)
+    seen: list[Observation] = []
     publisher = RabbitPublisher(
-        lambda: Broker(isolated.amqp_url), replace(policy, exchange=isolated.name), lambda _: None, fenced=lambda: False
+        lambda: Broker(isolated.amqp_url), replace(policy, exchange=isolated.name), seen.append, fenced=lambda: False
     )
     made = Bench(isolated.name, connection, channel, publisher)
+    made.seen = seen
     await publisher.connect()
     made.running = asyncio.create_task(publisher.run())
     try:
@@ -178,13 +182,15 @@ def test_a_nacked_message_is_not_settled_until_the_broker_takes_it(isolated: Iso
 def test_a_full_window_lets_nothing_more_in(isolated: Isolated) -> None:
     async def scenario(it: Bench) -> None:
         messages = [it.message(key="later") for _ in range(3)]
-        publishing = asyncio.create_task(it.publisher.publish(parcels([Ticket() for _ in messages], messages)))
+        tickets = [Ticket() for _ in messages]
+        publishing = asyncio.create_task(it.publisher.publish(parcels(tickets, messages)))
         done, _ = await asyncio.wait([publishing], timeout=0.3)
         assert not done
 
         await it.queue("later")
         async with asyncio.timeout(15):
             await publishing
+        await it.has_settled(*tickets)
 
     play(isolated, scenario, window=2)
 
@@ -275,5 +281,48 @@ def test_what_is_forgotten_is_never_published(isolated: Isolated) -> None:
         await it.has_settled(after)
         assert held not in it.settled
         assert [(await it.get(queue))[1] for _ in range(await it.ready(queue))] == [b"new"]
+
+    play(isolated, scenario)
+
+
+def test_a_message_that_nobody_takes_bounds_what_is_published_behind_it(isolated: Isolated) -> None:
+    """A crash publishes again everything behind the oldest message without an outcome."""
+
+    async def scenario(it: Bench) -> None:
+        queue = await it.queue("routed")
+        await it.publish(it.message(key="later"))
+        behind = [it.message(key="routed") for _ in range(20)]
+
+        async def publish_all() -> None:
+            for message in behind:
+                await it.publisher.publish(parcels([Ticket()], [message]))
+
+        publishing = asyncio.create_task(publish_all())
+        done, _ = await asyncio.wait([publishing], timeout=1)
+        assert not done
+        assert await it.ready(queue) < 5
+        await it.queue("later")
+        async with asyncio.timeout(20):
+            await publishing
+
+    play(isolated, scenario, window=5)
+
+
+def test_the_message_that_the_channel_was_closed_for_is_named_and_the_others_go_through_once(
+    isolated: Isolated,
+) -> None:
+    async def scenario(it: Bench) -> None:
+        queue = await it.queue()
+        culprit = it.message()._replace(exchange=isolated.exchange("missing"))
+        (*before, lost, after) = await it.publish(*(it.message() for _ in range(10)), culprit, it.message())
+        await it.has_settled(*before)
+        async with asyncio.timeout(20):
+            while not any(isinstance(each, BrokerLost) and culprit.id in each.problem.what for each in it.seen):
+                await it.connection.call(it.channel.queue_declare, queue, passive=True)  # a turn of the loop and more
+        assert await it.ready(queue) <= 2 * len(before)
+
+        await declare_exchange(it.connection, it.channel, culprit.exchange)
+        await it.connection.call(it.channel.queue_bind, queue, culprit.exchange, "#")
+        await it.has_settled(lost, after)
 
     play(isolated, scenario)

@@ -42,7 +42,7 @@ def _decoder(plugin: str, facts: Facts) -> tuple[Decoder, Mapping[str, str]]:
 @asynccontextmanager
 async def opened(settings: RelaySettings, after: Lsn | None = None) -> AsyncIterator[WalStream]:
     url = settings.database_url.get_secret_value()
-    reading = Reading(settings.slot, settings.name, _decoder, plugin="auto")
+    reading = Reading(settings.slot, settings.name, _decoder, lambda *_: None, plugin="auto")
     async with (
         CheckpointStore(lambda: url, name=settings.name, slot=settings.slot) as store,
         WalSource(lambda: url, store, reading, lambda _: None).open(after) as stream,

@@ -73,8 +73,8 @@ MUTANTS = (
     Mutant(
         "take COMMIT's own LSN for its end",
         "relay/sources/wal2json.py",
-        'change["nextlsn"]',
-        'change["lsn"]',
+        '"lsn":"[^"]+","nextlsn":"([0-9A-F]+)/([0-9A-F]+)"',
+        '"lsn":"([0-9A-F]+)/([0-9A-F]+)","nextlsn":"[^"]+"',
         ("tests/unit/test_wal2json.py",),
     ),
     Mutant(
