@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, LiteralString
 from uuid import UUID
@@ -118,10 +119,20 @@ class Stage:
         return self.query(statement, *parameters)[0][0]
 
     def applied(self, count: int, *, seconds: float = 30) -> None:
-        """Wait until the effect table has `count` rows or more."""
-        until(
-            lambda: self.value("SELECT count(*) FROM effect") >= count, what=f"{count} tasks applied", seconds=seconds
-        )
+        """Wait until the effect table has `count` rows or more; fails when it has not grown for `seconds`."""
+        rows = 0
+        while rows < count:
+            before = rows
+            rows = until(
+                partial(self._more_effects, than=before),
+                what=f"more than {before} of {count} tasks applied",
+                seconds=seconds,
+            )
+
+    def _more_effects(self, *, than: int) -> int:
+        """Return how many effects there are, if there are more than that; else 0."""
+        rows: int = self.value("SELECT count(*) FROM effect")
+        return rows if rows > than else 0
 
     def confirmed(self, *, seconds: float = 30) -> None:
         """Wait until the relay has confirmed everything that is in the WAL now."""
