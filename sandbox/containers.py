@@ -6,6 +6,7 @@ is found where it was.
 """
 
 import secrets
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,8 +14,8 @@ from typing import Any
 
 import docker.errors  # type: ignore[import-not-found]  # it has no types, and mypy finds our docker/ first
 import psycopg
-from testcontainers.core.config import ConnectionMode
 from testcontainers.core.docker_client import DockerClient
+from testcontainers.core.utils import inside_container
 
 from runtime.errors import Problem
 from sandbox import amqp, postgres, rabbitmq, record
@@ -45,8 +46,8 @@ class Containers:
 
     def create(self, directory: Path) -> Box:
         """Make and start both servers; builds and pulls the images the first time."""
-        values = record.reserve(directory, "postgres_port", "amqp_port", kind=KIND, password=secrets.token_hex(12))
         with _engine() as engine:
+            values = record.reserve(directory, "postgres_port", "amqp_port", kind=KIND, password=secrets.token_hex(12))
             engine.build(str(_CONTEXT), tag=_POSTGRES_IMAGE, dockerfile="postgres.Dockerfile")
             _run(
                 engine,
@@ -104,7 +105,7 @@ class _Server:
         self._port = port
 
     def kill(self) -> None:
-        self._end("SIGKILL")
+        self._end(signal="SIGKILL")
 
     def start(self) -> None:
         with self._container() as container:
@@ -118,11 +119,15 @@ class _Server:
     def _answers(self) -> bool:
         raise NotImplementedError
 
-    def _end(self, number: str) -> None:
+    def _end(self, *command: str, signal: str = "") -> None:
+        """End it by a signal to its first process, or by a command within it, and wait for it."""
         with self._container() as container:
             if _status(container) != "running":
                 return
-            container.kill(number)
+            if command:
+                container.exec_run(list(command))
+            else:
+                container.kill(signal)
             until(
                 lambda: _status(container) == "exited",
                 what=f"the container of {self._place.name} ends",
@@ -153,7 +158,7 @@ class _Postgres(_Server):
         self._url = postgres.url(port=port, password=password)
 
     def stop(self, mode: StopMode = "fast") -> None:
-        self._end("SIGINT" if mode == "fast" else "SIGQUIT")
+        self._end(signal="SIGINT" if mode == "fast" else "SIGQUIT")
 
     def _answers(self) -> bool:
         try:
@@ -165,7 +170,7 @@ class _Postgres(_Server):
 
 class _Rabbitmq(_Server):
     def stop(self) -> None:
-        self._end("SIGTERM")
+        self._end("rabbitmqctl", "stop")  # some images begin with a shell that does not pass SIGTERM on
 
     def _answers(self) -> bool:
         return amqp.version("127.0.0.1", self._port) is not None
@@ -177,11 +182,10 @@ def _engine() -> Iterator[DockerClient]:
     client = None
     try:
         client = DockerClient()
-        if client.get_connection_mode() is not ConnectionMode.docker_host or client.host() not in _LOCAL:
+        if not _is_here(client):
             raise Problem(
                 "the Docker engine is not on this machine", remedy="SANDBOX=local, or an engine that is (DOCKER_HOST)"
             )
-        client.client.ping()
         yield client
     except docker.errors.DockerException as error:
         raise Problem(
@@ -192,8 +196,14 @@ def _engine() -> Iterator[DockerClient]:
             client.client.close()
 
 
+def _is_here(client: DockerClient) -> bool:
+    """Tell whether the engine's loopback is ours; from within a container it is so only if it runs in the same one."""
+    name = client.client.info()["Name"]
+    return client.host() in _LOCAL and (not inside_container() or name == socket.gethostname())
+
+
 def _run(engine: DockerClient, image: str, place: Path, **options: Any) -> None:  # noqa: ANN401 - docker's options
-    engine.run(image, detach=True, labels={_LABEL: str(place)}, **options)
+    engine.run(image, detach=True, network="bridge", labels={_LABEL: str(place)}, **options)
 
 
 def _containers(engine: DockerClient, place: Path) -> list[Any]:

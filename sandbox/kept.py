@@ -87,13 +87,15 @@ def _create(directory: Path, settings: SandboxSettings) -> None:
 
 
 def _start_again(directory: Path, settings: SandboxSettings) -> None:
-    kind, backend = backends.choose(settings)
-    kept = _found(directory)
-    if kind != kept.kind:
-        raise Problem(f"a sandbox of the kind {kept.kind!r} is up already, not {kind!r}", remedy="sandbox down")
-    if kind == named.KIND:
-        backend.create(directory)  # other URLs perhaps; there is nothing to start
-        return
+    there = _found(directory).kind
+    if settings.choice != "auto" or settings.database_url:  # otherwise what is there will do
+        kind, backend = backends.choose(settings)
+        if kind != there:
+            raise Problem(f"a sandbox of the kind {there!r} is up already, not {kind!r}", remedy="sandbox down")
+        if kind == named.KIND:
+            backend.create(directory)  # other URLs perhaps
+    if there == named.KIND:
+        return  # there is nothing to start
     box = backends.of(directory).attach(directory)
     box.postgres.start()
     box.rabbitmq.start()

@@ -131,7 +131,7 @@ def _lacking() -> str:
         names.append(f"wal2json for PostgreSQL {postgres.major}")
     if programs.rabbitmq() is None:
         names.append("RabbitMQ")
-    return f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'}"
+    return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'}"
 
 
 def _remedy() -> str:

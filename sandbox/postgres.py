@@ -1,6 +1,5 @@
 """A Postgres of the sandbox's own, run by this machine's programs: data directory, port and password of its own."""
 
-import ctypes
 import re
 import subprocess
 from pathlib import Path
@@ -12,7 +11,6 @@ from sandbox.servers import StopMode
 
 USER = "postgres"
 _CLUSTER = "cluster"
-_IPC_RMID = 0
 _START_SECONDS = 60
 _STOP_SECONDS = 60
 # On Linux the dynamic shared memory would be files in /dev/shm that a SIGKILL leaves behind; as files of the data
@@ -69,7 +67,9 @@ def forget_crash(home: Path) -> None:
     for segment in segments:
         fields = segment.split()
         if fields[:2] == [key, identifier] and fields[6] == "0":  # nobody is attached
-            ctypes.CDLL(None).shmctl(int(identifier), _IPC_RMID, None)
+            # As its owner: root in a container may not.
+            remove = ["ipcrm", "--shmem-id", identifier]
+            subprocess.run(remove, check=False, capture_output=True, **account(USER).credentials)
     lock.unlink(missing_ok=True)
 
 

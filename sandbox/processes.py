@@ -6,13 +6,14 @@ writes its process title over the environment (`update_process_title`,
 https://www.postgresql.org/docs/current/runtime-config-logging.html), but all its processes work in the data directory.
 """
 
+import ctypes
 import os
 import select
 import signal
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -122,13 +123,35 @@ def _belonging(place: Path) -> Iterator[Process]:
 def _identify(pid: int, place: Path) -> Process | None:
     """Return process `pid` if it belongs to `place`; a process that ends meanwhile, or a zombie, does not."""
     try:
-        if not (_carries_mark(pid, place) or _is_postgres_of(pid, place)):
-            return None
+        with _eyes_of_owner(pid):
+            if not (_carries_mark(pid, place) or _is_postgres_of(pid, place)):
+                return None
         # Fields are counted after the program's name, which may itself hold spaces and parentheses (proc(5)).
         name, _, rest = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")
         return Process(int(rest.split()[19]), pid, name.partition("(")[2])
     except OSError:
         return None
+
+
+@contextmanager
+def _eyes_of_owner(pid: int) -> Iterator[None]:
+    """Read files as the user whom `pid` runs as, in this thread only (setfsuid(2)).
+
+    Another user's environment is not for root as such but for CAP_SYS_PTRACE, which root has not in a container
+    (ptrace(2), access mode checking); its owner may always read it.
+    """
+    owner = Path(f"/proc/{pid}").stat()
+    if os.geteuid() != 0 or owner.st_uid == 0:
+        yield
+        return
+    libc = ctypes.CDLL(None)
+    libc.setfsgid(owner.st_gid)
+    libc.setfsuid(owner.st_uid)
+    try:
+        yield
+    finally:
+        libc.setfsuid(os.geteuid())
+        libc.setfsgid(os.getegid())
 
 
 def _carries_mark(pid: int, place: Path) -> bool:

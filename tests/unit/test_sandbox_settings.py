@@ -64,5 +64,5 @@ def test_who_cannot_install_is_told_what_to_install(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(programs, "postgres", lambda: programs.Postgres(Path("/bin"), 17, has_wal2json=False))
     with pytest.raises(packages.Missing) as raised:
         packages.require()
-    assert "wal2json for PostgreSQL 17 and RabbitMQ are not installed" in str(raised.value)
+    assert "wal2json for PostgreSQL 17, RabbitMQ are not installed" in str(raised.value)
     assert "apt-get install postgresql-17 postgresql-17-wal2json rabbitmq-server" in str(raised.value)
