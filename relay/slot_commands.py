@@ -101,13 +101,13 @@ def skip(
         if not as_json:
             _tell(transactions, events)
         if not yes:
-            question = f"Move slot {slot.name!r} from {after} to {target}, and park {len(events)} events?"
+            question = f"Move slot {slot.name!r} from {after} to {target}, and park {_count(events)}?"
             typer.confirm(question, abort=True, err=as_json)
         slots.skip(connection, settings, after=after, to=target, skipped=events)
     if as_json:
         typer.echo(_report(after, target, transactions, events))
     else:
-        typer.echo(f"slot {slot.name!r} stands at {target}; {len(events)} events are parked: see `relay parked list`")
+        typer.echo(f"slot {slot.name!r} stands at {target}; {_count(events)} parked: see `relay parked list`")
 
 
 def _lsn(text: str) -> Lsn:
@@ -179,11 +179,15 @@ def _tell(transactions: Sequence[slots.Transaction] | None, events: Sequence[slo
     table = Table("transaction", "committed (UTC)", "commit LSN", "--to", "outbox events")
     for each in transactions:
         wrote = found.get(each.xid, [])
-        names = [f"{event.id} ({event.aggregate_type} {event.aggregate_id})" for event in wrote[:_NAMED]]
+        names = [f"{event.id} ({event.aggregate_type} {event.aggregate_id:.40})" for event in wrote[:_NAMED]]
         names += [f"and {len(wrote) - _NAMED} more"] if len(wrote) > _NAMED else []
         at = f"{each.committed_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
         table.add_row(str(each.xid), at, each.commit_lsn, each.end_lsn, "\n".join(names) or "none")
     console().print(table)
+
+
+def _count(events: Sequence[slots.SkippedEvent]) -> str:
+    return f"{len(events)} {'event' if len(events) == 1 else 'events'}"
 
 
 def _xid(event: slots.SkippedEvent) -> int:

@@ -76,11 +76,11 @@ class _Asking:
     def all(self, replication: System | Untold) -> Sections:
         """Gather every section; the later ones need what the earlier ones told."""
         link = self._told(self._link)
-        role = self._told(self._role)
+        role = self._told(lambda: self._role(streams=isinstance(replication, System)))
         slot = self._told(lambda: slots.find(self._connection, self._settings.slot))
         if isinstance(slot, Untold):
             return Sections(link, slot, role, replication, slot, slot, slot, slot)
-        server = self._told(lambda: self._server(slot, may_probe=isinstance(role, Role) and _may_stream(role)))
+        server = self._told(lambda: self._server(slot, may_probe=isinstance(role, Role) and role.may_stream))
         return Sections(
             link=link,
             server=server,
@@ -139,10 +139,11 @@ class _Asking:
         self._connection.execute(sql.query("slot_drop"), {"slot": name})
         return Probe(plugin, None)
 
-    def _role(self) -> Role:
+    def _role(self, *, streams: bool) -> Role:
         privileges = self._connection.cursor(row_factory=class_row(Privilege))
         privileges.execute(sql.query("check_privileges"), {"table": self._table})
-        return Role(**self._one("check_role", {"table": self._table}), privileges=privileges.fetchall())
+        found = self._one("check_role", {"table": self._table})
+        return Role(**found, privileges=privileges.fetchall(), streams=streams)
 
     def _place(self, slot: slots.Slot | None, server: Server | Untold) -> Place:
         limit = None if isinstance(server, Untold) else server.number("max_slot_wal_keep_size")
@@ -217,10 +218,6 @@ def _identify(settings: RelaySettings) -> System:
         row = connection.execute("IDENTIFY_SYSTEM").fetchone()
     assert row is not None  # noqa: S101 - the command always answers with one row
     return System(str(row[0]), int(row[1]), Lsn.parse(row[2]))
-
-
-def _may_stream(role: Role) -> bool:
-    return role.replication or role.superuser
 
 
 def _likely(wanted: str, server: Server | Untold) -> str:

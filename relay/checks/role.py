@@ -46,12 +46,21 @@ class Role:
     excess: Sequence[str]
     """What it may do beyond its task, in words."""
     privileges: Sequence[Privilege]
+    streams: bool
+    """Whether a replication connection was made."""
+
+    @property
+    def may_stream(self) -> bool:
+        """Whether it has REPLICATION, or whatever a hosted server has in its place."""
+        return self.replication or self.superuser or self.streams
 
 
 def replication(role: Role) -> Verdict:
     """Judge whether the role may stream."""
     if role.replication or role.superuser:
         return ok(f"{role.name} may stream", role=role.name)
+    if role.streams:
+        return ok(f"{role.name} may stream, by a right that this server has in place of REPLICATION", role=role.name)
     return fail(
         f"role {role.name} lacks REPLICATION",
         remedy=f"ALTER ROLE {role.name} REPLICATION; see sql/roles.sql",

@@ -103,7 +103,7 @@ def test_skip_without_an_lsn_lists_what_comes_next_and_changes_nothing(ready: Is
     wrote = {each["id"]: each["xid"] for each in listed["events"]}
     assert list(wrote) == [*first, *second]
     assert [each["xid"] for each in listed["transactions"]][-2:] == [wrote[first[0]], wrote[second[0]]]
-    assert "1 events" not in slot(ready, "skip").output
+    assert first[0] in slot(ready, "skip").output
     assert position(ready) == before
     assert slots(ready) == 1
 
@@ -142,7 +142,7 @@ def test_skip_asks_first(ready: Isolated) -> None:
     said = slot(ready, "skip", "--to", to, answer="n\n")
     assert said.code == 1
     assert f"Move slot '{ready.name}'" in said.output
-    assert "park 1 events?" in said.output
+    assert "park 1 event?" in said.output
     assert position(ready) == before
 
 

@@ -135,6 +135,13 @@ def test_everything_works_under_exactly_these_rights(site: Site, stage: Stage, s
         assert [each["id"] for each in findings["checks"] if each["status"] == "FAIL"] == ["broker.publish"]
 
 
+def test_setup_needs_no_more_of_the_broker_than_to_configure_the_exchange(site: Site, sandbox: Sandbox) -> None:
+    with user(sandbox, f"{site.isolated.name}_setup") as setup:
+        setup.permit(configure=f"^{site.isolated.name}$", write="^$", read="^$")
+        said = call(site.variables("outbox_owner", RELAY_AMQP_URL=setup.url), "setup")
+    assert said.code == 0, said.output
+
+
 def test_the_slots_commands_work_as_the_relay(site: Site) -> None:
     events = publish(site.urls["application"], "a")
     listed = site.call("outbox_relay", "slot", "skip", "--json").json

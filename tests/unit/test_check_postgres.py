@@ -185,6 +185,7 @@ ROLE = Role(
     member_of=[],
     excess=[],
     privileges=[HELD, replace(HELD, kind="schema", object="relay", privilege="USAGE")],
+    streams=True,
 )
 
 
@@ -196,7 +197,8 @@ def test_a_role_with_exactly_its_rights_passes(check: Check[Role]) -> None:
 @pytest.mark.parametrize(
     ("judge", "facts", "status", "says"),
     [
-        (role.replication, replace(ROLE, replication=False), "FAIL", "lacks REPLICATION"),
+        (role.replication, replace(ROLE, replication=False, streams=False), "FAIL", "lacks REPLICATION"),
+        (role.replication, replace(ROLE, replication=False), "OK", "in place of REPLICATION"),
         (role.replication, replace(ROLE, replication=False, superuser=True), "OK", ""),
         (role.privileges, replace(ROLE, privileges=[replace(HELD, held=False)]), "FAIL", "UPDATE on relay.checkpoint"),
         (role.privileges, replace(ROLE, privileges=[replace(HELD, held=None)]), "UNKNOWN", "relay.checkpoint"),
