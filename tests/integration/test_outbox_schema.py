@@ -188,7 +188,7 @@ class TestPartitions:
             " (SELECT count(*) FROM pg_index WHERE indrelid = inhrelid)"
             " FROM pg_inherits WHERE inhparent = 'outbox.event'::regclass"
         ).fetchall()
-        assert set(counts) == {(9, 1)}
+        assert set(counts) == {(10, 1)}
 
     def test_a_day_of_which_the_default_partition_has_rows_is_left_there(
         self, connection: Connection, today: date
