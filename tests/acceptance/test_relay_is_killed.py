@@ -46,7 +46,7 @@ def test_messages_that_were_published_and_not_confirmed_when_the_relay_died_come
         relay = stage.start("relay", "run", RELAY_AMQP_URL=proxy.url)
         relay.logged("streaming")
         proxy.swallow_to_client.set()  # no confirm arrives any more
-        assert stage.submit("--count", str(3 * WINDOW), "--batch", str(3 * WINDOW)).ended() == 0
+        assert stage.submit("--count", str(3 * WINDOW), "--batch", "10").ended() == 0
         stage.applied(WINDOW)
         relay.kill()
     assert tap.waiting() == WINDOW, "what is in flight fills the window, and no more"
