@@ -132,11 +132,13 @@ class Lot:
     """A parking lot that stores when the test lets it."""
 
     def __init__(self) -> None:
+        self.asked = asyncio.Event()
         self.opened = asyncio.Event()
         self.parked: list[str] = []
 
     async def park(self, rejections: Sequence[Rejection], *, after: Lsn | None) -> None:
         del after
+        self.asked.set()
         await self.opened.wait()
         self.parked += [rejection.parcel.event.id for rejection in rejections]
 
@@ -260,7 +262,7 @@ def test_a_rejected_event_holds_the_position_until_it_is_parked() -> None:
         running = asyncio.create_task(engine(script, broker, lot).run(stop))
         await script.played.wait()
         broker.rejects("a")
-        await asyncio.sleep(0)
+        await lot.asked.wait()
         assert script.confirmed == []
         lot.opened.set()
         stop.set()
