@@ -34,6 +34,12 @@ def from_postgres(error: psycopg.Error, *, slot: str) -> Problem:  # noqa: PLR09
                 "pgoutput, test_decoding, wal2json; "
                 "SELECT pg_reload_conf()",
             )
+        case "54000":
+            where = " ".join((error.diag.context or "").split())
+            return SourceRefused(
+                f"Postgres cannot decode a row of the stream: {words} ({where})",
+                remedy="stop the relay, then `relay slot skip` names the transaction and steps over exactly it",
+            )
         case "58P01":
             return SourceRefused(
                 f"the server has no output plugin: {words}",
