@@ -6,7 +6,7 @@ from tests.acceptance.conftest import Report
 from tests.acceptance.stage import Stage
 from tests.acceptance.things import Things
 
-RELAY_STOPS = 6
+RELAY_STOPS = 4
 CONSUMER_STOPS = 4
 BULK = 2000
 
