@@ -17,7 +17,7 @@ from relay.checks.queues import Guess, Queue
 from relay.settings import RelaySettings
 from runtime.errors import Problem
 
-_PATIENCE = 5.0
+_PATIENCE = 3.0
 # A queue has fewer arguments than this; each refusal tells one.
 _GUESSES = 20
 _ROUTING_KEY = "relay.check"
@@ -131,11 +131,13 @@ async def _queue(connection: Connection, name: str) -> Queue:
 
 async def _try(connection: Connection, act: Act) -> Answer:
     """Try `act` on a channel of its own, which a refusal closes; raises BrokerUnavailable when the connection goes."""
-    channel = await connection.channel()
+    if connection.blocked:
+        return Answer(NO_ANSWER)
     reasons: list[Any] = []
-    channel.add_on_close_callback(lambda _, reason: reasons.append(reason))
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(_PATIENCE):  # what a blocked publisher sends is not read at all
+            channel = await connection.channel()
+            channel.add_on_close_callback(lambda _, reason: reasons.append(reason))
             answer = await act(channel)
     except TimeoutError:
         return Answer(NO_ANSWER)
