@@ -16,8 +16,13 @@ def _schema(database_url: str) -> None:
 
 
 def pytest_configure() -> None:
-    """Let SIGTERM end a run as Ctrl-C does: the test stops, and every fixture clears up."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    """Let SIGTERM end a run as Ctrl-C does: the test stops, and every fixture clears up.
+
+    A run that a shell started in the background has SIGINT ignored, and would pass that on to the processes that tests
+    interrupt (https://pubs.opengroup.org/onlinepubs/9799919799/utilities/V3_chap02.html, asynchronous lists).
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", name="sandbox")
