@@ -1,19 +1,41 @@
-"""A TCP proxy that can swallow what goes one way: the peer lives and listens, and never hears a word.
+"""A TCP proxy that breaks what it forwards: cut, refused, slow, in small pieces, or swallowed one way or both.
 
-Two threads for each connection, so that one direction never waits for the other.
+A direction whose bytes were once swallowed stays dead until its connection is cut, and neither end hears through it
+that the other has gone: so it is on a network that drops packets, since TCP delivers nothing behind a gap.
 """
 
+import asyncio
+import random
 import socket
+import struct
 import threading
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
-from typing import Self
+from itertools import count
+from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
+
+T = TypeVar("T")
+
+Watch = Callable[[int, bool, bytes], None]
+"""Told of bytes before they are forwarded: the connection's number, whether they go to the server, and the bytes."""
+
+_READ_BYTES = 65536
+_SLICE_BYTES = 200
+# A slow link sends so often, so that a change of its speed is felt soon.
+_SLOW_SENDS_PER_SECOND = 20
+# Closing sends RST, as a firewall does that cuts a connection (socket(7), SO_LINGER).
+_RESET = struct.pack("ii", 1, 0)
 
 
 class Proxy:
-    """Forwards connections to the server of `url`; `self.url` is the same URL by way of here."""
+    """Forwards connections to the server of `url`, from the start of the block until its end; `self.url` leads here.
 
-    def __init__(self, url: str) -> None:
+    `watch` is called in a thread of the proxy, in order for each direction, and never for what is swallowed; what it
+    raises is raised at the end of the block.
+    """
+
+    def __init__(self, url: str, watch: Watch | None = None) -> None:
         place = urlsplit(url)
         self._server = (place.hostname, place.port)
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -21,46 +43,144 @@ class Proxy:
         self.url = place._replace(netloc=f"{credentials}@127.0.0.1:{self._listener.getsockname()[1]}").geturl()
         self.swallow_to_server = threading.Event()
         self.swallow_to_client = threading.Event()
-        self._sockets: list[socket.socket] = [self._listener]
-        self._threads: list[threading.Thread] = []
+        self.refuse = threading.Event()
+        """New connections are reset at once."""
+        self._watch = watch
+        self._bytes_per_second: int | None = None
+        self._slice: random.Random | None = None
+        self._numbers = count()
+        self._open: dict[asyncio.Task[Any], list[asyncio.StreamWriter]] = {}
+        self._failure: Exception | None = None
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="proxy")
+
+    def slow(self, bytes_per_second: int | None) -> None:
+        """Let so much through each second, in each direction of each connection; None for everything."""
+        self._bytes_per_second = bytes_per_second
+
+    def slice(self, draw: random.Random | None) -> None:
+        """Forward in small pieces, whose lengths `draw` draws; None for pieces as they come."""
+        self._slice = draw
+
+    def cut(self) -> None:
+        """Reset every open connection, towards both ends."""
+        self._do(self._cut())
 
     def __enter__(self) -> Self:
-        self._start(self._accept)
+        self._thread.start()
+        self._accepting = self._do(asyncio.start_server(self._accept, sock=self._listener))
         return self
 
     def __exit__(self, *_: object) -> None:
-        for each in self._sockets:
-            _end(each)
-        for thread in self._threads:
-            thread.join()
-        for each in self._sockets:
-            each.close()
+        self._loop.call_soon_threadsafe(self._accepting.close)
+        self._do(self._cut())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
 
-    def _accept(self) -> None:
-        with suppress(OSError):  # the listener is shut down
-            while True:
-                client, _ = self._listener.accept()
-                server = socket.create_connection(self._server)
-                self._sockets += [client, server]
-                self._start(_pump, client, server, self.swallow_to_server)
-                self._start(_pump, server, client, self.swallow_to_client)
+    def _run(self) -> None:
+        self._loop.run_forever()
+        self._loop.close()
 
-    def _start(self, function: object, *arguments: object) -> None:
-        thread = threading.Thread(target=function, args=arguments, name="proxy")  # type: ignore[arg-type]
-        self._threads.append(thread)
-        thread.start()
+    def _do(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _cut(self) -> None:
+        tasks = list(self._open)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _accept(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._open[task] = [client]
+        try:
+            if not self.refuse.is_set():
+                await self._connect(reader, client, self._open[task])
+        except OSError:
+            pass  # the server is not there
+        except Exception as error:  # noqa: BLE001 - raised at the end of the block
+            self._failure = self._failure or error
+        finally:
+            for each in self._open[task]:
+                _reset(each)
+            del self._open[task]
+
+    async def _connect(
+        self, reader: asyncio.StreamReader, client: asyncio.StreamWriter, ends: list[asyncio.StreamWriter]
+    ) -> None:
+        back, server = await asyncio.open_connection(*self._server)
+        ends.append(server)
+        number = next(self._numbers)
+        pumps = [
+            asyncio.create_task(self._pump(number, reader, server, to_server=True)),
+            asyncio.create_task(self._pump(number, back, client, to_server=False)),
+        ]
+        try:
+            done, _ = await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+            for pump in done:
+                pump.result()
+            for each in ends:
+                each.close()
+                with suppress(OSError):
+                    await each.wait_closed()
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
+
+    async def _pump(
+        self, number: int, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, to_server: bool
+    ) -> None:
+        """Forward until `source` ends; does not return when `target` may not hear of that."""
+        swallow = self.swallow_to_server if to_server else self.swallow_to_client
+        target.transport.set_write_buffer_limits(0)
+        dead = False
+        with suppress(OSError):
+            while received := await source.read(_READ_BYTES):
+                for piece in self._pieces(received):
+                    dead = dead or swallow.is_set()
+                    if not dead:
+                        if self._watch is not None:
+                            self._watch(number, to_server, piece)
+                        dead = not await self._send(target, piece)
+        if dead or swallow.is_set():
+            await asyncio.Event().wait()
+
+    async def _send(self, target: asyncio.StreamWriter, piece: bytes) -> bool:
+        """Forward `piece`, as fast as the link is; tells whether `target` still takes it."""
+        try:
+            target.write(piece)
+            await target.drain()
+        except OSError:
+            return False
+        if speed := self._bytes_per_second:
+            await _pass(len(piece) / speed)
+        return True
+
+    def _pieces(self, received: bytes) -> Iterator[bytes]:
+        start = 0
+        while start < len(received):
+            size = len(received)
+            if speed := self._bytes_per_second:
+                size = max(1, speed // _SLOW_SENDS_PER_SECOND)
+            if draw := self._slice:
+                size = min(size, draw.randint(1, _SLICE_BYTES))
+            yield received[start : start + size]
+            start += size
 
 
-def _pump(source: socket.socket, target: socket.socket, swallow: threading.Event) -> None:
-    with suppress(OSError):
-        while received := source.recv(65536):
-            if not swallow.is_set():
-                target.sendall(received)
-    _end(source)
-    _end(target)
+def _reset(end: asyncio.StreamWriter) -> None:
+    with suppress(OSError):  # closed already
+        end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    end.transport.abort()
 
 
-def _end(each: socket.socket) -> None:
-    """Shut both directions down, which wakes a thread that waits in `recv`; `close` alone would not."""
-    with suppress(OSError):
-        each.shutdown(socket.SHUT_RDWR)
+async def _pass(seconds: float) -> None:
+    """Let time pass."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await asyncio.Event().wait()
