@@ -4,7 +4,7 @@ BIN    := .venv/bin
 ARGS   ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help bench demo test mutants unit lint format lock clean
+.PHONY: help bench demo faults test mutants unit lint format lock clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ test: lint ## Lint, types, import rules and every test on private servers (ARGS 
 
 bench: .venv/.ready ## Measure the relay on private servers, with nothing else running (ARGS=drain, cpu, latency, memory or all)
 	$(BIN)/bench $(ARGS)
+
+faults: .venv/.ready ## Break processes, servers and links under load, and ask the oracles (ARGS: names, --seeds, --seed)
+	$(BIN)/python -m tests.faults $(ARGS)
 
 mutants: .venv/.ready ## Break the relay in known ways, and see that the tests notice each (ARGS picks by name)
 	$(BIN)/python -m tests.mutants $(ARGS)

@@ -50,7 +50,8 @@ class Stage:
             "CONSUMERS_HANDLERS": "tests.acceptance.handlers",
             "WRITERS_DATABASE_URL": isolated.database_url,
         }
-        self._commands: list[Command] = []
+        self.commands: list[Command] = []
+        """Every command that it started, in this order."""
         with psycopg.connect(isolated.database_url) as connection:
             connection.execute(EFFECT_TABLE)
 
@@ -167,14 +168,14 @@ class Stage:
 
     def end(self) -> None:
         """End every command and print the last lines of each; pytest shows them when the test failed."""
-        for command in self._commands:
+        for command in self.commands:
             command.end()
             print(command.tail())  # noqa: T201 - pytest captures it
 
     def _start(self, arguments: Sequence[str], settings: Mapping[str, str], *, stdout: int | None) -> Command:
-        name = f"{len(self._commands):02}-{arguments[0]}"
+        name = f"{len(self.commands):02}-{arguments[0]}"
         owner = f"{arguments[0].upper()}_"
         ours = {name: value for name, value in self.settings.items() if name.startswith(owner)}
         command = Command(name, arguments, {**ours, **settings}, self.directory, stdout=stdout)
-        self._commands.append(command)
+        self.commands.append(command)
         return command

@@ -16,12 +16,15 @@ import psycopg
 from writers import NewEvent, publish
 
 THINGS = 40
-_CREATE = "CREATE TABLE thing (id text PRIMARY KEY, version bigint NOT NULL DEFAULT 0)"
+_CREATE = "CREATE TABLE IF NOT EXISTS thing (id text PRIMARY KEY, version bigint NOT NULL DEFAULT 0)"
 _RAISE = "UPDATE thing SET version = version + 1 WHERE id = %s RETURNING version"
 
 
 class Things:
-    """Writers in threads, from the start of the block until its end; afterwards `committed` is complete."""
+    """Writers in threads, from the start of the block until its end; afterwards `committed` is complete.
+
+    Another load on the same database goes on from the versions that it finds.
+    """
 
     def __init__(self, database_url: str, *, seed: int, writers: int = 3, pause: float = 0.02) -> None:
         self._url = database_url
@@ -37,7 +40,7 @@ class Things:
         with psycopg.connect(database_url) as connection:
             connection.execute(_CREATE)
             for number in range(THINGS):
-                connection.execute("INSERT INTO thing (id) VALUES (%s)", [str(number)])
+                connection.execute("INSERT INTO thing (id) VALUES (%s) ON CONFLICT DO NOTHING", [str(number)])
 
     def __enter__(self) -> Self:
         for thread in self._threads:

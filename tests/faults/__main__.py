@@ -1,0 +1,126 @@
+"""`make faults`: the campaign. Each fault on real processes, with several seeds, and one line for what the oracles saw.
+
+A line: what was committed, applied (seen by an independent queue, or parked), delivered more than once, lost, and the
+seconds from healing until everything committed by then was confirmed: the median of the seeds, and the longest.
+"""
+
+import json
+import random
+import shutil
+import statistics
+import tempfile
+import traceback
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import psycopg
+import typer
+from rich.console import Console
+
+import sandbox
+from runtime import commands
+from sandbox import Sandbox
+from sql.apply import apply
+from tests.faults import processes
+from tests.faults.judging import Verdict, judge
+from tests.faults.run import Fault, running
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+FAULTS: tuple[Fault, ...] = processes.FAULTS
+
+_COLUMNS = "{:<52} {:>9} {:>8} {:>10} {:>5} {:>15}  {}"
+_HEADER = _COLUMNS.format("fault", "committed", "applied", "duplicates", "lost", "recovered s", "")
+_console = Console(highlight=False, soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One run: either the oracles' verdict, or the error that kept them from giving one."""
+
+    fault: str
+    seed: int
+    verdict: Verdict | None
+    broken: tuple[str, ...]
+    logs: Path | None
+    """Where the logs are; kept only if it failed."""
+
+
+@app.command()
+def campaign(
+    names: Annotated[list[str] | None, typer.Argument(help="Only faults whose names contain one of these.")] = None,
+    *,
+    seeds: Annotated[int, typer.Option(min=1, help="How many seeds each fault is run with.")] = 3,
+    seed: Annotated[int | None, typer.Option(help="The first seed; drawn, unless given.")] = None,
+    to: Annotated[Path | None, typer.Option("--json", help="Write every run's numbers to this file.")] = None,
+) -> None:
+    """Run the fault campaign on a private Postgres and RabbitMQ; fails when an oracle is broken."""
+    chosen = [fault for fault in FAULTS if not names or any(name in fault.name for name in names)]
+    if not chosen:
+        raise typer.BadParameter(f"no such fault; there are: {', '.join(fault.name for fault in FAULTS)}")
+    first = random.SystemRandom().randrange(1_000_000) if seed is None else seed
+    outcomes: list[Outcome] = []
+    with sandbox.start(schema=_schema) as box:
+        _console.print(f"{len(chosen)} faults, seeds {first} to {first + seeds - 1}")
+        _console.print(_HEADER, style="bold")
+        for fault in chosen:
+            runs = [_run(box, fault, number) for number in range(first, first + seeds)]
+            outcomes += runs
+            _console.print(_line(fault, runs))
+            for line in _failures(runs):
+                _console.print(line, style="red", markup=False)
+    if to is not None:
+        to.write_text(json.dumps([asdict(outcome) for outcome in outcomes], default=str, indent=1), encoding="utf-8")
+    failed = {outcome.fault for outcome in outcomes if outcome.broken}
+    _console.print(f"{len(chosen) - len(failed)} of {len(chosen)} faults passed")
+    raise typer.Exit(1 if failed else 0)
+
+
+def _run(box: Sandbox, fault: Fault, seed: int) -> Outcome:
+    """Run one fault once; its logs are kept when it fails."""
+    directory = Path(tempfile.mkdtemp(prefix="faults-"))
+    verdict: Verdict | None = None
+    with _console.status(f"{fault.name}, seed {seed}"):
+        try:
+            with running(box, directory, seed=seed) as run:
+                fault.inject(run)
+                verdict = judge(run, fault)
+                broken = verdict.broken
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this run's result, and the next one goes on
+            (directory / "traceback").write_text(traceback.format_exc(), encoding="utf-8")
+            broken = (f"{type(error).__name__}: {error}".splitlines()[0],)
+    if not broken:
+        shutil.rmtree(directory)
+    return Outcome(fault.name, seed, verdict, broken, directory if broken else None)
+
+
+def _line(fault: Fault, runs: list[Outcome]) -> str:
+    verdicts = [run.verdict for run in runs if run.verdict is not None]
+    seconds = [verdict.recovered for verdict in verdicts if verdict.recovered is not None]
+    return _COLUMNS.format(
+        fault.name,
+        sum(verdict.committed for verdict in verdicts),
+        sum(verdict.applied for verdict in verdicts),
+        sum(verdict.duplicates for verdict in verdicts),
+        sum(verdict.lost for verdict in verdicts),
+        f"{statistics.median(seconds):.1f} / {max(seconds):.1f}" if seconds else "-",
+        "FAIL" if any(run.broken for run in runs) else "PASS",
+    )
+
+
+def _failures(runs: list[Outcome]) -> Iterator[str]:
+    for run in runs:
+        if run.broken:
+            yield f"  {run.fault}, seed {run.seed}: {'; '.join(run.broken)}"
+            yield f"""  logs: {run.logs}; again: make faults ARGS='"{run.fault}" --seed {run.seed} --seeds 1'"""
+
+
+def _schema(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        apply(connection)
+
+
+if __name__ == "__main__":
+    commands.run(app, name="faults")

@@ -1,0 +1,128 @@
+"""Whether a run stood its fault: the oracles, asked when the fault is over.
+
+1. No loss: what was committed was seen by the tap or is parked; and nothing else was.
+3. Order: first deliveries of an aggregate are in version order.
+5. Liveness: from healing, what was committed is confirmed within a bound; descriptors and memory have not grown.
+6. Duplicates are bounded, and reported.
+7. Logs tell no password; and an orderly stop ends with exit code 0.
+"""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from runtime.errors import Problem
+from sandbox.waiting import until
+from tests.acceptance import oracles
+from tests.acceptance.commands import Command
+from tests.faults.run import Fault, Footprint, Run
+
+_PASSED = """
+SELECT confirmed_flush_lsn >= %s::pg_lsn FROM pg_replication_slots WHERE slot_name = %s
+"""
+_PARKED = "SELECT id FROM relay.parked WHERE redriven_at IS NULL AND discarded_at IS NULL"
+_SETTLED_SECONDS = 15.0
+_MORE_DESCRIPTORS = 2
+_MORE_RESIDENT = 32 << 20  # what one buffer of the largest window takes, and Python gives back late
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was counted on one run; `broken` is empty when it passed."""
+
+    committed: int
+    """Events that must arrive: all but those of a documented gap."""
+    applied: int
+    """Seen by the tap or parked."""
+    duplicates: int
+    lost: int
+    missed: int
+    """Events of a documented gap, which no stream had."""
+    recovered: float | None
+    """Seconds from healing; None if it never came that far."""
+    broken: tuple[str, ...]
+
+
+def judge(run: Run, fault: Fault) -> Verdict:
+    """Wait for the recovery, stop the load and the relays, and ask every oracle."""
+    broken: list[str] = []
+    recovered = _recovery(run, fault.recovers_within, broken)
+    run.stop_load()
+    if recovered is not None:
+        run.stage.confirmed()
+        for relay in run.relays:
+            broken += _grown(run, relay)
+    for relay in run.relays:
+        if (code := relay.terminate()) != 0:
+            broken.append(f"{relay.name} ended with exit code {code}, not 0, when it was asked to stop")
+    broken += _told_secrets(run)
+
+    committed = [str(event) for event in run.committed()]
+    missed = {str(event) for event in run.missed}
+    deliveries = run.tap.drain() if run.tap.waiting() else []
+    found = {delivery.message for delivery in deliveries} | {str(row[0]) for row in run.stage.query(_PARKED)}
+    lost = oracles.lost(committed, found) - missed
+    duplicates = oracles.duplicates(deliveries)
+    broken += _culprits("lost", lost)
+    broken += _culprits("published that nobody committed", oracles.ghosts(committed, found))
+    broken += _culprits("out of order", map(str, oracles.out_of_order(deliveries)))
+    if duplicates > fault.duplicates:
+        broken.append(f"{duplicates} duplicates, and at most {fault.duplicates} are allowed")
+    if not committed:
+        broken.append("nothing was committed, so nothing can be told")
+    expected = set(committed) - missed
+    return Verdict(
+        committed=len(expected),
+        applied=len(expected & found),
+        duplicates=duplicates,
+        lost=len(lost),
+        missed=len(missed - found),
+        recovered=recovered,
+        broken=tuple(broken),
+    )
+
+
+def _recovery(run: Run, seconds: float, broken: list[str]) -> float | None:
+    """Return how long it took from healing until everything of that moment was confirmed."""
+    healed = run.was_healed()
+    left = healed.at + seconds - time.monotonic()
+    try:
+        until(
+            lambda: run.stage.value(_PASSED, healed.wal_end, run.stage.isolated.name),
+            what="what was committed is confirmed",
+            seconds=max(left, 0),
+        )
+    except (Problem, IndexError):  # no answer in time; no slot
+        broken.append(f"not recovered within {seconds:g} s")
+        return None
+    return time.monotonic() - healed.at
+
+
+def _grown(run: Run, relay: Command) -> list[str]:
+    usual = run.usual(relay)
+    if usual is None:
+        return []
+    most = Footprint(usual.descriptors + _MORE_DESCRIPTORS, usual.resident + _MORE_RESIDENT)
+    try:
+        until(lambda: _within(Footprint.of(relay), most), what="as before", seconds=_SETTLED_SECONDS)
+    except Problem:
+        return [f"{relay.name} has grown from {usual} to {Footprint.of(relay)}"]
+    return []
+
+
+def _within(found: Footprint, most: Footprint) -> bool:
+    return found.descriptors <= most.descriptors and found.resident <= most.resident
+
+
+def _told_secrets(run: Run) -> list[str]:
+    return [
+        f"{command.name} tells a password in its output"
+        for command in run.stage.commands
+        if any(secret in command.stdout + command.stderr for secret in run.secrets)
+    ]
+
+
+def _culprits(what: str, found: Iterable[str]) -> list[str]:
+    culprits = sorted(found)
+    return [f"{len(culprits)} {what}: {', '.join(culprits[:_SHOWN])}"] if culprits else []

@@ -1,0 +1,176 @@
+"""One fault's surroundings: real servers behind proxies, writers, a tap, and the relays that the fault starts.
+
+A fault gets a `Run` whose writers are at work. It starts relays, breaks what it is about, heals it, says `healed`, and
+leaves one relay that works; judging follows.
+"""
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from bench import procfs
+from sandbox import Isolated, Sandbox
+from tests.acceptance.commands import Command
+from tests.acceptance.proxy import Proxy
+from tests.acceptance.stage import WINDOW, Stage
+from tests.acceptance.things import Things
+
+LARGEST = 12
+"""How many events one transaction of the load has at most (`Things`)."""
+REPEATED = WINDOW + LARGEST
+"""What one crash of a relay may publish again: the window, and what was confirmed of the open transaction."""
+
+
+class Footprint(NamedTuple):
+    """What a process holds; `resident` is bytes."""
+
+    descriptors: int
+    resident: int
+
+    @classmethod
+    def of(cls, command: Command) -> "Footprint":
+        """Look at a running command."""
+        pid = command.process.pid
+        return cls(len(list(Path(f"/proc/{pid}/fd").iterdir())), procfs.resident(pid))
+
+
+class Healed(NamedTuple):
+    """When a fault was over, and where the WAL ended at that moment."""
+
+    at: float
+    wal_end: str
+
+
+class Run:
+    """What a fault is given. `draw` decides its moments, so that a seed repeats them."""
+
+    def __init__(self, box: Sandbox, stage: Stage, *, postgres: Proxy, broker: Proxy, seed: int) -> None:
+        self.box = box
+        self.stage = stage
+        self.seed = seed
+        self.draw = random.Random(seed)  # noqa: S311 - for repeatable faults, not for secrets
+        self.postgres = postgres
+        """The proxy between the relays and Postgres; the writers do not pass it."""
+        self.broker = broker
+        """The proxy between the relays and RabbitMQ; the tap does not pass it."""
+        self.settings = {
+            "RELAY_DATABASE_URL": postgres.url,
+            "RELAY_AMQP_URL": broker.url,
+            "RELAY_PLUGIN": "wal2json",
+        }
+        """What every relay here is started with, over the stage's own."""
+        self.secrets = {str(urlsplit(url).password) for url in (stage.isolated.database_url, stage.isolated.amqp_url)}
+        """What no log may tell. A fault that makes a password adds it."""
+        self.events: list[UUID] = []
+        """What the fault committed itself, beside the load."""
+        self.missed: list[UUID] = []
+        """Those of them that no stream had: the documented gap."""
+        self.tap = stage.set_up()
+        self._loads: list[Things] = []
+        self._usual: dict[Command, Footprint | None] = {}
+        self._healed: Healed | None = None
+
+    @property
+    def relay(self) -> Command:
+        """The relay that was started last."""
+        return self.relays[-1]
+
+    @property
+    def relays(self) -> list[Command]:
+        """Every relay that runs, in the order in which they were started."""
+        return [each for each in self._usual if each.running]
+
+    def start_relay(self, **settings: str) -> Command:
+        """Start a relay, and return at once."""
+        relay = self.stage.start("relay", "run", **{**self.settings, **settings})
+        self._usual[relay] = None
+        return relay
+
+    def streaming_relay(self, **settings: str) -> Command:
+        """Start a relay, and return when events of the load have gone through it."""
+        relay = self.start_relay(**settings)
+        relay.logged("streaming")
+        self.flows()
+        self._usual[relay] = Footprint.of(relay)
+        return relay
+
+    def usual(self, relay: Command) -> Footprint | None:
+        """Return what `relay` held when it had begun to work; None for one that was not waited for."""
+        return self._usual[relay]
+
+    def flows(self, count: int = 50) -> None:
+        """Wait until `count` more messages have been published."""
+        self.tap.grows(self.tap.waiting() + count - 1)
+
+    def commit(self, count: int, aggregate: str) -> list[UUID]:
+        """Commit so many events of one aggregate in one transaction; they are counted as the fault's own."""
+        events = self.stage.publish_in_one_transaction(count, aggregate)
+        self.events += events
+        return events
+
+    def start_load(self) -> None:
+        """Let the writers write."""
+        load = Things(self.stage.isolated.database_url, seed=self.seed + len(self._loads))
+        self._loads.append(load)
+        load.__enter__()
+
+    def stop_load(self) -> None:
+        """Let the writers finish; Postgres must be there."""
+        if self._loads:
+            self._loads[-1].stop()
+
+    def committed(self) -> list[UUID]:
+        """Return the ids of everything that was committed; complete when the load has stopped."""
+        return [*(event for load in self._loads for event in load.committed), *self.events]
+
+    def healed(self) -> None:
+        """Note that the fault is over: the relay's time to recover runs from here. Postgres must be there."""
+        at = time.monotonic()
+        self._healed = Healed(at, self.stage.value("SELECT pg_current_wal_lsn()::text"))
+
+    def was_healed(self) -> Healed:
+        """Return when the fault was over; now, if it has not said."""
+        if self._healed is None:
+            self.healed()
+        assert self._healed is not None
+        return self._healed
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One row of the campaign."""
+
+    name: str
+    inject: Callable[[Run], None]
+    duplicates: int
+    """How many deliveries may be a repetition."""
+    recovers_within: float = 30.0
+    """Seconds from `healed` until the relay has confirmed what was committed then."""
+
+
+@contextmanager
+def running(box: Sandbox, directory: Path, *, seed: int) -> Iterator[Run]:
+    """Yield a run whose writers are at work; whatever the fault left broken is started again at the end."""
+    with ExitStack() as stack:
+        isolated: Isolated = stack.enter_context(box.isolated())
+        stage = Stage(isolated, directory)
+        postgres = stack.enter_context(Proxy(isolated.database_url))
+        broker = stack.enter_context(Proxy(isolated.amqp_url))
+        stack.callback(_end, stage)
+        run = Run(box, stage, postgres=postgres, broker=broker, seed=seed)
+        stack.callback(run.stop_load)
+        stack.callback(box.rabbitmq.start)
+        stack.callback(box.postgres.start)
+        run.start_load()
+        yield run
+
+
+def _end(stage: Stage) -> None:
+    for command in stage.commands:
+        command.end()
