@@ -118,6 +118,7 @@ class Engine:
             await _first([pump, stopping, *watching, *lasting])
             if self._halfway:  # half a transaction is below no boundary: the next run would publish it again
                 await _first([pump, *watching, *lasting], timeout=_END_OF_TRANSACTION_SECONDS)
+            pump.cancel()  # what comes from here on belongs to the next run
             await self._drain(stream, *watching, *lasting)
         except SourceUnavailable:
             raise  # there is nobody to report to; what is in flight settles before the next stream opens

@@ -227,6 +227,23 @@ def test_stopping_reads_an_open_transaction_to_its_end_and_no_further() -> None:
     assert script.stored == [Lsn(20)]
 
 
+def test_what_comes_after_the_stop_is_left_to_the_next_run() -> None:
+    published: list[str] = []
+
+    async def scenario(script: Script, broker: Broker) -> None:
+        broker.published = published
+        await script.played.wait()
+        loop = asyncio.get_running_loop()
+        more: list[Item] = [event("b"), Boundary(Lsn(40))]
+        loop.call_later(0.05, script.later.put_nowait, more)
+        loop.call_later(0.1, broker.confirms, "a")
+
+    script = relay(scenario, [event("a"), Boundary(Lsn(20))])
+
+    assert published == ["a"]
+    assert script.stored == [Lsn(20)]
+
+
 def test_a_broken_stream_opens_again_after_the_last_boundary_whose_events_are_confirmed() -> None:
     async def scenario(script: Script, broker: Broker) -> None:
         await broker.has("a", "b")
