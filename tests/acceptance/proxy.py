@@ -100,8 +100,8 @@ class Proxy:
         try:
             if not self.refuse.is_set():
                 await self._connect(reader, client, self._open[task])
-        except OSError:
-            pass  # the server is not there
+        except (OSError, asyncio.CancelledError):
+            pass  # the server is not there; or it is cut, and Python 3.11 prints tasks that end so
         except Exception as error:  # noqa: BLE001 - raised at the end of the block
             self._failure = self._failure or error
         finally:

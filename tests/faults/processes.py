@@ -1,8 +1,18 @@
-"""The relay's own process: killed."""
+"""The relay's own process: killed, frozen, replaced, asked to stop; alone, or with another one that stands by."""
 
+import signal
+
+from tests.acceptance.commands import Command
 from tests.faults.run import REPEATED, Fault, Run
 
 _KILLS = 10
+_NAMED_KILLS = 4
+_PUBLISHED = 200
+_RESTARTS = 50
+_TIMEOUT = 4
+_SHORT_TIMEOUT = "ALTER DATABASE {} SET wal_sender_timeout = '4s'"
+# What a standby may take beyond the time after which Postgres gives a silent holder up.
+_TAKE_OVER = 2
 
 
 def killed_at_random(run: Run) -> None:
@@ -17,4 +27,92 @@ def killed_at_random(run: Run) -> None:
     run.streaming_relay()
 
 
-FAULTS = (Fault("relay killed at random", killed_at_random, duplicates=_KILLS * REPEATED),)
+def killed_before_the_confirm(run: Run) -> None:
+    """Kill it when messages are published, and the broker's confirms are on their way."""
+    for _ in range(_NAMED_KILLS):
+        relay = run.streaming_relay()
+        run.broker.swallow_to_client.set()
+        assert relay.outlives(run.draw.uniform(0.1, 0.4)), relay.tail()
+        relay.kill()
+        run.broker.swallow_to_client.clear()
+        run.broker.cut()
+    run.healed()
+    run.streaming_relay()
+
+
+def killed_after_the_confirm(run: Run) -> None:
+    """Kill it when messages are confirmed, and Postgres has not heard of it."""
+    for _ in range(_NAMED_KILLS):
+        relay = run.streaming_relay()
+        run.postgres.swallow_to_server.set()
+        run.flows(_PUBLISHED)
+        relay.kill()
+        run.postgres.swallow_to_server.clear()
+        run.postgres.cut()
+    run.healed()
+    run.streaming_relay()
+
+
+def frozen(run: Run) -> None:
+    """Freeze it until another has taken over, and wake it."""
+    run.alter_database(_SHORT_TIMEOUT)
+    first, second = _pair(run)
+    first.process.send_signal(signal.SIGSTOP)
+    second.logged("streaming", seconds=_TIMEOUT + _TAKE_OVER)
+    run.flows(_PUBLISHED)
+    first.process.send_signal(signal.SIGCONT)
+    run.healed()
+    first.logged("standby")
+    assert "stood still" in first.logged("source not available")["reason"]
+    run.flows()
+
+
+def _pair(run: Run, **settings: str) -> tuple[Command, Command]:
+    """Start a relay that streams, and, with `settings`, a second one that stands by and says for whom."""
+    first = run.streaming_relay()
+    holder = run.stage.value(
+        "SELECT active_pid FROM pg_replication_slots WHERE slot_name = %s", run.stage.isolated.name
+    )
+    second = run.start_relay(**settings)
+    reason = second.logged("standby")["reason"]
+    assert f"is held by 'relay', pid {holder}" in reason, reason
+    return first, second
+
+
+def holder_killed(run: Run) -> None:
+    """Kill the holder of the slot behind a link that tells nobody of it."""
+    run.alter_database(_SHORT_TIMEOUT)
+    first, second = _pair(run, RELAY_DATABASE_URL=run.stage.isolated.database_url)
+    run.postgres.swallow_to_server.set()
+    run.healed()
+    first.kill()
+    second.logged("streaming", seconds=_TIMEOUT + _TAKE_OVER)
+    run.flows()
+
+
+def restarted_rolling(run: Run) -> None:
+    """Ask the holder to stop fifty times, when the next one stands by."""
+    relay = run.streaming_relay()
+    for _ in range(_RESTARTS):
+        standby = run.start_relay()
+        standby.logged("standby")
+        assert relay.outlives(run.draw.uniform(0, 0.2)), relay.tail()
+        assert relay.terminate() == 0, relay.tail()
+        standby.logged("streaming", seconds=_TAKE_OVER)
+        relay = standby
+    run.healed()
+    run.flows()
+
+
+FAULTS = (
+    Fault("relay killed at random", killed_at_random, duplicates=_KILLS * REPEATED),
+    Fault("relay killed before the confirm", killed_before_the_confirm, duplicates=_NAMED_KILLS * REPEATED),
+    Fault(
+        "relay killed after the confirm",
+        killed_after_the_confirm,
+        duplicates=_NAMED_KILLS * (2 * _PUBLISHED + REPEATED),
+    ),
+    Fault("relay frozen, replaced and woken", frozen, duplicates=2 * REPEATED),
+    Fault("holder of the slot killed unheard", holder_killed, duplicates=2 * REPEATED),
+    Fault("fifty rolling restarts", restarted_rolling, duplicates=0),
+)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import LiteralString, NamedTuple
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from bench import procfs
 from sandbox import Isolated, Sandbox
 from tests.acceptance.commands import Command
 from tests.acceptance.proxy import Proxy
+from tests.acceptance.roles import alter
 from tests.acceptance.stage import WINDOW, Stage
 from tests.acceptance.things import Things
 
@@ -113,6 +114,10 @@ class Run:
         events = self.stage.publish_in_one_transaction(count, aggregate)
         self.events += events
         return events
+
+    def alter_database(self, statement: LiteralString) -> None:
+        """Run one statement about this run's database, whose sessions from here on have it."""
+        alter(self.stage.isolated.database_url, statement, self.stage.isolated.name)
 
     def start_load(self) -> None:
         """Let the writers write."""
