@@ -1,0 +1,48 @@
+"""What the relay reports to Postgres as flushed, seen on the wire: nothing that the broker has not confirmed before."""
+
+import random
+
+from sandbox.waiting import until
+from tests.acceptance.conftest import Report
+from tests.acceptance.proxy import Proxy
+from tests.acceptance.stage import Stage
+from tests.acceptance.things import Things
+from tests.acceptance.wire.acknowledgement import Acknowledgement
+
+TRANSACTIONS = 60
+
+
+def test_no_position_is_flushed_before_everything_below_it_is_confirmed(
+    stage: Stage, seed: int, draw: random.Random, report: Report
+) -> None:
+    oracle = Acknowledgement()
+    tap = stage.set_up()
+    with (
+        Proxy(stage.isolated.database_url, oracle.postgres) as postgres,
+        Proxy(stage.isolated.amqp_url, oracle.broker) as broker,
+    ):
+        postgres.slice(draw)
+        broker.slice(draw)
+        through = {"RELAY_DATABASE_URL": postgres.url, "RELAY_AMQP_URL": broker.url, "RELAY_PLUGIN": "wal2json"}
+        with Things(stage.isolated.database_url, seed=seed) as things:
+            relay = stage.start("relay", "run", **through)
+            _covers(oracle, TRANSACTIONS)
+            relay.kill()
+            relay = stage.start("relay", "run", **through)
+            _covers(oracle, oracle.covered + TRANSACTIONS)
+        stage.confirmed()
+        assert relay.terminate() == 0, relay.tail()
+
+    assert oracle.violations() == []
+    verdict = stage.judge(tap, things.committed)
+    report(f"{oracle.flushes} flushes of {oracle.covered} transactions, seed {seed}: {verdict}")
+
+
+def _covers(oracle: Acknowledgement, transactions: int) -> None:
+    """Wait until so many transactions are flushed, or one too early."""
+    until(
+        lambda: oracle.violations() or oracle.covered >= transactions,
+        what=f"{transactions} transactions are flushed",
+        seconds=30,
+    )
+    assert oracle.violations() == []

@@ -1,0 +1,31 @@
+"""Reads a stream of bytes that comes in pieces of any length. Pure."""
+
+from collections.abc import Generator
+
+Parser = Generator[int, bytes, None]
+"""Yields how many bytes it needs next, and is sent exactly those; when it returns, it cares for no more."""
+
+
+class Incremental:
+    """Gives `parser` the bytes that it asks for, however they are cut."""
+
+    def __init__(self, parser: Parser) -> None:
+        self._parser = parser
+        self._held = bytearray()
+        self._needed = next(parser)
+        self._done = False
+
+    def feed(self, data: bytes) -> None:
+        """Read on as far as `data` goes; raises what the parser raises for bytes that it cannot read."""
+        if self._done:
+            return
+        self._held += data
+        while len(self._held) >= self._needed:
+            piece = bytes(self._held[: self._needed])
+            del self._held[: self._needed]
+            try:
+                self._needed = self._parser.send(piece)
+            except StopIteration:
+                self._done = True
+                self._held.clear()
+                return
