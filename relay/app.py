@@ -6,6 +6,7 @@ in flight be confirmed, report it as flushed, store the checkpoint, close the st
 """
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -84,7 +85,18 @@ async def run(fresh: Callable[[], RelaySettings], *, stdout: bool = False) -> No
             await stack.enter_async_context(serve(settings, metrics, publisher.in_flight))
             for work in (guardian.watch(store, observe), guardian.keep_partitions(store, observe)):
                 stack.callback(asyncio.create_task(work).cancel)
+        _tune_collector()
         await engine.run(stop)
+
+
+def _tune_collector() -> None:
+    """Let the cyclic collector pass over what lives as long as the process, and look for cycles less often.
+
+    What flows through the relay makes none, and is counted: a run for each 700 new objects costs a tenth of the CPU.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
 
 
 def _router(settings: RelaySettings) -> Router:

@@ -97,8 +97,7 @@ class Engine:
     def confirmed(self, parcels: Sequence[Parcel]) -> None:
         """Settle what the broker has taken."""
         self._confirmed += len(parcels)
-        for parcel in parcels:
-            self._settled(self._ledger.settle(parcel.ticket))
+        self._settled(self._ledger.settle([parcel.ticket for parcel in parcels]))
         self._advance()
 
     def rejected(self, rejections: Sequence[Rejection]) -> None:
@@ -137,15 +136,18 @@ class Engine:
             if self._heartbeat.late():
                 return  # _stood_still says what follows
             parcels: list[Parcel] = []
+            settled: list[Ticket] = []
+            now = time.time()
             for item in items:
                 if isinstance(item, OutboxEvent):
                     parcels.append(Parcel(self._ledger.enter(), item, self._router.route(item)))
                     self._halfway = True
                 else:
-                    self._settled(self._ledger.boundary(item, received_at=time.time()))
+                    settled += self._ledger.boundary(item, received_at=now)
                     self._halfway = False
                     if stopping.done():
                         break  # what came behind it was not published, and comes again
+            self._settled(settled)
             if parcels:
                 await self._publisher.publish(parcels)
             self._advance()
@@ -160,9 +162,13 @@ class Engine:
                 self._stream.confirm(position)
 
     def _settled(self, stretches: Sequence[Ticket]) -> None:
-        for stretch in stretches:
-            if stretch.events and stretch.boundary is not None and stretch.boundary.committed_at is not None:
-                self._observe(Settled(stretch.boundary.committed_at, stretch.received_at, time.time()))
+        times = [
+            (stretch.boundary.committed_at, stretch.received_at)
+            for stretch in stretches
+            if stretch.events and stretch.boundary is not None and stretch.boundary.committed_at is not None
+        ]
+        if times:
+            self._observe(Settled(times, time.time()))
 
     async def _store(self, stream: Stream) -> None:
         stored, confirmed, idle = self._position, self._confirmed, 0
@@ -206,8 +212,7 @@ class Engine:
                     continue  # they were dropped meanwhile, and come again: parking them twice stores them once
                 del self._rejections[: len(batch)]
                 self._observe(Parked([r.parcel.event.id for r in batch], [r.reason for r in batch]))
-                for rejection in batch:
-                    self._settled(self._ledger.settle(rejection.parcel.ticket))
+                self._settled(self._ledger.settle([rejection.parcel.ticket for rejection in batch]))
                 self._advance()
                 self._parked.set()
 

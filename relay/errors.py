@@ -10,6 +10,7 @@ Problem
 ├── UndecodableChange      the outbox table is not what the relay expects     fatal
 ├── MessageReturned        no queue takes a message, and the policy is halt    fatal
 └── UnpublishableEvent     an event that AMQP cannot carry                    parked
+    └── MessageTooLarge    one that is larger than the broker may be given    parked
 
 The broker's side of the tree is in messaging/errors.py.
 """
@@ -51,3 +52,7 @@ class MessageReturned(Problem):
 
 class UnpublishableEvent(Problem):
     """An event whose headers or routing AMQP cannot carry."""
+
+
+class MessageTooLarge(UnpublishableEvent):
+    """An event whose message would be larger than RELAY_MAX_MESSAGE_BYTES."""

@@ -11,6 +11,7 @@ It is not the highest confirmed position: that would step over e3, and a restart
 """
 
 from collections import deque
+from collections.abc import Iterable
 
 from relay.event import Boundary
 from relay.position import Lsn
@@ -61,15 +62,16 @@ class Ledger:
         self._stretches.append(Ticket())
         return self._advance()
 
-    def settle(self, ticket: Ticket) -> list[Ticket]:
-        """Note that one event of `ticket` is settled; raises ValueError if none of it is in flight.
+    def settle(self, tickets: Iterable[Ticket]) -> list[Ticket]:
+        """Note that an event of each of `tickets` is settled; raises ValueError if none of it is in flight.
 
         Returns the stretches that are wholly settled by it.
         """
-        if ticket.in_flight == 0:
-            raise ValueError("an event was settled that is not in flight")
-        ticket.in_flight -= 1
-        return self._advance() if ticket.in_flight == 0 else []
+        for ticket in tickets:
+            if ticket.in_flight == 0:
+                raise ValueError("an event was settled that is not in flight")
+            ticket.in_flight -= 1
+        return self._advance()
 
     def _advance(self) -> list[Ticket]:
         settled = []

@@ -9,8 +9,10 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge
 
+from relay.histogram import Histogram
 from relay.observing import (
     Blocked,
     BrokerConnected,
@@ -45,13 +47,15 @@ class Metrics:
         self.registry = CollectorRegistry()
         r = self.registry
         self._published = Counter("relay_events_published", "Events with an outcome.", ["outcome"], registry=r)
+        self._confirmed = self._published.labels("confirmed")
         self._latency = Histogram(
             "relay_commit_to_confirm_seconds",
             "From commit to arrival (receive), from there to the confirm (confirm), and both (total), by transaction.",
-            ["stage"],
-            buckets=_BUCKETS,
-            registry=r,
+            "stage",
+            ["receive", "confirm", "total"],
+            _BUCKETS,
         )
+        r.register(self._latency)
         self._mode = Gauge("relay_source_mode", "What the relay reads: 1 for the current mode.", ["mode"], registry=r)
         self._leader = Gauge("relay_leader", "1 while this relay holds the slot.", registry=r)
         self._retained = Gauge("relay_slot_retained_bytes", "WAL that the slot keeps from removal.", registry=r)
@@ -59,7 +63,7 @@ class Metrics:
         self._lag = Gauge("relay_outbox_lag_seconds", "Everything committed longer ago is confirmed.", registry=r)
         self._parked = Gauge("relay_parked_events", "Events that wait in relay.parked.", registry=r)
         self._blocked = Gauge("relay_broker_blocked", "1 while RabbitMQ takes no messages.", registry=r)
-        self._fence = Histogram(
+        self._fence = prometheus_client.Histogram(
             "relay_fence_roundtrip_seconds", "From a fence's writing to its return.", buckets=_BUCKETS, registry=r
         )
         self._in_flight = Gauge("relay_in_flight_messages", "Messages without an outcome.", registry=r)
@@ -81,7 +85,7 @@ class Metrics:
         """Count `seen`."""
         match seen:
             case Confirmed(count):
-                self._published.labels("confirmed").inc(count)
+                self._confirmed.inc(count)
             case Nacked(count):
                 self._published.labels("nacked").inc(count)
             case Returned():
@@ -89,10 +93,10 @@ class Metrics:
             case Parked(ids):
                 self._published.labels("parked").inc(len(ids))
                 self._parked.inc(len(ids))
-            case Settled(committed_at, received_at, confirmed_at):
-                self._latency.labels("receive").observe(max(0.0, received_at - committed_at))
-                self._latency.labels("confirm").observe(confirmed_at - received_at)
-                self._latency.labels("total").observe(max(0.0, confirmed_at - committed_at))
+            case Settled(transactions, confirmed_at):
+                self._latency.observe("receive", [max(0.0, got - committed) for committed, got in transactions])
+                self._latency.observe("confirm", [confirmed_at - got for _, got in transactions])
+                self._latency.observe("total", [max(0.0, confirmed_at - committed) for committed, _ in transactions])
             case CaughtUp(as_of):
                 self._caught_up = max(self._caught_up, as_of)
             case FenceReturned(seconds):

@@ -93,10 +93,10 @@ class Parked:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A transaction is wholly confirmed; times are seconds since 1970, on the clock of the server and on ours."""
+    """Transactions are wholly confirmed; times are seconds since 1970, on the clock of the server and on ours."""
 
-    committed_at: float
-    received_at: float
+    transactions: Sequence[tuple[float, float]]
+    """When each was committed, and when its end was received."""
     confirmed_at: float
 
 

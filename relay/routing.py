@@ -3,11 +3,14 @@
 The message contract is DESIGN section 7's, as docs/architecture.md gives it.
 """
 
+from functools import lru_cache
 from string import Formatter
 
 from messaging import format as names
 from relay.event import Message, OutboxEvent
 from runtime.errors import ConfigurationProblem
+
+_KEYS = 4096
 
 FIELDS = ("aggregate_type", "aggregate_id", "event_type")
 
@@ -23,30 +26,37 @@ class Router:
     def __init__(self, exchange: str, template: str, *, cloudevents_source: str | None = None) -> None:
         check_template(template)
         self._exchange = exchange
-        self._template = template
         self._cloudevents_source = cloudevents_source
+
+        @lru_cache(maxsize=_KEYS)
+        def key(aggregate_type: str, aggregate_id: str, event_type: str) -> str:
+            return template.format(aggregate_type=aggregate_type, aggregate_id=aggregate_id, event_type=event_type)
+
+        self._key = key
+        self._names_the_id = any(field == "aggregate_id" for _, field, _, _ in Formatter().parse(template))
 
     def route(self, event: OutboxEvent) -> Message:
         """Return the message for `event`; the same event always gives the same message."""
+        key = event.routing_key
+        if key is None:
+            # A template that does not name the id has few keys, and the cache holds them all.
+            aggregate_id = event.aggregate_id if self._names_the_id else ""
+            key = self._key(event.aggregate_type, aggregate_id, event.event_type)
+        headers: dict[str, object] = dict(event.headers)
+        if self._cloudevents_source is not None:
+            headers.update(_cloudevent(event, self._cloudevents_source))
+        headers[names.AGGREGATE_TYPE] = event.aggregate_type
+        headers[names.AGGREGATE_ID] = event.aggregate_id
+        headers[names.AGGREGATE_VERSION] = event.aggregate_version
+        headers[names.SEQ] = event.seq
         return Message(
-            id=event.id,
-            exchange=self._exchange if event.exchange is None else event.exchange,
-            routing_key=event.routing_key
-            if event.routing_key is not None
-            else self._template.format(
-                aggregate_type=event.aggregate_type, aggregate_id=event.aggregate_id, event_type=event.event_type
-            ),
-            type=event.event_type,
-            timestamp=int(event.created_at.timestamp()),
-            headers={
-                **event.headers,
-                **({} if self._cloudevents_source is None else _cloudevent(event, self._cloudevents_source)),
-                names.AGGREGATE_TYPE: event.aggregate_type,
-                names.AGGREGATE_ID: event.aggregate_id,
-                names.AGGREGATE_VERSION: event.aggregate_version,
-                names.SEQ: event.seq,
-            },
-            body=event.payload,
+            event.id,
+            self._exchange if event.exchange is None else event.exchange,
+            key,
+            event.event_type,
+            int(event.created_at.timestamp()),
+            headers,
+            event.payload,
         )
 
 

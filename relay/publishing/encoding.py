@@ -6,27 +6,31 @@ pika makes objects for every frame and one write for each; a batch encoded here 
 all have one, but integers end at 64 bits and names at 255 bytes.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from struct import Struct
-from typing import NamedTuple
+from typing import Any
 
 from messaging.format import CONTENT_TYPE, PERSISTENT
-from relay.errors import UnpublishableEvent
+from relay.errors import MessageTooLarge, UnpublishableEvent
 from relay.event import Message
 
 _SHORT_STRING = 255
-_INT32 = range(-(2**31), 2**31)
-_INT64 = range(-(2**63), 2**63)
+_CACHED = 4096
 
 _METHOD, _HEADER, _BODY, _END = 1, 2, 3, b"\xce"
 _BASIC, _PUBLISH = 60, 40
 _MANDATORY = b"\x01"
-# Frame type, channel and payload size; with the end octet, a frame's overhead is eight bytes.
+# A frame is type, channel, payload size, payload and the end octet.
 _FRAME = Struct(">BHI")
 FRAME_OVERHEAD = _FRAME.size + len(_END)
 _PUBLISH_START = Struct(">HHH")
-_CONTENT_START = Struct(">HHQH")
+# A content header's frame up to the properties: class, weight, body size and which properties there are.
+_HEADER_START = Struct(">BHIHHQH")
+_BODY_START = Struct(">cBHI")
+_HEADER_BYTES = _HEADER_START.size - _FRAME.size
+_PERSISTENT = bytes((PERSISTENT,))
+_LENGTHS = [bytes((length,)) for length in range(_SHORT_STRING + 1)]
 _LENGTH = Struct(">I")
 _FIELD_LENGTH = Struct(">cI")
 _FIELD_INT32 = Struct(">ci")
@@ -38,73 +42,86 @@ _TIMESTAMP = Struct(">Q")
 _PROPERTIES = 1 << 15 | 1 << 13 | 1 << 12 | 1 << 7 | 1 << 6 | 1 << 5 | 1 << 3
 
 
-class Content(NamedTuple):
-    """A message encoded as far as it does not depend on a channel."""
+class Encoder:
+    """Encodes messages for one channel: mandatory, persistent, and under the event's own id.
 
-    method: bytes
-    header: bytes
-    body: bytes
-
-
-def encode(message: Message, *, app_id: str) -> Content:
-    """Encode `message`: mandatory, persistent, and under the event's own id.
-
-    Raises UnpublishableEvent, naming what and why, for a message that AMQP cannot carry.
+    No frame is longer than `frame_max` bytes, overhead included, and no message, with its headers, than `max_bytes`.
     """
-    try:
-        _check_copies(message.headers)
-        header = b"".join((
-            _CONTENT_START.pack(_BASIC, 0, len(message.body), _PROPERTIES),
-            _short(CONTENT_TYPE, "content type"),
-            _table(message.headers),
-            bytes((PERSISTENT,)),
-            _short_uncached(message.id, "id"),
-            _TIMESTAMP.pack(max(0, message.timestamp)),  # AMQP knows no time before 1970
-            _short(message.type, "type"),
-            _short(app_id, "app id"),
-        ))  # fmt: skip
-        return Content(_publish(message.exchange, message.routing_key), header, message.body)
-    except (ValueError, RecursionError) as error:
-        raise UnpublishableEvent(
-            f"event {message.id} cannot be published: {error}", remedy="write such events within AMQP's limits"
-        ) from error
 
+    def __init__(self, *, app_id: str, channel: int, frame_max: int, max_bytes: int) -> None:
+        self.channel = channel
+        self.frame_max = frame_max
+        self._max_bytes = max_bytes
+        self._most = frame_max - FRAME_OVERHEAD
+        self._content_type = _short(CONTENT_TYPE, "content type")
+        self._app_id = _short(app_id, "app id")
+        self._method = lru_cache(maxsize=_CACHED)(self._publish)
 
-def frames(content: Content, *, channel: int, frame_max: int) -> Iterator[bytes]:
-    """Yield the frames of `content` on `channel`, none longer than `frame_max` bytes, overhead included."""
-    yield _frame(_METHOD, channel, content.method)
-    yield _frame(_HEADER, channel, content.header)
-    body, most = content.body, frame_max - FRAME_OVERHEAD
-    if len(body) <= most:
-        if body:
-            yield _frame(_BODY, channel, body)
-        return
-    for start in range(0, len(body), most):
-        yield _frame(_BODY, channel, body[start : start + most])
+    def encode(self, message: Message) -> bytes:
+        """Return the frames of `message`, in one piece.
+
+        Raises UnpublishableEvent, naming what and why, for a message that AMQP cannot carry, and MessageTooLarge.
+        """
+        headers, body = message.headers, message.body
+        try:
+            if "CC" in headers or "BCC" in headers:
+                _check_copies(headers)
+            method = self._method(message.exchange, message.routing_key)
+            properties = b"".join((
+                self._content_type,
+                _table(headers),
+                _PERSISTENT,
+                _short_uncached(message.id, "id"),
+                _TIMESTAMP.pack(max(0, message.timestamp)),  # AMQP knows no time before 1970
+                _short(message.type, "type"),
+                self._app_id,
+            ))  # fmt: skip
+        except (ValueError, RecursionError) as error:
+            raise UnpublishableEvent(
+                f"event {message.id} cannot be published: {error}", remedy="write such events within AMQP's limits"
+            ) from error
+        header_bytes = _HEADER_BYTES + len(properties)
+        if header_bytes + len(body) > self._max_bytes:
+            raise MessageTooLarge(
+                f"the message has {header_bytes + len(body)} bytes with its headers, "
+                f"and RELAY_MAX_MESSAGE_BYTES is {self._max_bytes}",
+                remedy="raise RELAY_MAX_MESSAGE_BYTES as far as the broker's max_message_size, then redrive it",
+            )
+        start = _HEADER_START.pack(_HEADER, self.channel, header_bytes, _BASIC, 0, len(body), _PROPERTIES)
+        if 0 < len(body) <= self._most:
+            return b"".join((
+                method, start, properties, _BODY_START.pack(_END, _BODY, self.channel, len(body)), body, _END,
+            ))  # fmt: skip
+        return b"".join((method, start, properties, _END, *self._bodies(body)))
+
+    def _bodies(self, body: bytes) -> Iterator[bytes]:
+        for at in range(0, len(body), self._most):
+            yield _frame(_BODY, self.channel, body[at : at + self._most])
+
+    def _publish(self, exchange: str, routing_key: str) -> bytes:
+        names = _short_uncached(exchange, "exchange") + _short_uncached(routing_key, "routing key")
+        return _frame(_METHOD, self.channel, _PUBLISH_START.pack(_BASIC, _PUBLISH, 0) + names + _MANDATORY)
 
 
 def _frame(kind: int, channel: int, payload: bytes) -> bytes:
     return b"%b%b\xce" % (_FRAME.pack(kind, channel, len(payload)), payload)
 
 
-@lru_cache(maxsize=4096)
-def _publish(exchange: str, routing_key: str) -> bytes:
-    names = _short_uncached(exchange, "exchange") + _short_uncached(routing_key, "routing key")
-    return _PUBLISH_START.pack(_BASIC, _PUBLISH, 0) + names + _MANDATORY
-
-
 def _short_uncached(text: str, what: str) -> bytes:
     encoded = text.encode()
     if len(encoded) > _SHORT_STRING:
         raise ValueError(f"its {what} is longer than {_SHORT_STRING} bytes")
-    return bytes((len(encoded),)) + encoded
+    return _LENGTHS[len(encoded)] + encoded
 
 
-_short = lru_cache(maxsize=4096)(_short_uncached)
+_short = lru_cache(maxsize=_CACHED)(_short_uncached)
 
 
 def _table(fields: Mapping[str, object]) -> bytes:
-    encoded = b"".join([_short(name, "header's name") + _value(name, value) for name, value in fields.items()])
+    encoded = b"".join([
+        _short(name, "header's name") + _FIELDS.get(type(value), _strange)(name, value)
+        for name, value in fields.items()
+    ])  # fmt: skip
     return _LENGTH.pack(len(encoded)) + encoded
 
 
@@ -116,27 +133,34 @@ def _check_copies(headers: Mapping[str, object]) -> None:
             raise ValueError(f"header {name!r} is no list of routing keys")
 
 
-def _value(name: str, value: object) -> bytes:  # noqa: PLR0911 - one return for each of JSON's types
-    match value:
-        case str():
-            encoded = value.encode()
-            return _FIELD_LENGTH.pack(b"S", len(encoded)) + encoded
-        case bool():
-            return b"t\x01" if value else b"t\x00"
-        case int() if value in _INT32:
-            return _FIELD_INT32.pack(b"I", value)
-        case int() if value in _INT64:
-            return _FIELD_INT64.pack(b"l", value)
-        case int():
-            raise ValueError(f"header {name!r} is an integer beyond 64 bits")
-        case float():
-            return _FIELD_DOUBLE.pack(b"d", value)
-        case None:
-            return b"V"
-        case list():
-            items = b"".join([_value(name, item) for item in value])
-            return _FIELD_LENGTH.pack(b"A", len(items)) + items
-        case dict():
-            return b"F" + _table(value)
-        case _:
-            raise ValueError(f"header {name!r} is no value that JSON has")
+def _string(_: str, value: str) -> bytes:
+    encoded = value.encode()
+    return _FIELD_LENGTH.pack(b"S", len(encoded)) + encoded
+
+
+def _integer(name: str, value: int) -> bytes:
+    if -(2**31) <= value < 2**31:
+        return _FIELD_INT32.pack(b"I", value)
+    if -(2**63) <= value < 2**63:
+        return _FIELD_INT64.pack(b"l", value)
+    raise ValueError(f"header {name!r} is an integer beyond 64 bits")
+
+
+def _array(name: str, value: Sequence[object]) -> bytes:
+    items = b"".join([_FIELDS.get(type(item), _strange)(name, item) for item in value])
+    return _FIELD_LENGTH.pack(b"A", len(items)) + items
+
+
+def _strange(name: str, _: object) -> bytes:
+    raise ValueError(f"header {name!r} is no value that JSON has")
+
+
+_FIELDS: Mapping[type, Callable[[str, Any], bytes]] = {
+    str: _string,
+    bool: lambda _, value: b"t\x01" if value else b"t\x00",
+    int: _integer,
+    float: lambda _, value: _FIELD_DOUBLE.pack(b"d", value),
+    type(None): lambda _, __: b"V",
+    list: _array,
+    dict: lambda _, value: b"F" + _table(value),
+}

@@ -5,11 +5,11 @@ to theirs at once; a return comes before the confirm of the same message and car
 message id (https://www.rabbitmq.com/docs/confirms, https://www.rabbitmq.com/docs/publishers#unroutable).
 """
 
-from collections import OrderedDict
+from collections import deque
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from relay.ports import Parcel
-from relay.publishing.encoding import Content
 
 
 class Item(NamedTuple):
@@ -17,31 +17,28 @@ class Item(NamedTuple):
 
     order: int
     parcel: Parcel
-    content: Content
+    frames: bytes
     """The message as it goes on the wire, however often."""
-
-    @property
-    def size(self) -> int:
-        """Bytes that it is counted for in the window."""
-        return len(self.content.header) + len(self.content.body)
 
 
 class Outstanding:
     """The unanswered messages of one channel."""
 
     def __init__(self) -> None:
-        self._items: OrderedDict[int, Item] = OrderedDict()
+        self._items: deque[Item | None] = deque()
+        """From the oldest that is not answered for; None for one that is."""
+        self._first_tag = 1
+        self._unanswered = 0
         self._returned: dict[str, str] = {}
-        self._last_tag = 0
 
     def __len__(self) -> int:
-        return len(self._items)
+        return self._unanswered
 
-    def published(self, item: Item) -> int:
-        """Note that `item` was given to the channel; return its delivery tag."""
-        self._last_tag += 1
-        self._items[self._last_tag] = item
-        return self._last_tag
+    def published(self, items: Iterable[Item]) -> None:
+        """Note that `items` were given to the channel, in this order."""
+        before = len(self._items)
+        self._items.extend(items)
+        self._unanswered += len(self._items) - before
 
     def returned(self, message_id: str, why: str) -> None:
         """Note that the broker gave the message back: its confirm is still to come and will not count."""
@@ -52,14 +49,29 @@ class Outstanding:
 
         Raises ValueError for a tag that is not outstanding, which no broker sends.
         """
-        if not multiple:
-            if tag not in self._items:
+        place = tag - self._first_tag
+        if multiple:
+            upto = len(self._items) if tag == 0 else place + 1
+            if upto > len(self._items):
                 raise ValueError(f"delivery tag {tag} is not outstanding")
-            return [self._items.pop(tag)]
-        taken = []
-        while self._items and (tag == 0 or next(iter(self._items)) <= tag):
-            taken.append(self._items.popitem(last=False)[1])
+            taken = [item for item in (self._items.popleft() for _ in range(upto)) if item is not None]
+            self._first_tag += max(0, upto)
+        else:
+            item = self._items[place] if 0 <= place < len(self._items) else None
+            if item is None:
+                raise ValueError(f"delivery tag {tag} is not outstanding")
+            self._items[place] = None
+            taken = [item]
+        while self._items and self._items[0] is None:
+            self._items.popleft()
+            self._first_tag += 1
+        self._unanswered -= len(taken)
         return taken
+
+    @property
+    def some_returned(self) -> bool:
+        """Whether the broker gave any message back whose confirm has not come."""
+        return bool(self._returned)
 
     def why_returned(self, item: Item) -> str | None:
         """Return, once, the broker's words for giving the message back; None if it did not."""
@@ -67,8 +79,8 @@ class Outstanding:
 
     def first(self) -> Item | None:
         """Return the oldest message that is not answered for."""
-        return next(iter(self._items.values()), None)
+        return self._items[0] if self._items else None
 
     def rest(self) -> list[Item]:
         """Return, in order, what was never answered for: in doubt when the channel is gone."""
-        return list(self._items.values())
+        return [item for item in self._items if item is not None]

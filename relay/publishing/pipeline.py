@@ -10,10 +10,11 @@ again, so that a failure is overtaken by what was on the wire already and by not
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple
 
+from relay.event import Message
 from relay.ports import Parcel
-from relay.publishing.encoding import Content
 from relay.publishing.outstanding import Item, Outstanding
 
 
@@ -63,25 +64,23 @@ class Pipeline:
         """Whether there is something to retry, and everything else has been answered for."""
         return bool(self._failed) and not self._outstanding
 
-    def take(self, parcel: Parcel, content: Content) -> None:
+    def take(self, parcel: Parcel, frames: bytes) -> None:
         """Put a message at the end of the line."""
         self._order += 1
-        item = Item(self._order, parcel, content)
-        self._line.append(item)
+        self._line.append(Item(self._order, parcel, frames))
         self.unsettled += 1
-        self._size += item.size
+        self._size += len(frames)
 
     def send(self, at_most: int | None = None) -> list[Item]:
         """Return what is to be sent now, in order and as far as the window goes; it is outstanding from here on.
 
         `at_most` is a narrower window for this time.
         """
-        items: list[Item] = []
-        window = self._window if at_most is None else at_most
-        while self._line and not self._failed and len(self._outstanding) < window:
-            item = self._line.popleft()
-            self._outstanding.published(item)
-            items.append(item)
+        if self._failed:
+            return []
+        room = (self._window if at_most is None else at_most) - len(self._outstanding)
+        items = [self._line.popleft() for _ in range(min(room, len(self._line)))]
+        self._outstanding.published(items)
         return items
 
     def returned(self, message_id: str, why: str) -> None:
@@ -90,24 +89,24 @@ class Pipeline:
 
     def answered(self, tag: int, *, multiple: bool, nack: bool) -> Answer:
         """Sort what the broker's answer is for. What it confirmed is settled; what it nacked goes again."""
-        confirmed: list[Item] = []
-        returned: list[tuple[Item, str]] = []
         items = self._outstanding.answered(tag, multiple=multiple)
-        for item in items:
-            why = self._outstanding.why_returned(item)
-            if nack:
-                self._failed.append(item)
-            elif why is not None:
-                returned.append((item, why))
-            else:
-                confirmed.append(item)
-        self.settle(confirmed)
-        return Answer(confirmed, returned, len(items) if nack else 0)
+        if nack:
+            for item in items:
+                self._outstanding.why_returned(item)
+            self._failed += items
+            return Answer([], [], len(items))
+        returned: list[tuple[Item, str]] = []
+        if self._outstanding.some_returned:
+            whys = [(item, self._outstanding.why_returned(item)) for item in items]
+            returned = [(item, why) for item, why in whys if why is not None]
+            items = [item for item, why in whys if why is None]
+        self.settle(items)
+        return Answer(items, returned, 0)
 
     def settle(self, items: list[Item]) -> None:
         """Note that `items` have an outcome."""
         self.unsettled -= len(items)
-        self._size -= sum(item.size for item in items)
+        self._size -= sum([len(item.frames) for item in items])
 
     def fail(self, items: list[Item]) -> None:
         """Note that `items` are to go again."""
@@ -121,6 +120,11 @@ class Pipeline:
         """Put everything back to its place in the line: the channel is gone, and its answers with it."""
         self._back([*self._failed, *self._outstanding.rest()])
         self._outstanding = Outstanding()
+
+    def encode_again(self, encode: Callable[[Message], bytes]) -> None:
+        """Encode what waits in the line for another channel; call it while nothing is outstanding."""
+        self._line = deque([item._replace(frames=encode(item.parcel.message)) for item in self._line])
+        self._size = sum([len(item.frames) for item in self._line])
 
     def forget(self) -> None:
         """Drop everything."""

@@ -19,7 +19,7 @@ from messaging.connection import Connection
 from messaging.errors import BrokerUnavailable, ChannelRefused
 from messaging.tls import Tls
 from messaging.topology import check_exchange
-from relay.errors import MessageReturned, UnpublishableEvent
+from relay.errors import MessageReturned, MessageTooLarge, UnpublishableEvent
 from relay.observing import Blocked, BrokerConnected, BrokerLost, Confirmed, Nacked, Observe, Returned
 from relay.ports import Outcomes, Parcel, Rejection
 from relay.publishing import encoding
@@ -75,6 +75,7 @@ class RabbitPublisher:
         self._lost: asyncio.Future[Problem] | None = None
         self._halted: asyncio.Future[Problem] = asyncio.get_running_loop().create_future()
         self._pipeline = Pipeline(window=policy.window, window_bytes=_WINDOW_BYTES)
+        self._encoder = self._encoding(channel=1, frame_max=spec.FRAME_MAX_SIZE)
         self._changed = asyncio.Event()
         self._retry: asyncio.TimerHandle | None = None
         self._returning = False
@@ -107,6 +108,9 @@ class RabbitPublisher:
         channel.add_on_return_callback(self._on_return)
         self._connection, self._channel, self._lost = connection, channel, lost
         self._answered_at = self._loop.time()
+        if (channel.channel_number, connection.frame_max) != (self._encoder.channel, self._encoder.frame_max):
+            self._encoder = self._encoding(channel=channel.channel_number, frame_max=connection.frame_max)
+            self._pipeline.encode_again(self._encoder.encode)
         self._observe(BrokerConnected(connection.broker, again=self._pipeline.unsettled))
         self._send()
 
@@ -136,18 +140,12 @@ class RabbitPublisher:
         rejections: list[Rejection] = []
         for parcel in parcels:
             try:
-                content = encoding.encode(parcel.message, app_id=self._policy.name)
+                frames = self._encoder.encode(parcel.message)
             except UnpublishableEvent as problem:
-                rejections.append(Rejection(parcel, "unencodable", problem.what))
-                continue
-            size = len(content.header) + len(content.body)
-            if size > self._policy.max_message_bytes:
-                limit = (
-                    f"{size} bytes with its headers, and RELAY_MAX_MESSAGE_BYTES is {self._policy.max_message_bytes}"
-                )
-                rejections.append(Rejection(parcel, "too_large", f"the message has {limit}"))
-                continue
-            self._pipeline.take(parcel, content)
+                reason = "too_large" if isinstance(problem, MessageTooLarge) else "unencodable"
+                rejections.append(Rejection(parcel, reason, problem.what))
+            else:
+                self._pipeline.take(parcel, frames)
         if rejections and self._outcomes is not None:
             self._outcomes.rejected(rejections)
         self._send()
@@ -217,17 +215,23 @@ class RabbitPublisher:
         self._careful = max(self._careful, self._pipeline.outstanding)
         return refused
 
+    def _encoding(self, *, channel: int, frame_max: int) -> encoding.Encoder:
+        return encoding.Encoder(
+            app_id=self._policy.name,
+            channel=channel,
+            frame_max=frame_max,
+            max_bytes=self._policy.max_message_bytes,
+        )
+
     def _send(self) -> None:
         connection, channel = self._connection, self._channel
         if connection is None or channel is None or not channel.is_open or self._fenced():
             return
-        batch: list[bytes] = []
         if not self._pipeline.outstanding:
             self._answered_at = self._loop.time()
-        for item in self._pipeline.send(1 if self._careful else None):
-            batch += encoding.frames(item.content, channel=channel.channel_number, frame_max=connection.frame_max)
-        if batch:
-            connection.write(b"".join(batch))
+        items = self._pipeline.send(1 if self._careful else None)
+        if items:
+            connection.write(b"".join([item.frames for item in items]))
 
     def _on_return(self, _: Channel, method: spec.Basic.Return, properties: BasicProperties, __: bytes) -> None:
         if self._channel is None:

@@ -10,18 +10,11 @@ from typing import NamedTuple
 
 from relay.position import Lsn
 
-_XLOG_DATA = Struct(">cQQq")
-_KEEPALIVE = Struct(">cQq?")
+_XLOG_DATA, _KEEPALIVE = b"wk"
+_XLOG_DATA_HEADER = Struct(">cQQq")
+_KEEPALIVE_FIELDS = Struct(">cQq?")
 _STANDBY_STATUS = Struct(">cQQQq?")
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
-
-
-class XLogData(NamedTuple):
-    """A piece of the stream: what the output plugin wrote for one change, BEGIN or COMMIT."""
-
-    start: Lsn
-    """The LSN of the change; of a COMMIT, the end LSN of its transaction."""
-    payload: bytes
 
 
 class Keepalive(NamedTuple):
@@ -31,16 +24,18 @@ class Keepalive(NamedTuple):
     reply_requested: bool
 
 
-def parse(frame: bytes | memoryview) -> XLogData | Keepalive:
-    """Read one CopyData message; raises ValueError for a kind that the protocol does not have here."""
-    kind = frame[:1]
-    if kind == b"w":
-        _, start, _, _ = _XLOG_DATA.unpack_from(frame)
-        return XLogData(Lsn(start), bytes(frame[_XLOG_DATA.size :]))
-    if kind == b"k":
-        _, end, _, reply = _KEEPALIVE.unpack(frame)
+def parse(frame: bytes | memoryview) -> bytes | Keepalive:
+    """Read one CopyData message: what the output plugin wrote, out of an XLogData, or a keepalive.
+
+    Raises ValueError for a kind that the protocol does not have here.
+    """
+    kind = frame[0]
+    if kind == _XLOG_DATA:
+        return bytes(frame[_XLOG_DATA_HEADER.size :])
+    if kind == _KEEPALIVE:
+        _, end, _, reply = _KEEPALIVE_FIELDS.unpack(frame)
         return Keepalive(Lsn(end), reply)
-    raise ValueError(f"the replication stream has no message of kind {bytes(kind)!r}")
+    raise ValueError(f"the replication stream has no message of kind {chr(kind)!r}")
 
 
 def standby_status(*, received: int, flushed: int, now: float, ping: bool) -> bytes:

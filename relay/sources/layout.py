@@ -1,7 +1,8 @@
 """Which table is the outbox, and which of its columns holds what. Pure.
 
-A decoder hands over a row as the texts of its columns, as Postgres writes them; a `Reader` makes the event of it. What
-each field of an event is in each layout, and what it is where the table has no such column or the row has NULL there:
+A decoder hands over a row as the texts of its columns, as Postgres writes them, or as integers where they are; a
+`Reader` makes the event of it. What each field of an event is in each layout, and what it is where the table has no
+such column or the row has NULL there:
 
     field              native             debezium       without a column, or NULL
     id                 id                 id             refused
@@ -76,40 +77,35 @@ class Reader:
     """Reads the rows of one relation whose columns are known, or the messages of one kind.
 
     `plan` has, for each field that has a column: the field's place in an event, the column's place in a row, and
-    what makes the field's value of the column's text.
+    what makes the field's value of the column's.
     """
 
-    def __init__(self, plan: Sequence[tuple[int, int, Callable[[bytes], Any]]], names: Sequence[str], of: str) -> None:
-        self.plan = tuple(plan)
-        self.absent: Sequence[Any] = tuple(_ABSENT.get(field) for field in FIELDS)
-        """An event of which nothing is known yet."""
+    def __init__(self, plan: Sequence[tuple[int, int, Callable[[Any], Any]]], names: Sequence[str], of: str) -> None:
+        self._plan = tuple(plan)
+        self._absent: list[Any] = [_ABSENT.get(field) for field in FIELDS]
         self._names = names
         self._of = of
 
-    def event(self, values: Sequence[bytes | None], committed_at: Callable[[], datetime]) -> OutboxEvent:
+    def event(self, values: Sequence[str | int | None], committed_at: Callable[[], datetime]) -> OutboxEvent:
         """Return the event in a row of `values`, one for each column; raises UndecodableChange naming a column."""
-        event = list(self.absent)
+        event = self._absent.copy()
         try:
-            for place, column, convert in self.plan:
+            for place, column, convert in self._plan:
                 value = values[column]
                 if value is not None:
                     event[place] = convert(value)
         except (ValueError, RecursionError):
             self._refuse(values)
-        return self.complete(event, committed_at)
-
-    def complete(self, event: list[Any], committed_at: Callable[[], datetime]) -> OutboxEvent:
-        """Return the event of `event`'s fields; raises UndecodableChange naming one that must not be NULL."""
         if event[_CREATED_AT] is None:
             event[_CREATED_AT] = committed_at()
         if not event[_ID] or event[_AGGREGATE_TYPE] is None or event[_EVENT_TYPE] is None:
             empty = next(place for place in (_ID, _AGGREGATE_TYPE, _EVENT_TYPE) if not event[place])
-            name = next(self._names[column] for place, column, _ in self.plan if place == empty)
+            name = next(self._names[column] for place, column, _ in self._plan if place == empty)
             raise UndecodableChange(f"{name!r} of {self._of} is empty", remedy=_SKIP)
         return OutboxEvent._make(event)
 
-    def _refuse(self, values: Sequence[bytes | None]) -> NoReturn:
-        for _, column, convert in self.plan:
+    def _refuse(self, values: Sequence[str | int | None]) -> NoReturn:
+        for _, column, convert in self._plan:
             value = values[column]
             try:
                 if value is not None:
@@ -147,7 +143,7 @@ class Layout:
         for place, field in enumerate(FIELDS):
             name = self.columns.get(field)
             if name in places:
-                convert = bytea if field == "payload" and columns[places[name]].oid == BYTEA else CONVERSIONS[field]
+                convert = _bytes if field == "payload" and columns[places[name]].oid == BYTEA else CONVERSIONS[field]
                 plan.append((place, places[name], convert))
             elif name is not None and field not in self.optional:
                 raise UndecodableChange(
@@ -193,30 +189,26 @@ def _name_another(field: str) -> str:
     return remedy if field in REQUIRED else f'{remedy}, with "" for none'
 
 
-def _text(value: bytes) -> str:
-    return value.decode()
+def _body(value: str | int) -> bytes:
+    return str(value).encode()
 
 
-def _same(value: bytes) -> bytes:
-    return value
-
-
-def bytea(value: bytes) -> bytes:
+def _bytes(value: str) -> bytes:
     r"""Read a bytea as bytea_output = hex writes it, `\x6f75`: https://www.postgresql.org/docs/current/datatype-binary.html."""
-    return bytes.fromhex(value[2:].decode())
+    return bytes.fromhex(value[2:])
 
 
-def _headers(value: bytes) -> Mapping[str, object]:
-    if value == b"{}":
+def _headers(value: str | int) -> Mapping[str, object]:
+    if value == "{}":
         return _NO_HEADERS
-    headers = json.loads(value)
+    headers = json.loads(str(value))
     if not isinstance(headers, dict):
         raise ValueError("it is no JSON object")  # noqa: TRY004 - of a value, and told as such
     return headers
 
 
-def _time(value: bytes) -> datetime | None:
-    text = value.decode()
+def _time(value: str | int) -> datetime | None:
+    text = str(value)
     try:
         if text.isdecimal():
             return _EPOCH + timedelta(milliseconds=int(text))
@@ -228,17 +220,17 @@ def _time(value: bytes) -> datetime | None:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-CONVERSIONS: Mapping[str, Callable[[bytes], Any]] = {
-    "id": _text,
+CONVERSIONS: Mapping[str, Callable[[Any], Any]] = {
+    "id": str,
     "seq": int,
-    "aggregate_type": _text,
-    "aggregate_id": _text,
+    "aggregate_type": str,
+    "aggregate_id": str,
     "aggregate_version": int,
-    "event_type": _text,
-    "payload": _same,
+    "event_type": str,
+    "payload": _body,
     "headers": _headers,
-    "exchange": _text,
-    "routing_key": _text,
+    "exchange": str,
+    "routing_key": str,
     "created_at": _time,
 }
 _SKIP = "step over the transaction with `relay slot skip` and write the event again, or mend RELAY_OUTBOX_COLUMNS"

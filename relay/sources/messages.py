@@ -53,19 +53,20 @@ class Messages:
         return self._reader.event(values, committed_at)
 
 
-def _value(field: str, literal: str | None) -> bytes | None:
+def _value(field: str, literal: str | None) -> str | None:
     if field == "payload" and literal is not None:
-        return literal.encode()
+        return literal
     if literal is None or literal == "null":
         if field in REQUIRED:
             raise ValueError(f"{field!r} is missing")
         return None
     if field == "headers":
-        return literal.encode()
+        return literal
     if literal[0] in "{[tf":
         raise ValueError(f"{field!r} is neither text nor a number")
     text: str = json.loads(literal) if literal[0] == '"' else literal
-    return text.encode()
+    text.encode()  # raises ValueError for half of a surrogate pair, which is a JSON string but no text
+    return text
 
 
 def _members(text: str) -> Mapping[str, str]:

@@ -122,14 +122,14 @@ class PgoutputDecoder:
         return self._messages.read(prefix, content, self._committed_at) if flags & _TRANSACTIONAL else None
 
 
-def _values(payload: bytes, at: int, count: int) -> list[bytes | None]:
-    values: list[bytes | None] = []
+def _values(payload: bytes, at: int, count: int) -> list[str | None]:
+    values: list[str | None] = []
     for _ in range(count):
         kind = payload[at]
         if kind == _TEXT:
             start = at + 5
             at = start + int.from_bytes(payload[at + 1 : start])
-            values.append(payload[start:at])
+            values.append(payload[start:at].decode())
         elif kind == _NULL:
             at += 1
             values.append(None)

@@ -22,7 +22,7 @@ _SESSION = (
     "-c client_encoding=UTF8"
 )
 # What one `receive` returns at most, so that neither memory nor the time away from the loop grows with a backlog.
-_BATCH_FRAMES = 500
+_BATCH_FRAMES = 1000
 _BATCH_BYTES = 1 << 20
 
 
@@ -45,6 +45,9 @@ class ReplicationConnection:
         self._loop = asyncio.get_running_loop()
         self._socket = self._pgconn.socket
         self._streaming = False
+        self._waiting: asyncio.Future[None] | None = None
+        self._watching = False
+        """Whether the loop tells when the socket is readable."""
 
     @classmethod
     async def connect(cls, database_url: str, *, slot: str, name: str) -> Self:
@@ -90,16 +93,12 @@ class ReplicationConnection:
     async def receive(self, *, silence: float) -> list[bytes | memoryview]:
         """Return the frames that have arrived, at least one; bytes beyond a batch stay in libpq and the socket.
 
-        Raises SourceUnavailable when the stream ends, or when nothing comes for `silence` seconds.
+        The loop turns in every call, however much there is to read. Raises SourceUnavailable when the stream ends, or
+        when nothing comes for `silence` seconds.
         """
-        frames = self._drain()
-        while not frames:
+        await asyncio.sleep(0)
+        while not (frames := self._arrived()):
             await self._readable(silence)
-            try:
-                self._pgconn.consume_input()
-            except psycopg.Error as error:
-                raise from_postgres(error, slot=self._slot) from error
-            frames = self._drain()
         return frames
 
     def send(self, frame: bytes) -> None:
@@ -120,18 +119,28 @@ class ReplicationConnection:
         self._loop.remove_writer(self._socket)
         await self._connection.close()
 
-    def _drain(self) -> list[bytes | memoryview]:
+    def _arrived(self) -> list[bytes | memoryview]:
+        """Return what can be had without waiting, up to a batch; libpq itself reads only some 16 KiB at a time."""
         frames: list[bytes | memoryview] = []
-        size = 0
+        size, filled = 0, False
         while len(frames) < _BATCH_FRAMES and size < _BATCH_BYTES:
             length, frame = self._pgconn.get_copy_data(1)
             if length > 0:
                 frames.append(frame)
                 size += length
-            elif length == 0 or frames:
+                filled = False
+            elif (length == 0 and filled) or (length < 0 and frames):
                 break  # what has arrived is handed over before the end of the stream is reported
-            else:
+            elif length < 0:
                 raise self._ended(self._pgconn.get_result())
+            else:
+                try:
+                    self._pgconn.consume_input()
+                except psycopg.Error as error:
+                    if frames:
+                        break
+                    raise from_postgres(error, slot=self._slot) from error
+                filled = True
         return frames
 
     def _push(self) -> None:
@@ -141,23 +150,31 @@ class ReplicationConnection:
             self._loop.remove_writer(self._socket)
 
     async def _readable(self, silence: float) -> None:
-        arrived: asyncio.Future[None] = self._loop.create_future()
-
-        def on_readable() -> None:
-            self._loop.remove_reader(self._socket)
-            if not arrived.done():
-                arrived.set_result(None)
-
-        self._loop.add_reader(self._socket, on_readable)
+        self._waiting = self._loop.create_future()
+        patience = self._loop.call_later(silence, self._silent, silence)
+        if not self._watching:
+            self._loop.add_reader(self._socket, self._on_readable)
+            self._watching = True
         try:
-            async with asyncio.timeout(silence):
-                await arrived
-        except TimeoutError as error:
-            raise SourceUnavailable(
-                f"Postgres has been silent for {silence:.0f} s", remedy="the relay connects again by itself"
-            ) from error
+            await self._waiting
         finally:
+            patience.cancel()
+            self._waiting = None
+
+    def _on_readable(self) -> None:
+        if self._waiting is None:  # nobody reads now; the socket would wake the loop for nothing
             self._loop.remove_reader(self._socket)
+            self._watching = False
+        elif not self._waiting.done():
+            self._waiting.set_result(None)
+
+    def _silent(self, seconds: float) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_exception(
+                SourceUnavailable(
+                    f"Postgres has been silent for {seconds:.0f} s", remedy="the relay connects again by itself"
+                )
+            )
 
     def _ended(self, result: pq.abc.PGresult | None) -> Exception:
         if result is not None and result.status == pq.ExecStatus.FATAL_ERROR:

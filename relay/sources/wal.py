@@ -147,7 +147,7 @@ class WalStream:
         since = self._loop.time()
         while not items:
             for frame in await self._connection.receive(silence=self._silence):
-                item = self._read(frames.parse(frame))
+                item = self._read(frame)
                 if item is not None:
                     items.append(item)
             if not items:
@@ -177,19 +177,22 @@ class WalStream:
             await asyncio.gather(self._fencing, return_exceptions=True)
         self._send_status()
 
-    def _read(self, frame: frames.XLogData | frames.Keepalive) -> OutboxEvent | Boundary | None:
-        if isinstance(frame, frames.Keepalive):
-            return self._kept_alive(frame)
-        item = self._decoder.decode(frame.payload)
+    def _read(self, frame: bytes | memoryview) -> OutboxEvent | Boundary | None:
+        read = frames.parse(frame)
+        if isinstance(read, frames.Keepalive):
+            return self._kept_alive(read)
+        item = self._decoder.decode(read)
+        if isinstance(item, OutboxEvent):
+            return item
         if isinstance(item, Boundary):
             self._handed_over = item.position
             self._fences.boundary(item.position)
-        elif isinstance(item, Fence):
+            return item
+        if isinstance(item, Fence):
             seconds = self._fences.read(item, self._loop.time())
             if seconds is not None:
                 self._observe(FenceReturned(seconds))
-            return None
-        return item
+        return None
 
     def _kept_alive(self, keepalive: frames.Keepalive) -> Boundary | None:
         if keepalive.reply_requested:

@@ -52,7 +52,7 @@ async def stream(
         while not any(isinstance(item, Fence) for item in told):
             for frame in await connection.receive(silence=10):
                 parsed = frames.parse(frame)
-                if isinstance(parsed, frames.XLogData) and (item := made.decode(parsed.payload)) is not None:
+                if isinstance(parsed, bytes) and (item := made.decode(parsed)) is not None:
                     told.append(item)
     finally:
         await connection.close()

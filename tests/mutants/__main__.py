@@ -44,8 +44,8 @@ MUTANTS = (
     Mutant(
         "settle a message when it is sent",
         "relay/publishing/publisher.py",
-        "        if batch:\n            connection.write(",
-        "            self._outcomes and self._outcomes.confirmed([item.parcel])\n        if batch:\n"
+        "        if items:\n            connection.write(",
+        "        if items:\n            self._outcomes and self._outcomes.confirmed([item.parcel for item in items])\n"
         "            connection.write(",
         (_PUBLISHER,),
     ),
@@ -87,29 +87,29 @@ MUTANTS = (
     Mutant(
         "ignore a return",
         "relay/publishing/pipeline.py",
-        "            elif why is not None:\n",
-        "            elif False:\n",
+        "        if self._outstanding.some_returned:\n",
+        "        if False:\n",
         (*_CORE, _PUBLISHER),
     ),
     Mutant(
         "take a nack for a confirm",
         "relay/publishing/pipeline.py",
-        "            if nack:\n",
-        "            if False:\n",
+        "        if nack:\n",
+        "        if False:\n",
         (*_CORE, _PUBLISHER),
     ),
     Mutant(
         "take `multiple` for a single confirm",
         "relay/publishing/outstanding.py",
-        "        if not multiple:\n",
-        "        if tag in self._items:\n",
+        "        if multiple:\n",
+        "        if False:\n",
         _CORE,
     ),
     Mutant(
         "take a single confirm for `multiple`",
         "relay/publishing/outstanding.py",
-        "        if not multiple:\n",
-        "        if False:\n",
+        "        if multiple:\n",
+        "        if True:\n",
         _CORE,
     ),
     Mutant(

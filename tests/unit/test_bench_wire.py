@@ -12,7 +12,7 @@ from pika import frame, spec
 from bench.ceiling import Encoded
 from bench.wire import CHANNEL, Confirms, encode
 from relay.event import Message
-from relay.publishing import encoding
+from relay.publishing.encoding import Encoder
 from runtime.errors import Problem
 
 
@@ -28,8 +28,8 @@ def test_its_frames_are_the_relays_own_for_the_same_event() -> None:
         timestamp=1_700_000_000, headers=headers, body=body,
     )  # fmt: skip
     message = Message("id", "x", "order.placed", "placed", 1_700_000_000, headers, body)
-    content = encoding.encode(message, app_id="relay")
-    assert encoded == b"".join(encoding.frames(content, channel=CHANNEL, frame_max=131072))
+    encoder = Encoder(app_id="relay", channel=CHANNEL, frame_max=131072, max_bytes=1000)
+    assert encoded == encoder.encode(message)
 
 
 def test_confirms_are_counted_in_any_order_and_with_multiple() -> None:

@@ -17,7 +17,6 @@ from relay.event import Boundary, Message, OutboxEvent
 from relay.ledger import Ledger
 from relay.ports import Parcel
 from relay.position import Lsn
-from relay.publishing.encoding import encode
 from relay.publishing.outstanding import Item
 from relay.publishing.pipeline import Pipeline
 from tests.unit.test_relay_encoding import EVENT
@@ -107,12 +106,12 @@ class Relay(RuleBasedStateMachine):
         self.disorderly |= nack
         answer = self.pipeline.answered(tag, multiple=multiple, nack=nack)
         for item in answer.confirmed:
-            self.ledger.settle(item.parcel.ticket)
+            self.ledger.settle([item.parcel.ticket])
         for item, _ in answer.returned:
             if parks:
                 self.pipeline.settle([item])
                 self.parked.append(item.parcel.event.id)
-                self.ledger.settle(item.parcel.ticket)
+                self.ledger.settle([item.parcel.ticket])
             else:
                 self.pipeline.fail([item])
         self._report()
@@ -146,7 +145,7 @@ class Relay(RuleBasedStateMachine):
             else:
                 event = self._event(item)
                 message = Message(item, "outbox", "a.b", "b", 0, {}, b"{}")
-                self.pipeline.take(Parcel(self.ledger.enter(), event, message), encode(message, app_id="relay"))
+                self.pipeline.take(Parcel(self.ledger.enter(), event, message), b"frames")
         del self.unread[:size]
         self.broker.publish(self.pipeline.send())
         self._report()
@@ -198,7 +197,7 @@ class Relay(RuleBasedStateMachine):
                 self.taken += [item.parcel.event.id for item in self.broker.waiting.values()]
                 self.broker.waiting.clear()
                 for item in self.pipeline.answered(last, multiple=True, nack=False).confirmed:
-                    self.ledger.settle(item.parcel.ticket)
+                    self.ledger.settle([item.parcel.ticket])
                 self._report()
         names = [name for _, events in self.slot.transactions for name in events]
         assert {*self.taken, *self.parked} == set(names)

@@ -44,7 +44,7 @@ def test_the_position_is_the_highest_boundary_below_which_everything_is_settled(
                 model.stream.append(Lsn(lsn))
             case _:
                 event = data.draw(st.sampled_from(sorted(model.unsettled)))
-                ledger.settle(tickets[event])
+                ledger.settle([tickets[event]])
                 model.unsettled.remove(event)
         assert ledger.position == model.position()
 
@@ -56,16 +56,16 @@ def test_an_event_settled_after_a_later_one_still_holds_the_position_back() -> N
     second = ledger.enter()
     ledger.boundary(Boundary(Lsn(20)))
 
-    ledger.settle(second)
+    ledger.settle([second])
     assert ledger.position is None
-    ledger.settle(first)
+    ledger.settle([first])
     assert ledger.position == Lsn(20)
 
 
 def test_an_event_without_its_boundary_does_not_move_the_position() -> None:
     ledger = Ledger()
     ledger.boundary(Boundary(Lsn(10)))
-    ledger.settle(ledger.enter())
+    ledger.settle([ledger.enter()])
 
     assert ledger.position == Lsn(10)
 
@@ -73,10 +73,10 @@ def test_an_event_without_its_boundary_does_not_move_the_position() -> None:
 def test_settling_what_is_not_in_flight_is_refused() -> None:
     ledger = Ledger()
     ticket = ledger.enter()
-    ledger.settle(ticket)
+    ledger.settle([ticket])
 
     with pytest.raises(ValueError, match="not in flight"):
-        ledger.settle(ticket)
+        ledger.settle([ticket])
 
 
 def test_a_boundary_that_goes_back_is_refused() -> None:

@@ -11,9 +11,9 @@ from pika import BasicProperties
 from pika.frame import Body, Frame, Header, Method, decode_frame
 from pika.spec import Basic
 
-from relay.errors import UnpublishableEvent
+from relay.errors import MessageTooLarge, UnpublishableEvent
 from relay.event import Message, OutboxEvent
-from relay.publishing.encoding import encode, frames
+from relay.publishing.encoding import Encoder
 from relay.publishing.lines import line
 from relay.routing import Router
 from runtime.errors import ConfigurationProblem
@@ -34,10 +34,13 @@ EVENT = OutboxEvent(
 ROUTER = Router("outbox", "{aggregate_type}.{event_type}")
 
 
+def encode(message: Message, *, channel: int = 1, frame_max: int = 131_072, max_bytes: int = 1 << 20) -> bytes:
+    return Encoder(app_id="relay", channel=channel, frame_max=frame_max, max_bytes=max_bytes).encode(message)
+
+
 def encoded(event: OutboxEvent) -> BasicProperties:
     """Return the properties as pika reads them off the wire."""
-    content = encode(ROUTER.route(event), app_id="relay")
-    header = read(b"".join(frames(content, channel=1, frame_max=131_072)))[1]
+    header = read(encode(ROUTER.route(event)))[1]
     assert isinstance(header, Header)
     return header.properties
 
@@ -144,9 +147,7 @@ _MESSAGES = st.builds(
 
 @given(message=_MESSAGES, channel=st.integers(1, 65_535), frame_max=st.integers(9, 400))
 def test_the_bytes_are_the_ones_that_pika_would_write(message: Message, channel: int, frame_max: int) -> None:
-    content = encode(message, app_id="relay")
-
-    assert b"".join(frames(content, channel=channel, frame_max=frame_max)) == by_pika(
+    assert encode(message, channel=channel, frame_max=frame_max) == by_pika(
         message, channel=channel, frame_max=frame_max
     )
 
@@ -161,19 +162,18 @@ def test_headers_arrive_as_they_were(headers: dict[str, Any]) -> None:
 @given(number=st.floats(allow_nan=False))
 def test_a_fraction_travels_as_a_double(number: float) -> None:
     """Pika itself neither writes doubles nor reads them right."""
-    content = encode(ROUTER.route(EVENT._replace(headers={"ratio": number})), app_id="relay")
+    wire = encode(ROUTER.route(EVENT._replace(headers={"ratio": number})))
 
-    assert b"\x05ratiod" + pack(">d", number) in content.header
+    assert b"\x05ratiod" + pack(">d", number) in wire
 
 
 @pytest.mark.parametrize("size", [0, 1, 131_064, 131_065, 300_000])
 def test_a_body_is_cut_at_frame_max_and_arrives_whole(size: int) -> None:
     message = ROUTER.route(EVENT._replace(payload=b"x" * size))
-    content = encode(message, app_id="relay")
-    wire = list(frames(content, channel=1, frame_max=131_072))
+    wire = read(encode(message))
 
-    assert all(len(frame) <= 131_072 for frame in wire)
-    assert b"".join(frame.fragment for frame in read(b"".join(wire))[2:]) == message.body
+    assert all(len(frame.marshal()) <= 131_072 for frame in wire[2:])
+    assert b"".join(frame.fragment for frame in wire[2:]) == message.body
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,17 @@ def test_a_body_is_cut_at_frame_max_and_arrives_whole(size: int) -> None:
 )
 def test_what_amqp_cannot_carry_is_named_before_it_is_published(change: dict[str, Any], words: str) -> None:
     with pytest.raises(UnpublishableEvent, match=words):
-        encode(ROUTER.route(EVENT._replace(**change)), app_id="relay")
+        encode(ROUTER.route(EVENT._replace(**change)))
+
+
+@pytest.mark.parametrize("part", ["payload", "headers"])
+def test_a_message_is_too_large_by_its_body_or_its_headers(part: str) -> None:
+    sizes = {"payload": b"x" * 900} if part == "payload" else {"headers": {"x": "y" * 900}}
+    message = ROUTER.route(EVENT._replace(**sizes))
+
+    assert encode(message, max_bytes=1200)
+    with pytest.raises(MessageTooLarge, match="RELAY_MAX_MESSAGE_BYTES is 1000"):
+        encode(message, max_bytes=1000)
 
 
 def test_a_printed_message_is_one_line_of_json_with_its_body_as_it_is() -> None:
