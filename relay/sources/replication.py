@@ -45,6 +45,7 @@ class ReplicationConnection:
         self._loop = asyncio.get_running_loop()
         self._socket = self._pgconn.socket
         self._streaming = False
+        self._end: Exception | None = None
         self._waiting: asyncio.Future[None] | None = None
         self._watching = False
         """Whether the loop tells when the socket is readable."""
@@ -120,19 +121,22 @@ class ReplicationConnection:
         await self._connection.close()
 
     def _arrived(self) -> list[bytes | memoryview]:
-        """Return what can be had without waiting, up to a batch; libpq itself reads only some 16 KiB at a time."""
+        """Return what can be had without waiting, up to a batch; libpq itself reads only some 16 KiB at a time.
+
+        It tells the end of the stream once, which is raised behind what came before.
+        """
         frames: list[bytes | memoryview] = []
         size, filled = 0, False
-        while len(frames) < _BATCH_FRAMES and size < _BATCH_BYTES:
+        while self._end is None and len(frames) < _BATCH_FRAMES and size < _BATCH_BYTES:
             length, frame = self._pgconn.get_copy_data(1)
             if length > 0:
                 frames.append(frame)
                 size += length
                 filled = False
-            elif (length == 0 and filled) or (length < 0 and frames):
-                break  # what has arrived is handed over before the end of the stream is reported
             elif length < 0:
-                raise self._ended(self._pgconn.get_result())
+                self._end = self._ended(self._pgconn.get_result())
+            elif filled:
+                break
             else:
                 try:
                     self._pgconn.consume_input()
@@ -141,6 +145,8 @@ class ReplicationConnection:
                         break
                     raise from_postgres(error, slot=self._slot) from error
                 filled = True
+        if self._end is not None and not frames:
+            raise self._end
         return frames
 
     def _push(self) -> None:

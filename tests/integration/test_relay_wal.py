@@ -8,7 +8,7 @@ import psycopg
 import pytest
 
 from relay.checkpoint import CheckpointStore, Facts
-from relay.errors import SlotHeld, SlotMissing
+from relay.errors import SlotHeld, SlotMissing, SourceUnavailable
 from relay.event import Boundary, OutboxEvent
 from relay.position import Lsn
 from relay.settings import RelaySettings
@@ -17,6 +17,7 @@ from relay.sources.decoding import Decoder, decoder
 from relay.sources.layout import layout
 from relay.sources.wal import Reading, WalSource, WalStream
 from sandbox.isolation import Isolated
+from sandbox.waiting import until
 
 
 @pytest.fixture
@@ -238,6 +239,32 @@ def test_a_second_stream_is_told_who_holds_the_slot(settings: RelaySettings) -> 
                     pass
 
     asyncio.run(scenario())
+
+
+def test_what_arrived_before_the_stream_was_ended_is_handed_over_before_the_end_is_told(
+    settings: RelaySettings,
+) -> None:
+    async def scenario() -> None:
+        found: list[OutboxEvent] = []
+        async with opened(settings) as stream:
+            write(settings, "a", "b")
+            _end_stream(settings)
+            with pytest.raises(SourceUnavailable, match="terminating connection"):
+                async with asyncio.timeout(10):
+                    while True:
+                        found += [item for item in await stream.receive() if isinstance(item, OutboxEvent)]
+        assert names(found) == ["a", "b"]
+
+    asyncio.run(scenario())
+
+
+def _end_stream(settings: RelaySettings) -> None:
+    """End it when everything is sent; nobody reads meanwhile."""
+    with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
+        sent = "SELECT sent_lsn >= pg_current_wal_lsn() FROM pg_stat_replication WHERE application_name = 'relay'"
+        until(lambda: connection.execute(sent).fetchall() == [(True,)], what="everything is sent", seconds=10)
+        end = "SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots WHERE slot_name = %s"
+        connection.execute(end, (settings.slot,))
 
 
 def test_a_lost_slot_is_not_made_again_unless_the_gap_is_accepted(settings: RelaySettings) -> None:
