@@ -27,9 +27,9 @@ class Tap:
         """Return how many messages it holds."""
         return self.ready(self._queue)
 
-    def grows(self, above: int) -> None:
+    def grows(self, above: int, *, seconds: float = 15) -> None:
         """Wait until it holds more than `above` messages."""
-        until(lambda: self.waiting() > above, what=f"more than {above} messages", seconds=15, every=0.01)
+        until(lambda: self.waiting() > above, what=f"more than {above} messages", seconds=seconds, every=0.01)
 
     def ready(self, queue: str) -> int:
         """Return how many messages of any `queue` wait to be delivered."""

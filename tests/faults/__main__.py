@@ -23,13 +23,13 @@ import sandbox
 from runtime import commands
 from sandbox import Sandbox
 from sql.apply import apply
-from tests.faults import processes
+from tests.faults import postgres, processes, slots
 from tests.faults.judging import Verdict, judge
 from tests.faults.run import Fault, running
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-FAULTS: tuple[Fault, ...] = processes.FAULTS
+FAULTS: tuple[Fault, ...] = (*processes.FAULTS, *postgres.FAULTS, *slots.FAULTS)
 
 _COLUMNS = "{:<52} {:>9} {:>8} {:>10} {:>5} {:>15}  {}"
 _HEADER = _COLUMNS.format("fault", "committed", "applied", "duplicates", "lost", "recovered s", "")
@@ -66,7 +66,7 @@ def campaign(
         _console.print(f"{len(chosen)} faults, seeds {first} to {first + seeds - 1}")
         _console.print(_HEADER, style="bold")
         for fault in chosen:
-            runs = [_run(box, fault, number) for number in range(first, first + seeds)]
+            runs = [_run(box, fault, number) for number in range(first, first + min(seeds, fault.seeds or seeds))]
             outcomes += runs
             _console.print(_line(fault, runs))
             for line in _failures(runs):

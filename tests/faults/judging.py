@@ -7,7 +7,6 @@
 7. Logs tell no password; and an orderly stop ends with exit code 0.
 """
 
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -17,13 +16,9 @@ from tests.acceptance import oracles
 from tests.acceptance.commands import Command
 from tests.faults.run import Fault, Footprint, Run
 
-_PASSED = """
-SELECT confirmed_flush_lsn >= %s::pg_lsn FROM pg_replication_slots WHERE slot_name = %s
-"""
 _PARKED = "SELECT id FROM relay.parked WHERE redriven_at IS NULL AND discarded_at IS NULL"
 _SETTLED_SECONDS = 15.0
 _MORE_DESCRIPTORS = 2
-_MORE_RESIDENT = 32 << 20  # what one buffer of the largest window takes, and Python gives back late
 _SHOWN = 3
 
 
@@ -47,12 +42,14 @@ class Verdict:
 def judge(run: Run, fault: Fault) -> Verdict:
     """Wait for the recovery, stop the load and the relays, and ask every oracle."""
     broken: list[str] = []
-    recovered = _recovery(run, fault.recovers_within, broken)
+    recovered = run.recovery().seconds(within=fault.recovers_within)
     run.stop_load()
-    if recovered is not None:
+    if recovered is None:
+        broken.append(f"not recovered within {fault.recovers_within:g} s")
+    else:
         run.stage.confirmed()
         for relay in run.relays:
-            broken += _grown(run, relay)
+            broken += grown(run, relay, by=fault.growth)
     for relay in run.relays:
         if (code := relay.terminate()) != 0:
             broken.append(f"{relay.name} ended with exit code {code}, not 0, when it was asked to stop")
@@ -83,27 +80,12 @@ def judge(run: Run, fault: Fault) -> Verdict:
     )
 
 
-def _recovery(run: Run, seconds: float, broken: list[str]) -> float | None:
-    """Return how long it took from healing until everything of that moment was confirmed."""
-    healed = run.was_healed()
-    left = healed.at + seconds - time.monotonic()
-    try:
-        until(
-            lambda: run.stage.value(_PASSED, healed.wal_end, run.stage.isolated.name),
-            what="what was committed is confirmed",
-            seconds=max(left, 0),
-        )
-    except (Problem, IndexError):  # no answer in time; no slot
-        broken.append(f"not recovered within {seconds:g} s")
-        return None
-    return time.monotonic() - healed.at
-
-
-def _grown(run: Run, relay: Command) -> list[str]:
+def grown(run: Run, relay: Command, *, by: int) -> list[str]:
+    """Tell whether `relay` keeps more descriptors than it usually has, or has had `by` bytes more resident."""
     usual = run.usual(relay)
     if usual is None:
         return []
-    most = Footprint(usual.descriptors + _MORE_DESCRIPTORS, usual.resident + _MORE_RESIDENT)
+    most = Footprint(usual.descriptors + _MORE_DESCRIPTORS, usual.peak + by)
     try:
         until(lambda: _within(Footprint.of(relay), most), what="as before", seconds=_SETTLED_SECONDS)
     except Problem:
@@ -112,7 +94,7 @@ def _grown(run: Run, relay: Command) -> list[str]:
 
 
 def _within(found: Footprint, most: Footprint) -> bool:
-    return found.descriptors <= most.descriptors and found.resident <= most.resident
+    return found.descriptors <= most.descriptors and found.peak <= most.peak
 
 
 def _told_secrets(run: Run) -> list[str]:

@@ -3,11 +3,15 @@
 import signal
 
 from tests.acceptance.commands import Command
-from tests.faults.run import REPEATED, Fault, Run
+from tests.faults.judging import grown
+from tests.faults.run import MORE_RESIDENT, REPEATED, Fault, Run
 
 _KILLS = 10
 _NAMED_KILLS = 4
 _PUBLISHED = 200
+_LARGE = 1_000_000
+_LARGE_SECONDS = 600
+_WIDE = "1000"
 _RESTARTS = 50
 _TIMEOUT = 4
 _SHORT_TIMEOUT = "ALTER DATABASE {} SET wal_sender_timeout = '4s'"
@@ -51,6 +55,20 @@ def killed_after_the_confirm(run: Run) -> None:
         run.postgres.cut()
     run.healed()
     run.streaming_relay()
+
+
+def killed_in_a_large_transaction(run: Run) -> None:
+    """Kill it in the middle of one transaction of 1,000,000 events."""
+    first = run.streaming_relay(RELAY_MAX_IN_FLIGHT=_WIDE)
+    run.stop_load()
+    run.stage.confirmed()
+    run.commit(_LARGE, "large")
+    run.flows(round(_LARGE * run.draw.uniform(0.1, 0.4)), seconds=_LARGE_SECONDS)
+    assert not grown(run, first, by=MORE_RESIDENT)
+    first.kill()
+    run.start_load()
+    run.healed()
+    run.streaming_relay(seconds=_LARGE_SECONDS, RELAY_MAX_IN_FLIGHT=_WIDE)
 
 
 def frozen(run: Run) -> None:
@@ -111,6 +129,13 @@ FAULTS = (
         "relay killed after the confirm",
         killed_after_the_confirm,
         duplicates=_NAMED_KILLS * (2 * _PUBLISHED + REPEATED),
+    ),
+    Fault(
+        "relay killed in a transaction of 1,000,000 events",
+        killed_in_a_large_transaction,
+        duplicates=_LARGE // 2,
+        recovers_within=_LARGE_SECONDS,
+        seeds=1,
     ),
     Fault("relay frozen, replaced and woken", frozen, duplicates=2 * REPEATED),
     Fault("holder of the slot killed unheard", holder_killed, duplicates=2 * REPEATED),

@@ -5,7 +5,6 @@ leaves one relay that works; judging follows.
 """
 
 import random
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -21,31 +20,27 @@ from tests.acceptance.proxy import Proxy
 from tests.acceptance.roles import alter
 from tests.acceptance.stage import WINDOW, Stage
 from tests.acceptance.things import Things
+from tests.faults.recovery import Recovery
 
 LARGEST = 12
 """How many events one transaction of the load has at most (`Things`)."""
 REPEATED = WINDOW + LARGEST
 """What one crash of a relay may publish again: the window, and what was confirmed of the open transaction."""
+MORE_RESIDENT = 32 << 20
+"""Bytes of the largest window."""
 
 
 class Footprint(NamedTuple):
-    """What a process holds; `resident` is bytes."""
+    """What a process holds; `peak` is the most bytes that it had resident."""
 
     descriptors: int
-    resident: int
+    peak: int
 
     @classmethod
     def of(cls, command: Command) -> "Footprint":
         """Look at a running command."""
         pid = command.process.pid
-        return cls(len(list(Path(f"/proc/{pid}/fd").iterdir())), procfs.resident(pid))
-
-
-class Healed(NamedTuple):
-    """When a fault was over, and where the WAL ended at that moment."""
-
-    at: float
-    wal_end: str
+        return cls(len(list(Path(f"/proc/{pid}/fd").iterdir())), procfs.peak(pid))
 
 
 class Run:
@@ -75,7 +70,7 @@ class Run:
         self.tap = stage.set_up()
         self._loads: list[Things] = []
         self._usual: dict[Command, Footprint | None] = {}
-        self._healed: Healed | None = None
+        self._recovery: Recovery | None = None
 
     @property
     def relay(self) -> Command:
@@ -93,11 +88,11 @@ class Run:
         self._usual[relay] = None
         return relay
 
-    def streaming_relay(self, **settings: str) -> Command:
-        """Start a relay, and return when events of the load have gone through it."""
+    def streaming_relay(self, *, seconds: float = 15, **settings: str) -> Command:
+        """Start a relay, and return when events have gone through it; `seconds` is how long these may take."""
         relay = self.start_relay(**settings)
         relay.logged("streaming")
-        self.flows()
+        self.flows(seconds=seconds)
         self._usual[relay] = Footprint.of(relay)
         return relay
 
@@ -105,9 +100,9 @@ class Run:
         """Return what `relay` held when it had begun to work; None for one that was not waited for."""
         return self._usual[relay]
 
-    def flows(self, count: int = 50) -> None:
+    def flows(self, count: int = 200, *, seconds: float = 15) -> None:
         """Wait until `count` more messages have been published."""
-        self.tap.grows(self.tap.waiting() + count - 1)
+        self.tap.grows(self.tap.waiting() + count - 1, seconds=seconds)
 
     def commit(self, count: int, aggregate: str) -> list[UUID]:
         """Commit so many events of one aggregate in one transaction; they are counted as the fault's own."""
@@ -136,15 +131,22 @@ class Run:
 
     def healed(self) -> None:
         """Note that the fault is over: the relay's time to recover runs from here. Postgres must be there."""
-        at = time.monotonic()
-        self._healed = Healed(at, self.stage.value("SELECT pg_current_wal_lsn()::text"))
+        self._recovery = Recovery(self.stage)
 
-    def was_healed(self) -> Healed:
-        """Return when the fault was over; now, if it has not said."""
-        if self._healed is None:
+    def recovery(self) -> Recovery:
+        """Return the recovery; it begins now, if the fault has not said that it is over."""
+        if self._recovery is None:
             self.healed()
-        assert self._healed is not None
-        return self._healed
+        assert self._recovery is not None
+        return self._recovery
+
+    def end(self) -> None:
+        """End everything that runs; the servers must be there."""
+        if self._recovery is not None:
+            self._recovery.close()
+        self.stop_load()
+        for command in self.stage.commands:
+            command.end()
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,10 @@ class Fault:
     """How many deliveries may be a repetition."""
     recovers_within: float = 30.0
     """Seconds from `healed` until the relay has confirmed what was committed then."""
+    growth: int = MORE_RESIDENT
+    """How many bytes more than under the load alone a relay may have had resident."""
+    seeds: int | None = None
+    """With how many seeds it is run at most, where a run takes minutes."""
 
 
 @contextmanager
@@ -167,15 +173,9 @@ def running(box: Sandbox, directory: Path, *, seed: int) -> Iterator[Run]:
         stage = Stage(isolated, directory)
         postgres = stack.enter_context(Proxy(isolated.database_url))
         broker = stack.enter_context(Proxy(isolated.amqp_url))
-        stack.callback(_end, stage)
         run = Run(box, stage, postgres=postgres, broker=broker, seed=seed)
-        stack.callback(run.stop_load)
+        stack.callback(run.end)
         stack.callback(box.rabbitmq.start)
         stack.callback(box.postgres.start)
         run.start_load()
         yield run
-
-
-def _end(stage: Stage) -> None:
-    for command in stage.commands:
-        command.end()

@@ -1,0 +1,59 @@
+"""Postgres goes away under load and comes back: at once, in order, or while the broker is away."""
+
+import time
+
+from tests.faults.run import REPEATED, Fault, Run
+
+_RELEASE_AFTER = 3
+# From the slot's release to the end of a fast stop: its checkpoint, on a busy machine.
+_STOPS_WITHIN = 5
+
+
+def stopped_immediately(run: Run) -> None:
+    """Stop it without a checkpoint, and let it recover."""
+    run.streaming_relay()
+    run.box.postgres.stop("immediate")
+    run.box.postgres.start()
+    run.healed()
+    run.flows()
+
+
+def killed(run: Run) -> None:
+    """Kill all its processes at once."""
+    run.streaming_relay()
+    run.box.postgres.kill()
+    run.box.postgres.start()
+    run.healed()
+    run.flows()
+
+
+def restarted(run: Run) -> None:
+    """Restart it as an administrator does: it waits until the relay has confirmed everything."""
+    run.streaming_relay()
+    run.box.postgres.stop()
+    run.box.postgres.start()
+    run.healed()
+    run.flows()
+
+
+def stopped_while_the_broker_is_away(run: Run) -> None:
+    """Stop it in order when nothing can be confirmed: the relay lets its slot go."""
+    run.streaming_relay(RELAY_RELEASE_SLOT_AFTER=str(_RELEASE_AFTER))
+    run.broker.refuse.set()
+    run.broker.cut()
+    began = time.monotonic()
+    run.box.postgres.stop()
+    seconds = time.monotonic() - began
+    assert seconds < _RELEASE_AFTER + _STOPS_WITHIN, f"the stop took {seconds:.1f} s"
+    run.box.postgres.start()
+    run.broker.refuse.clear()
+    run.healed()
+    run.flows()
+
+
+FAULTS = (
+    Fault("Postgres stopped immediately", stopped_immediately, duplicates=REPEATED),
+    Fault("Postgres killed", killed, duplicates=REPEATED),
+    Fault("Postgres restarted in order", restarted, duplicates=REPEATED),
+    Fault("Postgres stopped while the broker is away", stopped_while_the_broker_is_away, duplicates=REPEATED),
+)

@@ -1,0 +1,112 @@
+"""The slot is gone. Nothing streams what was committed meanwhile: the relay must say so, and not go on by itself.
+
+What `relay setup --accept-gap` steps over is the documented gap, and kept as narrow as it is documented: everything
+from before the loss, and everything after the new slot, must arrive.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import LiteralString
+from uuid import UUID
+
+import psycopg
+
+from sandbox.waiting import until
+from tests.faults.run import REPEATED, Fault, Run
+
+_END_HOLDER = (
+    "SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots WHERE slot_name = %s AND active_pid > 0"
+)
+_DROP = "SELECT pg_drop_replication_slot(%s)"
+_STATUS = "SELECT wal_status FROM pg_replication_slots WHERE slot_name = %s"
+
+
+def dropped(run: Run) -> None:
+    """Drop it while a relay streams from it."""
+    run.streaming_relay()
+    before = _confirmed(run)
+    until(lambda: _drops(run), what="the slot is dropped", seconds=20)
+    _refuses(run, "does not exist - ")
+    _accept_the_gap(run, before)
+
+
+def lost(run: Run) -> None:
+    """Let it fall behind what Postgres may keep for it, while the broker is away."""
+    run.streaming_relay()
+    before = _confirmed(run)
+    run.broker.refuse.set()
+    run.broker.cut()
+    with _wal_is_limited(run):
+        until(lambda: _falls_behind(run), what="the slot is lost", seconds=30)
+    run.broker.refuse.clear()
+    _refuses(run, "is lost: Postgres removed WAL that it needed (max_slot_wal_keep_size) - drop it")
+    drop = run.stage.run("relay", "slot", "drop", "--yes")
+    assert drop.process.returncode == 0, drop.tail()
+    _accept_the_gap(run, before)
+
+
+def _confirmed(run: Run) -> set[UUID]:
+    """Return what was committed so far, when all of it is confirmed."""
+    before = set(run.committed())
+    run.stage.confirmed()
+    return before
+
+
+def _drops(run: Run) -> bool:
+    """Try to drop the slot before the relay takes it again."""
+    run.stage.query(_END_HOLDER, run.stage.isolated.name)
+    try:
+        run.stage.query(_DROP, run.stage.isolated.name)
+    except psycopg.errors.ObjectInUse:
+        return False
+    return True
+
+
+@contextmanager
+def _wal_is_limited(run: Run) -> Iterator[None]:
+    _administer(run, "ALTER SYSTEM SET max_slot_wal_keep_size = '1MB'", "SELECT pg_reload_conf()")
+    try:
+        yield
+    finally:
+        _administer(run, "ALTER SYSTEM RESET max_slot_wal_keep_size", "SELECT pg_reload_conf()")
+
+
+def _falls_behind(run: Run) -> bool:
+    """Write one more segment of WAL, and have Postgres look what it may remove."""
+    _administer(run, "SELECT pg_switch_wal()", "CHECKPOINT")
+    return bool(run.stage.value(_STATUS, run.stage.isolated.name) == "lost")
+
+
+def _administer(run: Run, *statements: LiteralString) -> None:
+    with psycopg.connect(run.stage.isolated.database_url, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def _refuses(run: Run, why: str) -> None:
+    """Wait for the relay to end by itself, with one line of what is wrong and what to do."""
+    relay = run.relay
+    assert relay.ended() == 1, relay.tail()
+    line = relay.stderr.splitlines()[-1]
+    assert line.startswith(f"relay: replication slot '{run.stage.isolated.name}' {why}"), line
+    assert "`relay setup`" in line, line
+
+
+def _accept_the_gap(run: Run, before: set[UUID]) -> None:
+    """Make a new slot, which has to be asked for; what was committed meanwhile may be missed, and nothing else."""
+    setup = run.stage.run("relay", "setup")
+    assert setup.process.returncode == 1, setup.tail()
+    assert "go on from a new slot with `relay setup --accept-gap`" in setup.stderr, setup.tail()
+    again = run.stage.run("relay", "setup", "--accept-gap")
+    assert again.process.returncode == 0, again.tail()
+    run.stop_load()
+    run.missed = [event for event in run.committed() if event not in before]
+    run.start_load()
+    run.healed()
+    run.streaming_relay()
+
+
+FAULTS = (
+    Fault("slot dropped under the relay", dropped, duplicates=REPEATED),
+    Fault("slot lost by max_slot_wal_keep_size", lost, duplicates=REPEATED),
+)
