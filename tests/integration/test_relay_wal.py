@@ -249,13 +249,17 @@ def test_what_arrived_before_the_stream_was_ended_is_handed_over_before_the_end_
         async with opened(settings) as stream:
             write(settings, "a", "b")
             _end_stream(settings)
-            with pytest.raises(SourceUnavailable, match="terminating connection"):
-                async with asyncio.timeout(10):
-                    while True:
-                        found += [item for item in await stream.receive() if isinstance(item, OutboxEvent)]
+            async with asyncio.timeout(10):
+                with pytest.raises(SourceUnavailable, match="terminating connection"):
+                    await _read_on(stream, found)
         assert names(found) == ["a", "b"]
 
     asyncio.run(scenario())
+
+
+async def _read_on(stream: WalStream, found: list[OutboxEvent]) -> None:
+    while True:
+        found += [item for item in await stream.receive() if isinstance(item, OutboxEvent)]
 
 
 def _end_stream(settings: RelaySettings) -> None:
