@@ -2,6 +2,7 @@
 
 1. No loss: what was committed was seen by the tap or is parked; and nothing else was.
 3. Order: first deliveries of an aggregate are in version order.
+4. Safe acknowledgement: on the wire, nothing was reported as flushed before it was confirmed.
 5. Liveness: from healing, what was committed is confirmed within a bound; descriptors and memory have not grown.
 6. Duplicates are bounded, and reported.
 7. Logs tell no password; and an orderly stop ends with exit code 0.
@@ -58,12 +59,16 @@ def judge(run: Run, fault: Fault) -> Verdict:
     committed = [str(event) for event in run.committed()]
     missed = {str(event) for event in run.missed}
     deliveries = run.tap.drain() if run.tap.waiting() else []
-    found = {delivery.message for delivery in deliveries} | {str(row[0]) for row in run.stage.query(_PARKED)}
+    parked = {str(row[0]) for row in run.stage.query(_PARKED)}
+    found = {delivery.message for delivery in deliveries} | parked
     lost = oracles.lost(committed, found) - missed
     duplicates = oracles.duplicates(deliveries)
     broken += _culprits("lost", lost)
     broken += _culprits("published that nobody committed", oracles.ghosts(committed, found))
     broken += _culprits("out of order", map(str, oracles.out_of_order(deliveries)))
+    broken += run.acknowledgement.violations(parked=parked)[:_SHOWN]
+    if not run.acknowledgement.covered:
+        broken.append("nothing was flushed, so nothing can be told of it")
     if duplicates > fault.duplicates:
         broken.append(f"{duplicates} duplicates, and at most {fault.duplicates} are allowed")
     if not committed:

@@ -1,8 +1,10 @@
 """The relay's own process: killed, frozen, replaced, asked to stop; alone, or with another one that stands by."""
 
 import signal
+from collections import Counter, defaultdict
 
 from tests.acceptance.commands import Command
+from tests.acceptance.wire import amqp
 from tests.faults.judging import grown
 from tests.faults.run import MORE_RESIDENT, REPEATED, Fault, Run
 
@@ -13,6 +15,8 @@ _LARGE = 1_000_000
 _LARGE_SECONDS = 600
 _WIDE = "1000"
 _RESTARTS = 50
+# The first connection to the broker is the first relay's.
+_FIRST = 0
 _TIMEOUT = 4
 _SHORT_TIMEOUT = "ALTER DATABASE {} SET wal_sender_timeout = '4s'"
 # What a standby may take beyond the time after which Postgres gives a silent holder up.
@@ -72,17 +76,35 @@ def killed_in_a_large_transaction(run: Run) -> None:
 
 
 def frozen(run: Run) -> None:
-    """Freeze it until another has taken over, and wake it."""
+    """Freeze it until another has taken over, and wake it: it publishes nothing of what it held."""
     run.alter_database(_SHORT_TIMEOUT)
+    publishes = _Publishes()
+    run.listen(publishes)
     first, second = _pair(run)
     first.process.send_signal(signal.SIGSTOP)
     second.logged("streaming", seconds=_TIMEOUT + _TAKE_OVER)
-    run.flows(_PUBLISHED)
+    run.flows()
+    before = publishes.on[_FIRST]
+    assert before, "the first relay published nothing"
     first.process.send_signal(signal.SIGCONT)
     run.healed()
     first.logged("standby")
     assert "stood still" in first.logged("source not available")["reason"]
+    assert publishes.on[_FIRST] == before, "it published when it was woken"
+    assert second.terminate() == 0, second.tail()
     run.flows()
+
+
+class _Publishes:
+    """Counts the messages that each connection to the broker carried."""
+
+    def __init__(self) -> None:
+        self.on: Counter[int] = Counter()
+        self._sessions: defaultdict[int, amqp.Session] = defaultdict(amqp.Session)
+
+    def __call__(self, connection: int, to_server: bool, data: bytes) -> None:  # noqa: FBT001 - the proxy's Watch
+        facts = self._sessions[connection].feed(data, to_server=to_server)
+        self.on[connection] += sum(isinstance(fact, amqp.Published) for fact in facts)
 
 
 def _pair(run: Run, **settings: str) -> tuple[Command, Command]:

@@ -16,10 +16,11 @@ from uuid import UUID
 from bench import procfs
 from sandbox import Isolated, Sandbox
 from tests.acceptance.commands import Command
-from tests.acceptance.proxy import Proxy
+from tests.acceptance.proxy import Proxy, Watch
 from tests.acceptance.roles import alter
 from tests.acceptance.stage import WINDOW, Stage
 from tests.acceptance.things import Things
+from tests.acceptance.wire.acknowledgement import Acknowledgement
 from tests.faults.recovery import Recovery
 
 LARGEST = 12
@@ -46,28 +47,31 @@ class Footprint(NamedTuple):
 class Run:
     """What a fault is given. `draw` decides its moments, so that a seed repeats them."""
 
-    def __init__(self, box: Sandbox, stage: Stage, *, postgres: Proxy, broker: Proxy, seed: int) -> None:
+    def __init__(self, box: Sandbox, isolated: Isolated, directory: Path, *, seed: int) -> None:
         self.box = box
-        self.stage = stage
+        self.stage = Stage(isolated, directory)
         self.seed = seed
         self.draw = random.Random(seed)  # noqa: S311 - for repeatable faults, not for secrets
-        self.postgres = postgres
+        self.acknowledgement = Acknowledgement()
+        """The oracle on the wire."""
+        self._listeners: list[Watch] = [self.acknowledgement.broker]
+        self.postgres = Proxy(isolated.database_url, self.acknowledgement.postgres)
         """The proxy between the relays and Postgres; the writers do not pass it."""
-        self.broker = broker
+        self.broker = Proxy(isolated.amqp_url, self._heard)
         """The proxy between the relays and RabbitMQ; the tap does not pass it."""
         self.settings = {
-            "RELAY_DATABASE_URL": postgres.url,
-            "RELAY_AMQP_URL": broker.url,
+            "RELAY_DATABASE_URL": self.postgres.url,
+            "RELAY_AMQP_URL": self.broker.url,
             "RELAY_PLUGIN": "wal2json",
         }
         """What every relay here is started with, over the stage's own."""
-        self.secrets = {str(urlsplit(url).password) for url in (stage.isolated.database_url, stage.isolated.amqp_url)}
+        self.secrets = {str(urlsplit(url).password) for url in (isolated.database_url, isolated.amqp_url)}
         """What no log may tell. A fault that makes a password adds it."""
         self.events: list[UUID] = []
         """What the fault committed itself, beside the load."""
         self.missed: list[UUID] = []
         """Those of them that no stream had: the documented gap."""
-        self.tap = stage.set_up()
+        self.tap = self.stage.set_up()
         self._loads: list[Things] = []
         self._usual: dict[Command, Footprint | None] = {}
         self._recovery: Recovery | None = None
@@ -103,6 +107,14 @@ class Run:
     def flows(self, count: int = 200, *, seconds: float = 15) -> None:
         """Wait until `count` more messages have been published."""
         self.tap.grows(self.tap.waiting() + count - 1, seconds=seconds)
+
+    def listen(self, watch: Watch) -> None:
+        """Let `watch` hear what passes between relays and RabbitMQ; to be called before any relay is started."""
+        self._listeners.append(watch)
+
+    def _heard(self, connection: int, to_server: bool, data: bytes) -> None:  # noqa: FBT001 - the proxy's Watch
+        for watch in self._listeners:
+            watch(connection, to_server, data)
 
     def commit(self, count: int, aggregate: str) -> list[UUID]:
         """Commit so many events of one aggregate in one transaction; they are counted as the fault's own."""
@@ -169,11 +181,9 @@ class Fault:
 def running(box: Sandbox, directory: Path, *, seed: int) -> Iterator[Run]:
     """Yield a run whose writers are at work; whatever the fault left broken is started again at the end."""
     with ExitStack() as stack:
-        isolated: Isolated = stack.enter_context(box.isolated())
-        stage = Stage(isolated, directory)
-        postgres = stack.enter_context(Proxy(isolated.database_url))
-        broker = stack.enter_context(Proxy(isolated.amqp_url))
-        run = Run(box, stage, postgres=postgres, broker=broker, seed=seed)
+        run = Run(box, stack.enter_context(box.isolated()), directory, seed=seed)
+        stack.enter_context(run.postgres)
+        stack.enter_context(run.broker)
         stack.callback(run.end)
         stack.callback(box.rabbitmq.start)
         stack.callback(box.postgres.start)
