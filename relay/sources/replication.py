@@ -49,6 +49,7 @@ class ReplicationConnection:
         self._waiting: asyncio.Future[None] | None = None
         self._watching = False
         """Whether the loop tells when the socket is readable."""
+        self._lost: psycopg.Error | None = None
 
     @classmethod
     async def connect(cls, database_url: str, *, slot: str, name: str) -> Self:
@@ -110,14 +111,15 @@ class ReplicationConnection:
         """
         try:
             self._pgconn.put_copy_data(frame)
+        except psycopg.Error as error:
+            self._lose(error)
+        else:
             self._push()
-        except psycopg.Error:
-            return  # the connection is gone; `receive` says so, with the reason
 
     async def close(self) -> None:
         """Close at once. The walsender notices, and frees the slot."""
-        self._loop.remove_reader(self._socket)
-        self._loop.remove_writer(self._socket)
+        if self._lost is None:
+            self._unwatch()
         await self._connection.close()
 
     def _arrived(self) -> list[bytes | memoryview]:
@@ -141,19 +143,38 @@ class ReplicationConnection:
                 try:
                     self._pgconn.consume_input()
                 except psycopg.Error as error:
-                    if frames:
-                        break
-                    raise from_postgres(error, slot=self._slot) from error
+                    self._end = from_postgres(self._lose(error), slot=self._slot)
                 filled = True
         if self._end is not None and not frames:
             raise self._end
         return frames
 
     def _push(self) -> None:
-        if self._pgconn.flush():
+        try:
+            left = self._pgconn.flush()
+        except psycopg.Error as error:
+            self._lose(error)
+            return
+        if left:
             self._loop.add_writer(self._socket, self._push)
         else:
             self._loop.remove_writer(self._socket)
+
+    def _lose(self, error: psycopg.Error) -> psycopg.Error:
+        """Return the first error of a lost connection, and let `receive` find it.
+
+        libpq has closed the socket, and its number may be another's from the next turn of the loop on.
+        """
+        if self._lost is None:
+            self._lost = error
+            self._unwatch()
+            if self._waiting is not None and not self._waiting.done():
+                self._waiting.set_result(None)
+        return self._lost
+
+    def _unwatch(self) -> None:
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
 
     async def _readable(self, silence: float) -> None:
         self._waiting = self._loop.create_future()
