@@ -74,7 +74,9 @@ async def run(settings: ConsumerSettings, registry: Registry) -> None:
 
 async def subscribe(settings: ConsumerSettings, name: str) -> Subscription:
     """Connect, declare the queue and consume it; the subscription's connection is the caller's to close."""
-    connection = await Connection.open(settings.amqp_url.get_secret_value(), name=f"consumers {name}")
+    connection = await Connection.open(
+        settings.amqp_url.get_secret_value(), name=f"consumers {name}", tls=settings.tls()
+    )
     try:
         channel = await connection.channel()
         await declare_queue(connection, channel, settings.queue, exchange=settings.exchange, binding_key=TASK_PENDING)

@@ -4,9 +4,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from messaging.url import AmqpUrl
+from messaging.settings import BrokerSettings
 from runtime.http import parse_address
-from runtime.settings import Settings, prefix
+from runtime.settings import prefix
 from sql.url import DatabaseUrl
 
 
@@ -15,13 +15,12 @@ def _address(text: str) -> str:
     return text
 
 
-class ConsumerSettings(Settings):
+class ConsumerSettings(BrokerSettings):
     """What `consumers` needs to know."""
 
     model_config = prefix("CONSUMERS_")
 
     database_url: DatabaseUrl = Field(description="write postgresql://user:password@host:5432/database")
-    amqp_url: AmqpUrl = Field(description="write amqp://user:password@host:5672/vhost")
     exchange: str = Field("outbox", min_length=1, max_length=255, description="write the name of a topic exchange")
     queue: str = Field(
         "tasks", min_length=1, max_length=250, description="write the name of a queue; '.dead' is added to it"

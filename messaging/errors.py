@@ -3,9 +3,12 @@
 Problem
 ├── BrokerUnavailable    it does not answer, or the connection was lost          transient: try again
 └── BrokerRefused        it answered, and said no                                mend, then try again
+    ├── TlsRefused           one side does not accept the other's certificate
     ├── LoginRefused         user, password or virtual host
     └── ChannelRefused       an exchange or queue is missing, different or forbidden (404, 406, 403)
 """
+
+import re
 
 from pika import exceptions as pika
 
@@ -18,6 +21,10 @@ class BrokerUnavailable(Problem):
 
 class BrokerRefused(Problem):
     """The broker answered and refused; it will refuse again until somebody changes something."""
+
+
+class TlsRefused(BrokerRefused):
+    """One side does not accept the other's certificate, or one of them does not speak TLS."""
 
 
 class LoginRefused(BrokerRefused):
@@ -51,10 +58,16 @@ def problem(error: BaseException, broker: str) -> Problem:
         case pika.ChannelClosedByBroker(reply_code=code, reply_text=text):
             return ChannelRefused(f"RabbitMQ at {broker} answered {code}: {text}", remedy=_channel_remedy(code))
         case _:
-            return BrokerUnavailable(
-                f"RabbitMQ at {broker} is not reachable ({_reason(error)})",
-                remedy="check that it runs and that the AMQP URL names it",
-            )
+            return _unreachable(broker, _reason(error))
+
+
+def _unreachable(broker: str, reason: str) -> Problem:
+    if remedy := _tls_remedy(reason):
+        return TlsRefused(f"TLS with RabbitMQ at {broker} fails ({reason})", remedy=remedy)
+    return BrokerUnavailable(
+        f"RabbitMQ at {broker} is not reachable ({reason})",
+        remedy="check that it runs and that the AMQP URL names it",
+    )
 
 
 def _channel_remedy(code: int) -> str:
@@ -63,6 +76,20 @@ def _channel_remedy(code: int) -> str:
         404: "create it: `relay setup` declares the exchange, `consumers run` its queue",
         406: "it exists with other properties: delete it, or name another",
     }.get(code, "see RabbitMQ's log")
+
+
+def _tls_remedy(reason: str) -> str | None:
+    """Tell by OpenSSL's code, which pika leaves us in text only, what is wrong with the certificates."""
+    code = re.search(r"\[SSL: (\w+)\]", reason)
+    match code and code[1]:
+        case "CERTIFICATE_VERIFY_FAILED":
+            return "give the CA that signed its certificate (AMQP_CA), and name the host as the certificate does"
+        case "WRONG_VERSION_NUMBER":
+            return "that port does not speak TLS: name RabbitMQ's TLS listener, by default at 5671"
+        case str(alert) if "ALERT" in alert:
+            return "RabbitMQ wants another client certificate: see AMQP_CERTIFICATE, AMQP_KEY, and RabbitMQ's log"
+        case _:
+            return None
 
 
 def _reason(error: BaseException) -> str:

@@ -31,7 +31,7 @@ class Tls:
                     file.write(pem)
                     file.flush()
                     context.load_cert_chain(f"/proc/self/fd/{descriptor}")
-        except (ssl.SSLError, ValueError) as error:
+        except (ssl.SSLError, ValueError, TypeError) as error:  # TypeError: text that is not ASCII
             raise ConfigurationProblem(
                 f"the TLS certificates for RabbitMQ cannot be used: {error}",
                 remedy="give PEM: the CA's certificate, and both the client's certificate and its key",

@@ -10,13 +10,13 @@ from datetime import datetime
 from typing import Any, Self, TypeVar
 
 import psycopg
-from psycopg.rows import AsyncRowFactory, class_row, tuple_row
+from psycopg.rows import AsyncRowFactory, class_row, scalar_row, tuple_row
 from psycopg.types.json import Jsonb
 
 import sql
 from relay.errors import SourceRefused, SourceUnavailable
 from relay.position import Lsn
-from relay.sources.refusals import from_postgres
+from relay.sources.refusals import check_wal_level, from_postgres
 from relay.sources.tables import TableFacts
 
 Row = TypeVar("Row")
@@ -28,7 +28,6 @@ _PATIENCE = 15.0
 class Facts:
     """What the server says before the relay streams; the fields of sql/queries/source_facts.sql."""
 
-    wal_level: str
     server_encoding: str
     wal_sender_timeout_ms: int
     database: str
@@ -74,6 +73,8 @@ class CheckpointStore:
 
     async def facts(self) -> Facts:
         """Ask the server; raises SourceUnavailable or SourceRefused."""
+        level = await self._fetch(scalar_row, "wal_level", {})  # by itself: it is told even where there is no schema
+        check_wal_level(str(level))
         facts = await self._fetch(
             class_row(Facts), "source_facts", {"slot": self._slot, "name": self._name, "table": self._table}
         )

@@ -1,17 +1,15 @@
 """The relay's settings, read from the environment or a TOML file by runtime.settings."""
 
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from messaging.tls import Tls, is_loopback
-from messaging.url import AmqpUrl
+from messaging.settings import BrokerSettings
 from relay.routing import check_template
 from relay.sources.layout import layout
 from runtime.errors import ConfigurationProblem
 from runtime.http import parse_address
-from runtime.settings import Settings, prefix
+from runtime.settings import prefix
 from sql.url import DatabaseUrl
 
 
@@ -28,20 +26,13 @@ def _template(text: str) -> str:
         raise ValueError(problem.what) from problem
 
 
-class RelaySettings(Settings):
+class RelaySettings(BrokerSettings):
     """What `relay` needs to know."""
 
     model_config = prefix("RELAY_")
 
     database_url: DatabaseUrl = Field(
         description="write postgresql://user:password@host:5432/database; the role needs REPLICATION"
-    )
-    amqp_url: AmqpUrl = Field(description="write amqp://user:password@host:5672/vhost")
-    amqp_ca: str | None = Field(None, description="write the PEM of the CA that signed RabbitMQ's certificate")
-    amqp_certificate: str | None = Field(None, description="write the PEM of the client certificate")
-    amqp_key: SecretStr | None = Field(None, description="write the PEM of the client certificate's key")
-    amqp_plaintext: bool = Field(
-        default=False, description="write true to send passwords and events unencrypted to a host that is not this one"
     )
     name: str = Field("relay", min_length=1, max_length=40, description="a short name: the key of the checkpoint")
     slot: str = Field(
@@ -84,24 +75,9 @@ class RelaySettings(Settings):
     ready_lag: float = Field(60.0, gt=0, description="write at how many seconds of lag /readyz says no")
 
     @model_validator(mode="after")
-    def _no_plaintext_by_accident(self) -> Self:
-        host = urlsplit(self.amqp_url.get_secret_value())
-        if host.scheme == "amqp" and not self.amqp_plaintext and not is_loopback(host.hostname or ""):
-            raise ValueError(
-                f"RELAY_AMQP_URL sends passwords and events unencrypted to {host.hostname}; use amqps://, "
-                "or allow it with RELAY_AMQP_PLAINTEXT=true"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _columns_fit_events(self) -> Self:
         try:
             layout(self.outbox_layout, self.outbox_table, self.outbox_columns, partitioned=False)
         except ConfigurationProblem as problem:
             raise ValueError(f"{problem.what}; {problem.remedy}") from problem
         return self
-
-    def tls(self) -> Tls:
-        """Return how `amqps://` is verified."""
-        key = None if self.amqp_key is None else self.amqp_key.get_secret_value()
-        return Tls(self.amqp_ca, self.amqp_certificate, key)

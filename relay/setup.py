@@ -23,7 +23,7 @@ from relay.errors import SlotMissing, SourceRefused
 from relay.position import Lsn
 from relay.settings import RelaySettings
 from relay.sources import pgoutput, wal2json
-from relay.sources.refusals import from_postgres
+from relay.sources.refusals import check_wal_level, from_postgres
 from sql import apply as schema
 
 _PREFERRED = wal2json.PLUGIN
@@ -70,12 +70,9 @@ def _connect(settings: RelaySettings) -> psycopg.Connection[Any]:
 
 
 def _require_logical(connection: psycopg.Connection[Any]) -> None:
-    row = connection.execute("SHOW wal_level").fetchone()
-    if row is None or row[0] != "logical":
-        raise SourceRefused(
-            f"wal_level is {row[0] if row else 'unknown'}, not logical",
-            remedy="ALTER SYSTEM SET wal_level = logical, then restart Postgres",
-        )
+    row = connection.execute(sql.query("wal_level")).fetchone()
+    assert row is not None  # noqa: S101 - the query always gives one row
+    check_wal_level(row[0])
 
 
 def _slot(connection: psycopg.Connection[Any], settings: RelaySettings, *, accept_gap: bool) -> str:

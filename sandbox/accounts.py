@@ -28,6 +28,13 @@ class Account(NamedTuple):
         if self.credentials:
             os.chown(path, self.uid, self.gid)
 
+    def entrust(self, path: Path, text: str) -> None:
+        """Write `text` to `path`, which only this user can read."""
+        path.touch(mode=0o600)
+        path.write_text(text, encoding="ascii")
+        path.chmod(0o600)
+        self.own(path)
+
 
 def caller() -> Account:
     """Return the user who runs this process."""

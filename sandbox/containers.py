@@ -169,6 +169,11 @@ class _Postgres(_Server):
 
 
 class _Rabbitmq(_Server):
+    def control(self, *arguments: str) -> str:
+        with self._container() as container:
+            code, output = container.exec_run([*rabbitmq.CONTROL, *arguments])
+        return rabbitmq.controlled(arguments, code, output.decode(errors="replace"))
+
     def stop(self) -> None:
         self._end("rabbitmqctl", "stop")  # some images begin with a shell that does not pass SIGTERM on
 

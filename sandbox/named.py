@@ -1,6 +1,7 @@
 """The back end for servers that the user names: it starts nothing, ends nothing, and refuses to."""
 
 from pathlib import Path
+from typing import NoReturn
 
 from runtime.errors import Problem
 from sandbox import record
@@ -44,7 +45,11 @@ class _NotOurs:
     def start(self) -> None:
         self._refuse("started")
 
-    def _refuse(self, done: str) -> None:
+    def control(self, *arguments: str) -> str:
+        del arguments
+        return self._refuse("administered")
+
+    def _refuse(self, done: str) -> NoReturn:
         raise Problem(
             f"a server named by SANDBOX_DATABASE_URL or SANDBOX_AMQP_URL is not {done}",
             remedy="unset both to have servers of the sandbox's own",

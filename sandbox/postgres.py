@@ -7,7 +7,7 @@ from pathlib import Path
 from runtime.errors import Problem
 from sandbox import processes
 from sandbox.accounts import account
-from sandbox.servers import StopMode
+from sandbox.servers import Extra, StopMode
 
 USER = "postgres"
 _CLUSTER = "cluster"
@@ -85,21 +85,23 @@ class Postgres:
         self._cluster = home / _CLUSTER
         self._log = home / "postgres.log"
 
-    def create(self) -> None:
+    def create(self, extra: Extra | None = None) -> None:
         """Make the data directory; the server is not started."""
+        extra = extra or Extra()
         self._home.mkdir(mode=0o700)
         user = account(USER)
         user.own(self._home)
         password = self._home / "password"
-        password.write_text(self._password, encoding="ascii")
-        password.chmod(0o600)
-        user.own(password)
+        user.entrust(password, self._password)
         self._run("initdb", "--pgdata", str(self._cluster), "--pwfile", str(password), *INITDB_OPTIONS)
         password.unlink()
         with (self._cluster / "postgresql.conf").open("a", encoding="ascii") as file:
             file.write(configuration(address="127.0.0.1", port=self._port))
             if self._knows("output_plugin_libraries"):
                 file.write(PLUGINS)
+            file.write(extra.configuration)
+        for name, text in extra.files.items():
+            user.entrust(self._cluster / name, text)
 
     def start(self) -> None:
         """Start it, and return when it accepts connections; does nothing when it runs."""

@@ -3,14 +3,18 @@
 import re
 import secrets
 import signal
+import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.errors import Problem
 from sandbox import amqp, processes, programs, waiting
 from sandbox.accounts import Account, account, caller
+from sandbox.servers import Extra
 
 USER = "sandbox"
+CONTROL = ("rabbitmqctl", "--quiet")
 _START_SECONDS = 90.0
 _STOP_SECONDS = 60.0
 _CONFIGURATION = """\
@@ -41,6 +45,13 @@ def url(*, port: int, password: str) -> str:
     return f"amqp://{USER}:{password}@127.0.0.1:{port}/%2F"
 
 
+def controlled(arguments: Sequence[str], code: int, output: str) -> str:
+    """Return what `rabbitmqctl` printed; raises Problem when it failed."""
+    if code != 0:
+        raise Problem(f"rabbitmqctl {arguments[0]} failed: {output.strip()}", remedy="see RabbitMQ's log")
+    return output.strip()
+
+
 class Rabbitmq:
     """One node in `home`; `script` is `rabbitmq-server`."""
 
@@ -53,10 +64,11 @@ class Rabbitmq:
         self._plugins = home / "plugins"
         self._log = home / "log" / "rabbitmq.log"
 
-    def create(self) -> None:
+    def create(self, extra: Extra | None = None) -> None:
         """Make the node's files; it is not started."""
+        extra = extra or Extra()
         user = _account()
-        configuration = _CONFIGURATION.format(user=USER, password=self._password)
+        configuration = _CONFIGURATION.format(user=USER, password=self._password) + extra.configuration
         self._home.mkdir(mode=0o700)
         user.own(self._home)
         for name, text in (
@@ -65,11 +77,9 @@ class Rabbitmq:
             ("enabled_plugins", "[].\n"),
             ("environment.conf", ""),
             (".erlang.cookie", secrets.token_hex(20)),
+            *extra.files.items(),
         ):
-            file = self._home / name
-            file.write_text(text, encoding="ascii")
-            file.chmod(0o400)
-            user.own(file)
+            user.entrust(self._home / name, text)
         self._plugins.mkdir(mode=0o755)
         for application in _applications(self._script, ("rabbit",)):
             (self._plugins / application.name).symlink_to(application)
@@ -103,6 +113,22 @@ class Rabbitmq:
     def kill(self) -> None:
         """Kill the whole node, its port mapper too, with SIGKILL."""
         processes.end(self._home)
+
+    def control(self, *arguments: str) -> str:
+        """Run `rabbitmqctl` beside the node and return what it prints; raises Problem when it fails."""
+        program, *options = CONTROL
+        done = subprocess.run(
+            [self._script.resolve().parent / program, *options, *arguments],
+            check=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=self._home,
+            env=processes.marked(self._home, self._environment()),
+            **_account().credentials,
+        )
+        return controlled(arguments, done.returncode, done.stdout)
 
     def running(self) -> bool:
         """Tell whether the node's Erlang VM, or the script that becomes it, is there."""

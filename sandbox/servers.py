@@ -1,6 +1,7 @@
 """What every back end gives: two URLs, and a hold on each server for tests that break it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -13,6 +14,19 @@ class Servers:
 
     database_url: str
     amqp_url: str
+
+
+@dataclass(frozen=True)
+class Extra:
+    """What a private server has beside the usual.
+
+    `configuration` is lines for postgresql.conf or rabbitmq.conf. `files` are texts by name, which only the server's
+    user can read: Postgres has them in its data directory, RabbitMQ in its working directory, so that configuration
+    names them without a path.
+    """
+
+    configuration: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 class PostgresServer(Protocol):
@@ -30,6 +44,12 @@ class PostgresServer(Protocol):
 
 class RabbitmqServer(Protocol):
     """A hold on RabbitMQ; servers that the user named refuse each of these with a Problem."""
+
+    def control(self, *arguments: str) -> str:
+        """Run `rabbitmqctl` beside the node and return what it prints; raises Problem when it fails.
+
+        Each call starts an Erlang VM, which takes about a second.
+        """
 
     def stop(self) -> None:
         """Stop it in order, and wait for it."""

@@ -39,7 +39,7 @@ def start(settings: SandboxSettings | None = None, *, schema: Callable[[str], No
     """
     _, backend = backends.choose(settings or read())
     sweep()
-    with signals.raised(), _directory() as directory:
+    with signals.raised(), owned_directory() as directory:
         box = backend.create(directory)
         isolation = Isolation(box.servers, schema)
         try:
@@ -60,7 +60,7 @@ def sweep() -> None:
 
 
 @contextmanager
-def _directory() -> Iterator[Path]:
+def owned_directory() -> Iterator[Path]:
     """Make a directory for the block. Its removal stands before it does: a signal may come between any two lines."""
     holder = _Holder(directories.name_new())
     atexit.register(holder.clear)

@@ -9,6 +9,15 @@ from relay.errors import SlotHeld, SlotMissing, SourceRefused, SourceUnavailable
 from runtime.errors import Problem
 
 
+def check_wal_level(level: str) -> None:
+    """Raise SourceRefused for a server whose WAL holds too little to decode rows from."""
+    if level != "logical":
+        raise SourceRefused(
+            f"wal_level is {level}, not logical",
+            remedy="ALTER SYSTEM SET wal_level = logical, then restart Postgres",
+        )
+
+
 def from_postgres(error: psycopg.Error, *, slot: str) -> Problem:  # noqa: PLR0911 - one return for each answer
     """Translate an error of Postgres into what an operator, or the relay itself, must do about it."""
     words = error.diag.message_primary or str(error).strip()
@@ -50,7 +59,8 @@ def from_postgres(error: psycopg.Error, *, slot: str) -> Problem:  # noqa: PLR09
         case None | "57P01" | "57P02" | "57P03" | "53300":
             return SourceUnavailable(
                 f"Postgres is not available: {words}",
-                remedy="check that it runs and that RELAY_DATABASE_URL names it, with the right user and password",
+                remedy="check that it runs and that RELAY_DATABASE_URL names it, with the right user and password, "
+                "and the right sslrootcert, sslcert and sslkey where it speaks TLS",
             )
         case state if state.startswith("08"):
             return SourceUnavailable(f"the connection to Postgres broke: {words}", remedy="check the network")

@@ -18,11 +18,6 @@ def check(facts: Facts, slot: str, *, plugin: str) -> str:
             f"the database's encoding is {facts.server_encoding}",
             remedy="the relay needs UTF8: move to such a database",
         )
-    if facts.wal_level != "logical":
-        raise SourceRefused(
-            f"wal_level is {facts.wal_level}, not logical",
-            remedy="ALTER SYSTEM SET wal_level = logical, then restart Postgres",
-        )
     if facts.slot is None:
         raise SlotMissing(
             f"replication slot {slot!r} does not exist",

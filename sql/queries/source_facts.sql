@@ -1,7 +1,6 @@
 -- What the relay must know before it streams: the server's settings, the slot, and the stored checkpoint.
 -- The parameters are the slot's name, the relay's, and the outbox table as schema.table.
-SELECT current_setting('wal_level')                                        AS wal_level,
-       current_setting('server_encoding')                                  AS server_encoding,
+SELECT current_setting('server_encoding')                                  AS server_encoding,
        (SELECT setting::integer FROM pg_settings WHERE name = 'wal_sender_timeout') AS wal_sender_timeout_ms,
        current_database()                                                  AS database,
        current_user::text                                                  AS role,

@@ -69,9 +69,9 @@ class Stage:
         command.ended()
         return command
 
-    def set_up(self) -> Tap:
+    def set_up(self, **settings: str) -> Tap:
         """Make what `relay setup` makes, and bind a tap; fails when setup does."""
-        setup = self.run("relay", "setup")
+        setup = self.run("relay", "setup", **settings)
         assert setup.process.returncode == 0, setup.tail()
         return Tap(self.isolated.amqp_url, queue=self.isolated.queue("tap"), exchange=self.isolated.name)
 

@@ -1,23 +1,20 @@
-"""`relay run` that cannot do its work: one line with the remedy, an exit code, no traceback, and no secret anywhere."""
+"""`relay run` that cannot do its work, one case for each reason: refusing.py says what holds for all of them."""
 
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import psycopg
 import pytest
 from psycopg.errors import UndefinedObject
 
-from sandbox import Sandbox, directories, packages, ports
-from sandbox.local import Local
-from sandbox.postgres import Postgres
+from sandbox import Sandbox, ports, private
+from sandbox.servers import Extra
 from sql import apply as schema
+from tests.acceptance.refusing import SECRET, mistake, refusal
 from tests.acceptance.roles import alter, role
 from tests.acceptance.stage import Stage
-
-SECRET = "planted-s3cret"  # a password, and looked for in all output
 
 
 @pytest.fixture(scope="module")
@@ -28,22 +25,6 @@ def ready(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         stage.set_up()
         yield stage
         stage.end()
-
-
-def refusal(stage: Stage, *, code: int = 1, **settings: str) -> str:
-    """Run the relay with `settings` and return the one line by which it refuses."""
-    relay = stage.run("relay", "run", **settings)
-    assert relay.process.returncode == code, relay.tail()
-    lines = relay.stderr.splitlines()
-    (line,) = (line for line in lines if line.startswith("relay: "))
-    assert line == lines[-1]
-    assert relay.stdout == ""
-    output = relay.stderr + relay.stdout
-    assert "Traceback" not in output
-    secrets = {SECRET, *(urlsplit(url).password for url in (stage.isolated.database_url, stage.isolated.amqp_url))}
-    assert not [secret for secret in secrets if secret and secret in output]
-    print(line)  # noqa: T201 - for whoever writes the operations guide: pytest -s
-    return line.removeprefix("relay: ")
 
 
 def changed(url: str, *, password: str | None = None, port: int | None = None, path: str | None = None) -> str:
@@ -151,14 +132,14 @@ class TestRabbitmq:
 
 class TestSettings:
     def test_a_misspelt_name(self, ready: Stage) -> None:
-        line = refusal(ready, code=2, RELAY_DATABSE_URL=f"postgresql://relay:{SECRET}@localhost/relay")
+        line = mistake(ready, RELAY_DATABSE_URL=f"postgresql://relay:{SECRET}@localhost/relay")
         assert line == "RELAY_DATABSE_URL is no setting - did you mean RELAY_DATABASE_URL?"
 
     def test_a_missing_one(self, ready: Stage) -> None:
         stage_settings = ready.settings
         ready.settings = {name: value for name, value in stage_settings.items() if name != "RELAY_AMQP_URL"}
         try:
-            line = refusal(ready, code=2)
+            line = mistake(ready)
         finally:
             ready.settings = stage_settings
         assert line == "RELAY_AMQP_URL is not set - set it in the environment, in RELAY_AMQP_URL_FILE or with --config"
@@ -175,7 +156,7 @@ class TestSettings:
         ids=lambda value: value if value.startswith("RELAY_") else "",
     )
     def test_a_wrong_one_is_named_and_its_value_is_not_told(self, name: str, value: str, ready: Stage) -> None:
-        assert refusal(ready, code=2, **{name: value}).startswith(f"{name} is wrong: ")
+        assert mistake(ready, **{name: value}).startswith(f"{name} is wrong: ")
 
 
 @contextmanager
@@ -188,29 +169,11 @@ def dropped_slot(stage: Stage, name: str, plugin: str) -> Iterator[str]:
         stage.query("SELECT pg_drop_replication_slot(%s)", name)
 
 
-@pytest.fixture
-def own_postgres() -> Iterator[tuple[Postgres, Path]]:
-    """Yield a server that is not started, for settings that need a server of their own, and its configuration."""
-    owned = directories.make(directories.name_new())
-    try:
-        (port,) = ports.free(1)
-        home = owned.path / "postgres"
-        server = Postgres(home, programs=packages.require().postgres, port=port, password=SECRET)
-        server.create()
-        yield server, home / "cluster" / "postgresql.conf"
-    finally:
-        Local().destroy(owned.path)
-        owned.remove()
-
-
-def test_a_server_whose_wal_is_not_logical(ready: Stage, own_postgres: tuple[Postgres, Path]) -> None:
-    server, configuration = own_postgres
-    with configuration.open("a", encoding="ascii") as file:
-        file.write("wal_level = replica\n")
-    server.start()
-    remedy = "wal_level is replica, not logical - ALTER SYSTEM SET wal_level = logical, then restart Postgres"
-    setup = ready.run("relay", "setup", RELAY_DATABASE_URL=server.url)
-    assert (setup.process.returncode, setup.stderr) == (1, f"relay: {remedy}\n")
-    with psycopg.connect(server.url, autocommit=True) as connection:
-        schema.apply(connection)
-    assert refusal(ready, RELAY_DATABASE_URL=server.url) == remedy
+def test_a_server_whose_wal_is_not_logical(ready: Stage) -> None:
+    with private.postgres(Extra("wal_level = replica\n")) as server:
+        remedy = "wal_level is replica, not logical - ALTER SYSTEM SET wal_level = logical, then restart Postgres"
+        assert refusal(ready, "relay", "setup", RELAY_DATABASE_URL=server.url) == remedy
+        assert refusal(ready, RELAY_DATABASE_URL=server.url) == remedy
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            schema.apply(connection)
+        assert refusal(ready, RELAY_DATABASE_URL=server.url) == remedy

@@ -19,7 +19,7 @@ from sandbox import Isolated, Sandbox
 from tests.acceptance.commands import ROOT
 from tests.acceptance.stage import Stage
 from tests.acceptance.tap import Tap
-from tests.integration.rabbitmq_control import user
+from tests.acceptance.users import user
 from tests.integration.relay_stage import Said, call, environment, publish, staged
 
 ROLES: LiteralString = (ROOT / "sql" / "roles.sql").read_text(encoding="utf-8")

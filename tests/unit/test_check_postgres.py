@@ -285,7 +285,6 @@ def test_what_is_wrong_with_a_slot_is_told(identity: str, facts: Place, status: 
 
 
 FACTS = Facts(
-    wal_level="logical",
     server_encoding="UTF8",
     wal_sender_timeout_ms=60_000,
     database="shop",

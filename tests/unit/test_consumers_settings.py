@@ -8,7 +8,7 @@ from consumers.settings import ConsumerSettings
 from runtime.errors import ConfigurationProblem
 from runtime.settings import load
 
-NEEDED = {"CONSUMERS_DATABASE_URL": "postgresql://u:planted@h/d", "CONSUMERS_AMQP_URL": "amqp://u:planted@h/v"}
+NEEDED = {"CONSUMERS_DATABASE_URL": "postgresql://u:planted@h/d", "CONSUMERS_AMQP_URL": "amqp://u:planted@localhost/v"}
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +25,15 @@ def test_two_urls_are_enough() -> None:
     assert settings.prefetch >= settings.concurrency
     assert settings.handlers is None
     assert "planted" not in repr(settings)
+
+
+def test_messages_go_unencrypted_to_this_machine_only_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONSUMERS_AMQP_URL", "amqp://u:planted@mq.example/v")
+    with pytest.raises(ConfigurationProblem, match="allow it with CONSUMERS_AMQP_PLAINTEXT=true") as caught:
+        load(ConsumerSettings)
+    assert "planted" not in str(caught.value)
+    monkeypatch.setenv("CONSUMERS_AMQP_PLAINTEXT", "true")
+    assert load(ConsumerSettings).amqp_plaintext
 
 
 @pytest.mark.parametrize("name", NEEDED)

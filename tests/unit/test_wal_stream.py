@@ -23,7 +23,6 @@ from tests.unit.test_wal2json import COMMITTED_AT, ROW, begin, commit, insert
 START = Lsn(0x100)
 SYSTEM = System("7000000000000000001", 1, Lsn(0x10000))
 FACTS = Facts(
-    wal_level="logical",
     server_encoding="UTF8",
     wal_sender_timeout_ms=60_000,
     database="app",
@@ -202,7 +201,6 @@ def test_a_checkpoint_that_does_not_hold_here_is_refused(known: Facts, words: st
     ("change", "problem", "words"),
     [
         ({"server_encoding": "LATIN1"}, SourceRefused, "LATIN1"),
-        ({"wal_level": "replica"}, SourceRefused, "wal_level is replica"),
         ({"slot": None}, SlotMissing, "does not exist - run `relay setup`$"),
         ({"slot": None, "checkpoint_lsn": "0/50"}, SlotMissing, "it was lost: events after 0/50"),
         ({"plugin": "pgoutput"}, SourceRefused, "is for pgoutput"),
