@@ -7,6 +7,7 @@ a URL's own query parameters win over them.
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -36,6 +37,12 @@ def parameters(url: str, *, name: str, tls: Tls | None = None) -> pika.URLParame
         raise ConfigurationProblem(
             "the AMQP URL cannot be parsed", remedy="write amqp://user:password@host:5672/vhost"
         ) from error
+    if re.search("[/?#].*@", url.partition("://")[2]):
+        # A piece of the password is taken for a port or a virtual host, which errors would tell.
+        raise ConfigurationProblem(
+            "a character of the AMQP URL's password must be percent-encoded: / is %2F, ? is %3F, # is %23",
+            remedy="write amqp://user:password@host:5672/vhost",
+        )
     if not url.startswith(("amqp://", "amqps://")) or not parsed.host:
         raise ConfigurationProblem("the AMQP URL is not one", remedy="write amqp://user:password@host:5672/vhost")
     if url.startswith("amqps://"):

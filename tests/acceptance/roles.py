@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import LiteralString
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import psycopg
 from psycopg.sql import SQL, Identifier, Literal
@@ -25,7 +25,7 @@ def role(database_url: str, attributes: LiteralString, password: str, *, granted
     try:
         for grant in _GRANTS if granted else ():
             alter(database_url, grant, name)
-        yield place._replace(netloc=f"{name}:{password}@{place.hostname}:{place.port}").geturl()
+        yield place._replace(netloc=f"{name}:{quote(password, safe='')}@{place.hostname}:{place.port}").geturl()
     finally:
         alter(database_url, "DROP OWNED BY {}", name)
         alter(database_url, "DROP ROLE {}", name)

@@ -35,7 +35,7 @@ class User:
 
     def _url(self, password: str) -> str:
         place = urlsplit(self._box.servers.amqp_url)
-        return place._replace(netloc=f"{self.name}:{quote(password, '')}@{place.hostname}:{place.port}").geturl()
+        return place._replace(netloc=f"{self.name}:{quote(password, safe='')}@{place.hostname}:{place.port}").geturl()
 
 
 @contextmanager
