@@ -75,6 +75,14 @@ class Command:
         """Wait until it has logged `event`, and return that line; fails when it ends without."""
         return until(lambda: self._find(event), what=f"{self.name} logs {event!r}", seconds=seconds, every=0.01)
 
+    def complains(self, words: str, *, seconds: float = 30) -> None:
+        """Wait until it has logged `words` as a reason."""
+        until(
+            lambda: any(words in str(line.get("reason")) for line in self.log),
+            what=f"{self.name} gives as a reason: {words}",
+            seconds=seconds,
+        )
+
     def outlives(self, seconds: float) -> bool:
         """Wait for it to end, at most so long; return whether it still runs."""
         try:
