@@ -120,7 +120,7 @@ def test_everything_works_under_exactly_these_rights(site: Site, stage: Stage, s
             assert (told["mode"], told["parked"]) == ("wal", 1)
 
         findings = call(site.variables("outbox_relay", RELAY_AMQP_URL=relays.url), "check", "--json").json
-        assert findings["ok"]
+        assert findings["ok"], [each for each in findings["checks"] if each["status"] == "FAIL"]
         not_ok = {each["id"]: each["status"] for each in findings["checks"] if each["status"] != "OK"}
         queues = {f"queue.{each}": "UNKNOWN" for each in ("type", "dead_letters", "delivery_limit")}
         assert not_ok == {"postgres.slot_wal_limit": "WARN", "broker.mandatory": "UNKNOWN", **queues}
