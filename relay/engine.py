@@ -190,10 +190,7 @@ class Engine:
 
     async def _stood_still(self) -> None:
         await self._heartbeat.noticed()
-        raise StoodStill(
-            "this process stood still for longer than a third of wal_sender_timeout",
-            remedy="what it held is dropped and read again; look for a stopped container or a suspended machine",
-        )
+        raise _stood_still()
 
     async def _park(self) -> None:
         """Store what was rejected, for as long as it takes, and only then settle it."""
@@ -222,16 +219,21 @@ class Engine:
         self, problem: SourceUnavailable, stopping: asyncio.Task[Any], *lasting: asyncio.Task[Any]
     ) -> None:
         """Wait until nothing of the broken stream is in flight: its tickets belong to its ledger."""
-        self._observe(Standby(problem) if isinstance(problem, SlotHeld) else SourceLost(problem))
-        if isinstance(problem, StoodStill):
+        if self._heartbeat.late():  # whatever was noticed first, this is why; and nothing held is published any more
+            problem = _stood_still()
             self._publisher.forget()
             self._rejections.clear()
             self._heartbeat.reset()
+        self._observe(Standby(problem) if isinstance(problem, SlotHeld) else SourceLost(problem))
         settled = asyncio.create_task(self._nothing_in_flight(self._backoff.next_delay()))
+        late = asyncio.create_task(self._heartbeat.noticed())
         try:
-            await _first([settled, stopping, *lasting])
+            await _first([settled, late, stopping, *lasting])
         finally:
             settled.cancel()
+            late.cancel()
+        if self._heartbeat.late():
+            await self._recover(_stood_still(), stopping, *lasting)
 
     async def _nothing_in_flight(self, delay: float = 0.0) -> None:
         await asyncio.sleep(delay)
@@ -254,6 +256,13 @@ class Engine:
                 await stream.store(self._position)
             except Problem as problem:
                 self._observe(NotStored("checkpoint", problem))
+
+
+def _stood_still() -> StoodStill:
+    return StoodStill(
+        "this process stood still for longer than a third of wal_sender_timeout",
+        remedy="what it held is dropped and read again; look for a stopped container or a suspended machine",
+    )
 
 
 async def _first(tasks: Sequence[asyncio.Task[Any]], timeout: float | None = None) -> None:  # noqa: ASYNC109 - not an error

@@ -11,6 +11,7 @@ from relay.engine import Engine
 from relay.errors import SlotHeld, SourceRefused, SourceUnavailable
 from relay.event import Boundary, OutboxEvent
 from relay.heartbeat import Heartbeat
+from relay.observing import Observation, Observe, SourceLost
 from relay.ports import Outcomes, Parcel, Rejection
 from relay.position import Lsn
 from relay.routing import Router
@@ -144,12 +145,14 @@ class Lot:
 
 
 def engine(
-    script: Script, broker: Broker, lot: Lot | None = None, clock: Callable[[], float] = time.monotonic
+    script: Script,
+    broker: Broker,
+    lot: Lot | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    observe: Observe = lambda _: None,
 ) -> Engine:
     heartbeat = Heartbeat(5.0, clock)
-    return Engine(
-        script, ROUTER, broker, lot or Lot(), heartbeat=heartbeat, observe=lambda _: None, release_slot_after=1.0
-    )
+    return Engine(script, ROUTER, broker, lot or Lot(), heartbeat=heartbeat, observe=observe, release_slot_after=1.0)
 
 
 def relay(scenario: Callable[[Script, Broker], Awaitable[None]], *openings: Sequence[Item] | Problem) -> Script:
@@ -320,6 +323,37 @@ def test_a_relay_that_stood_still_drops_what_it_holds_and_reads_it_again() -> No
         stop.set()
         await running
         assert script.stored == [Lsn(20)]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("noticed", ["in time", "too late"])
+def test_a_relay_that_stood_still_drops_what_it_holds_when_its_stream_broke_too(noticed: str) -> None:
+    """The publisher holds it back for as long as the relay is late, so that waiting for it would never end."""
+
+    async def scenario() -> None:
+        script = Script([event("a"), Boundary(Lsn(20))], [event("a"), Boundary(Lsn(20))])
+        broker = Broker()
+        broken = asyncio.Event()
+
+        def clock() -> float:
+            stood_still = broken.is_set() if noticed == "too late" else bool(broker.published)
+            return 60.0 if stood_still else 0.0
+
+        def observe(seen: Observation) -> None:
+            if isinstance(seen, SourceLost):
+                broken.set()
+
+        stop = asyncio.Event()
+        relaying = engine(script, broker, clock=clock, observe=observe)
+        running = asyncio.create_task(relaying.run(stop))
+        async with asyncio.timeout(5):
+            await script.played.wait()
+        assert broker.published == ["a", "a"]
+        assert script.opened_after == [None, None]
+        broker.confirms("a")
+        stop.set()
+        await running
 
     asyncio.run(scenario())
 
