@@ -73,8 +73,8 @@ MUTANTS = (
     Mutant(
         "take COMMIT's own LSN for its end",
         "relay/sources/wal2json.py",
-        '"lsn":"[^"]+","nextlsn":"([0-9A-F]+)/([0-9A-F]+)"',
-        '"lsn":"([0-9A-F]+)/([0-9A-F]+)","nextlsn":"[^"]+"',
+        "    nextlsn: str\n",
+        '    nextlsn: str = msgspec.field(name="lsn")\n',
         ("tests/unit/test_wal2json.py",),
     ),
     Mutant(
