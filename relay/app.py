@@ -10,7 +10,7 @@ import gc
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack
 from urllib.parse import quote
 
 from relay import guardian
@@ -32,6 +32,7 @@ from relay.sources.decoding import decoder as choose
 from relay.sources.layout import Layout, layout
 from relay.sources.tables import TableFacts
 from relay.sources.wal import Reading, WalSource
+from runtime.errors import ConfigurationProblem
 
 # wal_sender_timeout's own default, for a server that has none.
 _STANDSTILL_WITHOUT_TIMEOUT = 60.0
@@ -72,6 +73,8 @@ async def run(fresh: Callable[[], RelaySettings], *, stdout: bool = False) -> No
         else:
             publisher = rabbit = RabbitPublisher(broker, _policy(settings), observe, fenced=heartbeat.late)
             await rabbit.connect()
+            if settings.traces:
+                publisher = stack.enter_context(_traced(rabbit, settings.name))
         engine = Engine(
             WalSource(database_url, store, _reading(settings, read_only=stdout), observe),
             _router(settings),
@@ -102,6 +105,17 @@ def _tune_collector() -> None:
 def _router(settings: RelaySettings) -> Router:
     source = f"/outbox/{quote(settings.name)}" if settings.format == "cloudevents" else None
     return Router(settings.exchange, settings.routing_key, cloudevents_source=source)
+
+
+def _traced(publisher: Publisher, name: str) -> AbstractContextManager[Publisher]:
+    try:
+        from relay import tracing  # noqa: PLC0415 - an extra: whoever does without it pays nothing for it
+    except ImportError as error:
+        raise ConfigurationProblem(
+            f"RELAY_TRACES needs OpenTelemetry, and there is no {error.name}",
+            remedy="pip install 'outbox-relay[otel]', or unset RELAY_TRACES",
+        ) from error
+    return tracing.traced(publisher, name=name)
 
 
 def _policy(settings: RelaySettings) -> Policy:

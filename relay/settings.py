@@ -72,6 +72,10 @@ class RelaySettings(BrokerSettings):
     http_address: Annotated[str | None, AfterValidator(_address), Field(description="write host:port")] = (
         "127.0.0.1:9187"
     )
+    traces: bool = Field(
+        default=False,
+        description="write true to have a span for each message that belongs to a trace; OTEL_* say where",
+    )
     ready_lag: float = Field(60.0, gt=0, description="write at how many seconds of lag /readyz says no")
 
     @model_validator(mode="after")

@@ -1,6 +1,6 @@
 """A queue bound to everything that the relay publishes: what the broker really took, in its order, duplicates too."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import cast
 
@@ -47,6 +47,13 @@ class Tap:
                 if len(found) == waiting:
                     break
         return found
+
+    def take(self) -> Mapping[str, object]:
+        """Take out the oldest message, and return its headers."""
+        with self._channel() as channel:
+            _, properties, _ = channel.basic_get(self._queue, auto_ack=True)
+        assert properties is not None
+        return properties.headers or {}
 
     @contextmanager
     def _channel(self) -> Iterator[BlockingChannel]:
