@@ -2,11 +2,12 @@
 
 psycopg has no replication API; libpq's COPY functions are all it takes
 (https://www.postgresql.org/docs/current/libpq-copy.html, https://www.postgresql.org/docs/current/protocol-replication.html).
-This file moves bytes and knows nothing of what they mean beyond frames. It waits in `receive` only; `send` never waits.
+This file moves bytes and knows nothing of what they mean beyond frames. It waits in `receive` and `close`; `send` never waits.
 """
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple, Self
 
 import psycopg
@@ -24,6 +25,7 @@ _SESSION = (
 # What one `receive` returns at most, so that neither memory nor the time away from the loop grows with a backlog.
 _BATCH_FRAMES = 1000
 _BATCH_BYTES = 1 << 20
+_PARTING_SECONDS = 1.0
 
 
 class System(NamedTuple):
@@ -117,10 +119,27 @@ class ReplicationConnection:
             self._push()
 
     async def close(self) -> None:
-        """Close at once. The walsender notices, and frees the slot."""
+        """End the stream in order, if the server answers soon, and close. The walsender frees the slot.
+
+        A socket that is closed with bytes unread resets the connection, and a walsender that is writing then ends
+        without having read what it was sent last.
+        """
+        if self._streaming and self._end is None and self._lost is None:
+            with suppress(TimeoutError, psycopg.Error, SourceUnavailable):
+                async with asyncio.timeout(_PARTING_SECONDS):
+                    await self._part()
         if self._lost is None:
             self._unwatch()
         await self._connection.close()
+
+    async def _part(self) -> None:
+        """Say that nothing follows, and read until the server says the same: by then it has read everything."""
+        self._pgconn.put_copy_end()
+        self._push()
+        while (length := self._pgconn.get_copy_data(1)[0]) >= 0:
+            if length == 0:
+                await self._readable(_PARTING_SECONDS)
+                self._pgconn.consume_input()
 
     def _arrived(self) -> list[bytes | memoryview]:
         """Return what can be had without waiting, up to a batch; libpq itself reads only some 16 KiB at a time.
