@@ -1,16 +1,18 @@
 """What flows through the relay. Pure, immutable values.
 
-Named tuples, since one of each is made for every event: they cost a fifth of a frozen dataclass.
+Structs of msgspec, since one of each is made for every event: they cost a tenth of a frozen dataclass. They hold no
+cycles, so the collector need not look at them.
 """
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from relay.position import Lsn
 
 
-class OutboxEvent(NamedTuple):
+class OutboxEvent(Struct, frozen=True, gc=False):
     """One row of the outbox, as its source saw it."""
 
     id: str
@@ -29,7 +31,7 @@ class OutboxEvent(NamedTuple):
     created_at: datetime
 
 
-class Boundary(NamedTuple):
+class Boundary(Struct, frozen=True, gc=False):
     """Everything up to this position has been handed over."""
 
     position: Lsn
@@ -38,7 +40,7 @@ class Boundary(NamedTuple):
     """When the transaction committed, in seconds since 1970 on the server's clock; None for a keepalive."""
 
 
-class Message(NamedTuple):
+class Message(Struct, frozen=True, gc=False):
     """An event made ready for RabbitMQ; publishing it again sends the same message under the same id."""
 
     id: str
@@ -51,7 +53,7 @@ class Message(NamedTuple):
     body: bytes
 
 
-class Fence(NamedTuple):
+class Fence(Struct, frozen=True, gc=False):
     """A fence that this relay emitted has come back through the stream: the stream lives, up to here."""
 
     token: str

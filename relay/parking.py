@@ -8,6 +8,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec.structs import asdict
+
 from relay.checkpoint import CheckpointStore
 from relay.ports import Rejection
 from relay.position import Lsn
@@ -27,7 +29,7 @@ class PostgresParking:
 
 def _row(rejection: Rejection) -> dict[str, Any]:
     event = rejection.parcel.event
-    return event._asdict() | {
+    return asdict(event) | {
         "payload": event.payload.hex(),
         "headers": json.dumps(dict(event.headers), ensure_ascii=False),
         "created_at": event.created_at.isoformat(),

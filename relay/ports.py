@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+from msgspec import Struct
 
 from relay.event import Boundary, Message, OutboxEvent
 from relay.ledger import Ticket
 from relay.position import Lsn
 
 
-class Parcel(NamedTuple):
+class Parcel(Struct, frozen=True, gc=False):
     """An event on its way: with the message that carries it, and the ticket that it is settled with."""
 
     ticket: Ticket
@@ -17,7 +19,7 @@ class Parcel(NamedTuple):
     message: Message
 
 
-class Rejection(NamedTuple):
+class Rejection(Struct, frozen=True, gc=False):
     """An event that cannot be published, and why."""
 
     parcel: Parcel

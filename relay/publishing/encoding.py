@@ -118,11 +118,16 @@ _short = lru_cache(maxsize=_CACHED)(_short_uncached)
 
 
 def _table(fields: Mapping[str, object]) -> bytes:
-    encoded = b"".join([
-        _short(name, "header's name") + _FIELDS.get(type(value), _strange)(name, value)
-        for name, value in fields.items()
-    ])  # fmt: skip
-    return _LENGTH.pack(len(encoded)) + encoded
+    pieces: list[bytes] = []
+    for name, value in fields.items():
+        pieces.append(_short(name, "header's name"))
+        if type(value) is str:  # what most headers are
+            encoded = value.encode()
+            pieces += (_FIELD_LENGTH.pack(b"S", len(encoded)), encoded)
+        else:
+            pieces.append(_FIELDS.get(type(value), _strange)(name, value))
+    table = b"".join(pieces)
+    return _LENGTH.pack(len(table)) + table
 
 
 def _check_copies(headers: Mapping[str, object]) -> None:

@@ -5,6 +5,8 @@ import json
 from collections.abc import Sequence
 from typing import TextIO
 
+from msgspec.structs import asdict
+
 from relay.event import Message
 from relay.ports import Outcomes, Parcel
 
@@ -49,7 +51,7 @@ class LinePublisher:
 
 def line(message: Message) -> str:
     """Return `message` as JSON, its body as the JSON that it is."""
-    fields = message._asdict() | {"headers": dict(message.headers)}
+    fields = asdict(message) | {"headers": dict(message.headers)}
     fields["message_id"] = fields.pop("id")
     body = fields.pop("body").decode()
     return f'{json.dumps(fields, ensure_ascii=False)[:-1]}, "body": {body}}}'

@@ -7,12 +7,13 @@ message id (https://www.rabbitmq.com/docs/confirms, https://www.rabbitmq.com/doc
 
 from collections import deque
 from collections.abc import Iterable
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from relay.ports import Parcel
 
 
-class Item(NamedTuple):
+class Item(Struct, frozen=True, gc=False):
     """A message on its way, with its place in the order of the stream."""
 
     order: int

@@ -123,7 +123,7 @@ class Pipeline:
 
     def encode_again(self, encode: Callable[[Message], bytes]) -> None:
         """Encode what waits in the line for another channel; call it while nothing is outstanding."""
-        self._line = deque([item._replace(frames=encode(item.parcel.message)) for item in self._line])
+        self._line = deque([Item(item.order, item.parcel, encode(item.parcel.message)) for item in self._line])
         self._size = sum([len(item.frames) for item in self._line])
 
     def forget(self) -> None:

@@ -37,7 +37,7 @@ from relay.errors import UndecodableChange
 from relay.event import OutboxEvent
 from runtime.errors import ConfigurationProblem
 
-FIELDS = OutboxEvent._fields
+FIELDS = OutboxEvent.__struct_fields__
 REQUIRED = frozenset({"id", "aggregate_type", "aggregate_id", "event_type", "payload"})
 """What every event has a place for."""
 BYTEA = 17
@@ -102,7 +102,7 @@ class Reader:
             empty = next(place for place in (_ID, _AGGREGATE_TYPE, _EVENT_TYPE) if not event[place])
             name = next(self._names[column] for place, column, _ in self._plan if place == empty)
             raise UndecodableChange(f"{name!r} of {self._of} is empty", remedy=_SKIP)
-        return OutboxEvent._make(event)
+        return OutboxEvent(*event)
 
     def _refuse(self, values: Sequence[str | int | None]) -> NoReturn:
         for _, column, convert in self._plan:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import psycopg
 import pytest
+from msgspec import structs
 
 from relay.event import Boundary, Fence, OutboxEvent
 from relay.position import Lsn
@@ -51,7 +52,7 @@ def stored(recording: Recording) -> list[OutboxEvent]:
         "SELECT id::text, seq, aggregate_type, aggregate_id, aggregate_version, event_type, payload::text,"
         " headers::text, exchange, routing_key, created_at FROM outbox.event ORDER BY seq"
     )
-    return [OutboxEvent._make((*row[:6], str(row[6]).encode(), json.loads(str(row[7])), *row[8:])) for row in rows]
+    return [OutboxEvent(*row[:6], str(row[6]).encode(), json.loads(str(row[7])), *row[8:]) for row in rows]
 
 
 def test_an_event_is_its_row_in_every_field(recording: Recording) -> None:
@@ -246,7 +247,7 @@ def test_columns_that_come_and_go_beside_those_of_the_event_change_nothing(recor
     recording.insert(ROW | {"aggregate_id": "dropped"})
 
     assert names(recording.events()) == ["before", "added", "renamed", "dropped"]
-    assert [event._replace(headers={}) for event in recording.events()] == stored(recording)
+    assert [structs.replace(event, headers={}) for event in recording.events()] == stored(recording)
 
 
 @pytest.mark.parametrize(
@@ -374,7 +375,7 @@ def test_a_table_made_for_debezium_is_relayed_unchanged(
         routing_key=None,
         created_at=datetime.fromtimestamp(end.committed_at or 0, UTC),
     )
-    assert second == first._replace(created_at=second.created_at)
+    assert second == structs.replace(first, created_at=second.created_at)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from msgspec import structs
 from pika.channel import Channel
 
 from messaging.connection import Connection
@@ -202,7 +203,7 @@ def test_a_closed_channel_loses_nothing_and_goes_on_in_order(isolated: Isolated)
         queue = await it.queue()
         missing = f"{it.name}.missing"
         messages = [it.message(body=str(number).encode()) for number in range(50)]
-        lost = it.message(body=b"lost")._replace(exchange=missing)
+        lost = structs.replace(it.message(body=b"lost"), exchange=missing)
         tickets = await it.publish(*messages[:25], lost, *messages[25:])
         assert not {tickets[25], tickets[-1]} & set(it.settled)
 
@@ -262,7 +263,7 @@ def test_what_cannot_be_published_is_refused_before_it_is_sent(
 ) -> None:
     async def scenario(it: Bench) -> None:
         queue = await it.queue()
-        (bad, good) = await it.publish(it.message()._replace(**change), it.message())
+        (bad, good) = await it.publish(structs.replace(it.message(), **change), it.message())
         await it.has_settled(good)
         await it.has_refused(bad)
         assert [each.reason for each in it.refused] == [reason]
@@ -313,7 +314,7 @@ def test_the_message_that_the_channel_was_closed_for_is_named_and_the_others_go_
 ) -> None:
     async def scenario(it: Bench) -> None:
         queue = await it.queue()
-        culprit = it.message()._replace(exchange=isolated.exchange("missing"))
+        culprit = structs.replace(it.message(), exchange=isolated.exchange("missing"))
         (*before, lost, after) = await it.publish(*(it.message() for _ in range(10)), culprit, it.message())
         await it.has_settled(*before)
         async with asyncio.timeout(20):

@@ -12,6 +12,7 @@ from typing import Any
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec import structs
 
 from relay.event import Boundary, Message, OutboxEvent
 from relay.ledger import Ledger
@@ -73,7 +74,7 @@ class Relay(RuleBasedStateMachine):
         self.unread = self.slot.stream()
 
     def _event(self, name: str) -> OutboxEvent:
-        return EVENT._replace(id=name, aggregate_id=str(int(name) % 3))
+        return structs.replace(EVENT, id=name, aggregate_id=str(int(name) % 3))
 
     # The world.
 

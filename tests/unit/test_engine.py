@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
+from msgspec import structs
 
 from relay.engine import Engine
 from relay.errors import SlotHeld, SourceRefused, SourceUnavailable
@@ -23,7 +24,7 @@ ROUTER = Router("outbox", "{aggregate_type}.{event_type}")
 
 
 def event(name: str) -> OutboxEvent:
-    return EVENT._replace(id=name)
+    return structs.replace(EVENT, id=name)
 
 
 class Script:

@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from pika import BasicProperties
 from pika.frame import Body, Frame, Header, Method, decode_frame
 from pika.spec import Basic
@@ -101,7 +102,7 @@ def test_the_payload_is_the_body_unchanged() -> None:
 
 
 def test_a_row_cannot_override_the_headers_that_consumers_rely_on() -> None:
-    forged = EVENT._replace(headers={"aggregate_version": 99, "seq": -1, "mine": 1})
+    forged = structs.replace(EVENT, headers={"aggregate_version": 99, "seq": -1, "mine": 1})
 
     assert ROUTER.route(forged).headers["aggregate_version"] == 3
     assert ROUTER.route(forged).headers["seq"] == 7
@@ -110,7 +111,7 @@ def test_a_row_cannot_override_the_headers_that_consumers_rely_on() -> None:
 
 def test_exchange_and_routing_key_come_from_the_template_unless_the_row_says_otherwise() -> None:
     routed = ROUTER.route(EVENT)
-    overridden = ROUTER.route(EVENT._replace(exchange="other", routing_key=""))
+    overridden = ROUTER.route(structs.replace(EVENT, exchange="other", routing_key=""))
 
     assert (routed.exchange, routed.routing_key) == ("outbox", "order.placed")
     assert (overridden.exchange, overridden.routing_key) == ("other", "")
@@ -154,7 +155,7 @@ def test_the_bytes_are_the_ones_that_pika_would_write(message: Message, channel:
 
 @given(headers=_json(_SCALARS))
 def test_headers_arrive_as_they_were(headers: dict[str, Any]) -> None:
-    event = EVENT._replace(headers=headers)
+    event = structs.replace(EVENT, headers=headers)
 
     assert encoded(event).headers == ROUTER.route(event).headers
 
@@ -162,14 +163,14 @@ def test_headers_arrive_as_they_were(headers: dict[str, Any]) -> None:
 @given(number=st.floats(allow_nan=False))
 def test_a_fraction_travels_as_a_double(number: float) -> None:
     """Pika itself neither writes doubles nor reads them right."""
-    wire = encode(ROUTER.route(EVENT._replace(headers={"ratio": number})))
+    wire = encode(ROUTER.route(structs.replace(EVENT, headers={"ratio": number})))
 
     assert b"\x05ratiod" + pack(">d", number) in wire
 
 
 @pytest.mark.parametrize("size", [0, 1, 131_064, 131_065, 300_000])
 def test_a_body_is_cut_at_frame_max_and_arrives_whole(size: int) -> None:
-    message = ROUTER.route(EVENT._replace(payload=b"x" * size))
+    message = ROUTER.route(structs.replace(EVENT, payload=b"x" * size))
     wire = read(encode(message))
 
     assert all(len(frame.marshal()) <= 131_072 for frame in wire[2:])
@@ -189,13 +190,13 @@ def test_a_body_is_cut_at_frame_max_and_arrives_whole(size: int) -> None:
 )
 def test_what_amqp_cannot_carry_is_named_before_it_is_published(change: dict[str, Any], words: str) -> None:
     with pytest.raises(UnpublishableEvent, match=words):
-        encode(ROUTER.route(EVENT._replace(**change)))
+        encode(ROUTER.route(structs.replace(EVENT, **change)))
 
 
 @pytest.mark.parametrize("part", ["payload", "headers"])
 def test_a_message_is_too_large_by_its_body_or_its_headers(part: str) -> None:
     sizes = {"payload": b"x" * 900} if part == "payload" else {"headers": {"x": "y" * 900}}
-    message = ROUTER.route(EVENT._replace(**sizes))
+    message = ROUTER.route(structs.replace(EVENT, **sizes))
 
     assert encode(message, max_bytes=1200)
     with pytest.raises(MessageTooLarge, match="RELAY_MAX_MESSAGE_BYTES is 1000"):
@@ -203,7 +204,7 @@ def test_a_message_is_too_large_by_its_body_or_its_headers(part: str) -> None:
 
 
 def test_a_printed_message_is_one_line_of_json_with_its_body_as_it_is() -> None:
-    assert line(ROUTER.route(EVENT._replace(headers={}))) == (
+    assert line(ROUTER.route(structs.replace(EVENT, headers={}))) == (
         '{"exchange": "outbox", "routing_key": "order.placed", "type": "placed", "timestamp": 1795204800, '
         '"headers": {"aggregate_type": "order", "aggregate_id": "42", "aggregate_version": 3, "seq": 7}, '
         '"message_id": "0b0c9a1e-9df5-4a0e-8f4e-1f2f3f4f5f6f", "body": {"total": 1.10}}'
