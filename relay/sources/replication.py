@@ -2,7 +2,8 @@
 
 psycopg has no replication API; libpq's COPY functions are all it takes
 (https://www.postgresql.org/docs/current/libpq-copy.html, https://www.postgresql.org/docs/current/protocol-replication.html).
-This file moves bytes and knows nothing of what they mean beyond frames. It waits in `receive` and `close`; `send` never waits.
+This file moves bytes and knows nothing of what they mean beyond frames. It waits in `receive` and `close`; `send` never
+waits.
 """
 
 import asyncio
