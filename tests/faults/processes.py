@@ -124,6 +124,7 @@ def holder_killed(run: Run) -> None:
     run.alter_database(_SHORT_TIMEOUT)
     first, second = _pair(run, RELAY_DATABASE_URL=run.stage.isolated.database_url)
     run.postgres.swallow_to_server.set()
+    run.flows(50)
     run.healed()
     first.kill()
     second.logged("streaming", seconds=_TIMEOUT + _TAKE_OVER)
