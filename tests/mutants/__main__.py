@@ -150,6 +150,28 @@ MUTANTS = (
         (_ENGINE,),
     ),
     Mutant(
+        "go on reading after the stop",
+        "relay/engine.py",
+        "            pump.cancel()  # what comes from here on belongs to the next run\n",
+        "",
+        (_ENGINE,),
+    ),
+    Mutant(
+        "wait for what is held back for standing still",
+        "relay/engine.py",
+        "        if self._heartbeat.late():\n            await self._recover(",
+        "        if False:\n            await self._recover(",
+        (_ENGINE,),
+    ),
+    Mutant(
+        "forget the end of a stream that came with data",
+        "relay/sources/replication.py",
+        "                self._end = self._ended(self._pgconn.get_result())\n",
+        "                if frames:\n                    break\n"
+        "                raise self._ended(self._pgconn.get_result())\n",
+        (_WAL,),
+    ),
+    Mutant(
         "publish after standing still",
         "relay/engine.py",
         "            self._publisher.forget()\n",
