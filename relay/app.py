@@ -76,8 +76,8 @@ async def run(fresh: Callable[[], RelaySettings], *, stdout: bool = False) -> No
             if settings.traces:
                 publisher = stack.enter_context(_traced(rabbit, settings.name))
         engine = Engine(
-            WalSource(database_url, store, _reading(settings, read_only=stdout), observe),
-            _router(settings),
+            WalSource(database_url, store, reading(settings, read_only=stdout), observe),
+            router(settings),
             publisher,
             PostgresParking(store, relay=settings.name),
             heartbeat=heartbeat,
@@ -102,7 +102,8 @@ def _tune_collector() -> None:
     gc.set_threshold(20_000, 50, 100)
 
 
-def _router(settings: RelaySettings) -> Router:
+def router(settings: RelaySettings) -> Router:
+    """Return what makes messages of events."""
     source = f"/outbox/{quote(settings.name)}" if settings.format == "cloudevents" else None
     return Router(settings.exchange, settings.routing_key, cloudevents_source=source)
 
@@ -129,7 +130,9 @@ def _policy(settings: RelaySettings) -> Policy:
     )
 
 
-def _reading(settings: RelaySettings, *, read_only: bool) -> Reading:
+def reading(settings: RelaySettings, *, read_only: bool) -> Reading:
+    """Return how the outbox is read; with `read_only`, slot and checkpoint stay where they are."""
+
     def outbox(*, partitioned: bool) -> Layout:
         return layout(settings.outbox_layout, settings.outbox_table, settings.outbox_columns, partitioned=partitioned)
 

@@ -98,7 +98,7 @@ def tail(
 ) -> None:
     """Print messages as JSON lines as they would be published. The relay and its slot are not touched."""
     settings = load(RelaySettings, config)
-    reading, router = relay._reading(settings, read_only=True), relay._router(settings)  # noqa: SLF001 - as `run` does
+    reading, router = relay.reading(settings, read_only=True), relay.router(settings)
 
     async def run() -> None:
         task = asyncio.ensure_future(

@@ -36,7 +36,7 @@ def setup(settings: RelaySettings, *, accept_gap: bool) -> Iterator[str]:
             _require_logical(connection)
             applied = schema.apply(connection)
             yield f"schema: applied {', '.join(file.name for file in applied)}" if applied else "schema: up to date"
-            yield _slot(connection, settings, accept_gap=accept_gap)
+            yield make_slot(connection, settings, accept_gap=accept_gap)
     except psycopg.Error as error:
         raise from_postgres(error, slot=settings.slot) from error
     asyncio.run(_exchange(settings))
@@ -48,14 +48,17 @@ def plan(settings: RelaySettings) -> Iterator[str]:
     try:
         with _connect(settings) as connection:
             _require_logical(connection)
-            for file in schema.pending(connection):
-                yield f"-- {file.name}\n{file.text}"
-            slots = connection.execute(sql.query("slot_exists"), {"slot": settings.slot}).fetchone()
-            if not slots:
+            new = bool(schema.pending(connection))
+            yield from schema.script(connection)
+            written = psycopg.ClientCursor(connection).mogrify
+            names = {"slot": settings.slot, "name": settings.name}
+            if not connection.execute(sql.query("slot_exists"), names).fetchone():
                 plugin = _PREFERRED if settings.plugin == "auto" else settings.plugin
                 if plugin == pgoutput.PLUGIN:
                     yield f"{_publication(settings).as_string(connection)};"
-                yield f"SELECT pg_create_logical_replication_slot('{settings.slot}', '{plugin}');"
+                yield f"{written(sql.query('slot_create'), {**names, 'plugin': plugin})};"
+            if new or not connection.execute(sql.query("slot_checkpoint"), names).fetchone():
+                yield f"{written(sql.query('checkpoint_reset'), names)};"
     except psycopg.Error as error:
         raise from_postgres(error, slot=settings.slot) from error
 
@@ -75,7 +78,8 @@ def _require_logical(connection: psycopg.Connection[Any]) -> None:
     check_wal_level(row[0])
 
 
-def _slot(connection: psycopg.Connection[Any], settings: RelaySettings, *, accept_gap: bool) -> str:
+def make_slot(connection: psycopg.Connection[Any], settings: RelaySettings, *, accept_gap: bool) -> str:
+    """Make the slot and its checkpoint where they are missing, and say so; raises SlotMissing if one was lost."""
     parameters = {"slot": settings.slot, "name": settings.name, "table": settings.outbox_table}
     facts = connection.cursor(row_factory=class_row(Facts)).execute(sql.query("source_facts"), parameters).fetchone()
     assert facts is not None  # noqa: S101 - the query always gives one row
@@ -86,25 +90,16 @@ def _slot(connection: psycopg.Connection[Any], settings: RelaySettings, *, accep
             remedy="set RELAY_SLOT back if it was changed; else compare outbox.event with what consumers received, "
             "and go on from a new slot with `relay setup --accept-gap`",
         )
-    plugin = facts.plugin if facts.slot is not None else _make_slot(connection, settings)
+    plugin = facts.plugin if facts.slot is not None else _create(connection, settings)
     start = connection.execute(sql.query("slot_position"), {"slot": settings.slot}).fetchone()
     assert start is not None  # noqa: S101 - the slot was made above, or was there
-    lsn, system_identifier, timeline = start
     if facts.checkpoint_lsn is None or accept_gap:
-        connection.execute(
-            sql.query("checkpoint_reset"),
-            {
-                **parameters,
-                "lsn": lsn,
-                "system_identifier": system_identifier,
-                "timeline": timeline,
-            },
-        )
+        connection.execute(sql.query("checkpoint_reset"), parameters)
     state = "created" if facts.slot is None else "is there"
-    return f"slot: {settings.slot!r} ({plugin}) {state}, from {Lsn.parse(lsn)}"
+    return f"slot: {settings.slot!r} ({plugin}) {state}, from {Lsn.parse(start[0])}"
 
 
-def _make_slot(connection: psycopg.Connection[Any], settings: RelaySettings) -> str:
+def _create(connection: psycopg.Connection[Any], settings: RelaySettings) -> str:
     """Make the slot with the plugin that was asked for, or the first that the server has and allows."""
     if settings.plugin in {"auto", wal2json.PLUGIN}:
         try:

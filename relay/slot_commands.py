@@ -51,7 +51,7 @@ def create(config: Config = None) -> None:
     """Create the slot if it is missing, and only where nothing can be missed by it. Safe to repeat."""
     settings = load(RelaySettings, config)
     with slots.connected(settings, "slot") as connection:
-        typer.echo(setup_steps._slot(connection, settings, accept_gap=False))  # noqa: SLF001 - that step, and no other
+        typer.echo(setup_steps.make_slot(connection, settings, accept_gap=False))
 
 
 @app.command()

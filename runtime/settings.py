@@ -84,8 +84,9 @@ def load(settings: type[S], config: Path | None = None) -> S:
     """
     variables = _variables(settings)
     _refuse_unknown(settings, variables)
+    values = _toml(settings, config)
     try:
-        return settings(**_toml(settings, config))
+        return settings(**values)
     except SettingsError as error:  # a list or a mapping that is no JSON
         raise ConfigurationProblem(str(error), remedy="write it as JSON") from error
     except ValidationError as error:
@@ -95,10 +96,6 @@ def load(settings: type[S], config: Path | None = None) -> S:
         if first["type"] == "missing":
             raise ConfigurationProblem(
                 f"{name} is not set", remedy=f"set it in the environment, in {name}_FILE or with --config"
-            ) from error
-        if first["type"] == "extra_forbidden":
-            raise ConfigurationProblem(
-                f"{config} sets {field!r}, which is no setting", remedy=_nearest(field, settings.model_fields)
             ) from error
         message = first["msg"].removeprefix("Value error, ")
         raise ConfigurationProblem(
@@ -138,13 +135,22 @@ def _refuse_unknown(settings: type[Settings], variables: dict[str, str]) -> None
 def _toml(settings: type[Settings], config: Path | None) -> dict[str, Any]:
     if config is None:
         return {}
+    example = f'lines such as {next(iter(settings.model_fields))} = "..."'
     try:
         values = tomllib.loads(config.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except OSError as error:
         raise ConfigurationProblem(
-            f"{config} cannot be read as TOML: {error}",
-            remedy=f'write lines such as {next(iter(settings.model_fields))} = "..."',
+            f"{config} cannot be read: {error.strerror}", remedy="name another file with --config, or leave it out"
         ) from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationProblem(f"{config} cannot be read as TOML: {error}", remedy=f"write {example}") from error
+    for name, value in values.items():
+        if name not in settings.model_fields:
+            near = _nearest(name, settings.model_fields)
+            raise ConfigurationProblem(
+                f"{config} sets {name!r}, which is no setting",
+                remedy=f"write {example}, in no table" if isinstance(value, dict) else near,
+            )
     return values
 
 

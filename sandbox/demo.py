@@ -27,6 +27,7 @@ import sql
 from runtime.errors import Problem
 from sandbox import kept, processes, tap
 from sandbox.accounts import caller
+from sandbox.directories import COMPANIONS
 from sandbox.isolation import Isolated, Isolation
 from sandbox.settings import SandboxSettings
 from sandbox.starting import start
@@ -110,7 +111,7 @@ class Stage:
 
     def place(self, name: str) -> Path:
         """Return the directory that process `name` belongs to."""
-        return self._directory / "companions" / f"{self._isolated.name}-{name}"
+        return self._directory / COMPANIONS / f"{self._isolated.name}-{name}"
 
     def log(self, name: str) -> Path:
         """Return where process `name` writes its log."""

@@ -3,6 +3,7 @@
 It only goes forward. A file that was applied is never changed: a change of the schema is a new file.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -38,6 +39,16 @@ def pending(connection: psycopg.Connection[Any]) -> list[sql.SchemaFile]:
             remedy="install a version at least as new as that one",
         )
     return [file for file in files if file.name not in applied]
+
+
+def script(connection: psycopg.Connection[Any]) -> Iterator[str]:
+    """Yield what `apply` would run, each piece a script by itself; raises what `pending` raises."""
+    written = psycopg.ClientCursor(connection).mogrify
+    yield f"{sql.query('schema_record_create')};"
+    for file in pending(connection):
+        yield f"-- {file.name}\n{file.text}"
+        yield f"{written(sql.query('schema_record_insert'), {'name': file.name, 'checksum': file.checksum})};"
+    yield f"{sql.query('create_partitions')};"
 
 
 def apply(connection: psycopg.Connection[Any]) -> list[sql.SchemaFile]:

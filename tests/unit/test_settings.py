@@ -105,6 +105,13 @@ def test_a_misspelt_name_in_the_toml_file_suggests_the_nearest(toml: Path) -> No
     assert str(problem(toml)) == f"{toml} sets 'cuont', which is no setting - did you mean count?"
 
 
+def test_a_table_in_the_toml_file_is_told_before_what_it_was_to_set(toml: Path) -> None:
+    toml.write_text('[example]\nurl = "a://hunter2"\n')
+    found = problem(toml)
+    assert found.what == f"{toml} sets 'example', which is no setting"
+    assert found.remedy == 'write lines such as url = "...", in no table'
+
+
 def test_names_of_others_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXAMPLE_URL", "a://b")
     monkeypatch.setenv("EXAMPLES_COUNT", "x")
@@ -149,7 +156,8 @@ def test_a_toml_file_that_is_no_text_or_not_there_is_an_error(tmp_path: Path) ->
     path = tmp_path / "binary.toml"
     path.write_bytes(b"url = '\xff\xfe'")
     assert str(path) in problem(path).what
-    assert "No such file" in problem(tmp_path / "missing.toml").what
+    missing = tmp_path / "missing.toml"
+    assert problem(missing).what == f"{missing} cannot be read: No such file or directory"
 
 
 def test_a_secret_file_that_cannot_be_read_names_the_variable_and_the_path(
