@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
+from typing import Any
 
 import psycopg
 from psycopg.sql import SQL, Identifier, Literal
@@ -19,6 +20,23 @@ _SESSION = "-c bytea_output=hex -c DateStyle=ISO -c TimeZone=UTC -c IntervalStyl
 
 Item = OutboxEvent | Boundary | Fence | str
 """What a decoder tells; a text is the error that ended the stream."""
+
+ROW: dict[str, object] = {
+    "aggregate_type": "t",
+    "aggregate_id": "1",
+    "aggregate_version": 1,
+    "event_type": "e",
+    "payload": "{}",
+}
+"""An event for our own table."""
+OUTBOX_ROW: dict[str, object] = {
+    "id": "7f2c5ae0-7c53-4b5e-8a0c-6a8f0b6b3c11",
+    "aggregatetype": "order",
+    "aggregateid": "42",
+    "type": "placed",
+    "payload": "{}",
+}
+"""An event for a table made for Debezium's router."""
 
 
 class Recording:

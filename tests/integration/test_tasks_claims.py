@@ -1,101 +1,20 @@
 """The statements on tasks on a real Postgres: who gets a claim, what others are told, what a late one may do."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from contextlib import asynccontextmanager
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import psycopg
 import pytest
-from psycopg_pool import ConnectionPool
 
 import sql
-from consumers.claims import Claims
 from consumers.database import Database
 from consumers.errors import DatabaseUnavailable, SchemaMissing
-from consumers.execution import Execution
-from consumers.handlers import Registry
-from consumers.metrics import Metrics
-from consumers.outcomes import Applied, ClaimLost, Completed, Failed, Unfinished, Written
+from consumers.outcomes import Completed, Failed, Unfinished, Written
 from consumers.values import Task
 from consumers.verdicts import Claimed, Skipped, Unseen, Verdict, judge
 from messaging.format import TaskReference
 from sandbox import Isolated
-
-Row = tuple[Any, ...]
-
-
-class Bench:
-    """Two workers with a connection each, and the test's own."""
-
-    def __init__(self, url: str, own: psycopg.AsyncConnection[Any], one: Claims, two: Claims) -> None:
-        self.url = url
-        self._own = own
-        self.one = one
-        self.two = two
-
-    async def ask(self, statement: str, *parameters: object) -> Row:
-        cursor = await self._own.execute(statement.encode(), parameters)
-        row = await cursor.fetchone()
-        assert row is not None
-        return tuple(row)
-
-    async def submit(self, **columns: object) -> TaskReference:
-        (task_id,) = await self.ask("SELECT tasks.submit(%s, %s::jsonb)", columns.get("type", "t"), '{"n": 1}')
-        return TaskReference(task_id, 1)
-
-    async def state(self, task_id: UUID) -> tuple[str, int]:
-        status, version = await self.ask("SELECT status, version FROM tasks.task WHERE id = %s", task_id)
-        return status, version
-
-    async def announced(self, task_id: UUID) -> list[int]:
-        (versions,) = await self.ask(
-            "SELECT array_agg(aggregate_version ORDER BY seq) FROM outbox.event"
-            " WHERE aggregate_id = %s::text AND aggregate_type = 'task' AND event_type = 'pending'",
-            task_id,
-        )
-        return list(versions)
-
-    async def expire(self, task_id: UUID) -> None:
-        await self.ask(
-            "UPDATE tasks.task SET lease_until = clock_timestamp() - interval '1 ms' WHERE id = %s RETURNING id",
-            task_id,
-        )
-
-    async def cancel(self, task_id: UUID) -> None:
-        await self.ask(
-            "UPDATE tasks.task SET status = 'cancelled', version = version + 1 WHERE id = %s RETURNING id", task_id
-        )
-
-
-def play(isolated: Isolated, scenario: Callable[[Bench], Coroutine[Any, Any, None]]) -> None:
-    async def run() -> None:
-        async with bench(isolated.database_url) as made, asyncio.timeout(30):
-            await scenario(made)
-
-    asyncio.run(run())
-
-
-@asynccontextmanager
-async def bench(url: str) -> AsyncIterator[Bench]:
-    async with (
-        await psycopg.AsyncConnection.connect(url, autocommit=True) as own,
-        Database(url, name="one") as one,
-        Database(url, name="two") as two,
-    ):
-        yield Bench(url, own, Claims(one, worker="one", lease=30), Claims(two, worker="two", lease=30))
-
-
-async def claim(claims: Claims, *references: TaskReference, known: Iterable[TaskReference] = ()) -> list[Verdict]:
-    rows = await claims.claim(dict.fromkeys(references))
-    return [judge(reference, rows[reference], worker=claims.worker, known=frozenset(known)) for reference in references]
-
-
-async def claimed(claims: Claims, reference: TaskReference) -> Task:
-    (verdict,) = await claim(claims, reference)
-    assert isinstance(verdict, Claimed)
-    return verdict.task
+from tests.integration.claims_bench import Bench, claim, claimed, play
 
 
 def test_a_pending_task_is_claimed_with_a_lease_and_one_attempt_more(isolated: Isolated) -> None:
@@ -306,99 +225,6 @@ def test_only_leases_of_claims_that_still_hold_are_extended(isolated: Isolated) 
         assert await bench.state(mine.id) == ("running", 2)
 
     play(isolated, scenario)
-
-
-def test_a_handler_in_a_transaction_commits_its_effects_with_the_completion_or_not_at_all(isolated: Isolated) -> None:
-    async def scenario(bench: Bench) -> None:
-        async with await psycopg.AsyncConnection.connect(bench.url, autocommit=True) as own:
-            await own.execute(sql.example("effect"))
-        kept, late = await claimed(bench.one, await bench.submit()), await claimed(bench.one, await bench.submit())
-        await bench.expire(late.id)
-        await bench.two.release_expired()
-        with _connections(bench.url) as connections:
-            execute = Execution(_recording(), connections, Metrics(frozenset()))
-            outcomes = [await asyncio.to_thread(execute, task) for task in (kept, late)]
-        assert outcomes == [Applied(), ClaimLost()]
-        assert await bench.ask("SELECT array_agg((task_id, version)::text) FROM demo.effect") == ([f"({kept.id},2)"],)
-        assert await bench.state(kept.id) == ("completed", 3)
-        assert await bench.state(late.id) == ("pending", 3)
-
-    play(isolated, scenario)
-
-
-def test_a_handler_that_raises_or_commits_by_itself_in_a_transaction_leaves_no_effect(isolated: Isolated) -> None:
-    async def scenario(bench: Bench) -> None:
-        async with await psycopg.AsyncConnection.connect(bench.url, autocommit=True) as own:
-            await own.execute(sql.example("effect"))
-        registry = _recording()
-
-        @registry.task("raises", in_transaction=True)
-        def raises(task: Task, connection: psycopg.Connection[Any]) -> None:
-            _record(task, connection)
-            raise SystemExit(3)
-
-        @registry.task("commits", in_transaction=True)
-        def commits(task: Task, connection: psycopg.Connection[Any]) -> None:
-            _record(task, connection)
-            connection.commit()
-
-        @registry.task("result", in_transaction=True)
-        def result(task: Task, connection: psycopg.Connection[Any]) -> str:
-            _record(task, connection)
-            return "\x00"
-
-        with _connections(bench.url) as connections:
-            execute = Execution(registry, connections, Metrics(frozenset()))
-            for type_, error in (
-                ("raises", "SystemExit: 3"),
-                ("commits", "ProgrammingError: "),
-                ("result", "ValueError: "),
-            ):
-                task = await claimed(bench.one, await bench.submit(type=type_))
-                outcome = await asyncio.to_thread(execute, task)
-                assert isinstance(outcome, Failed)
-                assert outcome.error.startswith(error)
-        assert await bench.ask("SELECT count(*) FROM demo.effect") == (0,)
-
-    play(isolated, scenario)
-
-
-def test_a_connection_that_breaks_under_a_handler_is_no_failure_of_the_task(isolated: Isolated) -> None:
-    async def scenario(bench: Bench) -> None:
-        registry = Registry()
-
-        @registry.task("t", in_transaction=True)
-        def cut(task: Task, connection: psycopg.Connection[Any]) -> None:
-            del task
-            with psycopg.connect(bench.url) as other:
-                other.execute("SELECT pg_terminate_backend(%s)", [connection.info.backend_pid])
-            connection.execute("SELECT 1")
-
-        with _connections(bench.url) as connections:
-            execute = Execution(registry, connections, Metrics(frozenset()))
-            task = await claimed(bench.one, await bench.submit())
-            assert await asyncio.to_thread(execute, task) == Unfinished("given back")
-
-    play(isolated, scenario)
-
-
-def _record(task: Task, connection: psycopg.Connection[Any]) -> None:
-    connection.execute(
-        sql.example("effect_insert"),
-        {"task_id": task.id, "version": task.version, "worker": task.claimed_by, "payload": "{}"},
-    )
-
-
-def _recording() -> Registry:
-    registry = Registry()
-    registry.task("t", in_transaction=True)(_record)
-    return registry
-
-
-def _connections(url: str) -> ConnectionPool[psycopg.Connection[Any]]:
-    return ConnectionPool(
-        url, connection_class=psycopg.Connection[Any], kwargs={"autocommit": True}, min_size=0, max_size=1, open=True
-    )
 
 
 def test_claims_of_overlapping_batches_never_deadlock(isolated: Isolated) -> None:
