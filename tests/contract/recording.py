@@ -82,7 +82,7 @@ class Recording:
         with self.connect() as connection:
             connection.execute(into)
 
-    def rows(self, query: str, *parameters: object) -> Sequence[tuple[object, ...]]:
+    def rows(self, query: str, *parameters: object) -> Sequence[tuple[Any, ...]]:
         """Return the rows of `query`, with values as a stream has them."""
         with self.connect() as connection:
             return connection.execute(query.encode(), parameters).fetchall()

@@ -37,7 +37,7 @@ def stored(recording: Recording) -> list[OutboxEvent]:
         "SELECT id::text, seq, aggregate_type, aggregate_id, aggregate_version, event_type, payload::text,"
         " headers::text, exchange, routing_key, created_at FROM outbox.event ORDER BY seq"
     )
-    return [OutboxEvent(*row[:6], str(row[6]).encode(), json.loads(str(row[7])), *row[8:]) for row in rows]
+    return [OutboxEvent(*[*row[:6], str(row[6]).encode(), json.loads(str(row[7])), *row[8:]]) for row in rows]
 
 
 def test_an_event_is_its_row_in_every_field(recording: Recording) -> None:

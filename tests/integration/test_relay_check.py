@@ -25,13 +25,6 @@ from tests.integration.relay_stage import call, environment, held, one, settings
 Findings = dict[str, dict[str, Any]]
 
 
-@pytest.fixture
-def ready(isolated: Isolated) -> Isolated:
-    """Return what a relay that is set up has."""
-    assert list(setup(settings(isolated), accept_gap=False))
-    return isolated
-
-
 def check(isolated: Isolated, *arguments: str, code: int | None = None, **changes: str) -> Findings:
     """Return the findings by their ids; with `code`, the command must exit with it."""
     said = call(environment(isolated, **changes), "check", "--json", *arguments)

@@ -2,31 +2,14 @@
 
 import json
 import os
-from collections.abc import Iterator
-from pathlib import Path
 
 import psycopg
 import pytest
 
-from relay.setup import setup
 from sandbox import Isolated
 from sandbox.waiting import until
 from tests.acceptance.stage import Stage
-from tests.integration.relay_stage import Said, call, environment, held, one, publish, settings, staged
-
-
-@pytest.fixture
-def ready(isolated: Isolated) -> Isolated:
-    """Return what a relay that is set up has."""
-    assert list(setup(settings(isolated), accept_gap=False))
-    return isolated
-
-
-@pytest.fixture
-def stage(ready: Isolated, tmp_path: Path) -> Iterator[Stage]:
-    """Yield a stage for processes."""
-    with staged(ready, tmp_path) as stage:
-        yield stage
+from tests.integration.relay_stage import Said, call, environment, held, one, publish
 
 
 def slot(isolated: Isolated, *arguments: str, answer: str | None = None) -> Said:

@@ -2,11 +2,9 @@
 
 import json
 import socket
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 from threading import Thread
 
 import psycopg
@@ -14,34 +12,19 @@ import pytest
 
 from relay import running
 from relay.running import Running
-from relay.setup import setup
 from relay.slots import Slot
 from relay.status import Parked, Status, last_error, throughput
 from sandbox import Isolated
 from sandbox.ports import free
 from sandbox.waiting import until
 from tests.acceptance.stage import Stage
-from tests.integration.relay_stage import call, environment, one, publish, settings, staged
+from tests.integration.relay_stage import call, environment, one, publish
 from tests.unit.test_check_postgres import SLOT
 
 RUNNING = Running(mode="wal", in_flight=3, lag_seconds=0.5, confirmed=10.0, blocked=False, not_ready=())
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 STATUS = Status("relay", AT, "0/20", SLOT, None, 0, RUNNING, None, None, None)
 HELD = replace(SLOT, holder_pid=7, holder_name="relay")
-
-
-@pytest.fixture
-def ready(isolated: Isolated) -> Isolated:
-    """Return what a relay that is set up has."""
-    assert list(setup(settings(isolated), accept_gap=False))
-    return isolated
-
-
-@pytest.fixture
-def stage(ready: Isolated, tmp_path: Path) -> Iterator[Stage]:
-    """Yield a stage for processes."""
-    with staged(ready, tmp_path) as stage:
-        yield stage
 
 
 @pytest.fixture

@@ -1,0 +1,25 @@
+"""What several of the relay's integration tests begin with."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from relay.setup import setup
+from sandbox import Isolated
+from tests.acceptance.stage import Stage
+from tests.integration.relay_stage import settings, staged
+
+
+@pytest.fixture
+def ready(isolated: Isolated) -> Isolated:
+    """Return what a relay that is set up has."""
+    assert list(setup(settings(isolated), accept_gap=False))
+    return isolated
+
+
+@pytest.fixture
+def stage(ready: Isolated, tmp_path: Path) -> Iterator[Stage]:
+    """Yield a stage for processes."""
+    with staged(ready, tmp_path) as stage:
+        yield stage
