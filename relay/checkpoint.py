@@ -14,14 +14,16 @@ from psycopg.rows import AsyncRowFactory, class_row, scalar_row, tuple_row
 from psycopg.types.json import Jsonb
 
 import sql
-from relay.errors import SourceRefused, SourceUnavailable
+from relay.errors import SourceRefused
 from relay.position import Lsn
+from relay.sources.patience import SECONDS, hang_up, patience
 from relay.sources.refusals import check_wal_level, from_postgres
 from relay.sources.tables import TableFacts
 
 Row = TypeVar("Row")
 
-_PATIENCE = 15.0
+# Parked events may be many and large.
+_PARKING_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,7 @@ class CheckpointStore:
         self._slot = slot
         self._table = table
         self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._asking: set[asyncio.Task[Any]] = set()
 
     async def facts(self) -> Facts:
         """Ask the server; raises SourceUnavailable or SourceRefused."""
@@ -105,7 +108,8 @@ class CheckpointStore:
     async def park(self, events: Sequence[Mapping[str, Any]], *, relay: str, after: Lsn | None) -> None:
         """Store events in relay.parked, all of them or none."""
         after_lsn = None if after is None else str(after)
-        await self._fetch(tuple_row, "park", {"events": Jsonb(events), "relay": relay, "after_lsn": after_lsn})
+        parked = {"events": Jsonb(events), "relay": relay, "after_lsn": after_lsn}
+        await self._fetch(tuple_row, "park", parked, seconds=_PARKING_SECONDS)
 
     async def emit_fence(self, token: str) -> None:
         """Write a fence into the WAL; it comes back through the stream."""
@@ -119,8 +123,11 @@ class CheckpointStore:
         return state
 
     async def close(self) -> None:
-        """Close the connection, if there is one."""
+        """Close the connection, if there is one, whatever is being asked."""
         if self._connection is not None:
+            hang_up(self._connection)
+            if self._asking:
+                await asyncio.wait(self._asking)
             await self._connection.close()
 
     async def __aenter__(self) -> Self:
@@ -140,19 +147,27 @@ class CheckpointStore:
         return self._connection
 
     async def _fetch(
-        self, row_factory: AsyncRowFactory[Row], query: str, parameters: Mapping[str, object]
+        self,
+        row_factory: AsyncRowFactory[Row],
+        query: str,
+        parameters: Mapping[str, object],
+        *,
+        seconds: float = SECONDS,
     ) -> Row | None:
-        """Run a query and return its first row. libpq has no read timeout, so a silent server is given up here."""
+        """Run a query and return its first row; whoever is cancelled meanwhile does not wait for the answer."""
+        asking = asyncio.create_task(self._ask(row_factory, query, parameters, seconds))
+        self._asking.add(asking)
+        asking.add_done_callback(self._asking.discard)
+        return await asyncio.shield(asking)
+
+    async def _ask(
+        self, row_factory: AsyncRowFactory[Row], query: str, parameters: Mapping[str, object], seconds: float
+    ) -> Row | None:
         try:
-            async with asyncio.timeout(_PATIENCE):
-                connection = await self._connected()
+            connection = await self._connected()
+            with patience(connection, seconds):
                 async with connection.cursor(row_factory=row_factory) as cursor:
                     await cursor.execute(sql.query(query), parameters)
                     return await cursor.fetchone() if cursor.description else None
         except psycopg.Error as error:
             raise from_postgres(error, slot=self._slot) from error
-        except TimeoutError as error:
-            await self.close()
-            raise SourceUnavailable(
-                f"Postgres has not answered for {_PATIENCE:.0f} s", remedy="check the server and the network"
-            ) from error

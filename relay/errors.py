@@ -3,6 +3,7 @@
 Problem
 ├── SourceUnavailable      Postgres does not answer, or the stream broke      transient: the relay tries again
 │   ├── SlotHeld           another process streams from the slot              transient: the relay stands by
+│   ├── SourceStalled      nothing comes, and nobody says why                 transient: again, with more patience
 │   ├── SlotReleased       the broker is away too long to hold the slot       transient: until the broker is back
 │   └── StoodStill         this process was stopped and may be replaced       transient: what it held is dropped
 ├── SourceRefused          Postgres answered, and said no                     fatal: mend, then start again
@@ -20,6 +21,10 @@ from runtime.errors import Problem
 
 class SourceUnavailable(Problem):
     """Postgres cannot be reached, is starting or stopping, or the stream broke."""
+
+
+class SourceStalled(SourceUnavailable):
+    """Postgres says nothing, or what it sends does not get on: the link is dead, or it decodes something huge."""
 
 
 class SlotHeld(SourceUnavailable):

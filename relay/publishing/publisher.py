@@ -15,7 +15,7 @@ from pika.channel import Channel
 from pika.frame import Method
 
 from messaging.backoff import Backoff
-from messaging.connection import Connection
+from messaging.connection import HEARTBEAT_SECONDS, Connection
 from messaging.errors import BrokerUnavailable, ChannelRefused
 from messaging.tls import Tls
 from messaging.topology import check_exchange
@@ -30,6 +30,11 @@ from runtime.errors import Problem
 # How much may be in flight, beside the window in messages.
 _WINDOW_BYTES = 32 << 20
 _WATCH_EVERY = 0.5
+# The broker is asked a question when it has answered nothing for so long.
+_ASK_AFTER = HEARTBEAT_SECONDS / 2
+# How long its answer may take; each time in a row that it does not come doubles it, so that a large
+# message over a slow link gets there.
+_ANSWER_WITHIN = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,9 @@ class RabbitPublisher:
         self._careful = 0
         self._blocked = False
         self._loop = asyncio.get_running_loop()
-        self._answered_at = self._away_since = self._loop.time()
+        self._answered_at = self._heard_at = self._away_since = self._loop.time()
+        self._asked_at: float | None = None
+        self._patience = 1
 
     def notify(self, outcomes: Outcomes) -> None:
         """Tell `outcomes` what becomes of what is published."""
@@ -107,7 +114,8 @@ class RabbitPublisher:
             raise
         channel.add_on_return_callback(self._on_return)
         self._connection, self._channel, self._lost = connection, channel, lost
-        self._answered_at = self._loop.time()
+        self._answered_at = self._heard_at = self._loop.time()
+        self._asked_at = None
         if (channel.channel_number, connection.frame_max) != (self._encoder.channel, self._encoder.frame_max):
             self._encoder = self._encoding(channel=channel.channel_number, frame_max=connection.frame_max)
             self._pipeline.encode_again(self._encoder.encode)
@@ -125,8 +133,8 @@ class RabbitPublisher:
                     problem = await self._watch(self._lost)
                     if isinstance(problem, ChannelRefused):
                         problem = self._suspect(problem)
-                    await self._disconnect()
                     self._observe(BrokerLost(problem))
+                    await self._disconnect()
                 await asyncio.sleep(self._backoff.next_delay())
                 try:
                     await self.connect()
@@ -197,6 +205,31 @@ class RabbitPublisher:
                     f"RabbitMQ has confirmed nothing for {self._policy.confirm_timeout:g} s",
                     remedy="the messages in doubt go again; see RabbitMQ's log and its quorum queues' leaders",
                 )
+            if self._unheard():
+                self._patience *= 2
+                return BrokerUnavailable(
+                    "RabbitMQ does not answer", remedy="the messages in doubt go again; check the network"
+                )
+
+    def _unheard(self) -> bool:
+        """Tell whether the broker hears nothing; it is asked when it has answered nothing for a while.
+
+        Its heartbeats show that one direction works; only a question that must be answered shows both. It does not
+        read a connection that it has blocked (https://www.rabbitmq.com/docs/connection-blocked).
+        """
+        now = self._loop.time()
+        if self._blocked:
+            self._heard_at, self._asked_at = now, None
+        elif self._asked_at is not None:
+            return now - self._asked_at > _ANSWER_WITHIN * self._patience
+        elif now - self._heard_at > _ASK_AFTER and self._channel is not None and self._channel.is_open:
+            self._asked_at = now
+            self._channel.basic_qos(callback=lambda _: self._heard())
+        return False
+
+    def _heard(self) -> None:
+        self._heard_at, self._asked_at = self._loop.time(), None
+        self._patience = 1
 
     def _suspect(self, refused: ChannelRefused) -> Problem:
         """Find the message that the broker closed the channel for: from here on what was in doubt goes one by one.
@@ -249,6 +282,7 @@ class RabbitPublisher:
         nack = isinstance(frame.method, spec.Basic.Nack)
         answer = self._pipeline.answered(frame.method.delivery_tag, multiple=frame.method.multiple, nack=nack)
         self._answered_at = self._loop.time()
+        self._heard()
         if answer.returned:
             self._give_back(answer.returned)
         if answer.nacked:

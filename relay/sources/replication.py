@@ -14,8 +14,9 @@ from typing import Any, NamedTuple, Self
 import psycopg
 from psycopg import generators, pq
 
-from relay.errors import SourceRefused, SourceUnavailable
+from relay.errors import SourceRefused, SourceStalled, SourceUnavailable
 from relay.position import Lsn
+from relay.sources.patience import patience
 from relay.sources.refusals import from_postgres
 
 # The session's formats are pinned, so that a server's or role's settings cannot change what a value looks like.
@@ -73,8 +74,9 @@ class ReplicationConnection:
     async def identify(self) -> System:
         """Ask the server who it is."""
         try:
-            cursor = await self._connection.execute("IDENTIFY_SYSTEM")
-            row = await cursor.fetchone()
+            with patience(self._connection):
+                cursor = await self._connection.execute("IDENTIFY_SYSTEM")
+                row = await cursor.fetchone()
         except psycopg.Error as error:
             raise from_postgres(error, slot=self._slot) from error
         assert row is not None  # noqa: S101 - the command always answers with one row
@@ -87,8 +89,9 @@ class ReplicationConnection:
         command = f'START_REPLICATION SLOT "{self._slot}" LOGICAL {start} ({quoted})'
         self._pgconn.send_query(command.encode())
         try:
-            await self._connection.wait(generators.send(self._pgconn))
-            result = await self._connection.wait(generators.fetch(self._pgconn))
+            with patience(self._connection):
+                await self._connection.wait(generators.send(self._pgconn))
+                result = await self._connection.wait(generators.fetch(self._pgconn))
         except psycopg.Error as error:
             raise from_postgres(error, slot=self._slot) from error
         if result is None or result.status != pq.ExecStatus.COPY_BOTH:
@@ -98,8 +101,8 @@ class ReplicationConnection:
     async def receive(self, *, silence: float) -> list[bytes | memoryview]:
         """Return the frames that have arrived, at least one; bytes beyond a batch stay in libpq and the socket.
 
-        The loop turns in every call, however much there is to read. Raises SourceUnavailable when the stream ends, or
-        when nothing comes for `silence` seconds.
+        The loop turns in every call, however much there is to read. Raises SourceUnavailable when the stream ends, and
+        SourceStalled when nothing comes for `silence` seconds.
         """
         await asyncio.sleep(0)
         while not (frames := self._arrived()):
@@ -218,7 +221,7 @@ class ReplicationConnection:
     def _silent(self, seconds: float) -> None:
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_exception(
-                SourceUnavailable(
+                SourceStalled(
                     f"Postgres has been silent for {seconds:.0f} s", remedy="the relay connects again by itself"
                 )
             )

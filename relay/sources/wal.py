@@ -6,6 +6,7 @@ boundary like a commit's, only while no transaction is open; the ledger decides 
 """
 
 import asyncio
+import math
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -13,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from relay.checkpoint import CheckpointStore, Facts
-from relay.errors import SourceRefused, SourceUnavailable
+from relay.errors import SourceRefused, SourceStalled, SourceUnavailable
 from relay.event import Boundary, Fence, OutboxEvent
 from relay.observing import CaughtUp, FenceReturned, NotStored, Observe, Streaming
 from relay.position import Lsn
@@ -24,12 +25,12 @@ from relay.sources.replication import ReplicationConnection, System
 from relay.sources.starting import check, start_position
 from relay.sources.tables import TableFacts
 
-# A silent stream is given up after this long where the server itself sets no wal_sender_timeout.
-_SILENCE_WITHOUT_TIMEOUT = 30.0
 _STATUS_AT_MOST_EVERY = 10.0
+# Every status asks for an answer, which may take this long.
+_ANSWER_WITHIN = 5.0
 _FENCE_EVERY = 1.0
-# A fence may take this long behind a large transaction; each stall in a row doubles it, so that a server that decodes
-# for longer than that gets to the end.
+# A fence may take this long behind a large transaction. Each stall in a row doubles the patience for it and for an
+# answer, so that a server that says nothing while it decodes gets to the end.
 _STALLED_AFTER = 60.0
 
 
@@ -60,7 +61,7 @@ class WalSource:
         self._reading = reading
         self._observe = observe
         self._system: System | None = None
-        self._stalled_after = _STALLED_AFTER
+        self._patience = 1
 
     @asynccontextmanager
     async def open(self, after: Lsn | None) -> AsyncIterator["WalStream"]:
@@ -79,12 +80,16 @@ class WalSource:
             await connection.start(start, options)
             self._system = system
             stream = WalStream(connection, self._store, system, start, facts, decoder, self._observe,
-                               read_only=reading.read_only, stalled_after=self._stalled_after)  # fmt: skip
+                               read_only=reading.read_only, patience=self._patience)  # fmt: skip
             self._observe(Streaming(reading.slot, plugin, start, system.timeline))
+            self._patience, before = 1, self._patience
             try:
                 yield stream
+            except SourceStalled:
+                if not stream.lively:
+                    self._patience = before * 2
+                raise
             finally:
-                self._stalled_after = self._stalled_after * 2 if stream.stalled else _STALLED_AFTER
                 await stream.close()
         finally:
             await connection.close()
@@ -118,7 +123,7 @@ class WalStream:
         observe: Observe,
         *,
         read_only: bool,
-        stalled_after: float = _STALLED_AFTER,
+        patience: int = 1,
     ) -> None:
         self._connection = connection
         self._store = store
@@ -133,12 +138,12 @@ class WalStream:
         self._status_due = False
         timeout = facts.wal_sender_timeout_ms / 1000
         self._interval = min(_STATUS_AT_MOST_EVERY, timeout / 4) if timeout else _STATUS_AT_MOST_EVERY
-        self._silence = timeout or _SILENCE_WITHOUT_TIMEOUT
+        self._silence = min(self._interval + _ANSWER_WITHIN, timeout or math.inf) * patience
         self._timer = self._loop.call_later(self._interval, self._ping)
         self._fences = Fences(secrets.token_hex(6))
-        self._stalled_after = stalled_after
-        self.stalled = False
-        """Whether the stream was given up because a fence did not come back."""
+        self._stalled_after = _STALLED_AFTER * patience
+        self.lively = False
+        """Whether a fence has come back."""
         self._fencing = None if read_only else asyncio.create_task(self._fence())
 
     async def receive(self) -> Sequence[OutboxEvent | Boundary]:
@@ -191,6 +196,7 @@ class WalStream:
         if isinstance(item, Fence):
             seconds = self._fences.read(item, self._loop.time())
             if seconds is not None:
+                self.lively = True
                 self._observe(FenceReturned(seconds))
         return None
 
@@ -226,8 +232,7 @@ class WalStream:
         """Raise when a fence has been due for too long, although everything that came has been read."""
         oldest = self._fences.oldest()
         if oldest is not None and self._loop.time() - max(oldest, reading_since) > self._stalled_after:
-            self.stalled = True
-            raise SourceUnavailable(
+            raise SourceStalled(
                 f"the stream has stalled: a fence written {self._loop.time() - oldest:.0f} s ago has not come back",
                 remedy="the relay connects again by itself; see pg_stat_replication and the server's log",
             )

@@ -100,13 +100,13 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(isolated: Isolated, policy: Policy) -> AsyncIterator[Bench]:
+async def bench(isolated: Isolated, policy: Policy, amqp_url: str) -> AsyncIterator[Bench]:
     connection = await Connection.open(isolated.amqp_url, name="test")
     channel = await connection.channel()
     await declare_exchange(connection, channel, isolated.name)
     seen: list[Observation] = []
     publisher = RabbitPublisher(
-        lambda: Broker(isolated.amqp_url), replace(policy, exchange=isolated.name), seen.append, fenced=lambda: False
+        lambda: Broker(amqp_url), replace(policy, exchange=isolated.name), seen.append, fenced=lambda: False
     )
     made = Bench(isolated.name, connection, channel, publisher)
     made.seen = seen
@@ -124,9 +124,17 @@ def parcels(tickets: Sequence[Ticket], messages: Sequence[Message]) -> list[Parc
     return [Parcel(*pair) for pair in zip(tickets, [EVENT] * len(messages), messages, strict=True)]
 
 
-def play(isolated: Isolated, scenario: Scenario, **changes: Any) -> None:  # noqa: ANN401 - fields of Policy
+def play(
+    isolated: Isolated,
+    scenario: Scenario,
+    *,
+    through: str | None = None,
+    **changes: Any,  # noqa: ANN401 - fields of Policy
+) -> None:
+    """Run `scenario` with a publisher that reaches the broker directly, or `through` another URL."""
+
     async def run() -> None:
-        async with bench(isolated, replace(POLICY, **changes)) as made:
+        async with bench(isolated, replace(POLICY, **changes), through or isolated.amqp_url) as made:
             await scenario(made)
 
     asyncio.run(run())
