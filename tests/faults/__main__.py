@@ -23,13 +23,13 @@ import sandbox
 from runtime import commands
 from sandbox import Sandbox
 from sql.apply import apply
-from tests.faults import postgres, processes, slots
+from tests.faults import links, postgres, processes, slots
 from tests.faults.judging import Verdict, judge
 from tests.faults.run import Fault, running
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-FAULTS: tuple[Fault, ...] = (*processes.FAULTS, *postgres.FAULTS, *slots.FAULTS)
+FAULTS: tuple[Fault, ...] = (*processes.FAULTS, *postgres.FAULTS, *links.FAULTS, *slots.FAULTS)
 
 _COLUMNS = "{:<52} {:>9} {:>8} {:>10} {:>5} {:>15}  {}"
 _HEADER = _COLUMNS.format("fault", "committed", "applied", "duplicates", "lost", "recovered s", "")

@@ -1,0 +1,100 @@
+"""The network between the relay and its servers: cut, black-holed both ways or one, slow, in small pieces."""
+
+from functools import partial
+
+from tests.acceptance.proxy import Proxy
+from tests.faults.run import REPEATED, Fault, Run
+
+_CUTS = 8
+# How late a relay may notice that nobody answers: its heartbeat on both sides, and five seconds.
+_NOTICED_SECONDS = 10 + 5
+# What a log line may be late on a busy machine.
+_SLACK_SECONDS = 1
+_SLOW_BYTES_PER_SECOND = 40_000
+_SLOW_SECONDS = 20
+_LOST = {"postgres": "source not available", "broker": "broker not available"}
+
+
+def cut(link: str, run: Run) -> None:
+    """Reset the link's connections, again and again, and refuse new ones for a while."""
+    relay = run.streaming_relay()
+    proxy = _proxy(link, run)
+    for _ in range(_CUTS):
+        refused = run.draw.random() < 0.5
+        if refused:
+            proxy.refuse.set()
+        proxy.cut()
+        assert relay.outlives(run.draw.uniform(0, 2)), relay.tail()
+        proxy.refuse.clear()
+        run.flows()
+    run.healed()
+    relay.logged(_LOST[link])
+    run.flows()
+
+
+def black_holed(link: str, run: Run, *, to_server: bool, to_client: bool) -> None:
+    """Swallow what goes over the link, until the relay has noticed and a little longer."""
+    relay = run.streaming_relay()
+    proxy = _proxy(link, run)
+    assert relay.outlives(run.draw.uniform(0, 5)), relay.tail()
+    holes = [*([proxy.swallow_to_server] if to_server else []), *([proxy.swallow_to_client] if to_client else [])]
+    for hole in holes:
+        hole.set()
+    relay.logged(_LOST[link], seconds=_NOTICED_SECONDS + _SLACK_SECONDS)
+    assert relay.outlives(run.draw.uniform(0, 5)), relay.tail()
+    for hole in holes:
+        hole.clear()
+    proxy.cut()
+    run.healed()
+    run.flows()
+
+
+def slow(link: str, run: Run) -> None:
+    """Let through less than the writers write: the relay falls behind, and gives nothing up."""
+    relay = run.streaming_relay()
+    proxy = _proxy(link, run)
+    proxy.slow(_SLOW_BYTES_PER_SECOND)
+    assert relay.outlives(_SLOW_SECONDS), relay.tail()
+    run.flows(1)
+    proxy.slow(None)
+    run.healed()
+    run.flows()
+    _gave_nothing_up(run)
+
+
+def sliced(link: str, run: Run) -> None:
+    """Deliver everything in small pieces."""
+    _proxy(link, run).slice(run.draw)
+    run.streaming_relay()
+    run.flows(1000)
+    run.healed()
+    _gave_nothing_up(run)
+
+
+def _gave_nothing_up(run: Run) -> None:
+    lost = [line for line in run.relay.log if line["event"] in _LOST.values()]
+    assert not lost, lost
+
+
+def _proxy(link: str, run: Run) -> Proxy:
+    return run.postgres if link == "postgres" else run.broker
+
+
+def _faults(link: str, name: str) -> tuple[Fault, ...]:
+    """Return what can befall the link to `name`."""
+
+    def hole(where: str, *, to_server: bool, to_client: bool) -> Fault:
+        inject = partial(black_holed, link, to_server=to_server, to_client=to_client)
+        return Fault(f"link to {name} black-holed{where}", inject, duplicates=2 * REPEATED)
+
+    return (
+        Fault(f"link to {name} cut", partial(cut, link), duplicates=_CUTS * REPEATED),
+        hole("", to_server=True, to_client=True),
+        hole(f" towards {name}", to_server=True, to_client=False),
+        hole(" towards the relay", to_server=False, to_client=True),
+        Fault(f"link to {name} slow", partial(slow, link), duplicates=0),
+        Fault(f"link to {name} sliced", partial(sliced, link), duplicates=0),
+    )
+
+
+FAULTS = (*_faults("postgres", "Postgres"), *_faults("broker", "RabbitMQ"))
