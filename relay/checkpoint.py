@@ -138,12 +138,16 @@ class CheckpointStore:
 
     async def _connected(self) -> psycopg.AsyncConnection[Any]:
         if self._connection is None or self._connection.closed:
-            self._connection = await psycopg.AsyncConnection.connect(
+            made = await psycopg.AsyncConnection.connect(
                 self._database_url(),
                 autocommit=True,
                 application_name=f"{self._name} checkpoint",
                 connect_timeout=10,
             )
+            if self._connection is None or self._connection.closed:
+                self._connection = made
+            else:  # somebody else who asked was quicker
+                await made.close()
         return self._connection
 
     async def _fetch(

@@ -125,6 +125,19 @@ def test_whoever_is_cancelled_does_not_wait_for_a_server_that_says_nothing(isola
     asyncio.run(scenario())
 
 
+def test_those_who_ask_at_once_when_a_link_is_back_share_one_connection(isolated: Isolated) -> None:
+    count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
+
+    async def scenario() -> None:
+        with psycopg.connect(isolated.database_url, autocommit=True) as connection:
+            async with CheckpointStore(lambda: isolated.database_url, name=isolated.name, slot="none") as store:
+                await asyncio.gather(*(store.facts() for _ in range(5)))
+                name = f"{isolated.name} checkpoint"
+                until(lambda: connection.execute(count, [name]).fetchall() == [(1,)], what="one is left", seconds=5)
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize(("to_server", "to_client"), [(True, True), (True, False), (False, True)])
 def test_a_broker_that_does_not_answer_is_left_and_what_was_in_doubt_goes_again(
     isolated: Isolated, monkeypatch: pytest.MonkeyPatch, *, to_server: bool, to_client: bool
