@@ -5,6 +5,7 @@ seconds from healing until everything committed by then was confirmed: the media
 """
 
 import json
+import logging
 import random
 import shutil
 import statistics
@@ -26,6 +27,9 @@ from sql.apply import apply
 from tests.faults import links, postgres, processes, slots
 from tests.faults.judging import Verdict, judge
 from tests.faults.run import Fault, running
+
+# What psycopg says of the writers' connections, which a fault may break, is no output of the campaign.
+logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -90,7 +94,8 @@ def _run(box: Sandbox, fault: Fault, seed: int) -> Outcome:
                 broken = verdict.broken
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this run's result, and the next one goes on
             (directory / "traceback").write_text(traceback.format_exc(), encoding="utf-8")
-            broken = (f"{type(error).__name__}: {error}".splitlines()[0],)
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            broken = (f"{type(error).__name__}: {error or where.line}".splitlines()[0],)
     if not broken:
         shutil.rmtree(directory)
     return Outcome(fault.name, seed, verdict, broken, directory if broken else None)

@@ -17,6 +17,7 @@ _WIDE = "1000"
 _RESTARTS = 50
 # The first connection to the broker is the first relay's.
 _FIRST = 0
+_BULK = 5_000
 _TIMEOUT = 4
 _SHORT_TIMEOUT = "ALTER DATABASE {} SET wal_sender_timeout = '4s'"
 # What a standby may take beyond the time after which Postgres gives a silent holder up.
@@ -76,21 +77,25 @@ def killed_in_a_large_transaction(run: Run) -> None:
 
 
 def frozen(run: Run) -> None:
-    """Freeze it until another has taken over, and wake it: it publishes nothing of what it held."""
+    """Freeze it in a large transaction until another has taken over, and wake it: it publishes nothing it held."""
     run.alter_database(_SHORT_TIMEOUT)
     publishes = _Publishes()
     run.listen(publishes)
     first, second = _pair(run)
-    first.process.send_signal(signal.SIGSTOP)
+    published = run.tap.waiting()
+    run.commit(_BULK, "bulk")
+    run.tap.grows(published)
+    first.process.send_signal(signal.SIGSTOP)  # it holds what has not been sent yet, and confirms are on their way
     second.logged("streaming", seconds=_TIMEOUT + _TAKE_OVER)
-    run.flows()
+    run.flows(_BULK)
     before = publishes.on[_FIRST]
     assert before, "the first relay published nothing"
     first.process.send_signal(signal.SIGCONT)
     run.healed()
     first.logged("standby")
-    assert "stood still" in first.logged("source not available")["reason"]
     assert publishes.on[_FIRST] == before, "it published when it was woken"
+    reason = first.logged("source not available")["reason"]
+    assert "stood still" in reason, reason
     assert second.terminate() == 0, second.tail()
     run.flows()
 
@@ -160,7 +165,7 @@ FAULTS = (
         recovers_within=_LARGE_SECONDS,
         seeds=1,
     ),
-    Fault("relay frozen, replaced and woken", frozen, duplicates=2 * REPEATED),
+    Fault("relay frozen, replaced and woken", frozen, duplicates=_BULK + REPEATED),
     Fault("holder of the slot killed unheard", holder_killed, duplicates=2 * REPEATED),
     Fault("fifty rolling restarts", restarted_rolling, duplicates=0),
 )
