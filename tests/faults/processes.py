@@ -17,7 +17,7 @@ _WIDE = "1000"
 _RESTARTS = 50
 # The first connection to the broker is the first relay's.
 _FIRST = 0
-_BULK = 5_000
+BULK = 5_000
 _TIMEOUT = 4
 _SHORT_TIMEOUT = "ALTER DATABASE {} SET wal_sender_timeout = '4s'"
 # What a standby may take beyond the time after which Postgres gives a silent holder up.
@@ -83,11 +83,11 @@ def frozen(run: Run) -> None:
     run.listen(publishes)
     first, second = _pair(run)
     published = run.tap.waiting()
-    run.commit(_BULK, "bulk")
+    run.commit(BULK, "bulk")
     run.tap.grows(published)
     first.process.send_signal(signal.SIGSTOP)  # it holds what has not been sent yet, and confirms are on their way
     second.logged("streaming", seconds=_TIMEOUT + _TAKE_OVER)
-    run.flows(_BULK)
+    run.flows(BULK)
     before = publishes.on[_FIRST]
     assert before, "the first relay published nothing"
     first.process.send_signal(signal.SIGCONT)
@@ -165,7 +165,7 @@ FAULTS = (
         recovers_within=_LARGE_SECONDS,
         seeds=1,
     ),
-    Fault("relay frozen, replaced and woken", frozen, duplicates=_BULK + REPEATED),
+    Fault("relay frozen, replaced and woken", frozen, duplicates=BULK + REPEATED),
     Fault("holder of the slot killed unheard", holder_killed, duplicates=2 * REPEATED),
     Fault("fifty rolling restarts", restarted_rolling, duplicates=0),
 )
