@@ -95,7 +95,7 @@ def _run(box: Sandbox, fault: Fault, seed: int) -> Outcome:
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this run's result, and the next one goes on
             (directory / "traceback").write_text(traceback.format_exc(), encoding="utf-8")
             where = traceback.extract_tb(error.__traceback__)[-1]
-            broken = (f"{type(error).__name__}: {error or where.line}".splitlines()[0],)
+            broken = (f"{type(error).__name__}: {str(error) or where.line}".splitlines()[0],)
     if not broken:
         shutil.rmtree(directory)
     return Outcome(fault.name, seed, verdict, broken, directory if broken else None)
