@@ -8,7 +8,7 @@ from struct import Struct
 
 from pika import frame, spec
 
-from messaging.format import CONTENT_TYPE, PERSISTENT
+from messaging.format import JSON, PERSISTENT
 from runtime.errors import Problem
 
 CHANNEL = 1
@@ -27,7 +27,7 @@ def encode(  # noqa: PLR0913 - the parts of a message
 ) -> bytes:  # fmt: skip
     """Return the frames of one mandatory, persistent message; the body must fit into one frame."""
     properties = spec.BasicProperties(
-        content_type=CONTENT_TYPE,
+        content_type=JSON,
         headers=headers,
         delivery_mode=PERSISTENT,
         message_id=message_id,

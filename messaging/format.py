@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-CONTENT_TYPE = "application/json"
+JSON = "application/json"
+TEXT = "text/plain; charset=utf-8"
+BINARY = "application/octet-stream"
 PERSISTENT: Final = 2  # delivery mode, https://www.rabbitmq.com/docs/publishers#message-properties
 
 AGGREGATE_TYPE = "aggregate_type"

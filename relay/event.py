@@ -9,6 +9,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from messaging.format import JSON
 from relay.position import Lsn
 
 
@@ -22,13 +23,15 @@ class OutboxEvent(Struct, frozen=True, gc=False):
     aggregate_version: int
     event_type: str
     payload: bytes
-    """The JSON text of the payload as Postgres stores it, in UTF-8."""
+    """What Postgres stores: JSON or other text in UTF-8, or the bytes of a bytea."""
     headers: Mapping[str, object]
     exchange: str | None
     """Overrides the relay's exchange."""
     routing_key: str | None
     """Overrides the relay's routing key template."""
     created_at: datetime
+    content_type: str = JSON
+    """What the payload is: told by the type of its column."""
 
 
 class Boundary(Struct, frozen=True, gc=False):
@@ -51,6 +54,7 @@ class Message(Struct, frozen=True, gc=False):
     """Seconds since 1970, of the event's creation."""
     headers: Mapping[str, object]
     body: bytes
+    content_type: str = JSON
 
 
 class Fence(Struct, frozen=True, gc=False):

@@ -57,6 +57,7 @@ class Router:
             int(event.created_at.timestamp()),
             headers,
             event.payload,
+            event.content_type,
         )
 
 

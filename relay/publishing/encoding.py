@@ -11,7 +11,7 @@ from functools import lru_cache
 from struct import Struct
 from typing import Any
 
-from messaging.format import CONTENT_TYPE, PERSISTENT
+from messaging.format import PERSISTENT
 from relay.errors import MessageTooLarge, UnpublishableEvent
 from relay.event import Message
 
@@ -53,7 +53,6 @@ class Encoder:
         self.frame_max = frame_max
         self._max_bytes = max_bytes
         self._most = frame_max - FRAME_OVERHEAD
-        self._content_type = _short(CONTENT_TYPE, "content type")
         self._app_id = _short(app_id, "app id")
         self._method = lru_cache(maxsize=_CACHED)(self._publish)
 
@@ -68,7 +67,7 @@ class Encoder:
                 _check_copies(headers)
             method = self._method(message.exchange, message.routing_key)
             properties = b"".join((
-                self._content_type,
+                _short(message.content_type, "content type"),
                 _table(headers),
                 _PERSISTENT,
                 _short_uncached(message.id, "id"),

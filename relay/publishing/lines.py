@@ -7,6 +7,7 @@ from typing import TextIO
 
 from msgspec.structs import asdict
 
+from messaging import format as names
 from relay.event import Message
 from relay.ports import Outcomes, Parcel
 
@@ -50,8 +51,18 @@ class LinePublisher:
 
 
 def line(message: Message) -> str:
-    """Return `message` as JSON, its body as the JSON that it is."""
+    """Return `message` as JSON: its body as the JSON that it is, as a string if it is text, else in hexadecimal."""
     fields = asdict(message) | {"headers": dict(message.headers)}
     fields["message_id"] = fields.pop("id")
-    body = fields.pop("body").decode()
+    body = _body(fields.pop("body"), message.content_type)
     return f'{json.dumps(fields, ensure_ascii=False)[:-1]}, "body": {body}}}'
+
+
+def _body(body: bytes, content_type: str) -> str:
+    match content_type:
+        case names.JSON:
+            return body.decode()
+        case names.TEXT:
+            return json.dumps(body.decode(), ensure_ascii=False)
+        case _:
+            return json.dumps(body.hex())

@@ -21,9 +21,10 @@ A column that a layout names must be there, with one exception: a Debezium table
 no field names are passed over. The debezium layout is the one that its outbox event router expects
 (https://debezium.io/documentation/reference/stable/transformations/outbox-event-router.html#basic-outbox-table).
 
-A payload is relayed byte for byte: json, jsonb and text as their text, bytea as its bytes. A time may be a timestamp
-(one without time zone is UTC), or an integer: milliseconds since 1970. One that Python's datetime cannot hold, such
-as infinity, is taken for the time of the commit.
+A payload is relayed byte for byte, under the content type of its column: json and jsonb as application/json, a bytea's
+bytes as application/octet-stream, any other as its text, text/plain; NULL under its column's type too. A time may
+be a timestamp (one without time zone is UTC), or an integer: milliseconds since 1970. One that Python's datetime cannot
+hold, such as infinity, is taken for the time of the commit.
 """
 
 import json
@@ -33,15 +34,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple, NoReturn
 
+from messaging.format import BINARY, JSON, TEXT
 from relay.errors import UndecodableChange
 from relay.event import OutboxEvent
 from runtime.errors import ConfigurationProblem
 
-FIELDS = OutboxEvent.__struct_fields__
+FIELDS = tuple(field for field in OutboxEvent.__struct_fields__ if field != "content_type")
 REQUIRED = frozenset({"id", "aggregate_type", "aggregate_id", "event_type", "payload"})
 """What every event has a place for."""
 BYTEA = 17
 """The type oid of bytea (src/include/catalog/pg_type.dat); built-in types keep theirs."""
+# Types are not asked for of our own table, whose payload is jsonb. A domain has an oid of its own, and is text.
+_CONTENT_TYPES: Mapping[int, str] = {0: JSON, 114: JSON, 3802: JSON, BYTEA: BINARY}
 
 _COLUMNS: Mapping[str, Mapping[str, str]] = {
     "native": {field: field for field in FIELDS},
@@ -80,9 +84,16 @@ class Reader:
     what makes the field's value of the column's.
     """
 
-    def __init__(self, plan: Sequence[tuple[int, int, Callable[[Any], Any]]], names: Sequence[str], of: str) -> None:
+    def __init__(
+        self,
+        plan: Sequence[tuple[int, int, Callable[[Any], Any]]],
+        names: Sequence[str],
+        of: str,
+        *,
+        content_type: str = JSON,
+    ) -> None:
         self._plan = tuple(plan)
-        self._absent: list[Any] = [_ABSENT.get(field) for field in FIELDS]
+        self._absent: list[Any] = [*(_ABSENT.get(field) for field in FIELDS), content_type]
         self._names = names
         self._of = of
 
@@ -139,17 +150,22 @@ class Layout:
     def reader(self, columns: Sequence[Column]) -> Reader:
         """Return what reads rows of `columns`; raises UndecodableChange naming a column that is not among them."""
         places = {column.name: place for place, column in enumerate(columns)}
-        plan = []
+        plan, content_type = [], JSON
         for place, field in enumerate(FIELDS):
             name = self.columns.get(field)
             if name in places:
-                convert = _bytes if field == "payload" and columns[places[name]].oid == BYTEA else CONVERSIONS[field]
+                convert = CONVERSIONS[field]
+                if field == "payload":
+                    oid = columns[places[name]].oid
+                    content_type = _CONTENT_TYPES.get(oid, TEXT)
+                    convert = _bytes if oid == BYTEA else convert
                 plan.append((place, places[name], convert))
             elif name is not None and field not in self.optional:
                 raise UndecodableChange(
                     f"table {self.schema}.{self.table} has no column {name!r}", remedy=_name_another(field)
                 )
-        return Reader(plan, [column.name for column in columns], f"a row of {self.schema}.{self.table}")
+        names, of = [column.name for column in columns], f"a row of {self.schema}.{self.table}"
+        return Reader(plan, names, of, content_type=content_type)
 
 
 def layout(kind: Literal["native", "debezium"], table: str, columns: Mapping[str, str], *, partitioned: bool) -> Layout:

@@ -6,6 +6,7 @@ import psycopg
 import pytest
 from msgspec import structs
 
+from messaging.format import BINARY, JSON, TEXT
 from relay.event import Boundary, Fence, OutboxEvent
 from relay.sources.layout import layout
 from sandbox.isolation import Isolated
@@ -62,19 +63,19 @@ _TABLE = (
 
 
 @pytest.mark.parametrize(
-    ("kind", "value", "body"),
+    ("kind", "value", "body", "content_type"),
     [
-        ("jsonb", '{"b": 1.10, "a": "é\\n"}', '{"a": "é\\n", "b": 1.10}'.encode()),
-        ("json", '{"b":  1.10}', b'{"b":  1.10}'),
-        ("text", "00ff", b"00ff"),
-        ("varchar(8000)", r'no "JSON" \\', rb'no "JSON" \\'),
-        ("bytea", r"\x00ff41", b"\x00\xffA"),
-        ("bytea", "", b""),
-        ("jsonb", None, b"null"),
+        ("jsonb", '{"b": 1.10, "a": "é\\n"}', '{"a": "é\\n", "b": 1.10}'.encode(), JSON),
+        ("json", '{"b":  1.10}', b'{"b":  1.10}', JSON),
+        ("text", "00ff", b"00ff", TEXT),
+        ("varchar(8000)", r'no "JSON" \\', rb'no "JSON" \\', TEXT),
+        ("bytea", r"\x00ff41", b"\x00\xffA", BINARY),
+        ("bytea", "", b"", BINARY),
+        ("jsonb", None, b"null", JSON),
     ],
 )
 def test_a_table_made_for_debezium_is_relayed_unchanged(
-    isolated: Isolated, kind: str, value: str | None, body: bytes
+    isolated: Isolated, kind: str, value: str | None, body: bytes, content_type: str
 ) -> None:
     recording = debezium(isolated, _TABLE + kind)
     for _ in range(2):
@@ -96,6 +97,7 @@ def test_a_table_made_for_debezium_is_relayed_unchanged(
         exchange=None,
         routing_key=None,
         created_at=datetime.fromtimestamp(end.committed_at or 0, UTC),
+        content_type=content_type,
     )
     assert second == structs.replace(first, created_at=second.created_at)
 

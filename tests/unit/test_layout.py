@@ -43,7 +43,7 @@ EVENT = OutboxEvent(
 
 
 def read(of: Layout, row: Mapping[str, str | None], **oids: int) -> OutboxEvent:
-    reader = of.reader([Column(name, oids.get(name, 25)) for name in row])
+    reader = of.reader([Column(name, oids.get(name, 3802)) for name in row])
     return reader.event(list(row.values()), lambda: COMMITTED_AT)
 
 

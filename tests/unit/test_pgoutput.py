@@ -55,7 +55,7 @@ def commit(end: int = 0x20) -> bytes:
 
 
 def relation(
-    columns: Sequence[str] = tuple(ROW), *, table: str = "event", schema: str = "outbox", oid: int = OID, of: int = 25
+    columns: Sequence[str] = tuple(ROW), *, table: str = "event", schema: str = "outbox", oid: int = OID, of: int = 3802
 ) -> bytes:
     described = b"".join(b"\0%b\0%b" % (name.encode(), pack(">Ii", of, -1)) for name in columns)
     names = b"%b\0%b\0" % (schema.encode(), table.encode())

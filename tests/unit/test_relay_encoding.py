@@ -1,5 +1,6 @@
 """Routing and AMQP properties: the message contract, seen from the relay's side."""
 
+import json
 from datetime import UTC, datetime
 from struct import pack
 from typing import Any, cast
@@ -12,6 +13,7 @@ from pika import BasicProperties
 from pika.frame import Body, Frame, Header, Method, decode_frame
 from pika.spec import Basic
 
+from messaging.format import BINARY, JSON, TEXT
 from relay.errors import MessageTooLarge, UnpublishableEvent
 from relay.event import Message, OutboxEvent
 from relay.publishing.encoding import Encoder
@@ -59,7 +61,7 @@ def read(wire: bytes) -> list[Any]:
 def by_pika(message: Message, *, channel: int, frame_max: int) -> bytes:
     """Return the bytes that pika would write for `message`."""
     properties = BasicProperties(
-        content_type="application/json",
+        content_type=message.content_type,
         delivery_mode=2,
         message_id=message.id,
         timestamp=message.timestamp,
@@ -91,6 +93,24 @@ def test_a_message_is_persistent_and_carries_the_event_under_its_own_id() -> Non
         "seq": 7,
         "traceparent": "00-ab",
     }
+
+
+def test_a_message_says_what_its_payload_is() -> None:
+    assert encoded(structs.replace(EVENT, content_type=BINARY)).content_type == "application/octet-stream"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "payload", "body"),
+    [
+        (JSON, b'{"a":  1}', '{"a":  1}'),
+        (TEXT, 'no "JSON" é'.encode(), '"no \\"JSON\\" é"'),
+        (BINARY, b"\xff\x00", '"ff00"'),
+    ],
+)
+def test_a_line_is_json_whatever_the_payload_is(content_type: str, payload: bytes, body: str) -> None:
+    written = line(ROUTER.route(structs.replace(EVENT, content_type=content_type, payload=payload)))
+    assert written.endswith(f'"body": {body}}}')
+    assert json.loads(written)["content_type"] == content_type
 
 
 def test_the_same_event_gives_the_same_message() -> None:
@@ -207,6 +227,7 @@ def test_a_printed_message_is_one_line_of_json_with_its_body_as_it_is() -> None:
     assert line(ROUTER.route(structs.replace(EVENT, headers={}))) == (
         '{"exchange": "outbox", "routing_key": "order.placed", "type": "placed", "timestamp": 1795204800, '
         '"headers": {"aggregate_type": "order", "aggregate_id": "42", "aggregate_version": 3, "seq": 7}, '
+        '"content_type": "application/json", '
         '"message_id": "0b0c9a1e-9df5-4a0e-8f4e-1f2f3f4f5f6f", "body": {"total": 1.10}}'
     )
 

@@ -51,7 +51,7 @@ def insert(
     row: dict[str, Any], *, schema: str = "outbox", table: str = "event_20261120", oids: dict[str, int] | None = None
 ) -> bytes:
     columns = [
-        {"name": name, **({} if oids is None else {"typeoid": oids.get(name, 25)}), "value": value}
+        {"name": name, **({} if oids is None else {"typeoid": oids.get(name, 3802)}), "value": value}
         for name, value in row.items()
     ]
     start = {"action": "I", "timestamp": TIMESTAMP, "lsn": "0/16B3748"}
