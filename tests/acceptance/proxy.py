@@ -45,6 +45,8 @@ class Proxy:
         self.swallow_to_client = threading.Event()
         self.refuse = threading.Event()
         """New connections are reset at once."""
+        self.asked = 0
+        """How many connections were asked for, refused ones too."""
         self._watch = watch
         self._bytes_per_second: int | None = None
         self._slice: random.Random | None = None
@@ -96,6 +98,7 @@ class Proxy:
     async def _accept(self, reader: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
+        self.asked += 1
         self._open[task] = [client]
         try:
             if not self.refuse.is_set():

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import cast
+from typing import Literal, cast
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
@@ -16,16 +16,29 @@ _SILENCE_SECONDS = 10.0
 class Tap:
     """The queue `queue`, bound to `exchange`; it is durable, so a restart of the broker leaves what it holds."""
 
-    def __init__(self, amqp_url: str, *, queue: str, exchange: str) -> None:
+    def __init__(
+        self, amqp_url: str, *, queue: str, exchange: str, kind: Literal["classic", "quorum"] = "classic"
+    ) -> None:
         self._amqp_url = amqp_url
-        self._queue = queue
-        with self._channel() as channel:
-            channel.queue_declare(queue, durable=True)
-            channel.queue_bind(queue, exchange, "#")
+        self._exchange = exchange
+        self.queue = queue
+        with self.channel() as channel:
+            channel.queue_declare(queue, durable=True, arguments={"x-queue-type": kind})
+        self.bind()
+
+    def bind(self) -> None:
+        """Let it have everything that is published to the exchange, from here on."""
+        with self.channel() as channel:
+            channel.queue_bind(self.queue, self._exchange, "#")
+
+    def unbind(self) -> None:
+        """Let it have nothing from here on."""
+        with self.channel() as channel:
+            channel.queue_unbind(self.queue, self._exchange, "#")
 
     def waiting(self) -> int:
         """Return how many messages it holds."""
-        return self.ready(self._queue)
+        return self.ready(self.queue)
 
     def grows(self, above: int, *, seconds: float = 15) -> None:
         """Wait until it holds more than `above` messages."""
@@ -33,15 +46,15 @@ class Tap:
 
     def ready(self, queue: str) -> int:
         """Return how many messages of any `queue` wait to be delivered."""
-        with self._channel() as channel:
+        with self.channel() as channel:
             return int(channel.queue_declare(queue, passive=True).method.message_count)
 
     def drain(self) -> list[Delivery]:
         """Take out what it holds now, in order."""
         waiting = self.waiting()
         found: list[Delivery] = []
-        with self._channel() as channel:
-            for _, properties, _ in channel.consume(self._queue, auto_ack=True, inactivity_timeout=_SILENCE_SECONDS):
+        with self.channel() as channel:
+            for _, properties, _ in channel.consume(self.queue, auto_ack=True, inactivity_timeout=_SILENCE_SECONDS):
                 assert properties, f"{waiting} messages were there, and only {len(found)} came"
                 found.append(_delivery(properties))
                 if len(found) == waiting:
@@ -56,7 +69,8 @@ class Tap:
         return properties.headers or {}
 
     @contextmanager
-    def _channel(self) -> Iterator[BlockingChannel]:
+    def channel(self) -> Iterator[BlockingChannel]:
+        """Open a channel, on a connection of its own, which is as long as the block."""
         connection = pika.BlockingConnection(pika.URLParameters(self._amqp_url))
         try:
             yield connection.channel()

@@ -17,7 +17,7 @@ from tests.acceptance import oracles
 from tests.acceptance.commands import Command
 from tests.faults.run import Fault, Footprint, Run
 
-_PARKED = "SELECT id FROM relay.parked WHERE redriven_at IS NULL AND discarded_at IS NULL"
+_PARKED = "SELECT id, redriven_at IS NULL AND discarded_at IS NULL FROM relay.parked"
 _SETTLED_SECONDS = 15.0
 _MORE_DESCRIPTORS = 2
 _SHOWN = 3
@@ -58,9 +58,9 @@ def judge(run: Run, fault: Fault) -> Verdict:
 
     committed = [str(event) for event in run.committed()]
     missed = {str(event) for event in run.missed}
-    deliveries = run.tap.drain() if run.tap.waiting() else []
-    parked = {str(row[0]) for row in run.stage.query(_PARKED)}
-    found = {delivery.message for delivery in deliveries} | parked
+    deliveries = run.taken + (run.tap.drain() if run.tap.waiting() else [])
+    parked = dict(run.stage.query(_PARKED))
+    found = {delivery.message for delivery in deliveries} | {event for event, waits in parked.items() if waits}
     lost = oracles.lost(committed, found) - missed
     duplicates = oracles.duplicates(deliveries)
     broken += _culprits("lost", lost)

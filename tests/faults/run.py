@@ -6,22 +6,25 @@ leaves one relay that works; judging follows.
 
 import random
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import LiteralString, NamedTuple
+from typing import LiteralString, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from bench import procfs
 from sandbox import Isolated, Sandbox
 from tests.acceptance.commands import Command
+from tests.acceptance.oracles import Delivery
 from tests.acceptance.proxy import Proxy, Watch
 from tests.acceptance.roles import alter
 from tests.acceptance.stage import WINDOW, Stage
 from tests.acceptance.things import Things
 from tests.acceptance.wire.acknowledgement import Acknowledgement
 from tests.faults.recovery import Recovery
+
+T = TypeVar("T")
 
 LARGEST = 12
 """How many events one transaction of the load has at most (`Things`)."""
@@ -72,6 +75,9 @@ class Run:
         self.missed: list[UUID] = []
         """Those of them that no stream had: the documented gap."""
         self.tap = self.stage.set_up()
+        self.taken: list[Delivery] = []
+        """What the fault has taken out of the tap itself."""
+        self._borrowed = ExitStack()
         self._loads: list[Things] = []
         self._usual: dict[Command, Footprint | None] = {}
         self._recovery: Recovery | None = None
@@ -122,6 +128,10 @@ class Run:
         self.events += events
         return events
 
+    def borrow(self, thing: AbstractContextManager[T]) -> T:
+        """Enter `thing`, and leave it when no relay runs any more."""
+        return self._borrowed.enter_context(thing)
+
     def alter_database(self, statement: LiteralString) -> None:
         """Run one statement about this run's database, whose sessions from here on have it."""
         alter(self.stage.isolated.database_url, statement, self.stage.isolated.name)
@@ -159,6 +169,7 @@ class Run:
         self.stop_load()
         for command in self.stage.commands:
             command.end()
+        self._borrowed.close()
 
 
 @dataclass(frozen=True)
