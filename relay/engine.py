@@ -237,10 +237,9 @@ class Engine:
 
     async def _nothing_in_flight(self, delay: float = 0.0) -> None:
         await asyncio.sleep(delay)
-        while self._publisher.in_flight() or self._rejections:
-            await self._publisher.settled()
-            if self._rejections:
-                await _cleared(self._parked)
+        await self._publisher.settled()
+        while self._rejections:
+            await _cleared(self._parked)
 
     async def _drain(self, stream: Stream, *watching: asyncio.Task[Any]) -> None:
         settled = asyncio.create_task(self._nothing_in_flight())

@@ -9,7 +9,7 @@ import pytest
 from msgspec import structs
 
 from relay.engine import Engine
-from relay.errors import SlotHeld, SourceRefused, SourceUnavailable
+from relay.errors import MessageReturned, SlotHeld, SourceRefused, SourceUnavailable
 from relay.event import Boundary, OutboxEvent
 from relay.heartbeat import Heartbeat
 from relay.observing import Observation, Observe, SourceLost
@@ -80,6 +80,7 @@ class Broker:
         self.taken: list[Parcel] = []
         self.published: list[str] = []
         self.lost = asyncio.Event()
+        self.halted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._outcomes: Outcomes | None = None
         self._changed = asyncio.Event()
 
@@ -103,12 +104,12 @@ class Broker:
         await self.lost.wait()
 
     async def settled(self) -> None:
-        while self.taken:
+        while self.taken and not self.halted.done():
             self._changed.clear()
             await self._changed.wait()
 
     async def run(self) -> None:
-        await asyncio.get_running_loop().create_future()
+        await self.halted
 
     def confirms(self, *ids: str) -> None:
         assert self._outcomes is not None
@@ -290,6 +291,20 @@ def test_a_rejected_event_holds_the_position_until_it_is_parked() -> None:
         await running
         assert lot.parked == ["a"]
         assert script.confirmed == script.stored == [Lsn(20)]
+
+    asyncio.run(scenario())
+
+
+def test_a_publisher_that_halts_ends_the_relay_with_its_reason_and_what_was_confirmed_is_stored() -> None:
+    async def scenario() -> None:
+        script, broker = Script([event("a"), Boundary(Lsn(20)), event("b"), Boundary(Lsn(40))]), Broker()
+        running = asyncio.create_task(engine(script, broker).run(asyncio.Event()))
+        await broker.has("a", "b")
+        broker.confirms("a")
+        broker.halted.set_exception(MessageReturned("no queue takes b", remedy="bind one"))
+        with pytest.raises(MessageReturned, match="no queue takes b"):
+            await running
+        assert script.stored == [Lsn(20)]
 
     asyncio.run(scenario())
 

@@ -1,0 +1,198 @@
+"""What the relay publishes to, or is let in by, is taken away under load, and given back."""
+
+from pathlib import Path
+from urllib.parse import quote, urlsplit
+
+import psycopg
+from psycopg.sql import SQL, Identifier, Literal
+
+from sandbox.waiting import until
+from tests.acceptance.commands import Command
+from tests.acceptance.proxy import Proxy
+from tests.acceptance.roles import role
+from tests.acceptance.tap import Tap
+from tests.acceptance.users import user
+from tests.faults.run import REPEATED, Fault, Run
+
+_PARKED = 200
+# From 0.1 s doubling to 10 s, each from the upper half of its step: so often at most in half a minute.
+_ATTEMPTS = 12
+_OLD, _NEW = "the/old@one", "the/new@one"
+_NOBODY_TAKES = "no queue takes routing key"
+_BIND = "bind a queue to this routing key, then start the relay again"
+_REASONS = "SELECT reason, count(*) FROM relay.parked GROUP BY reason"
+_CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s"
+
+
+def unbound_and_parked(run: Run) -> None:
+    """Leave no queue for what is published; what nobody takes waits for an operator, and the rest goes on."""
+    relay = run.streaming_relay(RELAY_ON_RETURN="park")
+    run.tap.unbind()
+    until(lambda: _parked(run).get("returned", 0) >= _PARKED, what=f"{_PARKED} events are parked", seconds=15)
+    run.tap.bind()
+    run.healed()
+    run.flows()
+    assert "bind a queue" in relay.logged("message returned")["remedy"]
+    assert set(_parked(run)) == {"returned"}
+    assert run.broker.asked == 1
+
+
+def unbound_and_held(run: Run) -> None:
+    """Leave no queue for what is published; everything waits for one."""
+    relay = run.streaming_relay(RELAY_ON_RETURN="retry")
+    run.tap.unbind()
+    relay.logged("message returned")
+    taken = run.tap.waiting()
+    assert relay.outlives(run.draw.uniform(0, 3)), relay.tail()
+    assert run.tap.waiting() == taken
+    run.tap.bind()
+    run.healed()
+    run.flows()
+    assert _parked(run) == {}
+    assert run.broker.asked == 1
+
+
+def unbound_and_halted(run: Run) -> None:
+    """Leave no queue for what is published; the relay ends, and so does the next one until there is a queue."""
+    relay = run.streaming_relay(RELAY_ON_RETURN="halt")
+    run.tap.unbind()
+    _ends(relay, _NOBODY_TAKES, _BIND)
+    _ends(run.start_relay(RELAY_ON_RETURN="halt"), _NOBODY_TAKES, _BIND)
+    run.tap.bind()
+    run.healed()
+    run.streaming_relay(RELAY_ON_RETURN="halt")
+    assert _parked(run) == {}
+
+
+def exchange_deleted(run: Run) -> None:
+    """Delete the exchange; make it again as its error says, and then the binding."""
+    relay = run.streaming_relay(RELAY_ON_RETURN="retry")
+    with run.tap.channel() as channel:
+        channel.exchange_delete(run.stage.isolated.name)
+    _complains(relay, "answered 404", "`relay setup` declares the exchange")
+    assert relay.outlives(run.draw.uniform(0, 3)), relay.tail()
+    setup = run.stage.run("relay", "setup")
+    assert setup.process.returncode == 0, setup.tail()
+    assert relay.outlives(run.draw.uniform(0, 3)), relay.tail()
+    run.tap.bind()
+    run.healed()
+    run.flows()
+    _asked_with_patience(run)
+
+
+def queue_deleted(run: Run) -> None:
+    """Delete the queue, and make it again; what it holds is lost by that, so it is emptied before."""
+    relay = run.streaming_relay(RELAY_ON_RETURN="retry")
+    run.stop_load()
+    run.stage.confirmed()
+    run.taken += run.tap.drain()
+    with run.tap.channel() as channel:
+        channel.queue_delete(run.tap.queue, if_empty=True)
+    run.start_load()
+    relay.logged("message returned")
+    assert relay.outlives(run.draw.uniform(0, 3)), relay.tail()
+    isolated = run.stage.isolated
+    run.tap = Tap(isolated.amqp_url, queue=run.tap.queue, exchange=isolated.name)
+    run.healed()
+    run.flows()
+    assert run.broker.asked == 1
+
+
+def write_forbidden(run: Run) -> None:
+    """Take the right to write to the exchange away, and give it back."""
+    account = run.borrow(user(run.box, run.stage.isolated.name))
+    account.permit(configure="^$", write=".*", read="^$")
+    relay = run.streaming_relay(RELAY_AMQP_URL=_through(run.broker, account.url))
+    account.permit(configure="^$", write="^$", read="^$")
+    run.broker.cut()  # RabbitMQ asks for rights again when somebody connects
+    _complains(relay, "403", "rabbitmqctl set_permissions")
+    assert relay.outlives(run.draw.uniform(0, 5)), relay.tail()
+    account.permit(configure="^$", write=".*", read="^$")
+    run.healed()
+    run.flows()
+    _asked_with_patience(run)
+
+
+def rabbitmq_password_changed(run: Run) -> None:
+    """Change the user's password, and later the file that the relay has it from."""
+    account = run.borrow(user(run.box, run.stage.isolated.name, _OLD))
+    account.permit(configure="^$", write=".*", read="^$")
+    secret = _from_file(run, "RELAY_AMQP_URL", _through(run.broker, account.url))
+    relay = run.streaming_relay()
+    account.change(_NEW)
+    _complains(relay, "refused the user or password", "check the AMQP URL's user and password")
+    _mends(run, secret)
+
+
+def postgres_password_changed(run: Run) -> None:
+    """Change the role's password, and later the file that the relay has it from."""
+    url = run.borrow(role(run.stage.isolated.database_url, "LOGIN REPLICATION", _OLD))
+    secret = _from_file(run, "RELAY_DATABASE_URL", _through(run.postgres, url))
+    relay = run.streaming_relay()
+    name = str(urlsplit(url).username)
+    with psycopg.connect(run.stage.isolated.database_url, autocommit=True) as connection:
+        connection.execute(SQL("ALTER ROLE {} PASSWORD {}").format(Identifier(name), Literal(_NEW)))
+        connection.execute(_CUT, [name])
+    _complains(relay, "password authentication failed", "the right user and password")
+    _mends(run, secret)
+
+
+def _parked(run: Run) -> dict[str, int]:
+    """Return how many events are parked, by reason."""
+    return dict(run.stage.query(_REASONS))
+
+
+def _complains(relay: Command, reason: str, remedy: str) -> None:
+    """Wait until it logs `reason`; fails if that line has another remedy."""
+    relay.complains(reason)
+    line = next(line for line in relay.log if reason in str(line.get("reason")))
+    assert remedy in line["remedy"], line
+
+
+def _ends(relay: Command, what: str, remedy: str) -> None:
+    """Wait until it has ended with exit code 1, and one line of what is wrong and what to do."""
+    assert relay.ended() == 1, relay.tail()
+    last = relay.stderr.splitlines()[-1]
+    assert what in last, last
+    assert remedy in last, last
+
+
+def _asked_with_patience(run: Run) -> None:
+    assert run.broker.asked <= _ATTEMPTS, f"{run.broker.asked} connections"
+
+
+def _through(proxy: Proxy, url: str) -> str:
+    """Return `url`, led through `proxy`."""
+    place, here = urlsplit(url), urlsplit(proxy.url)
+    credentials = place.netloc.rpartition("@")[0]
+    return place._replace(netloc=f"{credentials}@{here.hostname}:{here.port}").geturl()
+
+
+def _from_file(run: Run, name: str, url: str) -> Path:
+    """Let relays have their setting `name` from a file; return the file."""
+    secret = run.stage.directory / "secret"
+    secret.write_text(url, encoding="ascii")
+    del run.settings[name], run.stage.settings[name]
+    run.settings[f"{name}_FILE"] = str(secret)
+    run.secrets |= {form for password in (_OLD, _NEW) for form in (password, quote(password, safe=""))}
+    return secret
+
+
+def _mends(run: Run, secret: Path) -> None:
+    """Write the new password to the file, some time later."""
+    assert run.relay.outlives(run.draw.uniform(0, 3)), run.relay.tail()
+    secret.write_text(secret.read_text(encoding="ascii").replace(quote(_OLD, safe=""), quote(_NEW, safe="")))
+    run.healed()
+    run.flows()
+
+
+FAULTS = (
+    Fault("binding removed, and what comes back is parked", unbound_and_parked, duplicates=0),
+    Fault("binding removed, and what comes back is tried again", unbound_and_held, duplicates=0),
+    Fault("binding removed, and the relay halts", unbound_and_halted, duplicates=2 * REPEATED),
+    Fault("exchange deleted", exchange_deleted, duplicates=REPEATED),
+    Fault("queue deleted", queue_deleted, duplicates=0),
+    Fault("permission to write taken away", write_forbidden, duplicates=REPEATED),
+    Fault("password changed in RabbitMQ", rabbitmq_password_changed, duplicates=REPEATED),
+    Fault("password changed in Postgres", postgres_password_changed, duplicates=REPEATED),
+)
