@@ -11,7 +11,6 @@ from typing import Any, Self, TypeVar
 
 import psycopg
 from psycopg.rows import AsyncRowFactory, class_row, scalar_row, tuple_row
-from psycopg.types.json import Jsonb
 
 import sql
 from relay.errors import SourceRefused
@@ -106,9 +105,10 @@ class CheckpointStore:
         await self._fetch(tuple_row, "create_partitions", {})
 
     async def park(self, events: Sequence[Mapping[str, Any]], *, relay: str, after: Lsn | None) -> None:
-        """Store events in relay.parked, all of them or none."""
+        """Store events in relay.parked, all of them or none; there is at least one."""
+        columns = {name: [event[name] for event in events] for name in events[0]}
         after_lsn = None if after is None else str(after)
-        parked = {"events": Jsonb(events), "relay": relay, "after_lsn": after_lsn}
+        parked = columns | {"relay": relay, "after_lsn": after_lsn}
         await self._fetch(tuple_row, "park", parked, seconds=_PARKING_SECONDS)
 
     async def emit_fence(self, token: str) -> None:

@@ -38,8 +38,9 @@ _DRAIN_SECONDS = 15.0
 _END_OF_TRANSACTION_SECONDS = 5.0
 # A standby takes over this soon after the slot is free.
 _RETRY_AT_LEAST_EVERY = 2.0
-# How many rejected events may wait to be parked before nothing more is read.
+# How many rejected events, and how many bytes of them, may wait to be parked before nothing more is read.
 _REJECTIONS = 1000
+_REJECTED_BYTES = 32 << 20
 
 
 class Engine:
@@ -151,8 +152,12 @@ class Engine:
             if parcels:
                 await self._publisher.publish(parcels)
             self._advance()
-            while len(self._rejections) > _REJECTIONS:
+            while self._much_is_rejected():
                 await _cleared(self._parked)
+
+    def _much_is_rejected(self) -> bool:
+        size = sum([len(rejection.parcel.event.payload) for rejection in self._rejections])
+        return len(self._rejections) > _REJECTIONS or size > _REJECTED_BYTES
 
     def _advance(self) -> None:
         position = self._ledger.position

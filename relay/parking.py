@@ -30,9 +30,7 @@ class PostgresParking:
 def _row(rejection: Rejection) -> dict[str, Any]:
     event = rejection.parcel.event
     return asdict(event) | {
-        "payload": event.payload.hex(),
         "headers": json.dumps(dict(event.headers), ensure_ascii=False),
-        "created_at": event.created_at.isoformat(),
         "reason": rejection.reason,
         "detail": rejection.detail,
     }

@@ -63,8 +63,8 @@ class Tap:
 
     def take(self) -> Mapping[str, object]:
         """Take out the oldest message, and return its headers."""
-        with self._channel() as channel:
-            _, properties, _ = channel.basic_get(self._queue, auto_ack=True)
+        with self.channel() as channel:
+            _, properties, _ = channel.basic_get(self.queue, auto_ack=True)
         assert properties is not None
         return properties.headers or {}
 

@@ -24,7 +24,7 @@ import sandbox
 from runtime import commands
 from sandbox import Sandbox
 from sql.apply import apply
-from tests.faults import broker, links, postgres, processes, slots, topology
+from tests.faults import broker, links, postgres, processes, sizes, slots, topology
 from tests.faults.judging import Verdict, judge
 from tests.faults.run import Fault, running
 
@@ -33,7 +33,7 @@ logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-_FAMILIES = (processes, postgres, broker, links, topology, slots)
+_FAMILIES = (processes, postgres, broker, links, topology, slots, sizes)
 FAULTS: tuple[Fault, ...] = tuple(fault for family in _FAMILIES for fault in family.FAULTS)
 
 _COLUMNS = "{:<52} {:>9} {:>8} {:>10} {:>5} {:>15}  {}"

@@ -69,7 +69,7 @@ def alarmed(option: str, alarm: str, calm: str, run: Run) -> None:
     run.healed()
     relay.logged("broker unblocked")
     run.flows()
-    assert "relay_broker_blocked 0.0" in told.metrics()
+    until(lambda: "relay_broker_blocked 0.0" in told.metrics(), what="the metric falls", seconds=10)
     until(told.ready, what="it is ready again", seconds=10)
     assert run.stage.value(_HOLDER, run.stage.isolated.name) == holder
     assert run.broker.asked == 1, f"{run.broker.asked} connections"
