@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import LiteralString
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import psycopg
 from psycopg.sql import SQL, Identifier, Literal
+
+from tests.acceptance.urls import login
 
 # What the operations guide grants to the relay's own role.
 _GRANTS: tuple[LiteralString, ...] = (
@@ -18,14 +20,13 @@ _GRANTS: tuple[LiteralString, ...] = (
 @contextmanager
 def role(database_url: str, attributes: LiteralString, password: str, *, granted: bool = True) -> Iterator[str]:
     """Make a role, with the relay's grants unless told otherwise; yields the database's URL for it."""
-    place = urlsplit(database_url)
-    name = f"{place.path.removeprefix('/')}_role"
+    name = f"{urlsplit(database_url).path.removeprefix('/')}_role"
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(SQL("CREATE ROLE {} PASSWORD {} " + attributes).format(Identifier(name), Literal(password)))
     try:
         for grant in _GRANTS if granted else ():
             alter(database_url, grant, name)
-        yield place._replace(netloc=f"{name}:{quote(password, safe='')}@{place.hostname}:{place.port}").geturl()
+        yield login(database_url, name, password)
     finally:
         alter(database_url, "DROP OWNED BY {}", name)
         alter(database_url, "DROP ROLE {}", name)

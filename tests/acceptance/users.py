@@ -3,9 +3,9 @@
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import quote, urlsplit
 
 from sandbox import Sandbox
+from tests.acceptance.urls import login
 
 _VIRTUAL_HOST = "/"
 
@@ -16,7 +16,7 @@ class User:
     def __init__(self, box: Sandbox, name: str, password: str) -> None:
         self._box = box
         self.name = name
-        self.url = self._url(password)
+        self.url = login(box.servers.amqp_url, name, password)
         box.rabbitmq.control("add_user", name, password)
 
     def permit(self, *, configure: str, write: str, read: str) -> None:
@@ -27,15 +27,11 @@ class User:
         """Give it another password, and cut the connections that it has."""
         self._box.rabbitmq.control("change_password", self.name, password)
         self._box.rabbitmq.control("close_all_user_connections", self.name, "its password was changed")
-        self.url = self._url(password)
+        self.url = login(self.url, self.name, password)
 
     def delete(self) -> None:
         """Remove it."""
         self._box.rabbitmq.control("delete_user", self.name)
-
-    def _url(self, password: str) -> str:
-        place = urlsplit(self._box.servers.amqp_url)
-        return place._replace(netloc=f"{self.name}:{quote(password, safe='')}@{place.hostname}:{place.port}").geturl()
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import LiteralString
-from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -19,6 +18,7 @@ from sandbox import Isolated, Sandbox
 from tests.acceptance.commands import ROOT
 from tests.acceptance.stage import Stage
 from tests.acceptance.tap import Tap
+from tests.acceptance.urls import login
 from tests.acceptance.users import user
 from tests.integration.relay_stage import Said, call, environment, publish, staged
 
@@ -84,8 +84,7 @@ def stage(site: Site, tmp_path: Path) -> Iterator[Stage]:
 def _log_in(connection: psycopg.Connection[tuple[object, ...]], database_url: str, role: str) -> str:
     password = secrets.token_hex(8)
     connection.execute(SQL("ALTER ROLE {} PASSWORD {}").format(Identifier(role), Literal(password)))
-    place = urlsplit(database_url)
-    return place._replace(netloc=f"{role}:{password}@{place.hostname}:{place.port}").geturl()
+    return login(database_url, role, password)
 
 
 def _drop_roles(site: Site, *names: str) -> None:
