@@ -5,7 +5,8 @@ Problem
 └── BrokerRefused        it answered, and said no                                mend, then try again
     ├── TlsRefused           one side does not accept the other's certificate
     ├── LoginRefused         user, password or virtual host
-    └── ChannelRefused       an exchange or queue is missing, different or forbidden (404, 406, 403)
+    └── ChannelRefused       an exchange or queue is missing or forbidden (404, 403)
+        └── PreconditionFailed   it is different; or a message is none that the broker takes (406)
 """
 
 import re
@@ -13,6 +14,8 @@ import re
 from pika import exceptions as pika
 
 from runtime.errors import Problem
+
+_PRECONDITION_FAILED = 406
 
 
 class BrokerUnavailable(Problem):
@@ -33,6 +36,10 @@ class LoginRefused(BrokerRefused):
 
 class ChannelRefused(BrokerRefused):
     """The broker closed a channel: an exchange or queue is missing, declared otherwise, or forbidden."""
+
+
+class PreconditionFailed(ChannelRefused):
+    """An exchange or queue is declared otherwise; or, of a publish, the broker takes no such message, however often."""
 
 
 def problem(error: BaseException, broker: str) -> Problem:
@@ -56,7 +63,8 @@ def problem(error: BaseException, broker: str) -> Problem:
                 remedy="create it and grant the user access: `rabbitmqctl add_vhost`, `rabbitmqctl set_permissions`",
             )
         case pika.ChannelClosedByBroker(reply_code=code, reply_text=text):
-            return ChannelRefused(f"RabbitMQ at {broker} answered {code}: {text}", remedy=_channel_remedy(code))
+            refused = PreconditionFailed if code == _PRECONDITION_FAILED else ChannelRefused
+            return refused(f"RabbitMQ at {broker} answered {code}: {text}", remedy=_channel_remedy(code))
         case _:
             return _unreachable(broker, _reason(error))
 
@@ -74,7 +82,7 @@ def _channel_remedy(code: int) -> str:
     return {
         403: "grant the user configure, write or read on it: `rabbitmqctl set_permissions`",
         404: "create it: `relay setup` declares the exchange, `consumers run` its queue",
-        406: "it exists with other properties: delete it, or name another",
+        _PRECONDITION_FAILED: "it exists with other properties: delete it, or name another",
     }.get(code, "see RabbitMQ's log")
 
 

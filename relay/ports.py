@@ -24,7 +24,7 @@ class Rejection(Struct, frozen=True, gc=False):
 
     parcel: Parcel
     reason: str
-    """One word for a metric: returned, too_large, unencodable."""
+    """One word for a metric: returned, refused, too_large, unencodable."""
     detail: str
     """A sentence for an operator."""
 

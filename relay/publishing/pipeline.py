@@ -108,6 +108,10 @@ class Pipeline:
         self.unsettled -= len(items)
         self._size -= sum([len(item.frames) for item in items])
 
+    def drop(self) -> None:
+        """Note that everything outstanding has an outcome."""
+        self.settle(self._outstanding.answered(0, multiple=True))
+
     def fail(self, items: list[Item]) -> None:
         """Note that `items` are to go again."""
         self._failed += items

@@ -16,7 +16,7 @@ from pika.frame import Method
 
 from messaging.backoff import Backoff
 from messaging.connection import HEARTBEAT_SECONDS, Connection
-from messaging.errors import BrokerUnavailable, ChannelRefused
+from messaging.errors import BrokerUnavailable, ChannelRefused, PreconditionFailed
 from messaging.tls import Tls
 from messaging.topology import check_exchange
 from relay.errors import MessageReturned, MessageTooLarge, UnpublishableEvent
@@ -234,19 +234,30 @@ class RabbitPublisher:
     def _suspect(self, refused: ChannelRefused) -> Problem:
         """Find the message that the broker closed the channel for: from here on what was in doubt goes one by one.
 
-        Sent alone, the others are confirmed once, and the culprit is the one that is outstanding.
+        Sent alone, the others are confirmed once, and the culprit is the one that is outstanding. What it lacks may be
+        made, so it is tried again; a message that the broker does not take as it is, such as one that is larger than
+        its max_message_size, is rejected.
         """
         culprit = self._pipeline.first()
-        if self._careful and self._pipeline.outstanding == 1 and culprit is not None:
-            message = culprit.parcel.message
-            return ChannelRefused(
-                f"event {message.id} to exchange {message.exchange!r} with routing key {message.routing_key!r}: "
-                f"{refused.what}",
-                remedy="make what it needs (an exchange that a row names is not made by `relay setup`); "
-                "it is tried again, and holds up what is behind it",
-            )
-        self._careful = max(self._careful, self._pipeline.outstanding)
-        return refused
+        if not self._careful or self._pipeline.outstanding != 1 or culprit is None:
+            self._careful = max(self._careful, self._pipeline.outstanding)
+            return refused
+        message = culprit.parcel.message
+        what = (
+            f"event {message.id} to exchange {message.exchange!r} with routing key {message.routing_key!r}: "
+            f"{refused.what}"
+        )
+        if isinstance(refused, PreconditionFailed):
+            self._pipeline.drop()
+            self._changed.set()
+            if self._outcomes is not None:
+                self._outcomes.rejected([Rejection(culprit.parcel, "refused", refused.what)])
+            return PreconditionFailed(what, remedy="it is parked: see `relay parked list`")
+        return ChannelRefused(
+            what,
+            remedy=f"{refused.remedy} (an exchange that a row names is not made by `relay setup`); "
+            "it is tried again, and holds up what is behind it",
+        )
 
     def _encoding(self, *, channel: int, frame_max: int) -> encoding.Encoder:
         return encoding.Encoder(
@@ -323,8 +334,10 @@ class RabbitPublisher:
                     )
 
     def _try_again(self) -> None:
+        """Send the first of what failed, alone: were the way free from the second on, it would be overtaken."""
         self._retry = None
         self._pipeline.retry()
+        self._careful = max(self._careful, 1)
         self._send()
 
     def _give_up(self, problem: Problem) -> None:

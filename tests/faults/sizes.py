@@ -9,16 +9,15 @@ from typing import LiteralString
 from uuid import UUID
 
 from sandbox.waiting import until
+from tests.acceptance.limits import largest_message
 from tests.acceptance.roles import alter
 from tests.faults.judging import grown
-from tests.faults.run import MORE_RESIDENT, Fault, Run
+from tests.faults.run import MORE_RESIDENT, REPEATED, Fault, Run
 
 _MB = 1_000_000
 _LARGE_EVENTS = 3
 _UNLIMITED = 'ALTER TABLE outbox.event DROP CONSTRAINT "payload must be at most 1 MiB (1048576 bytes) as JSON text"'
-# What RabbitMQ 3 takes by default; RabbitMQ 4 reads it from its configuration when it starts, and keeps it here.
 _LARGEST = 128 << 20
-_TAKE_LARGE = f"persistent_term:put(max_message_size, {_LARGEST})."
 _LARGE = """
 SELECT outbox.publish('large', number::text, 1, 'made', jsonb_build_object('x', repeat('y', %s)))
 FROM generate_series(1, %s) AS number
@@ -41,8 +40,20 @@ def too_large(size: int, run: Run) -> None:
     found = grown(run, relay, by=_growth(size))
     assert not found, found
     assert relay.terminate() == 0, relay.tail()
-    run.box.rabbitmq.control("eval", _TAKE_LARGE)
+    run.borrow(largest_message(run.box, _LARGEST))
     run.streaming_relay(RELAY_MAX_MESSAGE_BYTES=str(_LARGEST))
+    run.healed()
+    _redrive(run, events)
+
+
+def refused(run: Run) -> None:
+    """Write an event that RabbitMQ does not take though the relay may send it, and later let RabbitMQ take it."""
+    with largest_message(run.box, _MB // 2):
+        run.streaming_relay()
+        events = _commit(run, _LARGE, _MB, 1)
+        _are_parked(run, events, "refused")
+        run.flows()
+    run.broker.cut()  # a channel keeps to the limit that it began with
     run.healed()
     _redrive(run, events)
 
@@ -106,6 +117,7 @@ def _redrive(run: Run, events: list[UUID]) -> None:
 FAULTS = (
     Fault("payload of 17 MB", partial(too_large, 17), duplicates=0, growth=_growth(17)),
     Fault("payload of 50 MB", partial(too_large, 50), duplicates=0, growth=_growth(50)),
+    Fault("payload that RabbitMQ refuses", refused, duplicates=3 * REPEATED),
     Fault("unroutable event", unroutable, duplicates=0),
     Fault("event with broken headers", with_broken_headers, duplicates=0),
 )

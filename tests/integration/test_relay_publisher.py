@@ -20,7 +20,11 @@ from relay.ledger import Ticket
 from relay.observing import BrokerLost, Observation
 from relay.ports import Parcel, Rejection
 from relay.publishing.publisher import Broker, Policy, RabbitPublisher
+from sandbox import Sandbox
 from sandbox.isolation import Isolated
+from tests.acceptance.limits import largest_message
+from tests.acceptance.proxy import Proxy
+from tests.acceptance.wire import amqp
 from tests.unit.test_relay_encoding import EVENT
 
 POLICY = Policy(
@@ -171,6 +175,31 @@ def test_a_returned_message_is_not_settled_until_a_queue_takes_it(isolated: Isol
     play(isolated, scenario)
 
 
+def test_what_was_returned_is_tried_again_by_its_first_message_alone_so_that_none_overtakes_it(
+    isolated: Isolated,
+) -> None:
+    session, published = amqp.Session(), list[str]()
+
+    def watch(_: int, to_server: bool, data: bytes) -> None:  # noqa: FBT001 - the proxy's Watch
+        facts = session.feed(data, to_server=to_server)
+        published.extend(fact.message for fact in facts if isinstance(fact, amqp.Published))
+
+    async def scenario(it: Bench) -> None:
+        messages = [it.message() for _ in range(3)]
+        first, second, third = (message.id for message in messages)
+        tickets = await it.publish(*messages)
+        async with asyncio.timeout(10):
+            while len(published) < 6:
+                await it.connection.call(it.channel.basic_qos)  # a turn of the loop and more
+        await it.queue()
+        await it.has_settled(*tickets)
+        tries = len(published) - 5
+        assert published == [first, second, third, *[first] * tries, second, third]
+
+    with Proxy(isolated.amqp_url, watch) as proxy:
+        play(isolated, scenario, through=proxy.url)
+
+
 def test_a_nacked_message_is_not_settled_until_the_broker_takes_it(isolated: Isolated) -> None:
     async def scenario(it: Bench) -> None:
         full = await it.queue(arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
@@ -279,6 +308,21 @@ def test_what_cannot_be_published_is_refused_before_it_is_sent(
         assert await it.ready(queue) == 1
 
     play(isolated, scenario, max_message_bytes=1024)
+
+
+def test_a_message_that_the_broker_does_not_take_is_refused_and_the_others_go_through(
+    isolated: Isolated, sandbox: Sandbox
+) -> None:
+    async def scenario(it: Bench) -> None:
+        await it.queue()
+        (before, large, after) = await it.publish(it.message(), it.message(body=b"x" * 5000), it.message())
+        await it.has_settled(before, after)
+        await it.has_refused(large)
+        assert [(each.reason, "larger than" in each.detail) for each in it.refused] == [("refused", True)]
+        assert it.publisher.in_flight() == 0
+
+    with largest_message(sandbox, 1000):
+        play(isolated, scenario)
 
 
 def test_what_is_forgotten_is_never_published(isolated: Isolated) -> None:

@@ -1,0 +1,21 @@
+"""Limits of RabbitMQ that a test changes while it runs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sandbox import Sandbox
+
+# RabbitMQ 3 asks its environment for it at each channel, RabbitMQ 4 what it has made of that at its start.
+_SET = "application:set_env(rabbit, max_message_size, {0}), persistent_term:put(max_message_size, {0})."
+_GET = "{ok, Size} = application:get_env(rabbit, max_message_size), Size."
+
+
+@contextmanager
+def largest_message(box: Sandbox, size: int) -> Iterator[None]:
+    """Let new channels take messages of at most `size` bytes for the time of a block."""
+    before = int(box.rabbitmq.control("eval", _GET))
+    box.rabbitmq.control("eval", _SET.format(size))
+    try:
+        yield
+    finally:
+        box.rabbitmq.control("eval", _SET.format(before))
