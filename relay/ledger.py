@@ -13,20 +13,19 @@ It is not the highest confirmed position: that would step over e3, and a restart
 from collections import deque
 from collections.abc import Iterable
 
+from msgspec import Struct
+
 from relay.event import Boundary
 from relay.position import Lsn
 
 
-class Ticket:
+class Ticket(Struct, eq=False, gc=False):
     """A stretch of events between two boundaries; every event in it is settled with the same ticket."""
 
-    __slots__ = ("boundary", "events", "in_flight", "received_at")
-
-    def __init__(self) -> None:
-        self.in_flight = 0
-        self.events = 0
-        self.boundary: Boundary | None = None
-        self.received_at = 0.0
+    in_flight: int = 0
+    events: int = 0
+    boundary: Boundary | None = None
+    received_at: float = 0.0
 
 
 class Ledger:

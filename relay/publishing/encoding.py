@@ -120,9 +120,12 @@ def _table(fields: Mapping[str, object]) -> bytes:
     pieces: list[bytes] = []
     for name, value in fields.items():
         pieces.append(_short(name, "header's name"))
-        if type(value) is str:  # what most headers are
+        # Nearly all are one of these, and a call for each would cost more than its encoding.
+        if type(value) is str:
             encoded = value.encode()
             pieces += (_FIELD_LENGTH.pack(b"S", len(encoded)), encoded)
+        elif type(value) is int and -(2**31) <= value < 2**31:
+            pieces.append(_FIELD_INT32.pack(b"I", value))
         else:
             pieces.append(_FIELDS.get(type(value), _strange)(name, value))
     table = b"".join(pieces)

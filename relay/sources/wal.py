@@ -152,9 +152,12 @@ class WalStream:
         since = self._loop.time()
         while not items:
             for frame in await self._connection.receive(silence=self._silence):
-                item = self._read(frame)
-                if item is not None:
+                read = frames.parse(frame)
+                item = self._kept_alive(read) if isinstance(read, frames.Keepalive) else self._decoder.decode(read)
+                if isinstance(item, OutboxEvent):
                     items.append(item)
+                elif item is not None:
+                    items += self._passed(item)
             if not items:
                 self._give_up_a_stall(since)
         return items
@@ -182,23 +185,17 @@ class WalStream:
             await asyncio.gather(self._fencing, return_exceptions=True)
         self._send_status()
 
-    def _read(self, frame: bytes | memoryview) -> OutboxEvent | Boundary | None:
-        read = frames.parse(frame)
-        if isinstance(read, frames.Keepalive):
-            return self._kept_alive(read)
-        item = self._decoder.decode(read)
-        if isinstance(item, OutboxEvent):
-            return item
+    def _passed(self, item: Boundary | Fence) -> Sequence[Boundary]:
+        """Note how far the stream has come; returns what the ledger has to know of it."""
         if isinstance(item, Boundary):
             self._handed_over = item.position
             self._fences.boundary(item.position)
-            return item
-        if isinstance(item, Fence):
-            seconds = self._fences.read(item, self._loop.time())
-            if seconds is not None:
-                self.lively = True
-                self._observe(FenceReturned(seconds))
-        return None
+            return (item,)
+        seconds = self._fences.read(item, self._loop.time())
+        if seconds is not None:
+            self.lively = True
+            self._observe(FenceReturned(seconds))
+        return ()
 
     def _kept_alive(self, keepalive: frames.Keepalive) -> Boundary | None:
         if keepalive.reply_requested:
@@ -206,7 +203,6 @@ class WalStream:
         # While the server reads old WAL up to the start, its keepalives lie below what is confirmed already.
         if self._decoder.in_transaction or keepalive.end <= self._handed_over:
             return None
-        self._handed_over = keepalive.end
         return Boundary(keepalive.end)
 
     def _ping(self) -> None:

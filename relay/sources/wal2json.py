@@ -70,7 +70,7 @@ def _native() -> msgspec.json.Decoder[Any]:
 
 
 _NATIVE_INSERT = _native()
-_headers, _time = CONVERSIONS["headers"], CONVERSIONS["created_at"]
+_headers = CONVERSIONS["headers"]
 
 
 class _Table(NamedTuple):
@@ -132,7 +132,7 @@ class Wal2JsonDecoder:
         """
         match payload[11:12]:  # behind `{"action":"`
             case b"I":
-                return self._row(payload)
+                return (None if self._typed else self._native_row(payload)) or self._any_row(payload)
             case b"B":
                 self.in_transaction = True
                 self._begin = payload
@@ -152,9 +152,6 @@ class Wal2JsonDecoder:
             raise _unknown(self._begin)
         return datetime.fromisoformat(match[1].decode())
 
-    def _row(self, payload: bytes) -> OutboxEvent | None:
-        return (None if self._typed else self._native_row(payload)) or self._any_row(payload)
-
     def _native_row(self, payload: bytes) -> OutboxEvent | None:
         """Return the event in a row of our own table; None for one that looks different or comes first."""
         try:
@@ -162,12 +159,11 @@ class Wal2JsonDecoder:
             if (row.schema, row.table) not in self._outboxes:
                 return None
             key, seq, _, kind, aggregate, version, event, body, headers, exchange, routing_key, at = row.columns
-            created_at = _time(at.value)
-            if created_at is None or not key.value:
+            if not key.value or not at.value.endswith("+00"):
                 return None
             return OutboxEvent(
                 key.value, seq.value, kind.value, aggregate.value, version.value, event.value, body.value.encode(),
-                _headers(headers.value), exchange.value, routing_key.value, created_at,
+                _headers(headers.value), exchange.value, routing_key.value, datetime.fromisoformat(at.value),
             )  # fmt: skip
         except (ValueError, RecursionError):  # msgspec's own errors are ValueErrors
             return None
