@@ -33,6 +33,10 @@ REPEATED = WINDOW + LARGEST
 MORE_RESIDENT = 32 << 20
 """Bytes of the largest window."""
 
+ATTEMPTS = 12
+"""How many connections a relay asks for at most within half a minute: first after 0.1 s, then after twice as long each
+time up to 10 s, and each time half of that at least."""
+
 
 class Footprint(NamedTuple):
     """What a process holds; `peak` is the most bytes that it had resident."""
@@ -117,6 +121,10 @@ class Run:
     def listen(self, watch: Watch) -> None:
         """Let `watch` hear what passes between relays and RabbitMQ; to be called before any relay is started."""
         self._listeners.append(watch)
+
+    def no_storm(self, connections: int = ATTEMPTS) -> None:
+        """Fail if relays have asked RabbitMQ for more than so many connections."""
+        assert self.broker.asked <= connections, f"{self.broker.asked} connections were asked for"
 
     def _heard(self, connection: int, to_server: bool, data: bytes) -> None:  # noqa: FBT001 - the proxy's Watch
         for watch in self._listeners:

@@ -8,15 +8,13 @@ from psycopg.sql import SQL, Identifier, Literal
 
 from sandbox.waiting import until
 from tests.acceptance.commands import Command
-from tests.acceptance.proxy import Proxy
 from tests.acceptance.roles import role
 from tests.acceptance.tap import Tap
+from tests.acceptance.urls import login
 from tests.acceptance.users import user
 from tests.faults.run import REPEATED, Fault, Run
 
 _PARKED = 200
-# From 0.1 s doubling to 10 s, each from the upper half of its step: so often at most in half a minute.
-_ATTEMPTS = 12
 _OLD, _NEW = "the/old@one", "the/new@one"
 _NOBODY_TAKES = "no queue takes routing key"
 _BIND = "bind a queue to this routing key, then start the relay again"
@@ -34,7 +32,7 @@ def unbound_and_parked(run: Run) -> None:
     run.flows()
     assert "bind a queue" in relay.logged("message returned")["remedy"]
     assert set(_parked(run)) == {"returned"}
-    assert run.broker.asked == 1
+    run.no_storm(1)
 
 
 def unbound_and_held(run: Run) -> None:
@@ -49,7 +47,7 @@ def unbound_and_held(run: Run) -> None:
     run.healed()
     run.flows()
     assert _parked(run) == {}
-    assert run.broker.asked == 1
+    run.no_storm(1)
 
 
 def unbound_and_halted(run: Run) -> None:
@@ -77,7 +75,7 @@ def exchange_deleted(run: Run) -> None:
     run.tap.bind()
     run.healed()
     run.flows()
-    _asked_with_patience(run)
+    run.no_storm()
 
 
 def queue_deleted(run: Run) -> None:
@@ -95,14 +93,15 @@ def queue_deleted(run: Run) -> None:
     run.tap = Tap(isolated.amqp_url, queue=run.tap.queue, exchange=isolated.name)
     run.healed()
     run.flows()
-    assert run.broker.asked == 1
+    run.no_storm(1)
 
 
 def write_forbidden(run: Run) -> None:
     """Take the right to write to the exchange away, and give it back."""
-    account = run.borrow(user(run.box, run.stage.isolated.name))
+    account = run.borrow(user(run.box, run.stage.isolated.name, _OLD))
     account.permit(configure="^$", write=".*", read="^$")
-    relay = run.streaming_relay(RELAY_AMQP_URL=_through(run.broker, account.url))
+    run.secrets.add(_OLD)
+    relay = run.streaming_relay(RELAY_AMQP_URL=login(run.broker.url, account.name, _OLD))
     account.permit(configure="^$", write="^$", read="^$")
     run.broker.cut()  # RabbitMQ asks for rights again when somebody connects
     _complains(relay, "403", "rabbitmqctl set_permissions")
@@ -110,26 +109,27 @@ def write_forbidden(run: Run) -> None:
     account.permit(configure="^$", write=".*", read="^$")
     run.healed()
     run.flows()
-    _asked_with_patience(run)
+    run.no_storm()
 
 
 def rabbitmq_password_changed(run: Run) -> None:
     """Change the user's password, and later the file that the relay has it from."""
     account = run.borrow(user(run.box, run.stage.isolated.name, _OLD))
     account.permit(configure="^$", write=".*", read="^$")
-    secret = _from_file(run, "RELAY_AMQP_URL", _through(run.broker, account.url))
+    secret = _from_file(run, "RELAY_AMQP_URL", login(run.broker.url, account.name, _OLD))
     relay = run.streaming_relay()
     account.change(_NEW)
     _complains(relay, "refused the user or password", "check the AMQP URL's user and password")
     _mends(run, secret)
+    run.no_storm()
 
 
 def postgres_password_changed(run: Run) -> None:
     """Change the role's password, and later the file that the relay has it from."""
     url = run.borrow(role(run.stage.isolated.database_url, "LOGIN REPLICATION", _OLD))
-    secret = _from_file(run, "RELAY_DATABASE_URL", _through(run.postgres, url))
-    relay = run.streaming_relay()
     name = str(urlsplit(url).username)
+    secret = _from_file(run, "RELAY_DATABASE_URL", login(run.postgres.url, name, _OLD))
+    relay = run.streaming_relay()
     with psycopg.connect(run.stage.isolated.database_url, autocommit=True) as connection:
         connection.execute(SQL("ALTER ROLE {} PASSWORD {}").format(Identifier(name), Literal(_NEW)))
         connection.execute(_CUT, [name])
@@ -155,17 +155,6 @@ def _ends(relay: Command, what: str, remedy: str) -> None:
     last = relay.stderr.splitlines()[-1]
     assert what in last, last
     assert remedy in last, last
-
-
-def _asked_with_patience(run: Run) -> None:
-    assert run.broker.asked <= _ATTEMPTS, f"{run.broker.asked} connections"
-
-
-def _through(proxy: Proxy, url: str) -> str:
-    """Return `url`, led through `proxy`."""
-    place, here = urlsplit(url), urlsplit(proxy.url)
-    credentials = place.netloc.rpartition("@")[0]
-    return place._replace(netloc=f"{credentials}@{here.hostname}:{here.port}").geturl()
 
 
 def _from_file(run: Run, name: str, url: str) -> Path:
