@@ -17,6 +17,9 @@ _AGE = 30
 _TIMEOUT = 4
 _SHORT_TIMEOUT = "ALTER DATABASE {} SET wal_sender_timeout = '4s'"
 _READY_LAG = 3
+_MEANWHILE = 15_000
+# A relay grew by 2.6 MB; one without a window, which held all of these, by 24 MB.
+_MORE_RESIDENT = 12 << 20
 _HOLDER = "SELECT active_pid FROM pg_replication_slots WHERE slot_name = %s"
 _MORE_DISK_THAN_THERE_IS = str(10**15)
 
@@ -51,7 +54,7 @@ def _comes_back(run: Run) -> None:
 
 
 def alarmed(option: str, alarm: str, calm: str, run: Run) -> None:
-    """Let it take nothing for longer than Postgres waits for a silent relay."""
+    """Let it take nothing for longer than Postgres waits for a silent relay, and write more than this may hold."""
     run.alter_database(_SHORT_TIMEOUT)
     address = f"127.0.0.1:{ports.free(1)[0]}"
     relay = run.streaming_relay(RELAY_HTTP_ADDRESS=address, RELAY_READY_LAG=str(_READY_LAG))
@@ -60,6 +63,7 @@ def alarmed(option: str, alarm: str, calm: str, run: Run) -> None:
     with _alarm(run, option, alarm, calm):
         relay.logged("broker blocked")
         taken = run.tap.waiting()
+        run.commit(_MEANWHILE, "meanwhile")
         assert relay.outlives(2 * _TIMEOUT + run.draw.uniform(0, 2)), relay.tail()
         assert run.tap.waiting() == taken
         assert "relay_broker_blocked 1.0" in told.metrics()
@@ -68,7 +72,7 @@ def alarmed(option: str, alarm: str, calm: str, run: Run) -> None:
     relay.logged("broker unblocked")
     run.flows()
     until(lambda: "relay_broker_blocked 0.0" in told.metrics(), what="the metric falls", seconds=10)
-    until(told.ready, what="it is ready again", seconds=10)
+    until(told.ready, what="it is ready again", seconds=30)
     assert run.stage.value(_HOLDER, run.stage.isolated.name) == holder
     run.no_storm(1)
 
@@ -90,10 +94,12 @@ FAULTS = (
         "RabbitMQ out of memory",
         partial(alarmed, "set_vm_memory_high_watermark", "0", "0.4"),
         duplicates=0,
+        growth=_MORE_RESIDENT,
     ),
     Fault(
         "RabbitMQ out of disk",
         partial(alarmed, "set_disk_free_limit", _MORE_DISK_THAN_THERE_IS, "50000000"),
         duplicates=0,
+        growth=_MORE_RESIDENT,
     ),
 )
