@@ -19,7 +19,7 @@ from relay.checkpoint import Facts
 from relay.checks.finding import Untold
 from relay.checks.links import Link
 from relay.checks.outbox import Outbox, Position, Publication, Schema
-from relay.checks.role import Privilege, Role
+from relay.checks.role import Privilege, Role, grant_replication
 from relay.checks.server import Probe, Server, Transaction
 from relay.checks.slot import Place
 from relay.position import Lsn
@@ -77,6 +77,8 @@ class _Asking:
         """Gather every section; the later ones need what the earlier ones told."""
         link = self._told(self._link)
         role = self._told(lambda: self._role(streams=isinstance(replication, System)))
+        if isinstance(replication, Untold) and isinstance(role, Role) and not role.may_stream:
+            replication = Untold(replication.why, grant_replication(role))  # libpq tells no more than that it failed
         slot = self._told(lambda: slots.find(self._connection, self._settings.slot))
         if isinstance(slot, Untold):
             return Sections(link, slot, role, replication, slot, slot, slot, slot)

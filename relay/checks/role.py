@@ -63,9 +63,14 @@ def replication(role: Role) -> Verdict:
         return ok(f"{role.name} may stream, by a right that this server has in place of REPLICATION", role=role.name)
     return fail(
         f"role {role.name} lacks REPLICATION",
-        remedy=f"ALTER ROLE {role.name} REPLICATION; see sql/roles.sql",
+        remedy=grant_replication(role),
         role=role.name,
     )
+
+
+def grant_replication(role: Role) -> str:
+    """Return what to do for a role that may not stream."""
+    return f"ALTER ROLE {role.name} REPLICATION; see sql/roles.sql"
 
 
 def privileges(role: Role) -> Verdict:

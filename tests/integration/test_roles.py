@@ -179,7 +179,10 @@ def test_check_tells_of_any_grant_that_is_missing(site: Site) -> None:
         site.administer(ROLES)
     assert not site.missing()
     site.administer("ALTER ROLE outbox_relay NOREPLICATION")
-    assert set(site.missing()) == {"role.replication", "postgres.replication"}
+    findings = {each["id"]: each for each in site.call("outbox_relay", "check", "--json").json["checks"]}
+    failed = {name: each["remedy"] for name, each in findings.items() if each["status"] == "FAIL"}
+    remedy = "ALTER ROLE outbox_relay REPLICATION; see sql/roles.sql"
+    assert failed == {"role.replication": remedy, "postgres.replication": remedy}
 
 
 def test_the_grants_are_as_many_as_check_knows(site: Site) -> None:
