@@ -5,7 +5,9 @@ transaction.
 """
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 from prometheus_client.metrics_core import HistogramMetricFamily
 from prometheus_client.registry import Collector
@@ -21,14 +23,15 @@ class Histogram(Collector):
         self._documentation = documentation
         self._label = label
         self._bounds = bounds
+        self._bucket = partial(bisect_left, bounds)
         self._counts: Mapping[str, list[int]] = {value: [0] * (len(bounds) + 1) for value in values}
         self._sums: dict[str, float] = dict.fromkeys(values, 0.0)
 
     def observe(self, value: str, amounts: Sequence[float]) -> None:
         """Count `amounts` under the label's `value`; raises KeyError for one that was not announced."""
-        counts, bounds = self._counts[value], self._bounds
-        for amount in amounts:
-            counts[bisect_left(bounds, amount)] += 1
+        counts = self._counts[value]
+        for bucket, count in Counter(map(self._bucket, amounts)).items():
+            counts[bucket] += count
         self._sums[value] += sum(amounts)
 
     def collect(self) -> Iterator[HistogramMetricFamily]:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from relay import parked
+from relay.display import console
 from relay.settings import RelaySettings
 from runtime.errors import ConfigurationProblem, Problem
 from runtime.settings import load
@@ -29,12 +29,12 @@ def list_(config: Config = None, *, as_json: Json = False) -> None:
     if as_json:
         typer.echo(json.dumps(rows, default=str))
         return
-    table = Table("event", "aggregate", "version", "type", "reason", "times", "parked")
+    table = Table(Column("event", no_wrap=True), "aggregate", "version", "type", "reason", "times", "parked")
     for row in rows:
         aggregate = f"{row['aggregate_type']} {row['aggregate_id']}"
         version, times, at = str(row["aggregate_version"]), str(row["times"]), f"{row['parked_at']:%Y-%m-%d %H:%M:%S}"
         table.add_row(row["id"], aggregate, version, row["event_type"], row["reason"], times, at)
-    Console().print(table if rows else "nothing is parked")
+    console().print(table if rows else "nothing is parked")
 
 
 @app.command()

@@ -18,6 +18,7 @@ from psycopg.sql import SQL, Composed, Identifier
 import sql
 from messaging.connection import Connection
 from messaging.topology import EXCHANGE_TYPE, declare_exchange
+from relay import slots
 from relay.checkpoint import Facts
 from relay.errors import SlotMissing, SourceRefused
 from relay.position import Lsn
@@ -27,6 +28,7 @@ from relay.sources.refusals import check_wal_level, from_postgres
 from sql import apply as schema
 
 _PREFERRED = wal2json.PLUGIN
+_OLDER = "step over what is older with `relay slot skip`, which parks it to be redriven"
 
 
 def setup(settings: RelaySettings, *, accept_gap: bool) -> Iterator[str]:
@@ -52,12 +54,15 @@ def plan(settings: RelaySettings) -> Iterator[str]:
             yield from schema.script(connection)
             written = psycopg.ClientCursor(connection).mogrify
             names = {"slot": settings.slot, "name": settings.name}
-            if not connection.execute(sql.query("slot_exists"), names).fetchone():
+            slot = slots.find(connection, settings.slot)
+            if slot is not None and slot.lost:
+                yield f"{written(sql.query('slot_drop'), names)};"
+            if slot is None or slot.lost:
                 plugin = _PREFERRED if settings.plugin == "auto" else settings.plugin
                 if plugin == pgoutput.PLUGIN:
                     yield f"{_publication(settings).as_string(connection)};"
                 yield f"{written(sql.query('slot_create'), {**names, 'plugin': plugin})};"
-            if new or not connection.execute(sql.query("slot_checkpoint"), names).fetchone():
+            if new or (slot is not None and slot.lost) or not slots.checkpoint(connection, settings.name):
                 yield f"{written(sql.query('checkpoint_reset'), names)};"
     except psycopg.Error as error:
         raise from_postgres(error, slot=settings.slot) from error
@@ -83,20 +88,38 @@ def make_slot(connection: psycopg.Connection[Any], settings: RelaySettings, *, a
     parameters = {"slot": settings.slot, "name": settings.name, "table": settings.outbox_table}
     facts = connection.cursor(row_factory=class_row(Facts)).execute(sql.query("source_facts"), parameters).fetchone()
     assert facts is not None  # noqa: S101 - the query always gives one row
-    if facts.checkpoint_lsn is not None and not accept_gap and (facts.slot is None or facts.wal_status == "lost"):
+    lost = facts.slot is not None and facts.wal_status == "lost"
+    if facts.checkpoint_lsn is not None and not accept_gap and (facts.slot is None or lost):
         raise SlotMissing(
             f"replication slot {facts.checkpoint_slot!r} is gone; events were published up to {facts.checkpoint_lsn}, "
             "and what was committed since is in no stream",
             remedy="set RELAY_SLOT back if it was changed; else compare outbox.event with what consumers received, "
             "and go on from a new slot with `relay setup --accept-gap`",
         )
-    plugin = facts.plugin if facts.slot is not None else _create(connection, settings)
+    if lost:
+        connection.execute(sql.query("slot_drop"), parameters)
+    new = facts.slot is None or lost
+    published = False if new else _publish_again(connection, settings, str(facts.plugin))
+    plugin = _create(connection, settings) if new else facts.plugin
     start = connection.execute(sql.query("slot_position"), {"slot": settings.slot}).fetchone()
     assert start is not None  # noqa: S101 - the slot was made above, or was there
     if facts.checkpoint_lsn is None or accept_gap:
         connection.execute(sql.query("checkpoint_reset"), parameters)
-    state = "created" if facts.slot is None else "is there"
-    return f"slot: {settings.slot!r} ({plugin}) {state}, from {Lsn.parse(start[0])}"
+    state = "created" if new else "is there"
+    line = f"slot: {settings.slot!r} ({plugin}) {state}, from {Lsn.parse(start[0])}"
+    return f"{line}; its publication was gone and is made again: {_OLDER}" if published else line
+
+
+def _publish_again(connection: psycopg.Connection[Any], settings: RelaySettings, plugin: str) -> bool:
+    """Make the publication of a slot that is there, if it is missing; return whether it was."""
+    if plugin != pgoutput.PLUGIN:
+        return False
+    try:
+        connection.execute(_publication(settings))
+    except psycopg.errors.DuplicateObject:
+        _check_publication(connection, settings)
+        return False
+    return True
 
 
 def _create(connection: psycopg.Connection[Any], settings: RelaySettings) -> str:

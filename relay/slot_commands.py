@@ -103,11 +103,12 @@ def skip(
         if not yes:
             question = f"Move slot {slot.name!r} from {after} to {target}, and park {_count(events)}?"
             typer.confirm(question, abort=True, err=as_json)
-        slots.skip(connection, settings, after=after, to=target, skipped=events)
+        slots.skip(connection, settings, after=after, to=target, skipped=events or ())
     if as_json:
         typer.echo(_report(after, target, transactions, events))
     else:
-        typer.echo(f"slot {slot.name!r} stands at {target}; {_count(events)} parked: see `relay parked list`")
+        parked = f"; {_count(events)} parked: see `relay parked list`" if events else "; nothing was parked"
+        typer.echo(f"slot {slot.name!r} stands at {target}{parked}")
 
 
 def _lsn(text: str) -> Lsn:
@@ -142,39 +143,56 @@ def _transactions(
 
 def _events(
     connection: psycopg.Connection[Any], settings: RelaySettings, transactions: Sequence[slots.Transaction] | None
-) -> list[slots.SkippedEvent]:
-    """Return what `transactions` wrote to our own outbox: a table of another layout does not say who wrote a row."""
+) -> list[slots.SkippedEvent] | None:
+    """Return what `transactions` wrote to our own outbox; None where that cannot be told.
+
+    A table of another layout does not say who wrote a row, and a logical message stands in the WAL alone.
+    """
     if transactions is None or settings.message_prefix is not None or settings.outbox_table != slots.OUTBOX:
-        typer.echo(
-            "what they wrote to the outbox cannot be told, and will not be parked: "
-            "compare the outbox with what was published",
-            err=True,
-        )
-        return []
+        return None
     return slots.events(connection, transactions)
+
+
+def _coming(
+    connection: psycopg.Connection[Any], settings: RelaySettings, slot: slots.Slot, after: Lsn
+) -> tuple[list[slots.Transaction], list[slots.SkippedEvent] | None]:
+    """Return the transactions that come next, and their events: those that wrote any, where that can be told."""
+    limit = _LISTED
+    while True:
+        found = slots.unconfirmed(connection, slot, after=after, limit=limit)
+        events = _events(connection, settings, found)
+        if events is None:
+            return found, None
+        if events or len(found) < limit:
+            wrote = {event.xid for event in events}
+            return [each for each in found if each.xid in wrote][:_LISTED], events
+        limit *= 10  # others wrote all of these
 
 
 def _list(
     connection: psycopg.Connection[Any], settings: RelaySettings, slot: slots.Slot, after: Lsn, *, as_json: bool
 ) -> None:
-    transactions = slots.unconfirmed(connection, slot, after=after, limit=_LISTED)
-    events = _events(connection, settings, transactions)
+    transactions, events = _coming(connection, settings, slot, after)
     if as_json:
         typer.echo(_report(after, None, transactions, events))
         return
     if not transactions:
-        typer.echo(f"nothing is left to send after {after}")
+        typer.echo(f"nothing that is left to send after {after} wrote to the outbox")
         return
-    typer.echo(f"confirmed up to {after}; 54000 is about the first of these that wrote to the outbox")
+    first = "the first of these" if events is not None else "one of these, which wrote to the outbox first"
+    typer.echo(f"confirmed up to {after}; what cannot be decoded is {first}")
     _tell(transactions, events)
     if len(transactions) == _LISTED:
         typer.echo("and more after these")
 
 
-def _tell(transactions: Sequence[slots.Transaction] | None, events: Sequence[slots.SkippedEvent]) -> None:
+def _tell(transactions: Sequence[slots.Transaction] | None, events: Sequence[slots.SkippedEvent] | None) -> None:
     if transactions is None:
         typer.echo(f"which transactions these are cannot be told: it takes {slots.READER}, and the right to use it")
         return
+    if events is None:
+        typer.echo("what they wrote cannot be told, and will not be parked: compare it with what consumers received")
+    nothing, events = "none" if events is not None else "not told", events or ()
     found = {xid: list(group) for xid, group in groupby(sorted(events, key=_xid), key=_xid)}
     table = Table("transaction", "committed (UTC)", "commit LSN", "--to", "outbox events")
     for each in transactions:
@@ -182,11 +200,13 @@ def _tell(transactions: Sequence[slots.Transaction] | None, events: Sequence[slo
         names = [f"{event.id} ({event.aggregate_type} {event.aggregate_id:.40})" for event in wrote[:_NAMED]]
         names += [f"and {len(wrote) - _NAMED} more"] if len(wrote) > _NAMED else []
         at = f"{each.committed_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
-        table.add_row(str(each.xid), at, each.commit_lsn, each.end_lsn, "\n".join(names) or "none")
+        table.add_row(str(each.xid), at, each.commit_lsn, each.end_lsn, "\n".join(names) or nothing)
     console().print(table)
 
 
-def _count(events: Sequence[slots.SkippedEvent]) -> str:
+def _count(events: Sequence[slots.SkippedEvent] | None) -> str:
+    if events is None:
+        return "nothing, since what they wrote cannot be told"
     return f"{len(events)} {'event' if len(events) == 1 else 'events'}"
 
 
@@ -195,10 +215,14 @@ def _xid(event: slots.SkippedEvent) -> int:
 
 
 def _report(
-    after: Lsn, to: Lsn | None, transactions: Sequence[slots.Transaction] | None, events: Sequence[slots.SkippedEvent]
+    after: Lsn,
+    to: Lsn | None,
+    transactions: Sequence[slots.Transaction] | None,
+    events: Sequence[slots.SkippedEvent] | None,
 ) -> str:
     told = None if transactions is None else [asdict(each) for each in transactions]
-    fields = {"after": str(after), "to": to and str(to), "transactions": told, "events": [asdict(e) for e in events]}
+    wrote = None if events is None else [asdict(each) for each in events]
+    fields = {"after": str(after), "to": to and str(to), "transactions": told, "events": wrote}
     return json.dumps(fields, default=str)
 
 
@@ -207,8 +231,9 @@ def _print(slot: slots.Slot) -> None:
     table.add_row("slot", f"{slot.name} ({slot.plugin} in database {slot.database})")
     table.add_row("held by", slot.holder or "nobody")
     table.add_row("confirmed", f"{slot.confirmed_flush_lsn}, {size(slot.lag_bytes or 0)} behind {slot.current_lsn}")
-    table.add_row("keeps WAL from", f"{slot.restart_lsn}, {size(slot.retained_bytes or 0)}")
+    kept = "nothing" if slot.restart_lsn is None else f"{slot.restart_lsn}, {size(slot.retained_bytes or 0)}"
+    table.add_row("keeps WAL from", kept)
     table.add_row("wal_status", slot.invalidation_reason or slot.wal_status or "none")
     left = "no limit (max_slot_wal_keep_size)" if slot.safe_wal_size is None else size(slot.safe_wal_size)
-    table.add_row("until it is lost", left)
+    table.add_row("until it is lost", "it is lost: `relay setup` says how to go on" if slot.lost else left)
     console().print(table)

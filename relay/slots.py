@@ -130,7 +130,7 @@ def usable(connection: psycopg.Connection[Any], slot: str) -> Slot:
         reason = found.invalidation_reason or "Postgres removed WAL that it needed"
         raise SlotMissing(
             f"replication slot {slot!r} is lost: {reason}",
-            remedy="drop it with `relay slot drop` and run `relay setup`, which says what may have been missed",
+            remedy="run `relay setup`, which says what may have been missed and how to go on",
         )
     return found
 

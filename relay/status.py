@@ -125,6 +125,8 @@ def last_error(  # noqa: PLR0911 - one return for each answer
         return f"replication slot {name!r} does not exist"
     if slot.lost:
         return f"replication slot {name!r} is lost: {slot.invalidation_reason or 'WAL that it needed was removed'}"
+    if slot.holder_pid is None and told is not None:
+        return f"the relay that runs here does not stream: not ready: {', '.join(told.not_ready) or 'starting'}"
     if slot.holder_pid is None:
         since = f" since {slot.inactive_since:%Y-%m-%d %H:%M:%S %Z}" if slot.inactive_since else ""
         return f"no relay streams from replication slot {name!r}{since}"

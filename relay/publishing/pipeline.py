@@ -10,7 +10,7 @@ again, so that a failure is overtaken by what was on the wire already and by not
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from relay.event import Message
@@ -64,12 +64,12 @@ class Pipeline:
         """Whether there is something to retry, and everything else has been answered for."""
         return bool(self._failed) and not self._outstanding
 
-    def take(self, parcel: Parcel, frames: bytes) -> None:
-        """Put a message at the end of the line."""
-        self._order += 1
-        self._line.append(Item(self._order, parcel, frames))
-        self.unsettled += 1
-        self._size += len(frames)
+    def take(self, messages: Sequence[tuple[Parcel, bytes]]) -> None:
+        """Put messages, each with its frames, at the end of the line."""
+        self._line += [Item(order, parcel, frames) for order, (parcel, frames) in enumerate(messages, self._order + 1)]
+        self._order += len(messages)
+        self.unsettled += len(messages)
+        self._size += sum([len(frames) for _, frames in messages])
 
     def send(self, at_most: int | None = None) -> list[Item]:
         """Return what is to be sent now, in order and as far as the window goes; it is outstanding from here on.

@@ -145,6 +145,7 @@ class RabbitPublisher:
 
     async def publish(self, parcels: Sequence[Parcel]) -> None:
         """Take `parcels` in order; return when there is room for more. What AMQP cannot carry is rejected at once."""
+        taken: list[tuple[Parcel, bytes]] = []
         rejections: list[Rejection] = []
         for parcel in parcels:
             try:
@@ -153,7 +154,8 @@ class RabbitPublisher:
                 reason = "too_large" if isinstance(problem, MessageTooLarge) else "unencodable"
                 rejections.append(Rejection(parcel, reason, problem.what))
             else:
-                self._pipeline.take(parcel, frames)
+                taken.append((parcel, frames))
+        self._pipeline.take(taken)
         if rejections and self._outcomes is not None:
             self._outcomes.rejected(rejections)
         self._send()

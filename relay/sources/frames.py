@@ -38,6 +38,12 @@ def parse(frame: bytes | memoryview) -> bytes | Keepalive:
     raise ValueError(f"the replication stream has no message of kind {chr(kind)!r}")
 
 
+def position(frame: bytes | memoryview) -> Lsn:
+    """Return where in the WAL the change of an XLogData stands."""
+    _, start, _, _ = _XLOG_DATA_HEADER.unpack_from(frame)
+    return Lsn(start)
+
+
 def standby_status(*, received: int, flushed: int, now: float, ping: bool) -> bytes:
     """Write a standby status update: `received` is written, `flushed` is flushed and applied.
 

@@ -32,16 +32,14 @@ def from_postgres(error: psycopg.Error, *, slot: str) -> Problem:  # noqa: PLR09
         case "55000":
             return SlotMissing(
                 f"replication slot {slot!r} cannot be used: {words}",
-                remedy=f"drop it with pg_drop_replication_slot('{slot}') and run `relay setup`, "
-                "which says what may have been missed",
+                remedy="run `relay setup`, which says what may have been missed and how to go on",
             )
         case "42501":
             return SourceRefused(
                 f"Postgres refuses: {words}",
-                remedy="grant the role what it lacks: REPLICATION, USAGE on schema relay, SELECT, INSERT and UPDATE on "
-                "relay.checkpoint; if wal2json itself is refused: ALTER SYSTEM SET output_plugin_libraries = "
-                "pgoutput, test_decoding, wal2json; "
-                "SELECT pg_reload_conf()",
+                remedy="`relay check` names what the relay's role lacks, and sql/roles.sql grants it; setup takes the "
+                "owner, redriving takes outbox_operator; if wal2json itself is refused: ALTER SYSTEM SET "
+                "output_plugin_libraries = pgoutput, test_decoding, wal2json; SELECT pg_reload_conf()",
             )
         case "54000":
             where = " ".join((error.diag.context or "").split())

@@ -233,7 +233,8 @@ class ReplicationConnection:
                 # The slot was there when the stream began: it is pgoutput that misses its publication.
                 return SourceRefused(
                     f"the stream ended: {error.diag.message_primary}",
-                    remedy="the publication must be older than the slot: `relay setup` makes both, in that order",
+                    remedy="what is older than its publication cannot be streamed: `relay setup` makes that again, and "
+                    "`relay slot skip` steps over what is older and parks it, to be redriven",
                 )
             return from_postgres(error, slot=self._slot)
         return SourceUnavailable("Postgres ended the stream", remedy="the relay connects again by itself")

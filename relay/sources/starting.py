@@ -35,8 +35,7 @@ def check(facts: Facts, slot: str, *, plugin: str) -> str:
     if facts.wal_status == "lost":
         raise SlotMissing(
             f"replication slot {slot!r} is lost: Postgres removed WAL that it needed (max_slot_wal_keep_size)",
-            remedy=f"drop it with pg_drop_replication_slot('{slot}') and run `relay setup`, "
-            "which says what may have been missed",
+            remedy="run `relay setup`, which says what may have been missed and how to go on",
         )
     if facts.holder_pid is not None:
         raise SlotHeld(

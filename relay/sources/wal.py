@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from relay.checkpoint import CheckpointStore, Facts
-from relay.errors import SourceRefused, SourceStalled, SourceUnavailable
+from relay.errors import SourceRefused, SourceStalled, SourceUnavailable, UndecodableChange
 from relay.event import Boundary, Fence, OutboxEvent
 from relay.observing import CaughtUp, FenceReturned, NotStored, Observe, Streaming
 from relay.position import Lsn
@@ -152,8 +152,7 @@ class WalStream:
         since = self._loop.time()
         while not items:
             for frame in await self._connection.receive(silence=self._silence):
-                read = frames.parse(frame)
-                item = self._kept_alive(read) if isinstance(read, frames.Keepalive) else self._decoder.decode(read)
+                item = self._read(frame)
                 if isinstance(item, OutboxEvent):
                     items.append(item)
                 elif item is not None:
@@ -184,6 +183,16 @@ class WalStream:
             self._fencing.cancel()
             await asyncio.gather(self._fencing, return_exceptions=True)
         self._send_status()
+
+    def _read(self, frame: bytes | memoryview) -> OutboxEvent | Boundary | Fence | None:
+        read = frames.parse(frame)
+        if isinstance(read, frames.Keepalive):
+            return self._kept_alive(read)
+        try:
+            return self._decoder.decode(read)
+        except UndecodableChange as problem:
+            where = frames.position(frame)
+            raise UndecodableChange(f"{problem.what} (in the WAL at {where})", remedy=problem.remedy) from problem
 
     def _passed(self, item: Boundary | Fence) -> Sequence[Boundary]:
         """Note how far the stream has come; returns what the ledger has to know of it."""

@@ -1,4 +1,4 @@
-"""`relay setup --dry-run` prints what `relay setup` does, and changes nothing."""
+"""`relay setup`: what `--dry-run` prints is what it does; what is missing is made again."""
 
 import psycopg
 import pytest
@@ -40,6 +40,17 @@ def test_what_it_prints_leaves_setup_nothing_but_the_exchange(plugin: str, bare:
     said = call(environment(bare, RELAY_PLUGIN=plugin), "setup").output.splitlines()
     assert said[0] == "schema: up to date"
     assert said[1].startswith(f"slot: '{bare.name}' ({plugin}) is there")
+
+
+def test_a_publication_that_was_dropped_is_made_again_with_what_to_do_about_the_older_events(bare: Isolated) -> None:
+    variables = environment(bare, RELAY_PLUGIN="pgoutput")
+    assert call(variables, "setup").code == 0
+    with psycopg.connect(bare.database_url, autocommit=True) as connection:
+        connection.execute(f'DROP PUBLICATION "{bare.name}"'.encode())
+
+    assert "made again: step over what is older with `relay slot skip`" in call(variables, "setup").output
+    assert one(bare.database_url, "SELECT count(*) FROM pg_publication WHERE pubname = %s", bare.name) == 1
+    assert "again" not in call(variables, "setup").output
 
 
 def test_on_what_is_set_up_it_prints_neither_slot_nor_checkpoint(bare: Isolated) -> None:

@@ -118,6 +118,31 @@ def test_skip_steps_over_exactly_the_transactions_before_the_lsn_and_parks_their
     assert relay.terminate() == 0
 
 
+def test_skip_leaves_out_what_others_wrote_and_finds_the_outbox_behind_it(ready: Isolated) -> None:
+    with psycopg.connect(ready.database_url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE other (n int)")
+        for n in range(30):
+            connection.execute("INSERT INTO other VALUES (%s)", [n])
+    (event,) = publish(ready.database_url, "a")
+    listed = slot(ready, "skip", "--json").json
+    assert [each["id"] for each in listed["events"]] == [event]
+    assert [each["xid"] for each in listed["transactions"]] == [each["xid"] for each in listed["events"]]
+
+
+def test_what_a_message_wrote_is_not_told_and_never_called_none(ready: Isolated) -> None:
+    with psycopg.connect(ready.database_url, autocommit=True) as connection:
+        connection.execute("SELECT pg_logical_emit_message(true, 'orders', '{}')")
+    variables = environment(ready, RELAY_MESSAGE_PREFIX="orders")
+    listed = call(variables, "slot", "skip", "--json").json
+    assert listed["events"] is None
+    said = call(variables, "slot", "skip").output
+    assert "not told" in said
+    assert "none" not in said
+    asked = call(variables, "slot", "skip", "--to", listed["transactions"][-1]["end_lsn"], answer="y\n").output
+    assert "park nothing, since what they wrote cannot be told?" in asked
+    assert "nothing was parked" in asked
+
+
 def test_skip_asks_first(ready: Isolated) -> None:
     publish(ready.database_url, "a")
     before = position(ready)

@@ -146,7 +146,7 @@ class Relay(RuleBasedStateMachine):
             else:
                 event = self._event(item)
                 message = Message(item, "outbox", "a.b", "b", 0, {}, b"{}")
-                self.pipeline.take(Parcel(self.ledger.enter(), event, message), b"frames")
+                self.pipeline.take([(Parcel(self.ledger.enter(), event, message), b"frames")])
         del self.unread[:size]
         self.broker.publish(self.pipeline.send())
         self._report()

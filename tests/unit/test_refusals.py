@@ -12,7 +12,7 @@ from relay.sources.refusals import from_postgres
     [
         (psycopg.errors.ObjectInUse, SlotHeld, "stands by"),
         (psycopg.errors.UndefinedObject, SlotMissing, "relay setup"),
-        (psycopg.errors.ObjectNotInPrerequisiteState, SlotMissing, "pg_drop_replication_slot"),
+        (psycopg.errors.ObjectNotInPrerequisiteState, SlotMissing, "how to go on"),
         (
             psycopg.errors.InsufficientPrivilege,
             SourceRefused,
