@@ -28,7 +28,12 @@ class Answer(NamedTuple):
 
 
 class Pipeline:
-    """Holds every message without an outcome; `window` and `window_bytes` bound how many."""
+    """Holds every message without an outcome.
+
+    The broker is given at most `window` of them, and none that is `window` or more behind the oldest without an
+    outcome: that is what a crash would publish again. Half as many wait in the line, ready for when it answers.
+    `window_bytes` bounds all of them.
+    """
 
     def __init__(self, *, window: int, window_bytes: int) -> None:
         self._window = window
@@ -43,11 +48,8 @@ class Pipeline:
 
     @property
     def full(self) -> bool:
-        """Whether the window is used up, in messages, in bytes, or in distance from the oldest without an outcome.
-
-        The distance is what a crash would publish again: everything behind that one.
-        """
-        return self._distance() >= self._window or self._size >= self._window_bytes
+        """Whether enough waits in the line, or too much is held."""
+        return len(self._line) > self._window // 2 or self._size >= self._window_bytes
 
     @property
     def outstanding(self) -> int:
@@ -56,8 +58,8 @@ class Pipeline:
 
     @property
     def thirsty(self) -> bool:
-        """Whether half the window is free and something waits: one write is to carry many messages."""
-        return bool(self._line) and len(self._outstanding) <= self._window // 2
+        """Whether an eighth of the window is free and something waits: one write is to carry many messages."""
+        return bool(self._line) and len(self._outstanding) <= self._window - self._window // 8
 
     @property
     def stuck(self) -> bool:
@@ -76,10 +78,13 @@ class Pipeline:
 
         `at_most` is a narrower window for this time.
         """
-        if self._failed:
+        if self._failed or not self._line:
             return []
         room = (self._window if at_most is None else at_most) - len(self._outstanding)
-        items = [self._line.popleft() for _ in range(min(room, len(self._line)))]
+        end = (self._outstanding.first() or self._line[0]).order + self._window
+        items: list[Item] = []
+        while self._line and len(items) < room and self._line[0].order < end:
+            items.append(self._line.popleft())
         self._outstanding.published(items)
         return items
 
@@ -140,14 +145,6 @@ class Pipeline:
     def first(self) -> Item | None:
         """Return the oldest message that the broker was given and has not answered for."""
         return self._outstanding.first()
-
-    def _distance(self) -> int:
-        """Return how far the last message taken is from the oldest without an outcome."""
-        first = self._outstanding.first()
-        oldest = [item.order for item in self._failed]
-        oldest += [] if first is None else [first.order]
-        oldest += [self._line[0].order] if self._line else []
-        return self._order - min(oldest) + 1 if oldest else 0
 
     def _back(self, items: list[Item]) -> None:
         self._line.extendleft(sorted(items, key=lambda item: item.order, reverse=True))
