@@ -78,7 +78,7 @@ class TestPostgres:
         with role(ready.isolated.database_url, "LOGIN REPLICATION", SECRET, granted=False) as url:
             line = refusal(ready, RELAY_DATABASE_URL=url)
         assert "permission denied for schema relay" in line
-        assert "USAGE on schema relay, SELECT, INSERT and UPDATE on relay.checkpoint" in line
+        assert "`relay check` names what the relay's role lacks, and sql/roles.sql grants it" in line
 
     def test_a_server_without_the_plugin(self, ready: Stage) -> None:
         """Nothing is uninstalled for it: this database's sessions look for libraries where there are none."""

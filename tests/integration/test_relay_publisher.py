@@ -219,7 +219,7 @@ def test_a_nacked_message_is_not_settled_until_the_broker_takes_it(isolated: Iso
 
 def test_a_full_window_lets_nothing_more_in(isolated: Isolated) -> None:
     async def scenario(it: Bench) -> None:
-        messages = [it.message(key="later") for _ in range(3)]
+        messages = [it.message(key="later") for _ in range(5)]  # two are sent, and more than one waits
         tickets = [Ticket() for _ in messages]
         publishing = asyncio.create_task(it.publisher.publish(parcels(tickets, messages)))
         done, _ = await asyncio.wait([publishing], timeout=0.3)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from relay.checkpoint import CheckpointStore, Facts
-from relay.errors import SlotHeld, SlotMissing, SourceRefused
+from relay.errors import SlotHeld, SlotMissing, SourceRefused, UndecodableChange
 from relay.event import Boundary, OutboxEvent
 from relay.position import Lsn
 from relay.sources.replication import ReplicationConnection, System
@@ -51,8 +51,8 @@ class Server(ReplicationConnection):
         self.frames: list[bytes | memoryview] = []
         self.flushed: list[int] = []
 
-    def says(self, *payloads: bytes) -> None:
-        self.frames += [pack(">cQQq", b"w", 0, 0, 0) + payload for payload in payloads]
+    def says(self, *payloads: bytes, at: int = 0) -> None:
+        self.frames += [pack(">cQQq", b"w", at, 0, 0) + payload for payload in payloads]
 
     def keeps_alive(self, end: int, *, reply: bool = False) -> None:
         self.frames.append(pack(">cQq?", b"k", end, 0, reply))
@@ -102,6 +102,17 @@ def test_a_keepalive_is_answered_at_once_and_never_with_its_own_lsn_while_an_eve
             server.keeps_alive(0x900, reply=True)
             await opened.receive()
             assert server.flushed == [START]
+
+    asyncio.run(scenario())
+
+
+def test_a_change_that_cannot_be_read_is_named_with_its_place_in_the_wal() -> None:
+    async def scenario() -> None:
+        server = Server()
+        async with stream(server) as opened:
+            server.says(begin("0/200"), insert(ROW | {"headers": "["}), at=0x1A0)
+            with pytest.raises(UndecodableChange, match=r"'headers' .* \(in the WAL at 0/1A0\)"):
+                await opened.receive()
 
     asyncio.run(scenario())
 
