@@ -14,6 +14,8 @@ AGGREGATE_TYPE = "aggregate_type"
 AGGREGATE_ID = "aggregate_id"
 AGGREGATE_VERSION = "aggregate_version"
 SEQ = "seq"
+OURS = frozenset({AGGREGATE_TYPE, AGGREGATE_ID, AGGREGATE_VERSION, SEQ})
+"""The headers that every message has; a row cannot override them."""
 
 _MAX_VERSION = 2**63 - 1  # a bigint's: one message must not make the statement of a whole batch fail
 

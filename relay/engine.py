@@ -167,13 +167,14 @@ class Engine:
                 self._stream.confirm(position)
 
     def _settled(self, stretches: Sequence[Ticket]) -> None:
-        times = [
-            (stretch.boundary.committed_at, stretch.received_at)
-            for stretch in stretches
-            if stretch.events and stretch.boundary is not None and stretch.boundary.committed_at is not None
-        ]
-        if times:
-            self._observe(Settled(times, time.time()))
+        committed_at, received_at = [], []
+        for stretch in stretches:
+            boundary = stretch.boundary
+            if stretch.events and boundary is not None and boundary.committed_at is not None:
+                committed_at.append(boundary.committed_at)
+                received_at.append(stretch.received_at)
+        if committed_at:
+            self._observe(Settled(committed_at, received_at, time.time()))
 
     async def _store(self, stream: Stream) -> None:
         stored, confirmed, idle = self._position, self._confirmed, 0

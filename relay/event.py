@@ -9,6 +9,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
+from messaging import format as names
 from messaging.format import JSON
 from relay.position import Lsn
 
@@ -43,18 +44,39 @@ class Boundary(Struct, frozen=True, gc=False):
     """When the transaction committed, in seconds since 1970 on the server's clock; None for a keepalive."""
 
 
+class Route(Struct, frozen=True, eq=False, gc=False):
+    """What messages of one kind have in common: one object for all of them, and known by its identity."""
+
+    exchange: str
+    routing_key: str
+    aggregate_type: str
+    type: str
+    content_type: str = JSON
+
+
 class Message(Struct, frozen=True, gc=False):
     """An event made ready for RabbitMQ; publishing it again sends the same message under the same id."""
 
     id: str
-    exchange: str
-    routing_key: str
-    type: str
+    route: Route
+    aggregate_id: str
+    aggregate_version: int
+    seq: int
     timestamp: int
     """Seconds since 1970, of the event's creation."""
     headers: Mapping[str, object]
+    """The row's own, beside those that every message has."""
     body: bytes
-    content_type: str = JSON
+
+    def all_headers(self) -> dict[str, object]:
+        """Return the headers as a consumer sees them: those that every message has, and the row's own."""
+        return {
+            names.AGGREGATE_TYPE: self.route.aggregate_type,
+            names.AGGREGATE_ID: self.aggregate_id,
+            names.AGGREGATE_VERSION: self.aggregate_version,
+            names.SEQ: self.seq,
+            **self.headers,
+        }
 
 
 class Fence(Struct, frozen=True, gc=False):

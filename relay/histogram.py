@@ -4,10 +4,8 @@ prometheus_client's own takes a lock and goes through all the buckets for each v
 transaction.
 """
 
-from bisect import bisect_left
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client.metrics_core import HistogramMetricFamily
 from prometheus_client.registry import Collector
@@ -23,16 +21,27 @@ class Histogram(Collector):
         self._documentation = documentation
         self._label = label
         self._bounds = bounds
-        self._bucket = partial(bisect_left, bounds)
         self._counts: Mapping[str, list[int]] = {value: [0] * (len(bounds) + 1) for value in values}
         self._sums: dict[str, float] = dict.fromkeys(values, 0.0)
 
-    def observe(self, value: str, amounts: Sequence[float]) -> None:
-        """Count `amounts` under the label's `value`; raises KeyError for one that was not announced."""
-        counts = self._counts[value]
-        for bucket, count in Counter(map(self._bucket, amounts)).items():
-            counts[bucket] += count
-        self._sums[value] += sum(amounts)
+    def observe(self, value: str, amounts: Iterable[float]) -> None:
+        """Count `amounts` under the label's `value`; raises KeyError for one that was not announced.
+
+        They come nearly in order, so sorting them costs less than looking each of them up. Where two clocks differ,
+        a time may come out negative: it counts as 0.
+        """
+        counts, ordered = self._counts[value], sorted(amounts)
+        if ordered and ordered[0] < 0:
+            ordered = [max(0.0, amount) for amount in ordered]
+        below = 0
+        for bucket, bound in enumerate(self._bounds):
+            upto = bisect_right(ordered, bound, below)
+            counts[bucket] += upto - below
+            below = upto
+            if below == len(ordered):
+                break
+        counts[-1] += len(ordered) - below
+        self._sums[value] += sum(ordered)
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
         """Return the metric as Prometheus has it: cumulative counts by upper bound."""

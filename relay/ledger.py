@@ -59,7 +59,7 @@ class Ledger:
         stretch = self._stretches[-1]
         stretch.boundary, stretch.received_at = boundary, received_at
         self._stretches.append(Ticket())
-        return self._advance()
+        return [] if stretch.in_flight else self._advance()
 
     def settle(self, tickets: Iterable[Ticket]) -> list[Ticket]:
         """Note that an event of each of `tickets` is settled; raises ValueError if none of it is in flight.

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext
+from operator import sub
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -93,10 +94,10 @@ class Metrics:
             case Parked(ids):
                 self._published.labels("parked").inc(len(ids))
                 self._parked.inc(len(ids))
-            case Settled(transactions, confirmed_at):
-                self._latency.observe("receive", [max(0.0, got - committed) for committed, got in transactions])
-                self._latency.observe("confirm", [confirmed_at - got for _, got in transactions])
-                self._latency.observe("total", [max(0.0, confirmed_at - committed) for committed, _ in transactions])
+            case Settled(committed_at, received_at, confirmed_at):
+                self._latency.observe("receive", map(sub, received_at, committed_at))
+                self._latency.observe("confirm", map(confirmed_at.__sub__, received_at))
+                self._latency.observe("total", map(confirmed_at.__sub__, committed_at))
             case CaughtUp(as_of):
                 self._caught_up = max(self._caught_up, as_of)
             case FenceReturned(seconds):

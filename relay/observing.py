@@ -93,10 +93,12 @@ class Parked:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """Transactions are wholly confirmed; times are seconds since 1970, on the clock of the server and on ours."""
+    """Transactions are wholly confirmed; times are seconds since 1970."""
 
-    transactions: Sequence[tuple[float, float]]
-    """When each was committed, and when its end was received."""
+    committed_at: Sequence[float]
+    """When each was committed, on the server's clock."""
+    received_at: Sequence[float]
+    """When the end of each was received, on ours."""
     confirmed_at: float
 
 

@@ -7,10 +7,10 @@ from functools import lru_cache
 from string import Formatter
 
 from messaging import format as names
-from relay.event import Message, OutboxEvent
+from relay.event import Message, OutboxEvent, Route
 from runtime.errors import ConfigurationProblem
 
-_KEYS = 4096
+_ROUTES = 4096
 
 FIELDS = ("aggregate_type", "aggregate_id", "event_type")
 
@@ -25,39 +25,39 @@ class Router:
 
     def __init__(self, exchange: str, template: str, *, cloudevents_source: str | None = None) -> None:
         check_template(template)
-        self._exchange = exchange
         self._cloudevents_source = cloudevents_source
-
-        @lru_cache(maxsize=_KEYS)
-        def key(aggregate_type: str, aggregate_id: str, event_type: str) -> str:
-            return template.format(aggregate_type=aggregate_type, aggregate_id=aggregate_id, event_type=event_type)
-
-        self._key = key
+        # A template that does not name the id has few routes, and the cache holds them all.
         self._names_the_id = any(field == "aggregate_id" for _, field, _, _ in Formatter().parse(template))
+
+        @lru_cache(maxsize=_ROUTES)
+        def chosen(  # noqa: PLR0913, PLR0917 - what a route is made of; cached by position, which is faster
+            kind: str, event_type: str, content_type: str, own_exchange: str | None, own_key: str | None, named_id: str
+        ) -> Route:
+            key = own_key
+            if key is None:
+                key = template.format(aggregate_type=kind, aggregate_id=named_id, event_type=event_type)
+            return Route(exchange if own_exchange is None else own_exchange, key, kind, event_type, content_type)
+
+        self._chosen = chosen
 
     def route(self, event: OutboxEvent) -> Message:
         """Return the message for `event`; the same event always gives the same message."""
-        key = event.routing_key
-        if key is None:
-            # A template that does not name the id has few keys, and the cache holds them all.
-            aggregate_id = event.aggregate_id if self._names_the_id else ""
-            key = self._key(event.aggregate_type, aggregate_id, event.event_type)
-        headers: dict[str, object] = dict(event.headers)
+        kind, aggregate_id, headers = event.aggregate_type, event.aggregate_id, event.headers
+        named_id = aggregate_id if self._names_the_id else ""
+        route = self._chosen(kind, event.event_type, event.content_type, event.exchange, event.routing_key, named_id)
+        if headers and not names.OURS.isdisjoint(headers):
+            headers = {name: value for name, value in headers.items() if name not in names.OURS}
         if self._cloudevents_source is not None:
-            headers.update(_cloudevent(event, self._cloudevents_source))
-        headers[names.AGGREGATE_TYPE] = event.aggregate_type
-        headers[names.AGGREGATE_ID] = event.aggregate_id
-        headers[names.AGGREGATE_VERSION] = event.aggregate_version
-        headers[names.SEQ] = event.seq
+            headers = {**headers, **_cloudevent(event, self._cloudevents_source)}
         return Message(
             event.id,
-            self._exchange if event.exchange is None else event.exchange,
-            key,
-            event.event_type,
+            route,
+            aggregate_id,
+            event.aggregate_version,
+            event.seq,
             int(event.created_at.timestamp()),
             headers,
             event.payload,
-            event.content_type,
         )
 
 

@@ -107,15 +107,15 @@ class TracedPublisher:
         if not origin.is_valid:
             return None
         return self._tracer.start_span(
-            f"publish {message.exchange}",
+            f"publish {message.route.exchange}",
             context,
             SpanKind.PRODUCER,
             {
                 "messaging.system": "rabbitmq",
                 "messaging.operation.type": "send",
                 "messaging.operation.name": "publish",
-                "messaging.destination.name": message.exchange,
-                "messaging.rabbitmq.destination.routing_key": message.routing_key,
+                "messaging.destination.name": message.route.exchange,
+                "messaging.rabbitmq.destination.routing_key": message.route.routing_key,
                 "messaging.message.id": message.id,
                 "messaging.message.body.size": len(message.body),
             },

@@ -7,13 +7,15 @@ all have one, but integers end at 64 bits and names at 255 bytes.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from struct import Struct
-from typing import Any
+from struct import error as StructError  # noqa: N812 - it is an exception, and its own name says nothing
+from typing import Any, NamedTuple
 
+from messaging import format as names
 from messaging.format import PERSISTENT
 from relay.errors import MessageTooLarge, UnpublishableEvent
-from relay.event import Message
+from relay.event import Message, Route
 
 _SHORT_STRING = 255
 _CACHED = 4096
@@ -25,21 +27,38 @@ _MANDATORY = b"\x01"
 _FRAME = Struct(">BHI")
 FRAME_OVERHEAD = _FRAME.size + len(_END)
 _PUBLISH_START = Struct(">HHH")
-# A content header's frame up to the properties: class, weight, body size and which properties there are.
-_HEADER_START = Struct(">BHIHHQH")
-_BODY_START = Struct(">cBHI")
-_HEADER_BYTES = _HEADER_START.size - _FRAME.size
-_PERSISTENT = bytes((PERSISTENT,))
-_LENGTHS = [bytes((length,)) for length in range(_SHORT_STRING + 1)]
+# What is before the properties in a content header's payload: class, weight, body size and which properties there are.
+_HEADER_BYTES = 14
 _LENGTH = Struct(">I")
 _FIELD_LENGTH = Struct(">cI")
 _FIELD_INT32 = Struct(">ci")
 _FIELD_INT64 = Struct(">cq")
 _FIELD_DOUBLE = Struct(">cd")
-_TIMESTAMP = Struct(">Q")
 # Bits of the property list, first property in the highest: content type, headers, delivery mode, message id,
 # timestamp, type, app id.
 _PROPERTIES = 1 << 15 | 1 << 13 | 1 << 12 | 1 << 7 | 1 << 6 | 1 << 5 | 1 << 3
+# The delivery mode, and how long the message id is that follows.
+_ID_LENGTHS = [bytes((PERSISTENT, length)) for length in range(_SHORT_STRING + 1)]
+_VERSION, _SEQ = (bytes((len(name),)) + name.encode() for name in (names.AGGREGATE_VERSION, names.SEQ))
+_VERSION_INT32, _SEQ_INT32 = _VERSION + b"I", _SEQ + b"I"
+_NUMBERS = Struct(f">{len(_VERSION_INT32)}si{len(_SEQ_INT32)}si")
+_INT32 = range(-(2**31), 2**31)
+
+
+class _Kind(NamedTuple):
+    """What the messages of one route have in common, encoded."""
+
+    method: bytes
+    """The whole frame."""
+    head: Callable[..., bytes]
+    """Packs what comes before the aggregate's id: the header frame's start, content type, the table's start."""
+    content_type: bytes
+    first_fields: bytes
+    tail: Callable[..., bytes]
+    """Packs what comes behind the message id: timestamp, type, app id, the frame's end, a body frame's start."""
+    type_and_app: bytes
+    fixed: int
+    """How many bytes of the properties are always there."""
 
 
 class Encoder:
@@ -53,82 +72,110 @@ class Encoder:
         self.frame_max = frame_max
         self._max_bytes = max_bytes
         self._most = frame_max - FRAME_OVERHEAD
-        self._app_id = _short(app_id, "app id")
-        self._method = lru_cache(maxsize=_CACHED)(self._publish)
+        self._app_id = app_id
+        self._kind = lru_cache(maxsize=_CACHED)(self._of_route)
 
     def encode(self, message: Message) -> bytes:
         """Return the frames of `message`, in one piece.
 
         Raises UnpublishableEvent, naming what and why, for a message that AMQP cannot carry, and MessageTooLarge.
         """
-        headers, body = message.headers, message.body
+        headers, body, channel = message.headers, message.body, self.channel
         try:
-            if "CC" in headers or "BCC" in headers:
-                _check_copies(headers)
-            method = self._method(message.exchange, message.routing_key)
-            properties = b"".join((
-                _short(message.content_type, "content type"),
-                _table(headers),
-                _PERSISTENT,
-                _short_uncached(message.id, "id"),
-                _TIMESTAMP.pack(max(0, message.timestamp)),  # AMQP knows no time before 1970
-                _short(message.type, "type"),
-                self._app_id,
-            ))  # fmt: skip
+            method, head, content_type, first_fields, tail, type_and_app, fixed = self._kind(message.route)
+            message_id, aggregate_id = message.id.encode(), message.aggregate_id.encode()
+            numbers = _numbers(message.aggregate_version, message.seq)
+            more = _row_headers(headers) if headers else b""
+            if len(message_id) > _SHORT_STRING:
+                raise ValueError(f"its id is longer than {_SHORT_STRING} bytes")  # noqa: TRY301 - told like the others
         except (ValueError, RecursionError) as error:
             raise UnpublishableEvent(
                 f"event {message.id} cannot be published: {error}", remedy="write such events within AMQP's limits"
             ) from error
-        header_bytes = _HEADER_BYTES + len(properties)
-        if header_bytes + len(body) > self._max_bytes:
+        table = len(first_fields) + _LENGTH.size + len(aggregate_id) + len(numbers) + len(more)
+        size = fixed + table + len(message_id)
+        if size + len(body) > self._max_bytes:
             raise MessageTooLarge(
-                f"the message has {header_bytes + len(body)} bytes with its headers, "
+                f"the message has {size + len(body)} bytes with its headers, "
                 f"and RELAY_MAX_MESSAGE_BYTES is {self._max_bytes}",
                 remedy="raise RELAY_MAX_MESSAGE_BYTES as far as the broker's max_message_size, then redrive it",
             )
-        start = _HEADER_START.pack(_HEADER, self.channel, header_bytes, _BASIC, 0, len(body), _PROPERTIES)
+        start = head(
+            _HEADER, channel, size, _BASIC, 0, len(body), _PROPERTIES, content_type, table, first_fields,
+            len(aggregate_id),
+        )  # fmt: skip
+        # AMQP knows no time before 1970.
+        end = tail(max(0, message.timestamp), type_and_app, _END, _BODY, channel, len(body))
+        pieces = (
+            method, start, aggregate_id, numbers, more, _ID_LENGTHS[len(message_id)], message_id, end, body, _END,
+        )  # fmt: skip
         if 0 < len(body) <= self._most:
-            return b"".join((
-                method, start, properties, _BODY_START.pack(_END, _BODY, self.channel, len(body)), body, _END,
-            ))  # fmt: skip
-        return b"".join((method, start, properties, _END, *self._bodies(body)))
+            return b"".join(pieces)
+        return b"".join((*pieces[:-3], end[: -_FRAME.size], *self._bodies(body)))
+
+    def _of_route(self, route: Route) -> _Kind:
+        exchange, key = _short(route.exchange, "exchange"), _short(route.routing_key, "routing key")
+        publish = _PUBLISH_START.pack(_BASIC, _PUBLISH, 0) + exchange + key + _MANDATORY
+        content_type = _short(route.content_type, "content type")
+        first_fields = b"".join((
+            _short(names.AGGREGATE_TYPE, "header's name"), _string("", route.aggregate_type),
+            _short(names.AGGREGATE_ID, "header's name"), b"S",
+        ))  # fmt: skip
+        type_and_app = _short(route.type, "type") + _short(self._app_id, "app id")
+        tail = Struct(f">Q{len(type_and_app)}scBHI")
+        return _Kind(
+            _frame(_METHOD, self.channel, publish),
+            Struct(f">BHIHHQH{len(content_type)}sI{len(first_fields)}sI").pack,
+            content_type,
+            first_fields,
+            tail.pack,
+            type_and_app,
+            _HEADER_BYTES + len(content_type) + _LENGTH.size + len(_ID_LENGTHS[0]) + tail.size - FRAME_OVERHEAD,
+        )
 
     def _bodies(self, body: bytes) -> Iterator[bytes]:
         for at in range(0, len(body), self._most):
             yield _frame(_BODY, self.channel, body[at : at + self._most])
-
-    def _publish(self, exchange: str, routing_key: str) -> bytes:
-        names = _short_uncached(exchange, "exchange") + _short_uncached(routing_key, "routing key")
-        return _frame(_METHOD, self.channel, _PUBLISH_START.pack(_BASIC, _PUBLISH, 0) + names + _MANDATORY)
 
 
 def _frame(kind: int, channel: int, payload: bytes) -> bytes:
     return b"%b%b\xce" % (_FRAME.pack(kind, channel, len(payload)), payload)
 
 
-def _short_uncached(text: str, what: str) -> bytes:
+def _short(text: str, what: str) -> bytes:
     encoded = text.encode()
     if len(encoded) > _SHORT_STRING:
         raise ValueError(f"its {what} is longer than {_SHORT_STRING} bytes")
-    return _LENGTHS[len(encoded)] + encoded
+    return bytes((len(encoded),)) + encoded
 
 
-_short = lru_cache(maxsize=_CACHED)(_short_uncached)
+_header_name = lru_cache(maxsize=_CACHED)(partial(_short, what="header's name"))
+
+
+def _numbers(version: int, seq: int) -> bytes:
+    try:
+        return _NUMBERS.pack(_VERSION_INT32, version, _SEQ_INT32, seq)
+    except StructError:  # beyond 32 bits
+        pass
+    return b"".join((_VERSION, _integer(names.AGGREGATE_VERSION, version), _SEQ, _integer(names.SEQ, seq)))
+
+
+def _row_headers(headers: Mapping[str, object]) -> bytes:
+    if "CC" in headers or "BCC" in headers:
+        _check_copies(headers)
+    return _fields(headers)
+
+
+def _fields(fields: Mapping[str, object]) -> bytes:
+    return b"".join([
+        piece
+        for name, value in fields.items()
+        for piece in (_header_name(name), _FIELDS.get(type(value), _strange)(name, value))
+    ])  # fmt: skip
 
 
 def _table(fields: Mapping[str, object]) -> bytes:
-    pieces: list[bytes] = []
-    for name, value in fields.items():
-        pieces.append(_short(name, "header's name"))
-        # Nearly all are one of these, and a call for each would cost more than its encoding.
-        if type(value) is str:
-            encoded = value.encode()
-            pieces += (_FIELD_LENGTH.pack(b"S", len(encoded)), encoded)
-        elif type(value) is int and -(2**31) <= value < 2**31:
-            pieces.append(_FIELD_INT32.pack(b"I", value))
-        else:
-            pieces.append(_FIELDS.get(type(value), _strange)(name, value))
-    table = b"".join(pieces)
+    table = _fields(fields)
     return _LENGTH.pack(len(table)) + table
 
 
@@ -146,7 +193,7 @@ def _string(_: str, value: str) -> bytes:
 
 
 def _integer(name: str, value: int) -> bytes:
-    if -(2**31) <= value < 2**31:
+    if value in _INT32:
         return _FIELD_INT32.pack(b"I", value)
     if -(2**63) <= value < 2**63:
         return _FIELD_INT64.pack(b"l", value)

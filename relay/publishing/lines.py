@@ -5,8 +5,6 @@ import json
 from collections.abc import Sequence
 from typing import TextIO
 
-from msgspec.structs import asdict
-
 from messaging import format as names
 from relay.event import Message
 from relay.ports import Outcomes, Parcel
@@ -52,9 +50,17 @@ class LinePublisher:
 
 def line(message: Message) -> str:
     """Return `message` as JSON: its body as the JSON that it is, as a string if it is text, else in hexadecimal."""
-    fields = asdict(message) | {"headers": dict(message.headers)}
-    fields["message_id"] = fields.pop("id")
-    body = _body(fields.pop("body"), message.content_type)
+    route = message.route
+    fields = {
+        "exchange": route.exchange,
+        "routing_key": route.routing_key,
+        "type": route.type,
+        "timestamp": message.timestamp,
+        "headers": message.all_headers(),
+        "content_type": route.content_type,
+        "message_id": message.id,
+    }
+    body = _body(message.body, route.content_type)
     return f'{json.dumps(fields, ensure_ascii=False)[:-1]}, "body": {body}}}'
 
 

@@ -244,10 +244,9 @@ class RabbitPublisher:
         if not self._careful or self._pipeline.outstanding != 1 or culprit is None:
             self._careful = max(self._careful, self._pipeline.outstanding)
             return refused
-        message = culprit.parcel.message
+        message, route = culprit.parcel.message, culprit.parcel.message.route
         what = (
-            f"event {message.id} to exchange {message.exchange!r} with routing key {message.routing_key!r}: "
-            f"{refused.what}"
+            f"event {message.id} to exchange {route.exchange!r} with routing key {route.routing_key!r}: {refused.what}"
         )
         if isinstance(refused, PreconditionFailed):
             self._pipeline.drop()
@@ -362,5 +361,5 @@ class RabbitPublisher:
 
 
 def _returned(item: Item, why: str) -> str:
-    message = item.parcel.message
-    return f"no queue takes routing key {message.routing_key!r} on exchange {message.exchange!r} ({why})"
+    route = item.parcel.message.route
+    return f"no queue takes routing key {route.routing_key!r} on exchange {route.exchange!r} ({why})"

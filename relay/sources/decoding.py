@@ -1,6 +1,6 @@
 """What every output plugin's decoder is, and the choice between them. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from relay.event import Boundary, Fence, OutboxEvent
@@ -14,8 +14,8 @@ class Decoder(Protocol):
     in_transaction: bool
     """Whether a transaction has begun and not ended."""
 
-    def decode(self, payload: bytes) -> OutboxEvent | Boundary | Fence | None:
-        """Return what `payload` means for the relay; raises UndecodableChange.
+    def decode(self, payloads: Sequence[bytes | memoryview]) -> Iterator[OutboxEvent | Boundary | Fence | None]:
+        """Yield what each of `payloads` means for the relay, as it is asked for; raises UndecodableChange at the one.
 
         A fence is a transactional message of the relay's own prefix. Events and fences come between the begin and
         the boundary of their transaction.

@@ -4,16 +4,20 @@ https://www.postgresql.org/docs/current/protocol-replication.html#PROTOCOL-REPLI
 Integers are big-endian; times are microseconds since 2000-01-01 UTC.
 """
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from operator import itemgetter
 from struct import Struct
 from typing import NamedTuple
 
 from relay.position import Lsn
 
-_XLOG_DATA, _KEEPALIVE = b"wk"
+XLOG_DATA, _KEEPALIVE = b"wk"
 _XLOG_DATA_HEADER = Struct(">cQQq")
 _KEEPALIVE_FIELDS = Struct(">cQq?")
 _STANDBY_STATUS = Struct(">cQQQq?")
+kind: Callable[[bytes | memoryview], int] = itemgetter(0)
+"""Tells an XLogData from everything else."""
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
 
 
@@ -24,18 +28,17 @@ class Keepalive(NamedTuple):
     reply_requested: bool
 
 
-def parse(frame: bytes | memoryview) -> bytes | Keepalive:
-    """Read one CopyData message: what the output plugin wrote, out of an XLogData, or a keepalive.
+def changes(frames: Sequence[bytes | memoryview]) -> Sequence[bytes | memoryview]:
+    """Return what the output plugin wrote, out of each XLogData."""
+    return [frame[_XLOG_DATA_HEADER.size :] for frame in frames]
 
-    Raises ValueError for a kind that the protocol does not have here.
-    """
-    kind = frame[0]
-    if kind == _XLOG_DATA:
-        return bytes(frame[_XLOG_DATA_HEADER.size :])
-    if kind == _KEEPALIVE:
-        _, end, _, reply = _KEEPALIVE_FIELDS.unpack(frame)
-        return Keepalive(Lsn(end), reply)
-    raise ValueError(f"the replication stream has no message of kind {chr(kind)!r}")
+
+def keepalive(frame: bytes | memoryview) -> Keepalive:
+    """Read a primary keepalive message; raises ValueError for a kind that the protocol does not have here."""
+    if frame[0] != _KEEPALIVE:
+        raise ValueError(f"the replication stream has no message of kind {chr(frame[0])!r}")
+    _, end, _, reply = _KEEPALIVE_FIELDS.unpack(frame)
+    return Keepalive(Lsn(end), reply)
 
 
 def position(frame: bytes | memoryview) -> Lsn:

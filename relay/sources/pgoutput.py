@@ -10,7 +10,7 @@ as it was at each change, and a stream that comes by an older one ends with an e
 row or a message of ours are not in the stream at all (since Postgres 15).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - it is an exception, and its own name says nothing
@@ -54,11 +54,14 @@ class PgoutputDecoder:
         self._committed = 0
         self._relations: dict[int, tuple[int, Reader] | None] = {}
 
-    def decode(self, payload: bytes) -> OutboxEvent | Boundary | Fence | None:
-        """Return what `payload` means for the relay: nothing for a BEGIN or for a change that is no outbox event.
+    def decode(self, payloads: Sequence[bytes | memoryview]) -> Iterator[OutboxEvent | Boundary | Fence | None]:
+        """Yield what each of `payloads` means for the relay: None for a BEGIN or a change that is no outbox event.
 
         Raises UndecodableChange, naming the column, when a row lacks what an event needs.
         """
+        return map(self._change, map(bytes, payloads))
+
+    def _change(self, payload: bytes) -> OutboxEvent | Boundary | Fence | None:
         try:
             match payload[:1]:
                 case b"I":

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import groupby
 
 from relay.checkpoint import CheckpointStore, Facts
 from relay.errors import SourceRefused, SourceStalled, SourceUnavailable, UndecodableChange
@@ -130,6 +131,7 @@ class WalStream:
         self._system = system
         self._read_only = read_only
         self._decoder = decoder
+        self._undecodable: UndecodableChange | None = None
         self._observe = observe
         self._handed_over = start
         # The confirmed position of the slot never goes back, so reporting less than it holds moves nothing.
@@ -147,16 +149,23 @@ class WalStream:
         self._fencing = None if read_only else asyncio.create_task(self._fence())
 
     async def receive(self) -> Sequence[OutboxEvent | Boundary]:
-        """Return the events and boundaries that have arrived, at least one."""
+        """Return the events and boundaries that have arrived, at least one.
+
+        Raises UndecodableChange behind everything that came before what cannot be read.
+        """
         items: list[OutboxEvent | Boundary] = []
         since = self._loop.time()
         while not items:
-            for frame in await self._connection.receive(silence=self._silence):
-                item = self._read(frame)
-                if isinstance(item, OutboxEvent):
-                    items.append(item)
-                elif item is not None:
-                    items += self._passed(item)
+            if self._undecodable is not None:
+                raise self._undecodable
+            arrived = await self._connection.receive(silence=self._silence)
+            for kind, stretch in groupby(arrived, frames.kind):
+                if kind == frames.XLOG_DATA:
+                    self._decode(list(stretch), items)
+                    if self._undecodable is not None:
+                        break
+                else:
+                    items += [Boundary(end) for frame in stretch if (end := self._kept_alive(frames.keepalive(frame)))]
             if not items:
                 self._give_up_a_stall(since)
         return items
@@ -184,35 +193,42 @@ class WalStream:
             await asyncio.gather(self._fencing, return_exceptions=True)
         self._send_status()
 
-    def _read(self, frame: bytes | memoryview) -> OutboxEvent | Boundary | Fence | None:
-        read = frames.parse(frame)
-        if isinstance(read, frames.Keepalive):
-            return self._kept_alive(read)
+    def _decode(self, changes: Sequence[bytes | memoryview], items: list[OutboxEvent | Boundary]) -> None:
+        """Append to `items` what `changes` mean for the ledger, and note how far the stream has come."""
+        read = 0
         try:
-            return self._decoder.decode(read)
+            for item in self._decoder.decode(frames.changes(changes)):
+                read += 1
+                if item is None:
+                    continue
+                if isinstance(item, Fence):
+                    self._came_back(item)
+                    continue
+                items.append(item)
+                if isinstance(item, Boundary):
+                    self._handed_over = item.position
+                    self._fences.boundary(item.position)
         except UndecodableChange as problem:
-            where = frames.position(frame)
-            raise UndecodableChange(f"{problem.what} (in the WAL at {where})", remedy=problem.remedy) from problem
+            where = frames.position(changes[read])
+            self._undecodable = UndecodableChange(f"{problem.what} (in the WAL at {where})", remedy=problem.remedy)
+            self._undecodable.__cause__ = problem
 
-    def _passed(self, item: Boundary | Fence) -> Sequence[Boundary]:
-        """Note how far the stream has come; returns what the ledger has to know of it."""
-        if isinstance(item, Boundary):
-            self._handed_over = item.position
-            self._fences.boundary(item.position)
-            return (item,)
-        seconds = self._fences.read(item, self._loop.time())
+    def _came_back(self, fence: Fence) -> None:
+        seconds = self._fences.read(fence, self._loop.time())
         if seconds is not None:
             self.lively = True
             self._observe(FenceReturned(seconds))
-        return ()
 
-    def _kept_alive(self, keepalive: frames.Keepalive) -> Boundary | None:
+    def _kept_alive(self, keepalive: frames.Keepalive) -> Lsn | None:
+        """Return the keepalive's position if it is one that the ledger has to know."""
         if keepalive.reply_requested:
             self._send_status()
         # While the server reads old WAL up to the start, its keepalives lie below what is confirmed already.
         if self._decoder.in_transaction or keepalive.end <= self._handed_over:
             return None
-        return Boundary(keepalive.end)
+        self._handed_over = keepalive.end
+        self._fences.boundary(keepalive.end)
+        return keepalive.end
 
     def _ping(self) -> None:
         self._timer = self._loop.call_later(self._interval, self._ping)

@@ -4,17 +4,21 @@ https://github.com/eulerto/wal2json. Transactions arrive whole and in commit ord
 record's position, and `nextlsn`, its end: the end LSN is what may be reported as flushed. A row's own LSN is neither
 unique (COPY) nor monotone across transactions, so it is not used.
 
-msgspec parses a row in a fifth of the json module's time. It would round a numeric, so it is told to take texts and
-integers only; a row with anything else is parsed again by the json module, which leaves numbers the text that Postgres
-wrote. A row of our own table is parsed by its very columns, which takes half as long again; one that looks different
-(a column more or less, a NULL) is read like a foreign one, so this decides how fast it is read and never what is read.
+What has arrived together is parsed in one call of msgspec, as the JSON array that it makes with commas between. Rows of
+our own table are parsed by its very columns. When anything in it looks different (a row of another table, a column more
+or less, a NULL, a message that is no text), everything is parsed again one by one, in the forgiving way that foreign
+tables are always read in: this decides how fast it is read and never what is read.
+
+msgspec would round a numeric, so it is told to take texts and integers only; a row with anything else is parsed once
+more by the json module, which leaves numbers the text that Postgres wrote.
 """
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
@@ -27,7 +31,6 @@ from runtime.errors import ConfigurationProblem
 
 PLUGIN = "wal2json"
 
-_BEGUN = re.compile(rb'"timestamp":"([^"]+)"')
 # Numbers stay the text that Postgres wrote.
 _EXACT = json.JSONDecoder(parse_float=str, parse_int=str)
 
@@ -38,25 +41,41 @@ class _Value(msgspec.Struct, gc=False):
     typeoid: int = 0
 
 
-class _Insert(msgspec.Struct, gc=False):
+class _Begin(msgspec.Struct, tag_field="action", tag="B", gc=False):
+    timestamp: str
+
+
+class _Insert(msgspec.Struct, tag_field="action", tag="I", gc=False):
     schema: str
     table: str
     columns: list[_Value]
 
 
-_INSERT = msgspec.json.Decoder(_Insert)
+class _Message(msgspec.Struct, tag_field="action", tag="M", gc=False):
+    transactional: bool
+    prefix: str
+    content: str
 
 
-class _Commit(msgspec.Struct, gc=False):
+class _Commit(msgspec.Struct, tag_field="action", tag="C", gc=False):
     timestamp: str
     nextlsn: str
 
 
-_COMMIT = msgspec.json.Decoder(_Commit)
+class _Truncate(msgspec.Struct, tag_field="action", tag="T", gc=False):
+    pass
 
 
-def _native() -> msgspec.json.Decoder[Any]:
-    """Return what parses a row of our own table: these columns in this order, and no NULL but where one may be."""
+class _Update(msgspec.Struct, tag_field="action", tag="U", gc=False):
+    pass
+
+
+class _Delete(msgspec.Struct, tag_field="action", tag="D", gc=False):
+    pass
+
+
+def _native() -> Any:  # noqa: ANN401 - a type that is made here
+    """Return what a row of our own table is: these columns in this order, and no NULL but where one may be."""
     types = {
         "id": str, "seq": int, "tx": str, "aggregate_type": str, "aggregate_id": str, "aggregate_version": int,
         "event_type": str, "payload": str, "headers": str, "exchange": str | None, "routing_key": str | None,
@@ -66,10 +85,12 @@ def _native() -> msgspec.json.Decoder[Any]:
         msgspec.defstruct(name, [("value", of)], tag_field="name", tag=name, gc=False) for name, of in types.items()
     )
     fields = [("table", str), ("schema", str), ("columns", tuple[columns])]  # type: ignore[valid-type]
-    return msgspec.json.Decoder(msgspec.defstruct("NativeInsert", fields, gc=False))
+    return msgspec.defstruct("Native", fields, tag_field="action", tag="I", gc=False)
 
 
-_NATIVE_INSERT = _native()
+_Native = _native()
+_CHANGE = msgspec.json.Decoder(_Begin | _Insert | _Message | _Commit | _Truncate | _Update | _Delete)
+_NATIVE_CHANGES = msgspec.json.Decoder(list[_Begin | _Native | _Message | _Commit | _Truncate | _Update | _Delete])  # type: ignore[valid-type]
 _headers = CONVERSIONS["headers"]
 
 
@@ -121,55 +142,61 @@ class Wal2JsonDecoder:
         self._layout = layout
         self._typed = layout != NATIVE
         self._messages = Messages(message_prefix)
-        self._begin = b""
+        self._begun = ""
         self._tables: dict[tuple[str, str], _Table] = {}
         self._outboxes: set[tuple[str, str]] = set()
 
-    def decode(self, payload: bytes) -> OutboxEvent | Boundary | Fence | None:
-        """Return what `payload` means for the relay: nothing for a BEGIN or for a change that is no outbox event.
+    def decode(self, payloads: Sequence[bytes | memoryview]) -> Iterator[OutboxEvent | Boundary | Fence | None]:
+        """Yield what each of `payloads` means for the relay: None for a BEGIN or a change that is no outbox event.
 
         Raises UndecodableChange, naming the column, when a row lacks what an event needs.
         """
-        match payload[11:12]:  # behind `{"action":"`
-            case b"I":
-                return (None if self._typed else self._native_row(payload)) or self._any_row(payload)
-            case b"B":
-                self.in_transaction = True
-                self._begin = payload
-                return None
-            case b"C":
-                self.in_transaction = False
-                return _boundary(payload)
-            case b"M":
-                return self._message(payload)
-            case b"T" | b"U" | b"D":
-                return None
-        raise _unknown(payload)
+        for payload, change in zip(payloads, self._parsed(payloads), strict=True):
+            match change:
+                case _Native():
+                    yield self._native_row(change) or self._row(_change(payload))
+                case _Insert():
+                    yield self._row(change)
+                case _Begin():
+                    self.in_transaction = True
+                    self._begun = change.timestamp
+                    yield None
+                case _Commit():
+                    self.in_transaction = False
+                    yield _boundary(change)
+                case _Message():
+                    yield self._message(change)
+                case _:
+                    yield None
+
+    def _parsed(self, payloads: Sequence[bytes | memoryview]) -> Iterable[Any]:
+        if not self._typed and len(payloads) > 1:  # a single one is not copied for this
+            with suppress(ValueError, RecursionError):  # msgspec's own errors are ValueErrors
+                changes = _NATIVE_CHANGES.decode(b"[%b]" % b",".join(payloads))
+                if len(changes) == len(payloads):
+                    return cast("list[Any]", changes)
+        return map(_change, payloads)
 
     def _committed_at(self) -> datetime:
-        match = _BEGUN.search(self._begin)
-        if match is None:
-            raise _unknown(self._begin)
-        return datetime.fromisoformat(match[1].decode())
-
-    def _native_row(self, payload: bytes) -> OutboxEvent | None:
-        """Return the event in a row of our own table; None for one that looks different or comes first."""
         try:
-            row = _NATIVE_INSERT.decode(payload)
-            if (row.schema, row.table) not in self._outboxes:
-                return None
-            key, seq, _, kind, aggregate, version, event, body, headers, exchange, routing_key, at = row.columns
-            if not key.value or not at.value.endswith("+00"):
-                return None
+            return datetime.fromisoformat(self._begun)
+        except ValueError as error:
+            raise _unknown(self._begun) from error
+
+    def _native_row(self, row: Any) -> OutboxEvent | None:  # noqa: ANN401 - a type that is made above
+        """Return the event in a row of our own table; None for one that looks different or comes first."""
+        key, seq, _, kind, aggregate, version, event, body, headers, exchange, routing_key, at = row.columns
+        if (row.schema, row.table) not in self._outboxes or not key.value or not at.value.endswith("+00"):
+            return None
+        try:
             return OutboxEvent(
                 key.value, seq.value, kind.value, aggregate.value, version.value, event.value, body.value.encode(),
                 _headers(headers.value), exchange.value, routing_key.value, datetime.fromisoformat(at.value),
             )  # fmt: skip
-        except (ValueError, RecursionError):  # msgspec's own errors are ValueErrors
+        except (ValueError, RecursionError):
             return None
 
-    def _any_row(self, payload: bytes) -> OutboxEvent | None:
-        change = _insert(payload)
+    def _row(self, change: _Insert) -> OutboxEvent | None:
         name, columns = (change.schema, change.table), change.columns
         looks: list[str | int] = [column.name for column in columns]
         if self._typed:
@@ -198,31 +225,28 @@ class Wal2JsonDecoder:
         reader = self._layout.reader([Column(column.name, column.typeoid) for column in change.columns])
         return reader, [place for place, column in enumerate(change.columns) if column.typeoid == BYTEA]
 
-    def _message(self, payload: bytes) -> OutboxEvent | Fence | None:
-        try:
-            # A message holds any bytes, which wal2json passes on as they are.
-            message = json.loads(payload.decode(errors="surrogateescape"))
-            prefix, content = message["prefix"], message["content"].encode(errors="surrogateescape")
-        except (KeyError, TypeError, ValueError) as error:
-            raise _unknown(payload) from error
-        return self._messages.read(prefix, content, self._committed_at) if message["transactional"] else None
+    def _message(self, message: _Message) -> OutboxEvent | Fence | None:
+        if not message.transactional:
+            return None
+        content = message.content.encode(errors="surrogateescape")
+        return self._messages.read(message.prefix, content, self._committed_at)
 
 
-def _insert(payload: bytes) -> _Insert:
+def _change(payload: bytes | memoryview) -> Any:  # noqa: ANN401 - one of many types
+    """Parse one payload, whatever it holds."""
+    with suppress(ValueError, RecursionError):
+        return _CHANGE.decode(payload)
     try:
-        return _INSERT.decode(payload)
-    except msgspec.ValidationError:
-        pass  # a value that is neither text nor an integer
-    except msgspec.DecodeError as error:
-        raise _unknown(payload) from error
-    try:
-        change = _EXACT.decode(payload.decode())
+        # A message holds any bytes, which wal2json passes on as they are.
+        change = _EXACT.decode(bytes(payload).decode(errors="surrogateescape"))
+        if change["action"] == "M":
+            return _Message(change["transactional"], change["prefix"], change["content"])
         columns = [
             _Value(column["name"], _text(column["value"]), int(column.get("typeoid", 0)))
             for column in change["columns"]
         ]
         return _Insert(change["schema"], change["table"], columns)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _unknown(payload) from error
 
 
@@ -235,18 +259,18 @@ def _text(value: object) -> str | None:
     raise TypeError("a column holds neither a scalar nor NULL")
 
 
-def _boundary(payload: bytes) -> Boundary:
+def _boundary(commit: _Commit) -> Boundary:
     try:
-        commit = _COMMIT.decode(payload)
         high, _, low = commit.nextlsn.partition("/")
         end = Lsn(int(high, 16) << 32 | int(low, 16))
         return Boundary(end, datetime.fromisoformat(commit.timestamp).timestamp())
     except ValueError as error:
-        raise _unknown(payload) from error
+        raise _unknown(commit) from error
 
 
-def _unknown(payload: bytes) -> UndecodableChange:
+def _unknown(change: object) -> UndecodableChange:
+    shown = bytes(change[:100]) if isinstance(change, bytes | memoryview) else change
     return UndecodableChange(
-        f"wal2json wrote what the relay does not know: {payload[:100]!r}",
+        f"wal2json wrote what the relay does not know: {shown!r}",
         remedy="the relay knows wal2json 2.3 and later; see https://github.com/eulerto/wal2json",
     )

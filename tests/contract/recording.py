@@ -113,7 +113,7 @@ class Recording:
                 assert isinstance(payload, bytes)
                 before = made.in_transaction
                 try:
-                    item = made.decode(payload)
+                    (item,) = made.decode([payload])
                 except UndecodableChange as problem:
                     yield str(problem)
                     return

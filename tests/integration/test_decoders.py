@@ -50,10 +50,10 @@ async def stream(
     try:
         await connection.start(Lsn(0), options)
         while not any(isinstance(item, Fence) for item in told):
-            for frame in await connection.receive(silence=10):
-                parsed = frames.parse(frame)
-                if isinstance(parsed, bytes) and (item := made.decode(parsed)) is not None:
-                    told.append(item)
+            arrived = [
+                frame for frame in await connection.receive(silence=10) if frames.kind(frame) == frames.XLOG_DATA
+            ]
+            told += [item for item in made.decode(frames.changes(arrived)) if item is not None]
     finally:
         await connection.close()
     return told

@@ -15,7 +15,7 @@ from messaging.connection import Connection
 from messaging.errors import ChannelRefused
 from messaging.topology import declare_exchange
 from relay.errors import MessageReturned
-from relay.event import Message
+from relay.event import Message, Route
 from relay.ledger import Ticket
 from relay.observing import BrokerLost, Observation
 from relay.ports import Parcel, Rejection
@@ -61,8 +61,8 @@ class Bench:
         self.refused += rejections
         self.changed.set()
 
-    def message(self, body: bytes = b"{}", key: str = "a.b") -> Message:
-        return Message(str(uuid4()), self.name, key, "b", 0, {"seq": 1}, body)
+    def message(self, body: bytes = b"{}", key: str = "a.b", exchange: str | None = None) -> Message:
+        return Message(str(uuid4()), Route(exchange or self.name, key, "a", "b"), "1", 1, 1, 0, {}, body)
 
     async def publish(self, *messages: Message) -> list[Ticket]:
         tickets = [Ticket() for _ in messages]
@@ -240,7 +240,7 @@ def test_a_closed_channel_loses_nothing_and_goes_on_in_order(isolated: Isolated)
         queue = await it.queue()
         missing = f"{it.name}.missing"
         messages = [it.message(body=str(number).encode()) for number in range(50)]
-        lost = structs.replace(it.message(body=b"lost"), exchange=missing)
+        lost = it.message(body=b"lost", exchange=missing)
         tickets = await it.publish(*messages[:25], lost, *messages[25:])
         assert not {tickets[25], tickets[-1]} & set(it.settled)
 
@@ -366,7 +366,7 @@ def test_the_message_that_the_channel_was_closed_for_is_named_and_the_others_go_
 ) -> None:
     async def scenario(it: Bench) -> None:
         queue = await it.queue()
-        culprit = structs.replace(it.message(), exchange=isolated.exchange("missing"))
+        culprit = it.message(exchange=isolated.exchange("missing"))
         (*before, lost, after) = await it.publish(*(it.message() for _ in range(10)), culprit, it.message())
         await it.has_settled(*before)
         async with asyncio.timeout(20):
@@ -374,8 +374,8 @@ def test_the_message_that_the_channel_was_closed_for_is_named_and_the_others_go_
                 await it.connection.call(it.channel.queue_declare, queue, passive=True)  # a turn of the loop and more
         assert await it.ready(queue) <= 2 * len(before)
 
-        await declare_exchange(it.connection, it.channel, culprit.exchange)
-        await it.connection.call(it.channel.queue_bind, queue, culprit.exchange, "#")
+        await declare_exchange(it.connection, it.channel, culprit.route.exchange)
+        await it.connection.call(it.channel.queue_bind, queue, culprit.route.exchange, "#")
         await it.has_settled(lost, after)
 
     play(isolated, scenario)

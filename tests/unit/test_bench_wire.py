@@ -11,7 +11,7 @@ from pika import frame, spec
 
 from bench.ceiling import Encoded
 from bench.wire import CHANNEL, Confirms, encode
-from relay.event import Message
+from relay.event import Message, Route
 from relay.publishing.encoding import Encoder
 from runtime.errors import Problem
 
@@ -21,13 +21,17 @@ def ack(tag: int, *, multiple: bool = False) -> bytes:
 
 
 def test_its_frames_are_the_relays_own_for_the_same_event() -> None:
-    headers: dict[str, str | int] = {"aggregate_type": "order", "aggregate_version": 3, "seq": 2**40, "n": -1}
+    headers: dict[str, str | int] = {
+        "aggregate_type": "order", "aggregate_id": "42", "aggregate_version": 3, "seq": 2**40, "n": -1,
+    }  # fmt: skip
     body = '{"note": "Grüße"}'.encode()
     encoded = encode(
         exchange="x", routing_key="order.placed", message_id="id", app_id="relay", kind="placed",
         timestamp=1_700_000_000, headers=headers, body=body,
     )  # fmt: skip
-    message = Message("id", "x", "order.placed", "placed", 1_700_000_000, headers, body)
+    message = Message(
+        "id", Route("x", "order.placed", "order", "placed"), "42", 3, 2**40, 1_700_000_000, {"n": -1}, body
+    )
     encoder = Encoder(app_id="relay", channel=CHANNEL, frame_max=131072, max_bytes=1000)
     assert encoded == encoder.encode(message)
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec import structs
 
-from relay.event import Boundary, Message, OutboxEvent
+from relay.event import Boundary, Message, OutboxEvent, Route
 from relay.ledger import Ledger
 from relay.ports import Parcel
 from relay.position import Lsn
@@ -145,7 +145,7 @@ class Relay(RuleBasedStateMachine):
                 self.ledger.boundary(item)
             else:
                 event = self._event(item)
-                message = Message(item, "outbox", "a.b", "b", 0, {}, b"{}")
+                message = Message(item, Route("outbox", "a.b", "a", "b"), "1", 1, 1, 0, {}, b"{}")
                 self.pipeline.take([(Parcel(self.ledger.enter(), event, message), b"frames")])
         del self.unread[:size]
         self.broker.publish(self.pipeline.send())

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.event import Message
+from relay.event import Message, Route
 from relay.ledger import Ticket
 from relay.ports import Parcel
 from relay.publishing.outstanding import Item, Outstanding
@@ -14,7 +14,7 @@ from tests.unit.test_relay_encoding import EVENT
 
 
 def item(order: int) -> Item:
-    message = Message(str(uuid4()), "outbox", "a.b", "b", 0, {}, b"{}")
+    message = Message(str(uuid4()), Route("outbox", "a.b", "a", "b"), "1", 1, 1, 0, {}, b"{}")
     return Item(order, Parcel(Ticket(), EVENT, message), b"")
 
 

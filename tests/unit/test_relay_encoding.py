@@ -15,7 +15,7 @@ from pika.spec import Basic
 
 from messaging.format import BINARY, JSON, TEXT
 from relay.errors import MessageTooLarge, UnpublishableEvent
-from relay.event import Message, OutboxEvent
+from relay.event import Message, OutboxEvent, Route
 from relay.publishing.encoding import Encoder
 from relay.publishing.lines import line
 from relay.routing import Router
@@ -61,15 +61,15 @@ def read(wire: bytes) -> list[Any]:
 def by_pika(message: Message, *, channel: int, frame_max: int) -> bytes:
     """Return the bytes that pika would write for `message`."""
     properties = BasicProperties(
-        content_type=message.content_type,
+        content_type=message.route.content_type,
         delivery_mode=2,
         message_id=message.id,
         timestamp=message.timestamp,
-        type=message.type,
+        type=message.route.type,
         app_id="relay",
-        headers=cast("dict[str, Any]", message.headers),
+        headers=cast("dict[str, Any]", message.all_headers()),
     )
-    method = Basic.Publish(exchange=message.exchange, routing_key=message.routing_key, mandatory=True)
+    method = Basic.Publish(exchange=message.route.exchange, routing_key=message.route.routing_key, mandatory=True)
     most = frame_max - 8
     pieces = [message.body[start : start + most] for start in range(0, len(message.body), most)]
     wire: list[Frame] = [Method(channel, method), Header(channel, len(message.body), properties)]
@@ -117,6 +117,22 @@ def test_the_same_event_gives_the_same_message() -> None:
     assert ROUTER.route(EVENT) == ROUTER.route(EVENT)
 
 
+def test_events_of_one_kind_share_a_route_and_others_do_not() -> None:
+    routes = [ROUTER.route(structs.replace(EVENT, **change)).route for change in (
+        {"id": "other", "aggregate_id": "43"}, {}, {"event_type": "paid"}, {"content_type": TEXT}, {"exchange": "x"},
+    )]  # fmt: skip
+    assert routes[0] is routes[1]
+    assert len(set(routes)) == 4
+
+
+def test_a_template_may_name_the_aggregates_id() -> None:
+    router = Router("outbox", "{aggregate_type}.{aggregate_id}")
+    assert [router.route(structs.replace(EVENT, aggregate_id=each)).route.routing_key for each in ("1", "2")] == [
+        "order.1",
+        "order.2",
+    ]
+
+
 def test_the_payload_is_the_body_unchanged() -> None:
     assert ROUTER.route(EVENT).body == b'{"total": 1.10}'
 
@@ -124,14 +140,15 @@ def test_the_payload_is_the_body_unchanged() -> None:
 def test_a_row_cannot_override_the_headers_that_consumers_rely_on() -> None:
     forged = structs.replace(EVENT, headers={"aggregate_version": 99, "seq": -1, "mine": 1})
 
-    assert ROUTER.route(forged).headers["aggregate_version"] == 3
-    assert ROUTER.route(forged).headers["seq"] == 7
-    assert ROUTER.route(forged).headers["mine"] == 1
+    headers = encoded(forged).headers
+    assert headers is not None
+    assert (headers["aggregate_version"], headers["seq"], headers["mine"]) == (3, 7, 1)
+    assert ROUTER.route(forged).all_headers() == headers
 
 
 def test_exchange_and_routing_key_come_from_the_template_unless_the_row_says_otherwise() -> None:
-    routed = ROUTER.route(EVENT)
-    overridden = ROUTER.route(structs.replace(EVENT, exchange="other", routing_key=""))
+    routed = ROUTER.route(EVENT).route
+    overridden = ROUTER.route(structs.replace(EVENT, exchange="other", routing_key="")).route
 
     assert (routed.exchange, routed.routing_key) == ("outbox", "order.placed")
     assert (overridden.exchange, overridden.routing_key) == ("other", "")
@@ -154,12 +171,21 @@ def _json(scalars: st.SearchStrategy[object]) -> st.SearchStrategy[dict[str, Any
     return st.dictionaries(_SHORT, values, max_size=5)
 
 
+_BIGINTS = st.integers(-(2**63), 2**63 - 1)
 _MESSAGES = st.builds(
     Message,
     id=st.uuids().map(str),
-    exchange=_SHORT,
-    routing_key=_SHORT,
-    type=_SHORT,
+    route=st.builds(
+        Route,
+        exchange=_SHORT,
+        routing_key=_SHORT,
+        aggregate_type=st.text(max_size=300),
+        type=_SHORT,
+        content_type=st.sampled_from([JSON, TEXT, BINARY]),
+    ),
+    aggregate_id=st.text(max_size=300),
+    aggregate_version=_BIGINTS,
+    seq=_BIGINTS,
     timestamp=st.integers(0, 2**63),
     headers=_json(_SCALARS),
     body=st.binary(max_size=300),
@@ -177,7 +203,7 @@ def test_the_bytes_are_the_ones_that_pika_would_write(message: Message, channel:
 def test_headers_arrive_as_they_were(headers: dict[str, Any]) -> None:
     event = structs.replace(EVENT, headers=headers)
 
-    assert encoded(event).headers == ROUTER.route(event).headers
+    assert encoded(event).headers == ROUTER.route(event).all_headers()
 
 
 @given(number=st.floats(allow_nan=False))
@@ -206,6 +232,7 @@ def test_a_body_is_cut_at_frame_max_and_arrives_whole(size: int) -> None:
         ({"routing_key": "é" * 128}, "routing key is longer than 255 bytes"),
         ({"exchange": "e" * 256}, "exchange is longer than 255 bytes"),
         ({"event_type": "t" * 256, "routing_key": "k"}, "type is longer than 255 bytes"),
+        ({"id": "i" * 256}, "id is longer than 255 bytes"),
     ],
 )
 def test_what_amqp_cannot_carry_is_named_before_it_is_published(change: dict[str, Any], words: str) -> None:
@@ -233,7 +260,7 @@ def test_a_printed_message_is_one_line_of_json_with_its_body_as_it_is() -> None:
 
 
 def test_a_cloudevent_says_so_in_its_headers_and_keeps_the_others() -> None:
-    headers = Router("outbox", "{event_type}", cloudevents_source="/outbox/relay").route(EVENT).headers
+    headers = Router("outbox", "{event_type}", cloudevents_source="/outbox/relay").route(EVENT).all_headers()
 
     assert headers["cloudEvents_specversion"] == "1.0"
     assert headers["cloudEvents_id"] == EVENT.id

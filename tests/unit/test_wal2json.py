@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -12,11 +13,13 @@ from msgspec import structs
 from relay.errors import UndecodableChange
 from relay.event import Boundary, Fence, OutboxEvent
 from relay.position import Lsn
+from relay.sources import wal2json
 from relay.sources.layout import NATIVE, layout
 from relay.sources.wal2json import Wal2JsonDecoder, options
 from runtime.errors import ConfigurationProblem
 
 TIMESTAMP = "2026-11-20 20:00:01.5+00"
+TABLE = "event_20261120"
 COMMITTED_AT = datetime(2026, 11, 20, 20, 0, 1, 500000, tzinfo=UTC)
 ROW: dict[str, Any] = {
     "id": "0b0c9a1e-9df5-4a0e-8f4e-1f2f3f4f5f6f",
@@ -48,7 +51,7 @@ def written(change: dict[str, Any]) -> bytes:
 
 
 def insert(
-    row: dict[str, Any], *, schema: str = "outbox", table: str = "event_20261120", oids: dict[str, int] | None = None
+    row: dict[str, Any], *, schema: str = "outbox", table: str = TABLE, oids: dict[str, int] | None = None
 ) -> bytes:
     columns = [
         {"name": name, **({} if oids is None else {"typeoid": oids.get(name, 3802)}), "value": value}
@@ -73,8 +76,19 @@ def message(content: str | bytes, *, prefix: str = "relay.fence", transactional:
     return written(start | {"content": "*"}).replace(b"*", content)
 
 
+def one(decoder: Wal2JsonDecoder, payload: bytes) -> OutboxEvent | Boundary | Fence | None:
+    (item,) = decoder.decode([payload])
+    return item
+
+
+def together(row: dict[str, Any]) -> OutboxEvent | Boundary | Fence | None:
+    """Return what a row means that comes behind another of its table, in one piece with it."""
+    *_, item = Wal2JsonDecoder().decode([begin(), insert(ROW), insert(row)])
+    return item
+
+
 def event(row: dict[str, Any]) -> OutboxEvent:
-    decoded = Wal2JsonDecoder().decode(insert(row))
+    decoded = one(Wal2JsonDecoder(), insert(row))
     assert isinstance(decoded, OutboxEvent)
     return decoded
 
@@ -103,10 +117,7 @@ json_values = st.recursive(
 @given(json_values)
 def test_the_payload_is_the_text_that_postgres_stores_byte_for_byte(value: object) -> None:
     text = json.dumps(value, ensure_ascii=False)
-    decoder = Wal2JsonDecoder()
-    decoder.decode(insert(ROW))
-
-    for decoded in (event(ROW | {"payload": text}), decoder.decode(insert(ROW | {"payload": text}))):
+    for decoded in (event(ROW | {"payload": text}), together(ROW | {"payload": text})):
         assert isinstance(decoded, OutboxEvent)
         assert decoded.payload == text.encode()
 
@@ -124,17 +135,19 @@ def test_the_payload_is_the_text_that_postgres_stores_byte_for_byte(value: objec
     ],
 )
 def test_numbers_and_escapes_in_a_payload_are_never_reinterpreted(text: str) -> None:
-    decoder = Wal2JsonDecoder()
-    decoder.decode(insert(ROW))
-
-    assert decoder.decode(insert(ROW | {"payload": text})) == structs.replace(event(ROW), payload=text.encode())
+    assert together(ROW | {"payload": text}) == structs.replace(event(ROW), payload=text.encode())
 
 
-def answer(decoder: Wal2JsonDecoder, payload: bytes) -> object:
+def answers(*pieces: list[bytes]) -> list[object]:
+    """Return what a decoder tells of the payloads that come in `pieces`, and the error that ends it."""
+    decoder, told = Wal2JsonDecoder(), list[object]()
     try:
-        return decoder.decode(payload)
+        for piece in pieces:
+            for item in decoder.decode(piece):
+                told.append((item, decoder.in_transaction))
     except UndecodableChange as problem:
-        return str(problem)
+        told.append(str(problem))
+    return told
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
@@ -156,20 +169,35 @@ rows = st.fixed_dictionaries(
 )
 
 
-@given(first=rows, row=rows, dropped=st.sets(st.sampled_from(sorted(ROW)), max_size=2), added=st.booleans())
-def test_the_short_cut_never_changes_what_a_row_means(
-    *, first: dict[str, Any], row: dict[str, Any], dropped: set[str], added: bool
-) -> None:
-    """A row is read alike whether rows of its table have been seen before or not, and whatever they looked like."""
-    learned = Wal2JsonDecoder()
-    for seen in (ROW, first):
-        learned.decode(begin())
-        answer(learned, insert(seen))
-    row = {name: value for name, value in row.items() if name not in dropped} | ({"new": "value"} if added else {})
-    fresh = Wal2JsonDecoder()
-    fresh.decode(begin())
+payloads = st.builds(
+    lambda row, dropped, more, table: insert(
+        {name: value for name, value in row.items() if name not in dropped} | more, table=table
+    ),
+    row=st.just(ROW) | rows,
+    dropped=st.just(set()) | st.sets(st.sampled_from(sorted(ROW)), max_size=2),
+    more=st.sampled_from([{}, {}, {"new": "value"}]),
+    table=st.sampled_from([TABLE, TABLE, TABLE, "other"]),
+) | st.sampled_from([
+    begin(), commit(), commit("zero"), message("a:1"), message(b"\xff"), message("a", prefix="b", transactional=False),
+    b'{"action":"T"}', b'{"action":"X"}', b"{", b"1],[2",
+])  # fmt: skip
 
-    assert answer(learned, insert(row)) == answer(fresh, insert(row))
+
+@given(payloads=st.lists(payloads, min_size=1, max_size=8), cuts=st.sets(st.integers(1, 7)))
+def test_what_comes_together_means_what_it_means_one_by_one(payloads: list[bytes], cuts: set[int]) -> None:
+    places = [0, *sorted(cut for cut in cuts if cut < len(payloads)), len(payloads)]
+
+    assert answers(*(payloads[start:end] for start, end in pairwise(places))) == answers(*([each] for each in payloads))
+
+
+def test_rows_that_come_together_are_parsed_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other test says that it makes no difference; this one, that it is done."""
+    decoder, expected = Wal2JsonDecoder(), event(ROW)
+    one(decoder, insert(ROW))
+    monkeypatch.delattr(wal2json, "_change")
+
+    told = list(decoder.decode([begin(), insert(ROW), commit(), message("a:1")]))
+    assert told == [None, expected, Boundary(Lsn(0x20), COMMITTED_AT.timestamp()), Fence("a:1")]
 
 
 def test_headers_and_overrides_are_read() -> None:
@@ -194,8 +222,8 @@ def test_a_missing_column_is_named_also_when_it_is_dropped_while_streaming(colum
 
     for _ in range(2):
         with pytest.raises(UndecodableChange, match=rf"outbox\.event has no column '{column}'"):
-            decoder.decode(insert(row))
-        assert decoder.decode(insert(ROW))
+            one(decoder, insert(row))
+        assert one(decoder, insert(ROW))
 
 
 @pytest.mark.parametrize(
@@ -203,18 +231,18 @@ def test_a_missing_column_is_named_also_when_it_is_dropped_while_streaming(colum
 )
 def test_a_value_that_no_event_can_have_is_an_error_that_names_its_column(change: dict[str, Any]) -> None:
     with pytest.raises(UndecodableChange, match=f"'{next(iter(change))}' of a row of outbox.event"):
-        Wal2JsonDecoder().decode(insert(ROW | change))
+        one(Wal2JsonDecoder(), insert(ROW | change))
 
 
 def test_a_commit_is_a_boundary_at_its_end_and_not_at_its_own_lsn() -> None:
     decoder = Wal2JsonDecoder()
-    decoder.decode(begin("0/20"))
+    one(decoder, begin("0/20"))
 
-    assert decoder.decode(commit("0/20")) == Boundary(Lsn(0x20), COMMITTED_AT.timestamp())
+    assert one(decoder, commit("0/20")) == Boundary(Lsn(0x20), COMMITTED_AT.timestamp())
 
 
 def test_an_end_beyond_the_first_four_gigabytes_is_read_whole() -> None:
-    end = Wal2JsonDecoder().decode(commit("A1/16B3748"))
+    end = one(Wal2JsonDecoder(), commit("A1/16B3748"))
 
     assert isinstance(end, Boundary)
     assert end.position == Lsn.parse("A1/16B3748")
@@ -224,7 +252,7 @@ def test_a_transaction_is_open_between_begin_and_commit() -> None:
     decoder = Wal2JsonDecoder()
     seen = [decoder.in_transaction]
     for payload in (begin(), insert(ROW), commit()):
-        decoder.decode(payload)
+        one(decoder, payload)
         seen.append(decoder.in_transaction)
 
     assert seen == [False, True, True, False]
@@ -233,14 +261,14 @@ def test_a_transaction_is_open_between_begin_and_commit() -> None:
 def test_an_empty_transaction_is_a_boundary_only() -> None:
     decoder = Wal2JsonDecoder()
 
-    assert decoder.decode(begin()) is None
-    assert isinstance(decoder.decode(commit()), Boundary)
+    assert one(decoder, begin()) is None
+    assert isinstance(one(decoder, commit()), Boundary)
 
 
 def test_rows_of_one_copy_share_an_lsn_and_stay_apart() -> None:
     decoder = Wal2JsonDecoder()
-    decoder.decode(begin())
-    rows = [decoder.decode(insert(ROW | {"id": f"0b0c9a1e-9df5-4a0e-8f4e-00000000000{n}"})) for n in range(3)]
+    one(decoder, begin())
+    rows = [one(decoder, insert(ROW | {"id": f"0b0c9a1e-9df5-4a0e-8f4e-00000000000{n}"})) for n in range(3)]
 
     assert len({row.id for row in rows if isinstance(row, OutboxEvent)}) == 3
 
@@ -249,7 +277,7 @@ def test_transactions_whose_changes_interleave_in_the_wal_arrive_whole() -> None
     decoder = Wal2JsonDecoder()
     first, second = ROW | {"aggregate_id": "first"}, ROW | {"aggregate_id": "second"}
     stream = [begin("0/90"), insert(second), commit("0/90"), begin("0/A0"), insert(first), commit("0/A0")]
-    told = [item for item in map(decoder.decode, stream) if item is not None]
+    told = [item for item in decoder.decode(stream) if item is not None]
 
     assert [item.position if isinstance(item, Boundary) else getattr(item, "aggregate_id", None) for item in told] == [
         "second", Lsn(0x90), "first", Lsn(0xA0),
@@ -270,7 +298,7 @@ def test_transactions_whose_changes_interleave_in_the_wal_arrive_whole() -> None
 def test_whatever_is_no_event_is_passed_over(payload: bytes) -> None:
     decoder = Wal2JsonDecoder()
 
-    assert [decoder.decode(payload), decoder.decode(payload)] == [None, None]
+    assert [one(decoder, payload), one(decoder, payload)] == [None, None]
 
 
 @pytest.mark.parametrize(
@@ -288,48 +316,48 @@ def test_whatever_is_no_event_is_passed_over(payload: bytes) -> None:
 )
 def test_what_wal2json_does_not_write_is_refused_and_not_passed_over(payload: bytes) -> None:
     with pytest.raises(UndecodableChange, match="does not know"):
-        Wal2JsonDecoder().decode(payload)
+        one(Wal2JsonDecoder(), payload)
 
 
 def test_a_fence_is_told_with_its_text_whatever_bytes_it_holds() -> None:
     decoder = Wal2JsonDecoder()
 
-    assert decoder.decode(message("ab:1 10:20:")) == Fence("ab:1 10:20:")
-    assert decoder.decode(message(b"\xff")) == Fence("\ufffd")
+    assert one(decoder, message("ab:1 10:20:")) == Fence("ab:1 10:20:")
+    assert one(decoder, message(b"\xff")) == Fence("\ufffd")
 
 
 def test_rows_without_a_time_have_that_of_their_commit() -> None:
     decoder = Wal2JsonDecoder(DEBEZIUM)
-    decoder.decode(begin())
-    decoded = [decoder.decode(insert(DEBEZIUM_ROW, schema="public", table="outbox", oids={})) for _ in range(2)]
+    one(decoder, begin())
+    decoded = [one(decoder, insert(DEBEZIUM_ROW, schema="public", table="outbox", oids={})) for _ in range(2)]
 
     assert decoded[0] == decoded[1] == structs.replace(event(ROW), seq=0, aggregate_version=0, created_at=COMMITTED_AT)
 
 
 def test_a_column_that_comes_behind_the_last_one_takes_nothing_from_it() -> None:
     decoder = Wal2JsonDecoder(DEBEZIUM)
-    decoder.decode(begin())
+    one(decoder, begin())
     rows = [DEBEZIUM_ROW, DEBEZIUM_ROW | {"new": "x"}, DEBEZIUM_ROW]
-    told = [decoder.decode(insert(row, schema="public", table="outbox", oids={})) for row in rows for _ in range(2)]
+    told = [one(decoder, insert(row, schema="public", table="outbox", oids={})) for row in rows for _ in range(2)]
 
     assert all(event == told[0] for event in told)
 
 
 def test_a_number_that_is_null_is_not_the_text_null() -> None:
     decoder = Wal2JsonDecoder(DEBEZIUM)
-    decoder.decode(begin())
+    one(decoder, begin())
     rows = [DEBEZIUM_ROW | {"aggregateid": value} for value in (7, None, -7)]
-    told = [decoder.decode(insert(row, schema="public", table="outbox", oids={})) for row in rows]
+    told = [one(decoder, insert(row, schema="public", table="outbox", oids={})) for row in rows]
 
     assert [event.aggregate_id for event in told if isinstance(event, OutboxEvent)] == ["7", "", "-7"]
 
 
 def test_bytes_are_told_from_text_by_their_type() -> None:
     decoder = Wal2JsonDecoder(DEBEZIUM)
-    decoder.decode(begin())
+    one(decoder, begin())
     row = DEBEZIUM_ROW | {"payload": "00ff41"}
     found = [
-        decoder.decode(insert(row, schema="public", table="outbox", oids={"payload": oid})) for oid in (17, 17, 25, 25)
+        one(decoder, insert(row, schema="public", table="outbox", oids={"payload": oid})) for oid in (17, 17, 25, 25)
     ]
 
     assert [item.payload for item in found if isinstance(item, OutboxEvent)] == [
@@ -339,7 +367,7 @@ def test_bytes_are_told_from_text_by_their_type() -> None:
 
 def test_a_wal2json_that_does_not_tell_types_is_refused_where_a_payload_may_be_bytes() -> None:
     with pytest.raises(UndecodableChange, match=r"install wal2json 2\.5"):
-        Wal2JsonDecoder(DEBEZIUM).decode(insert(DEBEZIUM_ROW, schema="public", table="outbox"))
+        one(Wal2JsonDecoder(DEBEZIUM), insert(DEBEZIUM_ROW, schema="public", table="outbox"))
 
 
 def test_types_are_asked_for_only_where_a_payload_may_be_bytes() -> None:
