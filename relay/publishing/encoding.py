@@ -92,26 +92,28 @@ class Encoder:
             raise UnpublishableEvent(
                 f"event {message.id} cannot be published: {error}", remedy="write such events within AMQP's limits"
             ) from error
-        table = len(first_fields) + _LENGTH.size + len(aggregate_id) + len(numbers) + len(more)
-        size = fixed + table + len(message_id)
-        if size + len(body) > self._max_bytes:
+        of_body, of_id, of_aggregate = len(body), len(message_id), len(aggregate_id)
+        of_table = len(first_fields) + _LENGTH.size + of_aggregate + len(numbers) + len(more)
+        size = fixed + of_table + of_id
+        if size + of_body > self._max_bytes:
             raise MessageTooLarge(
-                f"the message has {size + len(body)} bytes with its headers, "
+                f"the message has {size + of_body} bytes with its headers, "
                 f"and RELAY_MAX_MESSAGE_BYTES is {self._max_bytes}",
                 remedy="raise RELAY_MAX_MESSAGE_BYTES as far as the broker's max_message_size, then redrive it",
             )
         start = head(
-            _HEADER, channel, size, _BASIC, 0, len(body), _PROPERTIES, content_type, table, first_fields,
-            len(aggregate_id),
-        )  # fmt: skip
-        # AMQP knows no time before 1970.
-        end = tail(max(0, message.timestamp), type_and_app, _END, _BODY, channel, len(body))
-        pieces = (
-            method, start, aggregate_id, numbers, more, _ID_LENGTHS[len(message_id)], message_id, end, body, _END,
-        )  # fmt: skip
-        if 0 < len(body) <= self._most:
-            return b"".join(pieces)
-        return b"".join((*pieces[:-3], end[: -_FRAME.size], *self._bodies(body)))
+            _HEADER, channel, size, _BASIC, 0, of_body, _PROPERTIES, content_type, of_table, first_fields, of_aggregate
+        )
+        at = message.timestamp
+        end = tail(max(0, at), type_and_app, _END, _BODY, channel, of_body)  # AMQP knows no time before 1970
+        if 0 < of_body <= self._most:
+            return b"".join((
+                method, start, aggregate_id, numbers, more, _ID_LENGTHS[of_id], message_id, end, body, _END,
+            ))  # fmt: skip
+        return b"".join((
+            method, start, aggregate_id, numbers, more, _ID_LENGTHS[of_id], message_id, end[: -_FRAME.size],
+            *self._bodies(body),
+        ))  # fmt: skip
 
     def _of_route(self, route: Route) -> _Kind:
         exchange, key = _short(route.exchange, "exchange"), _short(route.routing_key, "routing key")

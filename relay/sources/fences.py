@@ -39,6 +39,11 @@ class Fences:
         self._returned = written
         return now - written
 
+    @property
+    def returned(self) -> bool:
+        """Whether a fence has come back whose transaction has not ended."""
+        return self._returned is not None
+
     def boundary(self, position: Lsn) -> None:
         """Note the end of a transaction: a fence's, if one has just come back."""
         if self._returned is not None:

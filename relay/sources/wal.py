@@ -195,19 +195,19 @@ class WalStream:
 
     def _decode(self, changes: Sequence[bytes | memoryview], items: list[OutboxEvent | Boundary]) -> None:
         """Append to `items` what `changes` mean for the ledger, and note how far the stream has come."""
-        read = 0
+        read, fences = 0, self._fences
         try:
             for item in self._decoder.decode(frames.changes(changes)):
                 read += 1
-                if item is None:
-                    continue
-                if isinstance(item, Fence):
-                    self._came_back(item)
-                    continue
-                items.append(item)
-                if isinstance(item, Boundary):
+                if isinstance(item, OutboxEvent):
+                    items.append(item)
+                elif isinstance(item, Boundary):
+                    items.append(item)
                     self._handed_over = item.position
-                    self._fences.boundary(item.position)
+                    if fences.returned:
+                        fences.boundary(item.position)
+                elif item is not None:
+                    self._came_back(item)
         except UndecodableChange as problem:
             where = frames.position(changes[read])
             self._undecodable = UndecodableChange(f"{problem.what} (in the WAL at {where})", remedy=problem.remedy)

@@ -152,22 +152,21 @@ class Wal2JsonDecoder:
         Raises UndecodableChange, naming the column, when a row lacks what an event needs.
         """
         for payload, change in zip(payloads, self._parsed(payloads), strict=True):
-            match change:
-                case _Native():
-                    yield self._native_row(change) or self._row(_change(payload))
-                case _Insert():
-                    yield self._row(change)
-                case _Begin():
-                    self.in_transaction = True
-                    self._begun = change.timestamp
-                    yield None
-                case _Commit():
-                    self.in_transaction = False
-                    yield _boundary(change)
-                case _Message():
-                    yield self._message(change)
-                case _:
-                    yield None
+            kind = type(change)
+            if kind is _Native:
+                yield self._native_row(change) or self._row(_change(payload))
+            elif kind is _Begin:
+                self.in_transaction, self._begun = True, change.timestamp
+                yield None
+            elif kind is _Commit:
+                self.in_transaction = False
+                yield _boundary(change)
+            elif kind is _Insert:
+                yield self._row(change)
+            elif kind is _Message:
+                yield self._message(change)
+            else:
+                yield None
 
     def _parsed(self, payloads: Sequence[bytes | memoryview]) -> Iterable[Any]:
         if not self._typed and len(payloads) > 1:  # a single one is not copied for this

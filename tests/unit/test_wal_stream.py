@@ -117,6 +117,22 @@ def test_a_change_that_cannot_be_read_is_named_with_its_place_in_the_wal() -> No
     asyncio.run(scenario())
 
 
+def test_what_came_before_a_change_that_cannot_be_read_is_handed_over_first_and_nothing_behind_it() -> None:
+    async def scenario() -> None:
+        server = Server()
+        async with stream(server) as opened:
+            server.says(begin("0/200"), insert(ROW), commit("0/200"), begin("0/300"), insert(ROW | {"headers": "["}))
+            server.keeps_alive(0x900)
+            server.says(insert(ROW), commit("0/300"))
+            event, boundary = await opened.receive()
+            assert isinstance(event, OutboxEvent)
+            assert boundary == Boundary(Lsn(0x200), COMMITTED_AT.timestamp())
+            with pytest.raises(UndecodableChange):
+                await opened.receive()
+
+    asyncio.run(scenario())
+
+
 def test_exactly_the_confirmed_position_is_reported_as_flushed_once_for_many_confirms() -> None:
     async def scenario() -> None:
         server = Server()
