@@ -138,16 +138,15 @@ class Engine:
                 return  # _stood_still says what follows
             parcels: list[Parcel] = []
             settled: list[Ticket] = []
-            now = time.time()
+            ledger, route, now = self._ledger, self._router.route, time.time()
             for item in items:
                 if isinstance(item, OutboxEvent):
-                    parcels.append(Parcel(self._ledger.enter(), item, self._router.route(item)))
-                    self._halfway = True
+                    parcels.append(Parcel(ledger.enter(), item, route(item)))
                 else:
-                    settled += self._ledger.boundary(item, received_at=now)
-                    self._halfway = False
+                    settled += ledger.boundary(item, received_at=now)
                     if stopping.done():
                         break  # what came behind it was not published, and comes again
+            self._halfway = isinstance(item, OutboxEvent)
             self._settled(settled)
             if parcels:
                 await self._publisher.publish(parcels)

@@ -55,7 +55,8 @@ class Outstanding:
             upto = len(self._items) if tag == 0 else place + 1
             if upto > len(self._items):
                 raise ValueError(f"delivery tag {tag} is not outstanding")
-            taken = [item for item in (self._items.popleft() for _ in range(upto)) if item is not None]
+            popped = [self._items.popleft() for _ in range(upto)]
+            taken = [item for item in popped if item is not None]
             self._first_tag += max(0, upto)
         else:
             item = self._items[place] if 0 <= place < len(self._items) else None

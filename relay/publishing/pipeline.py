@@ -82,9 +82,10 @@ class Pipeline:
             return []
         room = (self._window if at_most is None else at_most) - len(self._outstanding)
         end = (self._outstanding.first() or self._line[0]).order + self._window
-        items: list[Item] = []
-        while self._line and len(items) < room and self._line[0].order < end:
-            items.append(self._line.popleft())
+        count = min(room, len(self._line))
+        while count > 0 and self._line[count - 1].order >= end:
+            count -= 1
+        items = [self._line.popleft() for _ in range(count)]
         self._outstanding.published(items)
         return items
 

@@ -299,6 +299,9 @@ class RabbitPublisher:
             self._give_back(answer.returned)
         if answer.nacked:
             self._observe(Nacked(answer.nacked))
+        self._careful = max(0, self._careful - len(answer.confirmed) - len(answer.returned) - answer.nacked)
+        if self._pipeline.thirsty or self._careful:
+            self._send()  # first of all: the broker works while the rest is noted
         if answer.confirmed:
             self._backoff.reset()
             self._returning = False
@@ -308,9 +311,6 @@ class RabbitPublisher:
         self._changed.set()
         if self._pipeline.stuck and self._retry is None:
             self._retry = self._loop.call_later(self._backoff.next_delay(), self._try_again)
-        self._careful = max(0, self._careful - len(answer.confirmed) - len(answer.returned) - answer.nacked)
-        if self._pipeline.thirsty or self._careful:
-            self._send()
 
     def _give_back(self, returned: list[tuple[Item, str]]) -> None:
         items = [item for item, _ in returned]
