@@ -234,6 +234,7 @@ SLOT = Slot(
     holder_name=None,
     holder_since=None,
     holder_address=None,
+    holder_reported_at=None,
     current_lsn="0/20",
     confirmed_flush_lsn="0/10",
     restart_lsn="0/1",
