@@ -18,7 +18,7 @@ from consumers.settings import ConsumerSettings
 from consumers.status import QueueDepth, Status
 from consumers.status import status as ask_status
 from runtime import commands, logs
-from runtime.settings import load
+from runtime.settings import load, reloading
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,14 +38,15 @@ def run(
 ) -> None:
     """Run the handlers of CONSUMERS_HANDLERS until SIGTERM or SIGINT, then drain."""
     logs.configure(verbose=verbose)
-    settings = load(ConsumerSettings, config)
-    if settings.handlers is None:
+    fresh = reloading(ConsumerSettings, config)
+    handlers = fresh().handlers
+    if handlers is None:
         raise HandlersUnusable(
             "CONSUMERS_HANDLERS is not set",
             remedy="name the Python module that registers your handlers, such as consumers.examples",
         )
     try:
-        asyncio.run(application.run(settings, load_handlers(settings.handlers)))
+        asyncio.run(application.run(fresh, load_handlers(handlers)))
     except HandlersAbandoned as problem:
         # A thread cannot be ended from outside, and a normal exit would wait for it.
         sys.stderr.write(f"consumers: {problem}\n")
