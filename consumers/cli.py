@@ -11,13 +11,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from consumers import app as application
 from consumers.errors import HandlersAbandoned, HandlersUnusable
 from consumers.handlers import load as load_handlers
 from consumers.settings import ConsumerSettings
 from consumers.status import QueueDepth, Status
 from consumers.status import status as ask_status
-from runtime import commands, logs
+from runtime import commands
 from runtime.settings import load, reloading
 
 app = typer.Typer(
@@ -37,6 +36,9 @@ def run(
     verbose: Annotated[bool, typer.Option("--verbose", help="Log more.")] = False,
 ) -> None:
     """Run the handlers of CONSUMERS_HANDLERS until SIGTERM or SIGINT, then drain."""
+    from consumers import app as application  # noqa: PLC0415 - half the time to start; no other command needs it
+    from runtime import logs  # noqa: PLC0415 - the same
+
     logs.configure(verbose=verbose)
     fresh = reloading(ConsumerSettings, config)
     handlers = fresh().handlers

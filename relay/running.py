@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from runtime.http import parse_address
+from runtime.address import parse_address
 
 _PATIENCE = 2.0
 _OK, _UNAVAILABLE = 200, 503
