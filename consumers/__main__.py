@@ -1,5 +1,5 @@
 """`python -m consumers`, the same as `consumers`."""
 
-from consumers.cli import main
+from runtime.entry import consumers
 
-main()
+consumers()

@@ -11,7 +11,7 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
@@ -40,26 +40,35 @@ log = structlog.get_logger()
 _POOL_SECONDS = 10.0
 
 
-async def run(settings: ConsumerSettings, registry: Registry) -> None:
-    """Consume until a signal comes; raises a Problem at start when something is missing."""
+async def run(fresh: Callable[[], ConsumerSettings], registry: Registry) -> None:
+    """Consume until a signal comes; raises a Problem at start when something is missing.
+
+    `fresh` reads the settings; it is called again at each connect, so that a changed secret file is picked up.
+    """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     # Unique for each start: a claim found under this name is this very process's.
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-    url = settings.database_url.get_secret_value()
+    settings = fresh()
     metrics = Metrics(registry.types)
+
+    def url() -> str:
+        return fresh().database_url.get_secret_value()
+
     async with (
         Database(url, name=f"consumers claims {name}") as claiming,
         Database(url, name=f"consumers leases {name}") as keeping,
-        Intake(lambda: subscribe(settings, name)) as intake,
+        Intake(lambda: subscribe(fresh(), name)) as intake,
         contextlib.AsyncExitStack() as stack,
     ):
         if settings.http_address is not None:
             routes = _routes(metrics, claiming, intake)
             address = await stack.enter_async_context(serving(routes, settings.http_address))
             log.info("serving metrics and health", address=address)
-        pool = stack.enter_context(_pool(conninfo(url, name=f"consumers handlers {name}"), settings.concurrency))
+        pool = stack.enter_context(
+            _pool(lambda: conninfo(url(), name=f"consumers handlers {name}"), settings.concurrency)
+        )
         worker = Worker(
             intake,
             Claims(claiming, worker=name, lease=settings.lease),
@@ -97,8 +106,11 @@ def _routes(metrics: Metrics, database: Database, intake: Intake) -> list[Route]
 
 
 @contextlib.contextmanager
-def _pool(address: str, size: int) -> Iterator[ConnectionPool[psycopg.Connection[Any]]]:
-    """Give connections to handlers that run in a transaction: none until one asks, and at most one for each thread."""
+def _pool(address: Callable[[], str], size: int) -> Iterator[ConnectionPool[psycopg.Connection[Any]]]:
+    """Give connections to handlers that run in a transaction: none until one asks, and at most one for each thread.
+
+    The pool asks for `address` at each connect, in a thread of its own.
+    """
     logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # it repeats what Database says once
     pool = ConnectionPool(
         address,

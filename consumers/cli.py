@@ -11,14 +11,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from consumers import app as application
 from consumers.errors import HandlersAbandoned, HandlersUnusable
 from consumers.handlers import load as load_handlers
 from consumers.settings import ConsumerSettings
 from consumers.status import QueueDepth, Status
 from consumers.status import status as ask_status
-from runtime import commands, logs
-from runtime.settings import load
+from runtime import commands
+from runtime.settings import load, reloading
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,15 +36,19 @@ def run(
     verbose: Annotated[bool, typer.Option("--verbose", help="Log more.")] = False,
 ) -> None:
     """Run the handlers of CONSUMERS_HANDLERS until SIGTERM or SIGINT, then drain."""
+    from consumers import app as application  # noqa: PLC0415 - half the time to start; no other command needs it
+    from runtime import logs  # noqa: PLC0415 - the same
+
     logs.configure(verbose=verbose)
-    settings = load(ConsumerSettings, config)
-    if settings.handlers is None:
+    fresh = reloading(ConsumerSettings, config)
+    handlers = fresh().handlers
+    if handlers is None:
         raise HandlersUnusable(
             "CONSUMERS_HANDLERS is not set",
             remedy="name the Python module that registers your handlers, such as consumers.examples",
         )
     try:
-        asyncio.run(application.run(settings, load_handlers(settings.handlers)))
+        asyncio.run(application.run(fresh, load_handlers(handlers)))
     except HandlersAbandoned as problem:
         # A thread cannot be ended from outside, and a normal exit would wait for it.
         sys.stderr.write(f"consumers: {problem}\n")

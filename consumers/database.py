@@ -6,7 +6,7 @@ version. It knows no SQL of its own.
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, LiteralString, Self
 
 import psycopg
@@ -42,14 +42,19 @@ def reason(error: psycopg.Error) -> str:
 
 
 class Database:
-    """A connection in autocommit mode; `name` is its application name and tells its log lines apart."""
+    """A connection in autocommit mode; `url` is asked at each connect, so that a changed password is picked up.
 
-    def __init__(self, url: str, *, name: str) -> None:
-        self._conninfo = conninfo(url, name=name)
+    `name` is its application name and tells its log lines apart.
+    """
+
+    def __init__(self, url: Callable[[], str], *, name: str) -> None:
+        self._url = url
         self._name = name
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._connecting = asyncio.Lock()
         self._backoff = Backoff()
+        self._told = ""
+        """The reason that was logged last, while there is no connection."""
         self.up = False
 
     async def __aenter__(self) -> Self:
@@ -91,16 +96,17 @@ class Database:
     async def _connected(self) -> psycopg.AsyncConnection[Any]:
         async with self._connecting:
             if self._connection is None or self._connection.closed:
-                self._connection = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True)
+                self._connection = await psycopg.AsyncConnection.connect(
+                    conninfo(self._url(), name=self._name), autocommit=True
+                )
                 await self._connection.execute(sql.query("task_session"))
             return self._connection
 
     async def _wait_after(self, error: psycopg.Error) -> None:
-        if self.up:
-            log.warning(
-                "database not available", connection=self._name, reason=reason(error), remedy="trying again until it is"
-            )
-        self.up = False
+        why = reason(error)
+        if self.up or why != self._told:
+            log.warning("database not available", connection=self._name, reason=why, remedy="trying again until it is")
+        self.up, self._told = False, why
         await asyncio.sleep(self._backoff.next_delay())
 
     def _succeeded(self) -> None:

@@ -24,6 +24,8 @@ class Intake:
         self._subscribe = subscribe
         self._subscription: Subscription | None = None
         self._backoff = Backoff()
+        self._told = ""
+        """The reason that was logged last, while there is no subscription."""
         self._stopped = asyncio.Event()
 
     @property
@@ -75,13 +77,15 @@ class Intake:
     async def _subscribe_again(self) -> Subscription:
         self._subscription = await self._subscribe()
         self._backoff.reset()
+        self._told = ""
         log.info("subscribed again")
         return self._subscription
 
     async def _lost(self, problem: Problem) -> None:
-        if self._subscription is not None:
+        if problem.what != self._told:
             log.warning("broker not available", reason=problem.what, remedy=problem.remedy)
-            await self._close()
+        self._told = problem.what
+        await self._close()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopped.wait(), self._backoff.next_delay())
 

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from messaging.settings import BrokerSettings
-from runtime.http import parse_address
+from runtime.address import parse_address
 from runtime.settings import prefix
 from sql.url import DatabaseUrl
 

@@ -34,7 +34,7 @@ class Status:
 
 async def status(settings: ConsumerSettings) -> Status:
     """Ask both servers; raises a Problem when one cannot be asked."""
-    async with Database(settings.database_url.get_secret_value(), name="consumers status") as database:
+    async with Database(settings.database_url.get_secret_value, name="consumers status") as database:
         tasks = dict(await database.fetch(sql.query("task_counts")))
     connection = await Connection.open(
         settings.amqp_url.get_secret_value(), name="consumers status", tls=settings.tls()

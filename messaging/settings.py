@@ -14,7 +14,10 @@ class BrokerSettings(Settings):
     """How to reach RabbitMQ; a subclass names the prefix of its variables."""
 
     amqp_url: AmqpUrl = Field(description="write amqp://user:password@host:5672/vhost")
-    amqp_ca: str | None = Field(None, description="write the PEM of the CA that signed RabbitMQ's certificate")
+    # An empty one would mean the system's authorities.
+    amqp_ca: str | None = Field(
+        None, min_length=1, description="write the PEM of the CA that signed RabbitMQ's certificate"
+    )
     amqp_certificate: str | None = Field(None, description="write the PEM of the client certificate")
     amqp_key: SecretStr | None = Field(None, description="write the PEM of the client certificate's key")
     amqp_plaintext: bool = Field(

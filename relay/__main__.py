@@ -1,5 +1,5 @@
 """`python -m relay` is `relay`."""
 
-from relay.cli import main
+from runtime.entry import relay
 
-main()
+relay()

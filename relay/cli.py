@@ -8,11 +8,10 @@ from typing import Annotated
 
 import typer
 
-from relay import app as relay
 from relay import operations, parked_commands, slot_commands
 from relay import setup as setup_steps
 from relay.settings import RelaySettings
-from runtime import commands, logs
+from runtime import commands
 from runtime.settings import load, reloading
 
 app = typer.Typer(
@@ -59,6 +58,10 @@ def run(
     ] = False,
 ) -> None:
     """Relay events until SIGTERM or SIGINT; then drain and exit 0."""
+    # A third of the time to start, which no other command has to wait for.
+    from relay import app as relay  # noqa: PLC0415 - the HTTP server, the logs and the engine
+    from runtime import logs  # noqa: PLC0415 - the same
+
     logs.configure()
     try:
         asyncio.run(relay.run(reloading(RelaySettings, config), stdout=stdout))

@@ -16,10 +16,8 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from relay import app as relay
 from relay import check as checking
 from relay import status as statuses
-from relay import tail as tailing
 from relay.checks.finding import Finding, Status
 from relay.display import console, size
 from relay.settings import RelaySettings
@@ -97,6 +95,9 @@ def tail(
     ] = False,
 ) -> None:
     """Print messages as JSON lines as they would be published. The relay and its slot are not touched."""
+    from relay import app as relay  # noqa: PLC0415 - as in `relay run`: no other command has to wait for it
+    from relay import tail as tailing  # noqa: PLC0415 - the same
+
     settings = load(RelaySettings, config)
     reading, router = relay.reading(settings, read_only=True), relay.router(settings)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from runtime.http import parse_address
+from runtime.address import parse_address
 
 _PATIENCE = 2.0
 _OK, _UNAVAILABLE = 200, 503
@@ -23,6 +23,8 @@ class Running:
     confirmed: float
     """Events confirmed since it started."""
     blocked: bool
+    held: bool
+    """Whether a message that no queue takes is tried again and again, and nothing behind it goes."""
     not_ready: tuple[str, ...]
     """What /readyz finds missing: source, broker, lag."""
 
@@ -41,6 +43,7 @@ def ask(address: str | None) -> Running | None:
             lag_seconds=metrics["relay_outbox_lag_seconds"],
             confirmed=metrics.get("relay_events_published_total confirmed", 0.0),
             blocked=bool(metrics["relay_broker_blocked"]),
+            held=bool(metrics.get("relay_held_by_return", 0.0)),
             not_ready=tuple(sorted(name for name, holds in ready.items() if not holds)),
         )
     except (OSError, http.client.HTTPException, ValueError, KeyError, AttributeError):

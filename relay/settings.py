@@ -7,8 +7,8 @@ from pydantic import AfterValidator, Field, model_validator
 from messaging.settings import BrokerSettings
 from relay.routing import check_template
 from relay.sources.layout import layout
+from runtime.address import parse_address
 from runtime.errors import ConfigurationProblem
-from runtime.http import parse_address
 from runtime.settings import prefix
 from sql.url import DatabaseUrl
 

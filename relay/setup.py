@@ -23,7 +23,7 @@ from relay.checkpoint import Facts
 from relay.errors import SlotMissing, SourceRefused
 from relay.position import Lsn
 from relay.settings import RelaySettings
-from relay.sources import pgoutput, wal2json
+from relay.sources import pgoutput, tables, wal2json
 from relay.sources.refusals import check_wal_level, from_postgres
 from sql import apply as schema
 
@@ -112,14 +112,7 @@ def make_slot(connection: psycopg.Connection[Any], settings: RelaySettings, *, a
 
 def _publish_again(connection: psycopg.Connection[Any], settings: RelaySettings, plugin: str) -> bool:
     """Make the publication of a slot that is there, if it is missing; return whether it was."""
-    if plugin != pgoutput.PLUGIN:
-        return False
-    try:
-        connection.execute(_publication(settings))
-    except psycopg.errors.DuplicateObject:
-        _check_publication(connection, settings)
-        return False
-    return True
+    return plugin == pgoutput.PLUGIN and _publish(connection, settings)
 
 
 def _create(connection: psycopg.Connection[Any], settings: RelaySettings) -> str:
@@ -131,10 +124,7 @@ def _create(connection: psycopg.Connection[Any], settings: RelaySettings) -> str
             if settings.plugin != "auto":
                 raise
     # The slot's snapshot must already see the publication: pgoutput looks it up as of each change.
-    try:
-        connection.execute(_publication(settings))
-    except psycopg.errors.DuplicateObject:
-        _check_publication(connection, settings)
+    _publish(connection, settings)
     return _create_slot(connection, settings.slot, pgoutput.PLUGIN)
 
 
@@ -142,6 +132,18 @@ def _create_slot(connection: psycopg.Connection[Any], slot: str, plugin: str) ->
     with suppress(psycopg.errors.DuplicateObject):  # another run of setup was faster
         connection.execute(sql.query("slot_create"), {"slot": slot, "plugin": plugin})
     return plugin
+
+
+def _publish(connection: psycopg.Connection[Any], settings: RelaySettings) -> bool:
+    """Make the publication, if it is missing; return whether it was."""
+    try:
+        connection.execute(_publication(settings))
+    except psycopg.errors.DuplicateObject:
+        _check_publication(connection, settings)
+        return False
+    except (psycopg.errors.InvalidSchemaName, psycopg.errors.UndefinedTable) as error:
+        raise tables.missing(settings.outbox_table) from error
+    return True
 
 
 def _check_publication(connection: psycopg.Connection[Any], settings: RelaySettings) -> None:

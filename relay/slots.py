@@ -38,6 +38,8 @@ class Slot:
     holder_name: str | None
     holder_since: datetime | None
     holder_address: str | None
+    holder_reported_at: datetime | None
+    """When its walsender last took a report from it."""
     current_lsn: str
     confirmed_flush_lsn: str | None
     restart_lsn: str | None

@@ -9,7 +9,7 @@ not confirmed. Nothing here changes anything.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -25,6 +25,9 @@ from relay.slots import Checkpoint, Slot
 # A copy of the slot is read for so many transactions and so long at most: status must answer beside a long outage too.
 _TRANSACTIONS = 1000
 _PATIENCE = "3s"
+# Whoever streams reports every 10 s at least, and a streaming relay has a fence back every second.
+_REPORTS_WITHIN = timedelta(seconds=30)
+_COMES_WITHIN = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,7 @@ class Status:
 
 def read(settings: RelaySettings) -> Status:
     """Ask Postgres and the relay; raises a Problem when Postgres cannot be asked."""
-    told = running.ask(settings.http_address)
+    told = here = running.ask(settings.http_address)
     with slots.connected(settings, "status") as connection:
         server = _row(connection, _Server, "status_server", {"name": settings.name})
         slot = slots.find(connection, settings.slot)
@@ -113,30 +116,68 @@ def read(settings: RelaySettings) -> Status:
         running=told,
         backlog=backlog,
         parked=parked,
-        last_error=last_error(settings.slot, slot, told, parked),
+        last_error=last_error(settings.slot, slot, here, parked, at=server.at),
     )
 
 
-def last_error(  # noqa: PLR0911 - one return for each answer
-    name: str, slot: Slot | None, told: Running | None, parked: Parked | None
+def last_error(
+    name: str, slot: Slot | None, here: Running | None, parked: Parked | None, *, at: datetime
 ) -> str | None:
-    """Say what is wrong now, the worst first; if nothing is, what was parked last. Pure."""
+    """Say what is wrong at `at`, the worst first; if nothing is, what was parked last. Pure.
+
+    `here` is the relay of this machine, whether it streams or not.
+    """
     if slot is None:
         return f"replication slot {name!r} does not exist"
     if slot.lost:
         return f"replication slot {name!r} is lost: {slot.invalidation_reason or 'WAL that it needed was removed'}"
-    if slot.holder_pid is None and told is not None:
-        return f"the relay that runs here does not stream: not ready: {', '.join(told.not_ready) or 'starting'}"
     if slot.holder_pid is None:
-        since = f" since {slot.inactive_since:%Y-%m-%d %H:%M:%S %Z}" if slot.inactive_since else ""
-        return f"no relay streams from replication slot {name!r}{since}"
-    if told is not None and told.blocked:
-        return "RabbitMQ takes no messages: it has blocked the connection"
-    if told is not None and told.not_ready:
-        return f"the relay is not ready: {', '.join(told.not_ready)}"
-    if parked is not None and parked.waiting:
+        return _nobody_streams(slot) if here is None else _does_not_stream(here)
+    if here is not None and here.mode == "wal":
+        wrong = _holds_up(here)
+    else:
+        wrong = _unheard(slot, at)
+        if wrong is None and here is not None and here.mode == "none":
+            wrong = _does_not_stream(here)
+    if wrong is None and parked is not None and parked.waiting:
         return f"parked at {parked.latest_at:%Y-%m-%d %H:%M:%S %Z}: {parked.latest}"
-    return None
+    return wrong
+
+
+def _nobody_streams(slot: Slot) -> str:
+    since = f" since {slot.inactive_since:%Y-%m-%d %H:%M:%S %Z}" if slot.inactive_since else ""
+    return f"no relay streams from replication slot {slot.name!r}{since}"
+
+
+def _holds_up(here: Running) -> str | None:
+    """Say what holds up the relay that streams here."""
+    if here.blocked:
+        return "RabbitMQ takes no messages: it has blocked the connection"
+    if set(here.not_ready) - {"lag"}:
+        return f"the relay is not ready: {', '.join(here.not_ready)}"
+    if here.held:
+        return "a message that no queue takes holds the stream until one does: bind it (the relay's log names the key)"
+    if not here.in_flight and here.lag_seconds > _COMES_WITHIN:
+        return (
+            f"nothing has come through the stream for {here.lag_seconds:.0f} s: Postgres decodes a large transaction, "
+            "its walsender stands still, or the network does"
+        )
+    return "the relay is not ready: lag" if here.not_ready else None
+
+
+def _unheard(slot: Slot, at: datetime) -> str | None:
+    """Say that the slot's walsender has nobody who reports to it, or stands still itself."""
+    if slot.holder_reported_at is None or at - slot.holder_reported_at < _REPORTS_WITHIN:
+        return None
+    return (
+        f"the walsender of replication slot {slot.name!r} has had no report for "
+        f"{(at - slot.holder_reported_at).total_seconds():.0f} s: it stands still, or its relay or the network does "
+        f"(held by {slot.holder})"
+    )
+
+
+def _does_not_stream(here: Running) -> str:
+    return f"the relay that runs here does not stream: not ready: {', '.join(here.not_ready) or 'starting'}"
 
 
 def throughput(before: Status, after: Status) -> Throughput:

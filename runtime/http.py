@@ -15,16 +15,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from runtime.address import parse_address
 from runtime.errors import Problem
-
-
-def parse_address(text: str) -> tuple[str, int]:
-    """Split `host:port` (`[::1]:9187` for IPv6, port 0 for any free one); raises ValueError for anything else."""
-    host, colon, port = text.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - TCP's
-        raise ValueError("it is not host:port")
-    return host, int(port)
 
 
 def metrics_route(registry: CollectorRegistry) -> Route:

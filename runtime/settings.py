@@ -50,6 +50,10 @@ class _SecretFiles(PydanticBaseSettingsSource):
         path = os.environ.get(variable)
         if path is None:
             return None, field_name, False
+        if not path:
+            raise ConfigurationProblem(
+                f"{variable} is empty", remedy="name a file that holds the value, or unset the variable"
+            )
         try:
             return Path(path).read_text(encoding="utf-8").rstrip("\n"), field_name, False
         except (OSError, UnicodeDecodeError) as error:
@@ -98,8 +102,9 @@ def load(settings: type[S], config: Path | None = None) -> S:
                 f"{name} is not set", remedy=f"set it in the environment, in {name}_FILE or with --config"
             ) from error
         message = first["msg"].removeprefix("Value error, ")
+        source = f", read from {name}_FILE," if name not in os.environ and f"{name}_FILE" in os.environ else ""
         raise ConfigurationProblem(
-            f"{name} is wrong: {message}" if name else message, remedy=_description(settings, field)
+            f"{name}{source} is wrong: {message}" if name else message, remedy=_description(settings, field)
         ) from error
 
 

@@ -10,6 +10,8 @@ from pydantic import AfterValidator, SecretStr
 
 def _checked(url: SecretStr) -> SecretStr:
     text = url.get_secret_value()
+    if not text.strip():  # libpq would connect by its defaults and the PG* variables, to whatever these mean here
+        raise ValueError("it is empty")
     try:
         values = conninfo_to_dict(text)
     except ProgrammingError as error:

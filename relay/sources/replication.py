@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Self
 
 import psycopg
 from psycopg import generators, pq
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from relay.errors import SourceRefused, SourceStalled, SourceUnavailable
 from relay.position import Lsn
@@ -28,6 +29,16 @@ _SESSION = (
 _BATCH_FRAMES = 1000
 _BATCH_BYTES = 1 << 20
 _PARTING_SECONDS = 1.0
+# What we send and nobody acknowledges ends the connection after 15 s, also where data goes on arriving or is not being
+# read; something is sent every 10 s at least. Keepalives are for the time before the stream. A direction that is dead
+# behind a proxy, which acknowledges by itself, is noticed by wal_sender_timeout alone.
+# https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-TCP-USER-TIMEOUT
+_LIVENESS: dict[str, Any] = {
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 15_000,
+}
 
 
 class System(NamedTuple):
@@ -57,10 +68,13 @@ class ReplicationConnection:
 
     @classmethod
     async def connect(cls, database_url: str, *, slot: str, name: str) -> Self:
-        """Connect as `application_name` `name`; raises SourceUnavailable or SourceRefused."""
+        """Connect as `application_name` `name`; raises SourceUnavailable or SourceRefused.
+
+        How soon a dead link is noticed is the URL's to say, if it says so.
+        """
         try:
             connection = await psycopg.AsyncConnection.connect(
-                database_url,
+                make_conninfo(**{**_LIVENESS, **conninfo_to_dict(database_url)}),
                 autocommit=True,
                 replication="database",
                 application_name=name,

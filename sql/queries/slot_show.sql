@@ -1,5 +1,6 @@
 -- One replication slot: how it stands, and who holds it. Columns that only newer servers have are read through JSON,
--- so that the same statement serves all of them. On a standby the WAL's end is what has been replayed.
+-- so that the same statement serves all of them. What the holder reported last is as of its own clock, and hidden from a
+-- role that is neither the holder's own nor a member of pg_read_all_stats. On a standby the WAL's end is what has been replayed.
 SELECT s.slot_name                                        AS name,
        s.plugin                                           AS plugin,
        s.database                                         AS database,
@@ -8,6 +9,7 @@ SELECT s.slot_name                                        AS name,
        a.application_name                                 AS holder_name,
        a.backend_start                                    AS holder_since,
        host(a.client_addr)                                AS holder_address,
+       r.reply_time                                       AS holder_reported_at,
        wal.lsn::text                                      AS current_lsn,
        s.confirmed_flush_lsn::text                        AS confirmed_flush_lsn,
        s.restart_lsn::text                                AS restart_lsn,
@@ -19,6 +21,7 @@ SELECT s.slot_name                                        AS name,
        (to_jsonb(s) ->> 'inactive_since')::timestamptz    AS inactive_since
 FROM pg_replication_slots AS s
 LEFT JOIN pg_stat_activity AS a ON a.pid = s.active_pid
+LEFT JOIN pg_stat_replication AS r ON r.pid = s.active_pid
 CROSS JOIN (
     SELECT CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END AS lsn
 ) AS wal

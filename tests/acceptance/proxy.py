@@ -5,6 +5,7 @@ that the other has gone: so it is on a network that drops packets, since TCP del
 """
 
 import asyncio
+import ctypes
 import random
 import socket
 import struct
@@ -26,6 +27,11 @@ _SLICE_BYTES = 200
 _SLOW_SENDS_PER_SECOND = 20
 # Closing sends RST, as a firewall does that cuts a connection (socket(7), SO_LINGER).
 _RESET = struct.pack("ii", 1, 0)
+# A filter of one instruction, `ret #0`: the kernel drops every packet that comes for the socket before TCP sees it
+# (https://www.kernel.org/doc/html/latest/networking/filter.html). Python has no name for the option.
+_DROP = ctypes.create_string_buffer(struct.pack("HBBI", 0x06, 0, 0, 0))
+_FILTER = struct.pack("HL", 1, ctypes.addressof(_DROP))
+_SO_ATTACH_FILTER = 26
 
 
 class Proxy:
@@ -64,6 +70,13 @@ class Proxy:
         """Forward in small pieces, whose lengths `draw` draws; None for pieces as they come."""
         self._slice = draw
 
+    def lose(self) -> None:
+        """Lose what clients send on the connections that are open, down to the packets: nobody acknowledges them.
+
+        What comes from the server goes on. Bytes that are swallowed are acknowledged, as behind any proxy.
+        """
+        self._do(self._lose())
+
     def cut(self) -> None:
         """Reset every open connection, towards both ends."""
         self._do(self._cut())
@@ -87,6 +100,10 @@ class Proxy:
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _lose(self) -> None:
+        for client, *_ in self._open.values():
+            client.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, _FILTER)
 
     async def _cut(self) -> None:
         tasks = list(self._open)

@@ -203,3 +203,21 @@ def test_a_server_does_not_hear_of_a_client_that_left_a_black_hole() -> None:
             proxy.cut()
             with pytest.raises(ConnectionResetError):
                 session.recv(1)
+
+
+def test_what_a_client_loses_is_acknowledged_by_nobody_and_the_other_direction_goes_on() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    with listener, Proxy(f"echo://127.0.0.1:{listener.getsockname()[1]}/place") as proxy:
+        client = connect(proxy)
+        session, _ = listener.accept()
+        with client, session:
+            client.sendall(b"x")
+            assert session.recv(1) == b"x"
+            proxy.lose()
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 500)
+            client.sendall(b"y")
+            session.sendall(b"z")
+            assert client.recv(1) == b"z"
+            with pytest.raises(TimeoutError, match="Connection timed out"):
+                client.recv(1)
+            assert is_silent(session)

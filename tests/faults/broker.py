@@ -88,8 +88,8 @@ def _alarm(run: Run, option: str, alarm: str, calm: str) -> Iterator[None]:
 
 FAULTS = (
     Fault("RabbitMQ restarted in order", restarted, duplicates=REPEATED),
-    Fault("RabbitMQ killed, classic queue", partial(killed, "classic"), duplicates=REPEATED),
-    Fault("RabbitMQ killed, quorum queue", partial(killed, "quorum"), duplicates=REPEATED),
+    Fault("RabbitMQ killed with a classic queue", partial(killed, "classic"), duplicates=REPEATED),
+    Fault("RabbitMQ killed with a quorum queue", partial(killed, "quorum"), duplicates=REPEATED),
     Fault(
         "RabbitMQ out of memory",
         partial(alarmed, "set_vm_memory_high_watermark", "0", "0.4"),

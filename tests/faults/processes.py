@@ -159,13 +159,13 @@ FAULTS = (
         duplicates=_NAMED_KILLS * (2 * _PUBLISHED + REPEATED),
     ),
     Fault(
-        "relay killed in a transaction of 1,000,000 events",
+        "relay killed in a transaction of a million events",
         killed_in_a_large_transaction,
         duplicates=_LARGE // 2,
         recovers_within=_LARGE_SECONDS,
         seeds=1,
     ),
-    Fault("relay frozen, replaced and woken", frozen, duplicates=BULK + REPEATED),
+    Fault("relay woken after it was frozen and replaced", frozen, duplicates=BULK + REPEATED),
     Fault("holder of the slot killed unheard", holder_killed, duplicates=2 * REPEATED),
     Fault("fifty rolling restarts", restarted_rolling, duplicates=0),
 )

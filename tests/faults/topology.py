@@ -176,9 +176,9 @@ def _mends(run: Run, secret: Path) -> None:
 
 
 FAULTS = (
-    Fault("binding removed, and what comes back is parked", unbound_and_parked, duplicates=0),
-    Fault("binding removed, and what comes back is tried again", unbound_and_held, duplicates=0),
-    Fault("binding removed, and the relay halts", unbound_and_halted, duplicates=2 * REPEATED),
+    Fault("binding removed while returns are parked", unbound_and_parked, duplicates=0),
+    Fault("binding removed while returns are tried again", unbound_and_held, duplicates=0),
+    Fault("binding removed while returns halt the relay", unbound_and_halted, duplicates=2 * REPEATED),
     Fault("exchange deleted", exchange_deleted, duplicates=REPEATED),
     Fault("queue deleted", queue_deleted, duplicates=0),
     Fault("permission to write taken away", write_forbidden, duplicates=REPEATED),

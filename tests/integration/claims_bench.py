@@ -73,8 +73,8 @@ def play(isolated: Isolated, scenario: Callable[[Bench], Coroutine[Any, Any, Non
 async def bench(url: str) -> AsyncIterator[Bench]:
     async with (
         await psycopg.AsyncConnection.connect(url, autocommit=True) as own,
-        Database(url, name="one") as one,
-        Database(url, name="two") as two,
+        Database(lambda: url, name="one") as one,
+        Database(lambda: url, name="two") as two,
     ):
         yield Bench(url, own, Claims(one, worker="one", lease=30), Claims(two, worker="two", lease=30))
 

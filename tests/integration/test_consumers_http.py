@@ -8,8 +8,9 @@ import socket
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
+from runtime.address import parse_address
 from runtime.errors import Problem
-from runtime.http import health_route, metrics_route, parse_address, serving
+from runtime.http import health_route, metrics_route, serving
 
 
 def _get(address: str, path: str) -> tuple[int, str, str]:

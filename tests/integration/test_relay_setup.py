@@ -53,6 +53,22 @@ def test_a_publication_that_was_dropped_is_made_again_with_what_to_do_about_the_
     assert "again" not in call(variables, "setup").output
 
 
+@pytest.mark.parametrize("table", ["orders.outbox", "public.nowhere"])
+def test_a_table_of_the_applications_own_that_is_missing_is_its_owners_to_create(table: str, bare: Isolated) -> None:
+    variables = environment(bare, RELAY_PLUGIN="pgoutput", RELAY_OUTBOX_TABLE=table)
+    said = call(variables, "setup")
+    assert said.code == 1
+    assert f"there is no table {table} - its owner has to create it" in said.output
+    assert "mend RELAY_OUTBOX_TABLE" in said.output
+    assert "relay setup" not in said.output
+    assert one(bare.database_url, SLOTS) == 0
+
+    with psycopg.connect(bare.database_url, autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {table.partition('.')[0]}".encode())
+        connection.execute(f"CREATE TABLE {table} (id uuid)".encode())
+    assert call(variables, "setup").code == 0
+
+
 def test_on_what_is_set_up_it_prints_neither_slot_nor_checkpoint(bare: Isolated) -> None:
     assert call(environment(bare), "setup").code == 0
     output = call(environment(bare), "setup", "--dry-run").output

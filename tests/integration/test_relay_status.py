@@ -10,21 +10,23 @@ from threading import Thread
 import psycopg
 import pytest
 
-from relay import running
+from relay import running, status
 from relay.running import Running
 from relay.slots import Slot
 from relay.status import Parked, Status, last_error, throughput
 from sandbox import Isolated
 from sandbox.ports import free
 from sandbox.waiting import until
+from tests.acceptance.proxy import Proxy
 from tests.acceptance.stage import Stage
 from tests.integration.relay_stage import call, environment, one, publish
 from tests.unit.test_check_postgres import SLOT
 
-RUNNING = Running(mode="wal", in_flight=3, lag_seconds=0.5, confirmed=10.0, blocked=False, not_ready=())
+RUNNING = Running(mode="wal", in_flight=3, lag_seconds=0.5, confirmed=10.0, blocked=False, held=False, not_ready=())
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 STATUS = Status("relay", AT, "0/20", SLOT, None, 0, RUNNING, None, None, None)
 HELD = replace(SLOT, holder_pid=7, holder_name="relay")
+WAITING = Parked(1, AT, "returned: no queue")
 
 
 @pytest.fixture
@@ -130,20 +132,73 @@ def test_watch_prints_throughput_until_it_is_ended(stage: Stage, address: str) -
     assert watch.terminate() in {0, -15}
 
 
+def told_error(isolated: Isolated, **settings: str) -> str:
+    """Return the last error that status tells; empty if it tells none."""
+    return str(call(environment(isolated, **settings), "status", "--json").json["last_error"] or "")
+
+
+def test_a_message_that_holds_the_stream_is_told_until_a_queue_takes_it(stage: Stage, address: str) -> None:
+    relay = stage.start("relay", "run", RELAY_ON_RETURN="retry", RELAY_HTTP_ADDRESS=address)
+    relay.logged("streaming")
+    publish(stage.isolated.database_url, "nobody takes it")
+    relay.logged("message returned")
+    told = told_error(stage.isolated, RELAY_HTTP_ADDRESS=address)
+    assert told.startswith("a message that no queue takes holds the stream")
+    tap = stage.set_up()
+    stage.confirmed()
+    assert tap.waiting() == 1
+    until(lambda: not told_error(stage.isolated, RELAY_HTTP_ADDRESS=address), what="nothing is wrong", seconds=10)
+
+
+def test_a_stream_that_brings_nothing_is_told_by_the_relay_and_by_postgres(
+    stage: Stage, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status, "_COMES_WITHIN", 2.0)
+    monkeypatch.setattr(status, "_REPORTS_WITHIN", timedelta(seconds=2))
+    stage.set_up()
+    with Proxy(stage.isolated.database_url) as proxy:
+        relay = stage.start("relay", "run", RELAY_DATABASE_URL=proxy.url, RELAY_HTTP_ADDRESS=address)
+        relay.logged("streaming")
+        until(lambda: not told_error(stage.isolated, RELAY_HTTP_ADDRESS=address), what="nothing is wrong", seconds=10)
+        proxy.swallow_to_client.set()
+        proxy.swallow_to_server.set()
+
+        def tells(words: str, **settings: str) -> bool:
+            return words in told_error(stage.isolated, **settings)
+
+        here = {"RELAY_HTTP_ADDRESS": address}
+        until(lambda: tells("nothing has come through", **here), what="the relay tells it", seconds=10)
+        until(lambda: tells("has had no report for"), what="Postgres tells it", seconds=10)
+        relay.kill()
+
+
 def test_the_last_error_is_the_worst_that_is_wrong_now() -> None:
-    parked = Parked(1, AT, "returned: no queue")
+    def told(slot: Slot | None, here: Running | None, parked: Parked | None = WAITING) -> str:
+        return str(last_error("s", slot, here, parked, at=AT))
+
     lost, idle = replace(HELD, wal_status="lost"), replace(SLOT, inactive_since=AT)
-    blocked = replace(RUNNING, blocked=True, not_ready=("broker",))
-    assert last_error("s", None, None, parked) == "replication slot 's' does not exist"
-    assert last_error("s", lost, RUNNING, parked) == "replication slot 's' is lost: WAL that it needed was removed"
-    assert (
-        last_error("s", idle, None, parked)
-        == "no relay streams from replication slot 's' since 2026-01-01 00:00:00 UTC"
-    )
-    assert "blocked" in str(last_error("s", HELD, blocked, parked))
-    assert last_error("s", HELD, replace(RUNNING, not_ready=("lag",)), parked) == "the relay is not ready: lag"
-    assert last_error("s", HELD, RUNNING, parked) == "parked at 2026-01-01 00:00:00 UTC: returned: no queue"
-    assert last_error("s", HELD, RUNNING, Parked(0, None, None)) is None
+    unheard = replace(HELD, holder_reported_at=AT - timedelta(seconds=31))
+    standby, lagging = replace(RUNNING, mode="standby"), replace(RUNNING, lag_seconds=61.0, not_ready=("lag",))
+    assert told(None, None) == "replication slot 's' does not exist"
+    assert told(lost, RUNNING) == "replication slot 's' is lost: WAL that it needed was removed"
+    assert told(idle, None) == "no relay streams from replication slot 's' since 2026-01-01 00:00:00 UTC"
+    assert "does not stream: not ready: source" in told(idle, replace(RUNNING, mode="none", not_ready=("source",)))
+    assert "does not stream: not ready: source" in told(HELD, replace(RUNNING, mode="none", not_ready=("source",)))
+    for here in (None, standby, replace(RUNNING, mode="none")):
+        assert "'s' has had no report for 31 s" in told(unheard, here)
+    assert "blocked" in told(HELD, replace(RUNNING, blocked=True, not_ready=("broker",)))
+    assert told(HELD, replace(lagging, held=True, not_ready=("broker", "lag"))) == "the relay is not ready: broker, lag"
+    assert "no queue takes" in told(HELD, replace(lagging, held=True))
+    assert "nothing has come through the stream for 61 s" in told(HELD, replace(lagging, in_flight=0))
+    assert told(HELD, lagging) == "the relay is not ready: lag"
+    for here in (None, standby, RUNNING):
+        assert told(HELD, here) == "parked at 2026-01-01 00:00:00 UTC: returned: no queue"
+        assert told(HELD, here, Parked(0, None, None)) == "None"
+
+
+def test_a_relay_that_streams_here_is_believed_whatever_its_clock_says_to_postgres() -> None:
+    ahead = replace(HELD, holder_reported_at=AT - timedelta(hours=1))
+    assert last_error("s", ahead, RUNNING, None, at=AT) is None
 
 
 def test_throughput_is_what_passed_between_two_looks() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -20,10 +21,10 @@ STATUS = standby_status(received=0, flushed=0, now=0, ping=True)
 
 
 @asynccontextmanager
-async def streaming(isolated: Isolated, proxy: Proxy) -> AsyncIterator[ReplicationConnection]:
+async def streaming(isolated: Isolated, proxy: Proxy, parameters: str = "") -> AsyncIterator[ReplicationConnection]:
     with psycopg.connect(isolated.database_url, autocommit=True) as connection:
         connection.execute(sql.query("slot_create"), {"slot": isolated.name, "plugin": "wal2json"})
-    stream = await ReplicationConnection.connect(proxy.url, slot=isolated.name, name="test")
+    stream = await ReplicationConnection.connect(proxy.url + parameters, slot=isolated.name, name="test")
     try:
         await stream.start(Lsn(0), {"format-version": "2"})
         yield stream
@@ -34,8 +35,13 @@ async def streaming(isolated: Isolated, proxy: Proxy) -> AsyncIterator[Replicati
 async def _silent(stream: ReplicationConnection) -> None:
     """Read until nothing more comes."""
     with suppress(SourceUnavailable):
-        while True:
-            await stream.receive(silence=0.3)
+        await _read(stream, silence=0.3)
+
+
+async def _read(stream: ReplicationConnection, *, silence: float = 30) -> None:
+    """Read until that fails."""
+    while True:
+        await stream.receive(silence=silence)
 
 
 def test_a_write_that_fails_is_told_to_the_reader_and_the_socket_of_whoever_gets_its_number_is_left_alone(
@@ -63,6 +69,36 @@ def test_a_write_that_fails_is_told_to_the_reader_and_the_socket_of_whoever_gets
                 loop.remove_reader(number)
                 for each in {heir, other, number}:
                     os.close(each)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("parameters", "milliseconds"), [("", 15_000), ("?tcp_user_timeout=4000", 4000)])
+def test_what_is_not_acknowledged_for_fifteen_seconds_or_as_long_as_the_url_says_ends_the_connection(
+    isolated: Isolated, parameters: str, milliseconds: int
+) -> None:
+    async def scenario() -> None:
+        with Proxy(isolated.database_url) as proxy:
+            async with streaming(isolated, proxy, parameters) as stream:
+                number = os.dup(stream._socket)  # noqa: SLF001 - what libpq made of the parameters
+                with socket.socket(fileno=number) as end:
+                    assert end.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == milliseconds
+
+    asyncio.run(scenario())
+
+
+def test_a_direction_that_loses_what_is_sent_is_noticed_although_data_goes_on_arriving(isolated: Isolated) -> None:
+    async def scenario() -> None:
+        with Proxy(isolated.database_url) as proxy:
+            async with streaming(isolated, proxy, "?tcp_user_timeout=1000") as stream:
+                await _silent(stream)
+                proxy.lose()
+                stream.send(STATUS)
+                with psycopg.connect(isolated.database_url) as connection:
+                    connection.execute("SELECT pg_logical_emit_message(true, 'any', 'more')")
+                assert await stream.receive(silence=30)
+                with pytest.raises(SourceUnavailable, match="Connection timed out"):
+                    await asyncio.wait_for(_read(stream), timeout=10)
 
     asyncio.run(scenario())
 

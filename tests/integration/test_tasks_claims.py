@@ -262,7 +262,7 @@ def test_a_database_connection_that_is_ended_is_made_again(isolated: Isolated) -
 
 def test_at_start_a_database_that_cannot_be_used_is_told_at_once(isolated: Isolated) -> None:
     async def use(url: str) -> None:
-        async with Database(url, name="t"):
+        async with Database(lambda: url, name="t"):
             pass
 
     with pytest.raises(DatabaseUnavailable, match="CONSUMERS_DATABASE_URL"):

@@ -17,7 +17,7 @@ from relay.checks.server import Probe, Server, Transaction
 from relay.checks.slot import Place
 from relay.position import Lsn
 from relay.slots import Slot
-from relay.sources.layout import FIELDS, NATIVE
+from relay.sources.layout import FIELDS, NATIVE, layout
 from relay.sources.replication import System
 from relay.sources.tables import TableFacts
 from runtime.errors import Problem
@@ -234,6 +234,7 @@ SLOT = Slot(
     holder_name=None,
     holder_since=None,
     holder_address=None,
+    holder_reported_at=None,
     current_lsn="0/20",
     confirmed_flush_lsn="0/10",
     restart_lsn="0/1",
@@ -329,6 +330,12 @@ def test_the_stored_position(facts: Facts, system: System | None, status: str, s
 TABLE = TableFacts(partitioned=True, columns=FIELDS, other_names=[], other_tables=[])
 OUTBOX = Outbox(NATIVE, TABLE, "wal2json", "s", None)
 PUBLISHED = replace(OUTBOX, plugin="pgoutput", publication=Publication(inserts=True, through_root=True, has_table=True))
+
+
+def test_only_our_own_table_is_made_by_setup() -> None:
+    theirs = layout("native", "orders.outbox", {}, partitioned=False)
+    assert "run `relay setup`" in str(outbox.table(replace(OUTBOX, facts=None)).remedy)
+    assert "its owner has to create it" in str(outbox.table(replace(OUTBOX, facts=None, layout=theirs)).remedy)
 
 
 @pytest.mark.parametrize(

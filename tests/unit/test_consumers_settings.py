@@ -47,6 +47,9 @@ def test_each_url_is_needed(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     ("name", "value"),
     [
         ("CONSUMERS_DATABASE_URL", "planted=="),
+        ("CONSUMERS_DATABASE_URL", ""),
+        ("CONSUMERS_AMQP_URL", ""),
+        ("CONSUMERS_AMQP_CA", ""),
         ("CONSUMERS_AMQP_URL", "http://planted"),
         ("CONSUMERS_CONCURRENCY", "0"),
         ("CONSUMERS_PREFETCH", "0"),

@@ -169,6 +169,19 @@ def test_a_secret_file_that_cannot_be_read_names_the_variable_and_the_path(
     assert str(tmp_path / "missing") in found.remedy
 
 
+def test_an_empty_name_of_a_secret_file_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXAMPLE_URL_FILE", "")
+    assert str(problem()) == "EXAMPLE_URL_FILE is empty - name a file that holds the value, or unset the variable"
+
+
+def test_what_is_wrong_in_a_secret_file_is_told_with_the_variable_that_names_the_file(
+    secret: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret.write_text("nonsense\n")
+    monkeypatch.setenv("EXAMPLE_URL_FILE", str(secret))
+    assert problem().what == "EXAMPLE_URL, read from EXAMPLE_URL_FILE, is wrong: it is no URL"
+
+
 def test_a_secret_file_that_is_no_text_is_told_and_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "binary"
     path.write_bytes(b"hunter2\xff\xfe")

@@ -153,5 +153,7 @@ def test_what_is_dropped_ends_its_span(stage: Stage) -> None:
 
 
 def test_a_relay_that_is_not_asked_for_spans_loads_nothing_for_them() -> None:
-    program = "import relay.cli, sys; sys.exit(any(name.startswith('opentelemetry') for name in sys.modules))"
+    program = (
+        "import relay.app, relay.cli, sys; sys.exit(any(name.startswith('opentelemetry') for name in sys.modules))"
+    )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -1,12 +1,14 @@
 """The URLs of both servers: a password that should be percent-encoded is read whole, or no piece of it is told."""
 
+from pathlib import Path
+
 import pytest
 from pika import URLParameters
 from psycopg.conninfo import conninfo_to_dict
 
 from relay.settings import RelaySettings
 from runtime.errors import ConfigurationProblem
-from runtime.settings import load
+from runtime.settings import load, reloading
 
 FIRST, LAST = "Kx4Vorn", "Kx4Hint"
 PASSWORDS = (
@@ -53,6 +55,23 @@ def test_of_rabbitmq(password: str, monkeypatch: pytest.MonkeyPatch) -> None:
         read = URLParameters(url)
         assert (read.credentials.username, read.credentials.password) == ("relay", password)  # type: ignore[attr-defined]
         assert (read.host, read.port, read.virtual_host) == ("mq.example", 5671, "shop")
+
+
+@pytest.mark.parametrize("name", ["RELAY_DATABASE_URL", "RELAY_AMQP_URL"])
+def test_an_empty_one_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert f"{name} is wrong: " in refusal(monkeypatch, name, "")
+
+
+def test_a_file_that_is_emptied_before_it_is_written_anew_leaves_the_last_one_standing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("postgresql://relay@db.example/shop")
+    monkeypatch.delenv("RELAY_DATABASE_URL")
+    monkeypatch.setenv("RELAY_DATABASE_URL_FILE", str(secret))
+    fresh = reloading(RelaySettings)
+    secret.write_text("")
+    assert fresh().database_url.get_secret_value() == "postgresql://relay@db.example/shop"
 
 
 @pytest.mark.parametrize(

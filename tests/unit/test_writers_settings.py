@@ -17,6 +17,16 @@ def test_a_url_or_a_libpq_string_names_the_database(url: str, monkeypatch: pytes
     assert "hunter2" not in repr(settings)
 
 
+@pytest.mark.parametrize("url", ["", " "])
+def test_an_empty_one_is_refused_since_libpq_would_take_its_defaults(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WRITERS_DATABASE_URL", url)
+    with pytest.raises(ConfigurationProblem) as caught:
+        load(WritersSettings)
+    assert str(caught.value) == (
+        "WRITERS_DATABASE_URL is wrong: it is empty - write postgresql://user:password@host:5432/database"
+    )
+
+
 @pytest.mark.parametrize("url", ["hunter2", "postgresql://user:hunter2@[host", "mysql://user:hunter2@host/db"])
 def test_what_libpq_cannot_parse_is_refused_without_being_shown(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WRITERS_DATABASE_URL", url)
