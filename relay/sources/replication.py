@@ -25,8 +25,9 @@ _SESSION = (
     "-c bytea_output=hex -c DateStyle=ISO -c TimeZone=UTC -c IntervalStyle=iso_8601 -c extra_float_digits=1 "
     "-c client_encoding=UTF8"
 )
-# What one `receive` returns at most, so that neither memory nor the time away from the loop grows with a backlog.
-_BATCH_FRAMES = 1000
+# What one `receive` returns at most, so that neither memory nor the time away from the loop grows with a backlog. A
+# larger batch would not be cheaper: malloc gives its memory back and takes it again each time.
+_BATCH_FRAMES = 256
 _BATCH_BYTES = 1 << 20
 _PARTING_SECONDS = 1.0
 # What we send and nobody acknowledges ends the connection after 15 s, also where data goes on arriving or is not being
