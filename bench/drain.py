@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import completeness, figures, queues
+from bench import completeness, figures, queues, wire
 from bench.stage import Publisher, Stage, stage
 from bench.watching import Watch, wait_for_quiet
 from sandbox import Sandbox
@@ -68,7 +68,14 @@ class Cost:
     events: int
     cpu_per_event: float
     """CPU microseconds, user and system: the median of the runs."""
+    pika_encodes: float
+    """CPU microseconds that pika takes to encode one such message, in the same Python and between the same runs."""
     runs: list[Drained]
+
+    @property
+    def by_pika(self) -> float:
+        """The relay's whole cost of an event, as a multiple of what pika takes to encode it."""
+        return self.cpu_per_event / self.pika_encodes
 
 
 def compare(  # noqa: PLR0913 - the sizes of a measurement
@@ -97,6 +104,7 @@ def cost(box: Sandbox, *, rows: Sequence[int], events: int, runs: int, window: i
             place.write_backlog(events, per_transaction=per_transaction)
             committed[per_transaction] = place.committed()
         made: dict[int, list[Drained]] = {per_transaction: [] for per_transaction in rows}
+        yardstick = [wire.cost()]
         for number in range(runs):
             for per_transaction in rows if number % 2 == 0 else reversed(rows):
                 place = places[per_transaction]
@@ -104,8 +112,15 @@ def cost(box: Sandbox, *, rows: Sequence[int], events: int, runs: int, window: i
                 made[per_transaction].append(
                     _drained(place, queues.Kind.CLASSIC, place.relay(), committed[per_transaction], every=_CPU_EVERY)
                 )
+                yardstick.append(wire.cost())
     return [
-        Cost(per_transaction, events, figures.median([run.cpu_per_event for run in drained]), drained)
+        Cost(
+            per_transaction,
+            events,
+            figures.median([run.cpu_per_event for run in drained]),
+            figures.median(yardstick),
+            drained,
+        )
         for per_transaction, drained in made.items()
     ]
 

@@ -88,13 +88,15 @@ def _drain(found: Sequence[Comparison]) -> Table:
 def _cpu(found: Sequence[Cost]) -> Table:
     table = _table(
         f"cpu: the relay's user and system time for each of {found[0].events:,} events, classic queue",
-        "rows/tx", "µs/event", "of each run", "events/s", "idle cores",
+        "rows/tx", "µs/event", "of each run", "pika encodes µs", "multiple", "events/s", "idle cores",
     )  # fmt: skip
     for line in found:
         table.add_row(
             str(line.rows_per_transaction),
             f"{line.cpu_per_event:.1f}",
             " ".join(f"{run.cpu_per_event:.1f}" for run in line.runs),
+            f"{line.pika_encodes:.1f}",
+            f"{line.by_pika:.2f}",
             f"{median([run.events_per_second for run in line.runs]):,.0f}",
             f"{median([run.cores['idle'] for run in line.runs]):.2f}",
         )

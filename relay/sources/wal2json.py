@@ -31,6 +31,9 @@ from runtime.errors import ConfigurationProblem
 
 PLUGIN = "wal2json"
 
+# A large row is not copied for being parsed together with others.
+_TOGETHER_BYTES = 1 << 20
+
 # Numbers stay the text that Postgres wrote.
 _EXACT = json.JSONDecoder(parse_float=str, parse_int=str)
 
@@ -169,7 +172,7 @@ class Wal2JsonDecoder:
                 yield None
 
     def _parsed(self, payloads: Sequence[bytes | memoryview]) -> Iterable[Any]:
-        if not self._typed and len(payloads) > 1:  # a single one is not copied for this
+        if not self._typed and sum(map(len, payloads)) <= _TOGETHER_BYTES:
             with suppress(ValueError, RecursionError):  # msgspec's own errors are ValueErrors
                 changes = _NATIVE_CHANGES.decode(b"[%b]" % b",".join(payloads))
                 if len(changes) == len(payloads):
