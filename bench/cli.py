@@ -1,5 +1,6 @@
 """The command `bench`: options, and what is printed; nothing else."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +40,8 @@ Seconds = Annotated[int, typer.Option(min=1, help="How long each load lasts.")]
 Outage = Annotated[int, typer.Option(min=1, help="For how many seconds the broker is away.")]
 
 _ROWS = [1, 100]
+# Of a table in a file: its columns are not cut.
+_WIDTH = 130
 _RATES = [500, 2000]
 _KINDS = list(Kind)
 _LATENCY_KINDS = [Kind.CLASSIC, Kind.QUORUM]
@@ -137,7 +140,7 @@ def _measuring(to: Path | None, window: int) -> Iterator[tuple[Sandbox, Report]]
         try:
             yield box, found
         finally:
-            report.show(found, Console())
+            report.show(found, Console(width=None if sys.stdout.isatty() else _WIDTH))
             if to is None:
                 typer.echo(report.to_json(found))
             else:
