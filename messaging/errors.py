@@ -16,6 +16,7 @@ from pika import exceptions as pika
 from runtime.errors import Problem
 
 _PRECONDITION_FAILED = 406
+_NOT_ALLOWED = 530
 
 
 class BrokerUnavailable(Problem):
@@ -57,16 +58,24 @@ def problem(error: BaseException, broker: str) -> Problem:
                 f"RabbitMQ at {broker} refused the virtual host",
                 remedy="create it and grant the user access: `rabbitmqctl add_vhost`, `rabbitmqctl set_permissions`",
             )
-        case pika.ConnectionClosedByBroker(reply_code=530, reply_text=text):
-            return LoginRefused(
-                f"RabbitMQ at {broker} refused the virtual host ({text})",
-                remedy="create it and grant the user access: `rabbitmqctl add_vhost`, `rabbitmqctl set_permissions`",
-            )
+        case pika.ConnectionClosedByBroker(reply_code=code, reply_text=text):
+            return _closed(broker, code, text)
         case pika.ChannelClosedByBroker(reply_code=code, reply_text=text):
             refused = PreconditionFailed if code == _PRECONDITION_FAILED else ChannelRefused
             return refused(f"RabbitMQ at {broker} answered {code}: {text}", remedy=_channel_remedy(code))
         case _:
             return _unreachable(broker, _reason(error))
+
+
+def _closed(broker: str, code: int, text: str) -> Problem:
+    if code == _NOT_ALLOWED:
+        return LoginRefused(
+            f"RabbitMQ at {broker} refused the virtual host ({text})",
+            remedy="create it and grant the user access: `rabbitmqctl add_vhost`, `rabbitmqctl set_permissions`",
+        )
+    return BrokerUnavailable(
+        f"RabbitMQ at {broker} closed the connection ({code}: {text})", remedy="its log has the reason"
+    )
 
 
 def _unreachable(broker: str, reason: str) -> Problem:

@@ -123,7 +123,7 @@ class Engine:
         except SourceUnavailable:
             raise  # there is nobody to report to; what is in flight settles before the next stream opens
         except Problem:
-            await self._drain(stream, *watching)
+            await self._drain(stream, *watching, *(task for task in lasting if not task.done()))
             raise
         finally:
             for task in (pump, *watching):

@@ -14,6 +14,14 @@ from messaging.format import JSON
 from relay.position import Lsn
 
 
+class Headers(dict[str, object]):
+    """The headers of a row, and the JSON text that they were written as: not all that text may say survives reading."""
+
+    def __init__(self, text: str, headers: Mapping[str, object]) -> None:
+        super().__init__(headers)
+        self.text = text
+
+
 class OutboxEvent(Struct, frozen=True, gc=False):
     """One row of the outbox, as its source saw it."""
 

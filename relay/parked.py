@@ -11,7 +11,6 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 from psycopg.sql import SQL, Identifier, Placeholder
-from psycopg.types.json import Jsonb
 
 import sql
 from relay.settings import RelaySettings
@@ -30,7 +29,10 @@ def waiting(settings: RelaySettings) -> list[dict[str, Any]]:
 def kept(settings: RelaySettings, event: str) -> dict[str, Any] | None:
     """Return all that is kept of one event, its payload as JSON or text where it is that."""
     rows = _fetch(settings, "parked_show", {"id": event})
-    return rows[0] | {"payload": readable(bytes(rows[0]["payload"]))} if rows else None
+    if not rows:
+        return None
+    (row,) = rows
+    return row | {"payload": readable(bytes(row["payload"])), "headers": readable(row["headers"].encode())}
 
 
 def redrive(settings: RelaySettings, ids: Sequence[str] | None) -> list[str]:
@@ -67,8 +69,9 @@ def readable(payload: bytes) -> object:
 def _write(connection: psycopg.Connection[Any], settings: RelaySettings, event: dict[str, Any]) -> None:
     """Write one event where events come from: the outbox table, whatever its layout, or a logical message."""
     if settings.message_prefix is not None:
-        fields = {name: value for name, value in event.items() if name not in {*_GIVEN, "payload"}}
-        content = f'{json.dumps(fields)[:-1]}, "payload": {bytes(event["payload"]).decode()}}}'
+        fields = {name: value for name, value in event.items() if name not in {*_GIVEN, "payload", "headers"}}
+        payload = bytes(event["payload"]).decode()
+        content = f'{json.dumps(fields)[:-1]}, "headers": {event["headers"]}, "payload": {payload}}}'
         connection.execute("SELECT pg_logical_emit_message(true, %s, %s::text)", (settings.message_prefix, content))
         return
     table = layout(settings.outbox_layout, settings.outbox_table, settings.outbox_columns, partitioned=False)
@@ -83,8 +86,6 @@ def _write(connection: psycopg.Connection[Any], settings: RelaySettings, event: 
 
 def _value(field: str, value: Any) -> Any:  # noqa: ANN401 - any column
     """Return a value for a column of whatever type: text is coerced by the server, a payload that is no text stays."""
-    if field == "headers":
-        return Jsonb(value)
     if field != "payload":
         return value
     try:

@@ -11,6 +11,7 @@ from typing import Any
 from msgspec.structs import asdict
 
 from relay.checkpoint import CheckpointStore
+from relay.event import Headers
 from relay.ports import Rejection
 from relay.position import Lsn
 
@@ -28,9 +29,18 @@ class PostgresParking:
 
 
 def _row(rejection: Rejection) -> dict[str, Any]:
+    """Return the columns of an event, each such that Postgres takes it: one that it refused would stop the relay."""
     event = rejection.parcel.event
-    return asdict(event) | {
-        "headers": json.dumps(dict(event.headers), ensure_ascii=False),
-        "reason": rejection.reason,
-        "detail": rejection.detail,
-    }
+    headers = event.headers.text if isinstance(event.headers, Headers) else json.dumps(event.headers)
+    row = asdict(event) | {"headers": headers, "reason": rejection.reason, "detail": rejection.detail}
+    return {name: _storable(value) for name, value in row.items()}
+
+
+def _storable(value: object) -> object:
+    match value:
+        case str():  # text holds no zero byte: https://www.postgresql.org/docs/current/datatype-character.html
+            return value.replace("\0", "\N{REPLACEMENT CHARACTER}")
+        case int():  # a foreign table's numbers may be numeric
+            return max(-(2**63), min(value, 2**63 - 1))
+        case _:
+            return value

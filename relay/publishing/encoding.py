@@ -6,6 +6,7 @@ pika makes objects for every frame and one write for each; a batch encoded here 
 all have one, but integers end at 64 bits and names at 255 bytes.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from struct import Struct
@@ -95,6 +96,12 @@ class Encoder:
         of_body, of_id, of_aggregate = len(body), len(message_id), len(aggregate_id)
         of_table = len(first_fields) + _LENGTH.size + of_aggregate + len(numbers) + len(more)
         size = fixed + of_table + of_id
+        if size > self._most:
+            raise UnpublishableEvent(
+                f"event {message.id} cannot be published: its properties have {size} bytes, "
+                f"and RabbitMQ takes {self._most} in a frame",
+                remedy="write such events within AMQP's limits",
+            )
         if size + of_body > self._max_bytes:
             raise MessageTooLarge(
                 f"the message has {size + of_body} bytes with its headers, "
@@ -202,6 +209,12 @@ def _integer(name: str, value: int) -> bytes:
     raise ValueError(f"header {name!r} is an integer beyond 64 bits")
 
 
+def _double(name: str, value: float) -> bytes:
+    if not math.isfinite(value):  # RabbitMQ closes the connection for it
+        raise ValueError(f"header {name!r} is a number that no double holds")
+    return _FIELD_DOUBLE.pack(b"d", value)
+
+
 def _array(name: str, value: Sequence[object]) -> bytes:
     items = b"".join([_FIELDS.get(type(item), _strange)(name, item) for item in value])
     return _FIELD_LENGTH.pack(b"A", len(items)) + items
@@ -215,7 +228,7 @@ _FIELDS: Mapping[type, Callable[[str, Any], bytes]] = {
     str: _string,
     bool: lambda _, value: b"t\x01" if value else b"t\x00",
     int: _integer,
-    float: lambda _, value: _FIELD_DOUBLE.pack(b"d", value),
+    float: _double,
     type(None): lambda _, __: b"V",
     list: _array,
     dict: lambda _, value: b"F" + _table(value),

@@ -28,6 +28,7 @@ hold, such as infinity, is taken for the time of the commit.
 """
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ from typing import Any, Literal, NamedTuple, NoReturn
 
 from messaging.format import BINARY, JSON, TEXT
 from relay.errors import UndecodableChange
-from relay.event import OutboxEvent
+from relay.event import Headers, OutboxEvent
 from runtime.errors import ConfigurationProblem
 
 FIELDS = tuple(field for field in OutboxEvent.__struct_fields__ if field != "content_type")
@@ -58,7 +59,7 @@ _COLUMNS: Mapping[str, Mapping[str, str]] = {
         "created_at": "timestamp",
     },
 }
-_NO_HEADERS: Mapping[str, object] = {}
+_NO_HEADERS: Mapping[str, object] = Headers("{}", {})
 _ABSENT: Mapping[str, object] = {
     "seq": 0, "aggregate_id": "", "aggregate_version": 0, "payload": b"null", "headers": _NO_HEADERS,
 }  # fmt: skip
@@ -217,10 +218,29 @@ def _bytes(value: str) -> bytes:
 def _headers(value: str | int) -> Mapping[str, object]:
     if value == "{}":
         return _NO_HEADERS
-    headers = json.loads(str(value))
+    text = str(value)
+    headers = _JSON.decode(text)
     if not isinstance(headers, dict):
         raise ValueError("it is no JSON object")  # noqa: TRY004 - of a value, and told as such
-    return headers
+    return Headers(text, headers)
+
+
+def _whole(text: str) -> int | float:
+    """Read an integer; one of more digits than Python reads is infinite, like a fraction of that size.
+
+    https://docs.python.org/3/library/stdtypes.html#int-max-str-digits. No message can carry it.
+    """
+    try:
+        return int(text)
+    except ValueError:
+        return -math.inf if text.startswith("-") else math.inf
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"JSON has no {constant}")
+
+
+_JSON = json.JSONDecoder(parse_int=_whole, parse_constant=_refuse)
 
 
 def _time(value: str | int) -> datetime | None:

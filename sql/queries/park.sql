@@ -3,7 +3,7 @@
 INSERT INTO relay.parked AS p
     (id, seq, aggregate_type, aggregate_id, aggregate_version, event_type, payload, headers, exchange, routing_key,
      created_at, relay, after_lsn, reason, detail)
-SELECT id, seq, aggregate_type, aggregate_id, aggregate_version, event_type, payload, headers::jsonb, exchange, routing_key,
+SELECT id, seq, aggregate_type, aggregate_id, aggregate_version, event_type, payload, headers::json, exchange, routing_key,
        created_at, %(relay)s, %(after_lsn)s::pg_lsn, reason, detail
 -- Payloads travel as bytes, in an array, which may have 1 GB; a jsonb of them all ends at 256 MB.
 FROM unnest(%(id)s::text[], %(seq)s::bigint[], %(aggregate_type)s::text[], %(aggregate_id)s::text[],

@@ -5,6 +5,6 @@ WITH redriven AS (
     WHERE redriven_at IS NULL AND discarded_at IS NULL AND (%(ids)s::text[] IS NULL OR id = ANY(%(ids)s))
     RETURNING *
 )
-SELECT id, seq, aggregate_type, aggregate_id, aggregate_version, event_type, payload, headers, exchange, routing_key,
-       created_at
+SELECT id, seq, aggregate_type, aggregate_id, aggregate_version, event_type, payload, headers::text AS headers,
+       exchange, routing_key, created_at
 FROM redriven ORDER BY seq, parked_at

@@ -27,6 +27,34 @@ def test_a_message_that_is_too_large_is_parked_and_comes_through_when_it_is_redr
     assert json.loads(stage.run("relay", "parked", "list", "--json").stdout) == []
 
 
+def test_events_that_rabbitmq_would_close_the_connection_for_are_parked_and_the_stream_goes_on(stage: Stage) -> None:
+    """Each of them is a valid row of our own table."""
+    tap = stage.set_up()
+    relay = stage.start("relay", "run")
+    fraction = stage.value(
+        "SELECT outbox.publish('odd', '1', 1, 'made', '1', ('{\"n\": 1' || repeat('0', 400) || '.5}')::jsonb)"
+    )
+    digits = stage.value("SELECT outbox.publish('odd', '2', 1, 'made', '2', '{\"n\": 1e4400}')")
+    name = stage.value("SELECT outbox.publish('odd', repeat('a', 200000), 1, 'made', '3')")
+    odd = [str(fraction), str(digits), str(name)]
+    fine = stage.value("SELECT outbox.publish('odd', '1', 2, 'made', '{}')")
+    stage.confirmed()
+    assert [delivery.message for delivery in tap.drain()] == [str(fine)]
+
+    waiting = json.loads(stage.run("relay", "parked", "list", "--json").stdout)
+    assert [(row["id"], row["reason"]) for row in waiting] == [(each, "unencodable") for each in odd]
+    assert stage.run("relay", "parked", "show", str(digits)).process.returncode == 0
+    shown = stage.value(
+        "SELECT headers::text = '{\"n\": 1' || repeat('0', 4400) || '}' FROM relay.parked WHERE id = %s", str(digits)
+    )
+    assert shown
+    stage.value("UPDATE relay.parked SET headers = '{}' WHERE id = %s RETURNING id", str(fraction))
+    assert json.loads(stage.run("relay", "parked", "redrive", "--all", "--json").stdout) == {"redriven": odd}
+    stage.confirmed()
+    assert [delivery.message for delivery in tap.drain()] == [str(fraction)]
+    assert relay.terminate() == 0
+
+
 def test_an_event_that_no_queue_takes_is_parked_and_the_stream_goes_on(stage: Stage) -> None:
     assert stage.run("relay", "setup").process.returncode == 0
     consumer = stage.consumer()

@@ -1,10 +1,12 @@
 """Parking on a real Postgres: what is stored, and how much at once."""
 
 import asyncio
+import json
 
 from msgspec import structs
 
 from relay.checkpoint import CheckpointStore
+from relay.event import Headers
 from relay.ledger import Ticket
 from relay.parking import PostgresParking
 from relay.ports import Parcel, Rejection
@@ -32,3 +34,23 @@ def test_events_that_are_larger_together_than_a_jsonb_may_be_are_parked_at_once(
     for name in "ab":
         stored = "SELECT payload = convert_to(repeat(id, %s), 'UTF8') FROM relay.parked WHERE id = %s"
         assert one(isolated.database_url, stored, size, name)
+
+
+def test_what_no_jsonb_no_bigint_and_no_text_holds_is_parked_all_the_same(isolated: Isolated) -> None:
+    """Parking that Postgres refuses would stop the relay at a row that a table of the application's own may have."""
+    written = '{"zero": "\\u0000", "half": "\\ud800", "large": 1e400, "digits": 1' + "0" * 5000 + "}"
+    headers = Headers(written, json.loads('{"large": 1e400}'))
+    event = structs.replace(
+        EVENT, id="odd", seq=10**25, aggregate_id="b\0c", aggregate_version=-(10**25), headers=headers
+    )
+    rejection = Rejection(Parcel(Ticket(), event, Router("outbox", "{event_type}").route(event)), "unencodable", "odd")
+
+    async def park() -> None:
+        async with CheckpointStore(lambda: isolated.database_url, name="relay", slot=isolated.name) as store:
+            await PostgresParking(store, relay="relay").park([rejection], after=Lsn(1))
+
+    asyncio.run(park())
+
+    stored = "SELECT (headers::text, seq, aggregate_id, aggregate_version)::text FROM relay.parked WHERE id = 'odd'"
+    kept = "SELECT (%s::text, 9223372036854775807, %s::text, -9223372036854775808)::text"
+    assert one(isolated.database_url, stored) == one(isolated.database_url, kept, written, "b\ufffdc")
