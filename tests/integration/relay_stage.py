@@ -86,6 +86,11 @@ def one(database_url: str, statement: LiteralString, *parameters: object) -> Any
     return row[0]
 
 
+def own_address(database_url: str) -> str:
+    """Return the address of this machine as the server sees it, which a container does not see as loopback."""
+    return str(one(database_url, "SELECT host(inet_client_addr())"))
+
+
 def publish(database_url: str, *aggregates: str) -> list[str]:
     """Commit one event for each of `aggregates`, all in one transaction; return their ids."""
     statement = "SELECT outbox.publish('order', id, 1, 'paid', '{}')::text FROM unnest(%s::text[]) AS id"

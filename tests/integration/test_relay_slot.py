@@ -9,7 +9,7 @@ import pytest
 from sandbox import Isolated
 from sandbox.waiting import until
 from tests.acceptance.stage import Stage
-from tests.integration.relay_stage import Said, call, environment, held, one, publish
+from tests.integration.relay_stage import Said, call, environment, held, one, own_address, publish
 
 
 def slot(isolated: Isolated, *arguments: str, answer: str | None = None) -> Said:
@@ -73,7 +73,7 @@ def test_a_held_slot_is_left_alone_and_its_holder_named(ready: Isolated, command
     with held(ready):
         said = slot(ready, command, *target, "--yes")
     assert said.code == 1
-    assert "is held by other at 127.0.0.1, pid" in said.output
+    assert f"is held by other at {own_address(ready.database_url)}, pid" in said.output
     assert "stop" in said.output
     assert slots(ready) == 1
 

@@ -19,7 +19,7 @@ from sandbox.ports import free
 from sandbox.waiting import until
 from tests.acceptance.proxy import Proxy
 from tests.acceptance.stage import Stage
-from tests.integration.relay_stage import call, environment, one, publish
+from tests.integration.relay_stage import call, environment, one, own_address, publish
 from tests.unit.test_check_postgres import SLOT
 
 RUNNING = Running(mode="wal", in_flight=3, lag_seconds=0.5, confirmed=10.0, blocked=False, held=False, not_ready=())
@@ -78,7 +78,7 @@ def test_a_running_relay_and_its_standby_are_told(stage: Stage, address: str) ->
         "SELECT active_pid FROM pg_replication_slots WHERE slot_name = %s",
         stage.isolated.name,
     )
-    assert told["active"]["client_address"] == "127.0.0.1"
+    assert told["active"]["client_address"] == own_address(stage.isolated.database_url)
     assert told["standbys"] == 1
     assert (told["in_flight"], told["backlog"]) == (0, None)
     assert told["lag_seconds"] < 30
