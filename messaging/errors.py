@@ -5,6 +5,8 @@ Problem
 └── BrokerRefused        it answered, and said no                                mend, then try again
     ├── TlsRefused           one side does not accept the other's certificate
     ├── LoginRefused         user, password or virtual host
+    ├── FramesRefused        it closed the connection, for it failed at what it was sent (541)
+    │   └── FramesUnreadable     and will again: what it was sent is no AMQP to it (501, 502)
     └── ChannelRefused       an exchange or queue is missing or forbidden (404, 403)
         └── PreconditionFailed   it is different; or a message is none that the broker takes (406)
 """
@@ -17,6 +19,9 @@ from runtime.errors import Problem
 
 _PRECONDITION_FAILED = 406
 _NOT_ALLOWED = 530
+# Frame error, syntax error, internal error: https://www.rabbitmq.com/amqp-0-9-1-reference#constants
+_UNREADABLE = frozenset({501, 502})
+_INTERNAL = 541
 
 
 class BrokerUnavailable(Problem):
@@ -33,6 +38,14 @@ class TlsRefused(BrokerRefused):
 
 class LoginRefused(BrokerRefused):
     """The broker does not accept the user, the password or the virtual host."""
+
+
+class FramesRefused(BrokerRefused):
+    """The broker closed the connection: it failed at what it was sent, or at something else just then."""
+
+
+class FramesUnreadable(FramesRefused):
+    """The broker closed the connection: it cannot read what it was sent, however often."""
 
 
 class ChannelRefused(BrokerRefused):
@@ -73,9 +86,9 @@ def _closed(broker: str, code: int, text: str) -> Problem:
             f"RabbitMQ at {broker} refused the virtual host ({text})",
             remedy="create it and grant the user access: `rabbitmqctl add_vhost`, `rabbitmqctl set_permissions`",
         )
-    return BrokerUnavailable(
-        f"RabbitMQ at {broker} closed the connection ({code}: {text})", remedy="its log has the reason"
-    )
+    refused = FramesRefused if code == _INTERNAL else BrokerUnavailable
+    kind = FramesUnreadable if code in _UNREADABLE else refused
+    return kind(f"RabbitMQ at {broker} closed the connection ({code}: {text})", remedy="its log has the reason")
 
 
 def _unreachable(broker: str, reason: str) -> Problem:

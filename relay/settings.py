@@ -26,6 +26,9 @@ def _template(text: str) -> str:
         raise ValueError(problem.what) from problem
 
 
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
 class RelaySettings(BrokerSettings):
     """What `relay` needs to know."""
 
@@ -52,11 +55,11 @@ class RelaySettings(BrokerSettings):
     on_return: Literal["park", "retry", "halt"] = Field(
         "park", description="write park, retry or halt: what becomes of a message that no queue takes"
     )
-    confirm_timeout: float = Field(
-        30.0, gt=0, description="write after how many seconds without a confirm the connection is given up"
+    confirm_timeout: Seconds = Field(
+        30.0, description="write after how many seconds without a confirm the connection is given up"
     )
-    release_slot_after: float = Field(
-        15.0, gt=0, description="write after how many seconds without the broker the slot is let go, but kept"
+    release_slot_after: Seconds = Field(
+        15.0, description="write after how many seconds without the broker the slot is let go, but kept"
     )
     plugin: Literal["auto", "wal2json", "pgoutput"] = Field("auto", description="write auto, wal2json or pgoutput")
     message_prefix: str | None = Field(
@@ -76,7 +79,7 @@ class RelaySettings(BrokerSettings):
         default=False,
         description="write true to have a span for each message that belongs to a trace; OTEL_* say where",
     )
-    ready_lag: float = Field(60.0, gt=0, description="write at how many seconds of lag /readyz says no")
+    ready_lag: Seconds = Field(60.0, description="write at how many seconds of lag /readyz says no")
 
     @model_validator(mode="after")
     def _columns_fit_events(self) -> Self:

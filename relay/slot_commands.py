@@ -197,7 +197,7 @@ def _tell(transactions: Sequence[slots.Transaction] | None, events: Sequence[slo
     table = Table("transaction", "committed (UTC)", "commit LSN", "--to", "outbox events")
     for each in transactions:
         wrote = found.get(each.xid, [])
-        names = [f"{event.id} ({event.aggregate_type} {event.aggregate_id:.40})" for event in wrote[:_NAMED]]
+        names = [f"{event.id:.40} ({event.aggregate_type:.40} {event.aggregate_id:.40})" for event in wrote[:_NAMED]]
         names += [f"and {len(wrote) - _NAMED} more"] if len(wrote) > _NAMED else []
         at = f"{each.committed_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
         table.add_row(str(each.xid), at, each.commit_lsn, each.end_lsn, "\n".join(names) or nothing)

@@ -167,11 +167,12 @@ def _holds_up(here: Running) -> str | None:
 
 def _unheard(slot: Slot, at: datetime) -> str | None:
     """Say that the slot's walsender has nobody who reports to it, or stands still itself."""
-    if slot.holder_reported_at is None or at - slot.holder_reported_at < _REPORTS_WITHIN:
+    heard = slot.holder_reported_at or slot.holder_since
+    if heard is None or at - heard < _REPORTS_WITHIN:
         return None
     return (
         f"the walsender of replication slot {slot.name!r} has had no report for "
-        f"{(at - slot.holder_reported_at).total_seconds():.0f} s: it stands still, or its relay or the network does "
+        f"{(at - heard).total_seconds():.0f} s: it stands still, or its relay or the network does "
         f"(held by {slot.holder})"
     )
 

@@ -91,8 +91,9 @@ def load(settings: type[S], config: Path | None = None) -> S:
     values = _toml(settings, config)
     try:
         return settings(**values)
-    except SettingsError as error:  # a list or a mapping that is no JSON
-        raise ConfigurationProblem(str(error), remedy="write it as JSON") from error
+    except SettingsError as error:  # its words are the only place where it names the field
+        name, field = next(known for known in variables.items() if f'"{known[1]}"' in str(error))
+        raise ConfigurationProblem(f"{name} is wrong: it is no JSON", remedy=_description(settings, field)) from error
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         field = str(first["loc"][0]) if first["loc"] else ""

@@ -16,7 +16,7 @@ from pika.frame import Method
 
 from messaging.backoff import Backoff
 from messaging.connection import HEARTBEAT_SECONDS, Connection
-from messaging.errors import BrokerUnavailable, ChannelRefused, PreconditionFailed
+from messaging.errors import BrokerUnavailable, ChannelRefused, FramesRefused, FramesUnreadable, PreconditionFailed
 from messaging.tls import Tls
 from messaging.topology import check_exchange
 from relay.errors import MessageReturned, MessageTooLarge, UnpublishableEvent
@@ -131,7 +131,7 @@ class RabbitPublisher:
             while True:
                 if self._lost is not None:
                     problem = await self._watch(self._lost)
-                    if isinstance(problem, ChannelRefused):
+                    if isinstance(problem, ChannelRefused | FramesRefused):
                         problem = self._suspect(problem)
                     self._observe(BrokerLost(problem))
                     await self._disconnect()
@@ -233,12 +233,12 @@ class RabbitPublisher:
         self._heard_at, self._asked_at = self._loop.time(), None
         self._patience = 1
 
-    def _suspect(self, refused: ChannelRefused) -> Problem:
-        """Find the message that the broker closed the channel for: from here on what was in doubt goes one by one.
+    def _suspect(self, refused: ChannelRefused | FramesRefused) -> Problem:
+        """Find the message that channel or connection was closed for: from here on what was in doubt goes one by one.
 
         Sent alone, the others are confirmed once, and the culprit is the one that is outstanding. What it lacks may be
         made, so it is tried again; a message that the broker does not take as it is, such as one that is larger than
-        its max_message_size, is rejected.
+        its max_message_size, or that it cannot read, is rejected.
         """
         culprit = self._pipeline.first()
         if not self._careful or self._pipeline.outstanding != 1 or culprit is None:
@@ -248,17 +248,16 @@ class RabbitPublisher:
         what = (
             f"event {message.id} to exchange {route.exchange!r} with routing key {route.routing_key!r}: {refused.what}"
         )
-        if isinstance(refused, PreconditionFailed):
+        if isinstance(refused, PreconditionFailed | FramesUnreadable):
             self._pipeline.drop()
             self._changed.set()
             if self._outcomes is not None:
                 self._outcomes.rejected([Rejection(culprit.parcel, "refused", refused.what)])
-            return PreconditionFailed(what, remedy="it is parked: see `relay parked list`")
-        return ChannelRefused(
-            what,
-            remedy=f"{refused.remedy} (an exchange that a row names is not made by `relay setup`); "
-            "it is tried again, and holds up what is behind it",
-        )
+            return type(refused)(what, remedy="it is parked: see `relay parked list`")
+        remedy = refused.remedy
+        if isinstance(refused, ChannelRefused):
+            remedy += " (an exchange that a row names is not made by `relay setup`)"
+        return type(refused)(what, remedy=f"{remedy}; it is tried again, and holds up what is behind it")
 
     def _encoding(self, *, channel: int, frame_max: int) -> encoding.Encoder:
         return encoding.Encoder(

@@ -236,11 +236,12 @@ def _whole(text: str) -> int | float:
         return -math.inf if text.startswith("-") else math.inf
 
 
-def _refuse(constant: str) -> NoReturn:
+def refuse_constant(constant: str) -> NoReturn:
+    """Refuse NaN and Infinity, which Python's json module takes: for its `parse_constant`."""
     raise ValueError(f"JSON has no {constant}")
 
 
-_JSON = json.JSONDecoder(parse_int=_whole, parse_constant=_refuse)
+_JSON = json.JSONDecoder(parse_int=_whole, parse_constant=refuse_constant)
 
 
 def _time(value: str | int) -> datetime | None:

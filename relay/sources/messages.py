@@ -18,11 +18,10 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import NoReturn
 
 from relay.errors import UndecodableChange
 from relay.event import Fence, OutboxEvent
-from relay.sources.layout import FIELDS, REQUIRED, members
+from relay.sources.layout import FIELDS, REQUIRED, members, refuse_constant
 
 FENCE = "relay.fence"
 """The prefix of the relay's own messages."""
@@ -96,9 +95,5 @@ def _mark(expected: str, text: str, at: int) -> tuple[str, int]:
     return match[1], match.end()
 
 
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"JSON has no {constant}")
-
-
-_scan = json.JSONDecoder(parse_constant=_refuse).raw_decode
+_scan = json.JSONDecoder(parse_constant=refuse_constant).raw_decode
 _REMEDY = "write a JSON object with the fields of an event; `relay slot skip` steps over a transaction"

@@ -152,6 +152,8 @@ class TestSettings:
             ("RELAY_SLOT", f"Slot-{SECRET}"),
             ("RELAY_ROUTING_KEY", "{aggregate_typ}"),
             ("RELAY_MAX_IN_FLIGHT", SECRET),
+            ("RELAY_CONFIRM_TIMEOUT", "inf"),
+            ("RELAY_OUTBOX_COLUMNS", f"{{{SECRET}"),
         ],
         ids=lambda value: value if value.startswith("RELAY_") else "",
     )

@@ -379,3 +379,40 @@ def test_the_message_that_the_channel_was_closed_for_is_named_and_the_others_go_
         await it.has_settled(lost, after)
 
     play(isolated, scenario)
+
+
+def test_a_message_that_the_broker_cannot_read_is_refused_and_the_others_go_through_once(
+    isolated: Isolated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Connection, "frame_max", 1 << 20)  # more than RabbitMQ takes
+
+    async def scenario(it: Bench) -> None:
+        queue = await it.queue()
+        culprit = structs.replace(it.message(), headers={"x": "y" * 200_000})
+        (*before, bad, after) = await it.publish(*(it.message() for _ in range(10)), culprit, it.message())
+        await it.has_settled(*before, after)
+        await it.has_refused(bad)
+        assert [(each.reason, "501: FRAME_ERROR" in each.detail) for each in it.refused] == [("refused", True)]
+        assert any(isinstance(each, BrokerLost) and culprit.id in each.problem.what for each in it.seen)
+        assert await it.ready(queue) <= 2 * len(before) + 1
+
+    play(isolated, scenario)
+
+
+def test_a_message_that_the_broker_fails_at_is_named_and_holds_up_what_is_behind_it(
+    isolated: Isolated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("math.isfinite", lambda _: True)  # RabbitMQ answers 541 to such a double
+
+    async def scenario(it: Bench) -> None:
+        await it.queue()
+        culprit = structs.replace(it.message(), headers={"x": float("inf")})
+        (before, bad, after) = await it.publish(it.message(), culprit, it.message())
+        await it.has_settled(before)
+        async with asyncio.timeout(20):
+            while not any(isinstance(each, BrokerLost) and culprit.id in each.problem.what for each in it.seen):
+                await it.connection.call(it.channel.basic_qos)  # a turn of the loop and more
+        assert {bad, after}.isdisjoint(it.settled)
+        assert it.refused == []
+
+    play(isolated, scenario)

@@ -177,7 +177,8 @@ def test_the_last_error_is_the_worst_that_is_wrong_now() -> None:
         return str(last_error("s", slot, here, parked, at=AT))
 
     lost, idle = replace(HELD, wal_status="lost"), replace(SLOT, inactive_since=AT)
-    unheard = replace(HELD, holder_reported_at=AT - timedelta(seconds=31))
+    before = AT - timedelta(seconds=31)
+    unheard, never_heard = replace(HELD, holder_reported_at=before), replace(HELD, holder_since=before)
     standby, lagging = replace(RUNNING, mode="standby"), replace(RUNNING, lag_seconds=61.0, not_ready=("lag",))
     assert told(None, None) == "replication slot 's' does not exist"
     assert told(lost, RUNNING) == "replication slot 's' is lost: WAL that it needed was removed"
@@ -186,6 +187,8 @@ def test_the_last_error_is_the_worst_that_is_wrong_now() -> None:
     assert "does not stream: not ready: source" in told(HELD, replace(RUNNING, mode="none", not_ready=("source",)))
     for here in (None, standby, replace(RUNNING, mode="none")):
         assert "'s' has had no report for 31 s" in told(unheard, here)
+        assert "'s' has had no report for 31 s" in told(never_heard, here)
+        assert "'s' has had no report" not in told(replace(never_heard, holder_reported_at=AT), here)
     assert "blocked" in told(HELD, replace(RUNNING, blocked=True, not_ready=("broker",)))
     assert told(HELD, replace(lagging, held=True, not_ready=("broker", "lag"))) == "the relay is not ready: broker, lag"
     assert "no queue takes" in told(HELD, replace(lagging, held=True))

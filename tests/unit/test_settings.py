@@ -15,7 +15,7 @@ class Example(Settings):
 
     url: SecretStr = Field(description="write scheme://host")
     count: int = Field(5, ge=1, description="write a number from 1 up")
-    names: list[str] = Field(default_factory=list)
+    names: list[str] = Field(default_factory=list, description='write a list such as ["a", "b"]')
 
     @field_validator("url")
     @classmethod
@@ -135,10 +135,7 @@ def test_a_value_that_a_validator_refuses_is_told_in_the_validators_words(monkey
 def test_a_list_that_is_no_json_is_told_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXAMPLE_URL", "a://b")
     monkeypatch.setenv("EXAMPLE_NAMES", "hunter2,")
-    found = problem()
-    assert '"names"' in found.what
-    assert found.remedy == "write it as JSON"
-    assert "hunter2" not in str(found)
+    assert str(problem()) == 'EXAMPLE_NAMES is wrong: it is no JSON - write a list such as ["a", "b"]'
 
 
 @pytest.mark.parametrize(
