@@ -101,3 +101,20 @@ def share_within(before: Mapping[float, float], after: Mapping[float, float], bo
     """
     grown = after[float("inf")] - before.get(float("inf"), 0)
     return (after[bound] - before.get(bound, 0)) / grown
+
+
+def quantile(before: Mapping[float, float], after: Mapping[float, float], share: float) -> float:
+    """Return the value below which `share` of a histogram's growth lies, in its own unit.
+
+    Taken to be spread evenly within a bucket, as histogram_quantile does
+    (https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile): good to a bucket's width.
+    Beyond the last finite bound it is that bound.
+    """
+    bounds = sorted(after)
+    counts = [after[bound] - before.get(bound, 0) for bound in bounds]
+    rank = counts[-1] * share
+    place = next(place for place, count in enumerate(counts) if count >= rank and count)
+    low, below = (bounds[place - 1], counts[place - 1]) if place else (0.0, 0.0)
+    if bounds[place] == float("inf"):
+        return low
+    return low + (bounds[place] - low) * (rank - below) / (counts[place] - below)

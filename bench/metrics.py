@@ -54,12 +54,12 @@ def confirmed(text: str) -> int:
     return 0
 
 
-def latency(text: str) -> dict[float, float]:
-    """Read from metrics the histogram of commit → confirm: cumulative counts by upper bound in seconds. Pure."""
+def latency(text: str, stage: str = "total") -> dict[float, float]:
+    """Read from metrics the histogram of a stage: cumulative counts by upper bound in seconds. Pure."""
     return {
         float(sample.labels["le"]): sample.value
         for family in text_string_to_metric_families(text)
         if family.name == LATENCY
         for sample in family.samples
-        if sample.name.endswith("_bucket") and sample.labels.get("stage") == "total"
+        if sample.name.endswith("_bucket") and sample.labels.get("stage") == stage
     }

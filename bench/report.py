@@ -109,8 +109,10 @@ def _cpu(found: Sequence[Cost]) -> Table:
 def _latency(found: Sequence[Latency]) -> Table:
     bounds = list(found[0].confirmed_within)
     table = _table(
-        "latency: commit → delivered in ms, and how many were confirmed in time",
-        "queue", "events/s", "of", "p50", "p95", "p99", "max", *(f"≤ {bound} ms" for bound in bounds), "idle cores",
+        "latency in ms: commit → delivered; by the relay's histograms, how many were confirmed in time, and the p50 "
+        "of each stage",
+        "queue", "events/s", "of", "p50", "p95", "p99", "max", *(f"≤ {bound} ms" for bound in bounds),
+        *found[0].p50_ms, "idle cores",
     )  # fmt: skip
     for line in found:
         spread = line.delivered_ms
@@ -120,6 +122,7 @@ def _latency(found: Sequence[Latency]) -> Table:
             f"{line.rate:,}",
             *(f"{value:.1f}" for value in (spread.p50, spread.p95, spread.p99, spread.max)),
             *(f"{line.confirmed_within[bound]:.2%}" for bound in bounds),
+            *(f"{value:.1f}" for value in line.p50_ms.values()),
             f"{line.cores['idle']:.2f}",
         )
     return table

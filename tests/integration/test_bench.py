@@ -111,6 +111,7 @@ def test_latency_is_positive_and_of_every_event(sandbox: Sandbox) -> None:
     assert found.achieved == pytest.approx(100, rel=0.3)
     assert 0 < found.delivered_ms.p50 <= found.delivered_ms.p99 <= found.delivered_ms.max
     assert 0 <= found.confirmed_within["3"] <= found.confirmed_within["20"] <= 1
+    assert 0 < max(found.p50_ms["receive"], found.p50_ms["confirm"]) <= found.p50_ms["total"]
 
 
 def test_memory_is_measured_in_a_large_transaction(sandbox: Sandbox) -> None:

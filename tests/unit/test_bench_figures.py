@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.figures import Sample, percentile, share_within, spread, steady
+from bench.figures import Sample, percentile, quantile, share_within, spread, steady
 
 INFINITE = float("inf")
 
@@ -71,6 +71,21 @@ def test_a_share_is_that_of_what_was_counted_in_between() -> None:
     after = {0.003: 100.0, 0.02: 109.0, INFINITE: 120.0}
     assert share_within(before, after, 0.003) == pytest.approx(0.90)
     assert share_within({}, {0.02: 99.0, INFINITE: 100.0}, 0.02) == pytest.approx(0.99)
+
+
+@pytest.mark.parametrize(
+    ("share", "value"),
+    [(0.5, 1.5), (0.25, 1.25), (1.0, 2.0)],
+)
+def test_a_quantile_is_of_what_was_counted_in_between_and_even_within_a_bucket(share: float, value: float) -> None:
+    before = {1.0: 5.0, 2.0: 5.0, 4.0: 5.0, INFINITE: 5.0}
+    after = {1.0: 5.0, 2.0: 9.0, 4.0: 9.0, INFINITE: 9.0}
+    assert quantile(before, after, share) == pytest.approx(value)
+
+
+def test_a_quantile_of_the_first_bucket_starts_at_zero_and_one_beyond_the_last_bound_is_that_bound() -> None:
+    assert quantile({}, {1.0: 4.0, INFINITE: 4.0}, 0.5) == pytest.approx(0.5)
+    assert quantile({}, {1.0: 1.0, INFINITE: 4.0}, 0.5) == 1.0
 
 
 def test_a_bound_that_no_bucket_has_is_refused() -> None:

@@ -26,7 +26,7 @@ def test_the_relays_metrics_are_read_by_the_names_that_it_gives_them() -> None:
     assert found[0.003] == found[0.02] == found[float("inf")] == 1
 
 
-def test_only_the_whole_way_from_commit_to_confirm_is_read() -> None:
+def test_each_stage_is_read_by_itself_and_the_whole_way_where_none_is_named() -> None:
     registry = CollectorRegistry()
     histogram = Histogram(metrics.LATENCY, "", ["stage"], buckets=(1, 2), registry=registry)
     histogram.labels("receive").observe(0.5)
@@ -34,6 +34,7 @@ def test_only_the_whole_way_from_commit_to_confirm_is_read() -> None:
     Counter(metrics.PUBLISHED, "", ["outcome"], registry=registry)
     text = generate_latest(registry).decode()
     assert metrics.latency(text) == {1.0: 0, 2.0: 1, float("inf"): 1}
+    assert metrics.latency(text, "receive") == {1.0: 1, 2.0: 1, float("inf"): 1}
     assert metrics.confirmed(text) == 0
 
 
