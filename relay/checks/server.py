@@ -257,6 +257,12 @@ def long_transactions(server: Server) -> Verdict:
         return warn(
             f"a new slot waits for long transactions, and an old one keeps their WAL: {named}", remedy=remedy, **facts
         )
+    if (probe is None or probe.sqlstate) and any(each.seconds is None for each in server.transactions):
+        return unknown(
+            "transactions are open whose age this role is not told, and no slot was tried",
+            remedy="mend what FAILs, then check again; GRANT pg_read_all_stats tells the ages",
+            **facts,
+        )
     return ok("no long transaction is in the way", **facts)
 
 

@@ -123,6 +123,9 @@ def test_a_ready_server_passes(check: Check[Server]) -> None:
         ),
         (server.long_transactions, replace(SERVER, transactions=[replace(OPEN, seconds=1.0)]), "OK", ""),
         (server.long_transactions, replace(SERVER, transactions=[replace(OPEN, seconds=None)]), "OK", ""),
+        (server.long_transactions, probed(transactions=[replace(OPEN, seconds=None)]), "UNKNOWN", "age"),
+        (server.long_transactions, probed(REFUSED, transactions=[replace(OPEN, seconds=None)]), "UNKNOWN", "age"),
+        (server.long_transactions, probed(transactions=[replace(OPEN, seconds=1.0)]), "OK", ""),
         (
             server.long_transactions,
             probed(BLOCKED, transactions=[replace(OPEN, seconds=None)], slot_exists=False),
