@@ -126,7 +126,7 @@ class TestRabbitmq:
 
     def test_an_exchange_that_is_missing(self, ready: Stage) -> None:
         line = refusal(ready, RELAY_EXCHANGE="elsewhere")
-        assert "404" in line
+        assert "answered 404" in line
         assert "create it: `relay setup` declares the exchange" in line
 
 

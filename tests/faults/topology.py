@@ -104,7 +104,7 @@ def write_forbidden(run: Run) -> None:
     relay = run.streaming_relay(RELAY_AMQP_URL=login(run.broker.url, account.name, _OLD))
     account.permit(configure="^$", write="^$", read="^$")
     run.broker.cut()  # RabbitMQ asks for rights again when somebody connects
-    _complains(relay, "403", "rabbitmqctl set_permissions")
+    _complains(relay, "answered 403", "rabbitmqctl set_permissions")
     assert relay.outlives(run.draw.uniform(0, 5)), relay.tail()
     account.permit(configure="^$", write=".*", read="^$")
     run.healed()

@@ -189,7 +189,7 @@ def test_a_deleted_queue_ends_the_subscription_with_what_to_do(isolated: Isolate
 
 def test_a_queue_that_is_not_there_is_refused(isolated: Isolated) -> None:
     async def scenario(bench: Bench) -> None:
-        with pytest.raises(ChannelRefused, match="404"):
+        with pytest.raises(ChannelRefused, match="answered 404"):
             await Subscription.open(bench.connection, f"{bench.queue}.none", prefetch=1)
 
     play(isolated, scenario)

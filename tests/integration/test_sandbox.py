@@ -282,7 +282,7 @@ class TestIsolation:
         slots = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = %s"
         assert one(beside.servers.database_url, slots, part.name) == 0
         for kind, name in (("queue", queue), ("queue", dead_letter_queue(queue)), ("exchange", exchange)):
-            with pytest.raises(ChannelRefused, match="404"):
+            with pytest.raises(ChannelRefused, match="answered 404"):
                 asyncio.run(exists(part.amqp_url, kind, name))
 
 
