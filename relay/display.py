@@ -3,6 +3,7 @@
 import sys
 
 from rich.console import Console
+from rich.text import Text
 
 _WIDE = 240
 
@@ -10,6 +11,11 @@ _WIDE = 240
 def console() -> Console:
     """Write for the terminal's width; to a file or a pipe, where lines are searched, hardly ever break one."""
     return Console() if sys.stdout.isatty() else Console(width=_WIDE)
+
+
+def plain(text: str) -> Text:
+    """Write `text` as it is: nothing in it is markup, and control characters are told instead of obeyed."""
+    return Text("".join([each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text]))
 
 
 def size(count: int) -> str:

@@ -8,6 +8,8 @@ from relay.observing import (
     Blocked,
     BrokerConnected,
     BrokerLost,
+    Confirmed,
+    Nacked,
     NotDrained,
     NotStored,
     Observation,
@@ -21,6 +23,11 @@ from relay.observing import (
 from runtime.errors import Problem
 
 log = structlog.get_logger()
+_NACKED = Problem(
+    "a queue that it goes to is full (x-overflow is reject-publish), or RabbitMQ failed at it",
+    remedy="it is tried again, and holds up what is behind it: make room in its queues, see RabbitMQ's log, or step "
+    "over it with `relay slot skip`, which parks it",
+)
 
 
 class Logbook:
@@ -29,7 +36,7 @@ class Logbook:
     def __init__(self) -> None:
         self._told: dict[str, str] = {}
 
-    def __call__(self, seen: Observation) -> None:  # noqa: C901 - one case for each incident
+    def __call__(self, seen: Observation) -> None:  # noqa: C901, PLR0912 - one case for each incident
         """Log `seen` if it is an incident."""
         match seen:
             case Streaming(slot, plugin, start, timeline):
@@ -46,9 +53,15 @@ class Logbook:
                 self._once("broker", "broker not available", problem)
             case Blocked(blocked):
                 log.warning("broker blocked" if blocked else "broker unblocked", remedy="see RabbitMQ's alarms")
-            case Returned(message_id, exchange, routing_key, reason, policy):
-                log.warning("message returned", message_id=message_id, exchange=exchange, routing_key=routing_key,
-                            reason=reason, policy=policy, remedy="bind a queue to this routing key")  # fmt: skip
+            case Confirmed():
+                self._told.pop("message", None)
+            case Returned(_, message_id, exchange, routing_key, reason, policy):
+                problem = Problem(reason, remedy="bind a queue to this routing key")
+                where = {"message_id": message_id, "exchange": exchange, "routing_key": routing_key}
+                self._once("message", "message returned", problem, **where, policy=policy)
+            case Nacked(_, message_id, exchange, routing_key):
+                where = {"message_id": message_id, "exchange": exchange, "routing_key": routing_key}
+                self._once("message", "message nacked", _NACKED, **where)
             case Parked(ids, reasons):
                 log.warning("events parked", count=len(ids), first=ids[0], reasons=sorted(set(reasons)),
                             remedy="see `relay parked list`")  # fmt: skip

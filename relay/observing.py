@@ -67,15 +67,19 @@ class Confirmed:
 
 @dataclass(frozen=True, slots=True)
 class Nacked:
-    """The broker refused messages; they go again."""
+    """The broker refused messages, which go again; the first of them is named."""
 
     count: int
+    message_id: str
+    exchange: str
+    routing_key: str
 
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """No queue takes a message."""
+    """No queue takes messages; the first of them is named."""
 
+    count: int
     message_id: str
     exchange: str
     routing_key: str

@@ -19,7 +19,7 @@ from rich.table import Table
 from relay import check as checking
 from relay import status as statuses
 from relay.checks.finding import Finding, Status
-from relay.display import console, size
+from relay.display import console, plain, size
 from relay.settings import RelaySettings
 from runtime.settings import load
 
@@ -143,7 +143,7 @@ def _table(found: statuses.Status, passed: statuses.Throughput | None) -> Table:
     table = Table(show_header=False, box=None)
 
     def row(name: str, text: str | None) -> None:
-        table.add_row(name, "not told" if text is None else escape(text))
+        table.add_row(name, "not told" if text is None else plain(text))
 
     row("mode", found.mode)
     row("active", "nobody" if slot is None or not slot.holder else slot.holder)

@@ -9,7 +9,7 @@ import typer
 from rich.table import Column, Table
 
 from relay import parked
-from relay.display import console
+from relay.display import console, plain
 from relay.settings import RelaySettings
 from runtime.errors import ConfigurationProblem, Problem
 from runtime.settings import load
@@ -33,7 +33,7 @@ def list_(config: Config = None, *, as_json: Json = False) -> None:
     for row in rows:
         aggregate = f"{row['aggregate_type']} {row['aggregate_id']}"
         version, times, at = str(row["aggregate_version"]), str(row["times"]), f"{row['parked_at']:%Y-%m-%d %H:%M:%S}"
-        table.add_row(row["id"], aggregate, version, row["event_type"], row["reason"], times, at)
+        table.add_row(*map(plain, (row["id"], aggregate, version, row["event_type"], row["reason"], times, at)))
     console().print(table if rows else "nothing is parked")
 
 

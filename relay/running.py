@@ -24,7 +24,7 @@ class Running:
     """Events confirmed since it started."""
     blocked: bool
     held: bool
-    """Whether a message that no queue takes is tried again and again, and nothing behind it goes."""
+    """Whether a message that is returned or nacked is tried again and again, and nothing behind it goes."""
     not_ready: tuple[str, ...]
     """What /readyz finds missing: source, broker, lag."""
 
@@ -43,7 +43,7 @@ def ask(address: str | None) -> Running | None:
             lag_seconds=metrics["relay_outbox_lag_seconds"],
             confirmed=metrics.get("relay_events_published_total confirmed", 0.0),
             blocked=bool(metrics["relay_broker_blocked"]),
-            held=bool(metrics.get("relay_held_by_return", 0.0)),
+            held=bool(metrics.get("relay_stream_held", 0.0)),
             not_ready=tuple(sorted(name for name, holds in ready.items() if not holds)),
         )
     except (OSError, http.client.HTTPException, ValueError, KeyError, AttributeError):

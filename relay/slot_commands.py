@@ -14,7 +14,7 @@ from rich.table import Table
 
 from relay import setup as setup_steps
 from relay import slots
-from relay.display import console, size
+from relay.display import console, plain, size
 from relay.errors import SlotMissing
 from relay.position import Lsn
 from relay.settings import RelaySettings
@@ -200,7 +200,7 @@ def _tell(transactions: Sequence[slots.Transaction] | None, events: Sequence[slo
         names = [f"{event.id:.40} ({event.aggregate_type:.40} {event.aggregate_id:.40})" for event in wrote[:_NAMED]]
         names += [f"and {len(wrote) - _NAMED} more"] if len(wrote) > _NAMED else []
         at = f"{each.committed_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
-        table.add_row(str(each.xid), at, each.commit_lsn, each.end_lsn, "\n".join(names) or nothing)
+        table.add_row(str(each.xid), at, each.commit_lsn, each.end_lsn, plain("\n".join(names) or nothing))
     console().print(table)
 
 
@@ -229,7 +229,7 @@ def _report(
 def _print(slot: slots.Slot) -> None:
     table = Table(show_header=False, box=None)
     table.add_row("slot", f"{slot.name} ({slot.plugin} in database {slot.database})")
-    table.add_row("held by", slot.holder or "nobody")
+    table.add_row("held by", plain(slot.holder or "nobody"))
     table.add_row("confirmed", f"{slot.confirmed_flush_lsn}, {size(slot.lag_bytes or 0)} behind {slot.current_lsn}")
     kept = "nothing" if slot.restart_lsn is None else f"{slot.restart_lsn}, {size(slot.retained_bytes or 0)}"
     table.add_row("keeps WAL from", kept)

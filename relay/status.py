@@ -156,7 +156,7 @@ def _holds_up(here: Running) -> str | None:
     if set(here.not_ready) - {"lag"}:
         return f"the relay is not ready: {', '.join(here.not_ready)}"
     if here.held:
-        return "a message that no queue takes holds the stream until one does: bind it (the relay's log names the key)"
+        return "a message that RabbitMQ does not take is tried again, and holds the stream: the relay's log names it"
     if not here.in_flight and here.lag_seconds > _COMES_WITHIN:
         return (
             f"nothing has come through the stream for {here.lag_seconds:.0f} s: Postgres decodes a large transaction, "

@@ -45,7 +45,6 @@ class _SecretFiles(PydanticBaseSettingsSource):
     """Reads `<PREFIX><NAME>_FILE`: the path of a file whose content, less its last newline, is the value."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        del field
         variable = f"{self.config.get('env_prefix', '')}{field_name}".upper() + "_FILE"
         path = os.environ.get(variable)
         if path is None:
@@ -55,13 +54,20 @@ class _SecretFiles(PydanticBaseSettingsSource):
                 f"{variable} is empty", remedy="name a file that holds the value, or unset the variable"
             )
         try:
-            return Path(path).read_text(encoding="utf-8").rstrip("\n"), field_name, False
+            value: Any = Path(path).read_text(encoding="utf-8").rstrip("\n")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise ConfigurationProblem(
                 f"{variable} names a file that cannot be read: {reason}",
                 remedy=f"make {path} readable for this process, or set the value itself",
             ) from error
+        if self.field_is_complex(field):  # a list or a mapping, as JSON
+            try:
+                value = self.decode_complex_value(field_name, field, value)
+            except ValueError as error:
+                what = f"{variable.removesuffix('_FILE')}, read from {variable}, is wrong: it is no JSON"
+                raise ConfigurationProblem(what, remedy=field.description or "see --help") from error
+        return value, field_name, False
 
     def __call__(self) -> dict[str, Any]:
         values = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}

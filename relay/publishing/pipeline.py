@@ -24,7 +24,8 @@ class Answer(NamedTuple):
     confirmed: list[Item]
     returned: list[tuple[Item, str]]
     """Given back by the broker, with its words: taken by no queue. Not settled until the caller says how."""
-    nacked: int
+    nacked: list[Item]
+    """Refused by the broker: they go again."""
 
 
 class Pipeline:
@@ -100,14 +101,14 @@ class Pipeline:
             for item in items:
                 self._outstanding.why_returned(item)
             self._failed += items
-            return Answer([], [], len(items))
+            return Answer([], [], items)
         returned: list[tuple[Item, str]] = []
         if self._outstanding.some_returned:
             whys = [(item, self._outstanding.why_returned(item)) for item in items]
             returned = [(item, why) for item, why in whys if why is not None]
             items = [item for item, why in whys if why is None]
         self.settle(items)
-        return Answer(items, returned, 0)
+        return Answer(items, returned, [])
 
     def settle(self, items: list[Item]) -> None:
         """Note that `items` have an outcome."""

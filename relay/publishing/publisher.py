@@ -83,7 +83,6 @@ class RabbitPublisher:
         self._encoder = self._encoding(channel=1, frame_max=spec.FRAME_MAX_SIZE)
         self._changed = asyncio.Event()
         self._retry: asyncio.TimerHandle | None = None
-        self._returning = False
         self._careful = 0
         self._blocked = False
         self._loop = asyncio.get_running_loop()
@@ -256,8 +255,9 @@ class RabbitPublisher:
             return type(refused)(what, remedy="it is parked: see `relay parked list`")
         remedy = refused.remedy
         if isinstance(refused, ChannelRefused):
-            remedy += " (an exchange that a row names is not made by `relay setup`)"
-        return type(refused)(what, remedy=f"{remedy}; it is tried again, and holds up what is behind it")
+            remedy += " (an exchange that a row names is not made by `relay setup`, and an internal one takes nothing)"
+        remedy += "; it is tried again, and holds up what is behind it: `relay slot skip` steps over it, and parks it"
+        return type(refused)(what, remedy=remedy)
 
     def _encoding(self, *, channel: int, frame_max: int) -> encoding.Encoder:
         return encoding.Encoder(
@@ -280,12 +280,7 @@ class RabbitPublisher:
     def _on_return(self, _: Channel, method: spec.Basic.Return, properties: BasicProperties, __: bytes) -> None:
         if self._channel is None:
             return
-        message_id, why = str(properties.message_id), method.reply_text or ""
-        self._pipeline.returned(message_id, why)
-        if not self._returning:  # one incident until something is confirmed again
-            self._returning = True
-            where = (method.exchange or "", method.routing_key or "")
-            self._observe(Returned(message_id, *where, why, self._policy.on_return))
+        self._pipeline.returned(str(properties.message_id), method.reply_text or "")
 
     def _on_answer(self, frame: Method[spec.Basic.Ack | spec.Basic.Nack]) -> None:
         if self._channel is None:
@@ -297,13 +292,14 @@ class RabbitPublisher:
         if answer.returned:
             self._give_back(answer.returned)
         if answer.nacked:
-            self._observe(Nacked(answer.nacked))
-        self._careful = max(0, self._careful - len(answer.confirmed) - len(answer.returned) - answer.nacked)
+            first = answer.nacked[0].parcel.message
+            self._observe(Nacked(len(answer.nacked), first.id, first.route.exchange, first.route.routing_key))
+        answered = len(answer.confirmed) + len(answer.returned) + len(answer.nacked)
+        self._careful = max(0, self._careful - answered)
         if self._pipeline.thirsty or self._careful:
             self._send()  # first of all: the broker works while the rest is noted
         if answer.confirmed:
             self._backoff.reset()
-            self._returning = False
             self._observe(Confirmed(len(answer.confirmed)))
             if self._outcomes is not None:
                 self._outcomes.confirmed([item.parcel for item in answer.confirmed])
@@ -313,6 +309,9 @@ class RabbitPublisher:
 
     def _give_back(self, returned: list[tuple[Item, str]]) -> None:
         items = [item for item, _ in returned]
+        first, why = items[0].parcel.message, returned[0][1]
+        where = first.route.exchange, first.route.routing_key
+        self._observe(Returned(len(items), first.id, *where, why, self._policy.on_return))
         match self._policy.on_return:
             case "retry":
                 self._pipeline.fail(items)

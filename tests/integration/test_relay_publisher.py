@@ -17,7 +17,7 @@ from messaging.topology import declare_exchange
 from relay.errors import MessageReturned
 from relay.event import Message, Route
 from relay.ledger import Ticket
-from relay.observing import BrokerLost, Observation
+from relay.observing import BrokerLost, Nacked, Observation, Returned
 from relay.ports import Parcel, Rejection
 from relay.publishing.publisher import Broker, Policy, RabbitPublisher
 from sandbox import Sandbox
@@ -213,6 +213,8 @@ def test_a_nacked_message_is_not_settled_until_the_broker_takes_it(isolated: Iso
         assert nacked_too not in it.settled
         await it.get(full)
         await it.has_settled(nacked_too)
+        first = next(each for each in it.seen if isinstance(each, Nacked))
+        assert (first.count, first.exchange, first.routing_key) == (1, it.name, "a.b")
 
     play(isolated, scenario)
 
@@ -271,6 +273,7 @@ def test_a_returned_message_is_refused_once_where_the_policy_is_to_park(isolated
         await it.has_refused(unroutable)
         await it.has_settled(fine)
         assert [(each.reason, "NO_ROUTE" in each.detail) for each in it.refused] == [("returned", True)]
+        assert [each.count for each in it.seen if isinstance(each, Returned)] == [1]
         assert it.settled == [fine]
         assert it.publisher.in_flight() == 0
 

@@ -118,6 +118,14 @@ def test_skip_steps_over_exactly_the_transactions_before_the_lsn_and_parks_their
     assert relay.terminate() == 0
 
 
+def test_what_an_event_holds_is_printed_as_it_is_and_never_obeyed(ready: Isolated) -> None:
+    publish(ready.database_url, "x[/y][bold]\x1b[31m")
+    end = slot(ready, "skip", "--json").json["transactions"][-1]["end_lsn"]
+    assert r"order x[/y][bold]\x1b[31m" in slot(ready, "skip").output
+    assert slot(ready, "skip", "--to", end, "--yes").code == 0
+    assert r"order x[/y][bold]\x1b[31m" in call(environment(ready), "parked", "list").output
+
+
 def test_skip_leaves_out_what_others_wrote_and_finds_the_outbox_behind_it(ready: Isolated) -> None:
     with psycopg.connect(ready.database_url, autocommit=True) as connection:
         connection.execute("CREATE TABLE other (n int)")

@@ -143,11 +143,33 @@ def test_a_message_that_holds_the_stream_is_told_until_a_queue_takes_it(stage: S
     publish(stage.isolated.database_url, "nobody takes it")
     relay.logged("message returned")
     told = told_error(stage.isolated, RELAY_HTTP_ADDRESS=address)
-    assert told.startswith("a message that no queue takes holds the stream")
+    assert told.startswith("a message that RabbitMQ does not take is tried again")
     tap = stage.set_up()
     stage.confirmed()
     assert tap.waiting() == 1
     until(lambda: not told_error(stage.isolated, RELAY_HTTP_ADDRESS=address), what="nothing is wrong", seconds=10)
+
+
+def test_a_message_that_is_nacked_is_named_once_and_told_until_its_queue_has_room(stage: Stage, address: str) -> None:
+    tap, full = stage.set_up(), stage.isolated.queue("full")
+    with tap.channel() as channel:
+        channel.queue_declare(full, arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
+        channel.queue_bind(full, stage.settings["RELAY_EXCHANGE"], "#")
+    relay = stage.start("relay", "run", RELAY_HTTP_ADDRESS=address)
+    relay.logged("streaming")
+    publish(stage.isolated.database_url, "fills it")
+    stage.confirmed()
+    (nacked,) = publish(stage.isolated.database_url, "is too much")
+    line = relay.logged("message nacked")
+    assert line["message_id"] == nacked
+    assert "relay slot skip" in line["remedy"]
+    told = told_error(stage.isolated, RELAY_HTTP_ADDRESS=address)
+    assert told.startswith("a message that RabbitMQ does not take is tried again")
+    with tap.channel() as channel:
+        channel.queue_purge(full)
+    stage.confirmed()
+    until(lambda: not told_error(stage.isolated, RELAY_HTTP_ADDRESS=address), what="nothing is wrong", seconds=10)
+    assert [each["event"] for each in relay.log].count("message nacked") == 1
 
 
 def test_a_stream_that_brings_nothing_is_told_by_the_relay_and_by_postgres(
@@ -191,7 +213,7 @@ def test_the_last_error_is_the_worst_that_is_wrong_now() -> None:
         assert "'s' has had no report" not in told(replace(never_heard, holder_reported_at=AT), here)
     assert "blocked" in told(HELD, replace(RUNNING, blocked=True, not_ready=("broker",)))
     assert told(HELD, replace(lagging, held=True, not_ready=("broker", "lag"))) == "the relay is not ready: broker, lag"
-    assert "no queue takes" in told(HELD, replace(lagging, held=True))
+    assert "does not take" in told(HELD, replace(lagging, held=True))
     assert "nothing has come through the stream for 61 s" in told(HELD, replace(lagging, in_flight=0))
     assert told(HELD, lagging) == "the relay is not ready: lag"
     for here in (None, standby, RUNNING):

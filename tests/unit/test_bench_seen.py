@@ -17,7 +17,7 @@ def test_the_relays_metrics_are_read_by_the_names_that_it_gives_them() -> None:
     assert metrics.confirmed(text) == 0
     seen(Confirmed(41))
     seen(Confirmed(1))
-    seen(Nacked(7))
+    seen(Nacked(7, "id", "exchange", "key"))
     seen(Settled([100.0], [100.001], 100.0025))
     text = generate_latest(seen.registry).decode()
     assert metrics.confirmed(text) == 42

@@ -138,6 +138,18 @@ def test_a_list_that_is_no_json_is_told_and_not_shown(monkeypatch: pytest.Monkey
     assert str(problem()) == 'EXAMPLE_NAMES is wrong: it is no JSON - write a list such as ["a", "b"]'
 
 
+def test_a_list_may_stand_in_a_file_and_is_told_and_not_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "names"
+    monkeypatch.setenv("EXAMPLE_URL", "a://b")
+    monkeypatch.setenv("EXAMPLE_NAMES_FILE", str(file))
+    file.write_text('["hunter2", "b"]\n')
+    assert load(Example).names == ["hunter2", "b"]
+    file.write_text("hunter2,\n")
+    assert str(problem()) == (
+        'EXAMPLE_NAMES, read from EXAMPLE_NAMES_FILE, is wrong: it is no JSON - write a list such as ["a", "b"]'
+    )
+
+
 @pytest.mark.parametrize(
     "text", ['url = "hunter2', 'url = hunter2"', 'url = "a"\nurl = "hunter2"', 'hunter2"', "[hunter2\n"]
 )
