@@ -214,7 +214,7 @@ def test_a_nacked_message_is_not_settled_until_the_broker_takes_it(isolated: Iso
         await it.get(full)
         await it.has_settled(nacked_too)
         first = next(each for each in it.seen if isinstance(each, Nacked))
-        assert (first.count, first.exchange, first.routing_key) == (1, it.name, "a.b")
+        assert (first.exchange, first.routing_key) == (it.name, "a.b")  # how many, the broker decides
 
     play(isolated, scenario)
 
