@@ -190,7 +190,9 @@ class _Asking:
         parameters = {"slot": settings.slot, "name": settings.name, "table": settings.outbox_table}
         found = facts.execute(sql.query("source_facts"), parameters).fetchone()
         assert found is not None  # noqa: S101 - the query always gives one row
-        return Position(found, settings.name, settings.slot, None if isinstance(replication, Untold) else replication)
+        # A relay may store positions meanwhile: the WAL's end is asked for behind the stored one, as the relay does it.
+        system = None if isinstance(replication, Untold) else _identify(settings)
+        return Position(found, settings.name, settings.slot, system)
 
     def _one(self, query: str, parameters: dict[str, Any]) -> dict[str, Any]:
         row = self._connection.cursor(row_factory=dict_row).execute(sql.query(query), parameters).fetchone()

@@ -16,6 +16,7 @@ from psycopg.sql import SQL, Identifier
 
 from messaging.connection import Connection
 from messaging.topology import declare_queue
+from relay.checks import asking_postgres
 from relay.setup import setup
 from sandbox import Isolated
 from sandbox.ports import free
@@ -118,6 +119,21 @@ def test_five_things_wrong_are_five_findings(ready: Isolated) -> None:
     }
     assert "'payload'" in findings["outbox.table"]["summary"]
     assert "in no slot" in findings["checkpoint.position"]["summary"]
+
+
+def test_a_position_that_a_relay_stores_while_it_asks_is_not_ahead_of_the_wal(
+    ready: Isolated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schema = asking_postgres._Asking._schema  # noqa: SLF001 - asked in the middle
+
+    def meanwhile(asking: Any) -> Any:  # noqa: ANN401 - private types
+        with psycopg.connect(ready.database_url, autocommit=True) as connection:
+            connection.execute("SELECT pg_logical_emit_message(true, 'other', 'more WAL')")
+            connection.execute("UPDATE relay.checkpoint SET lsn = pg_current_wal_flush_lsn()")
+        return schema(asking)
+
+    monkeypatch.setattr(asking_postgres._Asking, "_schema", meanwhile)  # noqa: SLF001 - see above
+    assert check(ready)["checkpoint.position"]["status"] == "OK"
 
 
 def test_a_transaction_that_keeps_a_slot_from_being_made_is_named(
