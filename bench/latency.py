@@ -109,8 +109,8 @@ def _settled(relay: Publisher, before: str, events: int) -> str:
     def transactions(text: str) -> float:
         return metrics.latency(text).get(float("inf"), 0)
 
-    def complete() -> str | None:
+    def complete() -> str:
         text = relay.endpoint.metrics()
-        return text if transactions(text) - transactions(before) >= events else None
+        return text if transactions(text) - transactions(before) >= events else ""
 
-    return until(complete, what="every transaction is in the relay's histogram", seconds=_LATE_SECONDS) or ""
+    return until(complete, what="every transaction is in the relay's histogram", seconds=_LATE_SECONDS)

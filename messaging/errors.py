@@ -19,9 +19,6 @@ from runtime.errors import Problem
 
 _PRECONDITION_FAILED = 406
 _NOT_ALLOWED = 530
-# Frame error, syntax error, internal error: https://www.rabbitmq.com/amqp-0-9-1-reference#constants
-_UNREADABLE = frozenset({501, 502})
-_INTERNAL = 541
 
 
 class BrokerUnavailable(Problem):
@@ -56,6 +53,10 @@ class PreconditionFailed(ChannelRefused):
     """An exchange or queue is declared otherwise; or, of a publish, the broker takes no such message, however often."""
 
 
+# Frame error, syntax error, internal error: https://www.rabbitmq.com/amqp-0-9-1-reference#constants
+_OF_FRAMES = {501: FramesUnreadable, 502: FramesUnreadable, 541: FramesRefused}
+
+
 def problem(error: BaseException, broker: str) -> Problem:
     """Translate pika's `error` about `broker` (`host:port/vhost`) into what an operator can act on."""
     match error:
@@ -67,10 +68,7 @@ def problem(error: BaseException, broker: str) -> Problem:
                 remedy="check the AMQP URL's user and password against `rabbitmqctl list_users`",
             )
         case pika.ProbableAccessDeniedError():
-            return LoginRefused(
-                f"RabbitMQ at {broker} refused the virtual host",
-                remedy="create it and grant the user access: `rabbitmqctl add_vhost`, `rabbitmqctl set_permissions`",
-            )
+            return _no_virtual_host(broker)
         case pika.ConnectionClosedByBroker(reply_code=code, reply_text=text):
             return _closed(broker, code, text)
         case pika.ChannelClosedByBroker(reply_code=code, reply_text=text):
@@ -82,13 +80,16 @@ def problem(error: BaseException, broker: str) -> Problem:
 
 def _closed(broker: str, code: int, text: str) -> Problem:
     if code == _NOT_ALLOWED:
-        return LoginRefused(
-            f"RabbitMQ at {broker} refused the virtual host ({text})",
-            remedy="create it and grant the user access: `rabbitmqctl add_vhost`, `rabbitmqctl set_permissions`",
-        )
-    refused = FramesRefused if code == _INTERNAL else BrokerUnavailable
-    kind = FramesUnreadable if code in _UNREADABLE else refused
+        return _no_virtual_host(broker, f" ({text})")
+    kind = _OF_FRAMES.get(code, BrokerUnavailable)
     return kind(f"RabbitMQ at {broker} closed the connection ({code}: {text})", remedy="its log has the reason")
+
+
+def _no_virtual_host(broker: str, why: str = "") -> Problem:
+    return LoginRefused(
+        f"RabbitMQ at {broker} refused the virtual host{why}",
+        remedy="create it and grant the user access: `rabbitmqctl add_vhost`, `rabbitmqctl set_permissions`",
+    )
 
 
 def _unreachable(broker: str, reason: str) -> Problem:

@@ -98,7 +98,8 @@ def load(settings: type[S], config: Path | None = None) -> S:
     try:
         return settings(**values)
     except SettingsError as error:  # its words are the only place where it names the field
-        name, field = next(known for known in variables.items() if f'"{known[1]}"' in str(error))
+        named = (known for known in variables.items() if f'"{known[1]}"' in str(error))
+        name, field = next(named, ("a setting", ""))
         raise ConfigurationProblem(f"{name} is wrong: it is no JSON", remedy=_description(settings, field)) from error
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]

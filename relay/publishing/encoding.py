@@ -90,17 +90,13 @@ class Encoder:
             if len(message_id) > _SHORT_STRING:
                 raise ValueError(f"its id is longer than {_SHORT_STRING} bytes")  # noqa: TRY301 - told like the others
         except (ValueError, RecursionError) as error:
-            raise UnpublishableEvent(
-                f"event {message.id} cannot be published: {error}", remedy="write such events within AMQP's limits"
-            ) from error
+            raise _unpublishable(message, str(error)) from error
         of_body, of_id, of_aggregate = len(body), len(message_id), len(aggregate_id)
         of_table = len(first_fields) + _LENGTH.size + of_aggregate + len(numbers) + len(more)
         size = fixed + of_table + of_id
         if size > self._most:
-            raise UnpublishableEvent(
-                f"event {message.id} cannot be published: its properties have {size} bytes, "
-                f"and RabbitMQ takes {self._most} in a frame",
-                remedy="write such events within AMQP's limits",
+            raise _unpublishable(
+                message, f"its properties have {size} bytes, and RabbitMQ takes {self._most} in a frame"
             )
         if size + of_body > self._max_bytes:
             raise MessageTooLarge(
@@ -145,6 +141,12 @@ class Encoder:
     def _bodies(self, body: bytes) -> Iterator[bytes]:
         for at in range(0, len(body), self._most):
             yield _frame(_BODY, self.channel, body[at : at + self._most])
+
+
+def _unpublishable(message: Message, why: str) -> UnpublishableEvent:
+    return UnpublishableEvent(
+        f"event {message.id} cannot be published: {why}", remedy="write such events within AMQP's limits"
+    )
 
 
 def _frame(kind: int, channel: int, payload: bytes) -> bytes:

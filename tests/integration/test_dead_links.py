@@ -22,7 +22,7 @@ from sandbox import Sandbox
 from sandbox.isolation import Isolated
 from sandbox.waiting import until
 from tests.acceptance.proxy import Proxy
-from tests.integration.test_relay_publisher import Bench, play
+from tests.integration.publisher_stage import Bench, play
 
 QUESTION = b"\x00\x3c\x00\x0a"  # basic.qos
 

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 
 from bench import completeness, metrics, procfs
 from relay.observability import Metrics
-from relay.observing import Confirmed, Nacked, Settled
+from relay.observing import Confirmed, Nacked, Returned, Settled
 from runtime.errors import Problem
 
 
@@ -18,9 +18,11 @@ def test_the_relays_metrics_are_read_by_the_names_that_it_gives_them() -> None:
     seen(Confirmed(41))
     seen(Confirmed(1))
     seen(Nacked(7, "id", "exchange", "key"))
+    seen(Returned(3, "id", "exchange", "key", "NO_ROUTE", "park"))
     seen(Settled([100.0], [100.001], 100.0025))
     text = generate_latest(seen.registry).decode()
     assert metrics.confirmed(text) == 42
+    assert 'relay_events_published_total{outcome="returned"} 3.0' in text
     found = metrics.latency(text)
     assert found[0.002] == 0
     assert found[0.003] == found[0.02] == found[float("inf")] == 1
