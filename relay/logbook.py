@@ -1,5 +1,6 @@
 """One log line for each incident, with fixed keys; none for a message, and none for the same incident twice."""
 
+from dataclasses import asdict
 from typing import Any
 
 import structlog
@@ -9,6 +10,7 @@ from relay.observing import (
     BrokerConnected,
     BrokerLost,
     Confirmed,
+    Held,
     Nacked,
     NotDrained,
     NotStored,
@@ -47,21 +49,22 @@ class Logbook:
             case SourceLost(problem):
                 self._once("source", "source not available", problem)
             case BrokerConnected(broker, again):
-                self._told.pop("broker", None)
-                log.info("publishing", broker=broker, again=again)
+                if self._told.pop("broker", None) or "held" not in self._told:
+                    log.info("publishing", broker=broker, again=again)
             case BrokerLost(problem):
                 self._once("broker", "broker not available", problem)
             case Blocked(blocked):
                 log.warning("broker blocked" if blocked else "broker unblocked", remedy="see RabbitMQ's alarms")
             case Confirmed():
                 self._told.pop("message", None)
-            case Returned(_, message_id, exchange, routing_key, reason, policy):
+                self._told.pop("held", None)
+            case Returned(_, first, reason, policy):
                 problem = Problem(reason, remedy="bind a queue to this routing key")
-                where = {"message_id": message_id, "exchange": exchange, "routing_key": routing_key}
-                self._once("message", "message returned", problem, **where, policy=policy)
-            case Nacked(_, message_id, exchange, routing_key):
-                where = {"message_id": message_id, "exchange": exchange, "routing_key": routing_key}
-                self._once("message", "message nacked", _NACKED, **where)
+                self._once("message", "message returned", problem, **asdict(first), policy=policy)
+            case Nacked(_, first):
+                self._once("message", "message nacked", _NACKED, **asdict(first))
+            case Held(message, problem):
+                self._once("held", "message refused", problem, **asdict(message))
             case Parked(ids, reasons):
                 log.warning("events parked", count=len(ids), first=ids[0], reasons=sorted(set(reasons)),
                             remedy="see `relay parked list`")  # fmt: skip

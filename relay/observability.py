@@ -21,6 +21,7 @@ from relay.observing import (
     CaughtUp,
     Confirmed,
     FenceReturned,
+    Held,
     Nacked,
     Observation,
     Parked,
@@ -64,7 +65,9 @@ class Metrics:
         self._lag = Gauge("relay_outbox_lag_seconds", "Everything committed longer ago is confirmed.", registry=r)
         self._parked = Gauge("relay_parked_events", "Events that wait in relay.parked.", registry=r)
         self._blocked = Gauge("relay_broker_blocked", "1 while RabbitMQ takes no messages.", registry=r)
-        self._held = Gauge("relay_stream_held", "1 while what RabbitMQ returns or nacks is tried again.", registry=r)
+        self._held = Gauge(
+            "relay_stream_held", "1 while a message that RabbitMQ does not take is tried again.", registry=r
+        )
         self._fence = prometheus_client.Histogram(
             "relay_fence_roundtrip_seconds", "From a fence's writing to its return.", buckets=_BUCKETS, registry=r
         )
@@ -95,6 +98,8 @@ class Metrics:
             case Returned(count, policy=policy):
                 self._published.labels("returned").inc(count)
                 self._held.set(policy == "retry")
+            case Held():
+                self._held.set(1)
             case Parked(ids):
                 self._published.labels("parked").inc(len(ids))
                 self._parked.inc(len(ids))

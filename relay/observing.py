@@ -66,25 +66,38 @@ class Confirmed:
 
 
 @dataclass(frozen=True, slots=True)
-class Nacked:
-    """The broker refused messages, which go again; the first of them is named."""
+class Named:
+    """The message that an incident is about, or the first of them."""
 
-    count: int
     message_id: str
     exchange: str
     routing_key: str
 
 
 @dataclass(frozen=True, slots=True)
-class Returned:
-    """No queue takes messages; the first of them is named."""
+class Nacked:
+    """The broker refused messages, which go again."""
 
     count: int
-    message_id: str
-    exchange: str
-    routing_key: str
+    first: Named
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """No queue takes messages."""
+
+    count: int
+    first: Named
     reason: str
     policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The broker closes channel or connection for a message, which is tried again."""
+
+    message: Named
+    problem: Problem
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +177,7 @@ Observation = (
     | Confirmed
     | Nacked
     | Returned
+    | Held
     | Parked
     | Settled
     | FenceReturned

@@ -24,7 +24,7 @@ class Running:
     """Events confirmed since it started."""
     blocked: bool
     held: bool
-    """Whether a message that is returned or nacked is tried again and again, and nothing behind it goes."""
+    """Whether a message that RabbitMQ does not take is tried again and again, and nothing behind it goes."""
     not_ready: tuple[str, ...]
     """What /readyz finds missing: source, broker, lag."""
 

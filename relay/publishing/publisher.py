@@ -20,7 +20,17 @@ from messaging.errors import BrokerUnavailable, ChannelRefused, FramesRefused, F
 from messaging.tls import Tls
 from messaging.topology import check_exchange
 from relay.errors import MessageReturned, MessageTooLarge, UnpublishableEvent
-from relay.observing import Blocked, BrokerConnected, BrokerLost, Confirmed, Nacked, Observe, Returned
+from relay.observing import (
+    Blocked,
+    BrokerConnected,
+    BrokerLost,
+    Confirmed,
+    Held,
+    Nacked,
+    Named,
+    Observe,
+    Returned,
+)
 from relay.ports import Outcomes, Parcel, Rejection
 from relay.publishing import encoding
 from relay.publishing.outstanding import Item
@@ -129,10 +139,7 @@ class RabbitPublisher:
         try:
             while True:
                 if self._lost is not None:
-                    problem = await self._watch(self._lost)
-                    if isinstance(problem, ChannelRefused | FramesRefused):
-                        problem = self._suspect(problem)
-                    self._observe(BrokerLost(problem))
+                    self._observe(self._what_happened(await self._watch(self._lost)))
                     await self._disconnect()
                 await asyncio.sleep(self._backoff.next_delay())
                 try:
@@ -232,32 +239,32 @@ class RabbitPublisher:
         self._heard_at, self._asked_at = self._loop.time(), None
         self._patience = 1
 
-    def _suspect(self, refused: ChannelRefused | FramesRefused) -> Problem:
-        """Find the message that channel or connection was closed for: from here on what was in doubt goes one by one.
+    def _what_happened(self, problem: Problem) -> BrokerLost | Held:
+        """Tell what the loss of the connection means, and find the message that it or the channel was closed for.
 
-        Sent alone, the others are confirmed once, and the culprit is the one that is outstanding. What it lacks may be
-        made, so it is tried again; a message that the broker does not take as it is, such as one that is larger than
-        its max_message_size, or that it cannot read, is rejected.
+        From a first refusal on, what was in doubt goes one by one. Sent alone, the others are confirmed once, and the
+        culprit is the one that is outstanding. What it lacks may be made, so it is tried again; a message that the
+        broker does not take as it is, such as one that is larger than its max_message_size, or that it cannot read, is
+        rejected.
         """
+        if not isinstance(problem, ChannelRefused | FramesRefused):
+            return BrokerLost(problem)
         culprit = self._pipeline.first()
         if not self._careful or self._pipeline.outstanding != 1 or culprit is None:
             self._careful = max(self._careful, self._pipeline.outstanding)
-            return refused
-        message, route = culprit.parcel.message, culprit.parcel.message.route
-        what = (
-            f"event {message.id} to exchange {route.exchange!r} with routing key {route.routing_key!r}: {refused.what}"
-        )
-        if isinstance(refused, PreconditionFailed | FramesUnreadable):
+            return BrokerLost(problem)
+        if isinstance(problem, PreconditionFailed | FramesUnreadable):
             self._pipeline.drop()
             self._changed.set()
             if self._outcomes is not None:
-                self._outcomes.rejected([Rejection(culprit.parcel, "refused", refused.what)])
-            return type(refused)(what, remedy="it is parked: see `relay parked list`")
-        remedy = refused.remedy
-        if isinstance(refused, ChannelRefused):
+                self._outcomes.rejected([Rejection(culprit.parcel, "refused", problem.what)])
+            what = f"{problem.what}, for event {culprit.parcel.message.id}"
+            return BrokerLost(type(problem)(what, remedy="it is parked: see `relay parked list`"))
+        remedy = problem.remedy
+        if isinstance(problem, ChannelRefused):
             remedy += " (an exchange that a row names is not made by `relay setup`, and an internal one takes nothing)"
         remedy += "; it is tried again, and holds up what is behind it: `relay slot skip` steps over it, and parks it"
-        return type(refused)(what, remedy=remedy)
+        return Held(_named(culprit), type(problem)(problem.what, remedy=remedy))
 
     def _encoding(self, *, channel: int, frame_max: int) -> encoding.Encoder:
         return encoding.Encoder(
@@ -292,8 +299,7 @@ class RabbitPublisher:
         if answer.returned:
             self._give_back(answer.returned)
         if answer.nacked:
-            first = answer.nacked[0].parcel.message
-            self._observe(Nacked(len(answer.nacked), first.id, first.route.exchange, first.route.routing_key))
+            self._observe(Nacked(len(answer.nacked), _named(answer.nacked[0])))
         answered = len(answer.confirmed) + len(answer.returned) + len(answer.nacked)
         self._careful = max(0, self._careful - answered)
         if self._pipeline.thirsty or self._careful:
@@ -309,9 +315,7 @@ class RabbitPublisher:
 
     def _give_back(self, returned: list[tuple[Item, str]]) -> None:
         items = [item for item, _ in returned]
-        first, why = items[0].parcel.message, returned[0][1]
-        where = first.route.exchange, first.route.routing_key
-        self._observe(Returned(len(items), first.id, *where, why, self._policy.on_return))
+        self._observe(Returned(len(items), _named(items[0]), returned[0][1], self._policy.on_return))
         match self._policy.on_return:
             case "retry":
                 self._pipeline.fail(items)
@@ -356,6 +360,11 @@ class RabbitPublisher:
     async def _change(self) -> None:
         self._changed.clear()
         await self._changed.wait()
+
+
+def _named(item: Item) -> Named:
+    message = item.parcel.message
+    return Named(message.id, message.route.exchange, message.route.routing_key)
 
 
 def _returned(item: Item, why: str) -> str:

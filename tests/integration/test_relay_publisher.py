@@ -12,7 +12,7 @@ from messaging.errors import ChannelRefused
 from messaging.topology import declare_exchange
 from relay.errors import MessageReturned
 from relay.ledger import Ticket
-from relay.observing import BrokerLost, Nacked, Returned
+from relay.observing import BrokerLost, Held, Nacked, Returned
 from relay.publishing.publisher import Broker, RabbitPublisher
 from sandbox import Sandbox
 from sandbox.isolation import Isolated
@@ -91,7 +91,7 @@ def test_a_nacked_message_is_not_settled_until_the_broker_takes_it(isolated: Iso
         assert nacked_too not in it.settled
         await it.get(full)
         await it.has_settled(nacked_too)
-        first = next(each for each in it.seen if isinstance(each, Nacked))
+        first = next(each.first for each in it.seen if isinstance(each, Nacked))
         assert (first.exchange, first.routing_key) == (it.name, "a.b")  # how many, the broker decides
 
     play(isolated, scenario)
@@ -153,7 +153,7 @@ def test_a_returned_message_is_refused_once_where_the_policy_is_to_park(isolated
         await it.has_settled(fine)
         assert [(each.reason, "NO_ROUTE" in each.detail) for each in it.refused] == [("returned", True)] * 3
         told = [each for each in it.seen if isinstance(each, Returned)]
-        assert told[0].message_id == unroutable[0].id
+        assert told[0].first.message_id == unroutable[0].id
         assert sum(each.count for each in told) == 3
         assert it.settled == [fine]
         assert it.publisher.in_flight() == 0
@@ -254,7 +254,7 @@ def test_the_message_that_the_channel_was_closed_for_is_named_and_the_others_go_
         (*before, lost, after) = await it.publish(*(it.message() for _ in range(10)), culprit, it.message())
         await it.has_settled(*before)
         async with asyncio.timeout(20):
-            while not any(isinstance(each, BrokerLost) and culprit.id in each.problem.what for each in it.seen):
+            while not any(isinstance(each, Held) and each.message.message_id == culprit.id for each in it.seen):
                 await it.connection.call(it.channel.queue_declare, queue, passive=True)  # a turn of the loop and more
         assert await it.ready(queue) <= 2 * len(before)
 
@@ -294,7 +294,7 @@ def test_a_message_that_the_broker_fails_at_is_named_and_holds_up_what_is_behind
         (before, bad, after) = await it.publish(it.message(), culprit, it.message())
         await it.has_settled(before)
         async with asyncio.timeout(20):
-            while not any(isinstance(each, BrokerLost) and culprit.id in each.problem.what for each in it.seen):
+            while not any(isinstance(each, Held) and each.message.message_id == culprit.id for each in it.seen):
                 await it.connection.call(it.channel.basic_qos)  # a turn of the loop and more
         assert {bad, after}.isdisjoint(it.settled)
         assert it.refused == []

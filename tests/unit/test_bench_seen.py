@@ -7,8 +7,10 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 
 from bench import completeness, metrics, procfs
 from relay.observability import Metrics
-from relay.observing import Confirmed, Nacked, Returned, Settled
+from relay.observing import Confirmed, Nacked, Named, Returned, Settled
 from runtime.errors import Problem
+
+FIRST = Named("id", "exchange", "key")
 
 
 def test_the_relays_metrics_are_read_by_the_names_that_it_gives_them() -> None:
@@ -17,8 +19,8 @@ def test_the_relays_metrics_are_read_by_the_names_that_it_gives_them() -> None:
     assert metrics.confirmed(text) == 0
     seen(Confirmed(41))
     seen(Confirmed(1))
-    seen(Nacked(7, "id", "exchange", "key"))
-    seen(Returned(3, "id", "exchange", "key", "NO_ROUTE", "park"))
+    seen(Nacked(7, FIRST))
+    seen(Returned(3, FIRST, "NO_ROUTE", "park"))
     seen(Settled([100.0], [100.001], 100.0025))
     text = generate_latest(seen.registry).decode()
     assert metrics.confirmed(text) == 42
