@@ -1,8 +1,8 @@
 """The relay's settings, read from the environment or a TOML file by runtime.settings."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from messaging.settings import BrokerSettings
 from relay.routing import check_template
@@ -81,10 +81,12 @@ class RelaySettings(BrokerSettings):
     )
     ready_lag: Seconds = Field(60.0, description="write at how many seconds of lag /readyz says no")
 
-    @model_validator(mode="after")
-    def _columns_fit_events(self) -> Self:
-        try:
-            layout(self.outbox_layout, self.outbox_table, self.outbox_columns, partitioned=False)
-        except ConfigurationProblem as problem:
-            raise ValueError(f"{problem.what}; {problem.remedy}") from problem
-        return self
+    @field_validator("outbox_columns")
+    @classmethod
+    def _columns_fit_events(cls, columns: dict[str, str], info: ValidationInfo) -> dict[str, str]:
+        if kind := info.data.get("outbox_layout"):  # otherwise that is what is wrong
+            try:
+                layout(kind, "", columns, partitioned=False)
+            except ConfigurationProblem as problem:
+                raise ValueError(f"{problem.what}; {problem.remedy}") from problem
+        return columns

@@ -50,7 +50,7 @@ class Parked:
     waiting: int
     latest_at: datetime | None
     latest: str | None
-    """Reason and detail of what was parked last."""
+    """Id, reason and detail of what was parked last."""
 
 
 @dataclass(frozen=True, slots=True)

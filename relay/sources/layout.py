@@ -178,14 +178,10 @@ def layout(kind: Literal["native", "debezium"], table: str, columns: Mapping[str
     for field, column in columns.items():
         if field not in FIELDS:
             raise ConfigurationProblem(
-                f"RELAY_OUTBOX_COLUMNS names {field!r}, which is no field of an event",
-                remedy=f"the fields are {', '.join(FIELDS)}",
+                f"{field!r} is no field of an event", remedy=f"the fields are {', '.join(FIELDS)}"
             )
         if not column and field in REQUIRED:
-            raise ConfigurationProblem(
-                f"RELAY_OUTBOX_COLUMNS says that the outbox has no {field}",
-                remedy=f"no event is without {', '.join(sorted(REQUIRED))}: name the column",
-            )
+            raise ConfigurationProblem(f"no event is without {field}", remedy="name the column that holds it")
     schema, _, name = table.partition(".")
     return Layout(
         schema=schema,

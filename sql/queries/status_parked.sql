@@ -1,5 +1,5 @@
 -- What waits in relay.parked, and the latest of it.
 SELECT count(*) AS waiting,
        max(parked_at) AS latest_at,
-       (array_agg(reason || ': ' || detail ORDER BY parked_at DESC))[1] AS latest
+       (array_agg(id || ' ' || reason || ': ' || detail ORDER BY parked_at DESC))[1] AS latest
 FROM relay.parked WHERE redriven_at IS NULL AND discarded_at IS NULL

@@ -134,12 +134,12 @@ def test_an_empty_name_says_that_the_table_has_no_such_column() -> None:
 
 @pytest.mark.parametrize("field", sorted(REQUIRED))
 def test_no_event_is_without_what_it_needs(field: str) -> None:
-    with pytest.raises(ConfigurationProblem, match=f"has no {field}"):
+    with pytest.raises(ConfigurationProblem, match=f"no event is without {field}"):
         layout("debezium", "public.outbox", {field: ""}, partitioned=False)
 
 
 def test_a_field_that_does_not_exist_is_refused_with_those_that_do() -> None:
-    with pytest.raises(ConfigurationProblem, match=r"'body', which is no field.*payload"):
+    with pytest.raises(ConfigurationProblem, match=r"'body' is no field.*payload"):
         layout("native", "outbox.event", {"body": "payload"}, partitioned=True)
 
 
