@@ -36,11 +36,6 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _writers() -> None:
-    """Keep `submit` a command of its own, though there is no other yet."""
-
-
 @app.command()
 def submit(  # noqa: PLR0913 - a command has as many parameters as options
     *,
