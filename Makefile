@@ -12,8 +12,8 @@ help: ## Show this list
 demo: .venv/.ready ## Run the whole path on private servers, with a crash in the middle (ARGS=--keep leaves it running)
 	$(BIN)/sandbox demo $(ARGS)
 
-test: lint ## Lint, types, import rules and every test on private servers (ARGS goes to pytest)
-	$(BIN)/pytest $(ARGS)
+test: lint ## Lint, types, import rules and every test on private servers, by two workers (ARGS goes to pytest)
+	$(BIN)/pytest --numprocesses=2 --dist=loadfile $(ARGS)
 
 bench: .venv/.ready ## Measure the relay on private servers, with nothing else running (ARGS=drain, cpu, latency, memory or all)
 	$(BIN)/bench $(ARGS)

@@ -25,9 +25,17 @@ def pytest_configure() -> None:
         signal.signal(number, signal.default_int_handler)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests recorded of themselves."""
+    for outcome in ("passed", "failed"):
+        for told in terminalreporter.getreports(outcome):
+            for _, line in told.user_properties:
+                terminalreporter.write_line(f"{told.nodeid.rpartition('::')[2]}: {line}")
+
+
 @pytest.fixture(scope="session", name="sandbox")
 def _sandbox() -> Iterator[sandbox.Sandbox]:
-    """Start a private Postgres and RabbitMQ for the whole run."""
+    """Start a private Postgres and RabbitMQ for the whole run, or for what one of several workers does of it."""
     with sandbox.start(schema=_schema) as box:
         yield box
 

@@ -1,7 +1,8 @@
-"""Fixtures of the acceptance tests: a stage for each, its seed, and the numbers that every run reports."""
+"""Fixtures of the acceptance tests: a stage for each, its seed, and a way to report numbers."""
 
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,6 @@ from sandbox import Isolated
 from tests.acceptance.stage import Stage
 
 Report = Callable[[str], None]
-
-_NUMBERS = pytest.StashKey[list[str]]()
 
 
 @pytest.fixture
@@ -37,15 +36,6 @@ def draw(seed: int) -> random.Random:
 
 
 @pytest.fixture
-def report(request: pytest.FixtureRequest) -> Report:
-    """Return what tells a number that is worth knowing even when the test passes."""
-    numbers = request.config.stash.setdefault(_NUMBERS, [])
-    return lambda line: numbers.append(f"{request.node.name}: {line}")
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print what the tests reported."""
-    if numbers := config.stash.get(_NUMBERS, []):
-        terminalreporter.section("acceptance")
-        for line in numbers:
-            terminalreporter.write_line(line)
+def report(record_property: Callable[[str, object], None]) -> Report:
+    """Return what tells a number that is worth knowing even when the test passes; pytest's summary ends with it."""
+    return partial(record_property, "worth knowing")
