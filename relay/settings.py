@@ -70,7 +70,8 @@ class RelaySettings(BrokerSettings):
     outbox_table: str = Field("outbox.event", pattern=r"^[^.\"]+\.[^.\"]+$", description="write schema.table")
     outbox_layout: Literal["native", "debezium"] = Field("native", description="write native or debezium")
     outbox_columns: dict[str, str] = Field(
-        default_factory=dict, description='write JSON from event field to column, such as {"payload": "body"}'
+        default_factory=dict,
+        description='write JSON (in TOML a table) from event field to column, such as {"payload": "body"}',
     )
     http_address: Annotated[str | None, AfterValidator(_address), Field(description="write host:port")] = (
         "127.0.0.1:9187"

@@ -45,14 +45,13 @@ class Missing(Problem):
 
 def require() -> Programs:
     """Return the programs, installing what is missing where that is possible; raises Missing otherwise."""
-    found = _found()
-    if found is None:
+    with directories.locked("packages"):  # what another process is installing is not there before it has done
+        if found := _found():
+            return found
         if os.getuid() != 0 or not _is_debian():
             raise Missing(f"{_lacking()} not installed", remedy=_remedy())
-        # A Ctrl-C waits until dpkg is done: it must not be stopped halfway.
-        with directories.locked("packages"), signals.deferred():
-            found = _found() or _install()
-    return found
+        with signals.deferred():  # a Ctrl-C waits until dpkg is done: it must not be stopped halfway
+            return _install()
 
 
 def _found() -> Programs | None:

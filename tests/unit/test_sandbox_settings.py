@@ -59,7 +59,7 @@ def test_a_wrong_setting_is_told_in_one_line_without_its_value(
 
 
 def test_who_cannot_install_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.getuid", lambda: 1000)
+    monkeypatch.setattr("platform.freedesktop_os_release", lambda: {"ID": "fedora"})
     monkeypatch.setattr(programs, "rabbitmq", lambda: None)
     monkeypatch.setattr(programs, "postgres", lambda: programs.Postgres(Path("/bin"), 17, has_wal2json=False))
     with pytest.raises(packages.Missing) as raised:
