@@ -174,6 +174,32 @@ def test_a_message_that_is_nacked_is_named_once_and_told_until_its_queue_has_roo
     assert [each["event"] for each in relay.log].count("message nacked") == 1
 
 
+def test_a_message_that_is_refused_is_named_once_and_told_until_its_exchange_is_made(
+    stage: Stage, address: str
+) -> None:
+    tap, missing = stage.set_up(), stage.isolated.exchange("missing")
+    with Proxy(stage.isolated.amqp_url) as proxy:
+        relay = stage.start("relay", "run", RELAY_AMQP_URL=proxy.url, RELAY_HTTP_ADDRESS=address)
+        relay.logged("streaming")
+        refused = stage.value("SELECT outbox.publish('order', '1', 1, 'paid', '{}', exchange => %s)::text", missing)
+        line = relay.logged("message refused")
+        assert (line["message_id"], line["exchange"], line["routing_key"]) == (refused, missing, "order.paid")
+        assert "answered 404" in line["reason"]
+        assert "relay slot skip" in line["remedy"]
+        told = told_error(stage.isolated, RELAY_HTTP_ADDRESS=address)
+        assert told.startswith("a message that RabbitMQ does not take is tried again")
+        asked = proxy.asked
+        until(lambda: proxy.asked > asked + 1, what="it has been tried twice more", seconds=20)
+        with tap.channel() as channel:
+            channel.exchange_declare(missing, "topic", durable=True)
+            channel.queue_bind(tap.queue, missing, "#")
+        stage.confirmed()
+        until(lambda: not told_error(stage.isolated, RELAY_HTTP_ADDRESS=address), what="nothing is wrong", seconds=10)
+        assert tap.waiting() == 1
+        lines = [each["event"] for each in relay.log]
+        assert [lines.count(each) for each in ("broker not available", "message refused", "publishing")] == [1, 1, 2]
+
+
 def test_a_stream_that_brings_nothing_is_told_by_the_relay_and_by_postgres(
     stage: Stage, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
