@@ -53,6 +53,9 @@ class PreconditionFailed(ChannelRefused):
     """An exchange or queue is declared otherwise; or, of a publish, the broker takes no such message, however often."""
 
 
+# How Python's ssl tells that the other side has gone without closing TLS.
+_BROKEN_OFF = "EOF occurred in violation of protocol"
+_CLIENT_CERTIFICATE = "RabbitMQ may want another client certificate: see AMQP_CERTIFICATE, AMQP_KEY, and RabbitMQ's log"
 # Frame error, syntax error, internal error: https://www.rabbitmq.com/amqp-0-9-1-reference#constants
 _OF_FRAMES = {501: FramesUnreadable, 502: FramesUnreadable, 541: FramesRefused}
 
@@ -95,10 +98,10 @@ def _no_virtual_host(broker: str, why: str = "") -> Problem:
 def _unreachable(broker: str, reason: str) -> Problem:
     if remedy := _tls_remedy(reason):
         return TlsRefused(f"TLS with RabbitMQ at {broker} fails ({reason})", remedy=remedy)
-    return BrokerUnavailable(
-        f"RabbitMQ at {broker} is not reachable ({reason})",
-        remedy="check that it runs and that the AMQP URL names it",
-    )
+    remedy = "check that it runs and that the AMQP URL names it"
+    if _BROKEN_OFF in reason:  # an end without an alert, or before it was read: a crash, or a refusal
+        remedy += f"; {_CLIENT_CERTIFICATE}"
+    return BrokerUnavailable(f"RabbitMQ at {broker} is not reachable ({reason})", remedy=remedy)
 
 
 def _channel_remedy(code: int) -> str:
@@ -118,7 +121,7 @@ def _tls_remedy(reason: str) -> str | None:
         case "WRONG_VERSION_NUMBER":
             return "that port does not speak TLS: name RabbitMQ's TLS listener, by default at 5671"
         case str(alert) if "ALERT" in alert:
-            return "RabbitMQ wants another client certificate: see AMQP_CERTIFICATE, AMQP_KEY, and RabbitMQ's log"
+            return _CLIENT_CERTIFICATE
         case _:
             return None
 

@@ -171,7 +171,9 @@ class _Postgres(_Server):
 class _Rabbitmq(_Server):
     def control(self, *arguments: str) -> str:
         with self._container() as container:
-            code, output = container.exec_run([*rabbitmq.CONTROL, *arguments])
+            # As root, Debian's script would hand the words to a shell; and Erlang reads them by the locale.
+            words, locale = [*rabbitmq.CONTROL, *arguments], {"LC_ALL": "C.UTF-8"}
+            code, output = container.exec_run(words, user="rabbitmq", environment=locale)
         return rabbitmq.controlled(arguments, code, output.decode(errors="replace"))
 
     def stop(self) -> None:

@@ -189,8 +189,8 @@ class TestRabbitmq:
     @pytest.mark.parametrize("client", [None, "stranger"])
     def test_no_client_certificate_or_one_of_another_ca(self, client: str | None, site: Site, command: str) -> None:
         line = refusal(site.stage, command, "run", **site.amqp(command, client=client))
-        assert "ALERT" in line
-        assert "RabbitMQ wants another client certificate: see AMQP_CERTIFICATE, AMQP_KEY" in line
+        assert "ALERT" in line or "EOF occurred in violation of protocol" in line  # as soon as it ends the connection
+        assert "RabbitMQ may want another client certificate: see AMQP_CERTIFICATE, AMQP_KEY" in line
 
     def test_a_port_without_tls(self, site: Site, command: str) -> None:
         plain = urlsplit(site.rabbitmq.url)._replace(scheme="amqps").geturl()
