@@ -106,8 +106,10 @@ def _unreachable(broker: str, reason: str) -> Problem:
 
 def _channel_remedy(code: int) -> str:
     return {
-        403: "grant the user configure, write or read on it: `rabbitmqctl set_permissions`",
-        404: "create it: `relay setup` declares the exchange, `consumers run` its queue",
+        403: "grant the user configure, write or read on it: `rabbitmqctl set_permissions`; nobody may write to an "
+        "internal exchange",
+        404: "create it: `relay setup` declares the exchange, `consumers run` its queue; an exchange that a row names "
+        "is made by whoever names it",
         _PRECONDITION_FAILED: "it exists with other properties: delete it, or name another",
     }.get(code, "see RabbitMQ's log")
 

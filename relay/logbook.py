@@ -30,6 +30,7 @@ _NACKED = Problem(
     remedy="it is tried again, and holds up what is behind it: make room in its queues, see RabbitMQ's log, or step "
     "over it with `relay slot skip`, which parks it",
 )
+_NOT_DRAINED = "the next run publishes these again, with the rest of their transactions"
 
 
 class Logbook:
@@ -49,15 +50,19 @@ class Logbook:
             case SourceLost(problem):
                 self._once("source", "source not available", problem)
             case BrokerConnected(broker, again):
-                if self._told.pop("broker", None) or "held" not in self._told:
+                self._told.pop("broker", None)
+                if "held" not in self._told:
                     log.info("publishing", broker=broker, again=again)
             case BrokerLost(problem):
+                self._told.pop("message", None)
+                self._told.pop("held", None)
                 self._once("broker", "broker not available", problem)
             case Blocked(blocked):
                 log.warning("broker blocked" if blocked else "broker unblocked", remedy="see RabbitMQ's alarms")
             case Confirmed():
                 self._told.pop("message", None)
-                self._told.pop("held", None)
+                if self._told.pop("held", None):
+                    log.info("message accepted")
             case Returned(_, first, reason, policy):
                 problem = Problem(reason, remedy="bind a queue to this routing key")
                 self._once("message", "message returned", problem, **asdict(first), policy=policy)
@@ -71,7 +76,7 @@ class Logbook:
             case NotStored(what, problem):
                 self._once(what, "not stored", problem, what=what)
             case NotDrained(in_flight):
-                log.warning("not drained", in_flight=in_flight, remedy="the next run publishes these again")
+                log.warning("not drained", in_flight=in_flight, remedy=_NOT_DRAINED)
             case Stopped(confirmed, position):
                 log.info("stopped", confirmed=confirmed, position=None if position is None else str(position))
             case _:

@@ -129,6 +129,7 @@ class Metrics:
             case BrokerLost():
                 self.broker = False
                 self._blocked.set(0)
+                self._held.set(0)
             case _:
                 pass
 

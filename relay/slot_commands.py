@@ -181,6 +181,7 @@ def _list(
         return
     first = "the first of these" if events is not None else "one of these, which wrote to the outbox first"
     typer.echo(f"confirmed up to {after}; what cannot be decoded is {first}")
+    typer.echo("what RabbitMQ does not take is named in the relay's log; --json tells every event of a transaction")
     _tell(transactions, events)
     if len(transactions) == _LISTED:
         typer.echo("and more after these")

@@ -20,9 +20,9 @@ def run(app: typer.Typer, *, name: str) -> NoReturn:
     sys.exit(0)
 
 
-def _print_version(wanted: bool) -> None:  # noqa: FBT001 - how typer calls it
+def _print_version(context: typer.Context, wanted: bool) -> None:  # noqa: FBT001 - how typer calls it
     if wanted:
-        typer.echo(version("outbox-relay"))
+        typer.echo(f"{context.info_name} {version('outbox-relay')}")
         raise typer.Exit
 
 

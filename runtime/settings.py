@@ -159,10 +159,11 @@ def _toml(settings: type[Settings], config: Path | None) -> dict[str, Any]:
         raise ConfigurationProblem(f"{config} cannot be read as TOML: {error}", remedy=f"write {example}") from error
     for name, value in values.items():
         if name not in settings.model_fields:
-            near = _nearest(name, settings.model_fields)
+            key = _variables(settings).get(name.upper(), name)  # the variable's own name, perhaps
+            nested = isinstance(value, dict) and key == name
             raise ConfigurationProblem(
                 f"{config} sets {name!r}, which is no setting",
-                remedy=f"write {example}, in no table" if isinstance(value, dict) else near,
+                remedy=f"write {example}, in no table" if nested else _nearest(key, settings.model_fields),
             )
     return values
 

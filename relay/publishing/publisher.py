@@ -260,11 +260,8 @@ class RabbitPublisher:
                 self._outcomes.rejected([Rejection(culprit.parcel, "refused", problem.what)])
             what = f"{problem.what}, for event {culprit.parcel.message.id}"
             return BrokerLost(type(problem)(what, remedy="it is parked: see `relay parked list`"))
-        remedy = problem.remedy
-        if isinstance(problem, ChannelRefused):
-            remedy += " (an exchange that a row names is not made by `relay setup`, and an internal one takes nothing)"
-        remedy += "; it is tried again, and holds up what is behind it: `relay slot skip` steps over it, and parks it"
-        return Held(_named(culprit), type(problem)(problem.what, remedy=remedy))
+        meanwhile = "it is tried again, and holds up what is behind it: `relay slot skip` steps over it, and parks it"
+        return Held(_named(culprit), type(problem)(problem.what, remedy=f"{problem.remedy}; {meanwhile}"))
 
     def _encoding(self, *, channel: int, frame_max: int) -> encoding.Encoder:
         return encoding.Encoder(

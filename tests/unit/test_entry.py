@@ -51,7 +51,7 @@ def test_a_shell_that_ignores_interrupts_for_a_command_is_obeyed() -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_tells_its_version(name: str) -> None:
     program = f"import sys; from runtime import entry; sys.argv = [{name!r}, '--version']; entry.{name}()"
-    assert subprocess.check_output([sys.executable, "-c", program], text=True) == f"{version('outbox-relay')}\n"
+    assert subprocess.check_output([sys.executable, "-c", program], text=True) == f"{name} {version('outbox-relay')}\n"
 
 
 @pytest.mark.parametrize("name", ["relay", "consumers"])

@@ -36,13 +36,17 @@ def test_a_message_that_the_channel_is_closed_for_at_each_attempt_is_told_once()
     assert told(CONNECTED, *(held(FIRST), CONNECTED) * 5) == ["publishing", "message refused"]
 
 
+def test_a_message_that_is_accepted_in_the_end_is_told_once() -> None:
+    assert told(held(FIRST), CONNECTED, Confirmed(1), Confirmed(1)) == ["message refused", "message accepted"]
+
+
 def test_another_message_that_the_channel_is_closed_for_is_told_too() -> None:
     assert told(held(FIRST), CONNECTED, Confirmed(1), held(SECOND), CONNECTED).count("message refused") == 2
 
 
 def test_a_broker_that_goes_away_while_a_message_is_held_is_told_and_so_is_its_return() -> None:
     assert told(held(FIRST), AWAY, CONNECTED, held(FIRST), CONNECTED) == [
-        "message refused", "broker not available", "publishing",
+        "message refused", "broker not available", "publishing", "message refused",
     ]  # fmt: skip
 
 

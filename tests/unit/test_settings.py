@@ -105,6 +105,12 @@ def test_a_misspelt_name_in_the_toml_file_suggests_the_nearest(toml: Path) -> No
     assert str(problem(toml)) == f"{toml} sets 'cuont', which is no setting - did you mean count?"
 
 
+@pytest.mark.parametrize("line", ["EXAMPLE_COUNT = 3", "[example_count]"])
+def test_a_variables_name_in_the_toml_file_is_told_with_the_name_to_write(line: str, toml: Path) -> None:
+    toml.write_text(f"{line}\n")
+    assert problem(toml).remedy == "did you mean count?"
+
+
 def test_a_table_in_the_toml_file_is_told_before_what_it_was_to_set(toml: Path) -> None:
     toml.write_text('[example]\nurl = "a://hunter2"\n')
     found = problem(toml)
