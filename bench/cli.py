@@ -28,6 +28,7 @@ app = typer.Typer(
     Each command prints a table and JSON, and fails if an event that was committed did not arrive. Run it with nothing
     else on the machine. SANDBOX, SANDBOX_DATABASE_URL and SANDBOX_AMQP_URL say which servers.""",
 )
+app.callback()(commands.options)
 
 Json = Annotated[Path | None, typer.Option("--json", help="Write the JSON to this file instead of printing it.")]
 Events = Annotated[int, typer.Option(min=100, help="How many events.")]

@@ -25,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Consume tasks from RabbitMQ and apply each once, under a version check.",
 )
+app.callback()(commands.options)
 
 Config = Annotated[Path | None, typer.Option("--config", help="TOML file with settings; the environment wins.")]
 

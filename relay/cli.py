@@ -21,6 +21,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.callback()(commands.options)
 
 app.add_typer(parked_commands.app, name="parked")
 app.add_typer(slot_commands.app, name="slot")

@@ -11,7 +11,6 @@ from runtime.errors import Problem
 
 def run(app: typer.Typer, *, name: str) -> NoReturn:
     """Run `app` as the process; print a `Problem` as one line with its remedy and exit with its code."""
-    app.callback()(_options)
     try:
         app(prog_name=name)
     except Problem as problem:
@@ -26,10 +25,10 @@ def _print_version(context: typer.Context, wanted: bool) -> None:  # noqa: FBT00
         raise typer.Exit
 
 
-def _options(
+def options(
     *,
     _: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Add what every command takes."""
+    """Take what every command of ours takes: the callback of its app."""

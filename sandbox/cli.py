@@ -22,6 +22,7 @@ app = typer.Typer(
     SANDBOX=auto|docker|local picks where they come from: containers, or this machine's own packages; auto takes
     containers when a Docker engine answers. SANDBOX_DATABASE_URL and SANDBOX_AMQP_URL name servers to use instead.""",
 )
+app.callback()(commands.options)
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

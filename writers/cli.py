@@ -34,6 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="""Writes tasks into the database that the relay reads. Setting: WRITERS_DATABASE_URL.""",
 )
+app.callback()(commands.options)
 
 
 @app.command()

@@ -1,5 +1,7 @@
 """The fault campaign (`make faults`): its frame tells what is broken, and the one fault of it that no test here has."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pika
@@ -51,3 +53,10 @@ def test_each_fault_has_a_name_of_its_own_that_no_list_and_no_shell_takes_apart_
     names = [fault.name for fault in FAULTS]
     assert len(set(names)) == len(names)
     assert not [name for name in names if set(name) & set(",;'\"`$|")]
+
+
+def test_the_command_of_the_campaign_takes_names_of_faults() -> None:
+    words = [sys.executable, "-m", "tests.faults", "none that there is"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "no such fault" in done.stderr
