@@ -14,7 +14,7 @@ from typing import Any, Self
 import pika
 from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.channel import Channel
-from pika.exceptions import AMQPError
+from pika.exceptions import AMQPError, StreamLostError
 
 from messaging.errors import BrokerUnavailable, problem
 from messaging.tls import Tls
@@ -139,13 +139,39 @@ class Connection:
         """The largest frame that the broker takes, in bytes, as negotiated."""
         return int(self._open_connection.params.frame_max)
 
-    def write(self, frames: bytes) -> None:
-        """Put ready-made frames on the wire, in one piece, after everything that pika has written.
+    def guard(self, fenced: Callable[[], bool]) -> None:
+        """Once `fenced` says so, lose the connection instead of sending anything more.
 
-        pika has no public call for this; `_adapter_emit_data` is where all its own frames go.
+        It is asked before every send(2): what the socket would not take waits in pika's buffer, however long.
+        """
+        pika_connection: Any = self._open_connection
+        transport = pika_connection._transport  # noqa: SLF001 - pika has no public way to it
+        send = transport._sigint_safe_send  # noqa: SLF001 - where all its transports send
+
+        def guarded(to: object, data: bytes) -> int:
+            if fenced():
+                raise ConnectionAbortedError("nothing may be sent any more")
+            sent: int = send(to, data)
+            return sent
+
+        transport._sigint_safe_send = guarded  # noqa: SLF001 - the same
+
+    def write(self, frames: bytes) -> None:
+        """Send ready-made frames, in one piece, after everything that pika has written.
+
+        pika has no public call for this: `_adapter_emit_data` is where all its own frames go, and its transport sends
+        what it has when the socket is writable, which the loop would find out in its next turn only.
         """
         pika_connection: Any = self._open_connection
         pika_connection._adapter_emit_data(frames)  # noqa: SLF001 - see above
+        pika_connection._transport._on_socket_writable()  # noqa: SLF001 - see above
+
+    def abort(self) -> None:
+        """Lose the connection at once, and with it what waits to be sent; does nothing when it is gone already."""
+        pika_connection: Any = self._connection
+        if pika_connection is not None and pika_connection.is_open:
+            # pika has no public way to it: `close` sends first what it has.
+            pika_connection._terminate_stream(StreamLostError("it was given up"))  # noqa: SLF001 - see above
 
     async def close(self) -> None:
         """Close in order and wait for it, but not for ever; does nothing when the connection is gone already."""

@@ -122,6 +122,7 @@ class RabbitPublisher:
             await connection.close()
             raise
         channel.add_on_return_callback(self._on_return)
+        connection.guard(self._fenced)
         self._connection, self._channel, self._lost = connection, channel, lost
         self._answered_at = self._heard_at = self._loop.time()
         self._asked_at = None
@@ -182,6 +183,8 @@ class RabbitPublisher:
         self._pipeline.forget()
         self._careful = 0
         self._channel = None  # its tags and answers mean nothing from here on
+        if self._connection is not None:
+            self._connection.abort()  # closed in order, it would send what waits for the socket
         self._changed.set()
         self._give_up(BrokerUnavailable("this process stood still", remedy="it connects again by itself"))
 

@@ -96,13 +96,13 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(isolated: Isolated, policy: Policy, amqp_url: str) -> AsyncIterator[Bench]:
+async def bench(isolated: Isolated, policy: Policy, amqp_url: str, fenced: Callable[[], bool]) -> AsyncIterator[Bench]:
     connection = await Connection.open(isolated.amqp_url, name="test")
     channel = await connection.channel()
     await declare_exchange(connection, channel, isolated.name)
     seen: list[Observation] = []
     publisher = RabbitPublisher(
-        lambda: Broker(amqp_url), replace(policy, exchange=isolated.name), seen.append, fenced=lambda: False
+        lambda: Broker(amqp_url), replace(policy, exchange=isolated.name), seen.append, fenced=fenced
     )
     made = Bench(isolated.name, connection, channel, publisher)
     made.seen = seen
@@ -125,12 +125,13 @@ def play(
     scenario: Scenario,
     *,
     through: str | None = None,
+    fenced: Callable[[], bool] = lambda: False,
     **changes: Any,  # noqa: ANN401 - fields of Policy
 ) -> None:
     """Run `scenario` with a publisher that reaches the broker directly, or `through` another URL."""
 
     async def run() -> None:
-        async with bench(isolated, replace(POLICY, **changes), through or isolated.amqp_url) as made:
+        async with bench(isolated, replace(POLICY, **changes), through or isolated.amqp_url, fenced) as made:
             await scenario(made)
 
     asyncio.run(run())

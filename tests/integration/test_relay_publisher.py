@@ -1,6 +1,7 @@
 """The publisher against a real RabbitMQ: what settles a message, and what happens to the others."""
 
 import asyncio
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +13,7 @@ from messaging.errors import ChannelRefused
 from messaging.topology import declare_exchange
 from relay.errors import MessageReturned
 from relay.ledger import Ticket
-from relay.observing import BrokerLost, Held, Nacked, Returned
+from relay.observing import BrokerConnected, BrokerLost, Held, Nacked, Returned
 from relay.publishing.publisher import Broker, RabbitPublisher
 from sandbox import Sandbox
 from sandbox.isolation import Isolated
@@ -220,6 +221,30 @@ def test_what_is_forgotten_is_never_published(isolated: Isolated) -> None:
         assert [(await it.get(queue))[1] for _ in range(await it.ready(queue))] == [b"new"]
 
     play(isolated, scenario)
+
+
+@pytest.mark.parametrize("how", ["fenced", "forgotten"])
+def test_what_waits_for_the_socket_is_not_sent_any_more(isolated: Isolated, how: str) -> None:
+    """Pika keeps what the kernel's buffers have no room for, and sends it later: by then, another may be active."""
+    count, fence = 30, threading.Event()
+    body = b'"%b"' % (b"x" * 1_000_000)
+
+    async def scenario(it: Bench) -> None:
+        queue = await it.queue()
+        proxy.slow(1000)
+        await it.publish(*(it.message(body=body) for _ in range(count)))
+        if how == "fenced":
+            fence.set()
+        else:
+            it.publisher.forget()
+        proxy.slow(None)
+        async with asyncio.timeout(20):
+            while sum(isinstance(each, BrokerConnected) for each in it.seen) < 2:
+                await it.connection.call(it.channel.basic_qos)  # a turn of the loop and more
+        assert await it.ready(queue) < count
+
+    with Proxy(isolated.amqp_url) as proxy:
+        play(isolated, scenario, through=proxy.url, max_message_bytes=2 << 20, fenced=fence.is_set)
 
 
 def test_a_message_that_nobody_takes_bounds_what_is_published_behind_it(isolated: Isolated) -> None:
