@@ -10,13 +10,14 @@ import typer
 from rich.console import Console
 
 import sandbox
-from bench import drain as draining
-from bench import latency as latencies
-from bench import memory as memories
-from bench import report, surroundings
-from bench.queues import Kind
-from bench.report import Report
-from runtime import commands
+from bench.load.queues import Kind
+from bench.measures import drain as draining
+from bench.measures import latency as latencies
+from bench.measures import memory as memories
+from bench.report import surroundings
+from bench.report import tables as report
+from bench.report.tables import Report
+from outboxkit import commands
 from sandbox import Sandbox
 
 app = typer.Typer(

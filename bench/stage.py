@@ -9,12 +9,13 @@ from typing import Any, LiteralString
 
 import psycopg
 
-import sql
-from bench import ceiling, programs, queues, wire
-from bench.metrics import Endpoint
-from bench.programs import Program
-from messaging import format as names
-from sandbox import Isolated, Sandbox, ports, processes
+from bench.instruments.metrics import Endpoint
+from bench.load import ceiling, programs, queues, wire
+from bench.load.programs import Program
+from outboxkit import sql
+from outboxkit.amqp import format as names
+from sandbox import Isolated, Sandbox
+from sandbox.machine import ports, processes
 
 RELAY = "relay"
 _SETUP_SECONDS = 60.0
@@ -110,7 +111,7 @@ class Stage:
         address = _free_address()
         orders = {"amqp_url": self.amqp_url, "frames": str(frames), "window": self.window, "http_address": address}
         with (
-            programs.ours(self.place, "bench.ceiling", orders) as program,
+            programs.ours(self.place, "bench.load.ceiling", orders) as program,
             closing(Endpoint(address)) as endpoint,
         ):
             yield Publisher(program, endpoint)

@@ -9,7 +9,7 @@ A module of handlers needs these two names and no more; `CONSUMERS_HANDLERS` nam
 nothing of the relay: it meets it in RabbitMQ, in the words of `messaging`.
 """
 
-from consumers.handlers import task
-from consumers.values import Task
+from consumers.handlers.registry import task
+from consumers.handlers.task import Task
 
 __all__ = ["Task", "task"]

@@ -1,5 +1,5 @@
 """`python -m consumers`, the same as `consumers`."""
 
-from runtime.entry import consumers
+from outboxkit.entry import consumers
 
 consumers()

@@ -19,21 +19,21 @@ import structlog
 from psycopg_pool import ConnectionPool
 from starlette.routing import Route
 
-import sql
-from consumers.claims import Claims
+from consumers.claims.claims import Claims
 from consumers.database import Database, conninfo
-from consumers.execution import Execution
-from consumers.handlers import Registry
-from consumers.intake import Intake
-from consumers.metrics import Metrics
+from consumers.handlers.execution import Execution
+from consumers.handlers.registry import Registry
+from consumers.handlers.threads import Threads
+from consumers.intake.intake import Intake
 from consumers.settings import ConsumerSettings
-from consumers.threads import Threads
+from consumers.watching.metrics import Metrics
 from consumers.worker import Worker
-from messaging.connection import Connection
-from messaging.format import TASK_PENDING
-from messaging.subscription import Subscription
-from messaging.topology import declare_queue
-from runtime.http import health_route, metrics_route, serving
+from outboxkit import sql
+from outboxkit.amqp.connection import Connection
+from outboxkit.amqp.format import TASK_PENDING
+from outboxkit.amqp.subscription import Subscription
+from outboxkit.amqp.topology import declare_queue
+from outboxkit.http import health_route, metrics_route, serving
 
 log = structlog.get_logger()
 

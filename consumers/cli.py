@@ -12,12 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from consumers.errors import HandlersAbandoned, HandlersUnusable
-from consumers.handlers import load as load_handlers
+from consumers.handlers.registry import load as load_handlers
 from consumers.settings import ConsumerSettings
-from consumers.status import QueueDepth, Status
-from consumers.status import status as ask_status
-from runtime import commands
-from runtime.settings import load, reloading
+from consumers.watching.status import QueueDepth, Status
+from consumers.watching.status import status as ask_status
+from outboxkit import commands
+from outboxkit.settings import load, reloading
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,7 +38,7 @@ def run(
 ) -> None:
     """Run the handlers of CONSUMERS_HANDLERS until SIGTERM or SIGINT, then drain."""
     from consumers import app as application  # noqa: PLC0415 - half the time to start; no other command needs it
-    from runtime import logs  # noqa: PLC0415 - the same
+    from outboxkit import logs  # noqa: PLC0415 - the same
 
     logs.configure(verbose=verbose)
     fresh = reloading(ConsumerSettings, config)

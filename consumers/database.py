@@ -13,9 +13,9 @@ import psycopg
 import structlog
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-import sql
 from consumers.errors import DatabaseUnavailable, SchemaMissing
-from messaging.backoff import Backoff
+from outboxkit import sql
+from outboxkit.backoff import Backoff
 
 log = structlog.get_logger()
 

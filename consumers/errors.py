@@ -7,10 +7,10 @@ Problem
 └── ConfigurationProblem
     └── HandlersUnusable        the module of handlers cannot be imported, or registers none
 
-The broker's side of the tree is in messaging/errors.py.
+The broker's side of the tree is in outboxkit/amqp/errors.py.
 """
 
-from runtime.errors import ConfigurationProblem, Problem
+from outboxkit.errors import ConfigurationProblem, Problem
 
 
 class DatabaseUnavailable(Problem):

@@ -6,8 +6,8 @@ import psycopg
 import structlog
 from psycopg.types.json import Jsonb
 
-import sql
 from consumers import Task, task
+from outboxkit import sql
 
 log = structlog.get_logger()
 

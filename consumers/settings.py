@@ -1,13 +1,13 @@
-"""The consumers' settings, read from the environment or a TOML file by runtime.settings."""
+"""The consumers' settings, read from the environment or a TOML file by outboxkit.settings."""
 
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from messaging.settings import BrokerSettings
-from runtime.address import parse_address
-from runtime.settings import prefix
-from sql.url import DatabaseUrl
+from outboxkit.address import parse_address
+from outboxkit.amqp.settings import BrokerSettings
+from outboxkit.settings import prefix
+from outboxkit.sql.url import DatabaseUrl
 
 
 def _address(text: str) -> str:

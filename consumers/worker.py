@@ -14,17 +14,17 @@ from typing import assert_never
 
 import structlog
 
-from consumers import leases
-from consumers.claims import Claims
+from consumers.claims import leases
+from consumers.claims.claims import Claims
+from consumers.claims.outcomes import Applied, ClaimLost, Settlement, Unfinished
+from consumers.claims.verdicts import Claimed, Skipped, Unseen, Verdict, judge
 from consumers.errors import HandlersAbandoned
-from consumers.intake import Intake
-from consumers.metrics import Metrics
-from consumers.outcomes import Applied, ClaimLost, Settlement, Unfinished
-from consumers.threads import Threads
-from consumers.values import Task
-from consumers.verdicts import Claimed, Skipped, Unseen, Verdict, judge
-from messaging.format import TaskReference, UndecodableMessage, task_reference
-from messaging.subscription import Delivery
+from consumers.handlers.task import Task
+from consumers.handlers.threads import Threads
+from consumers.intake.intake import Intake
+from consumers.watching.metrics import Metrics
+from outboxkit.amqp.format import TaskReference, UndecodableMessage, task_reference
+from outboxkit.amqp.subscription import Delivery
 
 log = structlog.get_logger()
 

@@ -1,5 +1,5 @@
 """`python -m relay` is `relay`."""
 
-from runtime.entry import relay
+from outboxkit.entry import relay
 
 relay()

@@ -13,26 +13,26 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack
 from urllib.parse import quote
 
-from relay import guardian
-from relay.checkpoint import CheckpointStore, Facts
-from relay.engine import Engine
-from relay.heartbeat import Heartbeat
-from relay.logbook import Logbook
-from relay.observability import Metrics, serve
-from relay.observing import Observation
-from relay.parking import PostgresParking
-from relay.ports import Publisher
-from relay.publishing.lines import LinePublisher
+from outboxkit.errors import ConfigurationProblem
+from relay.core.engine import Engine
+from relay.core.fencing import Heartbeat
+from relay.core.observations import Observation
+from relay.core.ports import Publisher
+from relay.core.routing import Router
+from relay.maintenance import guardian
+from relay.publishing.json_lines import LinePublisher
 from relay.publishing.publisher import Broker, Policy, RabbitPublisher
-from relay.routing import Router
 from relay.settings import RelaySettings
 from relay.sources import tables
-from relay.sources.decoding import Decoder
-from relay.sources.decoding import decoder as choose
 from relay.sources.layout import Layout, layout
-from relay.sources.tables import TableFacts
-from relay.sources.wal import Reading, WalSource
-from runtime.errors import ConfigurationProblem
+from relay.sources.wal.decoders.decoding import Decoder
+from relay.sources.wal.decoders.decoding import decoder as choose
+from relay.sources.wal.source import Reading, WalSource
+from relay.storage.checkpoint import CheckpointStore
+from relay.storage.facts import Facts, TableFacts
+from relay.storage.parking import PostgresParking
+from relay.watching.logbook import Logbook
+from relay.watching.metrics import Metrics, serve
 
 # wal_sender_timeout's own default, for a server that has none.
 _STANDSTILL_WITHOUT_TIMEOUT = 60.0
@@ -85,7 +85,9 @@ async def run(fresh: Callable[[], RelaySettings], *, stdout: bool = False) -> No
             release_slot_after=settings.release_slot_after,
         )
         if not stdout:
-            await stack.enter_async_context(serve(settings, metrics, publisher.in_flight))
+            await stack.enter_async_context(
+                serve(settings.http_address, metrics, publisher.in_flight, ready_lag=settings.ready_lag)
+            )
             for work in (guardian.watch(store, observe), guardian.keep_partitions(store, observe)):
                 stack.callback(asyncio.create_task(work).cancel)
         _tune_collector()
@@ -110,7 +112,7 @@ def router(settings: RelaySettings) -> Router:
 
 def _traced(publisher: Publisher, name: str) -> AbstractContextManager[Publisher]:
     try:
-        from relay import tracing  # noqa: PLC0415 - an extra: whoever does without it pays nothing for it
+        from relay.publishing import tracing  # noqa: PLC0415 - an extra: whoever does without it pays nothing for it
     except ImportError as error:
         raise ConfigurationProblem(
             f"RELAY_TRACES needs OpenTelemetry, and there is no {error.name}",

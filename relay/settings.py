@@ -1,16 +1,16 @@
-"""The relay's settings, read from the environment or a TOML file by runtime.settings."""
+"""The relay's settings, read from the environment or a TOML file by outboxkit.settings."""
 
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
-from messaging.settings import BrokerSettings
-from relay.routing import check_template
+from outboxkit.address import parse_address
+from outboxkit.amqp.settings import BrokerSettings
+from outboxkit.errors import ConfigurationProblem
+from outboxkit.settings import prefix
+from outboxkit.sql.url import DatabaseUrl
+from relay.core.routing import check_template
 from relay.sources.layout import layout
-from runtime.address import parse_address
-from runtime.errors import ConfigurationProblem
-from runtime.settings import prefix
-from sql.url import DatabaseUrl
 
 
 def _address(text: str | None) -> str | None:

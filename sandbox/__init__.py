@@ -5,9 +5,9 @@ administers servers and knows nothing of the relay, the consumers or the schema:
 the function that applies it.
 """
 
-from sandbox.isolation import Isolated
-from sandbox.servers import Servers
+from sandbox.lifetime.isolation import Isolated
+from sandbox.lifetime.starting import Sandbox, start
+from sandbox.servers.backend import Servers
 from sandbox.settings import SandboxSettings
-from sandbox.starting import Sandbox, start
 
 __all__ = ["Isolated", "Sandbox", "SandboxSettings", "Servers", "start"]

@@ -9,9 +9,10 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from runtime import commands
-from sandbox import demo as demonstration
-from sandbox import kept, settings
+from outboxkit import commands
+from sandbox import settings
+from sandbox.demo import run as demonstration
+from sandbox.lifetime import kept
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from runtime.settings import Settings, load, prefix
+from outboxkit.settings import Settings, load, prefix
 
 Choice = Literal["auto", "docker", "local"]
 

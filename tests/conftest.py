@@ -7,7 +7,7 @@ import psycopg
 import pytest
 
 import sandbox
-from sql.apply import apply
+from outboxkit.sql.apply import apply
 
 
 def _schema(database_url: str) -> None:

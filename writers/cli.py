@@ -20,8 +20,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from runtime import commands
-from runtime.settings import load
+from outboxkit import commands
+from outboxkit.settings import load
 from writers import idlog
 from writers.load import Load, Plan, Summary
 from writers.settings import WritersSettings

@@ -14,8 +14,8 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import errors as postgres
 
-import sql
-from messaging.backoff import Backoff
+from outboxkit import sql
+from outboxkit.backoff import Backoff
 from writers.connecting import connect
 from writers.errors import OutcomeUnknown, Unavailable, translated, words
 from writers.records import NewTask

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 import psycopg
 from psycopg import errors as postgres
 
-from runtime.errors import Problem
+from outboxkit.errors import Problem
 
 
 class Refused(Problem):

@@ -10,7 +10,7 @@ from io import FileIO
 from pathlib import Path
 from uuid import UUID
 
-from runtime.errors import ConfigurationProblem, Problem
+from outboxkit.errors import ConfigurationProblem, Problem
 
 Append = Callable[[Sequence[UUID]], None]
 

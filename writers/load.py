@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID
 
-from runtime.errors import Problem
+from outboxkit.errors import Problem
 from writers.committing import Session
 from writers.errors import OutcomeUnknown
 from writers.pace import Pace

@@ -1,9 +1,9 @@
-"""The writers' settings, read from the environment or a TOML file by runtime.settings."""
+"""The writers' settings, read from the environment or a TOML file by outboxkit.settings."""
 
 from pydantic import Field
 
-from runtime.settings import Settings, prefix
-from sql.url import DatabaseUrl
+from outboxkit.settings import Settings, prefix
+from outboxkit.sql.url import DatabaseUrl
 
 
 class WritersSettings(Settings):

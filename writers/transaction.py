@@ -12,7 +12,7 @@ import psycopg
 from psycopg.rows import tuple_row
 from psycopg.types.json import Jsonb
 
-import sql
+from outboxkit import sql
 from writers.errors import translated
 from writers.records import NewEvent, NewTask
 

@@ -1,4 +1,4 @@
-# Postgres with wal2json for the sandbox's containers (sandbox/containers.py), from Debian's own packages.
+# Postgres with wal2json for the sandbox's containers (sandbox/servers/containers.py), from Debian's own packages.
 FROM debian:trixie-slim
 RUN mkdir -p /etc/postgresql-common \
  && echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf \

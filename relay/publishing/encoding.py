@@ -13,10 +13,10 @@ from struct import Struct
 from struct import error as StructError  # noqa: N812 - it is an exception, and its own name says nothing
 from typing import Any, NamedTuple
 
-from messaging import format as names
-from messaging.format import PERSISTENT
-from relay.errors import MessageTooLarge, UnpublishableEvent
-from relay.event import Message, Route
+from outboxkit.amqp import format as names
+from outboxkit.amqp.format import PERSISTENT
+from relay.core.errors import MessageTooLarge, UnpublishableEvent
+from relay.core.event import Message, Route
 
 _SHORT_STRING = 255
 _CACHED = 4096

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from relay.ports import Parcel
+from relay.core.ports import Parcel
 
 
 class Item(Struct, frozen=True, gc=False):

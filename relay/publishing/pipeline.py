@@ -13,8 +13,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from relay.event import Message
-from relay.ports import Parcel
+from relay.core.event import Message
+from relay.core.ports import Parcel
 from relay.publishing.outstanding import Item, Outstanding
 
 

@@ -14,13 +14,14 @@ from pika import BasicProperties, spec
 from pika.channel import Channel
 from pika.frame import Method
 
-from messaging.backoff import Backoff
-from messaging.connection import HEARTBEAT_SECONDS, Connection
-from messaging.errors import BrokerUnavailable, ChannelRefused, FramesRefused, FramesUnreadable, PreconditionFailed
-from messaging.tls import Tls
-from messaging.topology import check_exchange
-from relay.errors import MessageReturned, MessageTooLarge, UnpublishableEvent
-from relay.observing import (
+from outboxkit.amqp.connection import HEARTBEAT_SECONDS, Connection
+from outboxkit.amqp.errors import BrokerUnavailable, ChannelRefused, FramesRefused, FramesUnreadable, PreconditionFailed
+from outboxkit.amqp.tls import Tls
+from outboxkit.amqp.topology import check_exchange
+from outboxkit.backoff import Backoff
+from outboxkit.errors import Problem
+from relay.core.errors import MessageReturned, MessageTooLarge, UnpublishableEvent
+from relay.core.observations import (
     Blocked,
     BrokerConnected,
     BrokerLost,
@@ -31,11 +32,10 @@ from relay.observing import (
     Observe,
     Returned,
 )
-from relay.ports import Outcomes, Parcel, Rejection
+from relay.core.ports import Outcomes, Parcel, Rejection
 from relay.publishing import encoding
 from relay.publishing.outstanding import Item
 from relay.publishing.pipeline import Pipeline
-from runtime.errors import Problem
 
 # How much may be in flight, beside the window in messages.
 _WINDOW_BYTES = 32 << 20

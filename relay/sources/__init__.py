@@ -1,1 +1,1 @@
-"""Where events come from: the WAL, read through logical replication."""
+"""Where events come from. A new source implements relay.core.ports.Source."""

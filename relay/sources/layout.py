@@ -35,10 +35,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple, NoReturn
 
-from messaging.format import BINARY, JSON, TEXT
-from relay.errors import UndecodableChange
-from relay.event import Headers, OutboxEvent
-from runtime.errors import ConfigurationProblem
+from outboxkit.amqp.format import BINARY, JSON, TEXT
+from outboxkit.errors import ConfigurationProblem
+from relay.core.errors import UndecodableChange
+from relay.core.event import Headers, OutboxEvent
 
 FIELDS = tuple(field for field in OutboxEvent.__struct_fields__ if field != "content_type")
 REQUIRED = frozenset({"id", "aggregate_type", "aggregate_id", "event_type", "payload"})

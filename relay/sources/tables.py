@@ -1,23 +1,9 @@
 """Whether the outbox table is one that can be streamed. Pure: it judges facts and asks nobody."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-from relay.errors import SourceRefused
-from relay.sources import wal2json
+from relay.core.errors import SourceRefused
 from relay.sources.layout import NATIVE, Column, Layout
-
-
-@dataclass(frozen=True, slots=True)
-class TableFacts:
-    """What the server says of the outbox table; the fields of sql/queries/outbox_table.sql."""
-
-    partitioned: bool
-    columns: Sequence[str]
-    other_names: Sequence[str]
-    """Partitions that are not called like the table."""
-    other_tables: Sequence[str]
-    """Tables that are called like its partitions, and are none."""
+from relay.sources.wal.decoders import wal2json
+from relay.storage.facts import TableFacts
 
 
 def check(facts: TableFacts | None, layout: Layout, *, plugin: str) -> None:

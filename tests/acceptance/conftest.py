@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import Isolated
-from tests.acceptance.stage import Stage
+from tests.support.stage import Stage
 
 Report = Callable[[str], None]
 

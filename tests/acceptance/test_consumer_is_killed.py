@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 from urllib.request import urlopen
 
-from sandbox.waiting import until
-from tests.acceptance.commands import Command
-from tests.acceptance.proxy import Proxy
-from tests.acceptance.stage import Stage
+from sandbox.machine.waiting import until
+from tests.support.commands import Command
+from tests.support.proxy import Proxy
+from tests.support.stage import Stage
 
 TASKS = 30
 

@@ -1,7 +1,7 @@
 """The oracles themselves: each finds what it is there to find, so that a pass of the others means something."""
 
-from tests.acceptance import oracles
-from tests.acceptance.oracles import Delivery, Effect
+from tests.support import oracles
+from tests.support.oracles import Delivery, Effect
 
 
 def delivery(message: str, version: int, aggregate: str = "1") -> Delivery:

@@ -3,8 +3,8 @@
 import random
 
 from tests.acceptance.conftest import Report
-from tests.acceptance.stage import Stage
-from tests.acceptance.things import Things
+from tests.support.stage import Stage
+from tests.support.things import Things
 
 RELAY_STOPS = 4
 CONSUMER_STOPS = 4

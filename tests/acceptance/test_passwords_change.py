@@ -10,11 +10,11 @@ import psycopg
 from psycopg.sql import SQL, Identifier, Literal
 
 from sandbox import Sandbox
-from tests.acceptance.commands import Command
-from tests.acceptance.roles import role
-from tests.acceptance.stage import Stage
-from tests.acceptance.tap import Tap
-from tests.acceptance.users import user
+from tests.support.commands import Command
+from tests.support.roles import role
+from tests.support.stage import Stage
+from tests.support.tap import Tap
+from tests.support.users import user
 
 OLD, NEW = "the/old@one", "the/new@one"
 CUT = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = %s"

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from tests.acceptance.proxy import Proxy
+from tests.support.proxy import Proxy
 
 MESSAGE = bytes(range(256)) * 20
 

@@ -3,9 +3,9 @@
 import random
 
 from tests.acceptance.conftest import Report
-from tests.acceptance.proxy import Proxy
-from tests.acceptance.stage import WINDOW, Stage
-from tests.acceptance.things import Things
+from tests.support.proxy import Proxy
+from tests.support.stage import WINDOW, Stage
+from tests.support.things import Things
 
 KILLS = 20
 BATCH = 40

@@ -2,8 +2,8 @@
 
 import json
 
-from sandbox.waiting import until
-from tests.acceptance.stage import Stage
+from sandbox.machine.waiting import until
+from tests.support.stage import Stage
 
 
 def test_a_message_that_is_too_large_is_parked_and_comes_through_when_it_is_redriven(stage: Stage) -> None:

@@ -9,12 +9,14 @@ import psycopg
 import pytest
 from psycopg.errors import UndefinedObject
 
-from sandbox import Sandbox, ports, private
-from sandbox.servers import Extra
-from sql import apply as schema
-from tests.acceptance.refusing import SECRET, mistake, refusal
-from tests.acceptance.roles import alter, role
-from tests.acceptance.stage import Stage
+from outboxkit.sql import apply as schema
+from sandbox import Sandbox
+from sandbox.machine import ports
+from sandbox.servers import private
+from sandbox.servers.backend import Extra
+from tests.support.refusing import SECRET, mistake, refusal
+from tests.support.roles import alter, role
+from tests.support.stage import Stage
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import subprocess
 
 import psycopg
 
-from sandbox.waiting import until
-from tests.acceptance.commands import Command
-from tests.acceptance.stage import Stage
+from sandbox.machine.waiting import until
+from tests.support.commands import Command
+from tests.support.stage import Stage
 from writers import NewEvent, publish
 
 POSITION = """

@@ -2,12 +2,12 @@
 
 import random
 
-from sandbox.waiting import until
+from sandbox.machine.waiting import until
 from tests.acceptance.conftest import Report
-from tests.acceptance.proxy import Proxy
-from tests.acceptance.stage import Stage
-from tests.acceptance.things import Things
-from tests.acceptance.wire.acknowledgement import Acknowledgement
+from tests.support.proxy import Proxy
+from tests.support.stage import Stage
+from tests.support.things import Things
+from tests.support.wire.acknowledgement import Acknowledgement
 
 TRANSACTIONS = 60
 

@@ -16,11 +16,12 @@ import pytest
 from psycopg.conninfo import make_conninfo
 from psycopg.sql import SQL, Identifier, Literal
 
-from sandbox import Sandbox, ports
-from tests.acceptance.commands import Command
-from tests.acceptance.roles import role
-from tests.acceptance.stage import Stage
-from tests.acceptance.users import User, user
+from sandbox import Sandbox
+from sandbox.machine import ports
+from tests.support.commands import Command
+from tests.support.roles import role
+from tests.support.stage import Stage
+from tests.support.users import User, user
 
 WORDS = ("Kx4Vorn", "Kx4Hint")
 DATABASE, BROKER, WRONG = (f"{WORDS[0]}{number} /@:%41?#&=ü€'\"\\{{}}$`{WORDS[1]}" for number in range(3))

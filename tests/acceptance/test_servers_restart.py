@@ -6,8 +6,8 @@ import pytest
 
 from sandbox import Sandbox
 from tests.acceptance.conftest import Report
-from tests.acceptance.stage import Stage
-from tests.acceptance.things import Things
+from tests.support.stage import Stage
+from tests.support.things import Things
 
 
 def rabbitmq_in_order(sandbox: Sandbox) -> None:

@@ -1,7 +1,7 @@
 """Two relays on one slot: one streams, the other says that it stands by, and takes over."""
 
-from tests.acceptance.roles import role
-from tests.acceptance.stage import Stage
+from tests.support.roles import role
+from tests.support.stage import Stage
 
 
 def test_the_second_relay_stands_by_and_takes_over_when_the_first_dies(stage: Stage) -> None:

@@ -8,11 +8,13 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import pytest
 import trustme
 
-from sandbox import Isolated, ports, private
-from sandbox.rabbitmq import Rabbitmq
-from sandbox.servers import Extra
-from tests.acceptance.refusing import SECRET, mistake, refusal
-from tests.acceptance.stage import Stage
+from sandbox import Isolated
+from sandbox.machine import ports
+from sandbox.servers import private
+from sandbox.servers.backend import Extra
+from sandbox.servers.rabbitmq import Rabbitmq
+from tests.support.refusing import SECRET, mistake, refusal
+from tests.support.stage import Stage
 
 NAMED = "localhost"  # what the servers' certificates name
 UNNAMED = "127.0.0.1"

@@ -10,9 +10,9 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from sandbox import ports
-from tests.acceptance.refusing import mistake
-from tests.acceptance.stage import Stage
+from sandbox.machine import ports
+from tests.support.refusing import mistake
+from tests.support.stage import Stage
 from writers import NewEvent, publish
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

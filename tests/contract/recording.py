@@ -7,15 +7,15 @@ from typing import Any
 import psycopg
 from psycopg.sql import SQL, Identifier, Literal
 
-import sql
-from relay.errors import UndecodableChange
-from relay.event import Boundary, Fence, OutboxEvent
-from relay.sources.decoding import decoder
+from outboxkit import sql
+from relay.core.errors import UndecodableChange
+from relay.core.event import Boundary, Fence, OutboxEvent
 from relay.sources.layout import NATIVE, Layout
-from sandbox.isolation import Isolated
+from relay.sources.wal.decoders.decoding import decoder
+from sandbox.lifetime.isolation import Isolated
 
 PLUGINS = ("wal2json", "pgoutput")
-# As relay/sources/replication.py pins the session that streams.
+# As relay/sources/wal/replication.py pins the session that streams.
 _SESSION = "-c bytea_output=hex -c DateStyle=ISO -c TimeZone=UTC -c IntervalStyle=iso_8601 -c extra_float_digits=1"
 
 Item = OutboxEvent | Boundary | Fence | str

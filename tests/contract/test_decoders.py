@@ -8,9 +8,9 @@ import psycopg
 import pytest
 from msgspec import structs
 
-from relay.event import Boundary, Fence, OutboxEvent
-from relay.position import Lsn
-from sandbox.isolation import Isolated
+from relay.core.event import Boundary, Fence, OutboxEvent
+from relay.core.position import Lsn
+from sandbox.lifetime.isolation import Isolated
 from tests.contract.recording import OUTBOX_ROW, ROW, Recording
 
 PUBLISH = "SELECT outbox.publish('order', %s, 1, 'placed', %s)"

@@ -6,10 +6,10 @@ import psycopg
 import pytest
 from msgspec import structs
 
-from messaging.format import BINARY, JSON, TEXT
-from relay.event import Boundary, Fence, OutboxEvent
+from outboxkit.amqp.format import BINARY, JSON, TEXT
+from relay.core.event import Boundary, Fence, OutboxEvent
 from relay.sources.layout import layout
-from sandbox.isolation import Isolated
+from sandbox.lifetime.isolation import Isolated
 from tests.contract.recording import OUTBOX_ROW, ROW, Recording
 
 MESSAGE = '{"id": "%s", "aggregate_type": "order", "aggregate_id": "42", "event_type": "placed", "payload": %s}'

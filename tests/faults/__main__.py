@@ -21,9 +21,9 @@ import typer
 from rich.console import Console
 
 import sandbox
-from runtime import commands
+from outboxkit import commands
+from outboxkit.sql.apply import apply
 from sandbox import Sandbox
-from sql.apply import apply
 from tests.faults import broker, links, postgres, processes, sizes, slots, topology
 from tests.faults.judging import Verdict, judge
 from tests.faults.run import Fault, running

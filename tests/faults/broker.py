@@ -6,11 +6,11 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Literal
 
-from bench.metrics import Endpoint
-from sandbox import ports
-from sandbox.waiting import until
-from tests.acceptance.tap import Tap
+from bench.instruments.metrics import Endpoint
+from sandbox.machine import ports
+from sandbox.machine.waiting import until
 from tests.faults.run import REPEATED, Fault, Run
+from tests.support.tap import Tap
 
 # RabbitMQ 3.10 loses a quorum queue that was declared shortly before a kill.
 _AGE = 30

@@ -11,11 +11,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from runtime.errors import Problem
-from sandbox.waiting import until
-from tests.acceptance import oracles
-from tests.acceptance.commands import Command
+from outboxkit.errors import Problem
+from sandbox.machine.waiting import until
 from tests.faults.run import Fault, Footprint, Run
+from tests.support import oracles
+from tests.support.commands import Command
 
 _PARKED = "SELECT id, redriven_at IS NULL AND discarded_at IS NULL FROM relay.parked"
 _SETTLED_SECONDS = 15.0

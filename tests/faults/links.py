@@ -2,8 +2,8 @@
 
 from functools import partial
 
-from tests.acceptance.proxy import Proxy
 from tests.faults.run import REPEATED, Fault, Run
+from tests.support.proxy import Proxy
 
 _CUTS = 8
 # How late a relay may notice that nobody answers: its heartbeat on both sides, and five seconds.

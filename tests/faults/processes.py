@@ -3,10 +3,10 @@
 import signal
 from collections import Counter, defaultdict
 
-from tests.acceptance.commands import Command
-from tests.acceptance.wire import amqp
 from tests.faults.judging import grown
 from tests.faults.run import MORE_RESIDENT, REPEATED, Fault, Run
+from tests.support.commands import Command
+from tests.support.wire import amqp
 
 _KILLS = 10
 _NAMED_KILLS = 4

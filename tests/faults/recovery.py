@@ -8,7 +8,7 @@ import time
 
 import psycopg
 
-from tests.acceptance.stage import Stage
+from tests.support.stage import Stage
 
 _END = "SELECT pg_current_wal_lsn()::text"
 _PASSED = "SELECT 1 FROM pg_replication_slots WHERE slot_name = %s AND confirmed_flush_lsn >= %s::pg_lsn"

@@ -13,16 +13,16 @@ from typing import LiteralString, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from bench import procfs
+from bench.instruments import procfs
 from sandbox import Isolated, Sandbox
-from tests.acceptance.commands import Command
-from tests.acceptance.oracles import Delivery
-from tests.acceptance.proxy import Proxy, Watch
-from tests.acceptance.roles import alter
-from tests.acceptance.stage import WINDOW, Stage
-from tests.acceptance.things import Things
-from tests.acceptance.wire.acknowledgement import Acknowledgement
 from tests.faults.recovery import Recovery
+from tests.support.commands import Command
+from tests.support.oracles import Delivery
+from tests.support.proxy import Proxy, Watch
+from tests.support.roles import alter
+from tests.support.stage import WINDOW, Stage
+from tests.support.things import Things
+from tests.support.wire.acknowledgement import Acknowledgement
 
 T = TypeVar("T")
 

@@ -8,11 +8,11 @@ from functools import partial
 from typing import LiteralString
 from uuid import UUID
 
-from sandbox.waiting import until
-from tests.acceptance.limits import largest_message
-from tests.acceptance.roles import alter
+from sandbox.machine.waiting import until
 from tests.faults.judging import grown
 from tests.faults.run import MORE_RESIDENT, REPEATED, Fault, Run
+from tests.support.limits import largest_message
+from tests.support.roles import alter
 
 _MB = 1_000_000
 _LARGE_EVENTS = 3

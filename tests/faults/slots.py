@@ -11,7 +11,7 @@ from uuid import UUID
 
 import psycopg
 
-from sandbox.waiting import until
+from sandbox.machine.waiting import until
 from tests.faults.run import REPEATED, Fault, Run
 
 _END_HOLDER = (

@@ -6,13 +6,13 @@ from urllib.parse import quote, urlsplit
 import psycopg
 from psycopg.sql import SQL, Identifier, Literal
 
-from sandbox.waiting import until
-from tests.acceptance.commands import Command
-from tests.acceptance.roles import role
-from tests.acceptance.tap import Tap
-from tests.acceptance.urls import login
-from tests.acceptance.users import user
+from sandbox.machine.waiting import until
 from tests.faults.run import REPEATED, Fault, Run
+from tests.support.commands import Command
+from tests.support.roles import role
+from tests.support.tap import Tap
+from tests.support.urls import login
+from tests.support.users import user
 
 _PARKED = 200
 _OLD, _NEW = "the/old@one", "the/new@one"

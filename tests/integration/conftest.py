@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from relay.setup import setup
+from relay.operating.setup import setup
 from sandbox import Isolated
-from tests.acceptance.stage import Stage
 from tests.integration.relay_stage import settings, staged
+from tests.support.stage import Stage
 
 
 @pytest.fixture

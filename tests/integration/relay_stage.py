@@ -10,12 +10,12 @@ from typing import Any, LiteralString
 import psycopg
 from typer.testing import CliRunner, Result
 
-from relay.cli import app
+from outboxkit.errors import Problem
+from relay.operating.cli import app
 from relay.settings import RelaySettings
-from runtime.errors import Problem
 from sandbox import Isolated
-from sandbox.waiting import until
-from tests.acceptance.stage import Stage
+from sandbox.machine.waiting import until
+from tests.support.stage import Stage
 
 
 @dataclass(frozen=True)

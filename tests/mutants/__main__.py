@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 _ROOT = Path(__file__).parents[2]
 _SECONDS = 60
-_PACKAGES = ("relay", "consumers", "writers", "messaging", "runtime", "sandbox", "sql", "tests")
+_PACKAGES = ("relay", "consumers", "writers", "outboxkit", "sandbox", "sql", "tests")
 
 
 class Mutant(NamedTuple):
@@ -27,16 +27,20 @@ class Mutant(NamedTuple):
     tests: tuple[str, ...]
 
 
-_STREAM = "tests/unit/test_wal_stream.py"
-_ENGINE = "tests/unit/test_engine.py"
-_CORE = ("tests/unit/test_core_simulation.py", "tests/unit/test_ledger.py", "tests/unit/test_outstanding.py")
-_PUBLISHER = "tests/integration/test_relay_publisher.py"
-_WAL = "tests/integration/test_relay_wal.py"
+_STREAM = "tests/unit/relay/sources/test_wal_stream.py"
+_ENGINE = "tests/unit/relay/core/test_engine.py"
+_CORE = (
+    "tests/unit/relay/core/test_core_simulation.py",
+    "tests/unit/relay/core/test_ledger.py",
+    "tests/unit/relay/publishing/test_outstanding.py",
+)
+_PUBLISHER = "tests/integration/relay/publishing/test_publisher.py"
+_WAL = "tests/integration/relay/sources/test_wal.py"
 
 MUTANTS = (
     Mutant(
         "confirm to Postgres before RabbitMQ has confirmed",
-        "relay/engine.py",
+        "relay/core/engine.py",
         "                await self._publisher.publish(parcels)\n",
         "                self.confirmed(parcels)\n                await self._publisher.publish(parcels)\n",
         (_ENGINE,),
@@ -51,35 +55,35 @@ MUTANTS = (
     ),
     Mutant(
         "report the end LSN plus one",
-        "relay/sources/wal.py",
+        "relay/sources/wal/source.py",
         "            self._flushed = position\n",
         "            self._flushed = Lsn(position + 1)\n",
         (_STREAM, _WAL),
     ),
     Mutant(
         "report the keepalive's LSN",
-        "relay/sources/wal.py",
+        "relay/sources/wal/source.py",
         "        if keepalive.reply_requested:\n",
         "        self._flushed = max(self._flushed, keepalive.end)\n        if keepalive.reply_requested:\n",
         (_STREAM, _WAL),
     ),
     Mutant(
         "a keepalive inside a transaction is a boundary",
-        "relay/sources/wal.py",
+        "relay/sources/wal/source.py",
         "self._decoder.in_transaction or keepalive.end",
         "keepalive.end",
         (_STREAM,),
     ),
     Mutant(
         "take COMMIT's own LSN for its end",
-        "relay/sources/wal2json.py",
+        "relay/sources/wal/decoders/wal2json.py",
         "    nextlsn: str\n",
         '    nextlsn: str = msgspec.field(name="lsn")\n',
-        ("tests/unit/test_wal2json.py",),
+        ("tests/unit/relay/sources/test_wal2json.py",),
     ),
     Mutant(
         "advance to the highest confirmed boundary",
-        "relay/ledger.py",
+        "relay/core/ledger.py",
         "        while head.boundary is not None and head.in_flight == 0:\n",
         "        while head.boundary is not None:\n",
         _CORE,
@@ -124,25 +128,25 @@ MUTANTS = (
         "relay/publishing/encoding.py",
         '_MANDATORY = b"\\x01"',
         '_MANDATORY = b"\\x00"',
-        ("tests/unit/test_relay_encoding.py", _PUBLISHER),
+        ("tests/unit/relay/publishing/test_encoding.py", _PUBLISHER),
     ),
     Mutant(
         "make a missing slot again without a word",
-        "relay/setup.py",
+        "relay/operating/setup.py",
         "    if facts.checkpoint_lsn is not None and not accept_gap and (",
         "    if facts.checkpoint_lsn == 'never' and (",
         (_WAL,),
     ),
     Mutant(
         "trust a checkpoint of another system",
-        "relay/sources/starting.py",
+        "relay/sources/wal/starting.py",
         "    if facts.checkpoint_system != system.identifier:\n",
         "    if False:\n",
         (_STREAM,),
     ),
     Mutant(
         "move on before a rejected event is parked",
-        "relay/engine.py",
+        "relay/core/engine.py",
         "        self._rejections += rejections\n",
         "        self._rejections += rejections\n"
         "        for r in rejections:\n            r.parcel.ticket.in_flight += 1\n"
@@ -151,21 +155,21 @@ MUTANTS = (
     ),
     Mutant(
         "go on reading after the stop",
-        "relay/engine.py",
+        "relay/core/engine.py",
         "            pump.cancel()  # what comes from here on belongs to the next run\n",
         "",
         (_ENGINE,),
     ),
     Mutant(
         "wait for what is held back for standing still",
-        "relay/engine.py",
+        "relay/core/engine.py",
         "        if self._heartbeat.late():\n            await self._recover(",
         "        if False:\n            await self._recover(",
         (_ENGINE,),
     ),
     Mutant(
         "forget the end of a stream that came with data",
-        "relay/sources/replication.py",
+        "relay/sources/wal/replication.py",
         "                self._end = self._ended(self._pgconn.get_result())\n",
         "                if frames:\n                    break\n"
         "                raise self._ended(self._pgconn.get_result())\n",
@@ -173,7 +177,7 @@ MUTANTS = (
     ),
     Mutant(
         "publish after standing still",
-        "relay/engine.py",
+        "relay/core/engine.py",
         "            self._publisher.forget()\n",
         "",
         (_ENGINE,),

@@ -1,0 +1,1 @@
+"""What measures: clocks, counters, and what is computed from them."""

@@ -1,0 +1,1 @@
+"""What makes load: processes that write, publish and receive."""

@@ -1,0 +1,81 @@
+"""Queues that a benchmark publishes into: declared, emptied and counted, deleted."""
+
+import asyncio
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from outboxkit.amqp.connection import Connection
+from outboxkit.errors import Problem
+
+
+class Kind(StrEnum):
+    """A kind of queue, in RabbitMQ's words (https://www.rabbitmq.com/docs/queues#optional-arguments, x-queue-type)."""
+
+    CLASSIC = "classic"
+    QUORUM = "quorum"
+    STREAM = "stream"
+
+
+_PREFETCH = 2000
+_ACK_EVERY = 500
+# When all is there, duplicates come right behind.
+_DUPLICATE_SECONDS = 0.5
+
+
+async def declare(amqp_url: str, queue: str, kind: Kind, *, exchange: str) -> None:
+    """Declare a durable queue of `kind`, and bind it to every routing key of `exchange`."""
+    connection = await Connection.open(amqp_url, name="bench")
+    channel = await connection.channel()
+    await connection.call(channel.queue_declare, queue, durable=True, arguments={"x-queue-type": kind.value})
+    await connection.call(channel.queue_bind, queue, exchange, "#")
+    await connection.close()
+
+
+async def delete(amqp_url: str, queue: str) -> None:
+    """Delete a queue with what it holds."""
+    connection = await Connection.open(amqp_url, name="bench")
+    await connection.call((await connection.channel()).queue_delete, queue)
+    await connection.close()
+
+
+async def collect(amqp_url: str, queue: str, kind: Kind, *, expected: int, patience: float = 20.0) -> list[str]:
+    """Consume a queue until `expected` distinct message ids have come, and whatever follows them at once.
+
+    Returns the ids in the order of arrival, each as often as it came; fewer when nothing comes for `patience` seconds.
+    """
+    connection = await Connection.open(amqp_url, name="bench")
+    try:
+        return await _collect(connection, queue, kind, expected, patience)
+    finally:
+        await connection.close()
+
+
+async def _collect(connection: Connection, queue: str, kind: Kind, expected: int, patience: float) -> list[str]:
+    lost: asyncio.Future[Problem] = asyncio.get_running_loop().create_future()
+    channel = await connection.channel(lost.set_result)
+    arrived: list[str] = []
+    distinct: set[str] = set()
+    news = asyncio.Event()
+
+    def on_message(_: object, method: Any, properties: Any, __: bytes) -> None:  # noqa: ANN401 - pika's
+        arrived.append(properties.message_id)
+        distinct.add(properties.message_id)
+        if len(arrived) % _ACK_EVERY == 0:
+            channel.basic_ack(method.delivery_tag, multiple=True)
+        news.set()
+
+    await connection.call(channel.basic_qos, prefetch_count=_PREFETCH)
+    await connection.call(channel.basic_consume, queue, on_message, arguments=_from_the_start(kind))
+    while not lost.done():
+        news.clear()
+        try:
+            async with asyncio.timeout(_DUPLICATE_SECONDS if len(distinct) >= expected else patience):
+                await news.wait()
+        except TimeoutError:
+            return arrived
+    raise lost.result()
+
+
+def _from_the_start(kind: Kind) -> Mapping[str, object]:
+    return {"x-stream-offset": "first"} if kind is Kind.STREAM else {}

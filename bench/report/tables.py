@@ -1,0 +1,145 @@
+"""Prints results: tables for people, JSON for programs."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.instruments.figures import median
+from bench.measures.drain import Comparison, Cost
+from bench.measures.latency import Latency
+from bench.measures.memory import Memory
+from bench.report.surroundings import Surroundings
+
+# Who keeps the cores busy while the relay drains: what it and the walsender use, the broker lacks.
+_CORES = {"relay cores": "publisher", "RabbitMQ": "rabbitmq", "others": "others", "idle": "idle"}
+
+
+@dataclass
+class Report:
+    """Everything that one command has measured."""
+
+    surroundings: Surroundings
+    drain: list[Comparison] = field(default_factory=list)
+    cpu: list[Cost] = field(default_factory=list)
+    latency: list[Latency] = field(default_factory=list)
+    memory: list[Memory] = field(default_factory=list)
+
+
+def show(report: Report, console: Console) -> None:
+    """Print a table for each benchmark that was run, under the surroundings that it was run in."""
+    console.print(_surroundings(report.surroundings))
+    if report.drain:
+        console.print(_drain(report.drain))
+    if report.cpu:
+        console.print(_cpu(report.cpu))
+    if report.latency:
+        console.print(_latency(report.latency))
+    if report.memory:
+        console.print(_memory(report.memory))
+
+
+def to_json(report: Report) -> str:
+    """Return the report as JSON; what was not measured is not in it."""
+    return json.dumps({name: value for name, value in asdict(report).items() if value})
+
+
+def write(report: Report, path: Path) -> None:
+    """Write the JSON to `path`."""
+    path.write_text(f"{to_json(report)}\n", encoding="utf-8")
+
+
+def _surroundings(seen: Surroundings) -> Table:
+    table = _table("surroundings", "", "")
+    for name, value in asdict(seen).items():
+        table.add_row(name.replace("_", " "), _words(value))
+    return table
+
+
+def _words(value: Any) -> str:  # noqa: ANN401 - any field
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}={each}" for name, each in value.items())
+    if isinstance(value, tuple):
+        return " ".join(f"{each:.2f}" for each in value)
+    return str(value)
+
+
+def _drain(found: Sequence[Comparison]) -> Table:
+    table = _table(
+        f"drain: {found[0].events:,} events by the relay, and encoded beforehand (ceiling); medians of the pairs",
+        "queue", "rows/tx", "relay/s", "ceiling/s", "ratio", "of each pair", "relay µs", *_CORES,
+    )  # fmt: skip
+    for line in found:
+        relays = [pair.relay for pair in line.pairs]
+        table.add_row(
+            line.queue,
+            str(line.rows_per_transaction),
+            f"{median([run.events_per_second for run in relays]):,.0f}",
+            f"{median([pair.ceiling.events_per_second for pair in line.pairs]):,.0f}",
+            f"{line.ratio:.3f}",
+            " ".join(f"{ratio:.2f}" for ratio in line.ratios),
+            f"{median([run.cpu_per_event for run in relays]):.1f}",
+            *(f"{median([run.cores[who] for run in relays]):.2f}" for who in _CORES.values()),
+        )
+    return table
+
+
+def _cpu(found: Sequence[Cost]) -> Table:
+    table = _table(
+        f"cpu: the relay's user and system time for each of {found[0].events:,} events, classic queue",
+        "rows/tx", "µs/event", "of each run", "pika encodes µs", "multiple", "events/s", "idle cores",
+    )  # fmt: skip
+    for line in found:
+        table.add_row(
+            str(line.rows_per_transaction),
+            f"{line.cpu_per_event:.1f}",
+            " ".join(f"{run.cpu_per_event:.1f}" for run in line.runs),
+            f"{line.pika_encodes:.1f}",
+            f"{line.by_pika:.2f}",
+            f"{median([run.events_per_second for run in line.runs]):,.0f}",
+            f"{median([run.cores['idle'] for run in line.runs]):.2f}",
+        )
+    return table
+
+
+def _latency(found: Sequence[Latency]) -> Table:
+    bounds = list(found[0].confirmed_within)
+    table = _table(
+        "latency in ms: commit → delivered; by the relay's histograms, how many were confirmed in time, and the p50 "
+        "of each stage",
+        "queue", "events/s", "of", "p50", "p95", "p99", "max", *(f"≤ {bound} ms" for bound in bounds),
+        *found[0].p50_ms, "idle cores",
+    )  # fmt: skip
+    for line in found:
+        spread = line.delivered_ms
+        table.add_row(
+            line.queue,
+            f"{line.achieved:,.0f}",
+            f"{line.rate:,}",
+            *(f"{value:.1f}" for value in (spread.p50, spread.p95, spread.p99, spread.max)),
+            *(f"{line.confirmed_within[bound]:.2%}" for bound in bounds),
+            *(f"{value:.1f}" for value in line.p50_ms.values()),
+            f"{line.cores['idle']:.2f}",
+        )
+    return table
+
+
+def _memory(found: Sequence[Memory]) -> Table:
+    table = _table(
+        "memory: the relay's resident memory in MB", "load", "before", "peak", "after", "seconds", "duplicates"
+    )
+    for line in found:
+        sizes = (f"{size:.0f}" for size in (line.before_mb, line.peak_mb, line.after_mb))
+        table.add_row(line.what, *sizes, f"{line.seconds:.0f}", f"{line.duplicates:,}")
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number and column else "left")
+    return table

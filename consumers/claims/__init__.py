@@ -1,0 +1,1 @@
+"""Which task a delivery may run, and what became of it."""

@@ -1,0 +1,108 @@
+"""Runs one handler, in the thread that calls it, and turns whatever happens into an outcome.
+
+It raises nothing and loses nothing: a handler is users' code. What is not the handler's doing, a lost connection to
+Postgres, is told apart, since the task must then run again.
+"""
+
+import time
+import traceback
+from typing import Any, assert_never
+
+import psycopg
+import structlog
+from psycopg_pool import ConnectionPool
+
+from consumers.claims.outcomes import (
+    Applied,
+    ClaimLost,
+    Completed,
+    Failed,
+    Outcome,
+    Unfinished,
+    describe,
+    encode_result,
+)
+from consumers.handlers.registry import InTransaction, PlainHandler, Registry, TransactionHandler
+from consumers.handlers.task import Task
+from consumers.watching.metrics import Metrics
+from outboxkit import sql
+
+log = structlog.get_logger()
+
+
+class Execution:
+    """Runs handlers of `registry`; `connections` are for those that run in a transaction."""
+
+    def __init__(
+        self, registry: Registry, connections: ConnectionPool[psycopg.Connection[Any]], metrics: Metrics
+    ) -> None:
+        self._registry = registry
+        self._connections = connections
+        self._metrics = metrics
+
+    def __call__(self, task: Task) -> Outcome:
+        """Run `task`'s handler; raises nothing."""
+        started = time.perf_counter()
+        with self._metrics.running.track_inprogress():
+            try:
+                return self._outcome(task)
+            except BaseException as error:  # noqa: BLE001 - SystemExit too is the handler's failure, not the consumer's
+                return _failed(task, error)
+            finally:
+                self._metrics.ran(task.type, time.perf_counter() - started)
+
+    def _outcome(self, task: Task) -> Outcome:
+        handler = self._registry.find(task.type)
+        match handler:
+            case PlainHandler(call):
+                return Completed(encode_result(call(task)))
+            case TransactionHandler(call):
+                return self._in_transaction(task, call)
+            case None:
+                error = f"no handler is registered for tasks of type {task.type!r}"
+                log.error("task failed", task=str(task.id), error=error, remedy="add one to CONSUMERS_HANDLERS")
+                return Failed(error)
+            case _:
+                assert_never(handler)
+
+    def _in_transaction(self, task: Task, call: InTransaction) -> Outcome:
+        try:
+            connection = self._connections.getconn()
+        except psycopg.OperationalError as error:  # the pool had none to give in time
+            return _unfinished(error)
+        try:
+            return _applied(connection, task, call)
+        except BaseException as error:
+            # Whether a COMMIT that got no answer took place is seen in the row when the claim is given back.
+            if connection.broken:
+                return _unfinished(error)
+            raise
+        finally:
+            self._connections.putconn(connection)
+
+
+def _applied(connection: psycopg.Connection[Any], task: Task, call: InTransaction) -> Outcome:
+    # The block refuses commit() and rollback() to the handler; only its end commits.
+    with connection.transaction():
+        parameters = {"id": task.id, "version": task.version, "result": encode_result(call(task, connection))}
+        if connection.execute(sql.query("task_complete"), parameters).fetchone() is not None:
+            return Applied()
+        raise psycopg.Rollback
+    return ClaimLost()
+
+
+def _unfinished(error: BaseException) -> Unfinished:
+    return Unfinished(f"no connection to Postgres for a handler ({describe(error).splitlines()[0]})")
+
+
+def _failed(task: Task, error: BaseException) -> Failed:
+    text = describe(error)
+    log.error(
+        "task failed",
+        task=str(task.id),
+        type=task.type,
+        attempts=task.attempts,
+        error=text,
+        traceback="".join(traceback.format_exception(error)),
+    )
+    return Failed(text)

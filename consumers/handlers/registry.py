@@ -1,0 +1,112 @@
+"""What users write: task handlers, registered by task type. It runs none of them.
+
+There are two kinds, and they promise different things:
+
+* `@task("type")` over `def handle(task)`: its effects are its own. The completion is written after it returns,
+  together with many others. If the process dies in between, the task runs again: **at least once**.
+* `@task("type", in_transaction=True)` over `def handle(task, connection)`: `connection` is inside a transaction that
+  also carries the version-checked completion. If the claim was lost meanwhile (cancelled, or its lease ran out), all
+  of it rolls back. Effects in the same database are applied exactly when the task completes: **effectively once**.
+
+A handler runs in a thread and only returns or raises. What it returns, if anything, is stored as the task's result,
+as JSON; whatever it raises is stored as the task's last error.
+"""
+
+import importlib
+import inspect
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, TypeVar, overload
+
+import psycopg
+
+from consumers.errors import HandlersUnusable
+from consumers.handlers.task import JSON, Task
+
+Plain: TypeAlias = Callable[[Task], JSON]
+InTransaction: TypeAlias = Callable[[Task, "psycopg.Connection[Any]"], JSON]
+P = TypeVar("P", bound=Plain)
+T = TypeVar("T", bound=InTransaction)
+
+
+@dataclass(frozen=True, slots=True)
+class PlainHandler:
+    """Effects of its own; completed afterwards."""
+
+    call: Plain
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionHandler:
+    """Effects in the transaction that completes the task."""
+
+    call: InTransaction
+
+
+Handler: TypeAlias = PlainHandler | TransactionHandler
+
+
+class Registry:
+    """Handlers by task type."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, Handler] = {}
+
+    @overload
+    def task(self, type_: str, *, in_transaction: Literal[False] = False) -> Callable[[P], P]: ...
+
+    @overload
+    def task(self, type_: str, *, in_transaction: Literal[True]) -> Callable[[T], T]: ...
+
+    def task(self, type_: str, *, in_transaction: bool = False) -> Callable[[Any], Any]:
+        """Register the decorated function for tasks of `type_`.
+
+        Raises ValueError for a type that is registered already and TypeError for a coroutine function.
+        """
+
+        def register(function: Callable[..., JSON]) -> Callable[..., JSON]:
+            if inspect.iscoroutinefunction(function):
+                raise TypeError(f"the handler of {type_!r} is a coroutine function; handlers run in threads: write def")
+            if type_ in self._handlers:
+                raise ValueError(f"two handlers are registered for tasks of type {type_!r}")
+            self._handlers[type_] = TransactionHandler(function) if in_transaction else PlainHandler(function)
+            return function
+
+        return register
+
+    def find(self, type_: str) -> Handler | None:
+        """Return the handler for tasks of `type_`, or None."""
+        return self._handlers.get(type_)
+
+    @property
+    def types(self) -> frozenset[str]:
+        """The task types that have a handler."""
+        return frozenset(self._handlers)
+
+
+registry = Registry()
+task = registry.task
+
+
+def load(module: str) -> Registry:
+    """Import `module`, from the working directory too, and return the registry that it has filled.
+
+    Raises HandlersUnusable when it cannot be imported, for whatever reason, or registers no handler.
+    """
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        importlib.import_module(module)
+    except (Exception, SystemExit) as error:
+        raise HandlersUnusable(
+            f"CONSUMERS_HANDLERS: importing {module} raised {type(error).__name__}: {error}",
+            remedy="name an importable Python module that registers handlers, such as consumers.examples",
+        ) from error
+    if not registry.types:
+        raise HandlersUnusable(
+            f"CONSUMERS_HANDLERS: {module} registers no handler",
+            remedy='decorate a function with @task("type"), imported from consumers',
+        )
+    return registry

@@ -1,0 +1,1 @@
+"""From RabbitMQ to deliveries in the loop."""

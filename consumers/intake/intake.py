@@ -1,0 +1,95 @@
+"""Deliveries from RabbitMQ for as long as the process runs: a subscription that is opened again when it is lost.
+
+What a lost channel delivered comes again; what it should still have acked is dropped by outboxkit.amqp.subscription.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Self
+
+import structlog
+
+from outboxkit.amqp.subscription import Delivery, Subscription
+from outboxkit.backoff import Backoff
+from outboxkit.errors import Problem
+
+log = structlog.get_logger()
+
+
+class Intake:
+    """Deliveries of whatever `subscribe` opens."""
+
+    def __init__(self, subscribe: Callable[[], Awaitable[Subscription]]) -> None:
+        self._subscribe = subscribe
+        self._subscription: Subscription | None = None
+        self._backoff = Backoff()
+        self._told = ""
+        """The reason that was logged last, while there is no subscription."""
+        self._stopped = asyncio.Event()
+
+    @property
+    def up(self) -> bool:
+        """Whether there is a live subscription."""
+        return self._subscription is not None and self._subscription.alive
+
+    async def __aenter__(self) -> Self:
+        """Subscribe for the first time; raises the Problem at once."""
+        self._subscription = await self._subscribe()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the connection, which also sends what was settled and gives back what was not."""
+        await self._close()
+
+    async def receive(self, limit: int) -> list[Delivery]:
+        """Return what has arrived, at least one delivery and at most `limit`; nothing once stopped."""
+        while not self._stopped.is_set():
+            try:
+                subscription = self._subscription or await self._subscribe_again()
+                if not self._stopped.is_set():
+                    return await subscription.receive(limit)
+            except Problem as problem:
+                await self._lost(problem)
+        return []
+
+    def ack(self, delivery: Delivery) -> None:
+        """Settle `delivery`, unless its channel is gone."""
+        if self._subscription is not None:
+            self._subscription.ack(delivery)
+
+    def nack(self, delivery: Delivery) -> None:
+        """Give `delivery` back to the queue, unless its channel is gone."""
+        if self._subscription is not None:
+            self._subscription.nack(delivery)
+
+    def reject(self, delivery: Delivery) -> None:
+        """Dead-letter `delivery`, unless its channel is gone."""
+        if self._subscription is not None:
+            self._subscription.reject(delivery)
+
+    async def stop(self) -> None:
+        """Receive nothing more; what has been received can still be settled."""
+        self._stopped.set()
+        if self._subscription is not None:
+            await self._subscription.cancel()
+
+    async def _subscribe_again(self) -> Subscription:
+        self._subscription = await self._subscribe()
+        self._backoff.reset()
+        self._told = ""
+        log.info("subscribed again")
+        return self._subscription
+
+    async def _lost(self, problem: Problem) -> None:
+        if problem.what != self._told:
+            log.warning("broker not available", reason=problem.what, remedy=problem.remedy)
+        self._told = problem.what
+        await self._close()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopped.wait(), self._backoff.next_delay())
+
+    async def _close(self) -> None:
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            await subscription.connection.close()

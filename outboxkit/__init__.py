@@ -1,0 +1,1 @@
+"""What relay, consumers and writers share: AMQP, SQL, settings, errors, logs and HTTP. It knows none of them."""

@@ -1,0 +1,197 @@
+"""An AMQP connection in the running asyncio loop: pika's callbacks turned into awaitables, nothing more.
+
+It opens, reports being blocked and lost, and closes. It never reconnects: whoever holds it knows what was in
+doubt and decides. Heartbeat, blocked and socket timeouts are set here (https://www.rabbitmq.com/docs/heartbeats);
+a URL's own query parameters win over them.
+"""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import Callable
+from typing import Any, Self
+
+import pika
+from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.channel import Channel
+from pika.exceptions import AMQPError, StreamLostError
+
+from outboxkit.amqp.errors import BrokerUnavailable, problem
+from outboxkit.amqp.tls import Tls
+from outboxkit.errors import ConfigurationProblem, Problem
+
+HEARTBEAT_SECONDS = 10
+BLOCKED_SECONDS = 300.0
+CONNECT_SECONDS = 10.0
+_CLOSE_SECONDS = 5.0
+
+
+def parameters(url: str, *, name: str, tls: Tls | None = None) -> pika.URLParameters:
+    """Parse an `amqp://` or `amqps://` URL; `name` is what the management UI shows for the connection.
+
+    An `amqps://` URL is verified against `tls`, or against the system's authorities.
+    """
+    try:
+        parsed = pika.URLParameters(url)
+    except (ValueError, TypeError, IndexError, KeyError) as error:
+        raise ConfigurationProblem(
+            "the AMQP URL cannot be parsed", remedy="write amqp://user:password@host:5672/vhost"
+        ) from error
+    if re.search("[/?#].*@", url.partition("://")[2]):
+        # A piece of the password is taken for a port or a virtual host, which errors would tell.
+        raise ConfigurationProblem(
+            "a character of the AMQP URL's password must be percent-encoded: / is %2F, ? is %3F, # is %23",
+            remedy="write amqp://user:password@host:5672/vhost",
+        )
+    if not url.startswith(("amqp://", "amqps://")) or not parsed.host:
+        raise ConfigurationProblem("the AMQP URL is not one", remedy="write amqp://user:password@host:5672/vhost")
+    if url.startswith("amqps://"):
+        parsed.ssl_options = pika.SSLOptions((tls or Tls()).context(), parsed.host)
+    if parsed.heartbeat is None:
+        parsed.heartbeat = HEARTBEAT_SECONDS
+    if parsed.blocked_connection_timeout is None:
+        parsed.blocked_connection_timeout = BLOCKED_SECONDS
+    parsed.socket_timeout = parsed.stack_timeout = CONNECT_SECONDS
+    parsed.client_properties = {"connection_name": name}
+    return parsed
+
+
+class Connection:
+    """One open connection; make it with `await Connection.open(url, name=...)`."""
+
+    def __init__(self, broker: str) -> None:
+        self.broker = broker
+        self.blocked = False
+        self.lost: asyncio.Future[Problem] = asyncio.get_running_loop().create_future()
+        self._connection: AsyncioConnection | None = None
+
+    @classmethod
+    async def open(cls, url: str, *, name: str, tls: Tls | None = None) -> Self:
+        """Connect and log in; raises BrokerUnavailable or LoginRefused."""
+        settings = parameters(url, name=name, tls=tls)
+        connection = cls(f"{settings.host}:{settings.port}/{settings.virtual_host.removeprefix('/')}")
+        opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def on_open(_: object) -> None:
+            if not opened.done():
+                opened.set_result(None)
+
+        def on_error(_: object, error: BaseException) -> None:
+            if not opened.done():
+                opened.set_exception(problem(error, connection.broker))
+
+        raw = AsyncioConnection(settings, on_open, on_error, connection._on_close)
+        raw.add_on_connection_blocked_callback(lambda *_: connection._set_blocked(True))
+        raw.add_on_connection_unblocked_callback(lambda *_: connection._set_blocked(False))
+        connection._connection = raw
+        try:
+            await opened
+        except asyncio.CancelledError:
+            raw.add_on_open_callback(lambda *_: raw.close())
+            raise
+        return connection
+
+    async def channel(self, on_close: Callable[[Problem], None] | None = None) -> Channel:
+        """Open a channel; `on_close` is told when the broker closes it or the connection is lost."""
+        opened: asyncio.Future[Channel] = asyncio.get_running_loop().create_future()
+
+        def on_open(channel: Channel) -> None:
+            if not opened.done():
+                opened.set_result(channel)
+
+        def closed(_: Channel, error: Exception) -> None:
+            found = problem(error, self.broker)
+            if not opened.done():
+                opened.set_exception(found)
+            elif on_close is not None:
+                on_close(found)
+
+        channel = self._open_connection.channel(on_open_callback=on_open)
+        channel.add_on_close_callback(closed)
+        return await opened
+
+    async def call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 - pika's replies
+        """Call a channel method that the broker answers (`queue_declare`, `basic_qos`) and return its answer.
+
+        Raises ChannelRefused or BrokerUnavailable when the channel closes instead of answering.
+        """
+        answered: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        channel: Channel = method.__self__  # type: ignore[attr-defined]
+
+        def on_answer(frame: Any) -> None:  # noqa: ANN401 - pika's replies
+            if not answered.done():
+                answered.set_result(frame.method)
+
+        def on_close(_: Channel, error: Exception) -> None:
+            if not answered.done():
+                answered.set_exception(problem(error, self.broker))
+
+        channel.add_on_close_callback(on_close)
+        try:
+            method(*args, **kwargs, callback=on_answer)
+        except AMQPError as error:
+            answered.cancel()
+            raise problem(error, self.broker) from error
+        return await answered
+
+    @property
+    def frame_max(self) -> int:
+        """The largest frame that the broker takes, in bytes, as negotiated."""
+        return int(self._open_connection.params.frame_max)
+
+    def guard(self, fenced: Callable[[], bool]) -> None:
+        """Once `fenced` says so, lose the connection instead of sending anything more.
+
+        It is asked before every send(2): what the socket would not take waits in pika's buffer, however long.
+        """
+        pika_connection: Any = self._open_connection
+        transport = pika_connection._transport  # noqa: SLF001 - pika has no public way to it
+        send = transport._sigint_safe_send  # noqa: SLF001 - where all its transports send
+
+        def guarded(to: object, data: bytes) -> int:
+            if fenced():
+                raise ConnectionAbortedError("nothing may be sent any more")
+            sent: int = send(to, data)
+            return sent
+
+        transport._sigint_safe_send = guarded  # noqa: SLF001 - the same
+
+    def write(self, frames: bytes) -> None:
+        """Send ready-made frames, in one piece, after everything that pika has written.
+
+        pika has no public call for this: `_adapter_emit_data` is where all its own frames go, and its transport sends
+        what it has when the socket is writable, which the loop would find out in its next turn only.
+        """
+        pika_connection: Any = self._open_connection
+        pika_connection._adapter_emit_data(frames)  # noqa: SLF001 - see above
+        pika_connection._transport._on_socket_writable()  # noqa: SLF001 - see above
+
+    def abort(self) -> None:
+        """Lose the connection at once, and with it what waits to be sent; does nothing when it is gone already."""
+        pika_connection: Any = self._connection
+        if pika_connection is not None and pika_connection.is_open:
+            # pika has no public way to it: `close` sends first what it has.
+            pika_connection._terminate_stream(StreamLostError("it was given up"))  # noqa: SLF001 - see above
+
+    async def close(self) -> None:
+        """Close in order and wait for it, but not for ever; does nothing when the connection is gone already."""
+        if self._connection is None or self.lost.done():
+            return
+        if self._connection.is_open:
+            self._connection.close()
+        with contextlib.suppress(TimeoutError):  # the peer does not answer; the socket goes with the process
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await asyncio.shield(self.lost)
+
+    @property
+    def _open_connection(self) -> AsyncioConnection:
+        if self._connection is None or not self._connection.is_open:
+            raise BrokerUnavailable(f"the connection to RabbitMQ at {self.broker} is closed", remedy="connect again")
+        return self._connection
+
+    def _set_blocked(self, blocked: bool) -> None:  # noqa: FBT001 - a setter
+        self.blocked = blocked
+
+    def _on_close(self, _: object, error: BaseException) -> None:
+        if not self.lost.done():
+            self.lost.set_result(problem(error, self.broker))

@@ -1,0 +1,140 @@
+"""What can go wrong with the broker, told apart by what an operator must do.
+
+Problem
+├── BrokerUnavailable    it does not answer, or the connection was lost          transient: try again
+└── BrokerRefused        it answered, and said no                                mend, then try again
+    ├── TlsRefused           one side does not accept the other's certificate
+    ├── LoginRefused         user, password or virtual host
+    ├── FramesRefused        it closed the connection, for it failed at what it was sent (541)
+    │   └── FramesUnreadable     and will again: what it was sent is no AMQP to it (501, 502)
+    └── ChannelRefused       an exchange or queue is missing or forbidden (404, 403)
+        └── PreconditionFailed   it is different; or a message is none that the broker takes (406)
+"""
+
+import re
+
+from pika import exceptions as pika
+
+from outboxkit.errors import Problem
+
+_PRECONDITION_FAILED = 406
+_NOT_ALLOWED = 530
+
+
+class BrokerUnavailable(Problem):
+    """The broker cannot be reached, or the connection to it was lost."""
+
+
+class BrokerRefused(Problem):
+    """The broker answered and refused; it will refuse again until somebody changes something."""
+
+
+class TlsRefused(BrokerRefused):
+    """One side does not accept the other's certificate, or one of them does not speak TLS."""
+
+
+class LoginRefused(BrokerRefused):
+    """The broker does not accept the user, the password or the virtual host."""
+
+
+class FramesRefused(BrokerRefused):
+    """The broker closed the connection: it failed at what it was sent, or at something else just then."""
+
+
+class FramesUnreadable(FramesRefused):
+    """The broker closed the connection: it cannot read what it was sent, however often."""
+
+
+class ChannelRefused(BrokerRefused):
+    """The broker closed a channel: an exchange or queue is missing, declared otherwise, or forbidden."""
+
+
+class PreconditionFailed(ChannelRefused):
+    """An exchange or queue is declared otherwise; or, of a publish, the broker takes no such message, however often."""
+
+
+# How Python's ssl tells that the other side has gone without closing TLS.
+_BROKEN_OFF = "EOF occurred in violation of protocol"
+_CLIENT_CERTIFICATE = "RabbitMQ may want another client certificate: see AMQP_CERTIFICATE, AMQP_KEY, and RabbitMQ's log"
+# Frame error, syntax error, internal error: https://www.rabbitmq.com/amqp-0-9-1-reference#constants
+_OF_FRAMES = {501: FramesUnreadable, 502: FramesUnreadable, 541: FramesRefused}
+
+
+def problem(error: BaseException, broker: str) -> Problem:
+    """Translate pika's `error` about `broker` (`host:port/vhost`) into what an operator can act on."""
+    match error:
+        case Problem():
+            return error
+        case pika.ProbableAuthenticationError() | pika.AuthenticationError():
+            return LoginRefused(
+                f"RabbitMQ at {broker} refused the user or password",
+                remedy="check the AMQP URL's user and password against `rabbitmqctl list_users`",
+            )
+        case pika.ProbableAccessDeniedError():
+            return _no_virtual_host(broker)
+        case pika.ConnectionClosedByBroker(reply_code=code, reply_text=text):
+            return _closed(broker, code, text)
+        case pika.ChannelClosedByBroker(reply_code=code, reply_text=text):
+            refused = PreconditionFailed if code == _PRECONDITION_FAILED else ChannelRefused
+            return refused(f"RabbitMQ at {broker} answered {code}: {text}", remedy=_channel_remedy(code))
+        case _:
+            return _unreachable(broker, _reason(error))
+
+
+def _closed(broker: str, code: int, text: str) -> Problem:
+    if code == _NOT_ALLOWED:
+        return _no_virtual_host(broker, f" ({text})")
+    kind = _OF_FRAMES.get(code, BrokerUnavailable)
+    return kind(f"RabbitMQ at {broker} closed the connection ({code}: {text})", remedy="its log has the reason")
+
+
+def _no_virtual_host(broker: str, why: str = "") -> Problem:
+    return LoginRefused(
+        f"RabbitMQ at {broker} refused the virtual host{why}",
+        remedy="create it and grant the user access: `rabbitmqctl add_vhost`, `rabbitmqctl set_permissions`",
+    )
+
+
+def _unreachable(broker: str, reason: str) -> Problem:
+    if remedy := _tls_remedy(reason):
+        return TlsRefused(f"TLS with RabbitMQ at {broker} fails ({reason})", remedy=remedy)
+    remedy = "check that it runs and that the AMQP URL names it"
+    if _BROKEN_OFF in reason:  # an end without an alert, or before it was read: a crash, or a refusal
+        remedy += f"; {_CLIENT_CERTIFICATE}"
+    return BrokerUnavailable(f"RabbitMQ at {broker} is not reachable ({reason})", remedy=remedy)
+
+
+def _channel_remedy(code: int) -> str:
+    return {
+        403: "grant the user configure, write or read on it: `rabbitmqctl set_permissions`; nobody may write to an "
+        "internal exchange",
+        404: "create it: `relay setup` declares the exchange, `consumers run` its queue; an exchange that a row names "
+        "is made by whoever names it",
+        _PRECONDITION_FAILED: "it exists with other properties: delete it, or name another",
+    }.get(code, "see RabbitMQ's log")
+
+
+def _tls_remedy(reason: str) -> str | None:
+    """Tell by OpenSSL's code, which pika leaves us in text only, what is wrong with the certificates."""
+    code = re.search(r"\[SSL: (\w+)\]", reason)
+    match code and code[1]:
+        case "CERTIFICATE_VERIFY_FAILED":
+            return "give the CA that signed its certificate (AMQP_CA), and name the host as the certificate does"
+        case "WRONG_VERSION_NUMBER":
+            return "that port does not speak TLS: name RabbitMQ's TLS listener, by default at 5671"
+        case str(alert) if "ALERT" in alert:
+            return _CLIENT_CERTIFICATE
+        case _:
+            return None
+
+
+def _reason(error: BaseException) -> str:
+    """Unwrap pika's nesting of connector errors down to the socket's own words."""
+    while True:
+        parts = (*getattr(error, "exceptions", ()), getattr(error, "exception", None), *error.args)
+        inner = next((part for part in parts if isinstance(part, BaseException)), None)
+        if inner is None and isinstance(error, pika.ConnectionClosed):
+            return str(error.reply_text)
+        if inner is None:
+            return str(error) or type(error).__name__
+        error = inner

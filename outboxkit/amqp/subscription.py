@@ -1,0 +1,143 @@
+"""A subscription to a queue: deliveries in batches, each settled by hand on the channel that it came from.
+
+It lives as long as its channel and never opens again. When the channel is gone, the broker delivers anew whatever
+was not settled, under tags of another channel; a settlement that comes too late is dropped here, because a tag of one
+channel means nothing on the next (https://www.rabbitmq.com/docs/confirms#consumer-acks-delivery-tags).
+"""
+
+import asyncio
+import itertools
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Self
+
+from pika.channel import Channel
+from pika.spec import Basic, BasicProperties
+
+from outboxkit.amqp.connection import Connection
+from outboxkit.amqp.errors import ChannelRefused
+from outboxkit.errors import Problem
+
+_generations = itertools.count(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message as the broker delivered it; `tag` is valid on the channel of `generation` alone."""
+
+    tag: int
+    message_id: str | None
+    headers: Mapping[str, object] | None = field(repr=False)
+    body: bytes = field(repr=False)
+    redelivered: bool
+    routing_key: str
+    generation: int
+
+
+class Subscription:
+    """Deliveries of one queue; make it with `await Subscription.open(connection, queue, prefetch=...)`."""
+
+    def __init__(self, connection: Connection, queue: str) -> None:
+        self.connection = connection
+        self._queue = queue
+        self._generation = next(_generations)
+        self._channel: Channel | None = None
+        self._consumer_tag = ""
+        self._arrived: deque[Delivery] = deque()
+        self._news = asyncio.Event()
+        self._lost: Problem | None = None
+        self._cancelled = False
+
+    @classmethod
+    async def open(cls, connection: Connection, queue: str, *, prefetch: int) -> Self:
+        """Start consuming `queue`, with at most `prefetch` deliveries unsettled at any time.
+
+        Raises ChannelRefused when the queue is missing or forbidden, BrokerUnavailable when the connection is lost.
+        """
+        subscription = cls(connection, queue)
+        channel = await connection.channel(subscription._on_lost)
+        channel.add_on_cancel_callback(subscription._on_cancelled_by_broker)
+        subscription._channel = channel
+        await connection.call(channel.basic_qos, prefetch_count=prefetch)
+        answer = await connection.call(channel.basic_consume, queue, subscription._on_message)
+        subscription._consumer_tag = answer.consumer_tag
+        return subscription
+
+    @property
+    def alive(self) -> bool:
+        """Whether deliveries can still be settled."""
+        return self._lost is None and self._channel is not None and self._channel.is_open
+
+    async def receive(self, limit: int) -> list[Delivery]:
+        """Return what has arrived, at least one delivery and at most `limit`; wait when there is none.
+
+        Returns nothing once the subscription was cancelled; raises the Problem that ended the channel.
+        """
+        while not self._arrived:
+            if self._cancelled:
+                return []
+            if self._lost is not None:
+                raise self._lost
+            self._news.clear()
+            await self._news.wait()
+        return [self._arrived.popleft() for _ in range(min(limit, len(self._arrived)))]
+
+    def ack(self, delivery: Delivery) -> None:
+        """Tell the broker that `delivery` is done; on another channel than its own this does nothing."""
+        if self._channel is not None and self._is_ours(delivery):
+            self._channel.basic_ack(delivery.tag)
+
+    def nack(self, delivery: Delivery) -> None:
+        """Give `delivery` back to the queue; on another channel than its own this does nothing."""
+        if self._channel is not None and self._is_ours(delivery):
+            self._channel.basic_nack(delivery.tag, requeue=True)
+
+    def reject(self, delivery: Delivery) -> None:
+        """Dead-letter `delivery`; on another channel than its own this does nothing."""
+        if self._channel is not None and self._is_ours(delivery):
+            self._channel.basic_reject(delivery.tag, requeue=False)
+
+    async def cancel(self) -> None:
+        """Stop deliveries and give back those that nobody received; what was received can still be settled."""
+        self._cancelled = True
+        if self._channel is not None and self.alive:
+            try:
+                await self.connection.call(self._channel.basic_cancel, self._consumer_tag)
+            except Problem as problem:
+                self._on_lost(problem)
+        while self._arrived:
+            self.nack(self._arrived.popleft())
+        self._news.set()
+
+    def _is_ours(self, delivery: Delivery) -> bool:
+        return self.alive and delivery.generation == self._generation
+
+    def _on_message(self, _: Channel, method: Basic.Deliver, properties: BasicProperties, body: bytes) -> None:
+        self._arrived.append(
+            Delivery(
+                tag=method.delivery_tag or 0,  # a Deliver always has one; pika's type is for building frames
+                message_id=properties.message_id,
+                headers=properties.headers,
+                body=body,
+                redelivered=method.redelivered,
+                routing_key=method.routing_key or "",
+                generation=self._generation,
+            )
+        )
+        self._news.set()
+
+    def _on_cancelled_by_broker(self, _: object) -> None:
+        # https://www.rabbitmq.com/docs/consumer-cancel: the queue was deleted, or its node went away.
+        self._on_lost(
+            ChannelRefused(
+                f"RabbitMQ at {self.connection.broker} ended the subscription to {self._queue}",
+                remedy="the queue was deleted or moved; it is declared again on the next attempt",
+            )
+        )
+
+    def _on_lost(self, problem: Problem) -> None:
+        if self._lost is None:
+            self._lost = problem
+            self._arrived.clear()
+            self._news.set()

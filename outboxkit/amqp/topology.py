@@ -1,0 +1,53 @@
+"""The exchange and queues that relay and consumers agree on.
+
+Declaring is idempotent as long as the properties are the same; RabbitMQ answers 406 when they are not
+(https://www.rabbitmq.com/docs/queues#property-equivalence).
+"""
+
+from pika.channel import Channel
+
+from outboxkit.amqp.connection import Connection
+
+EXCHANGE_TYPE = "topic"
+# A poison message is dead-lettered after this many deliveries; RabbitMQ 4's own default, said for older brokers.
+DELIVERY_LIMIT = 20
+
+
+def dead_letter_queue(queue: str) -> str:
+    """Return the name of the queue that takes what `queue` could not process."""
+    return f"{queue}.dead"
+
+
+async def declare_exchange(connection: Connection, channel: Channel, exchange: str) -> None:
+    """Declare the durable topic exchange that the relay publishes to."""
+    await connection.call(channel.exchange_declare, exchange, exchange_type=EXCHANGE_TYPE, durable=True)
+
+
+async def check_exchange(connection: Connection, channel: Channel, exchange: str) -> None:
+    """Raise ChannelRefused (404) when `exchange` does not exist; the channel is closed then."""
+    await connection.call(channel.exchange_declare, exchange, passive=True)
+
+
+async def declare_queue(
+    connection: Connection, channel: Channel, queue: str, *, exchange: str, binding_key: str
+) -> None:
+    """Declare a quorum queue with its dead-letter queue, and bind it.
+
+    Dead letters go through the default exchange straight to the queue's own dead-letter queue
+    (https://www.rabbitmq.com/docs/dlx), at most `DELIVERY_LIMIT` deliveries later
+    (https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling).
+    """
+    dead = dead_letter_queue(queue)
+    await connection.call(channel.queue_declare, dead, durable=True, arguments={"x-queue-type": "quorum"})
+    await connection.call(
+        channel.queue_declare,
+        queue,
+        durable=True,
+        arguments={
+            "x-queue-type": "quorum",
+            "x-delivery-limit": DELIVERY_LIMIT,
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": dead,
+        },
+    )
+    await connection.call(channel.queue_bind, queue, exchange, binding_key)

@@ -1,0 +1,82 @@
+"""The small HTTP endpoint of a process: metrics and health, served in the loop that does the work.
+
+It takes no signals, writes no logs and knows nothing of what it reports on.
+"""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
+
+import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from outboxkit.address import parse_address
+from outboxkit.errors import Problem
+
+
+def metrics_route(registry: CollectorRegistry) -> Route:
+    """Serve `registry` at /metrics in the Prometheus text format."""
+
+    async def metrics(_: Request) -> Response:
+        return Response(generate_latest(registry), headers={"content-type": CONTENT_TYPE_LATEST})
+
+    return Route("/metrics", metrics)
+
+
+def health_route(path: str, checks: Callable[[], Mapping[str, bool]]) -> Route:
+    """Serve `checks` at `path` as JSON: 200 when all of them hold, 503 otherwise."""
+
+    async def health(_: Request) -> Response:
+        found = dict(checks())
+        return JSONResponse(found, status_code=200 if all(found.values()) else 503)
+
+    return Route(path, health)
+
+
+@contextlib.asynccontextmanager
+async def serving(routes: Sequence[BaseRoute], address: str) -> AsyncIterator[str]:
+    """Serve `routes` at `address` inside the running loop until the block ends; yields the address it is bound to.
+
+    Raises Problem when the address cannot be bound.
+    """
+    listener = _listen(address)
+    server = _Server(
+        uvicorn.Config(
+            Starlette(routes=list(routes)),
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            timeout_graceful_shutdown=1,
+        )
+    )
+    task = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        host, port = listener.getsockname()[:2]
+        yield f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    finally:
+        server.should_exit = True
+        await task
+        listener.close()
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves the signals to the process."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        yield
+
+
+def _listen(address: str) -> socket.socket:
+    try:
+        host, port = parse_address(address)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family)
+    except (OSError, ValueError) as error:
+        raise Problem(f"cannot serve HTTP at {address}: {error}", remedy="name a free address as host:port") from error

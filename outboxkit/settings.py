@@ -1,0 +1,178 @@
+"""Settings from the environment, from secret files and from a TOML file; the only reader of the environment.
+
+Precedence: environment, then `<NAME>_FILE` (a file that holds the value, for secrets), then the TOML file,
+then the default. A name that starts with the prefix and is no setting is an error that suggests the nearest
+one: a misspelt setting that is silently ignored is found in production.
+"""
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings.exceptions import SettingsError
+
+from outboxkit.errors import ConfigurationProblem
+
+
+class Settings(BaseSettings):
+    """Base of every settings class; a subclass names its prefix: `model_config = prefix("RELAY_")`."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Put secret files between the environment and the TOML file (which `load` passes as init values)."""
+        del dotenv_settings, file_secret_settings
+        return env_settings, _SecretFiles(settings_cls), init_settings
+
+
+class _SecretFiles(PydanticBaseSettingsSource):
+    """Reads `<PREFIX><NAME>_FILE`: the path of a file whose content, less its last newline, is the value."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        variable = f"{self.config.get('env_prefix', '')}{field_name}".upper() + "_FILE"
+        path = os.environ.get(variable)
+        if path is None:
+            return None, field_name, False
+        if not path:
+            raise ConfigurationProblem(
+                f"{variable} is empty", remedy="name a file that holds the value, or unset the variable"
+            )
+        try:
+            value: Any = Path(path).read_text(encoding="utf-8").rstrip("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise ConfigurationProblem(
+                f"{variable} names a file that cannot be read: {reason}",
+                remedy=f"make {path} readable for this process, or set the value itself",
+            ) from error
+        if self.field_is_complex(field):  # a list or a mapping, as JSON
+            try:
+                value = self.decode_complex_value(field_name, field, value)
+            except ValueError as error:
+                what = f"{variable.removesuffix('_FILE')}, read from {variable}, is wrong: it is no JSON"
+                raise ConfigurationProblem(what, remedy=field.description or "see --help") from error
+        return value, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        values = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+# What Kubernetes puts into every container for a Service whose name is our prefix
+# (https://kubernetes.io/docs/tutorials/services/connect-applications-service/#environment-variables).
+_SERVICE_LINK = re.compile(r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
+
+S = TypeVar("S", bound=Settings)
+
+
+def prefix(name: str) -> SettingsConfigDict:
+    """Return the model configuration of a settings class whose variables start with `name`."""
+    return SettingsConfigDict(env_prefix=name)
+
+
+def load(settings: type[S], config: Path | None = None) -> S:
+    """Read `settings` from the environment and, below it, from the TOML file `config`.
+
+    Raises ConfigurationProblem, in one line that names the variable, for a missing or wrong value, an unknown
+    name, or an unreadable file. Values never appear in it: they may be secrets.
+    """
+    variables = _variables(settings)
+    _refuse_unknown(settings, variables)
+    values = _toml(settings, config)
+    try:
+        return settings(**values)
+    except SettingsError as error:  # its words are the only place where it names the field
+        named = (known for known in variables.items() if f'"{known[1]}"' in str(error))
+        name, field = next(named, ("a setting", ""))
+        raise ConfigurationProblem(f"{name} is wrong: it is no JSON", remedy=_description(settings, field)) from error
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        field = str(first["loc"][0]) if first["loc"] else ""
+        name = next((variable for variable, known in variables.items() if known == field), field)
+        if first["type"] == "missing":
+            raise ConfigurationProblem(
+                f"{name} is not set", remedy=f"set it in the environment, in {name}_FILE or with --config"
+            ) from error
+        message = first["msg"].removeprefix("Value error, ")
+        source = f", read from {name}_FILE," if name not in os.environ and f"{name}_FILE" in os.environ else ""
+        raise ConfigurationProblem(
+            f"{name}{source} is wrong: {message}" if name else message, remedy=_description(settings, field)
+        ) from error
+
+
+def reloading(settings: type[S], config: Path | None = None) -> Callable[[], S]:
+    """Return a function that reads `settings` anew, so that a changed secret file is picked up.
+
+    The first reading raises what `load` raises; later, what cannot be read now leaves the last good settings standing.
+    """
+    known = [load(settings, config)]
+
+    def fresh() -> S:
+        with suppress(ConfigurationProblem):
+            known[0] = load(settings, config)
+        return known[0]
+
+    return fresh
+
+
+def _variables(settings: type[Settings]) -> dict[str, str]:
+    start = settings.model_config.get("env_prefix", "")
+    return {f"{start}{name}".upper(): name for name in settings.model_fields}
+
+
+def _refuse_unknown(settings: type[Settings], variables: dict[str, str]) -> None:
+    start = settings.model_config.get("env_prefix", "")
+    for name in sorted(os.environ):
+        if _SERVICE_LINK.fullmatch(name.removeprefix(start)):
+            continue
+        if name.startswith(start) and name.removesuffix("_FILE") not in variables:
+            raise ConfigurationProblem(f"{name} is no setting", remedy=_nearest(name, variables))
+
+
+def _toml(settings: type[Settings], config: Path | None) -> dict[str, Any]:
+    if config is None:
+        return {}
+    example = f'lines such as {next(iter(settings.model_fields))} = "..."'
+    try:
+        values = tomllib.loads(config.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationProblem(
+            f"{config} cannot be read: {error.strerror}", remedy="name another file with --config, or leave it out"
+        ) from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationProblem(f"{config} cannot be read as TOML: {error}", remedy=f"write {example}") from error
+    for name, value in values.items():
+        if name not in settings.model_fields:
+            key = _variables(settings).get(name.upper(), name)  # the variable's own name, perhaps
+            nested = isinstance(value, dict) and key == name
+            raise ConfigurationProblem(
+                f"{config} sets {name!r}, which is no setting",
+                remedy=f"write {example}, in no table" if nested else _nearest(key, settings.model_fields),
+            )
+    return values
+
+
+def _nearest(name: str, known: Any) -> str:  # noqa: ANN401 - any collection of names
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+
+
+def _description(settings: type[Settings], field: str) -> str:
+    info = settings.model_fields.get(field)
+    return (info.description if info else None) or "see --help"

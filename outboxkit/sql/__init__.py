@@ -1,0 +1,40 @@
+"""The project's SQL, loaded by name: `queries/<name>.sql` are statements, `schema/NNN_*.sql` the schema in order.
+
+SQL is source code of its own: it is never pasted into Python, and Python never builds it from pieces.
+"""
+
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+from typing import LiteralString, NamedTuple
+
+_HERE = Path(__file__).parent
+# The wheel carries the checkout's sql/ inside this package; an editable installation reads the checkout itself.
+_FILES = _HERE / "files" if (_HERE / "files").is_dir() else _HERE.parents[1] / "sql"
+
+
+class SchemaFile(NamedTuple):
+    """One file of the schema: its name, its text, and the SHA-256 of the text in hexadecimal."""
+
+    name: str
+    text: LiteralString
+    checksum: str
+
+
+@cache
+def query(name: str) -> LiteralString:
+    """Return the statement in `queries/<name>.sql`; raises FileNotFoundError for a name that is not there."""
+    return _FILES.joinpath("queries", f"{name}.sql").read_text(encoding="utf-8")
+
+
+def schema() -> list[SchemaFile]:
+    """Return the files of the schema in the order in which they apply."""
+    paths = sorted((path for path in _FILES.joinpath("schema").iterdir()), key=lambda path: path.name)
+    texts = [(path.name, path.read_text(encoding="utf-8")) for path in paths if path.name.endswith(".sql")]
+    return [SchemaFile(name, text, sha256(text.encode()).hexdigest()) for name, text in texts]
+
+
+@cache
+def example(name: str) -> LiteralString:
+    """Return the script in `examples/<name>.sql`: what the demo and the example handlers need, and no product."""
+    return _FILES.joinpath("examples", f"{name}.sql").read_text(encoding="utf-8")

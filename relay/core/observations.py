@@ -1,0 +1,190 @@
+"""What happens in a relay, as frozen values handed to whoever watches: logs, metrics, the status of a sidecar. Pure.
+
+The parts that do the work know this vocabulary and no logger, no metric and no format. One value is one incident or
+one batch, never one message.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from outboxkit.errors import Problem
+from relay.core.position import Lsn
+
+
+@dataclass(frozen=True, slots=True)
+class Streaming:
+    """The source is open: this relay is the active one."""
+
+    slot: str
+    plugin: str
+    start: Lsn
+    timeline: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standby:
+    """Another relay holds the slot."""
+
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLost:
+    """The stream broke, or could not be opened; it is tried again."""
+
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerConnected:
+    """Messages go out."""
+
+    broker: str
+    again: int
+    """How many messages were in doubt, and go again."""
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerLost:
+    """The connection or the channel is gone, or could not be opened; it is tried again."""
+
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """RabbitMQ takes no more messages (an alarm), or takes them again."""
+
+    blocked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """The broker has taken messages for good."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The message that an incident is about, or the first of them."""
+
+    message_id: str
+    exchange: str
+    routing_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Nacked:
+    """The broker refused messages, which go again."""
+
+    count: int
+    first: Named
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """No queue takes messages."""
+
+    count: int
+    first: Named
+    reason: str
+    policy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The broker closes channel or connection for a message, which is tried again."""
+
+    message: Named
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """Events were stored in relay.parked instead of being published."""
+
+    ids: Sequence[str]
+    reasons: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Transactions are wholly confirmed; times are seconds since 1970."""
+
+    committed_at: Sequence[float]
+    """When each was committed, on the server's clock."""
+    received_at: Sequence[float]
+    """When the end of each was received, on ours."""
+    confirmed_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class FenceReturned:
+    """A fence came back through the stream, so many seconds after it was written."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class CaughtUp:
+    """Everything that was committed before `as_of`, on the loop's clock, is confirmed."""
+
+    as_of: float
+
+
+@dataclass(frozen=True, slots=True)
+class SlotWatched:
+    """How the slot stands; sizes are bytes."""
+
+    retained_bytes: int
+    lag_bytes: int
+    wal_status: str
+    safe_wal_size: int | None
+    parked: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotStored:
+    """Something beside the stream could not be written or asked; nothing is lost by it, and it is tried again."""
+
+    what: str
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class NotDrained:
+    """The relay stops with messages unconfirmed; the next run publishes them again."""
+
+    in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The relay has stopped."""
+
+    confirmed: int
+    position: Lsn | None
+
+
+Observation = (
+    Streaming
+    | Standby
+    | SourceLost
+    | BrokerConnected
+    | BrokerLost
+    | Blocked
+    | Confirmed
+    | Nacked
+    | Returned
+    | Held
+    | Parked
+    | Settled
+    | FenceReturned
+    | CaughtUp
+    | SlotWatched
+    | NotStored
+    | NotDrained
+    | Stopped
+)
+Observe = Callable[[Observation], None]

@@ -1,0 +1,88 @@
+"""From an event to the message that carries it: exchange, routing key, properties, headers. Pure.
+
+The message contract is DESIGN section 7's, as docs/architecture.md gives it.
+"""
+
+from functools import lru_cache
+from string import Formatter
+
+from outboxkit.amqp import format as names
+from outboxkit.errors import ConfigurationProblem
+from relay.core.event import Message, OutboxEvent, Route
+
+_ROUTES = 4096
+
+FIELDS = ("aggregate_type", "aggregate_id", "event_type")
+
+
+class Router:
+    """Routes events to `exchange` under a routing key made from `template`, such as `{aggregate_type}.{event_type}`.
+
+    A row's own `exchange` and `routing_key` win. With `cloudevents_source`, a URI reference, the headers are also those
+    of a CloudEvent in binary mode (https://github.com/cloudevents/spec, AMQP protocol binding). Raises
+    ConfigurationProblem for a template that names anything but the fields of `FIELDS`.
+    """
+
+    def __init__(self, exchange: str, template: str, *, cloudevents_source: str | None = None) -> None:
+        check_template(template)
+        self._cloudevents_source = cloudevents_source
+        # A template that does not name the id has few routes, and the cache holds them all.
+        self._names_the_id = any(field == "aggregate_id" for _, field, _, _ in Formatter().parse(template))
+
+        @lru_cache(maxsize=_ROUTES)
+        def chosen(  # noqa: PLR0913, PLR0917 - what a route is made of; cached by position, which is faster
+            kind: str, event_type: str, content_type: str, own_exchange: str | None, own_key: str | None, named_id: str
+        ) -> Route:
+            key = own_key
+            if key is None:
+                key = template.format(aggregate_type=kind, aggregate_id=named_id, event_type=event_type)
+            return Route(exchange if own_exchange is None else own_exchange, key, kind, event_type, content_type)
+
+        self._chosen = chosen
+
+    def route(self, event: OutboxEvent) -> Message:
+        """Return the message for `event`; the same event always gives the same message."""
+        kind, aggregate_id, headers = event.aggregate_type, event.aggregate_id, event.headers
+        named_id = aggregate_id if self._names_the_id else ""
+        route = self._chosen(kind, event.event_type, event.content_type, event.exchange, event.routing_key, named_id)
+        if headers and not names.OURS.isdisjoint(headers):
+            headers = {name: value for name, value in headers.items() if name not in names.OURS}
+        if self._cloudevents_source is not None:
+            headers = {**headers, **_cloudevent(event, self._cloudevents_source)}
+        return Message(
+            event.id,
+            route,
+            aggregate_id,
+            event.aggregate_version,
+            event.seq,
+            int(event.created_at.timestamp()),
+            headers,
+            event.payload,
+        )
+
+
+def _cloudevent(event: OutboxEvent, source: str) -> dict[str, str]:
+    return {
+        "cloudEvents_specversion": "1.0",
+        "cloudEvents_id": event.id,
+        "cloudEvents_source": source,
+        "cloudEvents_type": f"{event.aggregate_type}.{event.event_type}",
+        "cloudEvents_subject": event.aggregate_id,
+        "cloudEvents_time": event.created_at.isoformat(),
+    }
+
+
+def check_template(template: str) -> str:
+    """Return `template` if it can be filled from every event; raises ConfigurationProblem if not."""
+    try:
+        parts = list(Formatter().parse(template))
+    except ValueError as error:
+        raise ConfigurationProblem(f"the routing key template is malformed: {error}", remedy=_remedy()) from error
+    for _, field, spec, conversion in parts:
+        if field is not None and (field not in FIELDS or spec or conversion):
+            raise ConfigurationProblem(f"the routing key template names {field!r}", remedy=_remedy())
+    return template
+
+
+def _remedy() -> str:
+    return f"use text and the fields {', '.join('{' + field + '}' for field in FIELDS)}"

@@ -1,0 +1,1 @@
+"""Small services that run beside the stream, each in a file of its own."""

@@ -1,0 +1,1 @@
+"""Gathers what the checks judge. It changes nothing and delivers nothing."""

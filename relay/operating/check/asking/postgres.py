@@ -1,0 +1,233 @@
+"""Gathers what the checks judge from Postgres. It reads, and makes temporary slots that end with its session.
+
+Each section is gathered by itself: what one of them is refused leaves the others told.
+"""
+
+import secrets
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import class_row, dict_row
+
+from outboxkit import sql
+from outboxkit.errors import Problem
+from outboxkit.sql import apply as schema
+from relay.core.position import Lsn
+from relay.operating.check.finding import Untold
+from relay.operating.check.judging.links import Link
+from relay.operating.check.judging.outbox import Outbox, Position, Publication, Schema
+from relay.operating.check.judging.role import Privilege, Role, grant_replication
+from relay.operating.check.judging.server import Probe, Server, Transaction
+from relay.operating.check.judging.slot import Place
+from relay.operating.slot import statements as slots
+from relay.settings import RelaySettings
+from relay.sources.layout import layout
+from relay.sources.wal.decoders import pgoutput, wal2json
+from relay.sources.wal.replication import System
+from relay.storage.facts import Facts, TableFacts
+from relay.storage.refusals import from_postgres
+
+T = TypeVar("T")
+
+_PATIENCE = "10s"
+# A plugin is loaded at once; the rest of the time, a new slot waits for the transactions that are open.
+_PROBE_PATIENCE = "3s"
+
+
+@dataclass(frozen=True, slots=True)
+class Sections:
+    """Everything that Postgres was asked, each part told or not."""
+
+    link: Link | Untold
+    server: Server | Untold
+    role: Role | Untold
+    replication: System | Untold
+    place: Place | Untold
+    schema: Schema | Untold
+    outbox: Outbox | Untold
+    position: Position | Untold
+
+
+def ask(settings: RelaySettings) -> Sections:
+    """Ask Postgres everything; never raises for what the server does or says."""
+    replication = _told(settings, lambda: _identify(settings))
+    try:
+        with slots.connected(settings, "check") as connection:
+            connection.execute(sql.query("status_patience"), {"patience": _PATIENCE})
+            return _Asking(connection, settings).all(replication)
+    except Problem as problem:
+        gone = Untold(problem.what, problem.remedy)
+        return Sections(gone, gone, gone, replication, gone, gone, gone, gone)
+
+
+class _Asking:
+    """One session's questions."""
+
+    def __init__(self, connection: psycopg.Connection[Any], settings: RelaySettings) -> None:
+        self._connection = connection
+        self._settings = settings
+        self._table = None if settings.message_prefix else settings.outbox_table
+
+    def all(self, replication: System | Untold) -> Sections:
+        """Gather every section; the later ones need what the earlier ones told."""
+        link = self._told(self._link)
+        role = self._told(lambda: self._role(streams=isinstance(replication, System)))
+        if isinstance(replication, Untold) and isinstance(role, Role) and not role.may_stream:
+            replication = Untold(replication.why, grant_replication(role))  # libpq tells no more than that it failed
+        slot = self._told(lambda: slots.find(self._connection, self._settings.slot))
+        if isinstance(slot, Untold):
+            return Sections(link, slot, role, replication, slot, slot, slot, slot)
+        server = self._told(lambda: self._server(slot, may_probe=isinstance(role, Role) and role.may_stream))
+        return Sections(
+            link=link,
+            server=server,
+            role=role,
+            replication=replication,
+            place=self._told(lambda: self._place(slot, server)),
+            schema=self._told(self._schema),
+            outbox=self._told(lambda: self._outbox(slot, server)),
+            position=self._told(lambda: self._position(replication)),
+        )
+
+    def _told(self, question: Callable[[], T]) -> T | Untold:
+        return _told(self._settings, question)
+
+    def _link(self) -> Link:
+        connection, url = self._connection, self._settings.database_url.get_secret_value()
+        options = {option.keyword: option.val for option in connection.pgconn.info}
+        hosts = str(conninfo_to_dict(url).get("hostaddr") or connection.info.host or "localhost").split(",")
+        return Link(
+            hosts=hosts,
+            sslmode=(options.get(b"sslmode") or b"prefer").decode(),
+            encrypted=connection.pgconn.ssl_in_use,
+            client_pid=connection.info.backend_pid,
+            server_pid=self._one("check_server", {})["backend_pid"],
+        )
+
+    def _server(self, slot: slots.Slot | None, *, may_probe: bool) -> Server:
+        found = self._one("check_server", {})
+        found.pop("backend_pid")
+        wanted = self._settings.plugin if slot is None or slot.plugin is None else slot.plugin
+        rows = self._connection.cursor(row_factory=class_row(Transaction))
+        probes = self._probes(wanted) if may_probe and found["settings"].get("wal_level") == "logical" else []
+        return Server(
+            **found,
+            slot_exists=slot is not None,
+            slot_held=slot is not None and slot.holder_pid is not None,
+            wanted=wanted,
+            probes=probes,
+            transactions=rows.execute(sql.query("check_transactions")).fetchall(),
+        )
+
+    def _probes(self, wanted: str) -> list[Probe]:
+        self._connection.execute(sql.query("status_patience"), {"patience": _PROBE_PATIENCE})
+        probes = [self._probe(wal2json.PLUGIN if wanted == "auto" else wanted)]
+        if wanted == "auto" and probes[0].sqlstate in {"58P01", "42501"}:
+            probes.append(self._probe(pgoutput.PLUGIN))
+        self._connection.execute(sql.query("status_patience"), {"patience": _PATIENCE})
+        return probes
+
+    def _probe(self, plugin: str) -> Probe:
+        name = f"check_{secrets.token_hex(6)}"
+        try:
+            self._connection.execute(sql.query("slot_create_temporary"), {"slot": name, "plugin": plugin})
+        except psycopg.Error as error:
+            return Probe(plugin, error.sqlstate or "", error.diag.message_primary or str(error))
+        self._connection.execute(sql.query("slot_drop"), {"slot": name})
+        return Probe(plugin, None)
+
+    def _role(self, *, streams: bool) -> Role:
+        privileges = self._connection.cursor(row_factory=class_row(Privilege))
+        privileges.execute(sql.query("check_privileges"), {"table": self._table})
+        found = self._one("check_role", {"table": self._table})
+        return Role(**found, privileges=privileges.fetchall(), streams=streams)
+
+    def _place(self, slot: slots.Slot | None, server: Server | Untold) -> Place:
+        limit = None if isinstance(server, Untold) else server.number("max_slot_wal_keep_size")
+        return Place(
+            name=self._settings.slot,
+            plugin=self._settings.plugin,
+            database=self._connection.info.dbname,
+            slot=slot,
+            limit_bytes=None if limit is None or limit < 0 else limit << 20,
+        )
+
+    def _schema(self) -> Schema:
+        try:
+            return Schema(tuple(file.name for file in schema.pending(self._connection)))
+        except schema.SchemaChanged as problem:
+            return Schema((), problem)
+
+    def _outbox(self, slot: slots.Slot | None, server: Server | Untold) -> Outbox:
+        settings = self._settings
+        namespace, _, table = settings.outbox_table.partition(".")
+        where = {"schema": namespace, "table": table, "publication": settings.slot}
+        facts = self._connection.cursor(row_factory=class_row(TableFacts))
+        facts.execute(sql.query("outbox_table"), where)
+        found = facts.fetchone()
+        publication = self._connection.cursor(row_factory=class_row(Publication))
+        publication.execute(sql.query("publication_exists"), where)
+        partitioned = found is not None and found.partitioned
+        described = layout(
+            settings.outbox_layout, settings.outbox_table, settings.outbox_columns, partitioned=partitioned
+        )
+        return Outbox(
+            layout=described if self._table else None,
+            facts=found,
+            plugin=(slot and slot.plugin) or _likely(settings.plugin, server),
+            publication_name=settings.slot,
+            publication=publication.fetchone(),
+        )
+
+    def _position(self, replication: System | Untold) -> Position:
+        settings = self._settings
+        facts = self._connection.cursor(row_factory=class_row(Facts))
+        parameters = {"slot": settings.slot, "name": settings.name, "table": settings.outbox_table}
+        found = facts.execute(sql.query("source_facts"), parameters).fetchone()
+        assert found is not None  # noqa: S101 - the query always gives one row
+        # A relay may store positions meanwhile: the WAL's end is asked for behind the stored one, as the relay does it.
+        system = None if isinstance(replication, Untold) else _identify(settings)
+        return Position(found, settings.name, settings.slot, system)
+
+    def _one(self, query: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        row = self._connection.cursor(row_factory=dict_row).execute(sql.query(query), parameters).fetchone()
+        assert row is not None  # noqa: S101 - these queries always give one row
+        return row
+
+
+def _told(settings: RelaySettings, question: Callable[[], T]) -> T | Untold:
+    """Return the answer to `question`, or why there is none."""
+    try:
+        return question()
+    except psycopg.Error as error:
+        problem = from_postgres(error, slot=settings.slot)
+        return Untold(problem.what, problem.remedy)
+    except Problem as problem:
+        return Untold(problem.what, problem.remedy)
+
+
+def _identify(settings: RelaySettings) -> System:
+    with psycopg.connect(
+        settings.database_url.get_secret_value(),
+        autocommit=True,
+        replication="database",
+        application_name=f"{settings.name} check",
+        connect_timeout=10,
+    ) as connection:
+        row = connection.execute("IDENTIFY_SYSTEM").fetchone()
+    assert row is not None  # noqa: S101 - the command always answers with one row
+    return System(str(row[0]), int(row[1]), Lsn.parse(row[2]))
+
+
+def _likely(wanted: str, server: Server | Untold) -> str:
+    """Return the plugin that `relay setup` would take."""
+    if wanted != "auto":
+        return wanted
+    with suppress(IndexError):
+        if not isinstance(server, Untold):
+            return server.probes[-1].plugin
+    return wal2json.PLUGIN

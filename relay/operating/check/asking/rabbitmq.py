@@ -1,0 +1,156 @@
+"""Gathers what the checks judge from RabbitMQ. It declares what exists already, and publishes to nobody."""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from outboxkit.amqp.connection import Connection
+from outboxkit.amqp.errors import ChannelRefused
+from outboxkit.amqp.tls import is_loopback
+from outboxkit.amqp.topology import check_exchange, declare_exchange
+from outboxkit.errors import Problem
+from relay.operating.check.asking.answers import DIFFERS, NO_ANSWER, TAKEN, UNSEEN, Answer
+from relay.operating.check.finding import Untold
+from relay.operating.check.judging.broker import Broker
+from relay.operating.check.judging.queues import Guess, Queue
+from relay.settings import RelaySettings
+
+_PATIENCE = 3.0
+# A queue has fewer arguments than this; each refusal tells one.
+_GUESSES = 20
+_ROUTING_KEY = "relay.check"
+
+Channel = Any  # pika's, which only messaging and the publisher import
+Act = Callable[[Channel], Awaitable[Answer | None]]
+
+
+async def ask(settings: RelaySettings, queues: Sequence[str]) -> tuple[Broker, list[Queue]] | Untold:
+    """Ask RabbitMQ everything; never raises for what the broker does or says."""
+    try:
+        connection = await Connection.open(
+            settings.amqp_url.get_secret_value(), name=f"{settings.name} check", tls=settings.tls()
+        )
+    except Problem as problem:
+        return Untold(problem.what, problem.remedy)
+    try:
+        broker = await _broker(connection, settings)
+        return broker, [await _queue(connection, name) for name in queues]
+    except Problem as problem:
+        return Untold(problem.what, problem.remedy)
+    finally:
+        await connection.close()
+
+
+async def _broker(connection: Connection, settings: RelaySettings) -> Broker:
+    exchange = settings.exchange
+    properties = await _properties(connection)
+    url = urlsplit(settings.amqp_url.get_secret_value())
+    host = url.hostname or ""
+
+    async def there(channel: Channel) -> None:
+        await check_exchange(connection, channel, exchange)
+
+    async def declared(channel: Channel) -> None:
+        await declare_exchange(connection, channel, exchange)
+
+    async def rolled_back(channel: Channel) -> None:
+        await connection.call(channel.tx_select)
+        channel.basic_publish(exchange, _ROUTING_KEY, b"", mandatory=True)
+        await connection.call(channel.tx_rollback)
+
+    found = await _try(connection, there)
+    return Broker(
+        product=str(properties.get("product", "an AMQP broker")),
+        version=str(properties.get("version", "")),
+        capabilities=[name for name, has in properties.get("capabilities", {}).items() if has],
+        encrypted=url.scheme == "amqps",
+        remote=None if is_loopback(host) else host,
+        exchange_name=exchange,
+        exchange=found,
+        declared=await _try(connection, declared) if found.code == TAKEN else found,
+        published=await _try(connection, rolled_back) if found.code == TAKEN else found,
+        returned=await _try(connection, lambda channel: _returned(connection, channel)),
+        max_message_bytes=settings.max_message_bytes,
+        blocked=connection.blocked,
+    )
+
+
+async def _returned(connection: Connection, channel: Channel) -> Answer:
+    """Publish to a queue that does not exist; UNSEEN if that is confirmed without a return before it."""
+    confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    returned = asyncio.Event()
+
+    def on_return(*_: object) -> None:
+        returned.set()
+
+    def on_answer(_: object) -> None:
+        if not confirmed.done():
+            confirmed.set_result(None)
+
+    def on_close(*_: object) -> None:
+        if not confirmed.done():
+            confirmed.set_exception(ChannelRefused("the channel was closed", remedy="see the reason"))
+
+    channel.add_on_return_callback(on_return)
+    channel.add_on_close_callback(on_close)
+    await connection.call(channel.confirm_delivery, on_answer)
+    channel.basic_publish("", f"{_ROUTING_KEY}.{secrets.token_hex(16)}", b"", mandatory=True)
+    await confirmed
+    return Answer(TAKEN if returned.is_set() else UNSEEN)
+
+
+async def _queue(connection: Connection, name: str) -> Queue:
+    """Ask for a queue, and guess its arguments. It is declared again only right after it was seen to exist."""
+
+    async def there(channel: Channel) -> None:
+        await connection.call(channel.queue_declare, name, passive=True)
+
+    found = await _try(connection, there)
+    guess = Guess()
+    refused = found
+    for _ in range(_GUESSES if found.code == TAKEN else 0):
+
+        async def declared(channel: Channel) -> None:
+            await connection.call(
+                channel.queue_declare,
+                name,
+                durable=guess.durable,
+                auto_delete=guess.auto_delete,
+                arguments=guess.arguments,
+            )
+
+        refused = await _try(connection, declared)
+        if refused.code == TAKEN:
+            return Queue(name, found, guess.arguments)
+        if refused.code != DIFFERS or not guess.learn(refused.text):
+            break
+    return Queue(name, found, None, why_not=refused.text or "there was no answer in time")
+
+
+async def _try(connection: Connection, act: Act) -> Answer:
+    """Try `act` on a channel of its own, which a refusal closes; raises BrokerUnavailable when the connection goes."""
+    if connection.blocked:
+        return Answer(NO_ANSWER)
+    reasons: list[Any] = []
+    try:
+        async with asyncio.timeout(_PATIENCE):  # what a blocked publisher sends is not read at all
+            channel = await connection.channel()
+            channel.add_on_close_callback(lambda _, reason: reasons.append(reason))
+            answer = await act(channel)
+    except TimeoutError:
+        return Answer(NO_ANSWER)
+    except ChannelRefused as problem:
+        reason = reasons[0] if reasons else None
+        return Answer(getattr(reason, "reply_code", NO_ANSWER), getattr(reason, "reply_text", problem.what))
+    if channel.is_open:
+        channel.close()
+    return answer or Answer(TAKEN)
+
+
+async def _properties(connection: Connection) -> dict[str, Any]:
+    channel = await connection.channel()
+    properties: dict[str, Any] = getattr(channel.connection, "server_properties", None) or {}
+    channel.close()
+    return properties

@@ -1,0 +1,1 @@
+"""Judges facts and asks nobody. Pure."""

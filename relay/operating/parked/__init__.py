@@ -1,0 +1,1 @@
+"""`relay parked`: events that could not be published, and what an operator decides about them."""

@@ -1,0 +1,1 @@
+"""`relay slot`: the replication slot, looked at and changed by an operator."""

@@ -1,0 +1,1 @@
+"""`relay status`: how the relay stands."""

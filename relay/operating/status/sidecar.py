@@ -1,0 +1,69 @@
+"""What the relay that runs on this machine says of itself at RELAY_HTTP_ADDRESS. It asks once, and never insists."""
+
+import http.client
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from outboxkit.address import parse_address
+
+_PATIENCE = 2.0
+_OK, _UNAVAILABLE = 200, 503
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """The numbers of a running relay that SQL cannot tell; `lag_seconds` means what its metric means."""
+
+    mode: str
+    in_flight: int
+    lag_seconds: float
+    confirmed: float
+    """Events confirmed since it started."""
+    blocked: bool
+    held: bool
+    """Whether a message that RabbitMQ does not take is tried again and again, and nothing behind it goes."""
+    not_ready: tuple[str, ...]
+    """What /readyz finds missing: source, broker, lag."""
+
+
+def ask(address: str | None) -> Running | None:
+    """Return what the relay at `address` (`host:port`) says; None when nothing that is a relay answers in time."""
+    if not address:
+        return None
+    host, port = parse_address(address)
+    try:
+        metrics = dict(_samples(_get(host, port, "/metrics")))
+        ready = json.loads(_get(host, port, "/readyz"))
+        return Running(
+            mode=next((mode for mode in ("wal", "standby") if metrics[f"relay_source_mode {mode}"]), "none"),
+            in_flight=int(metrics["relay_in_flight_messages"]),
+            lag_seconds=metrics["relay_outbox_lag_seconds"],
+            confirmed=metrics.get("relay_events_published_total confirmed", 0.0),
+            blocked=bool(metrics["relay_broker_blocked"]),
+            held=bool(metrics.get("relay_stream_held", 0.0)),
+            not_ready=tuple(sorted(name for name, holds in ready.items() if not holds)),
+        )
+    except (OSError, http.client.HTTPException, ValueError, KeyError, AttributeError):
+        return None
+
+
+def _get(host: str, port: int, path: str) -> str:
+    connection = http.client.HTTPConnection(host, port, timeout=_PATIENCE)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        if response.status not in {_OK, _UNAVAILABLE}:
+            raise ValueError(f"{path} answers {response.status}")
+        return response.read().decode()
+    finally:
+        connection.close()
+
+
+def _samples(text: str) -> Iterator[tuple[str, float]]:
+    """Yield each sample under its name and the values of its labels."""
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            yield " ".join((sample.name, *sample.labels.values())), sample.value

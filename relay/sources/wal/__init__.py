@@ -1,0 +1,1 @@
+"""The outbox, read from the write-ahead log through a replication slot."""

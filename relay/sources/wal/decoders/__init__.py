@@ -1,0 +1,1 @@
+"""From what an output plugin writes to events and boundaries. Pure."""

@@ -1,0 +1,99 @@
+"""What the relay reads in logical messages: its own fences, and the events of an outbox without a table. Pure.
+
+    SELECT pg_logical_emit_message(true, 'orders', '{
+        "id": "0b0c9a1e-9df5-4a0e-8f4e-1f2f3f4f5f6f", "aggregate_type": "order", "aggregate_id": "42",
+        "event_type": "placed", "payload": {"total": 12.50}}')
+
+https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-REPLICATION. The content is a JSON object in
+UTF-8 with the fields of an event: those above are required; `aggregate_version`, `seq` (integers), `headers` (an
+object), `exchange`, `routing_key` and `created_at` (ISO 8601, or milliseconds since 1970) may be missing or null, and
+mean then what layout.py says. Other members are passed over. The payload is any JSON value, relayed byte for byte as
+it was written.
+
+A message must be transactional (`true`). One that is not is in the WAL even if its transaction rolls back, so it tells
+of what never happened; the relay passes it over, which shows at the first try, where a ghost would show in production.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+from relay.core.errors import UndecodableChange
+from relay.core.event import Fence, OutboxEvent
+from relay.sources.layout import FIELDS, REQUIRED, members, refuse_constant
+
+FENCE = "relay.fence"
+"""The prefix of the relay's own messages."""
+
+_MARK = re.compile(r"[ \t\n\r]*([{}:,]?)[ \t\n\r]*")
+
+
+class Messages:
+    """Reads the transactional messages of a stream; those with `prefix`, if it is not None, are events."""
+
+    def __init__(self, prefix: str | None) -> None:
+        self._prefix = prefix
+        self._reader = members(f"a message {prefix!r}")
+
+    def read(self, prefix: str, content: bytes, committed_at: Callable[[], datetime]) -> OutboxEvent | Fence | None:
+        """Return what a message means; raises UndecodableChange naming what an event lacks."""
+        if prefix == FENCE:
+            return Fence(content.decode(errors="replace"))
+        if prefix != self._prefix:
+            return None
+        try:
+            fields = _members(content.decode())
+            values = [_value(field, fields.get(field)) for field in FIELDS]
+        except (ValueError, RecursionError) as error:
+            raise UndecodableChange(
+                f"the content of a message {prefix!r} cannot be read: {error}", remedy=_REMEDY
+            ) from error
+        return self._reader.event(values, committed_at)
+
+
+def _value(field: str, literal: str | None) -> str | None:
+    if field == "payload" and literal is not None:
+        return literal
+    if literal is None or literal == "null":
+        if field in REQUIRED:
+            raise ValueError(f"{field!r} is missing")
+        return None
+    if field == "headers":
+        return literal
+    if literal[0] in "{[tf":
+        raise ValueError(f"{field!r} is neither text nor a number")
+    text: str = json.loads(literal) if literal[0] == '"' else literal
+    text.encode()  # raises ValueError for half of a surrogate pair, which is a JSON string but no text
+    return text
+
+
+def _members(text: str) -> Mapping[str, str]:
+    """Return the members of the JSON object `text`, each value just as it is written; raises ValueError."""
+    found: dict[str, str] = {}
+    mark, at = _mark("{", text, 0)
+    if text.startswith("}", at):
+        mark, at = _mark("}", text, at)
+    while mark != "}":
+        name, at = _scan(text, at)
+        if not isinstance(name, str):
+            raise ValueError(f"{name!r} is no name of a member")  # noqa: TRY004 - of the text, and told as such
+        _, start = _mark(":", text, at)
+        _, at = _scan(text, start)
+        found[name] = text[start:at]
+        mark, at = _mark(",}", text, at)
+    if at != len(text):
+        raise ValueError(f"something follows the object at character {at}")
+    return found
+
+
+def _mark(expected: str, text: str, at: int) -> tuple[str, int]:
+    """Return the mark at `at`, one of `expected`, and where the next thing begins behind it; raises ValueError."""
+    match = _MARK.match(text, at)
+    if match is None or not match[1] or match[1] not in expected:
+        raise ValueError(f"there is no {' or '.join(expected)} at character {at}")
+    return match[1], match.end()
+
+
+_scan = json.JSONDecoder(parse_constant=refuse_constant).raw_decode
+_REMEDY = "write a JSON object with the fields of an event; `relay slot skip` steps over a transaction"

@@ -1,0 +1,156 @@
+"""Decoder of pgoutput, the plugin that is part of Postgres: binary messages of its protocol version 1. Pure.
+
+https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html. Integers are big-endian, times are
+microseconds since 2000-01-01 UTC, values are the text of their types' output functions. Transactions arrive whole and
+in commit order; COMMIT carries the end LSN. A relation is described before its first row and again when it changes,
+as it was when the row was written.
+
+It reads what a publication names. The publication must be there before the slot: pgoutput looks for it in the catalog
+as it was at each change, and a stream that comes by an older one ends with an error, for ever. Transactions without a
+row or a message of ours are not in the stream at all (since Postgres 15).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from struct import Struct
+from struct import error as StructError  # noqa: N812 - it is an exception, and its own name says nothing
+
+from relay.core.errors import UndecodableChange
+from relay.core.event import Boundary, Fence, OutboxEvent
+from relay.core.position import Lsn
+from relay.sources.layout import NATIVE, Column, Layout, Reader
+from relay.sources.wal.decoders.messages import Messages
+
+PLUGIN = "pgoutput"
+
+_BEGIN = Struct(">cQqI")
+_COMMIT = Struct(">cBQQq")
+_RELATION = Struct(">cI")
+_COLUMNS = Struct(">cH")
+_TYPE = Struct(">Ii")
+_INSERT = Struct(">cIcH")
+_MESSAGE = Struct(">cBQ")
+_LENGTH = Struct(">I")
+_NULL, _TEXT = b"nt"
+_TRANSACTIONAL = 1
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+_EPOCH_MICROSECONDS = int(_EPOCH.timestamp()) * 1_000_000
+
+
+def options(publication: str) -> Mapping[str, str]:
+    """Return the options of a stream of what `publication` names, and of logical messages (since Postgres 14)."""
+    quoted = publication.replace('"', '""')
+    return {"proto_version": "1", "publication_names": f'"{quoted}"', "messages": "true"}
+
+
+class PgoutputDecoder:
+    """Turns the payloads of one stream, in order, into events, boundaries and fences."""
+
+    def __init__(self, layout: Layout | None = NATIVE, message_prefix: str | None = None) -> None:
+        self.in_transaction = False
+        """Whether a BEGIN has been seen and its COMMIT has not."""
+        self._layout = layout
+        self._messages = Messages(message_prefix)
+        self._committed = 0
+        self._relations: dict[int, tuple[int, Reader] | None] = {}
+
+    def decode(self, payloads: Sequence[bytes | memoryview]) -> Iterator[OutboxEvent | Boundary | Fence | None]:
+        """Yield what each of `payloads` means for the relay: None for a BEGIN or a change that is no outbox event.
+
+        Raises UndecodableChange, naming the column, when a row lacks what an event needs.
+        """
+        return map(self._change, map(bytes, payloads))
+
+    def _change(self, payload: bytes) -> OutboxEvent | Boundary | Fence | None:
+        try:
+            match payload[:1]:
+                case b"I":
+                    return self._insert(payload)
+                case b"B":
+                    self.in_transaction = True
+                    _, _, self._committed, _ = _BEGIN.unpack(payload)
+                    return None
+                case b"C":
+                    self.in_transaction = False
+                    _, _, _, end, committed = _COMMIT.unpack(payload)
+                    return Boundary(Lsn(end), (_EPOCH_MICROSECONDS + committed) / 1_000_000)
+                case b"R":
+                    self._relation(payload)
+                    return None
+                case b"M":
+                    return self._message(payload)
+                case b"O" | b"Y" | b"T" | b"U" | b"D":  # origin, type, truncate, update, delete
+                    return None
+        except (StructError, LookupError, ValueError, OverflowError) as error:
+            raise _unknown(payload) from error
+        raise _unknown(payload)
+
+    def _committed_at(self) -> datetime:
+        return _EPOCH + timedelta(microseconds=self._committed)
+
+    def _insert(self, payload: bytes) -> OutboxEvent | None:
+        _, oid, _, count = _INSERT.unpack_from(payload)
+        relation = self._relations[oid]
+        if relation is None:
+            return None
+        columns, reader = relation
+        if count != columns:
+            raise ValueError("a row has other columns than its relation")
+        return reader.event(_values(payload, _INSERT.size, count), self._committed_at)
+
+    def _relation(self, payload: bytes) -> None:
+        _, oid = _RELATION.unpack_from(payload)
+        schema, at = _name(payload, _RELATION.size)
+        table, at = _name(payload, at)
+        _, count = _COLUMNS.unpack_from(payload, at)
+        at += _COLUMNS.size
+        columns = []
+        for _ in range(count):
+            name, at = _name(payload, at + 1)
+            type_oid, _ = _TYPE.unpack_from(payload, at)
+            at += _TYPE.size
+            columns.append(Column(name, type_oid))
+        if self._layout is not None and self._layout.holds(schema, table):
+            self._relations[oid] = count, self._layout.reader(columns)
+        else:
+            self._relations[oid] = None
+
+    def _message(self, payload: bytes) -> OutboxEvent | Fence | None:
+        _, flags, _ = _MESSAGE.unpack_from(payload)
+        prefix, at = _name(payload, _MESSAGE.size)
+        (length,) = _LENGTH.unpack_from(payload, at)
+        content = payload[at + _LENGTH.size :]
+        if len(content) != length:
+            raise ValueError("the message is cut")
+        return self._messages.read(prefix, content, self._committed_at) if flags & _TRANSACTIONAL else None
+
+
+def _values(payload: bytes, at: int, count: int) -> list[str | None]:
+    values: list[str | None] = []
+    for _ in range(count):
+        kind = payload[at]
+        if kind == _TEXT:
+            start = at + 5
+            at = start + int.from_bytes(payload[at + 1 : start])
+            values.append(payload[start:at].decode())
+        elif kind == _NULL:
+            at += 1
+            values.append(None)
+        else:
+            raise ValueError("a value is neither text nor NULL")
+    if at != len(payload):
+        raise ValueError("the row is cut")
+    return values
+
+
+def _name(payload: bytes, at: int) -> tuple[str, int]:
+    """Read a text that a zero byte ends; returns it and where the next thing begins."""
+    end = payload.index(b"\0", at)
+    return payload[at:end].decode(), end + 1
+
+
+def _unknown(payload: bytes) -> UndecodableChange:
+    return UndecodableChange(
+        f"pgoutput wrote what the relay does not know: {payload[:100]!r}",
+        remedy="the slot must be without two_phase, and the server Postgres 14 or later",
+    )

@@ -1,0 +1,278 @@
+r"""Decoder of wal2json's format version 2: one JSON object for each BEGIN, INSERT, message and COMMIT. Pure.
+
+https://github.com/eulerto/wal2json. Transactions arrive whole and in commit order. B and C carry `lsn`, the commit
+record's position, and `nextlsn`, its end: the end LSN is what may be reported as flushed. A row's own LSN is neither
+unique (COPY) nor monotone across transactions, so it is not used.
+
+What has arrived together is parsed in one call of msgspec, as the JSON array that it makes with commas between. Rows of
+our own table are parsed by its very columns. When anything in it looks different (a row of another table, a column more
+or less, a NULL, a message that is no text), everything is parsed again one by one, in the forgiving way that foreign
+tables are always read in: this decides how fast it is read and never what is read.
+
+msgspec would round a numeric, so it is told to take texts and integers only; a row with anything else is parsed once
+more by the json module, which leaves numbers the text that Postgres wrote.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+from typing import Any, NamedTuple, cast
+
+import msgspec
+
+from outboxkit.errors import ConfigurationProblem
+from relay.core.errors import UndecodableChange
+from relay.core.event import Boundary, Fence, OutboxEvent
+from relay.core.position import Lsn
+from relay.sources.layout import BYTEA, CONVERSIONS, NATIVE, Column, Layout, Reader
+from relay.sources.wal.decoders.messages import FENCE, Messages
+
+PLUGIN = "wal2json"
+
+# A large row is not copied for being parsed together with others.
+_TOGETHER_BYTES = 1 << 20
+
+# Numbers stay the text that Postgres wrote.
+_EXACT = json.JSONDecoder(parse_float=str, parse_int=str)
+
+
+class _Value(msgspec.Struct, gc=False):
+    name: str
+    value: str | int | None
+    typeoid: int = 0
+
+
+class _Begin(msgspec.Struct, tag_field="action", tag="B", gc=False):
+    timestamp: str
+
+
+class _Insert(msgspec.Struct, tag_field="action", tag="I", gc=False):
+    schema: str
+    table: str
+    columns: list[_Value]
+
+
+class _Message(msgspec.Struct, tag_field="action", tag="M", gc=False):
+    transactional: bool
+    prefix: str
+    content: str
+
+
+class _Commit(msgspec.Struct, tag_field="action", tag="C", gc=False):
+    timestamp: str
+    nextlsn: str
+
+
+class _Truncate(msgspec.Struct, tag_field="action", tag="T", gc=False):
+    pass
+
+
+class _Update(msgspec.Struct, tag_field="action", tag="U", gc=False):
+    pass
+
+
+class _Delete(msgspec.Struct, tag_field="action", tag="D", gc=False):
+    pass
+
+
+def _native() -> Any:  # noqa: ANN401 - a type that is made here
+    """Return what a row of our own table is: these columns in this order, and no NULL but where one may be."""
+    types = {
+        "id": str, "seq": int, "tx": str, "aggregate_type": str, "aggregate_id": str, "aggregate_version": int,
+        "event_type": str, "payload": str, "headers": str, "exchange": str | None, "routing_key": str | None,
+        "created_at": str,
+    }  # fmt: skip
+    columns = tuple(
+        msgspec.defstruct(name, [("value", of)], tag_field="name", tag=name, gc=False) for name, of in types.items()
+    )
+    fields = [("table", str), ("schema", str), ("columns", tuple[columns])]  # type: ignore[valid-type]
+    return msgspec.defstruct("Native", fields, tag_field="action", tag="I", gc=False)
+
+
+_Native = _native()
+_CHANGE = msgspec.json.Decoder(_Begin | _Insert | _Message | _Commit | _Truncate | _Update | _Delete)
+_NATIVE_CHANGES = msgspec.json.Decoder(list[_Begin | _Native | _Message | _Commit | _Truncate | _Update | _Delete])  # type: ignore[valid-type]
+_headers = CONVERSIONS["headers"]
+
+
+class _Table(NamedTuple):
+    looks: Sequence[str | int]
+    """The names of its columns, and their types where they were asked for."""
+    reader: Reader | None
+    """None if it is not the outbox."""
+    binary: Sequence[int]
+    """Which columns are bytea."""
+
+
+def options(layout: Layout | None, message_prefix: str | None) -> Mapping[str, str]:
+    """Return the options of a stream of `layout`'s rows and of the messages with `message_prefix`.
+
+    Raises ConfigurationProblem for a prefix that wal2json's list of prefixes cannot hold.
+    """
+    if message_prefix is not None and re.search(r"[\s,\\]", message_prefix):
+        raise ConfigurationProblem(
+            f"wal2json cannot be asked for messages with the prefix {message_prefix!r}",
+            remedy="choose a prefix without blanks, commas and backslashes, or RELAY_PLUGIN=pgoutput",
+        )
+    chosen = {
+        "format-version": "2",
+        "include-transaction": "1",
+        "include-lsn": "1",
+        "include-timestamp": "1",
+        "include-types": "0",
+        "add-tables": "" if layout is None else _tables(layout),
+        "actions": "insert",
+        "add-msg-prefixes": f"{FENCE},{message_prefix}" if message_prefix else FENCE,
+    }
+    # A bytea arrives as bare hex, which looks like text: only its type tells. Our own table has none.
+    return chosen if layout == NATIVE else chosen | {"include-type-oids": "1"}
+
+
+def _tables(layout: Layout) -> str:
+    """Name the table, or all of its schema where there are partitions, whose names are not known beforehand."""
+    schema, table = (re.sub(r"(\W)", r"\\\1", name) for name in (layout.schema, layout.table))
+    return f"{schema}.*" if layout.partitioned else f"{schema}.{table}"
+
+
+class Wal2JsonDecoder:
+    """Turns the payloads of one stream, in order, into events, boundaries and fences."""
+
+    def __init__(self, layout: Layout | None = NATIVE, message_prefix: str | None = None) -> None:
+        self.in_transaction = False
+        """Whether a BEGIN has been seen and its COMMIT has not."""
+        self._layout = layout
+        self._typed = layout != NATIVE
+        self._messages = Messages(message_prefix)
+        self._begun = ""
+        self._tables: dict[tuple[str, str], _Table] = {}
+        self._outboxes: set[tuple[str, str]] = set()
+
+    def decode(self, payloads: Sequence[bytes | memoryview]) -> Iterator[OutboxEvent | Boundary | Fence | None]:
+        """Yield what each of `payloads` means for the relay: None for a BEGIN or a change that is no outbox event.
+
+        Raises UndecodableChange, naming the column, when a row lacks what an event needs.
+        """
+        for payload, change in zip(payloads, self._parsed(payloads), strict=True):
+            kind = type(change)
+            if kind is _Native:
+                yield self._native_row(change) or self._row(_change(payload))
+            elif kind is _Begin:
+                self.in_transaction, self._begun = True, change.timestamp
+                yield None
+            elif kind is _Commit:
+                self.in_transaction = False
+                yield _boundary(change)
+            elif kind is _Insert:
+                yield self._row(change)
+            elif kind is _Message:
+                yield self._message(change)
+            else:
+                yield None
+
+    def _parsed(self, payloads: Sequence[bytes | memoryview]) -> Iterable[Any]:
+        if not self._typed and sum(map(len, payloads)) <= _TOGETHER_BYTES:
+            with suppress(ValueError, RecursionError):  # msgspec's own errors are ValueErrors
+                changes = _NATIVE_CHANGES.decode(b"[%b]" % b",".join(payloads))
+                if len(changes) == len(payloads):
+                    return cast("list[Any]", changes)
+        return map(_change, payloads)
+
+    def _committed_at(self) -> datetime:
+        try:
+            return datetime.fromisoformat(self._begun)
+        except ValueError as error:
+            raise _unknown(self._begun) from error
+
+    def _native_row(self, row: Any) -> OutboxEvent | None:  # noqa: ANN401 - a type that is made above
+        """Return the event in a row of our own table; None for one that looks different or comes first."""
+        key, seq, _, kind, aggregate, version, event, body, headers, exchange, routing_key, at = row.columns
+        if (row.schema, row.table) not in self._outboxes or not key.value or not at.value.endswith("+00"):
+            return None
+        try:
+            return OutboxEvent(
+                key.value, seq.value, kind.value, aggregate.value, version.value, event.value, body.value.encode(),
+                _headers(headers.value), exchange.value, routing_key.value, datetime.fromisoformat(at.value),
+            )  # fmt: skip
+        except (ValueError, RecursionError):
+            return None
+
+    def _row(self, change: _Insert) -> OutboxEvent | None:
+        name, columns = (change.schema, change.table), change.columns
+        looks: list[str | int] = [column.name for column in columns]
+        if self._typed:
+            looks += [column.typeoid for column in columns]
+        table = self._tables.get(name)
+        if table is None or table.looks != looks:
+            table = self._tables[name] = _Table(looks, *self._readers(change))
+        if table.reader is None:
+            return None
+        self._outboxes.add(name)
+        values: list[str | int | None] = [column.value for column in columns]
+        for place in table.binary:
+            values[place] = None if values[place] is None else f"\\x{values[place]}"
+        return table.reader.event(values, self._committed_at)
+
+    def _readers(self, change: _Insert) -> tuple[Reader | None, Sequence[int]]:
+        """Return what reads the rows of a table like this one, if it is the outbox, and where bytes stand in them."""
+        if self._layout is None or not self._layout.holds(change.schema, change.table):
+            return None, ()
+        if self._typed and not all(column.typeoid for column in change.columns):
+            raise UndecodableChange(
+                f"this wal2json does not tell the types of {change.schema}.{change.table}, "
+                "so bytes cannot be told from text",
+                remedy="install wal2json 2.5 or later, or use RELAY_PLUGIN=pgoutput",
+            )
+        reader = self._layout.reader([Column(column.name, column.typeoid) for column in change.columns])
+        return reader, [place for place, column in enumerate(change.columns) if column.typeoid == BYTEA]
+
+    def _message(self, message: _Message) -> OutboxEvent | Fence | None:
+        if not message.transactional:
+            return None
+        content = message.content.encode(errors="surrogateescape")
+        return self._messages.read(message.prefix, content, self._committed_at)
+
+
+def _change(payload: bytes | memoryview) -> Any:  # noqa: ANN401 - one of many types
+    """Parse one payload, whatever it holds."""
+    with suppress(ValueError, RecursionError):
+        return _CHANGE.decode(payload)
+    try:
+        # A message holds any bytes, which wal2json passes on as they are.
+        change = _EXACT.decode(bytes(payload).decode(errors="surrogateescape"))
+        if change["action"] == "M":
+            return _Message(change["transactional"], change["prefix"], change["content"])
+        columns = [
+            _Value(column["name"], _text(column["value"]), int(column.get("typeoid", 0)))
+            for column in change["columns"]
+        ]
+        return _Insert(change["schema"], change["table"], columns)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _unknown(payload) from error
+
+
+def _text(value: object) -> str | None:
+    match value:
+        case None | str():
+            return value
+        case bool():
+            return "true" if value else "false"
+    raise TypeError("a column holds neither a scalar nor NULL")
+
+
+def _boundary(commit: _Commit) -> Boundary:
+    try:
+        high, _, low = commit.nextlsn.partition("/")
+        end = Lsn(int(high, 16) << 32 | int(low, 16))
+        return Boundary(end, datetime.fromisoformat(commit.timestamp).timestamp())
+    except ValueError as error:
+        raise _unknown(commit) from error
+
+
+def _unknown(change: object) -> UndecodableChange:
+    shown = bytes(change[:100]) if isinstance(change, bytes | memoryview) else change
+    return UndecodableChange(
+        f"wal2json wrote what the relay does not know: {shown!r}",
+        remedy="the relay knows wal2json 2.3 and later; see https://github.com/eulerto/wal2json",
+    )

@@ -1,0 +1,255 @@
+"""START_REPLICATION over psycopg.pq: frames in, standby status out.
+
+psycopg has no replication API; libpq's COPY functions are all it takes
+(https://www.postgresql.org/docs/current/libpq-copy.html, https://www.postgresql.org/docs/current/protocol-replication.html).
+This file moves bytes and knows nothing of what they mean beyond frames. It waits in `receive` and `close`; `send` never
+waits.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple, Self
+
+import psycopg
+from psycopg import generators, pq
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from relay.core.errors import SourceRefused, SourceStalled, SourceUnavailable
+from relay.core.position import Lsn
+from relay.storage.deadline import patience
+from relay.storage.refusals import from_postgres
+
+# The session's formats are pinned, so that a server's or role's settings cannot change what a value looks like.
+_SESSION = (
+    "-c bytea_output=hex -c DateStyle=ISO -c TimeZone=UTC -c IntervalStyle=iso_8601 -c extra_float_digits=1 "
+    "-c client_encoding=UTF8"
+)
+# What one `receive` returns at most, so that neither memory nor the time away from the loop grows with a backlog. A
+# larger batch would not be cheaper: malloc gives its memory back and takes it again each time.
+_BATCH_FRAMES = 256
+_BATCH_BYTES = 1 << 20
+_PARTING_SECONDS = 1.0
+# What we send and nobody acknowledges ends the connection after 15 s, also where data goes on arriving or is not being
+# read; something is sent every 10 s at least. Keepalives are for the time before the stream. A direction that is dead
+# behind a proxy, which acknowledges by itself, is noticed by wal_sender_timeout alone.
+# https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-TCP-USER-TIMEOUT
+_LIVENESS: dict[str, Any] = {
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 15_000,
+}
+
+
+class System(NamedTuple):
+    """What IDENTIFY_SYSTEM says of the server."""
+
+    identifier: str
+    timeline: int
+    end: Lsn
+    """How far its WAL is flushed."""
+
+
+class ReplicationConnection:
+    """A walsender session; make it with `connect`, then `start` the stream once."""
+
+    def __init__(self, connection: psycopg.AsyncConnection[Any], slot: str) -> None:
+        self._connection = connection
+        self._pgconn = connection.pgconn
+        self._slot = slot
+        self._loop = asyncio.get_running_loop()
+        self._socket = self._pgconn.socket
+        self._streaming = False
+        self._end: Exception | None = None
+        self._waiting: asyncio.Future[None] | None = None
+        self._watching = False
+        """Whether the loop tells when the socket is readable."""
+        self._lost: psycopg.Error | None = None
+
+    @classmethod
+    async def connect(cls, database_url: str, *, slot: str, name: str) -> Self:
+        """Connect as `application_name` `name`; raises SourceUnavailable or SourceRefused.
+
+        How soon a dead link is noticed is the URL's to say, if it says so.
+        """
+        try:
+            connection = await psycopg.AsyncConnection.connect(
+                make_conninfo(**{**_LIVENESS, **conninfo_to_dict(database_url)}),
+                autocommit=True,
+                replication="database",
+                application_name=name,
+                options=_SESSION,
+                connect_timeout=10,
+            )
+        except psycopg.Error as error:
+            raise from_postgres(error, slot=slot) from error
+        return cls(connection, slot)
+
+    async def identify(self) -> System:
+        """Ask the server who it is."""
+        try:
+            with patience(self._connection):
+                cursor = await self._connection.execute("IDENTIFY_SYSTEM")
+                row = await cursor.fetchone()
+        except psycopg.Error as error:
+            raise from_postgres(error, slot=self._slot) from error
+        assert row is not None  # noqa: S101 - the command always answers with one row
+        return System(str(row[0]), int(row[1]), Lsn.parse(row[2]))
+
+    async def start(self, start: Lsn, options: Mapping[str, str]) -> None:
+        """Begin streaming; the server moves `start` up to the slot's confirmed position if that is later."""
+        values = {name: value.replace("'", "''") for name, value in options.items()}
+        quoted = ", ".join(f"\"{name}\" '{value}'" for name, value in values.items())
+        command = f'START_REPLICATION SLOT "{self._slot}" LOGICAL {start} ({quoted})'
+        self._pgconn.send_query(command.encode())
+        try:
+            with patience(self._connection):
+                await self._connection.wait(generators.send(self._pgconn))
+                result = await self._connection.wait(generators.fetch(self._pgconn))
+        except psycopg.Error as error:
+            raise from_postgres(error, slot=self._slot) from error
+        if result is None or result.status != pq.ExecStatus.COPY_BOTH:
+            raise self._ended(result)
+        self._streaming = True
+
+    async def receive(self, *, silence: float) -> list[bytes | memoryview]:
+        """Return the frames that have arrived, at least one; bytes beyond a batch stay in libpq and the socket.
+
+        The loop turns in every call, however much there is to read. Raises SourceUnavailable when the stream ends, and
+        SourceStalled when nothing comes for `silence` seconds.
+        """
+        await asyncio.sleep(0)
+        while not (frames := self._arrived()):
+            await self._readable(silence)
+        return frames
+
+    def send(self, frame: bytes) -> None:
+        """Hand `frame` to libpq and push what the socket takes; the rest follows when it is writable.
+
+        The server reads its socket even while it is blocked writing to us, so this cannot deadlock with a reader
+        that pauses (src/backend/replication/walsender.c, ProcessRepliesIfAny).
+        """
+        try:
+            self._pgconn.put_copy_data(frame)
+        except psycopg.Error as error:
+            self._lose(error)
+        else:
+            self._push()
+
+    async def close(self) -> None:
+        """End the stream in order, if the server answers soon, and close. The walsender frees the slot.
+
+        A socket that is closed with bytes unread resets the connection, and a walsender that is writing then ends
+        without having read what it was sent last.
+        """
+        if self._streaming and self._end is None and self._lost is None:
+            with suppress(TimeoutError, psycopg.Error, SourceUnavailable):
+                async with asyncio.timeout(_PARTING_SECONDS):
+                    await self._part()
+        if self._lost is None:
+            self._unwatch()
+        await self._connection.close()
+
+    async def _part(self) -> None:
+        """Say that nothing follows, and read until the server says the same: by then it has read everything."""
+        self._pgconn.put_copy_end()
+        self._push()
+        while (length := self._pgconn.get_copy_data(1)[0]) >= 0:
+            if length == 0:
+                await self._readable(_PARTING_SECONDS)
+                self._pgconn.consume_input()
+
+    def _arrived(self) -> list[bytes | memoryview]:
+        """Return what can be had without waiting, up to a batch; libpq itself reads only some 16 KiB at a time.
+
+        It tells the end of the stream once, which is raised behind what came before.
+        """
+        frames: list[bytes | memoryview] = []
+        size, filled = 0, False
+        while self._end is None and len(frames) < _BATCH_FRAMES and size < _BATCH_BYTES:
+            length, frame = self._pgconn.get_copy_data(1)
+            if length > 0:
+                frames.append(frame)
+                size += length
+                filled = False
+            elif length < 0:
+                self._end = self._ended(self._pgconn.get_result())
+            elif filled:
+                break
+            else:
+                try:
+                    self._pgconn.consume_input()
+                except psycopg.Error as error:
+                    self._end = from_postgres(self._lose(error), slot=self._slot)
+                filled = True
+        if self._end is not None and not frames:
+            raise self._end
+        return frames
+
+    def _push(self) -> None:
+        try:
+            left = self._pgconn.flush()
+        except psycopg.Error as error:
+            self._lose(error)
+            return
+        if left:
+            self._loop.add_writer(self._socket, self._push)
+        else:
+            self._loop.remove_writer(self._socket)
+
+    def _lose(self, error: psycopg.Error) -> psycopg.Error:
+        """Return the first error of a lost connection, and let `receive` find it.
+
+        libpq has closed the socket, and its number may be another's from the next turn of the loop on.
+        """
+        if self._lost is None:
+            self._lost = error
+            self._unwatch()
+            if self._waiting is not None and not self._waiting.done():
+                self._waiting.set_result(None)
+        return self._lost
+
+    def _unwatch(self) -> None:
+        self._loop.remove_reader(self._socket)
+        self._loop.remove_writer(self._socket)
+
+    async def _readable(self, silence: float) -> None:
+        self._waiting = self._loop.create_future()
+        patience = self._loop.call_later(silence, self._silent, silence)
+        if not self._watching:
+            self._loop.add_reader(self._socket, self._on_readable)
+            self._watching = True
+        try:
+            await self._waiting
+        finally:
+            patience.cancel()
+            self._waiting = None
+
+    def _on_readable(self) -> None:
+        if self._waiting is None:  # nobody reads now; the socket would wake the loop for nothing
+            self._loop.remove_reader(self._socket)
+            self._watching = False
+        elif not self._waiting.done():
+            self._waiting.set_result(None)
+
+    def _silent(self, seconds: float) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_exception(
+                SourceStalled(
+                    f"Postgres has been silent for {seconds:.0f} s", remedy="the relay connects again by itself"
+                )
+            )
+
+    def _ended(self, result: pq.abc.PGresult | None) -> Exception:
+        if result is not None and result.status == pq.ExecStatus.FATAL_ERROR:
+            error = psycopg.errors.error_from_result(result)
+            if self._streaming and isinstance(error, psycopg.errors.UndefinedObject):
+                # The slot was there when the stream began: it is pgoutput that misses its publication.
+                return SourceRefused(
+                    f"the stream ended: {error.diag.message_primary}",
+                    remedy="what is older than its publication cannot be streamed: `relay setup` makes that again, and "
+                    "`relay slot skip` steps over what is older and parks it, to be redriven",
+                )
+            return from_postgres(error, slot=self._slot)
+        return SourceUnavailable("Postgres ended the stream", remedy="the relay connects again by itself")

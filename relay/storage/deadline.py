@@ -1,0 +1,41 @@
+"""How long Postgres may take to answer a query. libpq waits for ever.
+
+Cancelling psycopg's own wait is no way out: it asks the server to cancel as well, and waits for that, which takes ten
+seconds more where nobody answers. So the socket is shut down, and the query ends with an error at once.
+"""
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import psycopg
+
+from relay.core.errors import SourceUnavailable
+
+SECONDS = 10.0
+
+
+@contextmanager
+def patience(connection: psycopg.AsyncConnection[Any], seconds: float = SECONDS) -> Iterator[None]:
+    """Give `connection` up when the block takes longer than `seconds`; raises SourceUnavailable then."""
+    loop = asyncio.get_running_loop()
+    timer = loop.call_later(seconds, hang_up, connection)
+    try:
+        yield
+    except psycopg.Error as error:
+        if loop.time() < timer.when():
+            raise
+        raise SourceUnavailable(
+            f"Postgres has not answered for {seconds:.0f} s", remedy="check the server and the network"
+        ) from error
+    finally:
+        timer.cancel()
+
+
+def hang_up(connection: psycopg.AsyncConnection[Any]) -> None:
+    """End whatever waits for an answer on `connection`."""
+    with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.pgconn.socket)) as end:
+        end.shutdown(socket.SHUT_RDWR)

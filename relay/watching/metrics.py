@@ -1,0 +1,182 @@
+"""Metrics and health of a running relay, over HTTP. It observes; nothing here decides.
+
+Names and labels are the contract of docs/architecture.md: base units, counters end in `_total`. Times from commit to
+confirm compare the server's clock with ours, so both need to be synchronised.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, nullcontext
+from operator import sub
+
+import prometheus_client
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from outboxkit.http import health_route, metrics_route, serving
+from relay.core.observations import (
+    Blocked,
+    BrokerConnected,
+    BrokerLost,
+    CaughtUp,
+    Confirmed,
+    FenceReturned,
+    Held,
+    Nacked,
+    Observation,
+    Parked,
+    Returned,
+    Settled,
+    SlotWatched,
+    SourceLost,
+    Standby,
+    Streaming,
+)
+from relay.watching.histogram import Histogram
+
+_BUCKETS = (0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300)
+_WAL_STATUS = ("reserved", "extended", "unreserved", "lost", "missing")
+_MODES = ("wal", "standby", "none")
+# The loop is alive if it has turned within this many seconds.
+_LOOP_AGE = 5.0
+
+
+class Metrics:
+    """Turns observations into metrics, and keeps what readiness is judged by."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        r = self.registry
+        self._published = Counter("relay_events_published", "Events with an outcome.", ["outcome"], registry=r)
+        self._confirmed = self._published.labels("confirmed")
+        self._latency = Histogram(
+            "relay_commit_to_confirm_seconds",
+            "From commit to arrival (receive), from there to the confirm (confirm), and both (total), by transaction.",
+            "stage",
+            ["receive", "confirm", "total"],
+            _BUCKETS,
+        )
+        r.register(self._latency)
+        self._mode = Gauge("relay_source_mode", "What the relay reads: 1 for the current mode.", ["mode"], registry=r)
+        self._leader = Gauge("relay_leader", "1 while this relay holds the slot.", registry=r)
+        self._retained = Gauge("relay_slot_retained_bytes", "WAL that the slot keeps from removal.", registry=r)
+        self._status = Gauge("relay_slot_wal_status", "1 for the current wal_status.", ["status"], registry=r)
+        self._lag = Gauge("relay_outbox_lag_seconds", "Everything committed longer ago is confirmed.", registry=r)
+        self._parked = Gauge("relay_parked_events", "Events that wait in relay.parked.", registry=r)
+        self._blocked = Gauge("relay_broker_blocked", "1 while RabbitMQ takes no messages.", registry=r)
+        self._held = Gauge(
+            "relay_stream_held", "1 while a message that RabbitMQ does not take is tried again.", registry=r
+        )
+        self._fence = prometheus_client.Histogram(
+            "relay_fence_roundtrip_seconds", "From a fence's writing to its return.", buckets=_BUCKETS, registry=r
+        )
+        self._in_flight = Gauge("relay_in_flight_messages", "Messages without an outcome.", registry=r)
+        self.mode, self.reason = "none", "starting"
+        self.broker = False
+        self._caught_up = time.monotonic()
+        self._lag.set_function(self.lag)
+        self._set_mode("none")
+
+    def watch_in_flight(self, count: Callable[[], int]) -> None:
+        """Take the number of messages in flight from `count` whenever it is asked for."""
+        self._in_flight.set_function(count)
+
+    def lag(self) -> float:
+        """Return how many seconds ago everything had been confirmed."""
+        return time.monotonic() - self._caught_up
+
+    def __call__(self, seen: Observation) -> None:  # noqa: C901, PLR0912 - one case for each observation
+        """Count `seen`."""
+        match seen:
+            case Confirmed(count):
+                self._confirmed.inc(count)
+                self._held.set(0)
+            case Nacked(count):
+                self._published.labels("nacked").inc(count)
+                self._held.set(1)
+            case Returned(count, policy=policy):
+                self._published.labels("returned").inc(count)
+                self._held.set(policy == "retry")
+            case Held():
+                self._held.set(1)
+            case Parked(ids):
+                self._published.labels("parked").inc(len(ids))
+                self._parked.inc(len(ids))
+            case Settled(committed_at, received_at, confirmed_at):
+                self._latency.observe("receive", map(sub, received_at, committed_at))
+                self._latency.observe("confirm", map(confirmed_at.__sub__, received_at))
+                self._latency.observe("total", map(confirmed_at.__sub__, committed_at))
+            case CaughtUp(as_of):
+                self._caught_up = max(self._caught_up, as_of)
+            case FenceReturned(seconds):
+                self._fence.observe(seconds)
+            case SlotWatched(retained_bytes, _, wal_status, _, parked):
+                self._retained.set(retained_bytes)
+                self._parked.set(parked)
+                for status in _WAL_STATUS:
+                    self._status.labels(status).set(status == wal_status)
+            case Blocked(blocked):
+                self._blocked.set(blocked)
+            case Streaming():
+                self._set_mode("wal")
+            case Standby(problem):
+                self._set_mode("standby", problem.what)
+            case SourceLost(problem):
+                self._set_mode("none", problem.what)
+            case BrokerConnected():
+                self.broker = True
+            case BrokerLost():
+                self.broker = False
+                self._blocked.set(0)
+                self._held.set(0)
+            case _:
+                pass
+
+    def _set_mode(self, mode: str, reason: str = "") -> None:
+        self.mode, self.reason = mode, reason
+        self._leader.set(mode == "wal")
+        for each in _MODES:
+            self._mode.labels(each).set(each == mode)
+
+
+@asynccontextmanager
+async def serve(
+    address: str | None, metrics: Metrics, in_flight: Callable[[], int], *, ready_lag: float
+) -> AsyncIterator[str]:
+    """Serve /metrics, /livez, /readyz and /healthz at `address`, if there is one; yields the address it is bound to.
+
+    /readyz says no from a lag of `ready_lag` seconds on.
+    """
+    metrics.watch_in_flight(in_flight)
+    loop = asyncio.get_running_loop()
+    turned = [loop.time()]
+
+    async def turn() -> None:
+        while True:
+            turned[0] = loop.time()
+            await asyncio.sleep(_LOOP_AGE / 5)
+
+    def alive() -> Mapping[str, bool]:
+        return {"loop": loop.time() - turned[0] < _LOOP_AGE}
+
+    def ready() -> Mapping[str, bool]:
+        if metrics.mode == "standby":
+            return {"standby": True}
+        return {
+            "source": metrics.mode == "wal",
+            "broker": metrics.broker,
+            "lag": metrics.lag() < ready_lag,
+        }
+
+    routes = [
+        metrics_route(metrics.registry),
+        health_route("/livez", alive),
+        health_route("/readyz", ready),
+        health_route("/healthz", lambda: {**alive(), **ready()}),
+    ]
+    turning = asyncio.create_task(turn())
+    try:
+        async with serving(routes, address) if address else nullcontext("") as bound:
+            yield bound
+    finally:
+        turning.cancel()

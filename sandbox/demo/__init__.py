@@ -1,0 +1,1 @@
+"""`sandbox demo`: the whole path, with a crash in the middle."""

@@ -1,0 +1,1 @@
+"""How long a sandbox lives: for a block, or until it is ended by command."""

@@ -1,0 +1,40 @@
+"""What a sandbox's directory remembers of it: its kind, and what its back end needs to find it again."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sandbox.lifetime import directories
+from sandbox.machine import ports
+
+_NAME = "sandbox.json"
+_PORT = "_port"
+
+
+def write(directory: Path, **values: str | int) -> None:
+    """Write the record of `directory`; only its owner can read it, for it holds passwords."""
+    part = directory / f"{_NAME}.part"
+    part.touch(mode=0o600)
+    part.write_text(json.dumps(values), encoding="utf-8")
+    part.replace(directory / _NAME)
+
+
+def reserve(directory: Path, *names: str, **values: str) -> dict[str, Any]:
+    """Write and return the record with a free port for each of `names`, which end in `_port`.
+
+    One sandbox at a time picks its ports, and none that another one has recorded: its server may be stopped just now.
+    """
+    with directories.locked("ports"):
+        others = [read(path) for path in directories.root().iterdir() if path.is_dir()]
+        taken = frozenset(port for other in others for name, port in other.items() if name.endswith(_PORT))
+        write(directory, **values, **dict(zip(names, ports.free(len(names), taken=taken), strict=True)))
+    return read(directory)
+
+
+def read(directory: Path) -> dict[str, Any]:
+    """Read the record of `directory`; empty when none was written."""
+    try:
+        values: dict[str, Any] = json.loads((directory / _NAME).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    return values

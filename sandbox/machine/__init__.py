@@ -1,0 +1,1 @@
+"""What the sandbox uses of this machine: users, programs, processes, ports."""

@@ -1,0 +1,144 @@
+"""Installs what the local back end lacks, on Debian and Ubuntu as root; elsewhere it says what to install.
+
+A server's package starts the server, enables it at boot, and makes a cluster. Here it must not: dpkg gets a PATH
+that begins with a directory where the programs that do so (invoke-rc.d(8), deb-systemd-invoke(1p),
+pg_createcluster(1), ...) do nothing. Nothing of the machine is changed for it, so nothing has to be restored, even
+after a `kill -9`; a policy-rc.d would stay behind.
+"""
+
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from outboxkit.errors import Problem
+from sandbox.lifetime import directories
+from sandbox.machine import programs, signals
+
+_SILENCED = (
+    "deb-systemd-helper",
+    "deb-systemd-invoke",
+    "invoke-rc.d",
+    "pg_createcluster",
+    "service",
+    "systemctl",
+    "update-rc.d",
+)
+_DPKG_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_LOCK_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Programs:
+    """What the local back end runs: the directory of Postgres' programs, and RabbitMQ's start script."""
+
+    postgres: Path
+    rabbitmq: Path
+
+
+class Missing(Problem):
+    """A server's program is not on this machine and could not be installed."""
+
+
+def require() -> Programs:
+    """Return the programs, installing what is missing where that is possible; raises Missing otherwise."""
+    with directories.locked("packages"):  # what another process is installing is not there before it has done
+        if found := _found():
+            return found
+        if os.getuid() != 0 or not _is_debian():
+            raise Missing(f"{_lacking()} not installed", remedy=_remedy())
+        with signals.deferred():  # a Ctrl-C waits until dpkg is done: it must not be stopped halfway
+            return _install()
+
+
+def _found() -> Programs | None:
+    postgres, rabbitmq = programs.postgres(), programs.rabbitmq()
+    if postgres is None or not postgres.has_wal2json or rabbitmq is None:
+        return None
+    return Programs(postgres.directory, rabbitmq)
+
+
+def _install() -> Programs:
+    _apt("update")  # the names below come from its lists
+    wanted = _wanted()
+    sys.stderr.write(f"sandbox: installing {', '.join(wanted)} (no service is started or enabled)\n")
+    with tempfile.TemporaryDirectory(prefix="sandbox-packages-") as silenced:
+        for name in _SILENCED:
+            program = Path(silenced) / name
+            program.write_text("#!/bin/sh\nexit 0\n", encoding="ascii")
+            program.chmod(0o755)
+        Path(silenced).chmod(0o755)
+        _apt("install", "--no-install-recommends", "-o", f"DPkg::Path={silenced}:{_DPKG_PATH}", *wanted)
+    found = _found()
+    if found is None:
+        raise Missing(f"{_lacking()} still missing after installing {', '.join(wanted)}", remedy=_remedy())
+    return found
+
+
+def _wanted() -> list[str]:
+    """Return the Debian packages that are missing; wal2json's carries Postgres' major version in its name."""
+    postgres = programs.postgres()
+    wanted = []
+    if postgres is None:
+        major = _default_major()
+        wanted += [f"postgresql-{major}", f"postgresql-{major}-wal2json"]
+    elif not postgres.has_wal2json:
+        wanted.append(f"postgresql-{postgres.major}-wal2json")
+    if programs.rabbitmq() is None:
+        wanted.append("rabbitmq-server")
+    return wanted
+
+
+def _default_major() -> str:
+    """Return the major version that this release's package `postgresql` depends on."""
+    depends = subprocess.run(["apt-cache", "depends", "postgresql"], capture_output=True, text=True, check=False)
+    major = re.search(r"Depends: postgresql-(\d+)", depends.stdout)
+    if major is None:
+        raise Missing("this machine's package sources have no postgresql", remedy=_remedy())
+    return major[1]
+
+
+def _apt(command: str, *arguments: str) -> None:
+    run = subprocess.run(
+        ["apt-get", "-qq", "-y", "-o", f"DPkg::Lock::Timeout={_LOCK_SECONDS}", command, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1", "LC_ALL": "C.UTF-8"},
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    if run.returncode != 0 and command != "update":  # one source out of several may be unreachable
+        lines = [line for line in run.stderr.splitlines() if line.startswith("E:")]
+        raise Missing(f"apt-get {command} failed: {' '.join(lines) or run.stderr[-300:]}", remedy=_remedy())
+
+
+def _is_debian() -> bool:
+    release = platform.freedesktop_os_release()
+    return "debian" in f"{release.get('ID', '')} {release.get('ID_LIKE', '')}".split()
+
+
+def _lacking() -> str:
+    postgres = programs.postgres()
+    names = []
+    if postgres is None:
+        names += ["PostgreSQL's server", "wal2json"]
+    elif not postgres.has_wal2json:
+        names.append(f"wal2json for PostgreSQL {postgres.major}")
+    if programs.rabbitmq() is None:
+        names.append("RabbitMQ")
+    return f"{', '.join(names)} {'is' if len(names) == 1 else 'are'}"
+
+
+def _remedy() -> str:
+    postgres = programs.postgres()
+    major = str(postgres.major) if postgres else "<version>"
+    return (
+        f"install them (Debian, Ubuntu, as root: apt-get install postgresql-{major} postgresql-{major}-wal2json "
+        "rabbitmq-server; elsewhere the packages that hold initdb, wal2json.so and rabbitmq-server), start a Docker "
+        "engine, or name servers with SANDBOX_DATABASE_URL and SANDBOX_AMQP_URL"
+    )

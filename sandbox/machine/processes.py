@@ -1,0 +1,175 @@
+"""The processes of a sandbox: found by a mark that they inherit, and ended by it - never by their name.
+
+Everything a sandbox starts carries `BELONGS_TO_SANDBOX=<its directory>/<its part>` in its environment, and so do
+its children, however they detach themselves (epmd, erl_child_setup, inet_gethost). Postgres is the exception: it
+writes its process title over the environment (`update_process_title`,
+https://www.postgresql.org/docs/current/runtime-config-logging.html), but all its processes work in the data directory.
+"""
+
+import ctypes
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from outboxkit.errors import Problem
+from sandbox.machine.accounts import Account
+
+MARK = "BELONGS_TO_SANDBOX"
+_KILLED_SECONDS = 20.0
+_EXEC_SECONDS = 0.02
+
+
+class Process(NamedTuple):
+    """A process of a sandbox: its start in clock ticks since boot orders parents before children."""
+
+    started: int
+    pid: int
+    program: str
+
+
+def belonging(place: Path) -> list[Process]:
+    """Return the processes that belong to `place`, a sandbox's directory or a part of it; parents first.
+
+    A process in the midst of execve(2) has no environment for a moment, so that "none" is asked twice.
+    """
+    found = sorted(_belonging(place))
+    if not found:
+        time.sleep(_EXEC_SECONDS)
+        found = sorted(_belonging(place))
+    return found
+
+
+def spawn(place: Path, command: list[str], *, account: Account, environment: Mapping[str, str], log: Path) -> None:
+    """Start `command` detached, in a session of its own, as a process of `place`; its output goes to `log`.
+
+    util-linux's setsid forks first: no terminal's Ctrl-C reaches it, and nobody has to wait for it.
+    """
+    with log.open("ab") as output:
+        os.fchmod(output.fileno(), 0o600)
+        subprocess.run(
+            ["setsid", "--fork", *command],
+            check=True,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            cwd=place,
+            env=marked(place, environment),
+            **account.credentials,
+        )
+
+
+def marked(place: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return `environment` with the mark of `place`."""
+    return {**environment, MARK: str(place)}
+
+
+def end(place: Path, *, ask: signal.Signals | None = None, patience: float = 0.0) -> None:
+    """End every process of `place`: with the signal `ask` first, and `patience` seconds later with SIGKILL."""
+    if ask is not None:
+        send(place, ask, patience=patience)
+    deadline = time.monotonic() + _KILLED_SECONDS
+    while left := belonging(place):
+        if time.monotonic() > deadline:
+            raise Problem(
+                f"process {left[0].pid} ({left[0].program}) of {place} survived SIGKILL",
+                remedy="it waits for the kernel; start again when it is gone",
+            )
+        send(place, signal.SIGKILL, patience=1.0)
+
+
+def send(place: Path, number: signal.Signals, *, program: str = "", patience: float = 0.0) -> bool:
+    """Signal the processes of `place` (those of `program` only, if named) and wait for them to end.
+
+    Returns whether all of them ended within `patience` seconds. A pidfd can neither hit nor await a stranger that
+    was given the same pid (https://man7.org/linux/man-pages/man2/pidfd_open.2.html).
+    """
+    with ExitStack() as stack:
+        waiting = select.poll()
+        left = 0
+        handles: list[int] = []
+        for process in belonging(place):
+            if not process.program.startswith(program):
+                continue
+            with suppress(ProcessLookupError):
+                handle = os.pidfd_open(process.pid)
+                stack.callback(os.close, handle)
+                if _identify(process.pid, place) == process:
+                    handles.append(handle)
+        for handle in handles:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(handle, number)
+            waiting.register(handle, select.POLLIN)
+            left += 1
+        deadline = time.monotonic() + patience
+        while left and (remaining := deadline - time.monotonic()) > 0:
+            for handle, _ in waiting.poll(remaining * 1000):
+                waiting.unregister(handle)
+                left -= 1
+        return left == 0
+
+
+def _belonging(place: Path) -> Iterator[Process]:
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and (found := _identify(int(entry.name), place)) is not None:
+            yield found
+
+
+def _identify(pid: int, place: Path) -> Process | None:
+    """Return process `pid` if it belongs to `place`; a process that ends meanwhile, or a zombie, does not."""
+    try:
+        with _eyes_of_owner(pid):
+            if not (_carries_mark(pid, place) or _is_postgres_of(pid, place)):
+                return None
+        # Fields are counted after the program's name, which may itself hold spaces and parentheses (proc(5)).
+        name, _, rest = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")
+        return Process(int(rest.split()[19]), pid, name.partition("(")[2])
+    except OSError:
+        return None
+
+
+@contextmanager
+def _eyes_of_owner(pid: int) -> Iterator[None]:
+    """Read files as the user whom `pid` runs as, in this thread only (setfsuid(2)).
+
+    Another user's environment is not for root as such but for CAP_SYS_PTRACE, which root has not in a container
+    (ptrace(2), access mode checking); its owner may always read it.
+    """
+    owner = Path(f"/proc/{pid}").stat()
+    if os.geteuid() != 0 or owner.st_uid == 0:
+        yield
+        return
+    libc = ctypes.CDLL(None)
+    libc.setfsgid(owner.st_gid)
+    libc.setfsuid(owner.st_uid)
+    try:
+        yield
+    finally:
+        libc.setfsuid(os.geteuid())
+        libc.setfsgid(os.getegid())
+
+
+def _carries_mark(pid: int, place: Path) -> bool:
+    start = f"{MARK}=".encode()
+    for variable in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+        if variable.startswith(start):
+            return _within(os.fsdecode(variable.removeprefix(start)), place)
+    return False
+
+
+def _is_postgres_of(pid: int, place: Path) -> bool:
+    program, directory = (_target(Path(f"/proc/{pid}/{link}")) for link in ("exe", "cwd"))
+    return program.endswith("/postgres") and _within(directory, place)
+
+
+def _target(link: Path) -> str:
+    return str(link.readlink()).removesuffix(" (deleted)")
+
+
+def _within(path: str, place: Path) -> bool:
+    return path == str(place) or path.startswith(f"{place}/")

@@ -1,0 +1,154 @@
+"""A Postgres of the sandbox's own, run by this machine's programs: data directory, port and password of its own."""
+
+import re
+import subprocess
+from pathlib import Path
+
+from outboxkit.errors import Problem
+from sandbox.machine import processes
+from sandbox.machine.accounts import account
+from sandbox.servers.backend import Extra, StopMode
+
+USER = "postgres"
+_CLUSTER = "cluster"
+_START_SECONDS = 60
+_STOP_SECONDS = 60
+# On Linux the dynamic shared memory would be files in /dev/shm that a SIGKILL leaves behind; as files of the data
+# directory they go with it (https://www.postgresql.org/docs/current/runtime-config-resource.html). Without a
+# Unix socket there is nothing outside the directory, and no limit on the length of its path.
+_CONFIGURATION = """\
+listen_addresses = '{address}'
+port = {port}
+unix_socket_directories = ''
+dynamic_shared_memory_type = mmap
+shared_buffers = 128MB
+max_connections = 200
+wal_level = logical
+max_replication_slots = 40
+max_wal_senders = 40
+fsync = on
+track_commit_timestamp = on
+timezone = 'UTC'
+log_timezone = 'UTC'
+"""
+PLUGINS = "output_plugin_libraries = 'pgoutput, test_decoding, wal2json'\n"
+"""Added to the configuration of a server that knows the parameter; any other would not start with it."""
+# --no-sync spares initdb's own flush only; the server runs with fsync on.
+INITDB_OPTIONS = (
+    *("--username", USER, "--auth", "scram-sha-256", "--encoding", "UTF8"),
+    *("--no-locale", "--no-sync", "--no-instructions"),
+)
+
+
+def configuration(*, address: str, port: int) -> str:
+    """Return what stands at the end of postgresql.conf."""
+    return _CONFIGURATION.format(address=address, port=port)
+
+
+def url(*, port: int, password: str) -> str:
+    """Return the URL of the superuser's database."""
+    return f"postgresql://{USER}:{password}@127.0.0.1:{port}/{USER}"
+
+
+def forget_crash(home: Path) -> None:
+    """Clear away what a killed server leaves beside its data; call it only when no process of it runs.
+
+    The next one would do so itself, were it not for processes that are dead and that nobody has waited for: their
+    pid seems alive to it, and it refuses to start. The file's seventh line names a small System V segment by key and
+    id (https://www.postgresql.org/docs/current/storage-file-layout.html); proc_sysvipc(5) tells whether it is still
+    that one.
+    """
+    lock = home / _CLUSTER / "postmaster.pid"
+    try:
+        key, identifier = lock.read_text(encoding="ascii").splitlines()[6].split()
+        segments = Path("/proc/sysvipc/shm").read_text(encoding="ascii").splitlines()[1:]
+    except (OSError, IndexError, ValueError):
+        key, identifier, segments = "", "", []
+    for segment in segments:
+        fields = segment.split()
+        if fields[:2] == [key, identifier] and fields[6] == "0":  # nobody is attached
+            # As its owner: root in a container may not.
+            remove = ["ipcrm", "--shmem-id", identifier]
+            subprocess.run(remove, check=False, capture_output=True, **account(USER).credentials)
+    lock.unlink(missing_ok=True)
+
+
+class Postgres:
+    """One server in `home`; `programs` is the directory that holds initdb, pg_ctl and postgres."""
+
+    def __init__(self, home: Path, *, programs: Path, port: int, password: str) -> None:
+        self.url = url(port=port, password=password)
+        self._home = home
+        self._programs = programs
+        self._port = port
+        self._password = password
+        self._cluster = home / _CLUSTER
+        self._log = home / "postgres.log"
+
+    def create(self, extra: Extra | None = None) -> None:
+        """Make the data directory; the server is not started."""
+        extra = extra or Extra()
+        self._home.mkdir(mode=0o700)
+        user = account(USER)
+        user.own(self._home)
+        password = self._home / "password"
+        user.entrust(password, self._password)
+        self._run("initdb", "--pgdata", str(self._cluster), "--pwfile", str(password), *INITDB_OPTIONS)
+        password.unlink()
+        with (self._cluster / "postgresql.conf").open("a", encoding="ascii") as file:
+            file.write(configuration(address="127.0.0.1", port=self._port))
+            if self._knows("output_plugin_libraries"):
+                file.write(PLUGINS)
+            file.write(extra.configuration)
+        for name, text in extra.files.items():
+            user.entrust(self._cluster / name, text)
+
+    def start(self) -> None:
+        """Start it, and return when it accepts connections; does nothing when it runs."""
+        if not self.running():
+            forget_crash(self._home)
+            self._run(
+                "pg_ctl", "start", "--wait", "--timeout", str(_START_SECONDS), "--silent", "--log", str(self._log)
+            )
+
+    def stop(self, mode: StopMode = "fast") -> None:
+        """Stop it; a fast stop waits for every walsender to have sent all, and raises Problem after 60 s."""
+        if self.running():
+            self._run("pg_ctl", "stop", "--mode", mode, "--timeout", str(_STOP_SECONDS), "--silent")
+
+    def kill(self) -> None:
+        """Kill the whole server with SIGKILL."""
+        processes.end(self._home)
+
+    def running(self) -> bool:
+        """Tell whether any process of the server is there."""
+        return bool(processes.belonging(self._home))
+
+    def _knows(self, parameter: str) -> bool:
+        """Tell whether this version has `parameter` (`postgres -C` refuses an unknown one)."""
+        return self._call("postgres", "-C", parameter).returncode == 0
+
+    def _run(self, program: str, *arguments: str) -> None:
+        run = self._call(program, *arguments)
+        if run.returncode != 0:
+            log = self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
+            fatal = re.findall(r"(?:FATAL|PANIC|ERROR): .*", log)[-1:] or run.stderr.splitlines()[-3:]
+            raise Problem(f"Postgres: {program} failed: {' '.join(fatal)}", remedy=f"see {self._log}")
+
+    def _call(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin", "PGDATA": str(self._cluster)}
+        # pg_ctl hands its own standard output and error on to the server, which would keep a pipe open.
+        with (self._home / f"{program}.out").open("w+", encoding="utf-8", errors="replace") as output:
+            run = subprocess.run(
+                [self._programs / program, *arguments],
+                check=False,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=self._home,
+                env=processes.marked(self._home, environment),
+                start_new_session=True,
+                **account(USER).credentials,
+            )
+            output.seek(0)
+            return subprocess.CompletedProcess(run.args, run.returncode, "", output.read())

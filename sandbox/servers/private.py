@@ -1,0 +1,47 @@
+"""One server with a configuration of its own, for a test of just that: always of this machine's own programs."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sandbox.lifetime import record
+from sandbox.lifetime.starting import owned_directory
+from sandbox.machine import packages
+from sandbox.servers.backend import Extra
+from sandbox.servers.local import KIND
+from sandbox.servers.postgres import Postgres
+from sandbox.servers.rabbitmq import Ports, Rabbitmq
+
+
+@contextmanager
+def postgres(extra: Extra) -> Iterator[Postgres]:
+    """Start a Postgres that has `extra`, and end it with the block."""
+    programs = packages.require()
+    with owned_directory() as directory:
+        values = record.reserve(directory, "postgres_port", kind=KIND)
+        server = Postgres(
+            directory / "postgres",
+            programs=programs.postgres,
+            port=values["postgres_port"],
+            password=secrets.token_hex(12),
+        )
+        server.create(extra)
+        server.start()
+        yield server
+
+
+@contextmanager
+def rabbitmq(extra: Extra) -> Iterator[Rabbitmq]:
+    """Start a RabbitMQ that has `extra`, and end it with the block."""
+    programs = packages.require()
+    with owned_directory() as directory:
+        values = record.reserve(directory, "amqp_port", "distribution_port", "epmd_port", kind=KIND)
+        server = Rabbitmq(
+            directory / "rabbitmq",
+            script=programs.rabbitmq,
+            ports=Ports(values["amqp_port"], values["distribution_port"], values["epmd_port"]),
+            password=secrets.token_hex(12),
+        )
+        server.create(extra)
+        server.start()
+        yield server

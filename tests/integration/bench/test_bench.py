@@ -1,0 +1,159 @@
+"""The benchmarks on real servers, with tiny loads: that they run, count right, and notice what is missing."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.instruments.watching import Watch
+from bench.load import queues
+from bench.load.queues import Kind
+from bench.measures import drain, latency, memory
+from bench.stage import Stage, stage
+from outboxkit.amqp.connection import Connection
+from outboxkit.errors import Problem
+from sandbox import Sandbox
+from sandbox.machine.waiting import until
+
+WINDOW = 100
+SECONDS = 30
+
+
+@pytest.fixture(name="place")
+def _place(sandbox: Sandbox) -> Iterator[Stage]:
+    with stage(sandbox, window=WINDOW) as made:
+        yield made
+
+
+async def messages(amqp_url: str, queue: str, count: int) -> list[tuple[Any, ...]]:
+    """Take `count` messages out of a queue: everything that a consumer can see of them."""
+    connection = await Connection.open(amqp_url, name="test")
+    channel = await connection.channel()
+    found: list[tuple[Any, ...]] = []
+    complete = asyncio.Event()
+
+    def on_message(_: object, method: Any, properties: Any, body: bytes) -> None:  # noqa: ANN401 - pika's
+        found.append((properties.message_id, vars(properties), method.routing_key, body))
+        if len(found) >= count:
+            complete.set()
+
+    await connection.call(channel.basic_consume, queue, on_message, auto_ack=True)
+    async with asyncio.timeout(SECONDS):
+        await complete.wait()
+    await connection.close()
+    return sorted(found, key=lambda message: str(message[0]))
+
+
+def test_relay_and_ceiling_publish_the_same_messages(place: Stage) -> None:
+    place.write_backlog(50, per_transaction=7)
+    frames = place.place / "frames"
+    place.encode(frames)
+    seen = []
+    with place.queue("same", Kind.CLASSIC) as queue:
+        place.rewind()
+        for starting in (place.relay(), place.ceiling(frames)):
+            with starting as publisher:
+                samples = Watch(place, publisher).until_confirmed(50, every=0.05)
+            assert samples[-1].confirmed == 50
+            seen.append(asyncio.run(messages(place.amqp_url, queue, 50)))
+    assert seen[0] == seen[1]
+    assert [message[0] for message in seen[0]] == sorted(place.committed())
+
+
+def test_a_backlog_has_as_many_rows_in_each_transaction_as_asked_for(place: Stage) -> None:
+    place.write_backlog(25, per_transaction=10)
+    with place.connect() as connection:
+        sizes = connection.execute("SELECT count(*) FROM outbox.event GROUP BY xmin ORDER BY min(seq)").fetchall()
+    assert [size for (size,) in sizes] == [10, 10, 5]
+
+
+def test_a_ceiling_that_the_broker_gives_messages_back_to_fails(place: Stage) -> None:
+    place.write_backlog(10, per_transaction=10)
+    frames = place.place / "frames"
+    place.encode(frames)
+    with place.ceiling(frames) as publisher, pytest.raises(Problem, match="something else than a confirm"):
+        Watch(place, publisher).until_confirmed(10, every=0.05)
+
+
+def test_a_message_that_is_missing_is_missed(place: Stage) -> None:
+    place.write_backlog(10, per_transaction=10)
+    with place.queue("missing", Kind.CLASSIC) as queue:
+        place.rewind()
+        with place.relay() as relay:
+            Watch(place, relay).until_confirmed(10, every=0.05)
+        asyncio.run(messages(place.amqp_url, queue, 1))  # takes what was prefetched: all of it
+        assert not asyncio.run(queues.collect(place.amqp_url, queue, Kind.CLASSIC, expected=10, patience=0.2))
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_drain_compares_on_every_kind_of_queue(sandbox: Sandbox, kind: Kind) -> None:
+    (found,) = drain.compare(sandbox, kinds=[kind], rows=[100], events=400, pairs=1, window=WINDOW)
+    assert (found.queue, found.rows_per_transaction, found.events, len(found.pairs)) == (kind, 100, 400, 1)
+    (pair,) = found.pairs
+    assert found.ratio == pair.ratio == pair.relay.events_per_second / pair.ceiling.events_per_second
+    assert pair.relay.duplicates == pair.ceiling.duplicates == 0
+
+
+def test_cpu_is_measured_for_each_size_of_transaction(sandbox: Sandbox) -> None:
+    found = drain.cost(sandbox, rows=[1, 100], events=300, runs=2, window=WINDOW)
+    assert [(each.rows_per_transaction, len(each.runs)) for each in found] == [(1, 2), (100, 2)]
+    assert all(each.cpu_per_event >= 0 for each in found)
+
+
+def test_latency_is_positive_and_of_every_event(sandbox: Sandbox) -> None:
+    (found,) = latency.measure(sandbox, kinds=[Kind.QUORUM], rates=[100], seconds=2, window=WINDOW)
+    assert found.events == 200
+    assert found.achieved == pytest.approx(100, rel=0.3)
+    assert 0 < found.delivered_ms.p50 <= found.delivered_ms.p99 <= found.delivered_ms.max
+    assert 0 <= found.confirmed_within["3"] <= found.confirmed_within["20"] <= 1
+    assert 0 < max(found.p50_ms["receive"], found.p50_ms["confirm"]) <= found.p50_ms["total"]
+
+
+def test_memory_is_measured_in_a_large_transaction(sandbox: Sandbox) -> None:
+    found = memory.large_transaction(sandbox, events=2000, window=WINDOW)
+    assert found.events == 2000
+    assert 10 < found.before_mb <= found.peak_mb
+
+
+def test_memory_is_measured_while_the_broker_is_away(sandbox: Sandbox) -> None:
+    found = memory.broker_outage(sandbox, rate=20, seconds=2, window=WINDOW)
+    assert found.events == 20 * (2 + 2 + 2)
+    assert found.seconds > 2
+
+
+def test_the_command_writes_its_report(sandbox: Sandbox, tmp_path: Path) -> None:
+    to = tmp_path / "report.json"
+    words = ["drain", "--events", "200", "--pairs", "1", "--rows", "100", "--queue", "classic", "--json", str(to)]
+    servers = {"SANDBOX_DATABASE_URL": sandbox.servers.database_url, "SANDBOX_AMQP_URL": sandbox.servers.amqp_url}
+    done = subprocess.run(
+        [Path(sys.executable).parent / "bench", *words],
+        env=os.environ | servers,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "ceiling" in done.stdout
+    report = json.loads(to.read_text())
+    assert set(report) == {"surroundings", "drain"}
+    assert report["surroundings"]["settings"] == {"RELAY_MAX_IN_FLIGHT": "1000"}
+    assert report["drain"][0]["pairs"][0]["relay"]["events_per_second"] > 0
+
+
+def test_a_relay_that_dies_ends_the_measurement_with_its_last_words(place: Stage) -> None:
+    with place.relay() as relay:  # it has no slot yet: that is a refusal
+
+        def ended() -> bool:
+            try:
+                relay.program.check()
+            except Problem as problem:
+                return "does not exist" in problem.what
+            return False
+
+        until(ended, what="the relay has given up", seconds=SECONDS)

@@ -1,0 +1,273 @@
+"""The statements on tasks on a real Postgres: who gets a claim, what others are told, what a late one may do."""
+
+import asyncio
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from consumers.claims.outcomes import Completed, Failed, Unfinished, Written
+from consumers.claims.verdicts import Claimed, Skipped, Unseen, Verdict, judge
+from consumers.database import Database
+from consumers.errors import DatabaseUnavailable, SchemaMissing
+from consumers.handlers.task import Task
+from outboxkit import sql
+from outboxkit.amqp.format import TaskReference
+from sandbox import Isolated
+from tests.integration.consumers.two_workers import Bench, claim, claimed, play
+
+
+def test_a_pending_task_is_claimed_with_a_lease_and_one_attempt_more(isolated: Isolated) -> None:
+    async def scenario(bench: Bench) -> None:
+        reference = await bench.submit()
+        task = await claimed(bench.one, reference)
+        assert task == Task(reference.task_id, "t", {"n": 1}, 2, 1, "one")
+        seconds, attempts, claimer = await bench.ask(
+            "SELECT extract(epoch FROM lease_until - clock_timestamp())::float, attempts, claimed_by"
+            " FROM tasks.task WHERE id = %s",
+            task.id,
+        )
+        assert 25 < seconds <= 30
+        assert (attempts, claimer) == (1, "one")
+
+    play(isolated, scenario)
+
+
+def test_of_two_workers_that_claim_the_same_batch_at_once_each_task_goes_to_exactly_one(isolated: Isolated) -> None:
+    async def scenario(bench: Bench) -> None:
+        references = [await bench.submit() for _ in range(200)]
+        for start in range(0, 200, 20):
+            batch = references[start : start + 20]
+            of_one, of_two = await asyncio.gather(claim(bench.one, *batch), claim(bench.two, *reversed(batch)))
+            for mine, other in zip(of_one, reversed(of_two), strict=True):
+                assert {type(mine), type(other)} == {Claimed, Skipped}
+                assert Skipped("duplicate", "t") in (mine, other)
+
+    play(isolated, scenario)
+
+
+def test_a_claim_that_waits_for_a_row_sees_that_it_was_released_meanwhile(isolated: Isolated) -> None:
+    """The statement's snapshot shows a version below the delivery's; it must not be taken for unknown."""
+
+    async def scenario(bench: Bench) -> None:
+        reference = await bench.submit()
+        await claimed(bench.two, reference)
+        async with await psycopg.AsyncConnection.connect(bench.url) as other:
+            await other.execute(
+                "UPDATE tasks.task SET status = 'pending', version = 3, lease_until = NULL, claimed_by = NULL"
+                " WHERE id = %s",
+                [reference.task_id],
+            )
+            waiting = asyncio.create_task(claimed(bench.one, TaskReference(reference.task_id, 3)))
+            await _blocked(bench)
+            await other.commit()
+        assert (await waiting).version == 4
+
+    play(isolated, scenario)
+
+
+def test_a_claim_that_waits_for_a_row_sees_that_it_was_cancelled_meanwhile(isolated: Isolated) -> None:
+    async def scenario(bench: Bench) -> None:
+        reference = await bench.submit()
+        async with await psycopg.AsyncConnection.connect(bench.url) as other:
+            await other.execute(
+                "UPDATE tasks.task SET status = 'cancelled', version = 2 WHERE id = %s", [reference.task_id]
+            )
+            waiting = asyncio.create_task(claim(bench.one, reference))
+            await _blocked(bench)
+            await other.commit()
+        assert await waiting == [Skipped("cancelled", "t")]
+
+    play(isolated, scenario)
+
+
+async def _blocked(bench: Bench) -> None:
+    """Wait until a session of this database waits for a lock."""
+    waiting = False
+    while not waiting:
+        (waiting,) = await bench.ask(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()"
+            " AND wait_event_type = 'Lock') FROM pg_stat_clear_snapshot()"
+        )
+
+
+def test_deliveries_that_are_not_claimed_are_told_apart(isolated: Isolated) -> None:
+    async def scenario(bench: Bench) -> None:
+        running, done, again, cancelled = [await bench.submit() for _ in range(4)]
+        await claimed(bench.one, running)
+        await bench.one.settle([(await claimed(bench.one, done), Completed(None))])
+        await bench.one.settle([(await claimed(bench.one, again), Unfinished("given back"))])
+        await claimed(bench.one, TaskReference(again.task_id, 3))
+        await bench.cancel(cancelled.task_id)
+        future = await bench.submit()
+        assert await claim(
+            bench.two,
+            running,
+            done,
+            again,
+            cancelled,
+            TaskReference(future.task_id, 2),
+            TaskReference(running.task_id, 2),
+        ) == [
+            Skipped("duplicate", "t"),
+            Skipped("duplicate", "t"),
+            Skipped("stale", "t"),
+            Skipped("cancelled", "t"),
+            Skipped("unknown", "t"),
+            Skipped("unknown", "t"),
+        ]
+        assert await bench.state(future.task_id) == ("pending", 1)
+
+    play(isolated, scenario)
+
+
+def test_two_deliveries_of_one_task_in_a_batch_give_one_claim(isolated: Isolated) -> None:
+    async def scenario(bench: Bench) -> None:
+        reference = await bench.submit()
+        await bench.one.settle([(await claimed(bench.one, reference), Unfinished("given back"))])
+        old, new = await claim(bench.one, reference, TaskReference(reference.task_id, 3))
+        assert isinstance(old, Skipped)
+        assert isinstance(new, Claimed)
+        assert await bench.state(reference.task_id) == ("running", 4)
+
+    play(isolated, scenario)
+
+
+def test_a_claim_whose_answer_was_lost_is_recognized_when_it_is_asked_for_again(isolated: Isolated) -> None:
+    async def scenario(bench: Bench) -> None:
+        reference = await bench.submit()
+        task = await claimed(bench.one, reference)
+        assert await claimed(bench.one, reference) == task
+        known = [TaskReference(task.id, task.version)]
+        assert await claim(bench.one, reference, known=known) == [Skipped("duplicate", "t")]
+        assert await bench.state(task.id) == ("running", 2)
+
+    play(isolated, scenario)
+
+
+def test_a_missing_task_is_unknown_only_when_no_open_transaction_can_bring_it(isolated: Isolated) -> None:
+    async def scenario(bench: Bench) -> None:
+        absent, coming = TaskReference(uuid4(), 1), TaskReference(uuid4(), 1)
+        async with await psycopg.AsyncConnection.connect(bench.url) as other:
+            await other.execute("SELECT tasks.submit('t', id => %s)", [coming.task_id])
+            asked: dict[TaskReference, str | None] = {absent: None, coming: None}
+            for _ in range(3):
+                rows = await bench.one.claim(asked)
+                for reference in asked:
+                    verdict = judge(reference, rows[reference], worker="one", known=frozenset())
+                    assert isinstance(verdict, Unseen)
+                    asked[reference] = verdict.asked
+            await other.commit()
+        rows = await bench.one.claim(asked)
+        assert isinstance(judge(coming, rows[coming], worker="one", known=frozenset()), Claimed)
+        assert await _until_unknown(bench, absent, asked[absent]) == Skipped("unknown", None)
+
+    play(isolated, scenario)
+
+
+async def _until_unknown(bench: Bench, reference: TaskReference, asked: str | None) -> Verdict:
+    """Ask until it is known: transactions of other databases on the same server count too, and end by themselves."""
+    while True:
+        row = (await bench.one.claim({reference: asked}))[reference]
+        verdict = judge(reference, row, worker="one", known=frozenset())
+        if not isinstance(verdict, Unseen):
+            return verdict
+
+
+def test_outcomes_are_written_once_and_a_repeated_write_is_recognized(isolated: Isolated) -> None:
+    async def scenario(bench: Bench) -> None:
+        tasks = [await claimed(bench.one, await bench.submit()) for _ in range(3)]
+        written: list[Written] = [Completed('{"a": [1]}'), Failed("ValueError: no"), Unfinished("given back")]
+        outcomes = list(zip(tasks, written, strict=True))
+        for _ in range(2):
+            assert await bench.one.settle(outcomes) == ["completed", "failed", "released"]
+        rows = [
+            await bench.ask("SELECT status, version, result, last_error FROM tasks.task WHERE id = %s", task.id)
+            for task in tasks
+        ]
+        assert rows == [
+            ("completed", 3, {"a": [1]}, None),
+            ("failed", 3, None, "ValueError: no"),
+            ("pending", 3, None, None),
+        ]
+        assert [await bench.announced(task.id) for task in tasks] == [[1], [1], [1, 3]]
+
+    play(isolated, scenario)
+
+
+def test_an_expired_lease_is_released_and_announced_again_and_its_late_finisher_changes_nothing(
+    isolated: Isolated,
+) -> None:
+    async def scenario(bench: Bench) -> None:
+        late, alive = await claimed(bench.one, await bench.submit()), await claimed(bench.one, await bench.submit())
+        await bench.expire(late.id)
+        released = await asyncio.gather(bench.one.release_expired(), bench.two.release_expired())
+        assert sorted(released, key=len) == [{}, {late.id: "one"}]
+        assert await bench.state(late.id) == ("pending", 3)
+        assert await bench.state(alive.id) == ("running", 2)
+        assert await bench.announced(late.id) == [1, 3]
+        again = await claimed(bench.two, TaskReference(late.id, 3))
+        assert again.attempts == 2
+        assert await bench.one.settle([(late, Completed("1")), (alive, Completed(None))]) == ["lost", "completed"]
+        assert await bench.state(late.id) == ("running", 4)
+        assert await bench.two.settle([(again, Completed("2"))]) == ["completed"]
+
+    play(isolated, scenario)
+
+
+def test_only_leases_of_claims_that_still_hold_are_extended(isolated: Isolated) -> None:
+    async def scenario(bench: Bench) -> None:
+        mine, lost = await claimed(bench.one, await bench.submit()), await claimed(bench.one, await bench.submit())
+        for task in (mine, lost):
+            await bench.expire(task.id)
+        await bench.one.extend([TaskReference(mine.id, mine.version), TaskReference(lost.id, lost.version - 1)])
+        assert await bench.two.release_expired() == {lost.id: "one"}
+        assert await bench.state(mine.id) == ("running", 2)
+
+    play(isolated, scenario)
+
+
+def test_claims_of_overlapping_batches_never_deadlock(isolated: Isolated) -> None:
+    async def scenario(bench: Bench) -> None:
+        references = [await bench.submit() for _ in range(50)]
+
+        async def run(order: list[TaskReference], worker: str) -> None:
+            parameters = {
+                "ids": [reference.task_id for reference in order],
+                "versions": [reference.version for reference in order],
+                "asked": [None for _ in order],
+                "worker": worker,
+                "lease": 30,
+            }
+            async with await psycopg.AsyncConnection.connect(bench.url, autocommit=True) as connection:
+                for _ in range(40):
+                    await connection.execute(sql.query("task_claim"), parameters)
+
+        await asyncio.gather(run(references, "one"), run(references[::-1], "two"))  # a deadlock would raise here
+
+    play(isolated, scenario)
+
+
+def test_a_database_connection_that_is_ended_is_made_again(isolated: Isolated) -> None:
+    async def scenario(bench: Bench) -> None:
+        reference = await bench.submit()
+        await bench.ask(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name IN ('one', 'two')"
+        )
+        assert (await claimed(bench.one, reference)).version == 2
+
+    play(isolated, scenario)
+
+
+def test_at_start_a_database_that_cannot_be_used_is_told_at_once(isolated: Isolated) -> None:
+    async def use(url: str) -> None:
+        async with Database(lambda: url, name="t"):
+            pass
+
+    with pytest.raises(DatabaseUnavailable, match="CONSUMERS_DATABASE_URL"):
+        asyncio.run(use("postgresql://127.0.0.1:1/none"))
+    with psycopg.connect(isolated.database_url) as connection:
+        connection.execute("DROP SCHEMA tasks CASCADE")
+    with pytest.raises(SchemaMissing, match="relay setup"):
+        asyncio.run(use(isolated.database_url))

@@ -1,0 +1,67 @@
+"""The HTTP endpoint in the loop of its process: what it answers, and that it leaves signals and ports alone."""
+
+import asyncio
+import http.client
+import signal
+import socket
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter
+
+from outboxkit.address import parse_address
+from outboxkit.errors import Problem
+from outboxkit.http import health_route, metrics_route, serving
+
+
+def _get(address: str, path: str) -> tuple[int, str, str]:
+    connection = http.client.HTTPConnection(*parse_address(address), timeout=10)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.headers["content-type"], answer.read().decode()
+    finally:
+        connection.close()
+
+
+def test_metrics_and_health_are_served_until_the_block_ends() -> None:
+    registry = CollectorRegistry()
+    Counter("things", "Things.", registry=registry).inc(3)
+    checks = {"database": True, "broker": True}
+
+    async def run() -> str:
+        before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        routes = [metrics_route(registry), health_route("/readyz", lambda: checks)]
+        async with serving(routes, "127.0.0.1:0") as address:
+            status, kind, text = await asyncio.to_thread(_get, address, "/metrics")
+            assert (status, kind.split(";")[0]) == (200, "text/plain")
+            assert "things_total 3.0" in text
+            assert await asyncio.to_thread(_get, address, "/readyz") == (
+                200,
+                "application/json",
+                '{"database":true,"broker":true}',
+            )
+            checks["broker"] = False
+            assert (await asyncio.to_thread(_get, address, "/readyz"))[0] == 503
+            assert (await asyncio.to_thread(_get, address, "/nothing"))[0] == 404
+            assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+            return address
+
+    with pytest.raises(ConnectionRefusedError):
+        _get(asyncio.run(run()), "/metrics")
+
+
+def test_a_taken_address_is_a_problem_with_its_remedy() -> None:
+    async def run(address: str) -> None:
+        async with serving([], address):
+            pass
+
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(Problem, match=f"cannot serve HTTP at {address}"):
+            asyncio.run(run(address))
+
+
+@pytest.mark.parametrize("text", ["", "9187", ":9187", "host:", "host:x", "host:-1", "host:65536", "host:1²"])
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="host:port"):
+        parse_address(text)

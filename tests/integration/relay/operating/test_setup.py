@@ -1,0 +1,76 @@
+"""`relay setup`: what `--dry-run` prints is what it does; what is missing is made again."""
+
+import psycopg
+import pytest
+
+from relay.operating import setup as steps
+from sandbox import Isolated
+from tests.integration.relay_stage import call, environment, one, settings
+
+OURS = "SELECT count(*) FROM pg_namespace WHERE nspname IN ('relay', 'outbox', 'tasks')"
+SLOTS = "SELECT count(*) FROM pg_replication_slots WHERE database = current_database()"
+CHECKPOINT = "SELECT slot FROM relay.checkpoint WHERE name = 'relay'"
+
+
+@pytest.fixture
+def bare(isolated: Isolated) -> Isolated:
+    """Return a database in which nothing is set up."""
+    with psycopg.connect(isolated.database_url) as connection:
+        connection.execute("DROP SCHEMA relay, outbox, tasks CASCADE")
+        connection.execute("DROP TABLE public.outbox_relay_schema")
+    return isolated
+
+
+def test_it_changes_nothing(bare: Isolated) -> None:
+    said = call(environment(bare), "setup", "--dry-run")
+    assert said.code == 0
+    assert "INSERT INTO relay.checkpoint" in said.output
+    assert one(bare.database_url, OURS) == 0
+    assert one(bare.database_url, SLOTS) == 0
+    assert one(bare.database_url, "SELECT to_regclass('public.outbox_relay_schema')") is None
+
+
+@pytest.mark.parametrize("plugin", ["wal2json", "pgoutput"])
+def test_what_it_prints_leaves_setup_nothing_but_the_exchange(plugin: str, bare: Isolated) -> None:
+    with psycopg.connect(bare.database_url, autocommit=True) as connection:
+        for script in steps.plan(settings(bare, plugin=plugin)):
+            connection.execute(script.encode())
+    assert one(bare.database_url, CHECKPOINT) == bare.name
+
+    said = call(environment(bare, RELAY_PLUGIN=plugin), "setup").output.splitlines()
+    assert said[0] == "schema: up to date"
+    assert said[1].startswith(f"slot: '{bare.name}' ({plugin}) is there")
+
+
+def test_a_publication_that_was_dropped_is_made_again_with_what_to_do_about_the_older_events(bare: Isolated) -> None:
+    variables = environment(bare, RELAY_PLUGIN="pgoutput")
+    assert call(variables, "setup").code == 0
+    with psycopg.connect(bare.database_url, autocommit=True) as connection:
+        connection.execute(f'DROP PUBLICATION "{bare.name}"'.encode())
+
+    assert "made again: step over what is older with `relay slot skip`" in call(variables, "setup").output
+    assert one(bare.database_url, "SELECT count(*) FROM pg_publication WHERE pubname = %s", bare.name) == 1
+    assert "again" not in call(variables, "setup").output
+
+
+@pytest.mark.parametrize("table", ["orders.outbox", "public.nowhere"])
+def test_a_table_of_the_applications_own_that_is_missing_is_its_owners_to_create(table: str, bare: Isolated) -> None:
+    variables = environment(bare, RELAY_PLUGIN="pgoutput", RELAY_OUTBOX_TABLE=table)
+    said = call(variables, "setup")
+    assert said.code == 1
+    assert f"there is no table {table} - its owner has to create it" in said.output
+    assert "mend RELAY_OUTBOX_TABLE" in said.output
+    assert "relay setup" not in said.output
+    assert one(bare.database_url, SLOTS) == 0
+
+    with psycopg.connect(bare.database_url, autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA IF NOT EXISTS {table.partition('.')[0]}".encode())
+        connection.execute(f"CREATE TABLE {table} (id uuid)".encode())
+    assert call(variables, "setup").code == 0
+
+
+def test_on_what_is_set_up_it_prints_neither_slot_nor_checkpoint(bare: Isolated) -> None:
+    assert call(environment(bare), "setup").code == 0
+    output = call(environment(bare), "setup", "--dry-run").output
+    assert "pg_create_logical_replication_slot" not in output
+    assert "relay.checkpoint" not in output

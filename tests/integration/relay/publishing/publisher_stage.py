@@ -1,0 +1,137 @@
+"""A stage for the publisher: a real RabbitMQ, and what the publisher tells of each message."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+from pika.channel import Channel
+
+from outboxkit.amqp.connection import Connection
+from outboxkit.amqp.topology import declare_exchange
+from relay.core.event import Message, Route
+from relay.core.ledger import Ticket
+from relay.core.observations import Observation
+from relay.core.ports import Parcel, Rejection
+from relay.publishing.publisher import Broker, Policy, RabbitPublisher
+from sandbox.lifetime.isolation import Isolated
+from tests.unit.relay.publishing.test_encoding import EVENT
+
+POLICY = Policy(
+    name="relay",
+    exchange="",
+    window=100,
+    max_message_bytes=1 << 20,
+    on_return="retry",
+    confirm_timeout=30,
+)
+Scenario = Callable[["Bench"], Coroutine[Any, Any, None]]
+
+
+class Bench:
+    """A publisher, what it has settled, and a channel of the test's own on the same broker."""
+
+    def __init__(self, name: str, connection: Connection, channel: Channel, publisher: RabbitPublisher) -> None:
+        self.name = name
+        self.connection = connection
+        self.channel = channel
+        self.publisher = publisher
+        self.settled: list[Ticket] = []
+        self.refused: list[Rejection] = []
+        self.changed = asyncio.Event()
+        self.running: asyncio.Task[None]
+        self.seen: list[Observation] = []
+        publisher.notify(self)
+
+    def confirmed(self, parcels: Sequence[Parcel]) -> None:
+        self.settled += [parcel.ticket for parcel in parcels]
+        self.changed.set()
+
+    def rejected(self, rejections: Sequence[Rejection]) -> None:
+        self.refused += rejections
+        self.changed.set()
+
+    def message(self, body: bytes = b"{}", key: str = "a.b", exchange: str | None = None) -> Message:
+        return Message(str(uuid4()), Route(exchange or self.name, key, "a", "b"), "1", 1, 1, 0, {}, body)
+
+    async def publish(self, *messages: Message) -> list[Ticket]:
+        tickets = [Ticket() for _ in messages]
+        async with asyncio.timeout(10):
+            await self.publisher.publish(parcels(tickets, messages))
+        return tickets
+
+    async def has_refused(self, *tickets: Ticket) -> None:
+        async with asyncio.timeout(15):
+            while not all(ticket in [each.parcel.ticket for each in self.refused] for ticket in tickets):
+                self.changed.clear()
+                await self.changed.wait()
+
+    async def has_settled(self, *tickets: Ticket) -> None:
+        async with asyncio.timeout(15):
+            while not all(ticket in self.settled for ticket in tickets):
+                self.changed.clear()
+                await self.changed.wait()
+
+    async def queue(self, key: str = "#", arguments: dict[str, object] | None = None) -> str:
+        queue = f"{self.name}.{uuid4()}"
+        await self.connection.call(self.channel.queue_declare, queue, exclusive=True, arguments=arguments)
+        await self.connection.call(self.channel.queue_bind, queue, self.name, key)
+        return queue
+
+    async def ready(self, queue: str) -> int:
+        answer = await self.connection.call(self.channel.queue_declare, queue, passive=True)
+        return int(answer.message_count)
+
+    async def get(self, queue: str) -> tuple[Any, bytes]:
+        found: asyncio.Future[tuple[Any, bytes]] = asyncio.get_running_loop().create_future()
+
+        def on_message(_: object, __: object, properties: object, body: bytes) -> None:
+            found.set_result((properties, body))
+
+        self.channel.basic_get(queue, on_message, auto_ack=True)  # a reply without a message fails by the timeout
+        async with asyncio.timeout(5):
+            return await found
+
+
+@asynccontextmanager
+async def bench(isolated: Isolated, policy: Policy, amqp_url: str, fenced: Callable[[], bool]) -> AsyncIterator[Bench]:
+    connection = await Connection.open(isolated.amqp_url, name="test")
+    channel = await connection.channel()
+    await declare_exchange(connection, channel, isolated.name)
+    seen: list[Observation] = []
+    publisher = RabbitPublisher(
+        lambda: Broker(amqp_url), replace(policy, exchange=isolated.name), seen.append, fenced=fenced
+    )
+    made = Bench(isolated.name, connection, channel, publisher)
+    made.seen = seen
+    await publisher.connect()
+    made.running = asyncio.create_task(publisher.run())
+    try:
+        yield made
+    finally:
+        made.running.cancel()
+        await asyncio.gather(made.running, return_exceptions=True)
+        await connection.close()
+
+
+def parcels(tickets: Sequence[Ticket], messages: Sequence[Message]) -> list[Parcel]:
+    return [Parcel(*pair) for pair in zip(tickets, [EVENT] * len(messages), messages, strict=True)]
+
+
+def play(
+    isolated: Isolated,
+    scenario: Scenario,
+    *,
+    through: str | None = None,
+    fenced: Callable[[], bool] = lambda: False,
+    **changes: Any,  # noqa: ANN401 - fields of Policy
+) -> None:
+    """Run `scenario` with a publisher that reaches the broker directly, or `through` another URL."""
+
+    async def run() -> None:
+        async with bench(isolated, replace(POLICY, **changes), through or isolated.amqp_url, fenced) as made:
+            await scenario(made)
+
+    asyncio.run(run())

@@ -1,0 +1,327 @@
+"""The publisher against a real RabbitMQ: what settles a message, and what happens to the others."""
+
+import asyncio
+import threading
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from outboxkit.amqp.connection import Connection
+from outboxkit.amqp.errors import ChannelRefused
+from outboxkit.amqp.topology import declare_exchange
+from relay.core.errors import MessageReturned
+from relay.core.ledger import Ticket
+from relay.core.observations import BrokerConnected, BrokerLost, Held, Nacked, Returned
+from relay.publishing.publisher import Broker, RabbitPublisher
+from sandbox import Sandbox
+from sandbox.lifetime.isolation import Isolated
+from tests.integration.relay.publishing.publisher_stage import POLICY, Bench, parcels, play
+from tests.support.limits import largest_message
+from tests.support.proxy import Proxy
+from tests.support.wire import amqp
+
+
+def test_a_routed_message_is_settled_and_arrives_with_its_properties(isolated: Isolated) -> None:
+    async def scenario(it: Bench) -> None:
+        queue = await it.queue()
+        message = it.message(body='{"é": 1.10}'.encode())
+        await it.has_settled(*await it.publish(message))
+
+        properties, body = await it.get(queue)
+        assert body == message.body
+        assert properties.message_id == message.id
+        assert properties.delivery_mode == 2
+        assert properties.headers == message.all_headers()
+
+    play(isolated, scenario)
+
+
+def test_a_returned_message_is_not_settled_until_a_queue_takes_it(isolated: Isolated) -> None:
+    """RabbitMQ confirms what it cannot route: only the return tells."""
+
+    async def scenario(it: Bench) -> None:
+        routed = await it.queue("routed")
+        (unroutable, fine) = await it.publish(it.message(key="unroutable"), it.message(key="routed"))
+        await it.has_settled(fine)
+        assert unroutable not in it.settled
+
+        taken = await it.queue("unroutable")
+        await it.has_settled(unroutable)
+        assert (await it.ready(routed), await it.ready(taken)) == (1, 1)
+
+    play(isolated, scenario)
+
+
+def test_what_was_returned_is_tried_again_by_its_first_message_alone_so_that_none_overtakes_it(
+    isolated: Isolated,
+) -> None:
+    session, published = amqp.Session(), list[str]()
+
+    def watch(_: int, to_server: bool, data: bytes) -> None:  # noqa: FBT001 - the proxy's Watch
+        facts = session.feed(data, to_server=to_server)
+        published.extend(fact.message for fact in facts if isinstance(fact, amqp.Published))
+
+    async def scenario(it: Bench) -> None:
+        messages = [it.message() for _ in range(3)]
+        first, second, third = (message.id for message in messages)
+        tickets = await it.publish(*messages)
+        async with asyncio.timeout(10):
+            while len(published) < 6:
+                await it.connection.call(it.channel.basic_qos)  # a turn of the loop and more
+        await it.queue()
+        await it.has_settled(*tickets)
+        tries = len(published) - 5
+        assert published == [first, second, third, *[first] * tries, second, third]
+
+    with Proxy(isolated.amqp_url, watch) as proxy:
+        play(isolated, scenario, through=proxy.url)
+
+
+def test_a_nacked_message_is_not_settled_until_the_broker_takes_it(isolated: Isolated) -> None:
+    async def scenario(it: Bench) -> None:
+        full = await it.queue(arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
+        await it.has_settled(*await it.publish(it.message()))
+        (nacked,) = await it.publish(it.message())
+        (nacked_too,) = await it.publish(it.message())
+        assert nacked not in it.settled
+
+        await it.get(full)
+        await it.has_settled(nacked)
+        assert nacked_too not in it.settled
+        await it.get(full)
+        await it.has_settled(nacked_too)
+        first = next(each.first for each in it.seen if isinstance(each, Nacked))
+        assert (first.exchange, first.routing_key) == (it.name, "a.b")  # how many, the broker decides
+
+    play(isolated, scenario)
+
+
+def test_a_full_window_lets_nothing_more_in(isolated: Isolated) -> None:
+    async def scenario(it: Bench) -> None:
+        messages = [it.message(key="later") for _ in range(5)]  # two are sent, and more than one waits
+        tickets = [Ticket() for _ in messages]
+        publishing = asyncio.create_task(it.publisher.publish(parcels(tickets, messages)))
+        done, _ = await asyncio.wait([publishing], timeout=0.3)
+        assert not done
+
+        await it.queue("later")
+        async with asyncio.timeout(15):
+            await publishing
+        await it.has_settled(*tickets)
+
+    play(isolated, scenario, window=2)
+
+
+def test_a_closed_channel_loses_nothing_and_goes_on_in_order(isolated: Isolated) -> None:
+    """RabbitMQ closes the channel at the message for an exchange that is missing, and leaves the others in doubt."""
+
+    async def scenario(it: Bench) -> None:
+        queue = await it.queue()
+        missing = f"{it.name}.missing"
+        messages = [it.message(body=str(number).encode()) for number in range(50)]
+        lost = it.message(body=b"lost", exchange=missing)
+        tickets = await it.publish(*messages[:25], lost, *messages[25:])
+        assert not {tickets[25], tickets[-1]} & set(it.settled)
+
+        await declare_exchange(it.connection, it.channel, missing)
+        await it.connection.call(it.channel.queue_bind, queue, missing, "#")
+        await it.has_settled(*tickets)
+        bodies = [(await it.get(queue))[1] for _ in range(await it.ready(queue))]
+        first = list(dict.fromkeys(body for body in bodies if body != b"lost"))
+        assert first == [message.body for message in messages]
+        assert b"lost" in bodies
+
+    play(isolated, scenario)
+
+
+def test_a_missing_exchange_is_reported_at_the_start(isolated: Isolated) -> None:
+    async def scenario() -> None:
+        policy = replace(POLICY, exchange=f"{isolated.name}.none")
+        await RabbitPublisher(lambda: Broker(isolated.amqp_url), policy, lambda _: None, fenced=lambda: False).connect()
+
+    with pytest.raises(ChannelRefused, match=r"404.*none.*relay setup"):
+        asyncio.run(scenario())
+
+
+def test_a_returned_message_is_refused_once_where_the_policy_is_to_park(isolated: Isolated) -> None:
+    async def scenario(it: Bench) -> None:
+        await it.queue("routed")
+        unroutable = [it.message(key="unroutable") for _ in range(3)]
+        (*refused, fine) = await it.publish(*unroutable, it.message(key="routed"))
+        await it.has_refused(*refused)
+        await it.has_settled(fine)
+        assert [(each.reason, "NO_ROUTE" in each.detail) for each in it.refused] == [("returned", True)] * 3
+        told = [each for each in it.seen if isinstance(each, Returned)]
+        assert told[0].first.message_id == unroutable[0].id
+        assert sum(each.count for each in told) == 3
+        assert it.settled == [fine]
+        assert it.publisher.in_flight() == 0
+
+    play(isolated, scenario, on_return="park")
+
+
+def test_a_returned_message_ends_the_relay_where_the_policy_is_to_halt(isolated: Isolated) -> None:
+    async def scenario(it: Bench) -> None:
+        await it.publish(it.message(key="unroutable"))
+        with pytest.raises(MessageReturned, match="no queue takes routing key 'unroutable'"):
+            await it.running
+        assert it.settled == []
+
+    play(isolated, scenario, on_return="halt")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "words"),
+    [
+        ({"body": b"x" * 2000}, "too_large", "RELAY_MAX_MESSAGE_BYTES is 1024"),
+        ({"headers": {"x": "y" * 2000}}, "too_large", "RELAY_MAX_MESSAGE_BYTES is 1024"),
+        ({"headers": {"n": 2**64}}, "unencodable", "beyond 64 bits"),
+    ],
+)
+def test_what_cannot_be_published_is_refused_before_it_is_sent(
+    isolated: Isolated, change: dict[str, Any], reason: str, words: str
+) -> None:
+    async def scenario(it: Bench) -> None:
+        queue = await it.queue()
+        (bad, good) = await it.publish(structs.replace(it.message(), **change), it.message())
+        await it.has_settled(good)
+        await it.has_refused(bad)
+        assert [each.reason for each in it.refused] == [reason]
+        assert words in it.refused[0].detail
+        assert await it.ready(queue) == 1
+
+    play(isolated, scenario, max_message_bytes=1024)
+
+
+def test_a_message_that_the_broker_does_not_take_is_refused_and_the_others_go_through(
+    isolated: Isolated, sandbox: Sandbox
+) -> None:
+    async def scenario(it: Bench) -> None:
+        await it.queue()
+        (before, large, after) = await it.publish(it.message(), it.message(body=b"x" * 5000), it.message())
+        await it.has_settled(before, after)
+        await it.has_refused(large)
+        assert [(each.reason, "larger than" in each.detail) for each in it.refused] == [("refused", True)]
+        assert it.publisher.in_flight() == 0
+
+    with largest_message(sandbox, 1000):
+        play(isolated, scenario)
+
+
+def test_what_is_forgotten_is_never_published(isolated: Isolated) -> None:
+    async def scenario(it: Bench) -> None:
+        (held,) = await it.publish(it.message(key="later", body=b"old"))
+        it.publisher.forget()
+        queue = await it.queue("later")
+        (after,) = await it.publish(it.message(key="later", body=b"new"))
+        await it.has_settled(after)
+        assert held not in it.settled
+        assert [(await it.get(queue))[1] for _ in range(await it.ready(queue))] == [b"new"]
+
+    play(isolated, scenario)
+
+
+@pytest.mark.parametrize("how", ["fenced", "forgotten"])
+def test_what_waits_for_the_socket_is_not_sent_any_more(isolated: Isolated, how: str) -> None:
+    """Pika keeps what the kernel's buffers have no room for, and sends it later: by then, another may be active."""
+    count, fence = 30, threading.Event()
+    body = b'"%b"' % (b"x" * 1_000_000)
+
+    async def scenario(it: Bench) -> None:
+        queue = await it.queue()
+        proxy.slow(1000)
+        await it.publish(*(it.message(body=body) for _ in range(count)))
+        if how == "fenced":
+            fence.set()
+        else:
+            it.publisher.forget()
+        proxy.slow(None)
+        async with asyncio.timeout(20):
+            while sum(isinstance(each, BrokerConnected) for each in it.seen) < 2:
+                await it.connection.call(it.channel.basic_qos)  # a turn of the loop and more
+        assert await it.ready(queue) < count
+
+    with Proxy(isolated.amqp_url) as proxy:
+        play(isolated, scenario, through=proxy.url, max_message_bytes=2 << 20, fenced=fence.is_set)
+
+
+def test_a_message_that_nobody_takes_bounds_what_is_published_behind_it(isolated: Isolated) -> None:
+    """A crash publishes again everything behind the oldest message without an outcome."""
+
+    async def scenario(it: Bench) -> None:
+        queue = await it.queue("routed")
+        await it.publish(it.message(key="later"))
+        behind = [it.message(key="routed") for _ in range(20)]
+
+        async def publish_all() -> None:
+            for message in behind:
+                await it.publisher.publish(parcels([Ticket()], [message]))
+
+        publishing = asyncio.create_task(publish_all())
+        done, _ = await asyncio.wait([publishing], timeout=1)
+        assert not done
+        assert await it.ready(queue) < 5
+        await it.queue("later")
+        async with asyncio.timeout(20):
+            await publishing
+
+    play(isolated, scenario, window=5)
+
+
+def test_the_message_that_the_channel_was_closed_for_is_named_and_the_others_go_through_once(
+    isolated: Isolated,
+) -> None:
+    async def scenario(it: Bench) -> None:
+        queue = await it.queue()
+        culprit = it.message(exchange=isolated.exchange("missing"))
+        (*before, lost, after) = await it.publish(*(it.message() for _ in range(10)), culprit, it.message())
+        await it.has_settled(*before)
+        async with asyncio.timeout(20):
+            while not any(isinstance(each, Held) and each.message.message_id == culprit.id for each in it.seen):
+                await it.connection.call(it.channel.queue_declare, queue, passive=True)  # a turn of the loop and more
+        assert await it.ready(queue) <= 2 * len(before)
+
+        await declare_exchange(it.connection, it.channel, culprit.route.exchange)
+        await it.connection.call(it.channel.queue_bind, queue, culprit.route.exchange, "#")
+        await it.has_settled(lost, after)
+
+    play(isolated, scenario)
+
+
+def test_a_message_that_the_broker_cannot_read_is_refused_and_the_others_go_through_once(
+    isolated: Isolated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Connection, "frame_max", 1 << 20)  # more than RabbitMQ takes
+
+    async def scenario(it: Bench) -> None:
+        queue = await it.queue()
+        culprit = structs.replace(it.message(), headers={"x": "y" * 200_000})
+        (*before, bad, after) = await it.publish(*(it.message() for _ in range(10)), culprit, it.message())
+        await it.has_settled(*before, after)
+        await it.has_refused(bad)
+        assert [(each.reason, "501: FRAME_ERROR" in each.detail) for each in it.refused] == [("refused", True)]
+        assert any(isinstance(each, BrokerLost) and culprit.id in each.problem.what for each in it.seen)
+        assert await it.ready(queue) <= 2 * len(before) + 1
+
+    play(isolated, scenario)
+
+
+def test_a_message_that_the_broker_fails_at_is_named_and_holds_up_what_is_behind_it(
+    isolated: Isolated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("math.isfinite", lambda _: True)  # RabbitMQ answers 541 to such a double
+
+    async def scenario(it: Bench) -> None:
+        await it.queue()
+        culprit = structs.replace(it.message(), headers={"x": float("inf")})
+        (before, bad, after) = await it.publish(it.message(), culprit, it.message())
+        await it.has_settled(before)
+        async with asyncio.timeout(20):
+            while not any(isinstance(each, Held) and each.message.message_id == culprit.id for each in it.seen):
+                await it.connection.call(it.channel.basic_qos)  # a turn of the loop and more
+        assert {bad, after}.isdisjoint(it.settled)
+        assert it.refused == []
+
+    play(isolated, scenario)

@@ -1,0 +1,111 @@
+"""The stream's connection over a link that breaks: whoever reads hears of it, and nobody else's socket is touched."""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import psycopg
+import pytest
+
+from outboxkit import sql
+from relay.core.errors import SourceUnavailable
+from relay.core.position import Lsn
+from relay.sources.wal.frames import standby_status
+from relay.sources.wal.replication import ReplicationConnection
+from sandbox.lifetime.isolation import Isolated
+from tests.support.proxy import Proxy
+
+STATUS = standby_status(received=0, flushed=0, now=0, ping=True)
+
+
+@asynccontextmanager
+async def streaming(isolated: Isolated, proxy: Proxy, parameters: str = "") -> AsyncIterator[ReplicationConnection]:
+    with psycopg.connect(isolated.database_url, autocommit=True) as connection:
+        connection.execute(sql.query("slot_create"), {"slot": isolated.name, "plugin": "wal2json"})
+    stream = await ReplicationConnection.connect(proxy.url + parameters, slot=isolated.name, name="test")
+    try:
+        await stream.start(Lsn(0), {"format-version": "2"})
+        yield stream
+    finally:
+        await stream.close()
+
+
+async def _silent(stream: ReplicationConnection) -> None:
+    """Read until nothing more comes."""
+    with suppress(SourceUnavailable):
+        await _read(stream, silence=0.3)
+
+
+async def _read(stream: ReplicationConnection, *, silence: float = 30) -> None:
+    """Read until that fails."""
+    while True:
+        await stream.receive(silence=silence)
+
+
+def test_a_write_that_fails_is_told_to_the_reader_and_the_socket_of_whoever_gets_its_number_is_left_alone(
+    isolated: Isolated,
+) -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        with Proxy(isolated.database_url) as proxy:
+            async with streaming(isolated, proxy) as stream:
+                await _silent(stream)
+                number = stream._socket  # noqa: SLF001 - whose number libpq gives away
+                proxy.cut()
+                while _is_open(number):
+                    stream.send(STATUS)
+                heir, other = os.pipe()
+                os.dup2(heir, number)
+                readable = asyncio.Event()
+                loop.add_reader(number, readable.set)
+                with pytest.raises(SourceUnavailable, match="not available"):
+                    await stream.receive(silence=30)
+                await stream.close()
+                os.write(other, b"x")
+                async with asyncio.timeout(5):
+                    await readable.wait()
+                loop.remove_reader(number)
+                for each in {heir, other, number}:
+                    os.close(each)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("parameters", "milliseconds"), [("", 15_000), ("?tcp_user_timeout=4000", 4000)])
+def test_what_is_not_acknowledged_for_fifteen_seconds_or_as_long_as_the_url_says_ends_the_connection(
+    isolated: Isolated, parameters: str, milliseconds: int
+) -> None:
+    async def scenario() -> None:
+        with Proxy(isolated.database_url) as proxy:
+            async with streaming(isolated, proxy, parameters) as stream:
+                number = os.dup(stream._socket)  # noqa: SLF001 - what libpq made of the parameters
+                with socket.socket(fileno=number) as end:
+                    assert end.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == milliseconds
+
+    asyncio.run(scenario())
+
+
+def test_a_direction_that_loses_what_is_sent_is_noticed_although_data_goes_on_arriving(isolated: Isolated) -> None:
+    async def scenario() -> None:
+        with Proxy(isolated.database_url) as proxy:
+            async with streaming(isolated, proxy, "?tcp_user_timeout=1000") as stream:
+                await _silent(stream)
+                proxy.lose()
+                stream.send(STATUS)
+                with psycopg.connect(isolated.database_url) as connection:
+                    connection.execute("SELECT pg_logical_emit_message(true, 'any', 'more')")
+                assert await stream.receive(silence=30)
+                with pytest.raises(SourceUnavailable, match="Connection timed out"):
+                    await asyncio.wait_for(_read(stream), timeout=10)
+
+    asyncio.run(scenario())
+
+
+def _is_open(number: int) -> bool:
+    try:
+        os.fstat(number)
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,215 @@
+"""Links that go dead without a word, on either side and in either direction: the relay notices, and soon."""
+
+import asyncio
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+from psycopg.sql import SQL, Identifier
+
+from outboxkit import sql
+from relay.core.errors import SourceStalled, SourceUnavailable
+from relay.core.observations import Blocked, BrokerLost, Observation
+from relay.publishing import publisher
+from relay.sources.layout import NATIVE
+from relay.sources.wal.decoders.decoding import Decoder, decoder
+from relay.sources.wal.source import Reading, WalSource, WalStream
+from relay.storage.checkpoint import CheckpointStore
+from relay.storage.deadline import patience
+from relay.storage.facts import Facts
+from sandbox import Sandbox
+from sandbox.lifetime.isolation import Isolated
+from sandbox.machine.waiting import until
+from tests.integration.relay.publishing.publisher_stage import Bench, play
+from tests.support.proxy import Proxy
+
+QUESTION = b"\x00\x3c\x00\x0a"  # basic.qos
+
+
+class Slot:
+    """A slot behind a proxy, whose streams fall silent."""
+
+    def __init__(self, isolated: Isolated, proxy: Proxy) -> None:
+        self._isolated = isolated
+        self._proxy = proxy
+        with psycopg.connect(isolated.database_url, autocommit=True) as connection:
+            connection.execute(sql.query("slot_create"), {"slot": isolated.name, "plugin": "wal2json"})
+            alter = SQL("ALTER DATABASE {} SET wal_sender_timeout = '2s'")
+            connection.execute(alter.format(Identifier(connection.info.dbname)))
+
+    async def falls_silent(self, source: WalSource, *, lively: bool) -> str:
+        """Open a stream, silence it, and return how that ends; a lively one has had a fence back before."""
+        until(self._free, what="the slot is free", seconds=10)
+        with pytest.raises(SourceStalled) as raised:
+            await self._silence(source, lively=lively)
+        self._proxy.swallow_to_client.clear()
+        self._proxy.cut()
+        return raised.value.what
+
+    async def _silence(self, source: WalSource, *, lively: bool) -> None:
+        async with source.open(None) as stream:
+            await _read(stream, lively=lively)
+            self._proxy.swallow_to_client.set()
+            await _read(stream)
+
+    def _free(self) -> bool:
+        with psycopg.connect(self._isolated.database_url) as connection:
+            held = "SELECT active FROM pg_replication_slots WHERE slot_name = %s"
+            return connection.execute(held, [self._isolated.name]).fetchall() == [(False,)]
+
+
+async def _read(stream: WalStream, *, lively: bool | None = None) -> None:
+    """Read until a fence is back, if it shall be; for ever, unless told."""
+    while lively is None or stream.lively < lively:
+        await stream.receive()
+
+
+def _decoder(plugin: str, _: Facts) -> tuple[Decoder, Mapping[str, str]]:
+    return decoder(plugin, NATIVE, None, publication="unused")
+
+
+def test_each_stream_in_a_row_that_falls_silent_is_waited_for_twice_as_long_until_one_has_lived(
+    isolated: Isolated,
+) -> None:
+    """A server that decodes something huge is as silent as a dead link, and must get to its end some day."""
+    reading = Reading(isolated.name, "test", _decoder, lambda *_: None, plugin="wal2json")
+
+    async def scenario() -> None:
+        with Proxy(isolated.database_url) as proxy:
+            slot = Slot(isolated, proxy)
+            async with CheckpointStore(lambda: isolated.database_url, name="test", slot=isolated.name) as store:
+                source = WalSource(lambda: proxy.url, store, reading, lambda _: None)
+                said = [await slot.falls_silent(source, lively=lively) for lively in (False, True, False)]
+        assert said == [f"Postgres has been silent for {seconds} s" for seconds in (2, 4, 2)]
+
+    asyncio.run(scenario())
+
+
+def test_a_query_that_is_not_answered_is_given_up_at_once_when_patience_ends(isolated: Isolated) -> None:
+    async def scenario() -> None:
+        with Proxy(isolated.database_url) as proxy:
+            async with await psycopg.AsyncConnection.connect(proxy.url) as connection:
+                proxy.swallow_to_server.set()
+                started = time.monotonic()
+                with pytest.raises(SourceUnavailable, match="has not answered for 1 s"), patience(connection, 1):
+                    await connection.execute("SELECT 1")
+                assert time.monotonic() - started < 2
+
+    asyncio.run(scenario())
+
+
+def test_a_query_that_fails_in_time_says_itself_why(isolated: Isolated) -> None:
+    async def scenario() -> None:
+        async with await psycopg.AsyncConnection.connect(isolated.database_url) as connection:
+            with pytest.raises(psycopg.errors.DivisionByZero), patience(connection):
+                await connection.execute("SELECT 1 / 0")
+
+    asyncio.run(scenario())
+
+
+def test_whoever_is_cancelled_does_not_wait_for_a_server_that_says_nothing(isolated: Isolated) -> None:
+    async def scenario() -> None:
+        with Proxy(isolated.database_url) as proxy:
+            store = CheckpointStore(lambda: proxy.url, name="test", slot=isolated.name)
+            await store.facts()
+            proxy.swallow_to_client.set()
+            asking = asyncio.create_task(store.facts())
+            await asyncio.wait([asking], timeout=0.2)
+            started = time.monotonic()
+            asking.cancel()
+            await asyncio.wait([asking])
+            await store.close()
+            assert time.monotonic() - started < 1
+
+    asyncio.run(scenario())
+
+
+def test_those_who_ask_at_once_when_a_link_is_back_share_one_connection(isolated: Isolated) -> None:
+    count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
+
+    async def scenario() -> None:
+        with psycopg.connect(isolated.database_url, autocommit=True) as connection:
+            async with CheckpointStore(lambda: isolated.database_url, name=isolated.name, slot="none") as store:
+                await asyncio.gather(*(store.facts() for _ in range(5)))
+                name = f"{isolated.name} checkpoint"
+                until(lambda: connection.execute(count, [name]).fetchall() == [(1,)], what="one is left", seconds=5)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("to_server", "to_client"), [(True, True), (True, False), (False, True)])
+def test_a_broker_that_does_not_answer_is_left_and_what_was_in_doubt_goes_again(
+    isolated: Isolated, monkeypatch: pytest.MonkeyPatch, *, to_server: bool, to_client: bool
+) -> None:
+    monkeypatch.setattr(publisher, "_ASK_AFTER", 0.5)
+    monkeypatch.setattr(publisher, "_ANSWER_WITHIN", 1)
+    with Proxy(isolated.amqp_url) as proxy:
+
+        async def scenario(it: Bench) -> None:
+            await it.queue()
+            for hole in [proxy.swallow_to_server] * to_server + [proxy.swallow_to_client] * to_client:
+                hole.set()
+            tickets = await it.publish(it.message(), it.message())
+            async with asyncio.timeout(5):
+                await _seen(it, BrokerLost)
+            (lost,) = [seen.problem.what for seen in it.seen if isinstance(seen, BrokerLost)]
+            assert lost == "RabbitMQ does not answer"
+            proxy.swallow_to_server.clear()
+            proxy.swallow_to_client.clear()
+            proxy.cut()
+            await it.has_settled(*tickets)
+
+        play(isolated, scenario, through=proxy.url)
+
+
+def test_an_idle_broker_that_answers_is_asked_again_and_again_and_kept(
+    isolated: Isolated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher, "_ASK_AFTER", 0.1)
+    monkeypatch.setattr(publisher, "_ANSWER_WITHIN", 1)
+    said: list[bytes] = []
+    with Proxy(isolated.amqp_url, lambda _, to_server, data: said.append(data) if to_server else None) as proxy:
+
+        async def scenario(it: Bench) -> None:
+            async with asyncio.timeout(10):
+                while b"".join(said).count(QUESTION) < 4:
+                    await asyncio.wait([it.running], timeout=0.05)
+            assert not [seen for seen in it.seen if isinstance(seen, BrokerLost)]
+
+        play(isolated, scenario, through=proxy.url)
+
+
+def test_a_broker_that_blocks_the_connection_is_waited_for(
+    sandbox: Sandbox, isolated: Isolated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher, "_ASK_AFTER", 0.2)
+    monkeypatch.setattr(publisher, "_ANSWER_WITHIN", 0.6)
+
+    async def scenario(it: Bench) -> None:
+        await it.queue()
+        with _memory_alarm(sandbox):
+            tickets = await it.publish(it.message())
+            async with asyncio.timeout(5):
+                await _seen(it, Blocked)
+            await asyncio.wait([it.running], timeout=3)
+        await it.has_settled(*tickets)
+        assert not [seen for seen in it.seen if isinstance(seen, BrokerLost)]
+
+    play(isolated, scenario)
+
+
+@contextmanager
+def _memory_alarm(box: Sandbox) -> Iterator[None]:
+    """Let the broker take no more messages for the time of a block: https://www.rabbitmq.com/docs/alarms."""
+    box.rabbitmq.control("eval", "rabbit_alarm:set_alarm({{resource_limit, memory, node()}, []}).")
+    try:
+        yield
+    finally:
+        box.rabbitmq.control("eval", "rabbit_alarm:clear_alarm({resource_limit, memory, node()}).")
+
+
+async def _seen(it: Bench, kind: type[Observation]) -> None:
+    while not any(isinstance(seen, kind) for seen in it.seen):
+        await asyncio.wait([it.running], timeout=0.05)

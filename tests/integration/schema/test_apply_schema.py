@@ -1,0 +1,125 @@
+"""Applying the schema: each file once, all or nothing, whoever else does the same at the same moment."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any, LiteralString
+
+import psycopg
+import pytest
+
+from outboxkit import sql
+from outboxkit.sql.apply import SchemaChanged, apply, pending
+from sandbox import Isolated
+
+Connection = psycopg.Connection[Any]
+RECORD = "SELECT name, checksum, applied_at FROM public.outbox_relay_schema ORDER BY name"
+
+
+@pytest.fixture
+def empty(isolated: Isolated) -> str:
+    """Return the URL of a database without our schema."""
+    with psycopg.connect(isolated.database_url, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA outbox, tasks, relay CASCADE")
+        connection.execute("DROP TABLE public.outbox_relay_schema")
+    return isolated.database_url
+
+
+@pytest.fixture
+def connection(isolated: Isolated) -> Iterator[Connection]:
+    with psycopg.connect(isolated.database_url, autocommit=True) as connection:
+        yield connection
+
+
+def file(name: str, text: LiteralString) -> sql.SchemaFile:
+    return sql.SchemaFile(name, text, f"checksum of {name}")
+
+
+def names(files: list[sql.SchemaFile]) -> list[str]:
+    return [each.name for each in files]
+
+
+def with_file(extra: sql.SchemaFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [*sql.schema(), extra]
+    monkeypatch.setattr(sql, "schema", lambda: files)
+
+
+def schemas(connection: Connection) -> set[str]:
+    found = "SELECT nspname FROM pg_namespace WHERE nspname IN ('outbox', 'tasks', 'relay', 'more')"
+    return {name for (name,) in connection.execute(found)}
+
+
+@pytest.mark.parametrize("autocommit", [True, False])
+def test_an_empty_database_gets_it_all_in_order_with_partitions(empty: str, autocommit: bool) -> None:  # noqa: FBT001 - a parameter
+    with psycopg.connect(empty, autocommit=autocommit) as connection:
+        assert names(apply(connection)) == sorted(names(sql.schema()))
+        connection.rollback()  # what is applied is committed, whatever the connection's mode
+    with psycopg.connect(empty) as connection:
+        assert pending(connection) == []
+        assert schemas(connection) == {"outbox", "tasks", "relay"}
+        row = connection.execute(
+            "SELECT count(*) FROM pg_inherits WHERE inhparent = 'outbox.event'::regclass"
+        ).fetchone()
+        assert row == (9,)
+
+
+def test_to_repeat_it_changes_nothing(connection: Connection) -> None:
+    before = connection.execute(RECORD).fetchall()
+    connection.execute("SELECT tasks.submit('a')")
+    assert apply(connection) == []
+    assert connection.execute(RECORD).fetchall() == before
+    assert connection.execute("SELECT count(*) FROM outbox.event").fetchone() == (1,)
+
+
+def test_two_at_once_take_turns_and_one_of_them_does_it(empty: str) -> None:
+    start = Barrier(2)
+
+    def run() -> list[str]:
+        with psycopg.connect(empty) as connection:
+            start.wait(timeout=10)
+            return names(apply(connection))
+
+    with ThreadPoolExecutor() as threads:
+        runs = [threads.submit(run) for _ in range(2)]
+        assert sorted(run.result(timeout=20) for run in runs) == [[], names(sql.schema())]
+
+
+def test_a_file_that_was_changed_since_is_refused_and_nothing_is_applied(
+    connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_file(file("999_more.sql", "CREATE SCHEMA more"), monkeypatch)
+    connection.execute(
+        "UPDATE public.outbox_relay_schema SET checksum = 'of an older text' WHERE name = '001_outbox.sql'"
+    )
+    with pytest.raises(SchemaChanged, match=r"001_outbox\.sql is not the file that this database was set up with"):
+        apply(connection)
+    assert "more" not in schemas(connection)
+
+
+def test_a_database_of_a_newer_version_is_refused(connection: Connection) -> None:
+    connection.execute("INSERT INTO public.outbox_relay_schema VALUES ('998_newer.sql', 'x')")
+    with pytest.raises(SchemaChanged, match=r"set up by a newer version \(it has 998_newer\.sql\)"):
+        apply(connection)
+
+
+def test_a_new_file_is_applied_alone(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_file(file("999_more.sql", "CREATE SCHEMA more; CREATE TABLE more.things ()"), monkeypatch)
+    assert names(pending(connection)) == ["999_more.sql"]
+    assert names(apply(connection)) == ["999_more.sql"]
+    assert "more" in schemas(connection)
+    assert apply(connection) == []
+
+
+def test_when_one_file_fails_no_file_is_applied(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_file(file("999_more.sql", "CREATE SCHEMA more; SELECT 1 / 0"), monkeypatch)
+    with psycopg.connect(empty, autocommit=True) as connection:
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            apply(connection)
+        assert schemas(connection) == set()
+        assert names(pending(connection)) == names(sql.schema())
+
+
+def test_asking_what_is_pending_changes_nothing(empty: str) -> None:
+    with psycopg.connect(empty, autocommit=True) as connection:
+        assert names(pending(connection)) == names(sql.schema())
+        assert schemas(connection) == set()

@@ -1,0 +1,123 @@
+"""The installed commands as real processes: watched through what they write, and always ended.
+
+They get the environment that a test gives them and nothing else of ours, so that no setting of the developer's own
+shell decides a test.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sandbox.machine.waiting import until
+
+ROOT = Path(__file__).parents[2]
+_PROGRAMS = Path(sys.executable).parent
+_TAIL_LINES = 40
+
+
+def environment(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the whole environment of a command that has `settings`."""
+    return {"PATH": f"{_PROGRAMS}:{os.environ['PATH']}", "LANG": "C.UTF-8", "HOME": os.environ["HOME"], **settings}
+
+
+class Command:
+    """A running command; `name` is what its logs are called, and they are kept in `directory`.
+
+    `stdout` is a file descriptor that takes its standard output instead.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        arguments: Sequence[str],
+        settings: Mapping[str, str],
+        directory: Path,
+        *,
+        stdout: int | None = None,
+    ) -> None:
+        self.name = name
+        self._out = directory / f"{name}.out"
+        self._err = directory / f"{name}.err"
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = subprocess.Popen(
+                [_PROGRAMS / arguments[0], *arguments[1:]],
+                stdin=subprocess.DEVNULL,
+                stdout=out if stdout is None else stdout,
+                stderr=err,
+                cwd=ROOT,
+                env=environment(settings),
+            )
+
+    @property
+    def running(self) -> bool:
+        return self.process.poll() is None
+
+    @property
+    def stdout(self) -> str:
+        return self._out.read_text(encoding="utf-8")
+
+    @property
+    def stderr(self) -> str:
+        return self._err.read_text(encoding="utf-8")
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """What it has logged so far; a line that is still being written is left out."""
+        lines = self.stderr.splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}\n")]
+
+    def logged(self, event: str, *, seconds: float = 30) -> dict[str, Any]:
+        """Wait until it has logged `event`, and return that line; fails when it ends without."""
+        return until(lambda: self._find(event), what=f"{self.name} logs {event!r}", seconds=seconds, every=0.01)
+
+    def complains(self, words: str, *, seconds: float = 30) -> None:
+        """Wait until it has logged `words` as a reason."""
+        until(
+            lambda: any(words in str(line.get("reason")) for line in self.log),
+            what=f"{self.name} gives as a reason: {words}",
+            seconds=seconds,
+        )
+
+    def outlives(self, seconds: float) -> bool:
+        """Wait for it to end, at most so long; return whether it still runs."""
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return True
+        return False
+
+    def ended(self, *, seconds: float = 30) -> int:
+        """Wait for it to end, and return its exit code."""
+        return self.process.wait(seconds)
+
+    def terminate(self) -> int:
+        """Ask it to end, as an orchestrator does, and return its exit code."""
+        self.process.terminate()
+        return self.ended()
+
+    def kill(self) -> None:
+        """End it with SIGKILL; fails when it had ended by itself."""
+        self.process.kill()
+        code = self.ended()
+        assert code == -signal.SIGKILL, f"{self.name} had ended with {code}\n{self.tail()}"
+
+    def end(self) -> None:
+        """End it, whatever state it is in."""
+        self.process.kill()
+        self.process.wait()
+
+    def tail(self) -> str:
+        """Return the last lines it wrote, for whoever looks at a failed test."""
+        lines = self.stderr.splitlines()[-_TAIL_LINES:]
+        return "\n".join([f"--- {self.name}: exit code {self.process.returncode}, standard error:", *lines])
+
+    def _find(self, event: str) -> dict[str, Any]:
+        ended = not self.running  # asked first: what it wrote before it ended is there now
+        found = next((line for line in self.log if line.get("event") == event), {})
+        assert found or not ended, f"{self.name} ended without logging {event!r}\n{self.tail()}"
+        return found

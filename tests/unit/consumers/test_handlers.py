@@ -1,0 +1,87 @@
+"""The registry of handlers, and the module that fills it."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from consumers.errors import HandlersUnusable
+from consumers.handlers import registry as handlers
+from consumers.handlers.registry import PlainHandler, Registry, TransactionHandler
+from consumers.handlers.task import Task
+
+
+def plain(task: Task) -> str:
+    return task.type
+
+
+def with_connection(task: Task, connection: psycopg.Connection[Any]) -> None:
+    del task, connection
+
+
+def test_a_handler_is_found_by_its_type_and_stays_a_plain_function() -> None:
+    registry = Registry()
+    assert registry.task("a")(plain) is plain
+    assert registry.task("b", in_transaction=True)(with_connection) is with_connection
+    assert registry.find("a") == PlainHandler(plain)
+    assert registry.find("b") == TransactionHandler(with_connection)
+    assert registry.find("c") is None
+    assert registry.types == {"a", "b"}
+
+
+def test_two_handlers_of_one_type_are_refused() -> None:
+    registry = Registry()
+    registry.task("a")(plain)
+    with pytest.raises(ValueError, match="two handlers are registered for tasks of type 'a'"):
+        registry.task("a")(plain)
+
+
+def test_a_coroutine_function_is_refused() -> None:
+    async def handle(task: Task) -> None: ...
+
+    with pytest.raises(TypeError, match="write def"):
+        Registry().task("a")(handle)  # type: ignore[type-var]
+
+
+def test_a_task_does_not_print_its_payload() -> None:
+    assert "planted" not in repr(Task(uuid4(), "t", {"secret": "planted"}, 1, 1, "w"))
+
+
+@pytest.fixture
+def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(handlers, "registry", Registry())
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        del sys.modules[name]
+
+
+def test_a_module_in_the_working_directory_is_imported(directory: Path) -> None:
+    (directory / "mine.py").write_text(
+        "from consumers.handlers import registry\n@registry.registry.task('mine')\ndef handle(task): ...\n"
+    )
+    assert handlers.load("mine").types == {"mine"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("this is no python", "SyntaxError"),
+        ("raise SystemExit('later')", "SystemExit: later"),
+        ("", "registers no handler"),
+    ],
+)
+def test_a_module_that_is_of_no_use_is_a_configuration_problem(directory: Path, text: str, said: str) -> None:
+    (directory / "broken.py").write_text(text)
+    with pytest.raises(HandlersUnusable) as raised:
+        handlers.load("broken")
+    assert said in str(raised.value)
+    assert raised.value.exit_code == 2

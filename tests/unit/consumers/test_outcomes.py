@@ -1,0 +1,103 @@
+"""What a handler returns or raises, as text that Postgres takes, and what a row says became of a claim."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consumers.claims.outcomes import MAX_ERROR_CHARACTERS, MAX_RESULT_BYTES, describe, encode_result, settlement
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+
+
+def _texts(value: Any) -> list[str]:  # noqa: ANN401 - any JSON
+    match value:
+        case str():
+            return [value]
+        case list():
+            return [text for item in value for text in _texts(item)]
+        case dict():
+            return [text for pair in value.items() for item in pair for text in _texts(item)]
+        case _:
+            return []
+
+
+@given(values)
+def test_a_result_comes_back_as_it_was_or_is_refused_for_what_jsonb_cannot_hold(value: Any) -> None:  # noqa: ANN401 - any JSON
+    texts = _texts(value)
+    if any("\x00" in text for text in texts):
+        with pytest.raises(ValueError, match=r"U\+0000"):
+            encode_result(value)
+    else:
+        encoded = encode_result(value)
+        assert (None if encoded is None else json.loads(encoded)) == value
+
+
+@pytest.mark.parametrize("text", ["\\u0000", "\\\\u0000", "\\", "u0000", "\\x00"])
+def test_text_that_only_looks_like_a_nul_is_kept(text: str) -> None:
+    encoded = encode_result(text)
+    assert encoded is not None
+    assert json.loads(encoded) == text
+
+
+@pytest.mark.parametrize("text", ["\x00", "\\\x00", "\\\\\x00", "a\x00b"])
+def test_a_nul_is_refused_whatever_stands_before_it(text: str) -> None:
+    with pytest.raises(ValueError, match=r"U\+0000"):
+        encode_result({"key": [text]})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "\ud800", {1, 2}, b"bytes", object()])
+def test_what_is_no_json_is_refused(value: Any) -> None:  # noqa: ANN401 - no JSON
+    with pytest.raises((ValueError, TypeError)):
+        encode_result(value)
+
+
+def test_a_result_is_bounded_in_bytes() -> None:
+    assert encode_result("x" * (MAX_RESULT_BYTES - 2)) is not None
+    with pytest.raises(ValueError, match=f"at most {MAX_RESULT_BYTES}"):
+        encode_result("x" * (MAX_RESULT_BYTES - 1))
+    with pytest.raises(ValueError, match=f"at most {MAX_RESULT_BYTES}"):
+        encode_result("\N{SNOWMAN}" * (MAX_RESULT_BYTES // 3))
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=[])))
+def test_an_error_is_described_in_text_that_postgres_takes(message: str) -> None:
+    text = describe(ValueError(message))
+    assert text.startswith("ValueError")
+    assert len(text) <= MAX_ERROR_CHARACTERS
+    assert "\x00" not in text
+    assert text.encode()
+
+
+def test_an_error_that_cannot_describe_itself_is_named() -> None:
+    class Mute(Exception):  # noqa: N818 - what it is
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    assert describe(Mute()) == "Mute: (its message cannot be read)"
+    assert describe(KeyboardInterrupt()) == "KeyboardInterrupt"
+
+
+@pytest.mark.parametrize(
+    ("status", "version", "expected"),
+    [
+        ("completed", 3, "completed"),
+        ("failed", 3, "failed"),
+        ("pending", 3, "released"),
+        ("running", 2, "lost"),
+        ("running", 4, "lost"),
+        ("completed", 5, "lost"),
+        ("cancelling", 3, "lost"),
+        (None, None, "lost"),
+    ],
+)
+def test_only_the_next_version_tells_what_a_claim_became(
+    status: str | None, version: int | None, expected: str
+) -> None:
+    assert settlement(2, status, version) == expected

@@ -1,0 +1,74 @@
+"""The consumers' settings: defaults, and what is refused."""
+
+import os
+
+import pytest
+
+from consumers.settings import ConsumerSettings
+from outboxkit.errors import ConfigurationProblem
+from outboxkit.settings import load
+
+NEEDED = {"CONSUMERS_DATABASE_URL": "postgresql://u:planted@h/d", "CONSUMERS_AMQP_URL": "amqp://u:planted@localhost/v"}
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("CONSUMERS_")]:
+        monkeypatch.delenv(name)
+    for name, value in NEEDED.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_two_urls_are_enough() -> None:
+    settings = load(ConsumerSettings)
+    assert (settings.exchange, settings.queue, settings.lease) == ("outbox", "tasks", 30.0)
+    assert settings.prefetch >= settings.concurrency
+    assert settings.handlers is None
+    assert "planted" not in repr(settings)
+
+
+def test_messages_go_unencrypted_to_this_machine_only_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONSUMERS_AMQP_URL", "amqp://u:planted@mq.example/v")
+    with pytest.raises(ConfigurationProblem, match="allow it with CONSUMERS_AMQP_PLAINTEXT=true") as caught:
+        load(ConsumerSettings)
+    assert "planted" not in str(caught.value)
+    monkeypatch.setenv("CONSUMERS_AMQP_PLAINTEXT", "true")
+    assert load(ConsumerSettings).amqp_plaintext
+
+
+@pytest.mark.parametrize("name", NEEDED)
+def test_each_url_is_needed(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.delenv(name)
+    with pytest.raises(ConfigurationProblem, match=f"{name} is not set"):
+        load(ConsumerSettings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CONSUMERS_DATABASE_URL", "planted=="),
+        ("CONSUMERS_DATABASE_URL", ""),
+        ("CONSUMERS_AMQP_URL", ""),
+        ("CONSUMERS_AMQP_CA", ""),
+        ("CONSUMERS_AMQP_URL", "http://planted"),
+        ("CONSUMERS_CONCURRENCY", "0"),
+        ("CONSUMERS_PREFETCH", "0"),
+        ("CONSUMERS_PREFETCH", "65536"),
+        ("CONSUMERS_PREFETCH", "7"),
+        ("CONSUMERS_LEASE", "0.5"),
+        ("CONSUMERS_HANDLERS", "my-module"),
+        ("CONSUMERS_HTTP_ADDRESS", "9187"),
+        ("CONSUMERS_HTTP_ADDRESS", "host:99999"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationProblem, match=f"{name} is wrong: ") as raised:
+        load(ConsumerSettings)
+    assert "planted" not in str(raised.value)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:0", "[::1]:9188", "localhost:65535"])
+def test_an_http_address_is_host_and_port(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setenv("CONSUMERS_HTTP_ADDRESS", address)
+    assert load(ConsumerSettings).http_address == address

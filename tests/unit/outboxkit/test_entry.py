@@ -1,0 +1,72 @@
+"""Where a command's process begins: Ctrl-C ends it without a traceback however early it comes."""
+
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+
+COMMANDS = {
+    "relay": "relay.operating.cli",
+    "consumers": "consumers.cli",
+    "writers": "writers.cli",
+    "sandbox": "sandbox.cli",
+    "bench": "bench.cli",
+}
+
+# Runs the installed command `name`, and interrupts it as soon as it begins to import `module`.
+INTERRUPTED = """
+import os, signal, sys
+from outboxkit import entry
+
+class Interrupt:
+    @staticmethod
+    def find_spec(name, path, target=None):
+        if name == module:
+            sys.meta_path.remove(Interrupt)
+            os.kill(os.getpid(), signal.SIGINT)
+
+name, command, module, disposition = sys.argv[1:]
+signal.signal(signal.SIGINT, getattr(signal, disposition))
+sys.meta_path.insert(0, Interrupt)
+sys.argv = [name, "--help"]
+entry.run(command)
+"""
+
+
+def interrupted(name: str, module: str, disposition: str = "default_int_handler") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, name, COMMANDS[name], module, disposition],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("module", ["{}", "typer", "pydantic"])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_interrupt_while_a_command_is_imported_ends_it_with_130_and_not_a_word(name: str, module: str) -> None:
+    ended = interrupted(name, module.format(COMMANDS[name]))
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
+def test_a_shell_that_ignores_interrupts_for_a_command_is_obeyed() -> None:
+    ended = interrupted("relay", "typer", "SIG_IGN")
+    assert ended.returncode == 0
+    assert "Usage: relay" in ended.stdout
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_tells_its_version(name: str) -> None:
+    program = (
+        f"import sys; from outboxkit import entry; sys.argv = [{name!r}, '--version']; entry.run({COMMANDS[name]!r})"
+    )
+    assert subprocess.check_output([sys.executable, "-c", program], text=True) == f"{name} {version('outbox-relay')}\n"
+
+
+@pytest.mark.parametrize("name", ["relay", "consumers"])
+def test_no_command_waits_for_what_only_run_needs(name: str) -> None:
+    program = (
+        f"import {COMMANDS[name]}, sys; sys.exit(bool({{'uvicorn', 'starlette', '{name}.app'}} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -1,0 +1,396 @@
+"""The checks of Postgres: each judges facts, and each fact that is wrong is told with its remedy."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from outboxkit.errors import Problem
+from relay.core.position import Lsn
+from relay.operating.check.finding import Check, Status, Untold, Verdict, judged, reached
+from relay.operating.check.judging import links, outbox, role, server, slot
+from relay.operating.check.judging.links import Link
+from relay.operating.check.judging.outbox import Outbox, Position, Publication, Schema
+from relay.operating.check.judging.role import Privilege, Role
+from relay.operating.check.judging.server import Probe, Server, Transaction
+from relay.operating.check.judging.slot import Place
+from relay.operating.slot.statements import Slot
+from relay.sources.layout import FIELDS, NATIVE, layout
+from relay.sources.wal.replication import System
+from relay.storage.facts import Facts, TableFacts
+
+SETTINGS = {
+    "wal_level": "logical",
+    "max_replication_slots": "10",
+    "max_wal_senders": "10",
+    "max_slot_wal_keep_size": "1024",
+    "wal_sender_timeout": "60000",
+}
+SERVER = Server(
+    version_number=150018,
+    version="15.18",
+    encoding="UTF8",
+    in_recovery=False,
+    slots=1,
+    senders=1,
+    settings=SETTINGS,
+    slot_exists=True,
+    slot_held=False,
+    wanted="auto",
+    probes=[Probe("wal2json", None)],
+    transactions=[],
+)
+OPEN = Transaction(7, None, "shop", "alice", "psql", "idle in transaction", 90.0)
+
+
+def with_settings(**settings: str | None) -> Server:
+    return replace(SERVER, settings={k: v for k, v in {**SETTINGS, **settings}.items() if v is not None})
+
+
+def probed(*probes: Probe, **changes: Any) -> Server:  # noqa: ANN401 - any field
+    return replace(SERVER, probes=probes, **changes)
+
+
+REFUSED = Probe("wal2json", "42501", "library may not be used")
+ABSENT = Probe("wal2json", "58P01", "no such file")
+BLOCKED = Probe("wal2json", "57014", "canceled")
+
+
+@pytest.mark.parametrize("check", server.CHECKS, ids=lambda check: check.id)
+def test_a_ready_server_passes(check: Check[Server]) -> None:
+    assert check.judge(SERVER).status is Status.OK
+
+
+@pytest.mark.parametrize(
+    ("judge", "facts", "status", "says"),
+    [
+        (server.version, replace(SERVER, version_number=130022), "FAIL", "too old"),
+        (server.version, replace(SERVER, version_number=180006), "OK", ""),
+        (server.version, replace(SERVER, version_number=210000), "WARN", "newer"),
+        (server.primary, replace(SERVER, in_recovery=True), "FAIL", "standby"),
+        (server.encoding, replace(SERVER, encoding="LATIN1"), "FAIL", "LATIN1"),
+        (server.wal_level, with_settings(wal_level="replica"), "FAIL", "not logical"),
+        (server.wal_level, with_settings(wal_level="replica", effective_wal_level="logical"), "OK", "effectively"),
+        (
+            server.wal_level,
+            with_settings(wal_level="replica", effective_wal_level="replica"),
+            "OK",
+            "first logical slot",
+        ),
+        (server.wal_level, with_settings(wal_level="minimal", effective_wal_level="minimal"), "FAIL", "minimal"),
+        (server.plugin_listed, with_settings(output_plugin_libraries="pgoutput, test_decoding, wal2json"), "OK", ""),
+        (
+            server.plugin_listed,
+            with_settings(output_plugin_libraries="pgoutput, test_decoding"),
+            "WARN",
+            "takes pgoutput",
+        ),
+        (
+            server.plugin_listed,
+            with_settings(output_plugin_libraries="test_decoding"),
+            "FAIL",
+            "does not list wal2json",
+        ),
+        (
+            server.plugin_listed,
+            replace(with_settings(output_plugin_libraries="pgoutput"), wanted="wal2json"),
+            "FAIL",
+            "does not list wal2json",
+        ),
+        (server.plugin_works, probed(REFUSED), "FAIL", "may not be used"),
+        (server.plugin_works, probed(ABSENT, wanted="wal2json"), "FAIL", "no such file"),
+        (server.plugin_works, probed(ABSENT, Probe("pgoutput", None)), "WARN", "takes pgoutput"),
+        (server.plugin_works, probed(BLOCKED), "OK", "installed"),
+        (server.plugin_works, probed(Probe("wal2json", "53400", "all are in use")), "UNKNOWN", "could not be tried"),
+        (server.plugin_works, probed(), "UNKNOWN", "was not tried"),
+        (server.free_slots, replace(SERVER, slots=10), "WARN", "tail"),
+        (server.free_slots, replace(SERVER, slots=10, slot_exists=False), "FAIL", "all 10"),
+        (server.free_senders, replace(SERVER, senders=10), "FAIL", "all 10"),
+        (server.free_senders, replace(SERVER, senders=10, slot_held=True), "WARN", "take over"),
+        (server.slot_wal_limit, with_settings(max_slot_wal_keep_size="-1"), "WARN", "unlimited"),
+        (server.idle_slot_timeout, with_settings(idle_replication_slot_timeout="0"), "OK", "is kept"),
+        (server.idle_slot_timeout, with_settings(idle_replication_slot_timeout="3600"), "WARN", "3600 s"),
+        (server.sender_timeout, with_settings(wal_sender_timeout="0"), "WARN", "is off"),
+        (server.sender_timeout, with_settings(wal_sender_timeout="3600000"), "WARN", "3600 s"),
+        (
+            server.long_transactions,
+            replace(SERVER, transactions=[OPEN]),
+            "WARN",
+            "pid 7 (alice in shop, open for 90 s)",
+        ),
+        (server.long_transactions, replace(SERVER, transactions=[replace(OPEN, seconds=1.0)]), "OK", ""),
+        (server.long_transactions, replace(SERVER, transactions=[replace(OPEN, seconds=None)]), "OK", ""),
+        (server.long_transactions, probed(transactions=[replace(OPEN, seconds=None)]), "UNKNOWN", "age"),
+        (server.long_transactions, probed(REFUSED, transactions=[replace(OPEN, seconds=None)]), "UNKNOWN", "age"),
+        (server.long_transactions, probed(transactions=[replace(OPEN, seconds=1.0)]), "OK", ""),
+        (
+            server.long_transactions,
+            probed(BLOCKED, transactions=[replace(OPEN, seconds=None)], slot_exists=False),
+            "FAIL",
+            "pid 7 (alice in shop, of unknown age)",
+        ),
+        (
+            server.long_transactions,
+            replace(SERVER, transactions=[replace(OPEN, pid=None, prepared="gid")]),
+            "WARN",
+            "prepared transaction 'gid'",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_server_is_told(
+    judge: Callable[[Server], Verdict], facts: Server, status: str, says: str
+) -> None:
+    verdict = judge(facts)
+    assert verdict.status == status
+    assert says in verdict.summary
+    assert bool(verdict.remedy) == (status != "OK")
+
+
+def test_a_plugin_that_is_not_listed_is_added_as_an_item_of_its_own() -> None:
+    """One quoted text with commas in it is one item, and still refuses."""
+    verdict = server.plugin_listed(replace(with_settings(output_plugin_libraries="pgoutput"), wanted="wal2json"))
+    assert "ALTER SYSTEM SET output_plugin_libraries = pgoutput, wal2json;" in verdict.remedy
+    quoted = server.plugin_listed(with_settings(output_plugin_libraries='"pgoutput, test_decoding, wal2json"'))
+    assert quoted.status is Status.FAIL
+
+
+LINK = Link(["127.0.0.1"], "prefer", encrypted=False, client_pid=1, server_pid=1)
+
+
+@pytest.mark.parametrize(
+    ("judge", "facts", "status"),
+    [
+        (links.tls, LINK, "OK"),
+        (links.tls, replace(LINK, hosts=["/var/run/postgresql"]), "OK"),
+        (links.tls, replace(LINK, hosts=["localhost", "db.example"]), "WARN"),
+        (links.tls, replace(LINK, hosts=["db.example"], encrypted=True, sslmode="require"), "WARN"),
+        (links.tls, replace(LINK, hosts=["db.example"], encrypted=True, sslmode="verify-full"), "OK"),
+        (links.pooler, LINK, "OK"),
+        (links.pooler, replace(LINK, client_pid=1_668_916_595), "WARN"),
+    ],
+)
+def test_the_way_to_postgres(judge: Callable[[Link], Verdict], facts: Link, status: str) -> None:
+    assert judge(facts).status == status
+
+
+HELD = Privilege("table", "relay.checkpoint", "UPDATE", "store the position", held=True)
+ROLE = Role(
+    name="outbox_relay",
+    superuser=False,
+    replication=True,
+    create_role=False,
+    create_database=False,
+    bypass_rls=False,
+    connection_limit=10,
+    member_of=[],
+    excess=[],
+    privileges=[HELD, replace(HELD, kind="schema", object="relay", privilege="USAGE")],
+    streams=True,
+)
+
+
+@pytest.mark.parametrize("check", role.CHECKS, ids=lambda check: check.id)
+def test_a_role_with_exactly_its_rights_passes(check: Check[Role]) -> None:
+    assert check.judge(ROLE).status is Status.OK
+
+
+@pytest.mark.parametrize(
+    ("judge", "facts", "status", "says"),
+    [
+        (role.replication, replace(ROLE, replication=False, streams=False), "FAIL", "lacks REPLICATION"),
+        (role.replication, replace(ROLE, replication=False), "OK", "in place of REPLICATION"),
+        (role.replication, replace(ROLE, replication=False, superuser=True), "OK", ""),
+        (role.privileges, replace(ROLE, privileges=[replace(HELD, held=False)]), "FAIL", "UPDATE on relay.checkpoint"),
+        (role.privileges, replace(ROLE, privileges=[replace(HELD, held=None)]), "UNKNOWN", "relay.checkpoint"),
+        (role.excess, replace(ROLE, superuser=True), "WARN", "SUPERUSER"),
+        (role.excess, replace(ROLE, create_role=True, create_database=True), "WARN", "CREATEROLE, CREATEDB"),
+        (role.excess, replace(ROLE, bypass_rls=True), "WARN", "BYPASSRLS"),
+        (role.excess, replace(ROLE, member_of=["pg_read_server_files"]), "WARN", "membership in pg_read_server_files"),
+        (role.excess, replace(ROLE, excess=["DELETE on outbox.event"]), "WARN", "DELETE on outbox.event"),
+        (role.connection_limit, replace(ROLE, connection_limit=2), "WARN", "2 sessions"),
+        (role.connection_limit, replace(ROLE, connection_limit=-1), "OK", ""),
+    ],
+)
+def test_what_is_wrong_with_a_role_is_told(
+    judge: Callable[[Role], Verdict], facts: Role, status: str, says: str
+) -> None:
+    verdict = judge(facts)
+    assert verdict.status == status
+    assert says in verdict.summary
+
+
+def test_the_remedy_for_missing_privileges_is_the_grants_themselves() -> None:
+    missing = [replace(each, held=False) for each in ROLE.privileges]
+    remedy = role.privileges(replace(ROLE, privileges=missing)).remedy
+    assert remedy == "GRANT UPDATE ON relay.checkpoint TO outbox_relay; GRANT USAGE ON SCHEMA relay TO outbox_relay"
+
+
+SLOT = Slot(
+    name="s",
+    plugin="wal2json",
+    database="shop",
+    temporary=False,
+    holder_pid=None,
+    holder_name=None,
+    holder_since=None,
+    holder_address=None,
+    holder_reported_at=None,
+    current_lsn="0/20",
+    confirmed_flush_lsn="0/10",
+    restart_lsn="0/1",
+    lag_bytes=16,
+    retained_bytes=31,
+    wal_status="reserved",
+    safe_wal_size=1 << 30,
+    invalidation_reason=None,
+    inactive_since=None,
+)
+PLACE = Place("s", "auto", "shop", SLOT, limit_bytes=1 << 30)
+
+
+def with_slot(limit: int | None = 1 << 30, **changes: Any) -> Place:  # noqa: ANN401 - any field
+    return replace(PLACE, slot=replace(SLOT, **changes), limit_bytes=limit)
+
+
+@pytest.mark.parametrize("check", slot.CHECKS, ids=lambda check: check.id)
+def test_a_sound_slot_passes(check: Check[Place]) -> None:
+    assert check.judge(PLACE).status is Status.OK
+
+
+@pytest.mark.parametrize(
+    ("identity", "facts", "status"),
+    [
+        ("slot.exists", replace(PLACE, slot=None), "FAIL"),
+        ("slot.wal_status", replace(PLACE, slot=None), "UNKNOWN"),
+        ("slot.purpose", with_slot(plugin="test_decoding"), "FAIL"),
+        ("slot.purpose", with_slot(database="other"), "FAIL"),
+        ("slot.purpose", replace(PLACE, plugin="pgoutput"), "FAIL"),
+        ("slot.holder", with_slot(holder_pid=7, holder_name="relay"), "OK"),
+        ("slot.wal_status", with_slot(wal_status="extended"), "WARN"),
+        ("slot.wal_status", with_slot(wal_status="unreserved"), "FAIL"),
+        ("slot.wal_status", with_slot(wal_status="lost"), "FAIL"),
+        ("slot.wal_status", with_slot(invalidation_reason="idle_timeout"), "FAIL"),
+        ("slot.safe_wal_size", with_slot(safe_wal_size=None, limit=None), "OK"),
+        ("slot.safe_wal_size", with_slot(safe_wal_size=1 << 20), "WARN"),
+        ("slot.safe_wal_size", with_slot(safe_wal_size=-5), "FAIL"),
+        ("slot.safe_wal_size", with_slot(wal_status="lost", safe_wal_size=None), "FAIL"),
+        ("slot.retained_wal", with_slot(retained_bytes=(1 << 29) + 1), "WARN"),
+        ("slot.retained_wal", with_slot(retained_bytes=(1 << 29) + 1, limit=None), "OK"),
+        ("slot.retained_wal", with_slot(retained_bytes=1 << 40, limit=None), "WARN"),
+        ("slot.retained_wal", with_slot(retained_bytes=None), "UNKNOWN"),
+    ],
+)
+def test_what_is_wrong_with_a_slot_is_told(identity: str, facts: Place, status: str) -> None:
+    (check,) = (check for check in slot.CHECKS if check.id == identity)
+    assert check.judge(facts).status == status
+
+
+FACTS = Facts(
+    server_encoding="UTF8",
+    wal_sender_timeout_ms=60_000,
+    database="shop",
+    role="outbox_relay",
+    may_replicate=True,
+    partitioned=True,
+    slot="s",
+    plugin="wal2json",
+    slot_database="shop",
+    wal_status="reserved",
+    confirmed_flush_lsn="0/10",
+    holder_pid=None,
+    holder_name=None,
+    holder_since=datetime(2026, 1, 1, tzinfo=UTC),
+    checkpoint_slot="s",
+    checkpoint_lsn="0/18",
+    checkpoint_system="1",
+    checkpoint_timeline=1,
+)
+POSITION = Position(FACTS, "relay", "s", System("1", 1, Lsn(0x20)))
+
+
+@pytest.mark.parametrize(
+    ("facts", "system", "status", "says"),
+    [
+        (FACTS, POSITION.system, "OK", "after 0/18"),
+        (FACTS, None, "UNKNOWN", ""),
+        (FACTS, System("2", 1, Lsn(0x20)), "FAIL", "system 1"),
+        (FACTS, System("1", 1, Lsn(0x17)), "FAIL", "ahead"),
+        (replace(FACTS, checkpoint_lsn=None), POSITION.system, "WARN", "no position"),
+        (replace(FACTS, slot=None), POSITION.system, "FAIL", "in no slot"),
+        (replace(FACTS, wal_status="lost"), POSITION.system, "FAIL", "in no slot"),
+        (replace(FACTS, checkpoint_slot="old", confirmed_flush_lsn="0/19"), POSITION.system, "FAIL", "slot 'old'"),
+    ],
+)
+def test_the_stored_position(facts: Facts, system: System | None, status: str, says: str) -> None:
+    verdict = outbox.position(replace(POSITION, facts=facts, system=system))
+    assert verdict.status == status
+    assert says in verdict.summary
+
+
+TABLE = TableFacts(partitioned=True, columns=FIELDS, other_names=[], other_tables=[])
+OUTBOX = Outbox(NATIVE, TABLE, "wal2json", "s", None)
+PUBLISHED = replace(OUTBOX, plugin="pgoutput", publication=Publication(inserts=True, through_root=True, has_table=True))
+
+
+def test_only_our_own_table_is_made_by_setup() -> None:
+    theirs = layout("native", "orders.outbox", {}, partitioned=False)
+    assert "run `relay setup`" in str(outbox.table(replace(OUTBOX, facts=None)).remedy)
+    assert "its owner has to create it" in str(outbox.table(replace(OUTBOX, facts=None, layout=theirs)).remedy)
+
+
+@pytest.mark.parametrize(
+    ("judge", "facts", "status", "says"),
+    [
+        (outbox.table, OUTBOX, "OK", ""),
+        (outbox.table, replace(OUTBOX, facts=None), "FAIL", "no table outbox.event"),
+        (outbox.table, replace(OUTBOX, facts=replace(TABLE, columns=FIELDS[1:])), "FAIL", "'id'"),
+        (outbox.table, replace(OUTBOX, layout=None, facts=None), "OK", "needs no table"),
+        (outbox.publication, OUTBOX, "OK", "needs no publication"),
+        (outbox.publication, PUBLISHED, "OK", ""),
+        (outbox.publication, replace(PUBLISHED, publication=None), "FAIL", "does not exist"),
+        (
+            outbox.publication,
+            replace(PUBLISHED, publication=Publication(inserts=False, through_root=False, has_table=False)),
+            "FAIL",
+            "no inserts and no table outbox.event and partitions",
+        ),
+    ],
+)
+def test_the_outbox(judge: Callable[[Outbox], Verdict], facts: Outbox, status: str, says: str) -> None:
+    verdict = judge(facts)
+    assert verdict.status == status
+    assert says in verdict.summary
+
+
+@pytest.mark.parametrize(
+    ("facts", "status"),
+    [
+        (Schema(()), "OK"),
+        (Schema(("004_parked.sql",)), "FAIL"),
+        (Schema((), Problem("001 was changed", remedy="install the version that set it up")), "FAIL"),
+    ],
+)
+def test_the_schema(facts: Schema, status: str) -> None:
+    assert outbox.schema(facts).status == status
+
+
+def test_what_cannot_be_asked_is_told_under_every_id() -> None:
+    untold = Untold("Postgres is not available", "start it")
+    findings = list(judged(server.CHECKS, untold))
+    assert [finding.id for finding in findings] == [check.id for check in server.CHECKS]
+    assert {finding.status for finding in findings} == {Status.UNKNOWN}
+    assert reached("postgres.connection", untold, "Postgres answers").status is Status.FAIL
+
+
+def test_ids_are_unique() -> None:
+    every: list[Check[Any]] = [
+        *links.CHECKS,
+        *server.CHECKS,
+        *role.CHECKS,
+        *slot.CHECKS,
+        *outbox.SCHEMA_CHECKS,
+        *outbox.OUTBOX_CHECKS,
+    ]
+    assert len({check.id for check in every}) == len(every)

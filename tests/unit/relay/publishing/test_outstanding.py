@@ -1,0 +1,73 @@
+"""Confirms: out of order, for many at once, and with returns among them."""
+
+from uuid import uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relay.core.event import Message, Route
+from relay.core.ledger import Ticket
+from relay.core.ports import Parcel
+from relay.publishing.outstanding import Item, Outstanding
+from tests.unit.relay.publishing.test_encoding import EVENT
+
+
+def item(order: int) -> Item:
+    message = Message(str(uuid4()), Route("outbox", "a.b", "a", "b"), "1", 1, 1, 0, {}, b"{}")
+    return Item(order, Parcel(Ticket(), EVENT, message), b"")
+
+
+@given(st.data())
+def test_every_message_is_answered_for_once_and_in_order(data: st.DataObject) -> None:
+    outstanding = Outstanding()
+    waiting: dict[int, Item] = {}
+    answered: list[int] = []
+    for order in range(data.draw(st.integers(1, 40))):
+        new = item(order)
+        outstanding.published([new])
+        waiting[order + 1] = new  # tags count from one
+        if data.draw(st.booleans()):
+            tag = data.draw(st.sampled_from(sorted(waiting)))
+            multiple = data.draw(st.booleans())
+            expected = [waiting.pop(t) for t in sorted(waiting) if t == tag or (multiple and t < tag)]
+
+            assert outstanding.answered(tag, multiple=multiple) == expected
+            answered.extend(each.order for each in expected)
+    assert outstanding.rest() == list(waiting.values())
+    assert len(outstanding) == len(waiting)
+    assert sorted(answered + [each.order for each in waiting.values()]) == list(range(order + 1))
+
+
+def test_tag_zero_with_multiple_answers_for_everything() -> None:
+    outstanding = Outstanding()
+    items = [item(n) for n in range(3)]
+    outstanding.published(items)
+
+    assert outstanding.answered(0, multiple=True) == items
+
+
+def test_multiple_is_not_taken_as_single_and_single_not_as_multiple() -> None:
+    outstanding = Outstanding()
+    items = [item(n) for n in range(3)]
+    outstanding.published(items)
+
+    assert outstanding.answered(2, multiple=False) == [items[1]]
+    assert outstanding.answered(3, multiple=True) == [items[0], items[2]]
+
+
+def test_a_return_counts_once_against_its_own_message_only() -> None:
+    outstanding = Outstanding()
+    returned, routed = item(0), item(1)
+    outstanding.published([returned, routed])
+    outstanding.returned(returned.parcel.message.id, "NO_ROUTE")
+
+    answered = outstanding.answered(2, multiple=True)
+    assert [outstanding.why_returned(each) for each in answered] == ["NO_ROUTE", None]
+    assert outstanding.why_returned(returned) is None
+
+
+@pytest.mark.parametrize("multiple", [False, True])
+def test_an_answer_for_a_tag_that_is_not_outstanding_is_refused(*, multiple: bool) -> None:
+    with pytest.raises(ValueError, match="tag 1 "):
+        Outstanding().answered(1, multiple=multiple)

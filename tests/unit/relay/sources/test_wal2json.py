@@ -1,0 +1,417 @@
+"""wal2json's objects, as format version 2 writes them, into events and boundaries."""
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+
+from outboxkit.errors import ConfigurationProblem
+from relay.core.errors import UndecodableChange
+from relay.core.event import Boundary, Fence, Headers, OutboxEvent
+from relay.core.position import Lsn
+from relay.sources.layout import NATIVE, layout
+from relay.sources.wal.decoders import wal2json
+from relay.sources.wal.decoders.wal2json import Wal2JsonDecoder, options
+
+TIMESTAMP = "2026-11-20 20:00:01.5+00"
+TABLE = "event_20261120"
+COMMITTED_AT = datetime(2026, 11, 20, 20, 0, 1, 500000, tzinfo=UTC)
+ROW: dict[str, Any] = {
+    "id": "0b0c9a1e-9df5-4a0e-8f4e-1f2f3f4f5f6f",
+    "seq": 7,
+    "tx": "741",
+    "aggregate_type": "order",
+    "aggregate_id": "42",
+    "aggregate_version": 3,
+    "event_type": "placed",
+    "payload": '{"total": 12}',
+    "headers": "{}",
+    "exchange": None,
+    "routing_key": None,
+    "created_at": "2026-11-20 20:00:00.123456+00",
+}
+DEBEZIUM = layout("debezium", "public.outbox", {}, partitioned=False)
+DEBEZIUM_ROW: dict[str, Any] = {
+    "id": "0b0c9a1e-9df5-4a0e-8f4e-1f2f3f4f5f6f",
+    "aggregatetype": "order",
+    "aggregateid": "42",
+    "type": "placed",
+    "payload": '{"total": 12}',
+}
+
+
+def written(change: dict[str, Any]) -> bytes:
+    """Write JSON without blanks, as wal2json does."""
+    return json.dumps(change, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def insert(
+    row: dict[str, Any], *, schema: str = "outbox", table: str = TABLE, oids: dict[str, int] | None = None
+) -> bytes:
+    columns = [
+        {"name": name, **({} if oids is None else {"typeoid": oids.get(name, 3802)}), "value": value}
+        for name, value in row.items()
+    ]
+    start = {"action": "I", "timestamp": TIMESTAMP, "lsn": "0/16B3748"}
+    return written(start | {"schema": schema, "table": table, "columns": columns})
+
+
+def begin(end: str = "0/20") -> bytes:
+    return written({"action": "B", "timestamp": TIMESTAMP, "lsn": "0/10", "nextlsn": end})
+
+
+def commit(end: str = "0/20") -> bytes:
+    return written({"action": "C", "timestamp": TIMESTAMP, "lsn": "0/10", "nextlsn": end})
+
+
+def message(content: str | bytes, *, prefix: str = "relay.fence", transactional: bool = True) -> bytes:
+    start = {"action": "M", "timestamp": TIMESTAMP, "lsn": "0/10", "transactional": transactional, "prefix": prefix}
+    if isinstance(content, str):
+        return written(start | {"content": content})
+    return written(start | {"content": "*"}).replace(b"*", content)
+
+
+def one(decoder: Wal2JsonDecoder, payload: bytes) -> OutboxEvent | Boundary | Fence | None:
+    (item,) = decoder.decode([payload])
+    return item
+
+
+def together(row: dict[str, Any]) -> OutboxEvent | Boundary | Fence | None:
+    """Return what a row means that comes behind another of its table, in one piece with it."""
+    *_, item = Wal2JsonDecoder().decode([begin(), insert(ROW), insert(row)])
+    return item
+
+
+def event(row: dict[str, Any]) -> OutboxEvent:
+    decoded = one(Wal2JsonDecoder(), insert(row))
+    assert isinstance(decoded, OutboxEvent)
+    return decoded
+
+
+def test_a_row_of_a_partition_becomes_an_event() -> None:
+    assert event(ROW) == OutboxEvent(
+        id="0b0c9a1e-9df5-4a0e-8f4e-1f2f3f4f5f6f",
+        seq=7,
+        aggregate_type="order",
+        aggregate_id="42",
+        aggregate_version=3,
+        event_type="placed",
+        payload=b'{"total": 12}',
+        headers={},
+        exchange=None,
+        routing_key=None,
+        created_at=datetime(2026, 11, 20, 20, 0, 0, 123456, tzinfo=UTC),
+    )
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(), lambda c: st.lists(c) | st.dictionaries(st.text(), c)
+)
+
+
+@given(json_values)
+def test_the_payload_is_the_text_that_postgres_stores_byte_for_byte(value: object) -> None:
+    text = json.dumps(value, ensure_ascii=False)
+    for decoded in (event(ROW | {"payload": text}), together(ROW | {"payload": text})):
+        assert isinstance(decoded, OutboxEvent)
+        assert decoded.payload == text.encode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"n": 123456789012345678901234567890}',
+        '{"n": 1.10}',
+        '{"n": 1e400}',
+        '"\\u0001 \\" \\\\ / \\n"',
+        '"héllo 😀 \u2028"',
+        '{"name":"id","value":"x"},{"name":"seq","value":1}',
+        "null",
+    ],
+)
+def test_numbers_and_escapes_in_a_payload_are_never_reinterpreted(text: str) -> None:
+    assert together(ROW | {"payload": text}) == structs.replace(event(ROW), payload=text.encode())
+
+
+class Forgiving(Wal2JsonDecoder):
+    """Knows no short cut: it reads every row as one of a foreign table is read."""
+
+    def _parsed(self, payloads: Sequence[bytes | memoryview]) -> Iterable[Any]:
+        return map(wal2json._change, payloads)  # noqa: SLF001 - the slow way, which is the other's measure
+
+
+def answers(decoder: Wal2JsonDecoder, *pieces: list[bytes]) -> list[object]:
+    """Return what `decoder` tells of the payloads that come in `pieces`, and the error that ends it."""
+    told: list[object] = []
+    try:
+        for piece in pieces:
+            told.extend((item, decoder.in_transaction) for item in decoder.decode(piece))
+    except UndecodableChange as problem:
+        told.append(str(problem))
+    return told
+
+
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+rows = st.fixed_dictionaries(
+    {name: st.just(value) for name, value in ROW.items()}
+    | {
+        "id": st.sampled_from([ROW["id"], "", None, 7]),
+        "aggregate_type": texts | st.none(),
+        "aggregate_id": texts | st.none() | st.integers(),
+        "payload": texts | st.none() | st.booleans() | st.integers(),
+        "headers": st.sampled_from(["{}", '{"a": "b\\nc"}', "[]", "{", None, "[" * 5000]),
+        "exchange": texts | st.none(),
+        "created_at": st.sampled_from(
+            [ROW["created_at"], "2026-11-20 20:00:00", "soon", "infinity", None, 1556890294344]
+        ),
+        "seq": st.integers() | st.none() | st.just("x"),
+        '"},{"name': texts,
+    }
+)
+
+
+payloads = st.builds(
+    lambda row, dropped, more, table: insert(
+        {name: value for name, value in row.items() if name not in dropped} | more, table=table
+    ),
+    row=st.just(ROW) | rows,
+    dropped=st.just(set()) | st.sets(st.sampled_from(sorted(ROW)), max_size=2),
+    more=st.sampled_from([{}, {}, {"new": "value"}]),
+    table=st.sampled_from([TABLE, TABLE, TABLE, "other"]),
+) | st.sampled_from([
+    begin(), commit(), commit("zero"), message("a:1"), message(b"\xff"), message("a", prefix="b", transactional=False),
+    b'{"action":"T"}', b'{"action":"X"}', b"{", b"1],[2",
+])  # fmt: skip
+
+
+@given(payloads=st.lists(payloads, min_size=1, max_size=8), cuts=st.sets(st.integers(1, 7)))
+def test_what_comes_together_means_what_it_means_one_by_one(payloads: list[bytes], cuts: set[int]) -> None:
+    places = [0, *sorted(cut for cut in cuts if cut < len(payloads)), len(payloads)]
+
+    together = answers(Wal2JsonDecoder(), *(payloads[start:end] for start, end in pairwise(places)))
+    assert together == answers(Forgiving(), *([each] for each in payloads))
+
+
+def test_rows_that_come_together_are_parsed_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other test says that it makes no difference; this one, that it is done."""
+    decoder, expected = Wal2JsonDecoder(), event(ROW)
+    one(decoder, insert(ROW))
+    monkeypatch.delattr(wal2json, "_change")
+
+    told = list(decoder.decode([begin(), insert(ROW), commit(), message("a:1")]))
+    assert told == [None, expected, Boundary(Lsn(0x20), COMMITTED_AT.timestamp()), Fence("a:1")]
+
+
+def test_headers_and_overrides_are_read() -> None:
+    row = ROW | {"headers": '{"traceparent": "00-ab", "n": 1}', "exchange": "other", "routing_key": "a.b.c"}
+
+    assert event(row).headers == {"traceparent": "00-ab", "n": 1}
+    assert (event(row).exchange, event(row).routing_key) == ("other", "a.b.c")
+
+
+@pytest.mark.parametrize("text", ['{"n": 1e400}', '{"n": 1' + "0" * 5000 + "}"])
+def test_numbers_that_cannot_be_read_are_infinite_and_the_headers_text_is_kept(text: str) -> None:
+    headers = event(ROW | {"headers": text}).headers
+
+    assert headers == {"n": math.inf}
+    assert isinstance(headers, Headers)
+    assert headers.text == text
+
+
+def test_integers_beyond_64_bits_are_kept_whole() -> None:
+    assert event(ROW | {"headers": '{"n": 36893488147419103232}'}).headers == {"n": 2**65}
+
+
+def test_a_column_that_the_relay_does_not_know_is_ignored() -> None:
+    assert event(ROW | {"tenant": "acme"}) == event(ROW)
+
+
+@pytest.mark.parametrize("column", sorted(set(ROW) - {"tx"}))
+def test_a_missing_column_is_named_also_when_it_is_dropped_while_streaming(column: str) -> None:
+    row = {name: value for name, value in ROW.items() if name != column}
+    decoder = Wal2JsonDecoder()
+
+    for _ in range(2):
+        with pytest.raises(UndecodableChange, match=rf"outbox\.event has no column '{column}'"):
+            one(decoder, insert(row))
+        assert one(decoder, insert(ROW))
+
+
+@pytest.mark.parametrize(
+    "change", [{"id": None}, {"aggregate_type": None}, {"created_at": "soon"}, {"headers": "{"}, {"headers": "[]"}]
+)
+def test_a_value_that_no_event_can_have_is_an_error_that_names_its_column(change: dict[str, Any]) -> None:
+    with pytest.raises(UndecodableChange, match=f"'{next(iter(change))}' of a row of outbox.event"):
+        one(Wal2JsonDecoder(), insert(ROW | change))
+
+
+def test_a_commit_is_a_boundary_at_its_end_and_not_at_its_own_lsn() -> None:
+    decoder = Wal2JsonDecoder()
+    one(decoder, begin("0/20"))
+
+    assert one(decoder, commit("0/20")) == Boundary(Lsn(0x20), COMMITTED_AT.timestamp())
+
+
+def test_an_end_beyond_the_first_four_gigabytes_is_read_whole() -> None:
+    end = one(Wal2JsonDecoder(), commit("A1/16B3748"))
+
+    assert isinstance(end, Boundary)
+    assert end.position == Lsn.parse("A1/16B3748")
+
+
+def test_a_transaction_is_open_between_begin_and_commit() -> None:
+    decoder = Wal2JsonDecoder()
+    seen = [decoder.in_transaction]
+    for payload in (begin(), insert(ROW), commit()):
+        one(decoder, payload)
+        seen.append(decoder.in_transaction)
+
+    assert seen == [False, True, True, False]
+
+
+def test_an_empty_transaction_is_a_boundary_only() -> None:
+    decoder = Wal2JsonDecoder()
+
+    assert one(decoder, begin()) is None
+    assert isinstance(one(decoder, commit()), Boundary)
+
+
+def test_rows_of_one_copy_share_an_lsn_and_stay_apart() -> None:
+    decoder = Wal2JsonDecoder()
+    one(decoder, begin())
+    rows = [one(decoder, insert(ROW | {"id": f"0b0c9a1e-9df5-4a0e-8f4e-00000000000{n}"})) for n in range(3)]
+
+    assert len({row.id for row in rows if isinstance(row, OutboxEvent)}) == 3
+
+
+def test_transactions_whose_changes_interleave_in_the_wal_arrive_whole() -> None:
+    decoder = Wal2JsonDecoder()
+    first, second = ROW | {"aggregate_id": "first"}, ROW | {"aggregate_id": "second"}
+    stream = [begin("0/90"), insert(second), commit("0/90"), begin("0/A0"), insert(first), commit("0/A0")]
+    told = [item for item in decoder.decode(stream) if item is not None]
+
+    assert [item.position if isinstance(item, Boundary) else getattr(item, "aggregate_id", None) for item in told] == [
+        "second", Lsn(0x90), "first", Lsn(0xA0),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        insert(ROW, schema="tasks", table="task"),
+        insert(ROW, table="other"),
+        insert(ROW, table="events"),
+        message("{}", prefix="somebody.else"),
+        message("1:1:", transactional=False),
+        written({"action": "T", "schema": "outbox", "table": "event"}),
+    ],
+)
+def test_whatever_is_no_event_is_passed_over(payload: bytes) -> None:
+    decoder = Wal2JsonDecoder()
+
+    assert [one(decoder, payload), one(decoder, payload)] == [None, None]
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"{}",
+        b'{"action":"I"',
+        b'{"action":"I","schema":"outbox"}',
+        b'{"action":"C","nextlsn":"0/20"}',
+        b'{"action":"M","transactional":true}',
+        insert(ROW)[:-1],
+        commit("0/2G"),
+    ],
+)
+def test_what_wal2json_does_not_write_is_refused_and_not_passed_over(payload: bytes) -> None:
+    with pytest.raises(UndecodableChange, match="does not know"):
+        one(Wal2JsonDecoder(), payload)
+
+
+def test_a_fence_is_told_with_its_text_whatever_bytes_it_holds() -> None:
+    decoder = Wal2JsonDecoder()
+
+    assert one(decoder, message("ab:1 10:20:")) == Fence("ab:1 10:20:")
+    assert one(decoder, message(b"\xff")) == Fence("\ufffd")
+
+
+def test_rows_without_a_time_have_that_of_their_commit() -> None:
+    decoder = Wal2JsonDecoder(DEBEZIUM)
+    one(decoder, begin())
+    decoded = [one(decoder, insert(DEBEZIUM_ROW, schema="public", table="outbox", oids={})) for _ in range(2)]
+
+    assert decoded[0] == decoded[1] == structs.replace(event(ROW), seq=0, aggregate_version=0, created_at=COMMITTED_AT)
+
+
+def test_a_column_that_comes_behind_the_last_one_takes_nothing_from_it() -> None:
+    decoder = Wal2JsonDecoder(DEBEZIUM)
+    one(decoder, begin())
+    rows = [DEBEZIUM_ROW, DEBEZIUM_ROW | {"new": "x"}, DEBEZIUM_ROW]
+    told = [one(decoder, insert(row, schema="public", table="outbox", oids={})) for row in rows for _ in range(2)]
+
+    assert all(event == told[0] for event in told)
+
+
+def test_a_number_that_is_null_is_not_the_text_null() -> None:
+    decoder = Wal2JsonDecoder(DEBEZIUM)
+    one(decoder, begin())
+    rows = [DEBEZIUM_ROW | {"aggregateid": value} for value in (7, None, -7)]
+    told = [one(decoder, insert(row, schema="public", table="outbox", oids={})) for row in rows]
+
+    assert [event.aggregate_id for event in told if isinstance(event, OutboxEvent)] == ["7", "", "-7"]
+
+
+def test_bytes_are_told_from_text_by_their_type() -> None:
+    decoder = Wal2JsonDecoder(DEBEZIUM)
+    one(decoder, begin())
+    row = DEBEZIUM_ROW | {"payload": "00ff41"}
+    found = [
+        one(decoder, insert(row, schema="public", table="outbox", oids={"payload": oid})) for oid in (17, 17, 25, 25)
+    ]
+
+    assert [item.payload for item in found if isinstance(item, OutboxEvent)] == [
+        b"\x00\xffA", b"\x00\xffA", b"00ff41", b"00ff41",
+    ]  # fmt: skip
+
+
+def test_a_wal2json_that_does_not_tell_types_is_refused_where_a_payload_may_be_bytes() -> None:
+    with pytest.raises(UndecodableChange, match=r"install wal2json 2\.5"):
+        one(Wal2JsonDecoder(DEBEZIUM), insert(DEBEZIUM_ROW, schema="public", table="outbox"))
+
+
+def test_types_are_asked_for_only_where_a_payload_may_be_bytes() -> None:
+    assert "include-type-oids" not in options(NATIVE, None)
+    assert options(DEBEZIUM, None)["include-type-oids"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("table", "partitioned", "asked"),
+    [
+        ("outbox.event", True, "outbox.*"),
+        ("public.outbox", False, "public.outbox"),
+        ("My app.it's,*", False, r"My\ app.it\'s\,\*"),
+    ],
+)
+def test_tables_are_asked_for_in_wal2jsons_own_quoting(*, table: str, partitioned: bool, asked: str) -> None:
+    assert options(layout("native", table, {}, partitioned=partitioned), None)["add-tables"] == asked
+
+
+def test_messages_instead_of_a_table_are_asked_for_beside_fences() -> None:
+    asked = options(None, "orders")
+
+    assert (asked["add-tables"], asked["add-msg-prefixes"]) == ("", "relay.fence,orders")
+
+
+@pytest.mark.parametrize("prefix", ["a b", "a,b", "a\\", "a\tb"])
+def test_a_prefix_that_wal2json_cannot_be_asked_for_is_refused(prefix: str) -> None:
+    with pytest.raises(ConfigurationProblem, match="wal2json cannot be asked"):
+        options(None, prefix)

@@ -1,0 +1,252 @@
+"""What the WAL stream reports as flushed, and where it starts: the rules whose breach loses events."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from struct import pack, unpack
+from typing import Any
+
+import pytest
+
+from relay.core.errors import SlotHeld, SlotMissing, SourceRefused, UndecodableChange
+from relay.core.event import Boundary, OutboxEvent
+from relay.core.position import Lsn
+from relay.sources.wal.decoders.wal2json import Wal2JsonDecoder
+from relay.sources.wal.replication import ReplicationConnection, System
+from relay.sources.wal.source import WalStream
+from relay.sources.wal.starting import check, start_position
+from relay.storage.checkpoint import CheckpointStore
+from relay.storage.facts import Facts
+from tests.unit.relay.sources.test_wal2json import COMMITTED_AT, ROW, begin, commit, insert
+
+START = Lsn(0x100)
+SYSTEM = System("7000000000000000001", 1, Lsn(0x10000))
+FACTS = Facts(
+    server_encoding="UTF8",
+    wal_sender_timeout_ms=60_000,
+    database="app",
+    role="relay",
+    may_replicate=True,
+    partitioned=True,
+    slot="outbox_relay",
+    plugin="wal2json",
+    slot_database="app",
+    wal_status="reserved",
+    confirmed_flush_lsn="0/100",
+    holder_pid=None,
+    holder_name=None,
+    holder_since=None,
+    checkpoint_slot=None,
+    checkpoint_lsn=None,
+    checkpoint_system=None,
+    checkpoint_timeline=None,
+)
+
+
+class Server(ReplicationConnection):
+    """The far end of a stream: says what a test tells it to, and keeps the standby status that it was sent."""
+
+    def __init__(self) -> None:
+        self.frames: list[bytes | memoryview] = []
+        self.flushed: list[int] = []
+
+    def says(self, *payloads: bytes, at: int = 0) -> None:
+        self.frames += [pack(">cQQq", b"w", at, 0, 0) + payload for payload in payloads]
+
+    def keeps_alive(self, end: int, *, reply: bool = False) -> None:
+        self.frames.append(pack(">cQq?", b"k", end, 0, reply))
+
+    async def receive(self, *, silence: float) -> list[bytes | memoryview]:
+        assert silence > 0
+        frames, self.frames = self.frames, []
+        if not frames:
+            await asyncio.get_running_loop().create_future()
+        return frames
+
+    def send(self, frame: bytes) -> None:
+        self.flushed.append(unpack(">cQQQq?", frame)[2])
+
+
+class Store(CheckpointStore):
+    """A store that keeps nothing and writes no fences."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def emit_fence(self, token: str) -> None:
+        pass
+
+
+@asynccontextmanager
+async def stream(server: Server, *, read_only: bool = False) -> AsyncIterator[WalStream]:
+    opened = WalStream(server, Store(), SYSTEM, START, FACTS, Wal2JsonDecoder(), lambda _: None, read_only=read_only)
+    try:
+        yield opened
+    finally:
+        await opened.close()
+
+
+async def _next_turn() -> None:
+    """Let everything run that the loop has been given so far."""
+    turned = asyncio.Event()
+    asyncio.get_running_loop().call_soon(turned.set)
+    await turned.wait()
+
+
+def test_a_keepalive_is_answered_at_once_and_never_with_its_own_lsn_while_an_event_is_in_flight() -> None:
+    async def scenario() -> None:
+        server = Server()
+        async with stream(server) as opened:
+            server.says(begin("0/200"), insert(ROW), commit("0/200"))
+            server.keeps_alive(0x900, reply=True)
+            await opened.receive()
+            assert server.flushed == [START]
+
+    asyncio.run(scenario())
+
+
+def test_a_change_that_cannot_be_read_is_named_with_its_place_in_the_wal() -> None:
+    async def scenario() -> None:
+        server = Server()
+        async with stream(server) as opened:
+            server.says(begin("0/200"), insert(ROW | {"headers": "["}), at=0x1A0)
+            with pytest.raises(UndecodableChange, match=r"'headers' .* \(in the WAL at 0/1A0\)"):
+                await opened.receive()
+
+    asyncio.run(scenario())
+
+
+def test_what_came_before_a_change_that_cannot_be_read_is_handed_over_first_and_nothing_behind_it() -> None:
+    async def scenario() -> None:
+        server = Server()
+        async with stream(server) as opened:
+            server.says(begin("0/200"), insert(ROW), commit("0/200"), begin("0/300"), insert(ROW | {"headers": "["}))
+            server.keeps_alive(0x900)
+            server.says(insert(ROW), commit("0/300"))
+            event, boundary = await opened.receive()
+            assert isinstance(event, OutboxEvent)
+            assert boundary == Boundary(Lsn(0x200), COMMITTED_AT.timestamp())
+            with pytest.raises(UndecodableChange):
+                await opened.receive()
+
+    asyncio.run(scenario())
+
+
+def test_exactly_the_confirmed_position_is_reported_as_flushed_once_for_many_confirms() -> None:
+    async def scenario() -> None:
+        server = Server()
+        async with stream(server) as opened:
+            for position in (0x200, 0x300, 0x280):
+                opened.confirm(Lsn(position))
+            await _next_turn()
+            assert server.flushed == [0x300]
+
+    asyncio.run(scenario())
+
+
+def test_a_keepalive_is_a_boundary_only_while_no_transaction_is_open() -> None:
+    async def scenario() -> None:
+        server = Server()
+        async with stream(server) as opened:
+            server.says(begin("0/200"), insert(ROW))
+            server.keeps_alive(0x900)
+            server.says(commit("0/200"))
+            server.keeps_alive(0x900)
+            event, *boundaries = await opened.receive()
+            assert isinstance(event, OutboxEvent)
+            assert boundaries == [Boundary(Lsn(0x200), COMMITTED_AT.timestamp()), Boundary(Lsn(0x900))]
+
+    asyncio.run(scenario())
+
+
+def test_keepalives_below_the_start_are_passed_over() -> None:
+    async def scenario() -> None:
+        server = Server()
+        async with stream(server) as opened:
+            server.keeps_alive(START - 1)
+            server.keeps_alive(START)
+            server.keeps_alive(START + 8)
+            assert await opened.receive() == [Boundary(Lsn(START + 8))]
+
+    asyncio.run(scenario())
+
+
+def test_a_read_only_stream_never_moves_the_slot_or_the_checkpoint() -> None:
+    async def scenario() -> None:
+        server = Server()
+        async with stream(server, read_only=True) as opened:
+            opened.confirm(Lsn(0x900))
+            await opened.store(Lsn(0x900))
+            server.keeps_alive(0x900, reply=True)
+            await opened.receive()
+        assert set(server.flushed) == {0}
+
+    asyncio.run(scenario())
+
+
+def checkpoint(lsn: str, **changes: Any) -> Facts:  # noqa: ANN401 - any field
+    stored = {"checkpoint_lsn": lsn, "checkpoint_slot": "outbox_relay", "checkpoint_system": SYSTEM.identifier}
+    return facts(**(stored | {"checkpoint_timeline": 1} | changes))
+
+
+def facts(**changes: Any) -> Facts:  # noqa: ANN401 - any field
+    return Facts(**({name: getattr(FACTS, name) for name in Facts.__slots__} | changes))
+
+
+@pytest.mark.parametrize(
+    ("slot", "stored", "after", "start"),
+    [
+        ("0/100", None, None, 0x100),
+        ("0/100", "0/300", None, 0x300),  # Postgres crashed, and set the slot back
+        ("0/300", "0/100", None, 0x300),  # the relay was killed before it stored
+        ("0/100", "0/200", 0x300, 0x300),  # the stream broke, and this process knows more than was stored
+    ],
+)
+def test_a_stream_starts_at_the_furthest_position_known_to_be_confirmed(
+    slot: str, stored: str | None, after: int | None, start: int
+) -> None:
+    known = checkpoint(stored, confirmed_flush_lsn=slot) if stored else facts(confirmed_flush_lsn=slot)
+
+    assert start_position(known, SYSTEM, "outbox_relay", None if after is None else Lsn(after)) == start
+
+
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        (checkpoint("0/200", checkpoint_system="1"), "stored on system 1"),
+        (checkpoint("0/10001"), "ahead of the server's WAL"),
+        (checkpoint("0/90", checkpoint_slot="old"), "belongs to slot 'old'"),
+    ],
+)
+def test_a_checkpoint_that_does_not_hold_here_is_refused(known: Facts, words: str) -> None:
+    with pytest.raises(SourceRefused, match=words):
+        start_position(known, SYSTEM, "outbox_relay", None)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem", "words"),
+    [
+        ({"server_encoding": "LATIN1"}, SourceRefused, "LATIN1"),
+        ({"slot": None}, SlotMissing, "does not exist - run `relay setup`$"),
+        ({"slot": None, "checkpoint_lsn": "0/50"}, SlotMissing, "it was lost: events after 0/50"),
+        ({"plugin": "pgoutput"}, SourceRefused, "is for pgoutput"),
+        ({"slot_database": "other"}, SourceRefused, "in database other"),
+        ({"wal_status": "lost"}, SlotMissing, "is lost"),
+    ],
+)
+def test_what_stops_a_stream_is_named_with_its_remedy(
+    change: dict[str, Any], problem: type[Exception], words: str
+) -> None:
+    with pytest.raises(problem, match=words):
+        check(facts(**change), "outbox_relay", plugin="wal2json")
+
+
+def test_who_holds_the_slot_is_named() -> None:
+    held = facts(holder_pid=42, holder_name="relay", holder_since=datetime(2026, 11, 20, tzinfo=UTC))
+
+    with pytest.raises(SlotHeld, match="held by 'relay', pid 42, since 2026-11-20 00:00:00 UTC"):
+        check(held, "outbox_relay", plugin="auto")
+    with pytest.raises(SlotHeld, match="held by 'relay', pid 42 - this relay"):
+        check(replace(held, holder_since=None), "outbox_relay", plugin="auto")

@@ -1,0 +1,37 @@
+"""What an error of Postgres means, by its SQLSTATE alone."""
+
+import psycopg
+import pytest
+
+from relay.core.errors import SlotHeld, SlotMissing, SourceRefused, SourceUnavailable
+from relay.storage.refusals import from_postgres
+
+
+@pytest.mark.parametrize(
+    ("error", "meaning", "remedy"),
+    [
+        (psycopg.errors.ObjectInUse, SlotHeld, "stands by"),
+        (psycopg.errors.UndefinedObject, SlotMissing, "relay setup"),
+        (psycopg.errors.ObjectNotInPrerequisiteState, SlotMissing, "how to go on"),
+        (
+            psycopg.errors.InsufficientPrivilege,
+            SourceRefused,
+            "output_plugin_libraries = pgoutput, test_decoding, wal2",
+        ),
+        (psycopg.errors.ProgramLimitExceeded, SourceRefused, "relay slot skip"),
+        (psycopg.errors.UndefinedFile, SourceRefused, "install wal2json"),
+        (psycopg.errors.UndefinedTable, SourceRefused, "relay setup"),
+        (psycopg.errors.AdminShutdown, SourceUnavailable, "RELAY_DATABASE_URL"),
+        (psycopg.errors.CannotConnectNow, SourceUnavailable, "RELAY_DATABASE_URL"),
+        (psycopg.errors.ConnectionFailure, SourceUnavailable, "network"),
+        (psycopg.OperationalError, SourceUnavailable, "RELAY_DATABASE_URL"),
+        (psycopg.errors.DivisionByZero, SourceRefused, "server's log"),
+    ],
+)
+def test_each_state_has_its_meaning_and_its_remedy(
+    error: type[psycopg.Error], meaning: type[Exception], remedy: str
+) -> None:
+    problem = from_postgres(error("the server's words"), slot="outbox_relay")
+
+    assert type(problem) is meaning
+    assert remedy in problem.remedy

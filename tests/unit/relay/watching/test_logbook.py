@@ -1,0 +1,55 @@
+"""What the log says of an incident that lasts: one line, and another when it is over or becomes something else."""
+
+from structlog.testing import capture_logs
+
+from outboxkit.amqp.errors import BrokerUnavailable, ChannelRefused
+from relay.core.observations import BrokerConnected, BrokerLost, Confirmed, Held, Nacked, Named, Observation
+from relay.watching.logbook import Logbook
+
+CONNECTED = BrokerConnected("localhost:5672/", again=1)
+AWAY = BrokerLost(BrokerUnavailable("it is not reachable", remedy="start it"))
+FIRST, SECOND = Named("1", "missing", "a.b"), Named("2", "missing", "a.b")
+
+
+def held(message: Named) -> Held:
+    return Held(message, ChannelRefused("404", remedy="create it"))
+
+
+def told(*seen: Observation) -> list[str]:
+    """Return what a logbook says to these, one after another."""
+    logbook = Logbook()
+    with capture_logs() as lines:
+        for each in seen:
+            logbook(each)
+    return [line["event"] for line in lines]
+
+
+def test_a_broker_that_stays_away_is_told_once_and_so_is_its_return() -> None:
+    assert told(CONNECTED, AWAY, AWAY, AWAY, CONNECTED) == ["publishing", "broker not available", "publishing"]
+
+
+def test_a_connection_that_is_lost_again_and_again_is_told_each_time() -> None:
+    assert told(CONNECTED, AWAY, CONNECTED, AWAY).count("broker not available") == 2
+
+
+def test_a_message_that_the_channel_is_closed_for_at_each_attempt_is_told_once() -> None:
+    assert told(CONNECTED, *(held(FIRST), CONNECTED) * 5) == ["publishing", "message refused"]
+
+
+def test_a_message_that_is_accepted_in_the_end_is_told_once() -> None:
+    assert told(held(FIRST), CONNECTED, Confirmed(1), Confirmed(1)) == ["message refused", "message accepted"]
+
+
+def test_another_message_that_the_channel_is_closed_for_is_told_too() -> None:
+    assert told(held(FIRST), CONNECTED, Confirmed(1), held(SECOND), CONNECTED).count("message refused") == 2
+
+
+def test_a_broker_that_goes_away_while_a_message_is_held_is_told_and_so_is_its_return() -> None:
+    assert told(held(FIRST), AWAY, CONNECTED, held(FIRST), CONNECTED) == [
+        "message refused", "broker not available", "publishing", "message refused",
+    ]  # fmt: skip
+
+
+def test_a_nacked_message_is_told_again_after_something_was_confirmed() -> None:
+    nacked = Nacked(1, FIRST)
+    assert told(nacked, nacked, Confirmed(1), nacked) == ["message nacked", "message nacked"]

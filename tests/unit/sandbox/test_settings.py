@@ -1,0 +1,69 @@
+"""Which servers the sandbox takes, and what it says when it is not told right."""
+
+from pathlib import Path
+
+import pytest
+
+from outboxkit.errors import ConfigurationProblem
+from sandbox.machine import packages, programs
+from sandbox.servers import choice as backends
+from sandbox.servers.named import Named
+from sandbox.settings import read
+
+DATABASE_URL = "postgresql://user:s3cret@db.example/app"
+AMQP_URL = "amqp://user:s3cret@mq.example/%2F"
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SANDBOX", "SANDBOX_DATABASE_URL", "SANDBOX_AMQP_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_nothing_set_leaves_the_choice_to_the_machine() -> None:
+    assert read().choice == "auto"
+
+
+def test_named_servers_are_taken_when_both_urls_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SANDBOX_DATABASE_URL", DATABASE_URL)
+    monkeypatch.setenv("SANDBOX_AMQP_URL", AMQP_URL)
+    kind, backend = backends.choose(read())
+    assert kind == "named"
+    assert isinstance(backend, Named)
+
+
+def test_an_explicit_choice_wins_over_named_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SANDBOX", "local")
+    monkeypatch.setenv("SANDBOX_DATABASE_URL", DATABASE_URL)
+    monkeypatch.setenv("SANDBOX_AMQP_URL", AMQP_URL)
+    assert backends.choose(read())[0] == "local"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("SANDBOX", "podman", "SANDBOX is wrong: Input should be 'auto', 'docker' or 'local'"),
+        ("SANDBOX_DATABASE_URL", DATABASE_URL, "SANDBOX_AMQP_URL is missing; named servers need both URLs"),
+        ("SANDBOX_AMQP_URL", AMQP_URL, "SANDBOX_DATABASE_URL is missing; named servers need both URLs"),
+        ("SANDBOX_DATABSE_URL", DATABASE_URL, "did you mean SANDBOX_DATABASE_URL?"),
+    ],
+)
+def test_a_wrong_setting_is_told_in_one_line_without_its_value(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationProblem) as raised:
+        read()
+    assert said in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert "s3cret" not in str(raised.value)
+
+
+def test_who_cannot_install_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.freedesktop_os_release", lambda: {"ID": "fedora"})
+    monkeypatch.setattr(programs, "rabbitmq", lambda: None)
+    monkeypatch.setattr(programs, "postgres", lambda: programs.Postgres(Path("/bin"), 17, has_wal2json=False))
+    with pytest.raises(packages.Missing) as raised:
+        packages.require()
+    assert "wal2json for PostgreSQL 17, RabbitMQ are not installed" in str(raised.value)
+    assert "apt-get install postgresql-17 postgresql-17-wal2json rabbitmq-server" in str(raised.value)

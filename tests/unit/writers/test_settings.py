@@ -1,0 +1,38 @@
+"""The one setting of `writers`, and that a wrong one does not show the password."""
+
+import pytest
+
+from outboxkit.errors import ConfigurationProblem
+from outboxkit.settings import load
+from writers.settings import WritersSettings
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://user:hunter2@host:5432/orders", "host=/run/postgresql dbname=orders password=hunter2"]
+)
+def test_a_url_or_a_libpq_string_names_the_database(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WRITERS_DATABASE_URL", url)
+    settings = load(WritersSettings)
+    assert settings.database_url.get_secret_value() == url
+    assert "hunter2" not in repr(settings)
+
+
+@pytest.mark.parametrize("url", ["", " "])
+def test_an_empty_one_is_refused_since_libpq_would_take_its_defaults(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WRITERS_DATABASE_URL", url)
+    with pytest.raises(ConfigurationProblem) as caught:
+        load(WritersSettings)
+    assert str(caught.value) == (
+        "WRITERS_DATABASE_URL is wrong: it is empty - write postgresql://user:password@host:5432/database"
+    )
+
+
+@pytest.mark.parametrize("url", ["hunter2", "postgresql://user:hunter2@[host", "mysql://user:hunter2@host/db"])
+def test_what_libpq_cannot_parse_is_refused_without_being_shown(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WRITERS_DATABASE_URL", url)
+    with pytest.raises(ConfigurationProblem) as caught:
+        load(WritersSettings)
+    assert str(caught.value) == (
+        "WRITERS_DATABASE_URL is wrong: it is no Postgres connection string"
+        " - write postgresql://user:password@host:5432/database"
+    )
