@@ -15,12 +15,12 @@ from urllib.parse import quote
 
 from outboxkit.errors import ConfigurationProblem
 from relay.core.engine import Engine
-from relay.core.fencing import Heartbeat
+from relay.core.fencing import Fencing
 from relay.core.observations import Observation
 from relay.core.ports import Publisher
 from relay.core.routing import Router
 from relay.maintenance import guardian
-from relay.publishing.json_lines import LinePublisher
+from relay.publishing.json_lines import JsonLinesPublisher
 from relay.publishing.publisher import Broker, Policy, RabbitPublisher
 from relay.settings import RelaySettings
 from relay.sources import tables
@@ -66,12 +66,12 @@ async def run(fresh: Callable[[], RelaySettings], *, stdout: bool = False) -> No
             CheckpointStore(database_url, name=settings.name, slot=settings.slot, table=settings.outbox_table)
         )
         facts = await store.facts()
-        heartbeat = Heartbeat((facts.wal_sender_timeout_ms / 1000 or _STANDSTILL_WITHOUT_TIMEOUT) / 3)
+        fencing = Fencing((facts.wal_sender_timeout_ms / 1000 or _STANDSTILL_WITHOUT_TIMEOUT) / 3)
         publisher: Publisher
         if stdout:
-            publisher = LinePublisher(sys.stdout)
+            publisher = JsonLinesPublisher(sys.stdout)
         else:
-            publisher = rabbit = RabbitPublisher(broker, _policy(settings), observe, fenced=heartbeat.late)
+            publisher = rabbit = RabbitPublisher(broker, _policy(settings), observe, fenced=fencing.fenced)
             await rabbit.connect()
             if settings.traces:
                 publisher = stack.enter_context(_traced(rabbit, settings.name))
@@ -80,7 +80,7 @@ async def run(fresh: Callable[[], RelaySettings], *, stdout: bool = False) -> No
             router(settings),
             publisher,
             PostgresParking(store, relay=settings.name),
-            heartbeat=heartbeat,
+            fencing=fencing,
             observe=observe,
             release_slot_after=settings.release_slot_after,
         )

@@ -22,8 +22,8 @@ from outboxkit.backoff import Backoff
 from outboxkit.errors import Problem
 from relay.core.errors import SlotHeld, SlotReleased, SourceUnavailable, StoodStill
 from relay.core.event import OutboxEvent
-from relay.core.fencing import Heartbeat
-from relay.core.ledger import Ledger, Ticket
+from relay.core.fencing import Fencing
+from relay.core.ledger import Ledger, Stretch
 from relay.core.observations import NotDrained, NotStored, Observe, Parked, Settled, SourceLost, Standby, Stopped
 from relay.core.ports import Parcel, Parking, Publisher, Rejection, Source, Stream
 from relay.core.position import Lsn
@@ -53,7 +53,7 @@ class Engine:
         publisher: Publisher,
         parking: Parking,
         *,
-        heartbeat: Heartbeat,
+        fencing: Fencing,
         observe: Observe,
         release_slot_after: float,
     ) -> None:
@@ -62,7 +62,7 @@ class Engine:
         self._publisher = publisher
         self._publisher.notify(self)
         self._parking = parking
-        self._heartbeat = heartbeat
+        self._fencing = fencing
         self._observe = observe
         self._release_slot_after = release_slot_after
         self._backoff = Backoff(cap=_RETRY_AT_LEAST_EVERY)
@@ -78,7 +78,7 @@ class Engine:
     async def run(self, stop: asyncio.Event) -> None:
         """Relay until `stop` is set, then drain; raises a Problem that trying again cannot help."""
         stopping = asyncio.create_task(stop.wait())
-        lasting = [asyncio.create_task(work) for work in (self._publisher.run(), self._park(), self._heartbeat.run())]
+        lasting = [asyncio.create_task(work) for work in (self._publisher.run(), self._park(), self._fencing.run())]
         try:
             while not stop.is_set():
                 try:
@@ -98,7 +98,7 @@ class Engine:
     def confirmed(self, parcels: Sequence[Parcel]) -> None:
         """Settle what the broker has taken."""
         self._confirmed += len(parcels)
-        self._settled(self._ledger.settle([parcel.ticket for parcel in parcels]))
+        self._settled(self._ledger.settle([parcel.stretch for parcel in parcels]))
         self._advance()
 
     def rejected(self, rejections: Sequence[Rejection]) -> None:
@@ -134,10 +134,10 @@ class Engine:
     async def _pump(self, stream: Stream, stopping: asyncio.Task[Any]) -> None:
         while self._halfway or not stopping.done():
             items = await stream.receive()
-            if self._heartbeat.late():
+            if self._fencing.fenced():
                 return  # _stood_still says what follows
             parcels: list[Parcel] = []
-            settled: list[Ticket] = []
+            settled: list[Stretch] = []
             ledger, route, now = self._ledger, self._router.route, time.time()
             for item in items:
                 if isinstance(item, OutboxEvent):
@@ -165,7 +165,7 @@ class Engine:
             if self._stream is not None:
                 self._stream.confirm(position)
 
-    def _settled(self, stretches: Sequence[Ticket]) -> None:
+    def _settled(self, stretches: Sequence[Stretch]) -> None:
         committed_at, received_at = [], []
         for stretch in stretches:
             boundary = stretch.boundary
@@ -194,7 +194,7 @@ class Engine:
         )
 
     async def _stood_still(self) -> None:
-        await self._heartbeat.noticed()
+        await self._fencing.noticed()
         raise _stood_still()
 
     async def _park(self) -> None:
@@ -214,7 +214,7 @@ class Engine:
                     continue  # they were dropped meanwhile, and come again: parking them twice stores them once
                 del self._rejections[: len(batch)]
                 self._observe(Parked([r.parcel.event.id for r in batch], [r.reason for r in batch]))
-                self._settled(self._ledger.settle([rejection.parcel.ticket for rejection in batch]))
+                self._settled(self._ledger.settle([rejection.parcel.stretch for rejection in batch]))
                 self._advance()
                 self._parked.set()
 
@@ -223,21 +223,21 @@ class Engine:
     async def _recover(
         self, problem: SourceUnavailable, stopping: asyncio.Task[Any], *lasting: asyncio.Task[Any]
     ) -> None:
-        """Wait until nothing of the broken stream is in flight: its tickets belong to its ledger."""
-        if self._heartbeat.late():  # whatever was noticed first, this is why; and nothing held is published any more
+        """Wait until nothing of the broken stream is in flight: its stretches belong to its ledger."""
+        if self._fencing.fenced():  # whatever was noticed first, this is why; and nothing held is published any more
             problem = _stood_still()
             self._publisher.forget()
             self._rejections.clear()
-            self._heartbeat.reset()
+            self._fencing.reset()
         self._observe(Standby(problem) if isinstance(problem, SlotHeld) else SourceLost(problem))
         settled = asyncio.create_task(self._nothing_in_flight(self._backoff.next_delay()))
-        late = asyncio.create_task(self._heartbeat.noticed())
+        late = asyncio.create_task(self._fencing.noticed())
         try:
             await _first([settled, late, stopping, *lasting])
         finally:
             settled.cancel()
             late.cancel()
-        if self._heartbeat.late():
+        if self._fencing.fenced():
             await self._recover(_stood_still(), stopping, *lasting)
 
     async def _nothing_in_flight(self, delay: float = 0.0) -> None:

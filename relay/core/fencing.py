@@ -16,7 +16,7 @@ def boottime() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
-class Heartbeat:
+class Fencing:
     """Beats while the loop runs; `limit` is in seconds."""
 
     def __init__(self, limit: float, clock: Callable[[], float] = boottime) -> None:
@@ -26,7 +26,7 @@ class Heartbeat:
         self._late = False
         self._noticed = asyncio.Event()
 
-    def late(self) -> bool:
+    def fenced(self) -> bool:
         """Tell whether the process has stood still for longer than the limit since `reset`."""
         if not self._late and self._clock() - self._last > self._limit:
             self._late = True
@@ -42,7 +42,7 @@ class Heartbeat:
     async def run(self) -> None:
         """Beat until cancelled."""
         while True:
-            if not self.late():
+            if not self.fenced():
                 self._last = self._clock()
             await asyncio.sleep(self._limit / _BEATS_PER_LIMIT)
 

@@ -19,8 +19,8 @@ from relay.core.event import Boundary
 from relay.core.position import Lsn
 
 
-class Ticket(Struct, eq=False, gc=False):
-    """A stretch of events between two boundaries; every event in it is settled with the same ticket."""
+class Stretch(Struct, eq=False, gc=False):
+    """A stretch of events between two boundaries; every event in it is settled with the same stretch."""
 
     in_flight: int = 0
     events: int = 0
@@ -33,7 +33,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.position: Lsn | None = None
-        self._stretches = deque([Ticket()])
+        self._stretches = deque([Stretch()])
         self._last: Lsn | None = None
 
     @property
@@ -41,14 +41,14 @@ class Ledger:
         """The last boundary: what has entered since then comes again when a stream opens after it."""
         return self._last
 
-    def enter(self) -> Ticket:
-        """Note an event in flight; settle it with the ticket returned, exactly once."""
-        ticket = self._stretches[-1]
-        ticket.in_flight += 1
-        ticket.events += 1
-        return ticket
+    def enter(self) -> Stretch:
+        """Note an event in flight; settle it with the stretch returned, exactly once."""
+        stretch = self._stretches[-1]
+        stretch.in_flight += 1
+        stretch.events += 1
+        return stretch
 
-    def boundary(self, boundary: Boundary, *, received_at: float = 0.0) -> list[Ticket]:
+    def boundary(self, boundary: Boundary, *, received_at: float = 0.0) -> list[Stretch]:
         """Note that everything up to `boundary` has entered; raises ValueError if that would go back.
 
         Returns the stretches that are wholly settled by it.
@@ -58,21 +58,21 @@ class Ledger:
         self._last = boundary.position
         stretch = self._stretches[-1]
         stretch.boundary, stretch.received_at = boundary, received_at
-        self._stretches.append(Ticket())
+        self._stretches.append(Stretch())
         return [] if stretch.in_flight else self._advance()
 
-    def settle(self, tickets: Iterable[Ticket]) -> list[Ticket]:
-        """Note that an event of each of `tickets` is settled; raises ValueError if none of it is in flight.
+    def settle(self, stretches: Iterable[Stretch]) -> list[Stretch]:
+        """Note that an event of each of `stretches` is settled; raises ValueError if none of it is in flight.
 
         Returns the stretches that are wholly settled by it.
         """
-        for ticket in tickets:
-            if ticket.in_flight == 0:
+        for stretch in stretches:
+            if stretch.in_flight == 0:
                 raise ValueError("an event was settled that is not in flight")
-            ticket.in_flight -= 1
+            stretch.in_flight -= 1
         return self._advance()
 
-    def _advance(self) -> list[Ticket]:
+    def _advance(self) -> list[Stretch]:
         settled = []
         head = self._stretches[0]
         while head.boundary is not None and head.in_flight == 0:

@@ -7,14 +7,14 @@ from typing import Protocol
 from msgspec import Struct
 
 from relay.core.event import Boundary, Message, OutboxEvent
-from relay.core.ledger import Ticket
+from relay.core.ledger import Stretch
 from relay.core.position import Lsn
 
 
 class Parcel(Struct, frozen=True, gc=False):
-    """An event on its way: with the message that carries it, and the ticket that it is settled with."""
+    """An event on its way: with the message that carries it, and the stretch that it is settled with."""
 
-    ticket: Ticket
+    stretch: Stretch
     event: OutboxEvent
     message: Message
 

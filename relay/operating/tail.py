@@ -17,7 +17,7 @@ from relay.core.errors import SlotMissing, SourceRefused
 from relay.core.event import OutboxEvent
 from relay.core.position import Lsn
 from relay.core.routing import Router
-from relay.publishing.json_lines import line
+from relay.publishing.json_lines import json_line
 from relay.settings import RelaySettings
 from relay.sources.wal.replication import ReplicationConnection
 from relay.sources.wal.source import Reading, WalStream
@@ -25,7 +25,7 @@ from relay.storage.checkpoint import CheckpointStore
 from relay.storage.facts import Facts
 from relay.storage.refusals import from_postgres
 
-_PATIENCE = "10s"
+_TIMEOUT = "10s"
 
 
 class _TemporarySlot(ReplicationConnection):
@@ -41,7 +41,7 @@ class _TemporarySlot(ReplicationConnection):
             await self._make("slot_create_temporary", {"slot": self._slot, "plugin": plugin})
         except psycopg.errors.QueryCanceled as error:
             raise SourceRefused(
-                f"a new slot waits for the transactions that are open, and they have not ended for {_PATIENCE}",
+                f"a new slot waits for the transactions that are open, and they have not ended for {_TIMEOUT}",
                 remedy="leave --from-now out; `relay check` names them",
             ) from error
 
@@ -50,7 +50,7 @@ class _TemporarySlot(ReplicationConnection):
         # https://www.postgresql.org/docs/current/protocol-replication.html
         cursor = psycopg.AsyncClientCursor(self._connection)
         try:
-            await cursor.execute(sql.query("status_patience"), {"patience": _PATIENCE})
+            await cursor.execute(sql.query("statement_timeout"), {"timeout": _TIMEOUT})
             await cursor.execute(sql.query(query), parameters)
         except psycopg.errors.QueryCanceled:
             raise
@@ -69,7 +69,7 @@ async def tail(  # noqa: PLR0913 - called in one place, by the command
     async with _opened(settings, reading, from_now=from_now) as stream:
         while left is None or left > 0:
             events = [item for item in await stream.receive() if isinstance(item, OutboxEvent)][:left]
-            out.writelines(line(router.route(event)) + "\n" for event in events)
+            out.writelines(json_line(router.route(event)) + "\n" for event in events)
             out.flush()
             left = None if left is None else left - len(events)
 

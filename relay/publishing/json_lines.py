@@ -10,7 +10,7 @@ from relay.core.event import Message
 from relay.core.ports import Outcomes, Parcel
 
 
-class LinePublisher:
+class JsonLinesPublisher:
     """Writes each message as one line of JSON to `out`."""
 
     def __init__(self, out: TextIO) -> None:
@@ -23,7 +23,7 @@ class LinePublisher:
 
     async def publish(self, parcels: Sequence[Parcel]) -> None:
         """Write `parcels`, flush, and settle them; raises BrokenPipeError when the reader has gone."""
-        self._out.writelines(line(parcel.message) + "\n" for parcel in parcels)
+        self._out.writelines(json_line(parcel.message) + "\n" for parcel in parcels)
         self._out.flush()
         if self._outcomes is not None:
             self._outcomes.confirmed(parcels)
@@ -48,7 +48,7 @@ class LinePublisher:
         await asyncio.get_running_loop().create_future()
 
 
-def line(message: Message) -> str:
+def json_line(message: Message) -> str:
     """Return `message` as JSON: its body as the JSON that it is, as a string if it is text, else in hexadecimal."""
     route = message.route
     fields = {

@@ -13,7 +13,7 @@ from psycopg.rows import AsyncRowFactory, class_row, scalar_row, tuple_row
 from outboxkit import sql
 from relay.core.errors import SourceRefused
 from relay.core.position import Lsn
-from relay.storage.deadline import SECONDS, hang_up, patience
+from relay.storage.deadline import SECONDS, deadline, hang_up
 from relay.storage.facts import Facts, SlotState, TableFacts
 from relay.storage.refusals import check_wal_level, from_postgres
 
@@ -130,7 +130,7 @@ class CheckpointStore:
     ) -> Row | None:
         try:
             connection = await self._connected()
-            with patience(connection, seconds):
+            with deadline(connection, seconds):
                 async with connection.cursor(row_factory=row_factory) as cursor:
                     await cursor.execute(sql.query(query), parameters)
                     return await cursor.fetchone() if cursor.description else None

@@ -19,7 +19,7 @@ SECONDS = 10.0
 
 
 @contextmanager
-def patience(connection: psycopg.AsyncConnection[Any], seconds: float = SECONDS) -> Iterator[None]:
+def deadline(connection: psycopg.AsyncConnection[Any], seconds: float = SECONDS) -> Iterator[None]:
     """Give `connection` up when the block takes longer than `seconds`; raises SourceUnavailable then."""
     loop = asyncio.get_running_loop()
     timer = loop.call_later(seconds, hang_up, connection)

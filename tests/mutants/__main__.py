@@ -149,7 +149,7 @@ MUTANTS = (
         "relay/core/engine.py",
         "        self._rejections += rejections\n",
         "        self._rejections += rejections\n"
-        "        for r in rejections:\n            r.parcel.ticket.in_flight += 1\n"
+        "        for r in rejections:\n            r.parcel.stretch.in_flight += 1\n"
         "            self.confirmed([r.parcel])\n            self.confirmed([r.parcel])\n",
         (_ENGINE,),
     ),
@@ -163,7 +163,7 @@ MUTANTS = (
     Mutant(
         "wait for what is held back for standing still",
         "relay/core/engine.py",
-        "        if self._heartbeat.late():\n            await self._recover(",
+        "        if self._fencing.fenced():\n            await self._recover(",
         "        if False:\n            await self._recover(",
         (_ENGINE,),
     ),

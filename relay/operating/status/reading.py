@@ -25,7 +25,7 @@ from relay.settings import RelaySettings
 
 # A copy of the slot is read for so many transactions and so long at most: status must answer beside a long outage too.
 _TRANSACTIONS = 1000
-_PATIENCE = "3s"
+_TIMEOUT = "3s"
 # Whoever streams reports every 10 s at least, and a streaming relay has a fence back every second.
 _REPORTS_WITHIN = timedelta(seconds=30)
 _COMES_WITHIN = 10.0
@@ -267,7 +267,7 @@ def _count(connection: psycopg.Connection[Any], found: list[slots.Transaction]) 
 def _in_time(connection: psycopg.Connection[Any]) -> Iterator[None]:
     """Give up the block, and nothing else, when Postgres refuses or takes too long."""
     try:
-        connection.execute(sql.query("status_patience"), {"patience": _PATIENCE})
+        connection.execute(sql.query("statement_timeout"), {"timeout": _TIMEOUT})
         yield
     except psycopg.Error:
         return

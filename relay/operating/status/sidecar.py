@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from outboxkit.address import parse_address
 
-_PATIENCE = 2.0
+_TIMEOUT = 2.0
 _OK, _UNAVAILABLE = 200, 503
 
 
@@ -51,7 +51,7 @@ def ask(address: str | None) -> Running | None:
 
 
 def _get(host: str, port: int, path: str) -> str:
-    connection = http.client.HTTPConnection(host, port, timeout=_PATIENCE)
+    connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT)
     try:
         connection.request("GET", path)
         response = connection.getresponse()

@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from relay.core.errors import SourceRefused, SourceStalled, SourceUnavailable
 from relay.core.position import Lsn
-from relay.storage.deadline import patience
+from relay.storage.deadline import deadline
 from relay.storage.refusals import from_postgres
 
 # The session's formats are pinned, so that a server's or role's settings cannot change what a value looks like.
@@ -89,7 +89,7 @@ class ReplicationConnection:
     async def identify(self) -> System:
         """Ask the server who it is."""
         try:
-            with patience(self._connection):
+            with deadline(self._connection):
                 cursor = await self._connection.execute("IDENTIFY_SYSTEM")
                 row = await cursor.fetchone()
         except psycopg.Error as error:
@@ -104,7 +104,7 @@ class ReplicationConnection:
         command = f'START_REPLICATION SLOT "{self._slot}" LOGICAL {start} ({quoted})'
         self._pgconn.send_query(command.encode())
         try:
-            with patience(self._connection):
+            with deadline(self._connection):
                 await self._connection.wait(generators.send(self._pgconn))
                 result = await self._connection.wait(generators.fetch(self._pgconn))
         except psycopg.Error as error:

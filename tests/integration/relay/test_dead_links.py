@@ -17,7 +17,7 @@ from relay.sources.layout import NATIVE
 from relay.sources.wal.decoders.decoding import Decoder, decoder
 from relay.sources.wal.source import Reading, WalSource, WalStream
 from relay.storage.checkpoint import CheckpointStore
-from relay.storage.deadline import patience
+from relay.storage.deadline import deadline
 from relay.storage.facts import Facts
 from sandbox import Sandbox
 from sandbox.lifetime.isolation import Isolated
@@ -93,7 +93,7 @@ def test_a_query_that_is_not_answered_is_given_up_at_once_when_patience_ends(iso
             async with await psycopg.AsyncConnection.connect(proxy.url) as connection:
                 proxy.swallow_to_server.set()
                 started = time.monotonic()
-                with pytest.raises(SourceUnavailable, match="has not answered for 1 s"), patience(connection, 1):
+                with pytest.raises(SourceUnavailable, match="has not answered for 1 s"), deadline(connection, 1):
                     await connection.execute("SELECT 1")
                 assert time.monotonic() - started < 2
 
@@ -103,7 +103,7 @@ def test_a_query_that_is_not_answered_is_given_up_at_once_when_patience_ends(iso
 def test_a_query_that_fails_in_time_says_itself_why(isolated: Isolated) -> None:
     async def scenario() -> None:
         async with await psycopg.AsyncConnection.connect(isolated.database_url) as connection:
-            with pytest.raises(psycopg.errors.DivisionByZero), patience(connection):
+            with pytest.raises(psycopg.errors.DivisionByZero), deadline(connection):
                 await connection.execute("SELECT 1 / 0")
 
     asyncio.run(scenario())
@@ -151,7 +151,7 @@ def test_a_broker_that_does_not_answer_is_left_and_what_was_in_doubt_goes_again(
             await it.queue()
             for hole in [proxy.swallow_to_server] * to_server + [proxy.swallow_to_client] * to_client:
                 hole.set()
-            tickets = await it.publish(it.message(), it.message())
+            stretches = await it.publish(it.message(), it.message())
             async with asyncio.timeout(5):
                 await _seen(it, BrokerLost)
             (lost,) = [seen.problem.what for seen in it.seen if isinstance(seen, BrokerLost)]
@@ -159,7 +159,7 @@ def test_a_broker_that_does_not_answer_is_left_and_what_was_in_doubt_goes_again(
             proxy.swallow_to_server.clear()
             proxy.swallow_to_client.clear()
             proxy.cut()
-            await it.has_settled(*tickets)
+            await it.has_settled(*stretches)
 
         play(isolated, scenario, through=proxy.url)
 
@@ -190,11 +190,11 @@ def test_a_broker_that_blocks_the_connection_is_waited_for(
     async def scenario(it: Bench) -> None:
         await it.queue()
         with _memory_alarm(sandbox):
-            tickets = await it.publish(it.message())
+            stretches = await it.publish(it.message())
             async with asyncio.timeout(5):
                 await _seen(it, Blocked)
             await asyncio.wait([it.running], timeout=3)
-        await it.has_settled(*tickets)
+        await it.has_settled(*stretches)
         assert not [seen for seen in it.seen if isinstance(seen, BrokerLost)]
 
     play(isolated, scenario)

@@ -33,9 +33,9 @@ from relay.storage.refusals import from_postgres
 
 T = TypeVar("T")
 
-_PATIENCE = "10s"
+_TIMEOUT = "10s"
 # A plugin is loaded at once; the rest of the time, a new slot waits for the transactions that are open.
-_PROBE_PATIENCE = "3s"
+_PROBE_TIMEOUT = "3s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def ask(settings: RelaySettings) -> Sections:
     replication = _told(settings, lambda: _identify(settings))
     try:
         with slots.connected(settings, "check") as connection:
-            connection.execute(sql.query("status_patience"), {"patience": _PATIENCE})
+            connection.execute(sql.query("statement_timeout"), {"timeout": _TIMEOUT})
             return _Asking(connection, settings).all(replication)
     except Problem as problem:
         gone = Untold(problem.what, problem.remedy)
@@ -124,11 +124,11 @@ class _Asking:
         )
 
     def _probes(self, wanted: str) -> list[Probe]:
-        self._connection.execute(sql.query("status_patience"), {"patience": _PROBE_PATIENCE})
+        self._connection.execute(sql.query("statement_timeout"), {"timeout": _PROBE_TIMEOUT})
         probes = [self._probe(wal2json.PLUGIN if wanted == "auto" else wanted)]
         if wanted == "auto" and probes[0].sqlstate in {"58P01", "42501"}:
             probes.append(self._probe(pgoutput.PLUGIN))
-        self._connection.execute(sql.query("status_patience"), {"patience": _PATIENCE})
+        self._connection.execute(sql.query("statement_timeout"), {"timeout": _TIMEOUT})
         return probes
 
     def _probe(self, plugin: str) -> Probe:

@@ -17,7 +17,7 @@ from relay.operating.check.judging.broker import Broker
 from relay.operating.check.judging.queues import Guess, Queue
 from relay.settings import RelaySettings
 
-_PATIENCE = 3.0
+_TIMEOUT = 3.0
 # A queue has fewer arguments than this; each refusal tells one.
 _GUESSES = 20
 _ROUTING_KEY = "relay.check"
@@ -135,7 +135,7 @@ async def _try(connection: Connection, act: Act) -> Answer:
         return Answer(NO_ANSWER)
     reasons: list[Any] = []
     try:
-        async with asyncio.timeout(_PATIENCE):  # what a blocked publisher sends is not read at all
+        async with asyncio.timeout(_TIMEOUT):  # what a blocked publisher sends is not read at all
             channel = await connection.channel()
             channel.add_on_close_callback(lambda _, reason: reasons.append(reason))
             answer = await act(channel)

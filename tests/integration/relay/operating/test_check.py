@@ -139,7 +139,7 @@ def test_a_position_that_a_relay_stores_while_it_asks_is_not_ahead_of_the_wal(
 def test_a_transaction_that_keeps_a_slot_from_being_made_is_named(
     isolated: Isolated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("relay.operating.check.asking.postgres._PROBE_PATIENCE", "500ms")
+    monkeypatch.setattr("relay.operating.check.asking.postgres._PROBE_TIMEOUT", "500ms")
     with psycopg.connect(isolated.database_url) as connection:
         connection.execute("SELECT pg_current_xact_id()")
         findings = check(isolated)

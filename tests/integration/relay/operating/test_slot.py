@@ -211,7 +211,7 @@ def test_tail_from_now_leaves_out_what_was_committed_before_and_ends_on_sigterm(
 
 
 def test_tail_from_now_names_what_it_waits_for(ready: Isolated, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.operating.tail._PATIENCE", "500ms")
+    monkeypatch.setattr("relay.operating.tail._TIMEOUT", "500ms")
     with psycopg.connect(ready.database_url) as connection:
         connection.execute("SELECT pg_current_xact_id()")
         said = call(environment(ready), "tail", "--from-now")

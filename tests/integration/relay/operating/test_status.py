@@ -291,6 +291,6 @@ def test_whoever_else_answers_at_the_address_is_not_taken_for_the_relay(address:
 
 
 def test_a_port_that_answers_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "_PATIENCE", 0.2)
+    monkeypatch.setattr(running, "_TIMEOUT", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         assert running.ask(f"127.0.0.1:{silent.getsockname()[1]}") is None

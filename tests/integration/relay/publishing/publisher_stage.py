@@ -12,7 +12,7 @@ from pika.channel import Channel
 from outboxkit.amqp.connection import Connection
 from outboxkit.amqp.topology import declare_exchange
 from relay.core.event import Message, Route
-from relay.core.ledger import Ticket
+from relay.core.ledger import Stretch
 from relay.core.observations import Observation
 from relay.core.ports import Parcel, Rejection
 from relay.publishing.publisher import Broker, Policy, RabbitPublisher
@@ -38,7 +38,7 @@ class Bench:
         self.connection = connection
         self.channel = channel
         self.publisher = publisher
-        self.settled: list[Ticket] = []
+        self.settled: list[Stretch] = []
         self.refused: list[Rejection] = []
         self.changed = asyncio.Event()
         self.running: asyncio.Task[None]
@@ -46,7 +46,7 @@ class Bench:
         publisher.notify(self)
 
     def confirmed(self, parcels: Sequence[Parcel]) -> None:
-        self.settled += [parcel.ticket for parcel in parcels]
+        self.settled += [parcel.stretch for parcel in parcels]
         self.changed.set()
 
     def rejected(self, rejections: Sequence[Rejection]) -> None:
@@ -56,21 +56,21 @@ class Bench:
     def message(self, body: bytes = b"{}", key: str = "a.b", exchange: str | None = None) -> Message:
         return Message(str(uuid4()), Route(exchange or self.name, key, "a", "b"), "1", 1, 1, 0, {}, body)
 
-    async def publish(self, *messages: Message) -> list[Ticket]:
-        tickets = [Ticket() for _ in messages]
+    async def publish(self, *messages: Message) -> list[Stretch]:
+        stretches = [Stretch() for _ in messages]
         async with asyncio.timeout(10):
-            await self.publisher.publish(parcels(tickets, messages))
-        return tickets
+            await self.publisher.publish(parcels(stretches, messages))
+        return stretches
 
-    async def has_refused(self, *tickets: Ticket) -> None:
+    async def has_refused(self, *stretches: Stretch) -> None:
         async with asyncio.timeout(15):
-            while not all(ticket in [each.parcel.ticket for each in self.refused] for ticket in tickets):
+            while not all(stretch in [each.parcel.stretch for each in self.refused] for stretch in stretches):
                 self.changed.clear()
                 await self.changed.wait()
 
-    async def has_settled(self, *tickets: Ticket) -> None:
+    async def has_settled(self, *stretches: Stretch) -> None:
         async with asyncio.timeout(15):
-            while not all(ticket in self.settled for ticket in tickets):
+            while not all(stretch in self.settled for stretch in stretches):
                 self.changed.clear()
                 await self.changed.wait()
 
@@ -116,8 +116,8 @@ async def bench(isolated: Isolated, policy: Policy, amqp_url: str, fenced: Calla
         await connection.close()
 
 
-def parcels(tickets: Sequence[Ticket], messages: Sequence[Message]) -> list[Parcel]:
-    return [Parcel(*pair) for pair in zip(tickets, [EVENT] * len(messages), messages, strict=True)]
+def parcels(stretches: Sequence[Stretch], messages: Sequence[Message]) -> list[Parcel]:
+    return [Parcel(*pair) for pair in zip(stretches, [EVENT] * len(messages), messages, strict=True)]
 
 
 def play(

@@ -12,7 +12,7 @@ from outboxkit.amqp.connection import Connection
 from outboxkit.amqp.errors import ChannelRefused
 from outboxkit.amqp.topology import declare_exchange
 from relay.core.errors import MessageReturned
-from relay.core.ledger import Ticket
+from relay.core.ledger import Stretch
 from relay.core.observations import BrokerConnected, BrokerLost, Held, Nacked, Returned
 from relay.publishing.publisher import Broker, RabbitPublisher
 from sandbox import Sandbox
@@ -66,12 +66,12 @@ def test_what_was_returned_is_tried_again_by_its_first_message_alone_so_that_non
     async def scenario(it: Bench) -> None:
         messages = [it.message() for _ in range(3)]
         first, second, third = (message.id for message in messages)
-        tickets = await it.publish(*messages)
+        stretches = await it.publish(*messages)
         async with asyncio.timeout(10):
             while len(published) < 6:
                 await it.connection.call(it.channel.basic_qos)  # a turn of the loop and more
         await it.queue()
-        await it.has_settled(*tickets)
+        await it.has_settled(*stretches)
         tries = len(published) - 5
         assert published == [first, second, third, *[first] * tries, second, third]
 
@@ -101,15 +101,15 @@ def test_a_nacked_message_is_not_settled_until_the_broker_takes_it(isolated: Iso
 def test_a_full_window_lets_nothing_more_in(isolated: Isolated) -> None:
     async def scenario(it: Bench) -> None:
         messages = [it.message(key="later") for _ in range(5)]  # two are sent, and more than one waits
-        tickets = [Ticket() for _ in messages]
-        publishing = asyncio.create_task(it.publisher.publish(parcels(tickets, messages)))
+        stretches = [Stretch() for _ in messages]
+        publishing = asyncio.create_task(it.publisher.publish(parcels(stretches, messages)))
         done, _ = await asyncio.wait([publishing], timeout=0.3)
         assert not done
 
         await it.queue("later")
         async with asyncio.timeout(15):
             await publishing
-        await it.has_settled(*tickets)
+        await it.has_settled(*stretches)
 
     play(isolated, scenario, window=2)
 
@@ -122,12 +122,12 @@ def test_a_closed_channel_loses_nothing_and_goes_on_in_order(isolated: Isolated)
         missing = f"{it.name}.missing"
         messages = [it.message(body=str(number).encode()) for number in range(50)]
         lost = it.message(body=b"lost", exchange=missing)
-        tickets = await it.publish(*messages[:25], lost, *messages[25:])
-        assert not {tickets[25], tickets[-1]} & set(it.settled)
+        stretches = await it.publish(*messages[:25], lost, *messages[25:])
+        assert not {stretches[25], stretches[-1]} & set(it.settled)
 
         await declare_exchange(it.connection, it.channel, missing)
         await it.connection.call(it.channel.queue_bind, queue, missing, "#")
-        await it.has_settled(*tickets)
+        await it.has_settled(*stretches)
         bodies = [(await it.get(queue))[1] for _ in range(await it.ready(queue))]
         first = list(dict.fromkeys(body for body in bodies if body != b"lost"))
         assert first == [message.body for message in messages]
@@ -257,7 +257,7 @@ def test_a_message_that_nobody_takes_bounds_what_is_published_behind_it(isolated
 
         async def publish_all() -> None:
             for message in behind:
-                await it.publisher.publish(parcels([Ticket()], [message]))
+                await it.publisher.publish(parcels([Stretch()], [message]))
 
         publishing = asyncio.create_task(publish_all())
         done, _ = await asyncio.wait([publishing], timeout=1)

@@ -6,7 +6,7 @@ import json
 from msgspec import structs
 
 from relay.core.event import Headers
-from relay.core.ledger import Ticket
+from relay.core.ledger import Stretch
 from relay.core.ports import Parcel, Rejection
 from relay.core.position import Lsn
 from relay.core.routing import Router
@@ -22,7 +22,7 @@ def test_events_that_are_larger_together_than_a_jsonb_may_be_are_parked_at_once(
     router = Router("outbox", "{aggregate_type}.{event_type}")
     events = [structs.replace(EVENT, id=name, payload=name.encode() * size) for name in "ab"]
     rejections = [
-        Rejection(Parcel(Ticket(), event, router.route(event)), "too_large", "it is large") for event in events
+        Rejection(Parcel(Stretch(), event, router.route(event)), "too_large", "it is large") for event in events
     ]
 
     async def park() -> None:
@@ -43,7 +43,7 @@ def test_what_no_jsonb_no_bigint_and_no_text_holds_is_parked_all_the_same(isolat
     event = structs.replace(
         EVENT, id="odd", seq=10**25, aggregate_id="b\0c", aggregate_version=-(10**25), headers=headers
     )
-    rejection = Rejection(Parcel(Ticket(), event, Router("outbox", "{event_type}").route(event)), "unencodable", "odd")
+    rejection = Rejection(Parcel(Stretch(), event, Router("outbox", "{event_type}").route(event)), "unencodable", "odd")
 
     async def park() -> None:
         async with CheckpointStore(lambda: isolated.database_url, name="relay", slot=isolated.name) as store:

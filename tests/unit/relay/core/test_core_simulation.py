@@ -107,12 +107,12 @@ class Relay(RuleBasedStateMachine):
         self.disorderly |= nack
         answer = self.pipeline.answered(tag, multiple=multiple, nack=nack)
         for item in answer.confirmed:
-            self.ledger.settle([item.parcel.ticket])
+            self.ledger.settle([item.parcel.stretch])
         for item, _ in answer.returned:
             if parks:
                 self.pipeline.settle([item])
                 self.parked.append(item.parcel.event.id)
-                self.ledger.settle([item.parcel.ticket])
+                self.ledger.settle([item.parcel.stretch])
             else:
                 self.pipeline.fail([item])
         self._report()
@@ -200,7 +200,7 @@ class Relay(RuleBasedStateMachine):
                 self.taken += [item.parcel.event.id for item in self.broker.waiting.values()]
                 self.broker.waiting.clear()
                 for item in self.pipeline.answered(last, multiple=True, nack=False).confirmed:
-                    self.ledger.settle([item.parcel.ticket])
+                    self.ledger.settle([item.parcel.stretch])
                 self._report()
         names = [name for _, events in self.slot.transactions for name in events]
         assert {*self.taken, *self.parked} == set(names)

@@ -12,7 +12,7 @@ from outboxkit.errors import Problem
 from relay.core.engine import Engine
 from relay.core.errors import MessageReturned, SlotHeld, SourceRefused, SourceUnavailable
 from relay.core.event import Boundary, OutboxEvent
-from relay.core.fencing import Heartbeat
+from relay.core.fencing import Fencing
 from relay.core.observations import Observation, Observe, SourceLost
 from relay.core.ports import Outcomes, Parcel, Rejection
 from relay.core.position import Lsn
@@ -153,8 +153,8 @@ def engine(
     clock: Callable[[], float] = time.monotonic,
     observe: Observe = lambda _: None,
 ) -> Engine:
-    heartbeat = Heartbeat(5.0, clock)
-    return Engine(script, ROUTER, broker, lot or Lot(), heartbeat=heartbeat, observe=observe, release_slot_after=1.0)
+    fencing = Fencing(5.0, clock)
+    return Engine(script, ROUTER, broker, lot or Lot(), fencing=fencing, observe=observe, release_slot_after=1.0)
 
 
 def relay(scenario: Callable[[Script, Broker], Awaitable[None]], *openings: Sequence[Item] | Problem) -> Script:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.core.event import Boundary
-from relay.core.ledger import Ledger, Ticket
+from relay.core.ledger import Ledger, Stretch
 from relay.core.position import Lsn
 
 
@@ -29,13 +29,13 @@ class Model:
 @given(st.data())
 def test_the_position_is_the_highest_boundary_below_which_everything_is_settled(data: st.DataObject) -> None:
     ledger, model = Ledger(), Model()
-    tickets: dict[int, Ticket] = {}
+    stretches: dict[int, Stretch] = {}
     lsn = 0
     for number in range(data.draw(st.integers(0, 60), label="steps")):
         steps = ["enter", "boundary", *(["settle"] * 2 if model.unsettled else [])]
         match data.draw(st.sampled_from(steps)):
             case "enter":
-                tickets[number] = ledger.enter()
+                stretches[number] = ledger.enter()
                 model.stream.append(number)
                 model.unsettled.add(number)
             case "boundary":
@@ -44,7 +44,7 @@ def test_the_position_is_the_highest_boundary_below_which_everything_is_settled(
                 model.stream.append(Lsn(lsn))
             case _:
                 event = data.draw(st.sampled_from(sorted(model.unsettled)))
-                ledger.settle([tickets[event]])
+                ledger.settle([stretches[event]])
                 model.unsettled.remove(event)
         assert ledger.position == model.position()
 
@@ -72,11 +72,11 @@ def test_an_event_without_its_boundary_does_not_move_the_position() -> None:
 
 def test_settling_what_is_not_in_flight_is_refused() -> None:
     ledger = Ledger()
-    ticket = ledger.enter()
-    ledger.settle([ticket])
+    stretch = ledger.enter()
+    ledger.settle([stretch])
 
     with pytest.raises(ValueError, match="not in flight"):
-        ledger.settle([ticket])
+        ledger.settle([stretch])
 
 
 def test_a_boundary_that_goes_back_is_refused() -> None:

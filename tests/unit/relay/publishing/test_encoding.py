@@ -20,7 +20,7 @@ from relay.core.errors import MessageTooLarge, UnpublishableEvent
 from relay.core.event import Message, OutboxEvent, Route
 from relay.core.routing import Router
 from relay.publishing.encoding import Encoder
-from relay.publishing.json_lines import line
+from relay.publishing.json_lines import json_line
 
 EVENT = OutboxEvent(
     id="0b0c9a1e-9df5-4a0e-8f4e-1f2f3f4f5f6f",
@@ -109,7 +109,7 @@ def test_a_message_says_what_its_payload_is() -> None:
     ],
 )
 def test_a_line_is_json_whatever_the_payload_is(content_type: str, payload: bytes, body: str) -> None:
-    written = line(ROUTER.route(structs.replace(EVENT, content_type=content_type, payload=payload)))
+    written = json_line(ROUTER.route(structs.replace(EVENT, content_type=content_type, payload=payload)))
     assert written.endswith(f'"body": {body}}}')
     assert json.loads(written)["content_type"] == content_type
 
@@ -261,7 +261,7 @@ def test_a_message_is_too_large_by_its_body_or_its_headers(part: str) -> None:
 
 
 def test_a_printed_message_is_one_line_of_json_with_its_body_as_it_is() -> None:
-    assert line(ROUTER.route(structs.replace(EVENT, headers={}))) == (
+    assert json_line(ROUTER.route(structs.replace(EVENT, headers={}))) == (
         '{"exchange": "outbox", "routing_key": "order.placed", "type": "placed", "timestamp": 1795204800, '
         '"headers": {"aggregate_type": "order", "aggregate_id": "42", "aggregate_version": 3, "seq": 7}, '
         '"content_type": "application/json", '

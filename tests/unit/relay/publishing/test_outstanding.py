@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.core.event import Message, Route
-from relay.core.ledger import Ticket
+from relay.core.ledger import Stretch
 from relay.core.ports import Parcel
 from relay.publishing.outstanding import Item, Outstanding
 from tests.unit.relay.publishing.test_encoding import EVENT
@@ -15,7 +15,7 @@ from tests.unit.relay.publishing.test_encoding import EVENT
 
 def item(order: int) -> Item:
     message = Message(str(uuid4()), Route("outbox", "a.b", "a", "b"), "1", 1, 1, 0, {}, b"{}")
-    return Item(order, Parcel(Ticket(), EVENT, message), b"")
+    return Item(order, Parcel(Stretch(), EVENT, message), b"")
 
 
 @given(st.data())
