@@ -1,8 +1,9 @@
 """The composition root: the only file that builds concrete parts.
 
 Order at start: Postgres and the broker are both asked before anything is read, so that a wrong setting ends the
-process with its reason instead of being tried for ever. Order at the end (SIGTERM, SIGINT): stop reading, let what is
-in flight be confirmed, report it as flushed, store the checkpoint, close the stream, close the broker's connection.
+process with its reason instead of being tried for ever. Order at the end (SIGTERM, SIGINT): stop reading, wait for the
+confirms of what is in flight, report it as flushed, store the position, close the stream, end the background tasks and
+with them the broker's connection, close the sessions with Postgres.
 """
 
 import asyncio
@@ -14,12 +15,13 @@ from contextlib import AbstractContextManager, AsyncExitStack
 from urllib.parse import quote
 
 from outboxkit.errors import ConfigurationProblem
-from relay.core.engine import Engine
+from relay.core.engine import Engine, Timings
 from relay.core.fencing import Fencing
 from relay.core.observations import Observation
 from relay.core.ports import Publisher
 from relay.core.routing import Router
-from relay.maintenance import guardian
+from relay.core.supervisor import Supervisor
+from relay.maintenance import guardian, partitions
 from relay.publishing.json_lines import JsonLinesPublisher
 from relay.publishing.publisher import Broker, Policy, RabbitPublisher
 from relay.settings import RelaySettings
@@ -27,22 +29,29 @@ from relay.sources import tables
 from relay.sources.layout import Layout, layout
 from relay.sources.wal.decoders.decoding import Decoder
 from relay.sources.wal.decoders.decoding import decoder as choose
-from relay.sources.wal.source import Reading, WalSource
-from relay.storage.checkpoint import CheckpointStore
+from relay.sources.wal.opening import Decoding
+from relay.sources.wal.replication import System
+from relay.sources.wal.source import Slot, WalSource
+from relay.sources.wal.stream import Writing
 from relay.storage.facts import Facts, TableFacts
+from relay.storage.fence import FenceWriter
 from relay.storage.parking import PostgresParking
+from relay.storage.position import Identity, StoredPosition
+from relay.storage.server import Server
+from relay.storage.session import Session
+from relay.storage.slot import SlotView
 from relay.watching.logbook import Logbook
 from relay.watching.metrics import Metrics, serve
 
-# wal_sender_timeout's own default, for a server that has none.
-_STANDSTILL_WITHOUT_TIMEOUT = 60.0
+# wal_sender_timeout's own default, for a server whose timeout is off.
+_WAL_SENDER_TIMEOUT = 60.0
 
 
 async def run(fresh: Callable[[], RelaySettings], *, stdout: bool = False) -> None:
     """Relay until a signal comes; raises a Problem that trying again cannot help.
 
     `fresh` reads the settings; it is called again at each connect, so that a changed secret file is picked up. With
-    `stdout`, messages are written as lines instead of published, and neither slot nor checkpoint moves.
+    `stdout`, messages are written as lines instead of published, and neither slot nor stored position moves.
     """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -61,12 +70,16 @@ async def run(fresh: Callable[[], RelaySettings], *, stdout: bool = False) -> No
         now = fresh()
         return Broker(now.amqp_url.get_secret_value(), now.tls())
 
+    def session(purpose: str) -> Session:
+        return Session(database_url, name=f"{settings.name} {purpose}", slot=settings.slot)
+
     async with AsyncExitStack() as stack:
-        store = await stack.enter_async_context(
-            CheckpointStore(database_url, name=settings.name, slot=settings.slot, table=settings.outbox_table)
-        )
-        facts = await store.facts()
-        fencing = Fencing((facts.wal_sender_timeout_ms / 1000 or _STANDSTILL_WITHOUT_TIMEOUT) / 3)
+        beside = await stack.enter_async_context(session("checkpoint"))
+        parking = await stack.enter_async_context(session("parking"))
+        server = Server(beside, name=settings.name, slot=settings.slot, table=settings.outbox_table)
+        facts = await server.facts()
+        supervisor = await stack.enter_async_context(Supervisor(observe))
+        fencing = Fencing((facts.wal_sender_timeout_ms / 1000 or _WAL_SENDER_TIMEOUT) / 3)
         publisher: Publisher
         if stdout:
             publisher = JsonLinesPublisher(sys.stdout)
@@ -75,29 +88,56 @@ async def run(fresh: Callable[[], RelaySettings], *, stdout: bool = False) -> No
             await rabbit.connect()
             if settings.traces:
                 publisher = stack.enter_context(_traced(rabbit, settings.name))
+        source = WalSource(
+            database_url,
+            server,
+            Slot(settings.slot, settings.name, settings.plugin),
+            decoding(settings),
+            writing=None if stdout else _writing(settings, beside),
+            observe=observe,
+        )
         engine = Engine(
-            WalSource(database_url, store, reading(settings, read_only=stdout), observe),
+            source,
             router(settings),
             publisher,
-            PostgresParking(store, relay=settings.name),
+            PostgresParking(parking, relay=settings.name),
             fencing=fencing,
+            supervisor=supervisor,
             observe=observe,
-            release_slot_after=settings.release_slot_after,
+            timings=Timings(release_slot_after=settings.release_slot_after),
         )
         if not stdout:
-            await stack.enter_async_context(
-                serve(settings.http_address, metrics, publisher.in_flight, ready_lag=settings.ready_lag)
-            )
-            for work in (guardian.watch(store, observe), guardian.keep_partitions(store, observe)):
-                stack.callback(asyncio.create_task(work).cancel)
+            address, ready_lag = settings.http_address, settings.ready_lag
+            await stack.enter_async_context(serve(address, metrics, publisher.in_flight, ready_lag=ready_lag))
+            look = guardian.Guardian(SlotView(beside, slot=settings.slot), observe).look
+            supervisor.repeat("the state of the slot", look, every=guardian.WATCH_EVERY)
+            supervisor.repeat("partitions", partitions.Partitions(beside).make, every=partitions.MAKE_EVERY)
         _tune_collector()
         await engine.run(stop)
 
 
-def _tune_collector() -> None:
-    """Let the cyclic collector pass over what lives as long as the process, and look for cycles less often.
+def _writing(settings: RelaySettings, session: Session) -> Callable[[System, str], Writing]:
+    """Return what gives a stream what it writes, from the system that it reads and the slot's plugin."""
+    positions, fences = StoredPosition(session), FenceWriter(session)
 
-    What flows through the relay makes none, and is counted: a run for each 700 new objects costs a tenth of the CPU.
+    def writing(system: System, plugin: str) -> Writing:
+        identity = Identity(
+            name=settings.name,
+            slot=settings.slot,
+            plugin=plugin,
+            outboxes=settings.outboxes,
+            system_identifier=system.identifier,
+            timeline=system.timeline,
+        )
+        return Writing(identity, positions, fences)
+
+    return writing
+
+
+def _tune_collector() -> None:
+    """Exclude what lives as long as the process from the cyclic collector, and run it less often.
+
+    Events make no cycles, but they are counted: a run for each 700 new objects takes a tenth of the CPU.
     """
     gc.collect()
     gc.freeze()
@@ -105,17 +145,17 @@ def _tune_collector() -> None:
 
 
 def router(settings: RelaySettings) -> Router:
-    """Return what makes messages of events."""
+    """Return what makes messages from events."""
     source = f"/outbox/{quote(settings.name)}" if settings.format == "cloudevents" else None
     return Router(settings.exchange, settings.routing_key, cloudevents_source=source)
 
 
 def _traced(publisher: Publisher, name: str) -> AbstractContextManager[Publisher]:
     try:
-        from relay.publishing import tracing  # noqa: PLC0415 - an extra: whoever does without it pays nothing for it
+        from relay.publishing import tracing  # noqa: PLC0415 - an extra, which takes time to load
     except ImportError as error:
         raise ConfigurationProblem(
-            f"RELAY_TRACES needs OpenTelemetry, and there is no {error.name}",
+            f"RELAY_TRACES needs OpenTelemetry, and {error.name} is not installed",
             remedy="pip install 'outbox-relay[otel]', or unset RELAY_TRACES",
         ) from error
     return tracing.traced(publisher, name=name)
@@ -132,8 +172,8 @@ def _policy(settings: RelaySettings) -> Policy:
     )
 
 
-def reading(settings: RelaySettings, *, read_only: bool) -> Reading:
-    """Return how the outbox is read; with `read_only`, slot and checkpoint stay where they are."""
+def decoding(settings: RelaySettings) -> Decoding:
+    """Return how the outbox is decoded."""
 
     def outbox(*, partitioned: bool) -> Layout:
         return layout(settings.outbox_layout, settings.outbox_table, settings.outbox_columns, partitioned=partitioned)
@@ -146,11 +186,4 @@ def reading(settings: RelaySettings, *, read_only: bool) -> Reading:
         if settings.message_prefix is None:
             tables.check(found, outbox(partitioned=found is not None and found.partitioned), plugin=plugin)
 
-    return Reading(
-        slot=settings.slot,
-        name=settings.name,
-        decoder=decoder,
-        examine=examine,
-        plugin=settings.plugin,
-        read_only=read_only,
-    )
+    return Decoding(decoder, examine)

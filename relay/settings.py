@@ -30,7 +30,7 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class RelaySettings(BrokerSettings):
-    """What `relay` needs to know."""
+    """The settings of `relay`."""
 
     model_config = prefix("RELAY_")
 
@@ -81,6 +81,11 @@ class RelaySettings(BrokerSettings):
         description="write true to have a span for each message that belongs to a trace; OTEL_* say where",
     )
     ready_lag: Seconds = Field(60.0, description="write at how many seconds of lag /readyz says no")
+
+    @property
+    def outboxes(self) -> list[str]:
+        """What is read, as the stored position names it: a table as `schema.table`, or `message:prefix`."""
+        return [f"message:{self.message_prefix}" if self.message_prefix else self.outbox_table]
 
     @field_validator("outbox_columns")
     @classmethod

@@ -1,12 +1,12 @@
-"""What can go wrong in the relay, told apart by what must happen next.
+"""What can go wrong in the relay, by what must happen next.
 
 Problem
 ├── SourceUnavailable      Postgres does not answer, or the stream broke      transient: the relay tries again
 │   ├── SlotHeld           another process streams from the slot              transient: the relay stands by
-│   ├── SourceStalled      nothing comes, and nobody says why                 transient: again, with more patience
+│   ├── SourceStalled      nothing arrives for too long                       transient: again, with a longer limit
 │   ├── SlotReleased       the broker is away too long to hold the slot       transient: until the broker is back
 │   └── StoodStill         this process was stopped and may be replaced       transient: what it held is dropped
-├── SourceRefused          Postgres answered, and said no                     fatal: mend, then start again
+├── SourceRefused          Postgres answered, and refused                     fatal: repair, then start again
 │   └── SlotMissing        the slot is gone, or was invalidated
 ├── UndecodableChange      the outbox table is not what the relay expects     fatal
 ├── MessageReturned        no queue takes a message, and the policy is halt    fatal
@@ -24,7 +24,7 @@ class SourceUnavailable(Problem):
 
 
 class SourceStalled(SourceUnavailable):
-    """Postgres says nothing, or what it sends does not get on: the link is dead, or it decodes something huge."""
+    """Nothing arrives, or the stream makes no progress: the link is dead, or Postgres decodes a huge transaction."""
 
 
 class SlotHeld(SourceUnavailable):
@@ -32,7 +32,7 @@ class SlotHeld(SourceUnavailable):
 
 
 class SlotReleased(SourceUnavailable):
-    """The broker is away for so long that the slot was let go: a held one would keep Postgres from shutting down."""
+    """The broker is away for so long that the slot was released: a held slot keeps Postgres from shutting down."""
 
 
 class StoodStill(SourceUnavailable):
@@ -40,7 +40,7 @@ class StoodStill(SourceUnavailable):
 
 
 class SourceRefused(Problem):
-    """Postgres refuses what the relay needs, and will until somebody changes something."""
+    """Postgres refuses what the relay needs, and will refuse it until an operator changes something."""
 
 
 class SlotMissing(SourceRefused):
@@ -48,11 +48,11 @@ class SlotMissing(SourceRefused):
 
 
 class UndecodableChange(Problem):
-    """A change in the stream is not a row of the outbox that the relay knows."""
+    """A change in the stream is not a row of the outbox in the form that the relay knows."""
 
 
 class MessageReturned(Problem):
-    """No queue takes a message, and the relay was told to halt at that."""
+    """No queue takes a message, and RELAY_ON_RETURN is halt."""
 
 
 class UnpublishableEvent(Problem):

@@ -6,16 +6,17 @@ cycles, so the collector need not look at them.
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Generic
 
 from msgspec import Struct
 
 from outboxkit.amqp import format as names
 from outboxkit.amqp.format import JSON
-from relay.core.position import Lsn
+from relay.core.position import P
 
 
 class Headers(dict[str, object]):
-    """The headers of a row, and the JSON text that they were written as: not all that text may say survives reading."""
+    """The headers of a row. Parsing loses detail (big numbers, duplicate keys), so the original text is kept."""
 
     def __init__(self, text: str, headers: Mapping[str, object]) -> None:
         super().__init__(headers)
@@ -40,20 +41,19 @@ class OutboxEvent(Struct, frozen=True, gc=False):
     """Overrides the relay's routing key template."""
     created_at: datetime
     content_type: str = JSON
-    """What the payload is: told by the type of its column."""
+    """The payload's media type, given by the type of its column."""
 
 
-class Boundary(Struct, frozen=True, gc=False):
-    """Everything up to this position has been handed over."""
+class Boundary(Struct, Generic[P], frozen=True, gc=False):
+    """The source has handed over everything up to this position."""
 
-    position: Lsn
-    """In the WAL: the end LSN of a commit, or a keepalive's LSN while no transaction is open."""
+    position: P
     committed_at: float | None = None
-    """When the transaction committed, in seconds since 1970 on the server's clock; None for a keepalive."""
+    """When the transaction committed, in seconds since 1970 on the server's clock; None if no transaction ends here."""
 
 
 class Route(Struct, frozen=True, eq=False, gc=False):
-    """What messages of one kind have in common: one object for all of them, and known by its identity."""
+    """What messages of one kind have in common: they share one object, which is compared by identity."""
 
     exchange: str
     routing_key: str
@@ -63,7 +63,7 @@ class Route(Struct, frozen=True, eq=False, gc=False):
 
 
 class Message(Struct, frozen=True, gc=False):
-    """An event made ready for RabbitMQ; publishing it again sends the same message under the same id."""
+    """An event in the form that RabbitMQ takes; publishing it again sends the same message under the same id."""
 
     id: str
     route: Route
@@ -73,11 +73,11 @@ class Message(Struct, frozen=True, gc=False):
     timestamp: int
     """Seconds since 1970, of the event's creation."""
     headers: Mapping[str, object]
-    """The row's own, beside those that every message has."""
+    """The row's own headers, without those that every message has."""
     body: bytes
 
     def all_headers(self) -> dict[str, object]:
-        """Return the headers as a consumer sees them: those that every message has, and the row's own."""
+        """Return the headers that a consumer sees: those that every message has, and the row's own."""
         return {
             names.AGGREGATE_TYPE: self.route.aggregate_type,
             names.AGGREGATE_ID: self.aggregate_id,
@@ -88,7 +88,7 @@ class Message(Struct, frozen=True, gc=False):
 
 
 class Fence(Struct, frozen=True, gc=False):
-    """A fence that this relay emitted has come back through the stream: the stream lives, up to here."""
+    """A fence in the stream: a transactional message of the relay's own prefix, perhaps of another relay."""
 
-    token: str
-    """What the relay wrote into it."""
+    content: str
+    """The text that was written into it."""

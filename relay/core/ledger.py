@@ -1,70 +1,61 @@
 """What is in flight, and how far it is safe to advance: a low-water mark. Pure.
 
 Events enter in the order in which the source hands them over, and settle in any order. A boundary says that
-everything up to a position has been handed over. The ledger's position is the highest boundary below which every
-event is settled:
+everything up to a position has been handed over. The ledger's position is that of the last boundary before which
+every event is settled:
 
     e1 e2 | B1 | e3 | B2 | e4 ...     settled: e1, e2, e4    position: B1
     e1 e2 | B1 | e3 | B2 | e4 ...     settled: all           position: B2 (e4's own boundary is still to come)
 
-It is not the highest confirmed position: that would step over e3, and a restart would lose it.
+It is not the position of the last confirmed event: that would step over e3, and a restart would lose it. The ledger
+orders stretches by the sequence in which they came, and never compares two positions.
 """
 
 from collections import deque
 from collections.abc import Iterable
+from typing import Any, Generic
 
 from msgspec import Struct
 
 from relay.core.event import Boundary
-from relay.core.position import Lsn
+from relay.core.position import P
 
 
 class Stretch(Struct, eq=False, gc=False):
-    """A stretch of events between two boundaries; every event in it is settled with the same stretch."""
+    """The events between two boundaries: counted, and settled one by one."""
 
     in_flight: int = 0
     events: int = 0
-    boundary: Boundary | None = None
+    boundary: Boundary[Any] | None = None
+    """The boundary at its end, once that has come."""
     received_at: float = 0.0
 
 
-class Ledger:
+class Ledger(Generic[P]):
     """Counts what is in flight between boundaries; constant time and memory for each event."""
 
     def __init__(self) -> None:
-        self.position: Lsn | None = None
-        self._stretches = deque([Stretch()])
-        self._last: Lsn | None = None
-
-    @property
-    def handed_over(self) -> Lsn | None:
-        """The last boundary: what has entered since then comes again when a stream opens after it."""
-        return self._last
+        self.position: P | None = None
+        self._stretches: deque[Stretch] = deque([Stretch()])
 
     def enter(self) -> Stretch:
-        """Note an event in flight; settle it with the stretch returned, exactly once."""
+        """Note an event in flight; returns the stretch that it belongs to, for `settle`."""
         stretch = self._stretches[-1]
         stretch.in_flight += 1
         stretch.events += 1
         return stretch
 
-    def boundary(self, boundary: Boundary, *, received_at: float = 0.0) -> list[Stretch]:
-        """Note that everything up to `boundary` has entered; raises ValueError if that would go back.
-
-        Returns the stretches that are wholly settled by it.
-        """
-        if self._last is not None and boundary.position < self._last:
-            raise ValueError(f"boundary {boundary.position} is below the one before it, {self._last}")
-        self._last = boundary.position
+    def boundary(self, boundary: Boundary[P], *, received_at: float = 0.0) -> list[Stretch]:
+        """Note that everything up to `boundary` has entered; returns the stretches that are settled with it."""
         stretch = self._stretches[-1]
         stretch.boundary, stretch.received_at = boundary, received_at
         self._stretches.append(Stretch())
         return [] if stretch.in_flight else self._advance()
 
     def settle(self, stretches: Iterable[Stretch]) -> list[Stretch]:
-        """Note that an event of each of `stretches` is settled; raises ValueError if none of it is in flight.
+        """Note that one event of each of `stretches` is settled; raises ValueError if none of it is in flight.
 
-        Returns the stretches that are wholly settled by it.
+        Returns the stretches of which every event, and every event before them, is settled with it.
         """
         for stretch in stretches:
             if stretch.in_flight == 0:

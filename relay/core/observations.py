@@ -1,24 +1,25 @@
-"""What happens in a relay, as frozen values handed to whoever watches: logs, metrics, the status of a sidecar. Pure.
+"""What happens in a relay, as frozen values for logs and metrics. Pure.
 
-The parts that do the work know this vocabulary and no logger, no metric and no format. One value is one incident or
-one batch, never one message.
+The parts that do the work know these values, and no logger, no metric and no format. One value is one incident or one
+batch, never one message.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from outboxkit.errors import Problem
-from relay.core.position import Lsn
+from relay.core.position import Position
 
 
 @dataclass(frozen=True, slots=True)
 class Streaming:
     """The source is open: this relay is the active one."""
 
-    slot: str
-    plugin: str
-    start: Lsn
-    timeline: int
+    mode: str
+    """Which kind of source: `wal`."""
+    start: Position
+    details: Mapping[str, object]
+    """What a log line says of the source besides."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +38,11 @@ class SourceLost:
 
 @dataclass(frozen=True, slots=True)
 class BrokerConnected:
-    """Messages go out."""
+    """The relay can publish."""
 
     broker: str
     again: int
-    """How many messages were in doubt, and go again."""
+    """How many messages were in doubt and are published again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +61,14 @@ class Blocked:
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
-    """The broker has taken messages for good."""
+    """The broker has confirmed messages."""
 
     count: int
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """The message that an incident is about, or the first of them."""
+    """The message that an incident is about, or the first of several."""
 
     message_id: str
     exchange: str
@@ -76,7 +77,7 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Nacked:
-    """The broker refused messages, which go again."""
+    """The broker nacked messages; they are published again."""
 
     count: int
     first: Named
@@ -84,7 +85,7 @@ class Nacked:
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """No queue takes messages."""
+    """The broker returned messages: no queue takes them."""
 
     count: int
     first: Named
@@ -94,7 +95,7 @@ class Returned:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The broker closes channel or connection for a message, which is tried again."""
+    """The broker closes the channel or the connection because of a message, which is published again."""
 
     message: Named
     problem: Problem
@@ -115,7 +116,7 @@ class Settled:
     committed_at: Sequence[float]
     """When each was committed, on the server's clock."""
     received_at: Sequence[float]
-    """When the end of each was received, on ours."""
+    """When the end of each was received, on this machine's clock."""
     confirmed_at: float
 
 
@@ -135,7 +136,7 @@ class CaughtUp:
 
 @dataclass(frozen=True, slots=True)
 class SlotWatched:
-    """How the slot stands; sizes are bytes."""
+    """The state of the slot; sizes are bytes."""
 
     retained_bytes: int
     lag_bytes: int
@@ -146,7 +147,7 @@ class SlotWatched:
 
 @dataclass(frozen=True, slots=True)
 class NotStored:
-    """Something beside the stream could not be written or asked; nothing is lost by it, and it is tried again."""
+    """Work beside the stream failed and is tried again; nothing is lost by it."""
 
     what: str
     problem: Problem
@@ -164,7 +165,7 @@ class Stopped:
     """The relay has stopped."""
 
     confirmed: int
-    position: Lsn | None
+    position: Position | None
 
 
 Observation = (

@@ -2,17 +2,17 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Any, Protocol
 
 from msgspec import Struct
 
 from relay.core.event import Boundary, Message, OutboxEvent
 from relay.core.ledger import Stretch
-from relay.core.position import Lsn
+from relay.core.position import P, Position
 
 
 class Parcel(Struct, frozen=True, gc=False):
-    """An event on its way: with the message that carries it, and the stretch that it is settled with."""
+    """An event on its way: with the message that carries it, and the stretch of the ledger that counts it."""
 
     stretch: Stretch
     event: OutboxEvent
@@ -30,35 +30,39 @@ class Rejection(Struct, frozen=True, gc=False):
 
 
 class Outcomes(Protocol):
-    """Who is told what became of parcels: every parcel once, from the loop."""
+    """Learns the outcome of parcels: of every parcel once, from the loop."""
 
     def confirmed(self, parcels: Sequence[Parcel]) -> None:
-        """Take note of what the broker has taken: confirmed, and not returned."""
+        """Note that the broker has taken `parcels`: confirmed, and not returned."""
 
     def rejected(self, rejections: Sequence[Rejection]) -> None:
-        """Take note of what cannot be published as it is, and would not be if it were published again."""
+        """Note what cannot be published, however often it is tried."""
 
 
-class Stream(Protocol):
+class Stream(Protocol[P]):
     """An open source, read in order from one position on."""
 
-    async def receive(self) -> Sequence[OutboxEvent | Boundary]:
+    async def receive(self) -> Sequence[OutboxEvent | Boundary[P]]:
         """Return what has arrived, at least one item; raises SourceUnavailable when the stream breaks."""
 
-    def confirm(self, position: Lsn) -> None:
+    def confirm(self, position: P) -> None:
         """Report to the source that everything up to `position` is confirmed; returns at once."""
 
-    async def store(self, position: Lsn) -> None:
+    async def store(self, position: P) -> None:
         """Store `position` so that it survives a crash of both sides; raises SourceUnavailable if it cannot now."""
+
+    async def run(self) -> None:
+        """Do what the stream needs beside being read, until cancelled; raises what ends the stream."""
 
 
 class Source(Protocol):
     """Where events come from."""
 
-    def open(self, after: Lsn | None) -> AbstractAsyncContextManager[Stream]:
-        """Open the stream after the position that this process has confirmed or, with None, after the stored one.
+    def open(self, after: Position | None) -> AbstractAsyncContextManager[Stream[Any]]:
+        """Open the stream after `after`, which this process has confirmed, or after the stored position.
 
-        Raises SourceUnavailable, or SourceRefused when trying again cannot help.
+        `after` is None, or a position that this source gave. Raises SourceUnavailable, or SourceRefused when trying
+        again cannot help.
         """
 
 
@@ -66,7 +70,7 @@ class Publisher(Protocol):
     """Where messages go."""
 
     def notify(self, outcomes: Outcomes) -> None:
-        """Tell `outcomes` what becomes of what is published."""
+        """Report the outcome of every parcel to `outcomes`."""
 
     async def publish(self, parcels: Sequence[Parcel]) -> None:
         """Take `parcels` in order; returns when there is room for more."""
@@ -81,7 +85,7 @@ class Publisher(Protocol):
         """Drop everything without an outcome, and the connection; nothing taken before is published after this."""
 
     async def away(self, seconds: float) -> None:
-        """Return when the broker has not been there for so long."""
+        """Return when the broker has been unreachable for `seconds`."""
 
     async def run(self) -> None:
         """Keep the connection to the broker until cancelled; what was in doubt is published again.
@@ -93,8 +97,8 @@ class Publisher(Protocol):
 class Parking(Protocol):
     """Where rejected events are kept until an operator decides."""
 
-    async def park(self, rejections: Sequence[Rejection], *, after: Lsn | None) -> None:
+    async def park(self, rejections: Sequence[Rejection], *, after: Position | None) -> None:
         """Store `rejections`, durably; raises SourceUnavailable if that is not possible now.
 
-        `after` is a position after which a stream delivers them all again.
+        A stream that opens after `after` delivers them all again.
         """

@@ -1,16 +1,32 @@
-"""Positions in the write-ahead log. Pure.
+"""Where a source stands. Pure.
 
-An LSN is a 64-bit byte position, written as two hexadecimal halves (https://www.postgresql.org/docs/current/datatype-pg-lsn.html).
-It is compared as a number: as text, 0/9 would come after 0/10.
+A position is opaque to the engine and the ledger: they keep it, compare nothing, and hand it back to the source that
+gave it. There are two kinds, each with a form of its own in `relay.checkpoint`.
+
+An LSN is a 64-bit byte position in the WAL, written as two hexadecimal halves
+(https://www.postgresql.org/docs/current/datatype-pg-lsn.html). It is compared as a number: as text, 0/9 would come
+after 0/10. A snapshot names exactly the transactions that it sees
+(https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-PG-SNAPSHOT).
 """
 
 import re
-from typing import Self
+from dataclasses import dataclass
+from typing import Self, TypeVar
 
-_FORM = re.compile(r"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})")
+_LSN = re.compile(r"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})")
+_SNAPSHOT = re.compile(r"([0-9]+):([0-9]+):((?:[0-9]+(?:,[0-9]+)*)?)")
 
 
-class Lsn(int):
+class Position:
+    """Where a source stands; `str` gives the form that Postgres reads and people see."""
+
+    __slots__ = ()
+
+
+P = TypeVar("P", bound=Position)
+
+
+class Lsn(int, Position):
     """A position in the WAL, ordered like the integer that it is; `str` gives Postgres' form, `0/16B3748`."""
 
     __slots__ = ()
@@ -18,9 +34,9 @@ class Lsn(int):
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read Postgres' form; raises ValueError for anything else."""
-        match = _FORM.fullmatch(text)
+        match = _LSN.fullmatch(text)
         if match is None:
-            raise ValueError(f"{text!r} is no LSN; one looks like 0/16B3748")
+            raise ValueError(f"{text!r} is not an LSN; an LSN looks like 0/16B3748")
         return cls(int(match[1], 16) << 32 | int(match[2], 16))
 
     def __str__(self) -> str:
@@ -28,3 +44,26 @@ class Lsn(int):
 
     def __repr__(self) -> str:
         return f"Lsn({self})"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot(Position):
+    """Sees every transaction below `xmin`, and those below `xmax` that were not `running`; 64-bit transaction ids."""
+
+    xmin: int
+    xmax: int
+    running: tuple[int, ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read Postgres' form, `10:20:10,14,15`; raises ValueError for anything else, and for an impossible one."""
+        match = _SNAPSHOT.fullmatch(text)
+        if match is None:
+            raise ValueError(f"{text!r} is not a snapshot; a snapshot looks like 10:20:10,14,15")
+        xmin, xmax, running = int(match[1]), int(match[2]), tuple(int(xid) for xid in match[3].split(",") if xid)
+        if not 0 < xmin <= xmax or any(not xmin <= xid < xmax for xid in running) or sorted({*running}) != [*running]:
+            raise ValueError(f"{text!r} is not a snapshot that Postgres gives")
+        return cls(xmin, xmax, running)
+
+    def __str__(self) -> str:
+        return f"{self.xmin}:{self.xmax}:{','.join(map(str, self.running))}"

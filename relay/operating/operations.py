@@ -99,11 +99,11 @@ def tail(
     from relay.operating import tail as tailing  # noqa: PLC0415 - the same
 
     settings = load(RelaySettings, config)
-    reading, router = relay.reading(settings, read_only=True), relay.router(settings)
+    decoding, router = relay.decoding(settings), relay.router(settings)
 
     async def run() -> None:
         task = asyncio.ensure_future(
-            tailing.tail(settings, reading, router, count=count, from_now=from_now, out=sys.stdout)
+            tailing.tail(settings, decoding, router, count=count, from_now=from_now, out=sys.stdout)
         )
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, task.cancel)

@@ -54,7 +54,7 @@ def plan(settings: RelaySettings) -> Iterator[str]:
             new = bool(schema.pending(connection))
             yield from schema.script(connection)
             written = psycopg.ClientCursor(connection).mogrify
-            names = {"slot": settings.slot, "name": settings.name}
+            names = {"slot": settings.slot, "name": settings.name, "outboxes": settings.outboxes}
             slot = slots.find(connection, settings.slot)
             if slot is not None and slot.lost:
                 yield f"{written(sql.query('slot_drop'), names)};"
@@ -105,7 +105,7 @@ def make_slot(connection: psycopg.Connection[Any], settings: RelaySettings, *, a
     start = connection.execute(sql.query("slot_position"), {"slot": settings.slot}).fetchone()
     assert start is not None  # noqa: S101 - the slot was made above, or was there
     if facts.checkpoint_lsn is None or accept_gap:
-        connection.execute(sql.query("checkpoint_reset"), parameters)
+        connection.execute(sql.query("checkpoint_reset"), {**parameters, "outboxes": settings.outboxes})
     state = "created" if new else "is there"
     line = f"slot: {settings.slot!r} ({plugin}) {state}, from {Lsn.parse(start[0])}"
     return f"{line}; its publication was gone and is made again: {_OLDER}" if published else line

@@ -1,8 +1,8 @@
 """`relay tail`: the messages of the stream as they would be published, without publishing and without the relay's slot.
 
-It reads a temporary slot that lives as long as its own session: a copy of the relay's, which starts with what the
-relay has not confirmed, or a new one, which starts now. Neither the relay's slot nor its checkpoint is touched, and a
-relay that streams is not disturbed. A broken stream ends it: nobody depends on it.
+It reads a temporary slot, which lives as long as its session: a copy of the relay's slot, which starts with what the
+relay has not confirmed, or a new slot, which starts now. Neither the relay's slot nor its stored position is touched,
+and a relay that streams is not disturbed. A broken stream ends it: nothing depends on it.
 """
 
 import secrets
@@ -19,54 +19,27 @@ from relay.core.position import Lsn
 from relay.core.routing import Router
 from relay.publishing.json_lines import json_line
 from relay.settings import RelaySettings
+from relay.sources.wal.opening import Decoding, opened
 from relay.sources.wal.replication import ReplicationConnection
-from relay.sources.wal.source import Reading, WalStream
-from relay.storage.checkpoint import CheckpointStore
+from relay.sources.wal.stream import Timings, WalStream
 from relay.storage.facts import Facts
 from relay.storage.refusals import from_postgres
+from relay.storage.server import Server
+from relay.storage.session import Session
 
 _TIMEOUT = "10s"
-
-
-class _TemporarySlot(ReplicationConnection):
-    """A walsender session with a slot of its own, which Postgres drops when the session ends."""
-
-    async def copy(self, slot: str, plugin: str) -> None:
-        """Start where `slot` stands."""
-        await self._make("slot_copy", {"slot": slot, "copy": self._slot, "plugin": plugin})
-
-    async def create(self, plugin: str) -> None:
-        """Start now; raises SourceRefused when transactions that are open do not end for ten seconds."""
-        try:
-            await self._make("slot_create_temporary", {"slot": self._slot, "plugin": plugin})
-        except psycopg.errors.QueryCanceled as error:
-            raise SourceRefused(
-                f"a new slot waits for the transactions that are open, and they have not ended for {_TIMEOUT}",
-                remedy="leave --from-now out; `relay check` names them",
-            ) from error
-
-    async def _make(self, query: str, parameters: dict[str, object]) -> None:
-        # A walsender takes simple queries only, so the parameters are put in on this side.
-        # https://www.postgresql.org/docs/current/protocol-replication.html
-        cursor = psycopg.AsyncClientCursor(self._connection)
-        try:
-            await cursor.execute(sql.query("statement_timeout"), {"timeout": _TIMEOUT})
-            await cursor.execute(sql.query(query), parameters)
-        except psycopg.errors.QueryCanceled:
-            raise
-        except psycopg.Error as error:
-            raise from_postgres(error, slot=self._slot) from error
+_WHEREVER_THE_SLOT_STANDS = Lsn(0)
 
 
 async def tail(  # noqa: PLR0913 - called in one place, by the command
-    settings: RelaySettings, reading: Reading, router: Router, *, count: int | None, from_now: bool, out: TextIO
+    settings: RelaySettings, decoding: Decoding, router: Router, *, count: int | None, from_now: bool, out: TextIO
 ) -> None:
     """Write messages to `out` as lines of JSON, at most `count` of them; ends when the stream does, with its Problem.
 
     Raises BrokenPipeError when the reader of `out` has gone.
     """
     left = count
-    async with _opened(settings, reading, from_now=from_now) as stream:
+    async with _stream(settings, decoding, from_now=from_now) as stream:
         while left is None or left > 0:
             events = [item for item in await stream.receive() if isinstance(item, OutboxEvent)][:left]
             out.writelines(json_line(router.route(event)) + "\n" for event in events)
@@ -75,36 +48,63 @@ async def tail(  # noqa: PLR0913 - called in one place, by the command
 
 
 @asynccontextmanager
-async def _opened(settings: RelaySettings, reading: Reading, *, from_now: bool) -> AsyncIterator[WalStream]:
+async def _stream(settings: RelaySettings, decoding: Decoding, *, from_now: bool) -> AsyncIterator[WalStream]:
     def database_url() -> str:
         return settings.database_url.get_secret_value()
 
-    name, table = f"{settings.name} tail", settings.outbox_table
-    async with CheckpointStore(database_url, name=name, slot=settings.slot, table=table) as store:
-        facts = await store.facts()
+    name = f"{settings.name} tail"
+    async with Session(database_url, name=f"{name} facts", slot=settings.slot) as session:
+        server = Server(session, name=name, slot=settings.slot, table=settings.outbox_table)
+        facts = await server.facts()
         plugin = _plugin(facts, settings, from_now=from_now)
-        connection = await _TemporarySlot.connect(database_url(), slot=f"tail_{secrets.token_hex(6)}", name=name)
+        slot = f"tail_{secrets.token_hex(6)}"
+        connection = await ReplicationConnection.connect(database_url(), slot=slot, name=name)
         try:
-            system = await connection.identify()
             if from_now:
-                await connection.create(plugin)
+                await _create(connection, slot, plugin)
             else:
-                await connection.copy(settings.slot, plugin)
-            reading.examine(await store.table(), plugin)
-            decoder, options = reading.decoder(plugin, facts)
-            start = Lsn(0)  # wherever the slot stands
-            await connection.start(start, options)
-            stream = WalStream(connection, store, system, start, facts, decoder, lambda _: None, read_only=True)
-            try:
+                await _copy(connection, settings.slot, slot, plugin)
+            async with opened(
+                connection,
+                _WHEREVER_THE_SLOT_STANDS,
+                plugin=plugin,
+                decoding=decoding,
+                facts=facts,
+                table=await server.table(),
+                writing=None,
+                timings=Timings(),
+                observe=lambda _: None,
+            ) as stream:
                 yield stream
-            finally:
-                await stream.close()
         finally:
             await connection.close()
 
 
+async def _copy(connection: ReplicationConnection, of: str, slot: str, plugin: str) -> None:
+    """Make a temporary slot that starts where slot `of` stands; raises SourceUnavailable or SourceRefused."""
+    timeout = sql.query("statement_timeout"), {"timeout": _TIMEOUT}
+    try:
+        await connection.execute(timeout, (sql.query("slot_copy"), {"slot": of, "copy": slot, "plugin": plugin}))
+    except psycopg.Error as error:
+        raise from_postgres(error, slot=of) from error
+
+
+async def _create(connection: ReplicationConnection, slot: str, plugin: str) -> None:
+    """Make a temporary slot that starts now; raises SourceRefused when open transactions do not end in time."""
+    timeout = sql.query("statement_timeout"), {"timeout": _TIMEOUT}
+    try:
+        await connection.execute(timeout, (sql.query("slot_create_temporary"), {"slot": slot, "plugin": plugin}))
+    except psycopg.errors.QueryCanceled as error:
+        raise SourceRefused(
+            f"a new slot waits for the end of open transactions, and they have not ended for {_TIMEOUT}",
+            remedy="run it without --from-now; `relay check` names these transactions",
+        ) from error
+    except psycopg.Error as error:
+        raise from_postgres(error, slot=slot) from error
+
+
 def _plugin(facts: Facts, settings: RelaySettings, *, from_now: bool) -> str:
-    """Return the plugin to read with: the slot's own, so that what is seen is what the relay sees."""
+    """Return the plugin to read with: the slot's own, so that `tail` shows what the relay reads."""
     if facts.plugin is not None:
         return facts.plugin
     if not from_now:

@@ -1,7 +1,7 @@
 """How long Postgres may take to answer a query. libpq waits for ever.
 
-Cancelling psycopg's own wait is no way out: it asks the server to cancel as well, and waits for that, which takes ten
-seconds more where nobody answers. So the socket is shut down, and the query ends with an error at once.
+Cancelling psycopg's own wait does not help: psycopg asks the server to cancel as well, and waits for that, which takes
+ten seconds more where nobody answers. So the socket is shut down, and the query ends with an error at once.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ SECONDS = 10.0
 
 @contextmanager
 def deadline(connection: psycopg.AsyncConnection[Any], seconds: float = SECONDS) -> Iterator[None]:
-    """Give `connection` up when the block takes longer than `seconds`; raises SourceUnavailable then."""
+    """Cut `connection` when the block takes longer than `seconds`; raises SourceUnavailable then."""
     loop = asyncio.get_running_loop()
     timer = loop.call_later(seconds, hang_up, connection)
     try:
@@ -36,6 +36,6 @@ def deadline(connection: psycopg.AsyncConnection[Any], seconds: float = SECONDS)
 
 
 def hang_up(connection: psycopg.AsyncConnection[Any]) -> None:
-    """End whatever waits for an answer on `connection`."""
+    """Cut `connection`: a query that waits for its answer ends with an error."""
     with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.pgconn.socket)) as end:
         end.shutdown(socket.SHUT_RDWR)

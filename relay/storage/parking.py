@@ -1,7 +1,8 @@
 """Parks events that cannot be published: in relay.parked, in the database that they came from.
 
-What is parked is durable before the relay's position moves past it. Redriving and discarding are an operator's
-commands and stand in `parked.py`.
+What is parked is durable before the relay's position moves past it. It has a session of its own: parked events may be
+many and large, and nothing else has to wait for them. Redriving and discarding are an operator's commands
+(relay/operating/parked).
 """
 
 import json
@@ -12,24 +13,30 @@ from msgspec.structs import asdict
 
 from relay.core.event import Headers
 from relay.core.ports import Rejection
-from relay.core.position import Lsn
-from relay.storage.checkpoint import CheckpointStore
+from relay.core.position import Position
+from relay.storage.position import columns
+from relay.storage.session import Session
+
+_SECONDS = 60.0
 
 
 class PostgresParking:
-    """Stores rejected events through the relay's own connection."""
+    """Stores the rejected events of `relay`."""
 
-    def __init__(self, store: CheckpointStore, *, relay: str) -> None:
-        self._store = store
+    def __init__(self, session: Session, *, relay: str) -> None:
+        self._session = session
         self._relay = relay
 
-    async def park(self, rejections: Sequence[Rejection], *, after: Lsn | None) -> None:
-        """Store `rejections` in one transaction; raises SourceUnavailable if that is not possible now."""
-        await self._store.park([_row(rejection) for rejection in rejections], relay=self._relay, after=after)
+    async def park(self, rejections: Sequence[Rejection], *, after: Position | None) -> None:
+        """Store `rejections`, at least one, in one transaction; raises SourceUnavailable if it cannot be done now."""
+        rows = [_row(rejection) for rejection in rejections]
+        parked = {name: [row[name] for row in rows] for name in rows[0]}
+        where = {f"after_{name}": value for name, value in columns(after).items()}
+        await self._session.execute("park", {**parked, **where, "relay": self._relay}, seconds=_SECONDS)
 
 
 def _row(rejection: Rejection) -> dict[str, Any]:
-    """Return the columns of an event, each such that Postgres takes it: one that it refused would stop the relay."""
+    """Return the columns of an event, each in a form that Postgres takes: a refused one would stop the relay."""
     event = rejection.parcel.event
     headers = event.headers.text if isinstance(event.headers, Headers) else json.dumps(event.headers)
     row = asdict(event) | {"headers": headers, "reason": rejection.reason, "detail": rejection.detail}

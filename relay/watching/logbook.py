@@ -42,9 +42,9 @@ class Logbook:
     def __call__(self, seen: Observation) -> None:  # noqa: C901, PLR0912 - one case for each incident
         """Log `seen` if it is an incident."""
         match seen:
-            case Streaming(slot, plugin, start, timeline):
+            case Streaming(mode, start, details):
                 self._told.pop("source", None)
-                log.info("streaming", source="wal", slot=slot, plugin=plugin, start=str(start), timeline=timeline)
+                log.info("streaming", source=mode, start=str(start), **details)
             case Standby(problem):
                 self._once("source", "standby", problem)
             case SourceLost(problem):

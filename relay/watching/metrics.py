@@ -117,8 +117,8 @@ class Metrics:
                     self._status.labels(status).set(status == wal_status)
             case Blocked(blocked):
                 self._blocked.set(blocked)
-            case Streaming():
-                self._set_mode("wal")
+            case Streaming(mode):
+                self._set_mode(mode)
             case Standby(problem):
                 self._set_mode("standby", problem.what)
             case SourceLost(problem):

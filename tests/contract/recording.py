@@ -10,6 +10,7 @@ from psycopg.sql import SQL, Identifier, Literal
 from outboxkit import sql
 from relay.core.errors import UndecodableChange
 from relay.core.event import Boundary, Fence, OutboxEvent
+from relay.core.position import Lsn
 from relay.sources.layout import NATIVE, Layout
 from relay.sources.wal.decoders.decoding import decoder
 from sandbox.lifetime.isolation import Isolated
@@ -18,7 +19,7 @@ PLUGINS = ("wal2json", "pgoutput")
 # As relay/sources/wal/replication.py pins the session that streams.
 _SESSION = "-c bytea_output=hex -c DateStyle=ISO -c TimeZone=UTC -c IntervalStyle=iso_8601 -c extra_float_digits=1"
 
-Item = OutboxEvent | Boundary | Fence | str
+Item = OutboxEvent | Boundary[Lsn] | Fence | str
 """What a decoder tells; a text is the error that ended the stream."""
 
 ROW: dict[str, object] = {

@@ -271,7 +271,7 @@ def test_fences_are_told_in_their_place_and_messages_of_others_not_at_all(record
 
     assert [type(item) for item in told] == [OutboxEvent, Fence, Fence, OutboxEvent, Boundary]
     assert isinstance(fence, Fence)
-    assert (fence.token, before, after) == ('1:2 "3\n\\', *recording.events())
+    assert (fence.content, before, after) == ('1:2 "3\n\\', *recording.events())
 
 
 def test_many_sessions_at_once_are_told_alike(recording: Recording) -> None:

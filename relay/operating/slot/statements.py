@@ -228,6 +228,9 @@ def skip(
             "name": settings.name,
             "slot": settings.slot,
             "lsn": str(to),
+            "snapshot": None,
+            "plugin": where.plugin,
+            "outboxes": settings.outboxes,
             "system_identifier": where.system_identifier,
             "timeline": where.timeline_id,
         },
@@ -237,6 +240,7 @@ def skip(
 @dataclass(frozen=True, slots=True)
 class _Where:
     confirmed_flush_lsn: str
+    plugin: str
     system_identifier: str
     timeline_id: int
 

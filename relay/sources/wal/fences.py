@@ -1,27 +1,38 @@
-"""Fences: marks that the relay writes into the WAL and waits for in its stream. Pure.
+"""Fences: messages that the relay writes into the WAL and waits for in its stream. Pure.
 
-A fence that comes back shows that the stream lives, keeps an idle slot moving, and says how far behind the stream is:
-when everything before it is confirmed, everything that was committed before it was written is confirmed.
+A fence that comes back shows that the stream is alive, keeps an idle slot moving, and measures the lag: when
+everything before it is confirmed, everything that was committed before it was written is confirmed. It also carries
+the snapshot of its own transaction. A transaction's commit record is written before the transaction becomes visible, so
+all that the snapshot sees lies before the fence in the WAL: then everything that the snapshot sees is published.
 """
 
 from collections import deque
+from typing import NamedTuple
 
 from relay.core.event import Fence
-from relay.core.position import Lsn
+from relay.core.position import Lsn, Snapshot
 
-# An unread stream piles fences up; what matters of them is the oldest and the newest.
+# Fences pile up in front of a stream that is not read; only the oldest and the newest matter.
 _AT_MOST = 1000
 
 
+class Returned(NamedTuple):
+    """A fence that has come back."""
+
+    written: float
+    """When it was written, on the loop's clock."""
+    snapshot: Snapshot
+
+
 class Fences:
-    """The fences of one stream; `nonce` tells them from those of other relays and earlier streams."""
+    """The fences of one stream; `nonce` tells them from those of other relays and of earlier streams."""
 
     def __init__(self, nonce: str) -> None:
         self._nonce = nonce
         self._number = 0
         self._written: dict[str, float] = {}
-        self._returned: float | None = None
-        self._unconfirmed: deque[tuple[Lsn, float]] = deque(maxlen=_AT_MOST)
+        self._returned: Returned | None = None
+        self._unconfirmed: deque[tuple[Lsn, Returned]] = deque(maxlen=_AT_MOST)
 
     def write(self, now: float) -> str:
         """Return the token of a new fence, written at `now`."""
@@ -32,11 +43,12 @@ class Fences:
         return token
 
     def read(self, fence: Fence, now: float) -> float | None:
-        """Return how many seconds `fence` took to come back; None for somebody else's."""
-        written = self._written.pop(fence.token.partition(" ")[0], None)
+        """Return how many seconds `fence` took to come back; None for a fence that this stream did not write."""
+        token, _, snapshot = fence.content.partition(" ")
+        written = self._written.pop(token, None)
         if written is None:
             return None
-        self._returned = written
+        self._returned = Returned(written, Snapshot.parse(snapshot))
         return now - written
 
     @property
@@ -45,17 +57,17 @@ class Fences:
         return self._returned is not None
 
     def boundary(self, position: Lsn) -> None:
-        """Note the end of a transaction: a fence's, if one has just come back."""
+        """Note the end of a transaction: the fence's, if one has just come back."""
         if self._returned is not None:
             self._unconfirmed.append((position, self._returned))
             self._returned = None
 
-    def confirmed(self, position: Lsn) -> float | None:
-        """Return when the last fence at or before `position` was written: everything older is confirmed."""
-        written = None
+    def confirmed(self, position: Lsn) -> Returned | None:
+        """Return the last fence at or before `position`, if it was not returned before: all before it is confirmed."""
+        last = None
         while self._unconfirmed and self._unconfirmed[0][0] <= position:
-            _, written = self._unconfirmed.popleft()
-        return written
+            _, last = self._unconfirmed.popleft()
+        return last
 
     def oldest(self) -> float | None:
         """Return when the oldest fence that has not come back was written."""

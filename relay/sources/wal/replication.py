@@ -1,22 +1,22 @@
 """START_REPLICATION over psycopg.pq: frames in, standby status out.
 
-psycopg has no replication API; libpq's COPY functions are all it takes
+psycopg has no replication API; libpq's COPY functions do all the work
 (https://www.postgresql.org/docs/current/libpq-copy.html, https://www.postgresql.org/docs/current/protocol-replication.html).
-This file moves bytes and knows nothing of what they mean beyond frames. It waits in `receive` and `close`; `send` never
-waits.
+This file moves frames and does not look into them. `receive` and `close` wait; `send` never does.
 """
 
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple, Self
+from typing import Any, LiteralString, NamedTuple, Self
 
 import psycopg
-from psycopg import generators, pq
+from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from relay.core.errors import SourceRefused, SourceStalled, SourceUnavailable
 from relay.core.position import Lsn
+from relay.sources.wal.psycopg_internals import execute_raw
 from relay.storage.deadline import deadline
 from relay.storage.refusals import from_postgres
 
@@ -25,14 +25,14 @@ _SESSION = (
     "-c bytea_output=hex -c DateStyle=ISO -c TimeZone=UTC -c IntervalStyle=iso_8601 -c extra_float_digits=1 "
     "-c client_encoding=UTF8"
 )
-# What one `receive` returns at most, so that neither memory nor the time away from the loop grows with a backlog. A
-# larger batch would not be cheaper: malloc gives its memory back and takes it again each time.
+# The limits of one `receive`, so that neither memory nor the time away from the loop grows with a backlog. A larger
+# batch is not cheaper: malloc gives its memory back and takes it again each time.
 _BATCH_FRAMES = 256
 _BATCH_BYTES = 1 << 20
 _PARTING_SECONDS = 1.0
-# What we send and nobody acknowledges ends the connection after 15 s, also where data goes on arriving or is not being
-# read; something is sent every 10 s at least. Keepalives are for the time before the stream. A direction that is dead
-# behind a proxy, which acknowledges by itself, is noticed by wal_sender_timeout alone.
+# Sent data that is not acknowledged for 15 s ends the connection, also while data goes on arriving; something is sent
+# every 10 s at least. Keepalives are for the time before the stream. If a proxy acknowledges by itself, only
+# wal_sender_timeout notices that the direction behind it is dead.
 # https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-TCP-USER-TIMEOUT
 _LIVENESS: dict[str, Any] = {
     "keepalives_idle": 5,
@@ -43,7 +43,7 @@ _LIVENESS: dict[str, Any] = {
 
 
 class System(NamedTuple):
-    """What IDENTIFY_SYSTEM says of the server."""
+    """The server's answer to IDENTIFY_SYSTEM."""
 
     identifier: str
     timeline: int
@@ -64,14 +64,14 @@ class ReplicationConnection:
         self._end: Exception | None = None
         self._waiting: asyncio.Future[None] | None = None
         self._watching = False
-        """Whether the loop tells when the socket is readable."""
+        """Whether the loop watches the socket for reading."""
         self._lost: psycopg.Error | None = None
 
     @classmethod
     async def connect(cls, database_url: str, *, slot: str, name: str) -> Self:
         """Connect as `application_name` `name`; raises SourceUnavailable or SourceRefused.
 
-        How soon a dead link is noticed is the URL's to say, if it says so.
+        The URL's own TCP parameters win over ours. Errors name `slot`.
         """
         try:
             connection = await psycopg.AsyncConnection.connect(
@@ -87,7 +87,7 @@ class ReplicationConnection:
         return cls(connection, slot)
 
     async def identify(self) -> System:
-        """Ask the server who it is."""
+        """Run IDENTIFY_SYSTEM; raises SourceUnavailable or SourceRefused."""
         try:
             with deadline(self._connection):
                 cursor = await self._connection.execute("IDENTIFY_SYSTEM")
@@ -97,16 +97,24 @@ class ReplicationConnection:
         assert row is not None  # noqa: S101 - the command always answers with one row
         return System(str(row[0]), int(row[1]), Lsn.parse(row[2]))
 
+    async def execute(self, *statements: tuple[LiteralString, Mapping[str, object]]) -> None:
+        """Run SQL before the stream starts; raises psycopg's errors.
+
+        A walsender takes simple queries only, so the parameters are put in on this side
+        (https://www.postgresql.org/docs/current/protocol-replication.html).
+        """
+        cursor = psycopg.AsyncClientCursor(self._connection)
+        for statement, parameters in statements:
+            await cursor.execute(statement, parameters)
+
     async def start(self, start: Lsn, options: Mapping[str, str]) -> None:
         """Begin streaming; the server moves `start` up to the slot's confirmed position if that is later."""
         values = {name: value.replace("'", "''") for name, value in options.items()}
         quoted = ", ".join(f"\"{name}\" '{value}'" for name, value in values.items())
         command = f'START_REPLICATION SLOT "{self._slot}" LOGICAL {start} ({quoted})'
-        self._pgconn.send_query(command.encode())
         try:
             with deadline(self._connection):
-                await self._connection.wait(generators.send(self._pgconn))
-                result = await self._connection.wait(generators.fetch(self._pgconn))
+                result = await execute_raw(self._connection, command.encode())
         except psycopg.Error as error:
             raise from_postgres(error, slot=self._slot) from error
         if result is None or result.status != pq.ExecStatus.COPY_BOTH:
@@ -116,8 +124,8 @@ class ReplicationConnection:
     async def receive(self, *, silence: float) -> list[bytes | memoryview]:
         """Return the frames that have arrived, at least one; bytes beyond a batch stay in libpq and the socket.
 
-        The loop turns in every call, however much there is to read. Raises SourceUnavailable when the stream ends, and
-        SourceStalled when nothing comes for `silence` seconds.
+        Every call lets the loop turn. Raises SourceUnavailable when the stream ends, and SourceStalled when nothing
+        arrives for `silence` seconds.
         """
         await asyncio.sleep(0)
         while not (frames := self._arrived()):
@@ -125,7 +133,7 @@ class ReplicationConnection:
         return frames
 
     def send(self, frame: bytes) -> None:
-        """Hand `frame` to libpq and push what the socket takes; the rest follows when it is writable.
+        """Hand `frame` to libpq and send what the socket takes; the rest follows when it is writable.
 
         The server reads its socket even while it is blocked writing to us, so this cannot deadlock with a reader
         that pauses (src/backend/replication/walsender.c, ProcessRepliesIfAny).
@@ -140,8 +148,8 @@ class ReplicationConnection:
     async def close(self) -> None:
         """End the stream in order, if the server answers soon, and close. The walsender frees the slot.
 
-        A socket that is closed with bytes unread resets the connection, and a walsender that is writing then ends
-        without having read what it was sent last.
+        Closing a socket with unread bytes resets the connection: a walsender that is writing then ends without reading
+        the last status.
         """
         if self._streaming and self._end is None and self._lost is None:
             with suppress(TimeoutError, psycopg.Error, SourceUnavailable):
@@ -152,7 +160,7 @@ class ReplicationConnection:
         await self._connection.close()
 
     async def _part(self) -> None:
-        """Say that nothing follows, and read until the server says the same: by then it has read everything."""
+        """Send CopyDone and read until the server's CopyDone: by then it has read everything."""
         self._pgconn.put_copy_end()
         self._push()
         while (length := self._pgconn.get_copy_data(1)[0]) >= 0:
@@ -161,9 +169,9 @@ class ReplicationConnection:
                 self._pgconn.consume_input()
 
     def _arrived(self) -> list[bytes | memoryview]:
-        """Return what can be had without waiting, up to a batch; libpq itself reads only some 16 KiB at a time.
+        """Return the frames that need no waiting, up to a batch; libpq reads some 16 KiB at a time.
 
-        It tells the end of the stream once, which is raised behind what came before.
+        libpq reports the end of the stream once; it is raised after the frames that came before it.
         """
         frames: list[bytes | memoryview] = []
         size, filled = 0, False
@@ -199,9 +207,9 @@ class ReplicationConnection:
             self._loop.remove_writer(self._socket)
 
     def _lose(self, error: psycopg.Error) -> psycopg.Error:
-        """Return the first error of a lost connection, and let `receive` find it.
+        """Return the first error of a lost connection, and wake `receive`.
 
-        libpq has closed the socket, and its number may be another's from the next turn of the loop on.
+        libpq has closed the socket: from the next turn of the loop on, its number may belong to another socket.
         """
         if self._lost is None:
             self._lost = error
@@ -216,18 +224,18 @@ class ReplicationConnection:
 
     async def _readable(self, silence: float) -> None:
         self._waiting = self._loop.create_future()
-        patience = self._loop.call_later(silence, self._silent, silence)
+        timer = self._loop.call_later(silence, self._silent, silence)
         if not self._watching:
             self._loop.add_reader(self._socket, self._on_readable)
             self._watching = True
         try:
             await self._waiting
         finally:
-            patience.cancel()
+            timer.cancel()
             self._waiting = None
 
     def _on_readable(self) -> None:
-        if self._waiting is None:  # nobody reads now; the socket would wake the loop for nothing
+        if self._waiting is None:  # no `receive` is waiting; the socket would wake the loop for nothing
             self._loop.remove_reader(self._socket)
             self._watching = False
         elif not self._waiting.done():
@@ -245,11 +253,11 @@ class ReplicationConnection:
         if result is not None and result.status == pq.ExecStatus.FATAL_ERROR:
             error = psycopg.errors.error_from_result(result)
             if self._streaming and isinstance(error, psycopg.errors.UndefinedObject):
-                # The slot was there when the stream began: it is pgoutput that misses its publication.
+                # The slot existed when the stream began, so what does not exist is pgoutput's publication.
                 return SourceRefused(
                     f"the stream ended: {error.diag.message_primary}",
-                    remedy="what is older than its publication cannot be streamed: `relay setup` makes that again, and "
-                    "`relay slot skip` steps over what is older and parks it, to be redriven",
+                    remedy="run `relay setup`, which creates the publication again; changes that are older than the "
+                    "publication cannot be streamed: `relay slot skip` skips and parks them, to be redriven",
                 )
             return from_postgres(error, slot=self._slot)
         return SourceUnavailable("Postgres ended the stream", remedy="the relay connects again by itself")

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 
 import psycopg
 import pytest
@@ -12,13 +13,21 @@ from psycopg.sql import SQL, Identifier
 from outboxkit import sql
 from relay.core.errors import SourceStalled, SourceUnavailable
 from relay.core.observations import Blocked, BrokerLost, Observation
+from relay.core.supervisor import Supervisor
 from relay.publishing import publisher
 from relay.sources.layout import NATIVE
+from relay.sources.wal import source as wal
 from relay.sources.wal.decoders.decoding import Decoder, decoder
-from relay.sources.wal.source import Reading, WalSource, WalStream
-from relay.storage.checkpoint import CheckpointStore
+from relay.sources.wal.opening import Decoding
+from relay.sources.wal.replication import System
+from relay.sources.wal.source import WalSource
+from relay.sources.wal.stream import WalStream, Writing
 from relay.storage.deadline import deadline
 from relay.storage.facts import Facts
+from relay.storage.fence import FenceWriter
+from relay.storage.position import Identity, StoredPosition
+from relay.storage.server import Server
+from relay.storage.session import Session
 from sandbox import Sandbox
 from sandbox.lifetime.isolation import Isolated
 from sandbox.machine.waiting import until
@@ -49,7 +58,8 @@ class Slot:
         return raised.value.what
 
     async def _silence(self, source: WalSource, *, lively: bool) -> None:
-        async with source.open(None) as stream:
+        async with source.open(None) as stream, Supervisor(lambda _: None) as beside:
+            beside.start("stream", stream.run())
             await _read(stream, lively=lively)
             self._proxy.swallow_to_client.set()
             await _read(stream)
@@ -70,17 +80,28 @@ def _decoder(plugin: str, _: Facts) -> tuple[Decoder, Mapping[str, str]]:
     return decoder(plugin, NATIVE, None, publication="unused")
 
 
+def _writing(session: Session, slot: str, system: System, plugin: str) -> Writing:
+    identity = Identity("test", slot, plugin, ["outbox.event"], system.identifier, system.timeline)
+    return Writing(identity, StoredPosition(session), FenceWriter(session))
+
+
 def test_each_stream_in_a_row_that_falls_silent_is_waited_for_twice_as_long_until_one_has_lived(
     isolated: Isolated,
 ) -> None:
     """A server that decodes something huge is as silent as a dead link, and must get to its end some day."""
-    reading = Reading(isolated.name, "test", _decoder, lambda *_: None, plugin="wal2json")
 
     async def scenario() -> None:
         with Proxy(isolated.database_url) as proxy:
             slot = Slot(isolated, proxy)
-            async with CheckpointStore(lambda: isolated.database_url, name="test", slot=isolated.name) as store:
-                source = WalSource(lambda: proxy.url, store, reading, lambda _: None)
+            async with Session(lambda: isolated.database_url, name="test", slot=isolated.name) as session:
+                source = WalSource(
+                    lambda: proxy.url,
+                    Server(session, name="test", slot=isolated.name),
+                    wal.Slot(isolated.name, "test", "wal2json"),
+                    Decoding(_decoder, lambda *_: None),
+                    writing=partial(_writing, session, isolated.name),
+                    observe=lambda _: None,
+                )
                 said = [await slot.falls_silent(source, lively=lively) for lively in (False, True, False)]
         assert said == [f"Postgres has been silent for {seconds} s" for seconds in (2, 4, 2)]
 
@@ -105,36 +126,6 @@ def test_a_query_that_fails_in_time_says_itself_why(isolated: Isolated) -> None:
         async with await psycopg.AsyncConnection.connect(isolated.database_url) as connection:
             with pytest.raises(psycopg.errors.DivisionByZero), deadline(connection):
                 await connection.execute("SELECT 1 / 0")
-
-    asyncio.run(scenario())
-
-
-def test_whoever_is_cancelled_does_not_wait_for_a_server_that_says_nothing(isolated: Isolated) -> None:
-    async def scenario() -> None:
-        with Proxy(isolated.database_url) as proxy:
-            store = CheckpointStore(lambda: proxy.url, name="test", slot=isolated.name)
-            await store.facts()
-            proxy.swallow_to_client.set()
-            asking = asyncio.create_task(store.facts())
-            await asyncio.wait([asking], timeout=0.2)
-            started = time.monotonic()
-            asking.cancel()
-            await asyncio.wait([asking])
-            await store.close()
-            assert time.monotonic() - started < 1
-
-    asyncio.run(scenario())
-
-
-def test_those_who_ask_at_once_when_a_link_is_back_share_one_connection(isolated: Isolated) -> None:
-    count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
-
-    async def scenario() -> None:
-        with psycopg.connect(isolated.database_url, autocommit=True) as connection:
-            async with CheckpointStore(lambda: isolated.database_url, name=isolated.name, slot="none") as store:
-                await asyncio.gather(*(store.facts() for _ in range(5)))
-                name = f"{isolated.name} checkpoint"
-                until(lambda: connection.execute(count, [name]).fetchall() == [(1,)], what="one is left", seconds=5)
 
     asyncio.run(scenario())
 

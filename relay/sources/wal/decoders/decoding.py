@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from relay.core.event import Boundary, Fence, OutboxEvent
+from relay.core.position import Lsn
 from relay.sources.layout import Layout
 from relay.sources.wal.decoders import pgoutput, wal2json
 
@@ -14,7 +15,7 @@ class Decoder(Protocol):
     in_transaction: bool
     """Whether a transaction has begun and not ended."""
 
-    def decode(self, payloads: Sequence[bytes | memoryview]) -> Iterator[OutboxEvent | Boundary | Fence | None]:
+    def decode(self, payloads: Sequence[bytes | memoryview]) -> Iterator[OutboxEvent | Boundary[Lsn] | Fence | None]:
         """Yield what each of `payloads` means for the relay, as it is asked for; raises UndecodableChange at the one.
 
         A fence is a transactional message of the relay's own prefix. Events and fences come between the begin and

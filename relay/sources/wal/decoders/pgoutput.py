@@ -54,14 +54,14 @@ class PgoutputDecoder:
         self._committed = 0
         self._relations: dict[int, tuple[int, Reader] | None] = {}
 
-    def decode(self, payloads: Sequence[bytes | memoryview]) -> Iterator[OutboxEvent | Boundary | Fence | None]:
+    def decode(self, payloads: Sequence[bytes | memoryview]) -> Iterator[OutboxEvent | Boundary[Lsn] | Fence | None]:
         """Yield what each of `payloads` means for the relay: None for a BEGIN or a change that is no outbox event.
 
         Raises UndecodableChange, naming the column, when a row lacks what an event needs.
         """
         return map(self._change, map(bytes, payloads))
 
-    def _change(self, payload: bytes) -> OutboxEvent | Boundary | Fence | None:
+    def _change(self, payload: bytes) -> OutboxEvent | Boundary[Lsn] | Fence | None:
         try:
             match payload[:1]:
                 case b"I":

@@ -149,7 +149,7 @@ class Wal2JsonDecoder:
         self._tables: dict[tuple[str, str], _Table] = {}
         self._outboxes: set[tuple[str, str]] = set()
 
-    def decode(self, payloads: Sequence[bytes | memoryview]) -> Iterator[OutboxEvent | Boundary | Fence | None]:
+    def decode(self, payloads: Sequence[bytes | memoryview]) -> Iterator[OutboxEvent | Boundary[Lsn] | Fence | None]:
         """Yield what each of `payloads` means for the relay: None for a BEGIN or a change that is no outbox event.
 
         Raises UndecodableChange, naming the column, when a row lacks what an event needs.
@@ -261,7 +261,7 @@ def _text(value: object) -> str | None:
     raise TypeError("a column holds neither a scalar nor NULL")
 
 
-def _boundary(commit: _Commit) -> Boundary:
+def _boundary(commit: _Commit) -> Boundary[Lsn]:
     try:
         high, _, low = commit.nextlsn.partition("/")
         end = Lsn(int(high, 16) << 32 | int(low, 16))

@@ -42,11 +42,11 @@ def prepare(isolated: Isolated, plugin: str, of: Layout | None, *, publication: 
 
 async def stream(
     isolated: Isolated, plugin: str, of: Layout, *, prefix: str | None = None, publication: str = "relay"
-) -> Sequence[OutboxEvent | Boundary | Fence]:
+) -> Sequence[OutboxEvent | Boundary[Lsn] | Fence]:
     """Stream until a fence, and return what the decoder told."""
     made, options = decoder(plugin, of, prefix, publication=publication)
     connection = await ReplicationConnection.connect(isolated.database_url, slot=isolated.name, name="test")
-    told: list[OutboxEvent | Boundary | Fence] = []
+    told: list[OutboxEvent | Boundary[Lsn] | Fence] = []
     try:
         await connection.start(Lsn(0), options)
         while not any(isinstance(item, Fence) for item in told):

@@ -10,13 +10,20 @@ import pytest
 from relay.core.errors import SlotHeld, SlotMissing, SourceUnavailable
 from relay.core.event import Boundary, OutboxEvent
 from relay.core.position import Lsn
+from relay.core.supervisor import Supervisor
 from relay.operating.setup import setup
 from relay.settings import RelaySettings
 from relay.sources.layout import layout
 from relay.sources.wal.decoders.decoding import Decoder, decoder
-from relay.sources.wal.source import Reading, WalSource, WalStream
-from relay.storage.checkpoint import CheckpointStore
+from relay.sources.wal.opening import Decoding
+from relay.sources.wal.replication import System
+from relay.sources.wal.source import Slot, WalSource
+from relay.sources.wal.stream import WalStream, Writing
 from relay.storage.facts import Facts
+from relay.storage.fence import FenceWriter
+from relay.storage.position import Identity, StoredPosition
+from relay.storage.server import Server
+from relay.storage.session import Session
 from sandbox.lifetime.isolation import Isolated
 from sandbox.machine.waiting import until
 
@@ -43,13 +50,28 @@ def _decoder(plugin: str, facts: Facts) -> tuple[Decoder, Mapping[str, str]]:
 
 @asynccontextmanager
 async def opened(settings: RelaySettings, after: Lsn | None = None) -> AsyncIterator[WalStream]:
+    """Open a stream; it writes fences while it is open."""
     url = settings.database_url.get_secret_value()
-    reading = Reading(settings.slot, settings.name, _decoder, lambda *_: None, plugin="auto")
-    async with (
-        CheckpointStore(lambda: url, name=settings.name, slot=settings.slot) as store,
-        WalSource(lambda: url, store, reading, lambda _: None).open(after) as stream,
-    ):
-        yield stream
+
+    async with Session(lambda: url, name=settings.name, slot=settings.slot) as session:
+
+        def writing(system: System, plugin: str) -> Writing:
+            identity = Identity(
+                settings.name, settings.slot, plugin, settings.outboxes, system.identifier, system.timeline
+            )
+            return Writing(identity, StoredPosition(session), FenceWriter(session))
+
+        source = WalSource(
+            lambda: url,
+            Server(session, name=settings.name, slot=settings.slot),
+            Slot(settings.slot, settings.name, "auto"),
+            Decoding(_decoder, lambda *_: None),
+            writing=writing,
+            observe=lambda _: None,
+        )
+        async with source.open(after) as stream, Supervisor(lambda _: None) as beside:
+            beside.start("stream", stream.run())
+            yield stream
 
 
 async def events(stream: WalStream, count: int) -> list[OutboxEvent]:

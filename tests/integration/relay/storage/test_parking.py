@@ -10,8 +10,8 @@ from relay.core.ledger import Stretch
 from relay.core.ports import Parcel, Rejection
 from relay.core.position import Lsn
 from relay.core.routing import Router
-from relay.storage.checkpoint import CheckpointStore
 from relay.storage.parking import PostgresParking
+from relay.storage.session import Session
 from sandbox.lifetime.isolation import Isolated
 from tests.integration.relay_stage import one
 from tests.unit.relay.publishing.test_encoding import EVENT
@@ -26,8 +26,8 @@ def test_events_that_are_larger_together_than_a_jsonb_may_be_are_parked_at_once(
     ]
 
     async def park() -> None:
-        async with CheckpointStore(lambda: isolated.database_url, name="relay", slot=isolated.name) as store:
-            await PostgresParking(store, relay="relay").park(rejections, after=Lsn(1))
+        async with Session(lambda: isolated.database_url, name="relay parking", slot=isolated.name) as session:
+            await PostgresParking(session, relay="relay").park(rejections, after=Lsn(1))
 
     asyncio.run(park())
 
@@ -46,8 +46,8 @@ def test_what_no_jsonb_no_bigint_and_no_text_holds_is_parked_all_the_same(isolat
     rejection = Rejection(Parcel(Stretch(), event, Router("outbox", "{event_type}").route(event)), "unencodable", "odd")
 
     async def park() -> None:
-        async with CheckpointStore(lambda: isolated.database_url, name="relay", slot=isolated.name) as store:
-            await PostgresParking(store, relay="relay").park([rejection], after=Lsn(1))
+        async with Session(lambda: isolated.database_url, name="relay parking", slot=isolated.name) as session:
+            await PostgresParking(session, relay="relay").park([rejection], after=Lsn(1))
 
     asyncio.run(park())
 

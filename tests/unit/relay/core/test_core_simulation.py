@@ -30,8 +30,8 @@ class Slot:
     transactions: list[tuple[Lsn, list[str]]] = field(default_factory=list)
     flushed: Lsn = field(default_factory=Lsn)
 
-    def stream(self) -> list[str | Boundary]:
-        items: list[str | Boundary] = []
+    def stream(self) -> list[str | Boundary[Lsn]]:
+        items: list[str | Boundary[Lsn]] = []
         for end, events in self.transactions:
             if end > self.flushed:
                 items += [*events, Boundary(end)]
@@ -68,7 +68,7 @@ class Relay(RuleBasedStateMachine):
         self._restart()
 
     def _restart(self) -> None:
-        self.ledger = Ledger()
+        self.ledger: Ledger[Lsn] = Ledger()
         self.pipeline = Pipeline(window=self.window, window_bytes=1 << 20)
         self.broker = Broker(taken=self.taken, arrived=self.arrived)
         self.unread = self.slot.stream()

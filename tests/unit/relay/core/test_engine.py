@@ -9,17 +9,18 @@ import pytest
 from msgspec import structs
 
 from outboxkit.errors import Problem
-from relay.core.engine import Engine
+from relay.core.engine import Engine, Timings
 from relay.core.errors import MessageReturned, SlotHeld, SourceRefused, SourceUnavailable
 from relay.core.event import Boundary, OutboxEvent
 from relay.core.fencing import Fencing
 from relay.core.observations import Observation, Observe, SourceLost
 from relay.core.ports import Outcomes, Parcel, Rejection
-from relay.core.position import Lsn
+from relay.core.position import Lsn, Position
 from relay.core.routing import Router
+from relay.core.supervisor import Supervisor
 from tests.unit.relay.publishing.test_encoding import EVENT
 
-Item = OutboxEvent | Boundary
+Item = OutboxEvent | Boundary[Lsn]
 ROUTER = Router("outbox", "{aggregate_type}.{event_type}")
 
 
@@ -32,16 +33,17 @@ class Script:
 
     def __init__(self, *openings: Sequence[Item] | Problem) -> None:
         self._openings = list(openings)
-        self.opened_after: list[Lsn | None] = []
+        self.opened_after: list[Position | None] = []
         self.confirmed: list[Lsn] = []
         self.stored: list[Lsn] = []
         self.played = asyncio.Event()
         self.patient = False
         """Whether all openings but the last stay open and silent instead of breaking."""
         self.later: asyncio.Queue[Sequence[Item]] = asyncio.Queue()
+        self.stream_fails: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @asynccontextmanager
-    async def open(self, after: Lsn | None) -> AsyncIterator["Opening"]:
+    async def open(self, after: Position | None) -> AsyncIterator["Opening"]:
         self.opened_after.append(after)
         opening = self._openings.pop(0)
         if isinstance(opening, Problem):
@@ -71,6 +73,9 @@ class Opening:
 
     async def store(self, position: Lsn) -> None:
         self._script.stored.append(position)
+
+    async def run(self) -> None:
+        await self._script.stream_fails
 
 
 class Broker:
@@ -139,7 +144,7 @@ class Lot:
         self.opened = asyncio.Event()
         self.parked: list[str] = []
 
-    async def park(self, rejections: Sequence[Rejection], *, after: Lsn | None) -> None:
+    async def park(self, rejections: Sequence[Rejection], *, after: Position | None) -> None:
         del after
         self.asked.set()
         await self.opened.wait()
@@ -153,8 +158,16 @@ def engine(
     clock: Callable[[], float] = time.monotonic,
     observe: Observe = lambda _: None,
 ) -> Engine:
-    fencing = Fencing(5.0, clock)
-    return Engine(script, ROUTER, broker, lot or Lot(), fencing=fencing, observe=observe, release_slot_after=1.0)
+    return Engine(
+        script,
+        ROUTER,
+        broker,
+        lot or Lot(),
+        fencing=Fencing(5.0, clock),
+        supervisor=Supervisor(observe),
+        observe=observe,
+        timings=Timings(release_slot_after=1.0),
+    )
 
 
 def relay(scenario: Callable[[Script, Broker], Awaitable[None]], *openings: Sequence[Item] | Problem) -> Script:

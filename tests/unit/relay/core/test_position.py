@@ -1,10 +1,10 @@
-"""LSNs: read, written and ordered as numbers."""
+"""LSNs are read, written and ordered as numbers; snapshots are read and written as Postgres does."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.position import Lsn
+from relay.core.position import Lsn, Snapshot
 
 
 @given(st.integers(min_value=0, max_value=2**64 - 1))
@@ -20,5 +20,20 @@ def test_lsns_are_ordered_as_numbers_and_not_as_text() -> None:
 
 @pytest.mark.parametrize("text", ["", "0", "0/", "/0", "0/G", "0/123456789", " 0/1", "0/1\n", "-1/0"])
 def test_anything_else_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="no LSN"):
+    with pytest.raises(ValueError, match="is not an LSN"):
         Lsn.parse(text)
+
+
+@given(st.integers(1, 2**64 - 1), st.sets(st.integers(0, 50)), st.integers(51, 60))
+def test_a_snapshot_survives_its_own_text(xmin: int, running: set[int], width: int) -> None:
+    snapshot = Snapshot(xmin, xmin + width, tuple(sorted(xmin + each for each in running)))
+
+    assert Snapshot.parse(str(snapshot)) == snapshot
+
+
+@pytest.mark.parametrize(
+    "text", ["", "10:20", "20:10:", "0:10:", "10:20:9", "10:20:20", "10:20:12,11", "10:20:11,11", "10:20:11,", "a:b:"]
+)
+def test_what_postgres_never_gives_as_a_snapshot_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a snapshot"):
+        Snapshot.parse(text)

@@ -71,7 +71,7 @@ def message(content: bytes, *, prefix: str = "relay.fence", flags: int = 1) -> b
     return pack(">cBQ", b"M", flags, 0x10) + prefix.encode() + b"\0" + pack(">I", len(content)) + content
 
 
-def one(decoder: PgoutputDecoder, payload: bytes) -> OutboxEvent | Boundary | Fence | None:
+def one(decoder: PgoutputDecoder, payload: bytes) -> OutboxEvent | Boundary[Lsn] | Fence | None:
     (item,) = decoder.decode([payload])
     return item
 

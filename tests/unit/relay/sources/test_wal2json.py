@@ -78,12 +78,12 @@ def message(content: str | bytes, *, prefix: str = "relay.fence", transactional:
     return written(start | {"content": "*"}).replace(b"*", content)
 
 
-def one(decoder: Wal2JsonDecoder, payload: bytes) -> OutboxEvent | Boundary | Fence | None:
+def one(decoder: Wal2JsonDecoder, payload: bytes) -> OutboxEvent | Boundary[Lsn] | Fence | None:
     (item,) = decoder.decode([payload])
     return item
 
 
-def together(row: dict[str, Any]) -> OutboxEvent | Boundary | Fence | None:
+def together(row: dict[str, Any]) -> OutboxEvent | Boundary[Lsn] | Fence | None:
     """Return what a row means that comes behind another of its table, in one piece with it."""
     *_, item = Wal2JsonDecoder().decode([begin(), insert(ROW), insert(row)])
     return item

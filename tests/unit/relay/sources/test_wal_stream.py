@@ -1,6 +1,7 @@
 """What the WAL stream reports as flushed, and where it starts: the rules whose breach loses events."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,17 +13,19 @@ import pytest
 
 from relay.core.errors import SlotHeld, SlotMissing, SourceRefused, UndecodableChange
 from relay.core.event import Boundary, OutboxEvent
-from relay.core.position import Lsn
+from relay.core.observations import NotStored, Observation, Observe
+from relay.core.position import Lsn, Snapshot
 from relay.sources.wal.decoders.wal2json import Wal2JsonDecoder
 from relay.sources.wal.replication import ReplicationConnection, System
-from relay.sources.wal.source import WalStream
 from relay.sources.wal.starting import check, start_position
-from relay.storage.checkpoint import CheckpointStore
+from relay.sources.wal.stream import Timings, WalStream, Writing
 from relay.storage.facts import Facts
+from relay.storage.position import Identity
 from tests.unit.relay.sources.test_wal2json import COMMITTED_AT, ROW, begin, commit, insert
 
 START = Lsn(0x100)
 SYSTEM = System("7000000000000000001", 1, Lsn(0x10000))
+IDENTITY = Identity("relay", "outbox_relay", "wal2json", ["outbox.event"], SYSTEM.identifier, SYSTEM.timeline)
 FACTS = Facts(
     server_encoding="UTF8",
     wal_sender_timeout_ms=60_000,
@@ -69,23 +72,50 @@ class Server(ReplicationConnection):
         self.flushed.append(unpack(">cQQQq?", frame)[2])
 
 
-class Store(CheckpointStore):
-    """A store that keeps nothing and writes no fences."""
+class Kept:
+    """Keeps what a stream writes."""
 
     def __init__(self) -> None:
-        pass
+        self.saved: list[tuple[Lsn, Snapshot | None]] = []
+        self.fences: asyncio.Queue[str] = asyncio.Queue()
+        self.refused = 0
+        """How many fences more are refused."""
 
-    async def emit_fence(self, token: str) -> None:
-        pass
+    async def save(self, identity: Identity, position: Lsn, published: Snapshot | None) -> None:
+        assert identity is IDENTITY
+        self.saved.append((position, published))
+
+    async def emit(self, token: str) -> None:
+        if self.refused:
+            self.refused -= 1
+            raise SourceRefused("permission denied for function pg_logical_emit_message", remedy="grant it")
+        self.fences.put_nowait(token)
 
 
 @asynccontextmanager
-async def stream(server: Server, *, read_only: bool = False) -> AsyncIterator[WalStream]:
-    opened = WalStream(server, Store(), SYSTEM, START, FACTS, Wal2JsonDecoder(), lambda _: None, read_only=read_only)
+async def stream(
+    server: Server, kept: Kept | None = None, *, read_only: bool = False, observe: Observe = lambda _: None
+) -> AsyncIterator[WalStream]:
+    kept = kept or Kept()
+    opened = WalStream(
+        server,
+        Wal2JsonDecoder(),
+        START,
+        wal_sender_timeout=60,
+        writing=None if read_only else Writing(IDENTITY, kept, kept),
+        timings=Timings(fence_every=0.01),
+        observe=observe,
+    )
     try:
         yield opened
     finally:
         await opened.close()
+
+
+def fence(content: str) -> bytes:
+    """Return a fence as wal2json writes it."""
+    change = {"action": "M", "transactional": True, "prefix": "relay.fence", "content": content}
+    return json.dumps(change).encode()
 
 
 async def _next_turn() -> None:
@@ -182,6 +212,63 @@ def test_a_read_only_stream_never_moves_the_slot_or_the_checkpoint() -> None:
             server.keeps_alive(0x900, reply=True)
             await opened.receive()
         assert set(server.flushed) == {0}
+
+    asyncio.run(scenario())
+
+
+def test_the_snapshot_of_a_fence_is_stored_once_everything_before_the_fence_is_confirmed() -> None:
+    async def scenario() -> None:
+        server, kept = Server(), Kept()
+        async with stream(server, kept) as opened:
+            running = asyncio.create_task(opened.run())
+            token = await kept.fences.get()
+            running.cancel()
+            server.says(begin("0/200"), insert(ROW), commit("0/200"))
+            server.says(begin("0/300"), fence(f"{token} 740:745:742"), commit("0/300"))
+            await opened.receive()
+            for position in (Lsn(0x200), Lsn(0x300), Lsn(0x400)):
+                opened.confirm(position)
+                await opened.store(position)
+        published = Snapshot(740, 745, (742,))
+        assert kept.saved == [(Lsn(0x200), None), (Lsn(0x300), published), (Lsn(0x400), published)]
+
+    asyncio.run(scenario())
+
+
+def test_the_snapshot_of_a_fence_that_this_stream_did_not_write_is_not_stored() -> None:
+    async def scenario() -> None:
+        server, kept = Server(), Kept()
+        async with stream(server, kept) as opened:
+            server.says(begin("0/300"), fence("somebody:1 740:745:742"), commit("0/300"))
+            await opened.receive()
+            opened.confirm(Lsn(0x300))
+            await opened.store(Lsn(0x300))
+        assert kept.saved == [(Lsn(0x300), None)]
+
+    asyncio.run(scenario())
+
+
+def test_a_fence_that_postgres_refuses_is_reported_and_the_next_one_is_written() -> None:
+    async def scenario() -> None:
+        server, kept, seen = Server(), Kept(), list[Observation]()
+        kept.refused = 1
+        async with stream(server, kept, observe=seen.append) as opened:
+            running = asyncio.create_task(opened.run())
+            async with asyncio.timeout(5):
+                await kept.fences.get()
+            running.cancel()
+        assert [each.what for each in seen if isinstance(each, NotStored)] == ["fence"]
+
+    asyncio.run(scenario())
+
+
+def test_a_boundary_that_goes_back_is_refused() -> None:
+    async def scenario() -> None:
+        server = Server()
+        async with stream(server) as opened:
+            server.says(begin("0/300"), commit("0/300"), begin("0/200"), commit("0/200"))
+            with pytest.raises(ValueError, match="0/200 is below the one before it, 0/300"):
+                await opened.receive()
 
     asyncio.run(scenario())
 

@@ -1,0 +1,63 @@
+"""The background tasks of a process, or of one stream. None of them ends unnoticed.
+
+A task that raises ends what it belongs to, with its reason. So does one that returns, which only a bug does. What may
+be tried again is tried again: `repeat` reports a Problem and goes on.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, NoReturn, Self
+
+from outboxkit.errors import Problem
+from relay.core.observations import NotStored, Observe
+
+
+class Supervisor:
+    """Starts tasks, reports the first that fails through `failure`, and ends all of them in `stop`."""
+
+    def __init__(self, observe: Observe) -> None:
+        self._observe = observe
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.failure: asyncio.Future[NoReturn] = asyncio.get_running_loop().create_future()
+        """Raises what the first failed task raised."""
+
+    def start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work`, which lasts until it is cancelled."""
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def repeat(self, name: str, action: Callable[[], Awaitable[None]], *, every: float) -> None:
+        """Run `action` now, and again `every` so many seconds; a Problem is reported as one of `name`."""
+        self.start(name, self._repeated(name, action, every))
+
+    async def stop(self) -> None:
+        """Cancel every task and wait for its end."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if not self.failure.done():
+            self.failure.cancel()
+        elif not self.failure.cancelled():
+            self.failure.exception()  # nobody has to ask for it any more
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def _repeated(self, name: str, action: Callable[[], Awaitable[None]], every: float) -> None:
+        while True:
+            try:
+                await action()
+            except Problem as problem:
+                self._observe(NotStored(name, problem))
+            await asyncio.sleep(every)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task.cancelled() or self.failure.done():
+            return
+        error = task.exception() or RuntimeError(f"background task {task.get_name()!r} has returned")
+        self.failure.set_exception(error)

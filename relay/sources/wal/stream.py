@@ -1,0 +1,213 @@
+"""One open stream of a replication slot.
+
+Four cursors, never mixed: received >= handed over >= published >= confirmed. Only the last is reported as flushed:
+flush alone moves the slot, and the server never sends again what lies below it. A keepalive's LSN is handed over as a
+boundary like a commit's, but only while no transaction is open; the ledger decides when it is confirmed.
+"""
+
+import asyncio
+import math
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Protocol
+
+from outboxkit.errors import Problem
+from relay.core.errors import SourceStalled, UndecodableChange
+from relay.core.event import Boundary, Fence, OutboxEvent
+from relay.core.observations import CaughtUp, FenceReturned, NotStored, Observe
+from relay.core.position import Lsn, Snapshot
+from relay.sources.wal import frames
+from relay.sources.wal.decoders.decoding import Decoder
+from relay.sources.wal.fences import Fences
+from relay.sources.wal.replication import ReplicationConnection
+from relay.storage.position import Identity
+
+
+class PositionStore(Protocol):
+    """Where a stream stores its position."""
+
+    async def save(self, identity: Identity, position: Lsn, published: Snapshot | None) -> None:
+        """Store `position`, and a snapshot all of which is published; raises SourceUnavailable if it cannot now."""
+
+
+class FenceEmitter(Protocol):
+    """What writes fences into the WAL that a stream reads."""
+
+    async def emit(self, token: str) -> None:
+        """Write a fence of `token` and its transaction's snapshot; raises a Problem if it cannot be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """What a stream writes. A stream without it is read-only: slot and stored position stay where they are."""
+
+    identity: Identity
+    positions: PositionStore
+    fences: FenceEmitter
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """How often a stream reports, and when it gives up; in seconds."""
+
+    status_at_most_every: float = 10.0
+    answer_within: float = 5.0
+    """Every status asks for an answer, which may take this long."""
+    fence_every: float = 1.0
+    stalled_after: float = 60.0
+    """A fence may take this long behind a large transaction."""
+    factor: int = 1
+    """By how much the limits on silence and fences are stretched. A stall doubles it for the next stream, so that a
+    server that sends nothing while it decodes gets to the end."""
+
+
+class WalStream:
+    """Decodes what arrives, reports what is confirmed, and keeps the server informed that it is alive."""
+
+    def __init__(  # noqa: PLR0913 - made in one place, by `opened`
+        self,
+        connection: ReplicationConnection,
+        decoder: Decoder,
+        start: Lsn,
+        *,
+        wal_sender_timeout: float,
+        writing: Writing | None,
+        timings: Timings,
+        observe: Observe,
+    ) -> None:
+        self._connection = connection
+        self._decoder = decoder
+        self._writing = writing
+        self._timings = timings
+        self._observe = observe
+        self._undecodable: UndecodableChange | None = None
+        self._handed_over = start
+        # The confirmed position of the slot never goes back, so reporting less than it is moves nothing.
+        self._flushed = start if writing else Lsn(0)
+        self._published: Snapshot | None = None
+        self._loop = asyncio.get_running_loop()
+        self._status_due = False
+        every = timings.status_at_most_every
+        self._interval = min(every, wal_sender_timeout / 4) if wal_sender_timeout else every
+        self._silence = min(self._interval + timings.answer_within, wal_sender_timeout or math.inf) * timings.factor
+        self._timer = self._loop.call_later(self._interval, self._ping)
+        self._fences = Fences(secrets.token_hex(6))
+        self.lively = False
+        """Whether a fence has come back."""
+
+    async def receive(self) -> Sequence[OutboxEvent | Boundary[Lsn]]:
+        """Return the events and boundaries that have arrived, at least one.
+
+        Raises UndecodableChange after everything that came before what cannot be read.
+        """
+        items: list[OutboxEvent | Boundary[Lsn]] = []
+        since = self._loop.time()
+        while not items:
+            if self._undecodable is not None:
+                raise self._undecodable
+            arrived = await self._connection.receive(silence=self._silence)
+            for kind, run in groupby(arrived, frames.kind):
+                if kind == frames.XLOG_DATA:
+                    self._decode(list(run), items)
+                    if self._undecodable is not None:
+                        break
+                else:
+                    items += [Boundary(end) for frame in run if (end := self._kept_alive(frames.keepalive(frame)))]
+            if not items:
+                self._give_up_a_stall(since)
+        return items
+
+    def confirm(self, position: Lsn) -> None:
+        """Report `position` as flushed, once for all that is confirmed in this turn of the loop."""
+        if (fence := self._fences.confirmed(position)) is not None:
+            self._published = fence.snapshot
+            self._observe(CaughtUp(fence.written))
+        if self._writing and position > self._flushed:
+            self._flushed = position
+            if not self._status_due:
+                self._status_due = True
+                self._loop.call_soon(self._send_status)
+
+    async def store(self, position: Lsn) -> None:
+        """Store `position`, what it is a position of, and the snapshot of the last fence before it."""
+        if self._writing:
+            await self._writing.positions.save(self._writing.identity, position, self._published)
+
+    async def run(self) -> None:
+        """Write a fence every second, until cancelled. A fence that cannot be written says nothing about the stream."""
+        while True:
+            await asyncio.sleep(self._timings.fence_every)
+            if self._writing:
+                try:
+                    await self._writing.fences.emit(self._fences.write(self._loop.time()))
+                except Problem as problem:
+                    self._observe(NotStored("fence", problem))
+
+    async def close(self) -> None:
+        """Send what is confirmed, and stop answering."""
+        self._timer.cancel()
+        self._send_status()
+
+    def _decode(self, changes: Sequence[bytes | memoryview], items: list[OutboxEvent | Boundary[Lsn]]) -> None:
+        """Append to `items` what `changes` mean for the ledger, and note how far the stream has come."""
+        read, fences = 0, self._fences
+        try:
+            for item in self._decoder.decode(frames.changes(changes)):
+                read += 1
+                if isinstance(item, OutboxEvent):
+                    items.append(item)
+                elif isinstance(item, Boundary):
+                    items.append(item)
+                    self._hand_over(item.position)
+                    if fences.returned:
+                        fences.boundary(item.position)
+                elif item is not None:
+                    self._came_back(item)
+        except UndecodableChange as problem:
+            where = frames.position(changes[read])
+            self._undecodable = UndecodableChange(f"{problem.what} (in the WAL at {where})", remedy=problem.remedy)
+            self._undecodable.__cause__ = problem
+
+    def _hand_over(self, position: Lsn) -> None:
+        if position < self._handed_over:
+            raise ValueError(f"boundary {position} is below the one before it, {self._handed_over}")
+        self._handed_over = position
+
+    def _came_back(self, fence: Fence) -> None:
+        seconds = self._fences.read(fence, self._loop.time())
+        if seconds is not None:
+            self.lively = True
+            self._observe(FenceReturned(seconds))
+
+    def _kept_alive(self, keepalive: frames.Keepalive) -> Lsn | None:
+        """Return the keepalive's position if the ledger has to know it."""
+        if keepalive.reply_requested:
+            self._send_status()
+        # While the server reads old WAL up to the start, its keepalives lie below what is confirmed already.
+        if self._decoder.in_transaction or keepalive.end <= self._handed_over:
+            return None
+        self._hand_over(keepalive.end)
+        self._fences.boundary(keepalive.end)
+        return keepalive.end
+
+    def _ping(self) -> None:
+        self._timer = self._loop.call_later(self._interval, self._ping)
+        self._send_status(ping=True)
+
+    def _send_status(self, *, ping: bool = False) -> None:
+        self._status_due = False
+        self._connection.send(
+            frames.standby_status(received=self._handed_over, flushed=self._flushed, now=time.time(), ping=ping)
+        )
+
+    def _give_up_a_stall(self, reading_since: float) -> None:
+        """Raise when a fence has been due for too long, although everything that came has been read."""
+        oldest, limit = self._fences.oldest(), self._timings.stalled_after * self._timings.factor
+        if oldest is not None and self._loop.time() - max(oldest, reading_since) > limit:
+            raise SourceStalled(
+                f"the stream has stalled: a fence written {self._loop.time() - oldest:.0f} s ago has not come back",
+                remedy="the relay connects again by itself; see pg_stat_replication and the server's log",
+            )

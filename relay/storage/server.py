@@ -1,0 +1,33 @@
+"""What the server says before the relay streams: its settings, the slot, the stored position, the outbox table."""
+
+from psycopg.rows import class_row, scalar_row
+
+from relay.core.errors import SourceRefused
+from relay.storage.facts import Facts, TableFacts
+from relay.storage.refusals import check_wal_level
+from relay.storage.session import Session
+
+
+class Server:
+    """Asks about the relay `name`, its `slot` and the outbox `table` (`schema.table`)."""
+
+    def __init__(self, session: Session, *, name: str, slot: str, table: str = "outbox.event") -> None:
+        self._session = session
+        self._name = name
+        self._slot = slot
+        self._table = table
+
+    async def facts(self) -> Facts:
+        """Return what must be known before a stream opens; raises SourceUnavailable or SourceRefused."""
+        level = await self._session.fetch(scalar_row, "wal_level", {})  # first: it needs no schema of ours
+        check_wal_level(str(level))
+        parameters = {"slot": self._slot, "name": self._name, "table": self._table}
+        facts = await self._session.fetch(class_row(Facts), "source_facts", parameters)
+        if facts is None:
+            raise SourceRefused("Postgres gave no facts", remedy="this is a bug in sql/queries/source_facts.sql")
+        return facts
+
+    async def table(self) -> TableFacts | None:
+        """Return what the outbox table is; None if there is no such table."""
+        schema, _, table = self._table.partition(".")
+        return await self._session.fetch(class_row(TableFacts), "outbox_table", {"schema": schema, "table": table})

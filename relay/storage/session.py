@@ -1,0 +1,102 @@
+"""A plain session with Postgres, for short statements beside the stream; it connects again at the next use.
+
+Statements take turns. A statement's time limit begins when its turn comes and the connection is there, so that a long
+statement does not use up the time of those behind it.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Self, TypeVar
+
+import psycopg
+from psycopg.rows import AsyncRowFactory, tuple_row
+
+from outboxkit import sql
+from relay.storage.deadline import SECONDS, deadline, hang_up
+from relay.storage.refusals import from_postgres
+
+Row = TypeVar("Row")
+
+_CONNECT_SECONDS = 10
+
+
+class Session:
+    """Runs statements from `sql/queries` one at a time.
+
+    `database_url` is asked at each connect, so that a changed password is picked up; `name` is the application name;
+    `slot` is named in errors.
+    """
+
+    def __init__(self, database_url: Callable[[], str], *, name: str, slot: str) -> None:
+        self._database_url = database_url
+        self._name = name
+        self._slot = slot
+        self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._turn = asyncio.Lock()
+        self._asking: set[asyncio.Task[Any]] = set()
+        self._executing: asyncio.Task[Any] | None = None
+
+    async def fetch(
+        self,
+        row_factory: AsyncRowFactory[Row],
+        query: str,
+        parameters: Mapping[str, object],
+        *,
+        seconds: float = SECONDS,
+    ) -> Row | None:
+        """Run a query and return its first row; raises SourceUnavailable, or SourceRefused for what Postgres refuses.
+
+        A caller that is cancelled does not wait for the answer.
+        """
+        asking = asyncio.create_task(self._ask(row_factory, query, parameters, seconds))
+        self._asking.add(asking)
+        asking.add_done_callback(self._asking.discard)
+        return await asyncio.shield(asking)
+
+    async def execute(self, query: str, parameters: Mapping[str, object], *, seconds: float = SECONDS) -> None:
+        """Run a query for its effect; raises as `fetch` does."""
+        await self.fetch(tuple_row, query, parameters, seconds=seconds)
+
+    async def close(self) -> None:
+        """Close the connection, if there is one; a statement that is running ends with an error.
+
+        psycopg would wait for the server's answer to a cancelled statement, so the connection is cut under it.
+        """
+        for asking in self._asking - {self._executing}:
+            asking.cancel()
+        if self._connection is not None:
+            hang_up(self._connection)
+        if self._asking:
+            await asyncio.wait(self._asking)
+        if self._connection is not None:
+            await self._connection.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _ask(
+        self, row_factory: AsyncRowFactory[Row], query: str, parameters: Mapping[str, object], seconds: float
+    ) -> Row | None:
+        try:
+            async with self._turn:
+                connection = await self._connected()
+                self._executing = asyncio.current_task()
+                with deadline(connection, seconds):
+                    async with connection.cursor(row_factory=row_factory) as cursor:
+                        await cursor.execute(sql.query(query), parameters)
+                        return await cursor.fetchone() if cursor.description else None
+        except psycopg.Error as error:
+            raise from_postgres(error, slot=self._slot) from error
+
+    async def _connected(self) -> psycopg.AsyncConnection[Any]:
+        if self._connection is None or self._connection.closed:
+            self._connection = await psycopg.AsyncConnection.connect(
+                self._database_url(),
+                autocommit=True,
+                application_name=self._name,
+                connect_timeout=_CONNECT_SECONDS,
+            )
+        return self._connection

@@ -1,0 +1,68 @@
+"""A session on a real Postgres: statements take turns, each has its own time limit, and a dead link is left."""
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg.rows import scalar_row
+
+from relay.storage.session import Session
+from sandbox.lifetime.isolation import Isolated
+from tests.support.proxy import Proxy
+
+SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
+
+
+@contextmanager
+def locked(isolated: Isolated) -> Iterator[psycopg.Connection[tuple[int]]]:
+    """Lock the table of stored positions."""
+    with psycopg.connect(isolated.database_url) as connection:
+        connection.execute("LOCK TABLE relay.checkpoint")
+        yield connection
+
+
+def test_a_statement_that_waits_for_its_turn_has_its_whole_time_afterwards(isolated: Isolated) -> None:
+    async def scenario() -> None:
+        async with Session(lambda: isolated.database_url, name=isolated.name, slot="none") as session:
+            with locked(isolated) as connection:
+                first = asyncio.create_task(session.execute("slot_checkpoint", {"name": "relay"}))
+                second = asyncio.create_task(session.fetch(scalar_row, "wal_level", {}, seconds=0.3))
+                await asyncio.wait([first, second], timeout=1)
+                assert not first.done()
+                assert not second.done()
+                connection.rollback()
+            await first
+            assert await second == "logical"
+
+    asyncio.run(scenario())
+
+
+def test_a_caller_that_is_cancelled_does_not_wait_for_a_server_that_does_not_answer(isolated: Isolated) -> None:
+    async def scenario() -> None:
+        with Proxy(isolated.database_url) as proxy:
+            session = Session(lambda: proxy.url, name=isolated.name, slot="none")
+            await session.execute("wal_level", {})
+            proxy.swallow_to_client.set()
+            asking = [asyncio.create_task(session.execute("wal_level", {})) for _ in range(3)]
+            await asyncio.wait(asking, timeout=0.2)
+            started = time.monotonic()
+            for each in asking:
+                each.cancel()
+            await asyncio.wait(asking)
+            await session.close()
+            assert time.monotonic() - started < 1
+
+    asyncio.run(scenario())
+
+
+def test_callers_that_ask_at_once_when_a_link_is_back_share_one_connection(isolated: Isolated) -> None:
+    async def scenario() -> None:
+        with psycopg.connect(isolated.database_url, autocommit=True) as connection:
+            async with Session(lambda: isolated.database_url, name=isolated.name, slot="none") as session:
+                await asyncio.gather(*(session.execute("wal_level", {}) for _ in range(5)))
+                found = connection.execute(SESSIONS, [isolated.name]).fetchall()
+                assert found == [(1,)]
+
+    asyncio.run(scenario())
