@@ -1,16 +1,92 @@
-"""What an error of Postgres means for the relay, told by its SQLSTATE and never by its text, which is translated.
+"""What an error of Postgres means for the relay, by its SQLSTATE and never by its text, which is translated.
 
-https://www.postgresql.org/docs/current/errcodes-appendix.html
+outboxkit/sqlstates.py says what ends a failure; what is listed here has words, or an error class, of the relay's own.
 """
+
+from typing import NamedTuple
 
 import psycopg
 
 from outboxkit.errors import Problem
+from outboxkit.sqlstates import Recovery, recovery
 from relay.core.errors import SlotHeld, SlotMissing, SourceRefused, SourceUnavailable
 
 
+class Meaning(NamedTuple):
+    """The Problem for a SQLSTATE. Its texts may name {slot}, {sqlstate}, Postgres' {words}, and {where} it failed."""
+
+    kind: type[Problem]
+    what: str
+    remedy: str
+
+
+_APPENDIX = "https://www.postgresql.org/docs/current/errcodes-appendix.html"
+_AWAY = Meaning(
+    SourceUnavailable,
+    "Postgres is not available: {words}",
+    "check that it runs and that RELAY_DATABASE_URL names it, with the right user and password, and the right "
+    "sslrootcert, sslcert and sslkey if it uses TLS",
+)
+_NO_SCHEMA = Meaning(SourceRefused, "the schema is not there: {words}", "run `relay setup`")
+_MEANINGS = {
+    "55006": Meaning(SlotHeld, "{words}", "this relay stands by and takes over when the slot is free"),
+    "42704": Meaning(
+        SlotMissing,
+        "replication slot '{slot}' does not exist",
+        "run `relay setup`; it says what to do if the slot existed before",
+    ),
+    "55000": Meaning(
+        SlotMissing,
+        "replication slot '{slot}' cannot be used: {words}",
+        "run `relay setup`, which says what may have been missed and how to go on",
+    ),
+    "42501": Meaning(
+        SourceRefused,
+        "Postgres refuses: {words}",
+        "`relay check` names what the relay's role lacks, and sql/roles.sql grants it; setup needs the owner, and "
+        "redriving needs outbox_operator; if wal2json itself is refused: ALTER SYSTEM SET output_plugin_libraries = pgoutput, "
+        "test_decoding, wal2json; SELECT pg_reload_conf()",
+    ),
+    "54000": Meaning(
+        SourceRefused,
+        "Postgres cannot decode a row of the stream: {words} ({where})",
+        "stop the relay, then run `relay slot skip`: it names the transaction, and skips exactly that one",
+    ),
+    "58P01": Meaning(
+        SourceRefused,
+        "the server has no output plugin: {words}",
+        "install wal2json for this server's version (Debian: postgresql-<version>-wal2json)",
+    ),
+    "42P01": _NO_SCHEMA,
+    "3F000": _NO_SCHEMA,
+    "42883": _NO_SCHEMA,
+    "53100": Meaning(
+        SourceUnavailable,
+        "the server's disk is full: {words}",
+        "free space on it; a running relay goes on by itself",
+    ),
+    "25006": Meaning(
+        SourceUnavailable,
+        "the server takes no writes: {words}",
+        "the server is a standby, or default_transaction_read_only is on; a running relay goes on by itself when it "
+        "takes writes again",
+    ),
+    "57P01": _AWAY,
+    "57P02": _AWAY,
+    "57P03": _AWAY,
+    "53300": _AWAY,
+}
+_BROKEN = Meaning(SourceUnavailable, "the connection to Postgres broke: {words}", "check the network")
+_FINAL = Meaning(SourceRefused, "Postgres refuses ({sqlstate}): {words}", f"see Postgres' log and {_APPENDIX}")
+_NOT_NOW = Meaning(
+    SourceUnavailable,
+    "Postgres cannot do this now ({sqlstate}): {words}",
+    f"a running relay tries again by itself; if that does not help, see Postgres' log and {_APPENDIX}",
+)
+
+
 def check_wal_level(level: str) -> None:
-    """Raise SourceRefused for a server whose WAL holds too little to decode rows from."""
+    """Raise SourceRefused for a server whose WAL does not have what logical decoding needs."""
     if level != "logical":
         raise SourceRefused(
             f"wal_level is {level}, not logical",
@@ -18,49 +94,21 @@ def check_wal_level(level: str) -> None:
         )
 
 
-def from_postgres(error: psycopg.Error, *, slot: str) -> Problem:  # noqa: PLR0911 - one return for each answer
+def from_postgres(error: psycopg.Error, *, slot: str) -> Problem:
     """Translate an error of Postgres into what an operator, or the relay itself, must do about it."""
-    words = error.diag.message_primary or str(error).strip()
-    match error.sqlstate:
-        case "55006":
-            return SlotHeld(words, remedy="this relay stands by and takes over when the slot is free")
-        case "42704":
-            return SlotMissing(
-                f"replication slot {slot!r} does not exist",
-                remedy="run `relay setup`; it says what to do if the slot existed before",
-            )
-        case "55000":
-            return SlotMissing(
-                f"replication slot {slot!r} cannot be used: {words}",
-                remedy="run `relay setup`, which says what may have been missed and how to go on",
-            )
-        case "42501":
-            return SourceRefused(
-                f"Postgres refuses: {words}",
-                remedy="`relay check` names what the relay's role lacks, and sql/roles.sql grants it; setup takes the "
-                "owner, redriving takes outbox_operator; if wal2json itself is refused: ALTER SYSTEM SET "
-                "output_plugin_libraries = pgoutput, test_decoding, wal2json; SELECT pg_reload_conf()",
-            )
-        case "54000":
-            where = " ".join((error.diag.context or "").split())
-            return SourceRefused(
-                f"Postgres cannot decode a row of the stream: {words} ({where})",
-                remedy="stop the relay, then `relay slot skip` names the transaction and steps over exactly it",
-            )
-        case "58P01":
-            return SourceRefused(
-                f"the server has no output plugin: {words}",
-                remedy="install wal2json for this server's version (Debian: postgresql-<version>-wal2json)",
-            )
-        case "42P01" | "3F000" | "42883":
-            return SourceRefused(f"the schema is not there: {words}", remedy="run `relay setup`")
-        case None | "57P01" | "57P02" | "57P03" | "53300":
-            return SourceUnavailable(
-                f"Postgres is not available: {words}",
-                remedy="check that it runs and that RELAY_DATABASE_URL names it, with the right user and password, "
-                "and the right sslrootcert, sslcert and sslkey where it speaks TLS",
-            )
-        case state if state.startswith("08"):
-            return SourceUnavailable(f"the connection to Postgres broke: {words}", remedy="check the network")
-        case state:
-            return SourceRefused(f"Postgres refuses ({state}): {words}", remedy="see the server's log")
+    meaning = _meaning(error.sqlstate)
+    texts = {
+        "slot": slot,
+        "sqlstate": error.sqlstate,
+        "words": error.diag.message_primary or str(error).strip(),
+        "where": " ".join((error.diag.context or "").split()),
+    }
+    return meaning.kind(meaning.what.format_map(texts), remedy=meaning.remedy)
+
+
+def _meaning(sqlstate: str | None) -> Meaning:
+    if sqlstate is None:
+        return _AWAY
+    if sqlstate.startswith("08"):
+        return _BROKEN
+    return _MEANINGS.get(sqlstate) or (_FINAL if recovery(sqlstate) is Recovery.FINAL else _NOT_NOW)

@@ -1,4 +1,4 @@
-"""Whether a stream may start, and where. Pure: it judges facts and asks nobody."""
+"""Whether a stream may start, and where. Pure: it judges facts that others have asked for."""
 
 from relay.core.errors import SlotHeld, SlotMissing, SourceRefused
 from relay.core.position import Lsn
@@ -47,11 +47,11 @@ def check(facts: Facts, slot: str, *, plugin: str) -> str:
 
 
 def start_position(facts: Facts, system: System, slot: str, after: Lsn | None) -> Lsn:
-    """Return where to stream from: the furthest position that is known to be confirmed on this very server; pure.
+    """Return where to stream from: the furthest position that is known to be confirmed on this very server.
 
-    A crash of Postgres sets the slot's own position back, so the stored one is taken when it is further. Raises
-    SourceRefused when the stored position belongs to another cluster, lies ahead of this one, or when the slot is
-    another one that begins after it.
+    A crash of Postgres sets the slot's own position back, so the stored one counts when it is further. Raises
+    SourceRefused when the stored position belongs to another cluster, lies ahead of the server's WAL, or belongs to
+    another slot that ends before this one begins.
     """
     confirmed = Lsn.parse(facts.confirmed_flush_lsn or "0/0")
     if facts.checkpoint_lsn is None:

@@ -403,3 +403,29 @@ def test_a_refusal_ends_the_relay_with_its_reason() -> None:
 
     with pytest.raises(SourceRefused, match="no plugin"):
         asyncio.run(scenario())
+
+
+def test_a_stream_whose_own_task_fails_is_opened_again_after_what_is_settled() -> None:
+    async def scenario(script: Script, broker: Broker) -> None:
+        script.patient = True
+        await broker.has("a")
+        broker.confirms("a")
+        script.stream_fails.set_exception(SourceUnavailable("no fence", remedy="wait"))
+        script.stream_fails = asyncio.get_running_loop().create_future()
+        await script.played.wait()
+
+    script = relay(scenario, [event("a"), Boundary(Lsn(20))], [Boundary(Lsn(40))])
+
+    assert script.opened_after == [None, Lsn(20)]
+
+
+def test_a_bug_in_a_background_task_ends_the_relay_with_its_traceback() -> None:
+    async def scenario() -> None:
+        script, broker = Script([event("a"), Boundary(Lsn(20))]), Broker()
+        running = asyncio.create_task(engine(script, broker).run(asyncio.Event()))
+        await broker.has("a")
+        broker.halted.set_exception(ZeroDivisionError())
+        with pytest.raises(ZeroDivisionError):
+            await running
+
+    asyncio.run(scenario())

@@ -25,7 +25,11 @@ from relay.storage.refusals import from_postgres
         (psycopg.errors.CannotConnectNow, SourceUnavailable, "RELAY_DATABASE_URL"),
         (psycopg.errors.ConnectionFailure, SourceUnavailable, "network"),
         (psycopg.OperationalError, SourceUnavailable, "RELAY_DATABASE_URL"),
-        (psycopg.errors.DivisionByZero, SourceRefused, "server's log"),
+        (psycopg.errors.DivisionByZero, SourceRefused, "Postgres' log"),
+        (psycopg.errors.DiskFull, SourceUnavailable, "free space"),
+        (psycopg.errors.ReadOnlySqlTransaction, SourceUnavailable, "default_transaction_read_only"),
+        (psycopg.errors.LockNotAvailable, SourceUnavailable, "tries again by itself"),
+        (psycopg.errors.QueryCanceled, SourceUnavailable, "tries again by itself"),
     ],
 )
 def test_each_state_has_its_meaning_and_its_remedy(
