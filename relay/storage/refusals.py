@@ -44,8 +44,8 @@ _MEANINGS = {
         SourceRefused,
         "Postgres refuses: {words}",
         "`relay check` names what the relay's role lacks, and sql/roles.sql grants it; setup needs the owner, and "
-        "redriving needs outbox_operator; if wal2json itself is refused: ALTER SYSTEM SET output_plugin_libraries = pgoutput, "
-        "test_decoding, wal2json; SELECT pg_reload_conf()",
+        "redriving needs outbox_operator; if wal2json itself is refused: ALTER SYSTEM SET output_plugin_libraries = "
+        "pgoutput, test_decoding, wal2json; SELECT pg_reload_conf()",
     ),
     "54000": Meaning(
         SourceRefused,
@@ -60,6 +60,9 @@ _MEANINGS = {
     "42P01": _NO_SCHEMA,
     "3F000": _NO_SCHEMA,
     "42883": _NO_SCHEMA,
+    "42703": Meaning(
+        SourceRefused, "the schema is older than this version: {words}", "run `relay setup` of this version"
+    ),
     "53100": Meaning(
         SourceUnavailable,
         "the server's disk is full: {words}",

@@ -21,6 +21,7 @@ from relay.storage.refusals import from_postgres
         (psycopg.errors.ProgramLimitExceeded, SourceRefused, "relay slot skip"),
         (psycopg.errors.UndefinedFile, SourceRefused, "install wal2json"),
         (psycopg.errors.UndefinedTable, SourceRefused, "relay setup"),
+        (psycopg.errors.UndefinedColumn, SourceRefused, "relay setup"),
         (psycopg.errors.AdminShutdown, SourceUnavailable, "RELAY_DATABASE_URL"),
         (psycopg.errors.CannotConnectNow, SourceUnavailable, "RELAY_DATABASE_URL"),
         (psycopg.errors.ConnectionFailure, SourceUnavailable, "network"),
