@@ -1,9 +1,9 @@
 """The composition root: the only file that builds concrete parts.
 
 Order at start: Postgres and the broker are both asked before anything is read, so that a wrong setting ends the
-process with its reason instead of being tried for ever. Order at the end (SIGTERM, SIGINT): stop reading, wait for the
-confirms of what is in flight, report it as flushed, store the position, close the stream, end the background tasks and
-with them the broker's connection, close the sessions with Postgres.
+process with its reason instead of being tried without end. Order at the end (SIGTERM, SIGINT): stop reading, wait for
+the confirms of what is in flight, report it as flushed, store the position, close the stream, end the background tasks
+and with them the broker's connection, close the sessions with Postgres.
 """
 
 import asyncio

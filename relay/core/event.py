@@ -88,7 +88,7 @@ class Message(Struct, frozen=True, gc=False):
 
 
 class Fence(Struct, frozen=True, gc=False):
-    """A fence in the stream: a transactional message of the relay's own prefix, perhaps of another relay."""
+    """A fence in the stream: a transactional message of the relay's own prefix; another relay may have written it."""
 
     content: str
     """The text that was written into it."""

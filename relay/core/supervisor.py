@@ -39,7 +39,7 @@ class Supervisor:
         if not self.failure.done():
             self.failure.cancel()
         elif not self.failure.cancelled():
-            self.failure.exception()  # nobody has to ask for it any more
+            self.failure.exception()  # marks it as seen: asyncio would log it otherwise
 
     async def __aenter__(self) -> Self:
         return self

@@ -1,7 +1,7 @@
-"""How long Postgres may take to answer a query. libpq waits for ever.
+"""How long Postgres may take to answer a query. libpq has no limit of its own.
 
 Cancelling psycopg's own wait does not help: psycopg asks the server to cancel as well, and waits for that, which takes
-ten seconds more where nobody answers. So the socket is shut down, and the query ends with an error at once.
+ten seconds more where the server does not answer. So the socket is shut down, and the query ends with an error at once.
 """
 
 import asyncio

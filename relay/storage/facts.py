@@ -1,4 +1,4 @@
-"""What the server says, as values. Pure: whoever asks and whoever judges both know them."""
+"""The server's answers, as values. Pure: the modules that ask and the modules that judge share them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -25,7 +25,7 @@ class Returned(NamedTuple):
 
 
 class Fences:
-    """The fences of one stream; `nonce` tells them from those of other relays and of earlier streams."""
+    """The fences of one stream; `nonce` is not that of any other relay or earlier stream."""
 
     def __init__(self, nonce: str) -> None:
         self._nonce = nonce

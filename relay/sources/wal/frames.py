@@ -17,7 +17,7 @@ _XLOG_DATA_HEADER = Struct(">cQQq")
 _KEEPALIVE_FIELDS = Struct(">cQq?")
 _STANDBY_STATUS = Struct(">cQQQq?")
 kind: Callable[[bytes | memoryview], int] = itemgetter(0)
-"""Tells an XLogData from everything else."""
+"""The first byte of a frame; XLOG_DATA for one that carries a change."""
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC).timestamp()
 
 

@@ -1,4 +1,4 @@
-"""Links that go dead without a word, on either side and in either direction: the relay notices, and soon."""
+"""Links that go dead silently, on either side and in either direction: the relay notices within its limits."""
 
 import asyncio
 import time
@@ -71,7 +71,7 @@ class Slot:
 
 
 async def _read(stream: WalStream, *, lively: bool | None = None) -> None:
-    """Read until a fence is back, if it shall be; for ever, unless told."""
+    """Read until `lively` holds; without it, until an error ends the stream."""
     while lively is None or stream.lively < lively:
         await stream.receive()
 

@@ -43,20 +43,20 @@ def prepare(isolated: Isolated, plugin: str, of: Layout | None, *, publication: 
 async def stream(
     isolated: Isolated, plugin: str, of: Layout, *, prefix: str | None = None, publication: str = "relay"
 ) -> Sequence[OutboxEvent | Boundary[Lsn] | Fence]:
-    """Stream until a fence, and return what the decoder told."""
+    """Stream until a fence, and return what the decoder made of it."""
     made, options = decoder(plugin, of, prefix, publication=publication)
     connection = await ReplicationConnection.connect(isolated.database_url, slot=isolated.name, name="test")
-    told: list[OutboxEvent | Boundary[Lsn] | Fence] = []
+    found: list[OutboxEvent | Boundary[Lsn] | Fence] = []
     try:
         await connection.start(Lsn(0), options)
-        while not any(isinstance(item, Fence) for item in told):
+        while not any(isinstance(item, Fence) for item in found):
             arrived = [
                 frame for frame in await connection.receive(silence=10) if frames.kind(frame) == frames.XLOG_DATA
             ]
-            told += [item for item in made.decode(frames.changes(arrived)) if item is not None]
+            found += [item for item in made.decode(frames.changes(arrived)) if item is not None]
     finally:
         await connection.close()
-    return told
+    return found
 
 
 FENCE = "SELECT pg_logical_emit_message(true, 'relay.fence', 'the end')"
@@ -75,10 +75,10 @@ def test_a_stream_tells_the_events_of_its_table_whatever_the_names_are(isolated:
         "SELECT pg_logical_emit_message(true, 'other', 'x')",
         FENCE,
     )
-    told = asyncio.run(stream(isolated, plugin, ODD, publication='it\'s "odd", too'))
+    found = asyncio.run(stream(isolated, plugin, ODD, publication='it\'s "odd", too'))
 
-    assert [item.aggregate_id for item in told if isinstance(item, OutboxEvent)] == ["here"]
-    assert Fence("the end") in told
+    assert [item.aggregate_id for item in found if isinstance(item, OutboxEvent)] == ["here"]
+    assert Fence("the end") in found
 
 
 @pytest.mark.parametrize(("plugin", "prefix"), [("wal2json", "it's.orders"), ("pgoutput", "it's, \\orders")])
@@ -89,9 +89,9 @@ def test_a_stream_tells_messages_instead_of_a_table(isolated: Isolated, plugin: 
         connection.execute("SELECT outbox.publish('t', 'in the table', 1, 'e', '{}')")
         connection.execute("SELECT pg_logical_emit_message(true, %s, %s)", (prefix, content))
     execute(isolated, FENCE)
-    told = asyncio.run(stream(isolated, plugin, NATIVE, prefix=prefix))
+    found = asyncio.run(stream(isolated, plugin, NATIVE, prefix=prefix))
 
-    assert [(event.id, event.payload) for event in told if isinstance(event, OutboxEvent)] == [("7f2c", b"1.10")]
+    assert [(event.id, event.payload) for event in found if isinstance(event, OutboxEvent)] == [("7f2c", b"1.10")]
 
 
 def publication(isolated: Isolated, **names: str) -> tuple[object, ...] | None:

@@ -1,4 +1,4 @@
-"""The stream's connection over a link that breaks: whoever reads hears of it, and nobody else's socket is touched."""
+"""The stream's connection over a link that breaks: the reader gets the error, and no other socket is touched."""
 
 import asyncio
 import os
@@ -44,7 +44,7 @@ async def _read(stream: ReplicationConnection, *, silence: float = 30) -> None:
         await stream.receive(silence=silence)
 
 
-def test_a_write_that_fails_is_told_to_the_reader_and_the_socket_of_whoever_gets_its_number_is_left_alone(
+def test_a_failed_write_wakes_the_reader_and_a_new_socket_with_the_same_number_is_left_alone(
     isolated: Isolated,
 ) -> None:
     async def scenario() -> None:

@@ -241,7 +241,7 @@ def test_an_unconfirmed_event_comes_again(settings: RelaySettings) -> None:
 
 
 def test_the_stored_checkpoint_holds_where_the_slot_was_set_back(settings: RelaySettings) -> None:
-    """A crash of Postgres does that; here the slot is simply never told."""
+    """A crash of Postgres does that; here nothing is reported to the slot."""
     write(settings, "a", "b")
 
     async def scenario() -> None:
@@ -286,7 +286,7 @@ async def _read_on(stream: WalStream, found: list[OutboxEvent]) -> None:
 
 
 def _end_stream(settings: RelaySettings) -> None:
-    """End it when everything is sent; nobody reads meanwhile."""
+    """End it when everything is sent; it is not read meanwhile."""
     with psycopg.connect(settings.database_url.get_secret_value(), autocommit=True) as connection:
         sent = "SELECT sent_lsn >= pg_current_wal_lsn() FROM pg_stat_replication WHERE application_name = 'relay'"
         until(lambda: connection.execute(sent).fetchall() == [(True,)], what="everything is sent", seconds=10)

@@ -40,7 +40,7 @@ class Slot:
 
 @dataclass
 class Broker:
-    """One channel: what was published on it and not answered for; and, for ever, what it has taken."""
+    """One channel: what was published on it and not answered for; and everything that it has ever taken."""
 
     tags: Any = field(default_factory=lambda: count(1))
     waiting: dict[int, Item] = field(default_factory=dict)

@@ -29,7 +29,7 @@ def event(name: str) -> OutboxEvent:
 
 
 class Script:
-    """A source whose every opening plays one list of items, then breaks as told or stays open for more."""
+    """A source whose every opening plays one list of items, then breaks, or stays open for more if it is the last."""
 
     def __init__(self, *openings: Sequence[Item] | Problem) -> None:
         self._openings = list(openings)

@@ -49,7 +49,7 @@ FACTS = Facts(
 
 
 class Server(ReplicationConnection):
-    """The far end of a stream: says what a test tells it to, and keeps the standby status that it was sent."""
+    """The far end of a stream: sends what a test gives it, and keeps the standby status that it receives."""
 
     def __init__(self) -> None:
         self.frames: list[bytes | memoryview] = []
