@@ -164,7 +164,7 @@ def test_skip_asks_first(ready: Isolated) -> None:
 
 @pytest.mark.parametrize(
     ("lsn", "code", "says"),
-    [("0/1", 1, "nothing to skip"), ("FFFF/0", 1, "ahead of the server's WAL"), ("tomorrow", 2, "is no LSN")],
+    [("0/1", 1, "nothing to skip"), ("FFFF/0", 1, "ahead of the server's WAL"), ("tomorrow", 2, "is not an LSN")],
 )
 def test_skip_refuses_an_lsn_that_makes_no_sense(ready: Isolated, lsn: str, code: int, says: str) -> None:
     said = slot(ready, "skip", "--to", lsn, "--yes")
@@ -216,7 +216,7 @@ def test_tail_from_now_names_what_it_waits_for(ready: Isolated, monkeypatch: pyt
         connection.execute("SELECT pg_current_xact_id()")
         said = call(environment(ready), "tail", "--from-now")
     assert said.code == 1
-    assert "waits for the transactions that are open" in said.output
+    assert "waits for the end of open transactions" in said.output
 
 
 def test_tail_ends_quietly_when_its_reader_goes(stage: Stage) -> None:
