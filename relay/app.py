@@ -23,7 +23,8 @@ from relay.core.routing import Router
 from relay.core.supervisor import Supervisor
 from relay.maintenance import guardian, partitions
 from relay.publishing.json_lines import JsonLinesPublisher
-from relay.publishing.publisher import Broker, Policy, RabbitPublisher
+from relay.publishing.link import Broker
+from relay.publishing.publisher import Policy, RabbitPublisher
 from relay.settings import RelaySettings
 from relay.sources import tables
 from relay.sources.layout import Layout, layout
@@ -40,8 +41,9 @@ from relay.storage.position import Identity, StoredPosition
 from relay.storage.server import Server
 from relay.storage.session import Session
 from relay.storage.slot import SlotView
+from relay.watching.health import serve
 from relay.watching.logbook import Logbook
-from relay.watching.metrics import Metrics, serve
+from relay.watching.metrics import Metrics
 
 # wal_sender_timeout's own default, for a server whose timeout is off.
 _WAL_SENDER_TIMEOUT = 60.0

@@ -18,6 +18,8 @@ from outboxkit.amqp.format import PERSISTENT
 from relay.core.errors import MessageTooLarge, UnpublishableEvent
 from relay.core.event import Message, Route
 
+FRAME_MAX = 131_072
+"""RabbitMQ's default limit of a frame in bytes, overhead included."""
 _SHORT_STRING = 255
 _CACHED = 4096
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
+from relay.core.observations import Named
 from relay.core.ports import Parcel
 
 
@@ -19,7 +20,12 @@ class Item(Struct, frozen=True, gc=False):
     order: int
     parcel: Parcel
     frames: bytes
-    """The message as it goes on the wire, however often."""
+    """The message as it is sent, each time."""
+
+    def named(self) -> Named:
+        """Return what logs call the message."""
+        message = self.parcel.message
+        return Named(message.id, message.route.exchange, message.route.routing_key)
 
 
 class Outstanding:

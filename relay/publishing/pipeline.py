@@ -58,7 +58,7 @@ class Pipeline:
         return len(self._outstanding)
 
     @property
-    def thirsty(self) -> bool:
+    def ready(self) -> bool:
         """Whether an eighth of the window is free and something waits: one write is to carry many messages."""
         return bool(self._line) and len(self._outstanding) <= self._window - self._window // 8
 

@@ -1,19 +1,16 @@
-"""Metrics and health of a running relay, over HTTP. It observes; nothing here decides.
+"""The metrics of a running relay, made from observations. It decides nothing.
 
-Names and labels are the contract of docs/architecture.md: base units, counters end in `_total`. Times from commit to
-confirm compare the server's clock with ours, so both need to be synchronised.
+Names and labels are a contract with users: base units, counters end in `_total`. Times from commit to confirm compare
+the server's clock with this machine's, so both must be synchronised.
 """
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import Callable
 from operator import sub
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from outboxkit.http import health_route, metrics_route, serving
 from relay.core.observations import (
     Blocked,
     BrokerConnected,
@@ -37,12 +34,10 @@ from relay.watching.histogram import Histogram
 _BUCKETS = (0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300)
 _WAL_STATUS = ("reserved", "extended", "unreserved", "lost", "missing")
 _MODES = ("wal", "standby", "none")
-# The loop is alive if it has turned within this many seconds.
-_LOOP_AGE = 5.0
 
 
 class Metrics:
-    """Turns observations into metrics, and keeps what readiness is judged by."""
+    """Counts observations; `mode`, `broker` and `lag` are what readiness is judged by."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -71,7 +66,7 @@ class Metrics:
             "relay_fence_roundtrip_seconds", "From a fence's writing to its return.", buckets=_BUCKETS, registry=r
         )
         self._in_flight = Gauge("relay_in_flight_messages", "Messages without an outcome.", registry=r)
-        self.mode, self.reason = "none", "starting"
+        self.mode = "none"
         self.broker = False
         self._caught_up = time.monotonic()
         self._lag.set_function(self.lag)
@@ -119,10 +114,10 @@ class Metrics:
                 self._blocked.set(blocked)
             case Streaming(mode):
                 self._set_mode(mode)
-            case Standby(problem):
-                self._set_mode("standby", problem.what)
-            case SourceLost(problem):
-                self._set_mode("none", problem.what)
+            case Standby():
+                self._set_mode("standby")
+            case SourceLost():
+                self._set_mode("none")
             case BrokerConnected():
                 self.broker = True
             case BrokerLost():
@@ -132,51 +127,8 @@ class Metrics:
             case _:
                 pass
 
-    def _set_mode(self, mode: str, reason: str = "") -> None:
-        self.mode, self.reason = mode, reason
+    def _set_mode(self, mode: str) -> None:
+        self.mode = mode
         self._leader.set(mode == "wal")
         for each in _MODES:
             self._mode.labels(each).set(each == mode)
-
-
-@asynccontextmanager
-async def serve(
-    address: str | None, metrics: Metrics, in_flight: Callable[[], int], *, ready_lag: float
-) -> AsyncIterator[str]:
-    """Serve /metrics, /livez, /readyz and /healthz at `address`, if there is one; yields the address it is bound to.
-
-    /readyz says no from a lag of `ready_lag` seconds on.
-    """
-    metrics.watch_in_flight(in_flight)
-    loop = asyncio.get_running_loop()
-    turned = [loop.time()]
-
-    async def turn() -> None:
-        while True:
-            turned[0] = loop.time()
-            await asyncio.sleep(_LOOP_AGE / 5)
-
-    def alive() -> Mapping[str, bool]:
-        return {"loop": loop.time() - turned[0] < _LOOP_AGE}
-
-    def ready() -> Mapping[str, bool]:
-        if metrics.mode == "standby":
-            return {"standby": True}
-        return {
-            "source": metrics.mode == "wal",
-            "broker": metrics.broker,
-            "lag": metrics.lag() < ready_lag,
-        }
-
-    routes = [
-        metrics_route(metrics.registry),
-        health_route("/livez", alive),
-        health_route("/readyz", ready),
-        health_route("/healthz", lambda: {**alive(), **ready()}),
-    ]
-    turning = asyncio.create_task(turn())
-    try:
-        async with serving(routes, address) if address else nullcontext("") as bound:
-            yield bound
-    finally:
-        turning.cancel()

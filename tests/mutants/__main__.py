@@ -48,9 +48,9 @@ MUTANTS = (
     Mutant(
         "settle a message when it is sent",
         "relay/publishing/publisher.py",
-        "        if items:\n            connection.write(",
+        "        if items:\n            self._link.write(",
         "        if items:\n            self._outcomes and self._outcomes.confirmed([item.parcel for item in items])\n"
-        "            connection.write(",
+        "            self._link.write(",
         (_PUBLISHER,),
     ),
     Mutant(

@@ -14,7 +14,7 @@ from outboxkit import sql
 from relay.core.errors import SourceStalled, SourceUnavailable
 from relay.core.observations import Blocked, BrokerLost, Observation
 from relay.core.supervisor import Supervisor
-from relay.publishing import publisher
+from relay.publishing.link import Timings
 from relay.sources.layout import NATIVE
 from relay.sources.wal import source as wal
 from relay.sources.wal.decoders.decoding import Decoder, decoder
@@ -132,10 +132,9 @@ def test_a_query_that_fails_in_time_says_itself_why(isolated: Isolated) -> None:
 
 @pytest.mark.parametrize(("to_server", "to_client"), [(True, True), (True, False), (False, True)])
 def test_a_broker_that_does_not_answer_is_left_and_what_was_in_doubt_goes_again(
-    isolated: Isolated, monkeypatch: pytest.MonkeyPatch, *, to_server: bool, to_client: bool
+    isolated: Isolated, *, to_server: bool, to_client: bool
 ) -> None:
-    monkeypatch.setattr(publisher, "_ASK_AFTER", 0.5)
-    monkeypatch.setattr(publisher, "_ANSWER_WITHIN", 1)
+    timings = Timings(ask_after=0.5, answer_within=1)
     with Proxy(isolated.amqp_url) as proxy:
 
         async def scenario(it: Bench) -> None:
@@ -152,14 +151,11 @@ def test_a_broker_that_does_not_answer_is_left_and_what_was_in_doubt_goes_again(
             proxy.cut()
             await it.has_settled(*stretches)
 
-        play(isolated, scenario, through=proxy.url)
+        play(isolated, scenario, through=proxy.url, timings=timings)
 
 
-def test_an_idle_broker_that_answers_is_asked_again_and_again_and_kept(
-    isolated: Isolated, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(publisher, "_ASK_AFTER", 0.1)
-    monkeypatch.setattr(publisher, "_ANSWER_WITHIN", 1)
+def test_an_idle_broker_that_answers_is_asked_again_and_again_and_kept(isolated: Isolated) -> None:
+    timings = Timings(ask_after=0.1, answer_within=1)
     said: list[bytes] = []
     with Proxy(isolated.amqp_url, lambda _, to_server, data: said.append(data) if to_server else None) as proxy:
 
@@ -169,14 +165,11 @@ def test_an_idle_broker_that_answers_is_asked_again_and_again_and_kept(
                     await asyncio.wait([it.running], timeout=0.05)
             assert not [seen for seen in it.seen if isinstance(seen, BrokerLost)]
 
-        play(isolated, scenario, through=proxy.url)
+        play(isolated, scenario, through=proxy.url, timings=timings)
 
 
-def test_a_broker_that_blocks_the_connection_is_waited_for(
-    sandbox: Sandbox, isolated: Isolated, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(publisher, "_ASK_AFTER", 0.2)
-    monkeypatch.setattr(publisher, "_ANSWER_WITHIN", 0.6)
+def test_a_broker_that_blocks_the_connection_is_waited_for(sandbox: Sandbox, isolated: Isolated) -> None:
+    timings = Timings(ask_after=0.2, answer_within=0.6)
 
     async def scenario(it: Bench) -> None:
         await it.queue()
@@ -188,7 +181,7 @@ def test_a_broker_that_blocks_the_connection_is_waited_for(
         await it.has_settled(*stretches)
         assert not [seen for seen in it.seen if isinstance(seen, BrokerLost)]
 
-    play(isolated, scenario)
+    play(isolated, scenario, timings=timings)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A stage for the publisher: a real RabbitMQ, and what the publisher tells of each message."""
+"""A stage for the publisher: a real RabbitMQ, and what the publisher reports of each message."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
@@ -15,7 +15,8 @@ from relay.core.event import Message, Route
 from relay.core.ledger import Stretch
 from relay.core.observations import Observation
 from relay.core.ports import Parcel, Rejection
-from relay.publishing.publisher import Broker, Policy, RabbitPublisher
+from relay.publishing.link import TIMINGS, Broker, Timings
+from relay.publishing.publisher import Policy, RabbitPublisher
 from sandbox.lifetime.isolation import Isolated
 from tests.unit.relay.publishing.test_encoding import EVENT
 
@@ -31,7 +32,7 @@ Scenario = Callable[["Bench"], Coroutine[Any, Any, None]]
 
 
 class Bench:
-    """A publisher, what it has settled, and a channel of the test's own on the same broker."""
+    """A publisher, the outcomes that it reported, and a channel of the test's own on the same broker."""
 
     def __init__(self, name: str, connection: Connection, channel: Channel, publisher: RabbitPublisher) -> None:
         self.name = name
@@ -96,13 +97,19 @@ class Bench:
 
 
 @asynccontextmanager
-async def bench(isolated: Isolated, policy: Policy, amqp_url: str, fenced: Callable[[], bool]) -> AsyncIterator[Bench]:
+async def bench(
+    isolated: Isolated, policy: Policy, amqp_url: str, fenced: Callable[[], bool], timings: Timings
+) -> AsyncIterator[Bench]:
     connection = await Connection.open(isolated.amqp_url, name="test")
     channel = await connection.channel()
     await declare_exchange(connection, channel, isolated.name)
     seen: list[Observation] = []
     publisher = RabbitPublisher(
-        lambda: Broker(amqp_url), replace(policy, exchange=isolated.name), seen.append, fenced=fenced
+        lambda: Broker(amqp_url),
+        replace(policy, exchange=isolated.name),
+        seen.append,
+        fenced=fenced,
+        timings=timings,
     )
     made = Bench(isolated.name, connection, channel, publisher)
     made.seen = seen
@@ -126,12 +133,13 @@ def play(
     *,
     through: str | None = None,
     fenced: Callable[[], bool] = lambda: False,
+    timings: Timings = TIMINGS,
     **changes: Any,  # noqa: ANN401 - fields of Policy
 ) -> None:
     """Run `scenario` with a publisher that reaches the broker directly, or `through` another URL."""
 
     async def run() -> None:
-        async with bench(isolated, replace(POLICY, **changes), through or isolated.amqp_url, fenced) as made:
+        async with bench(isolated, replace(POLICY, **changes), through or isolated.amqp_url, fenced, timings) as made:
             await scenario(made)
 
     asyncio.run(run())

@@ -14,7 +14,8 @@ from outboxkit.amqp.topology import declare_exchange
 from relay.core.errors import MessageReturned
 from relay.core.ledger import Stretch
 from relay.core.observations import BrokerConnected, BrokerLost, Held, Nacked, Returned
-from relay.publishing.publisher import Broker, RabbitPublisher
+from relay.publishing.link import Broker
+from relay.publishing.publisher import RabbitPublisher
 from sandbox import Sandbox
 from sandbox.lifetime.isolation import Isolated
 from tests.integration.relay.publishing.publisher_stage import POLICY, Bench, parcels, play
