@@ -197,7 +197,7 @@ def _check_copies(headers: Mapping[str, object]) -> None:
     for name in ("CC", "BCC"):
         keys = headers.get(name, [])
         if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
-            raise ValueError(f"header {name!r} is no list of routing keys")
+            raise ValueError(f"header {name!r} is not a list of routing keys")
 
 
 def _string(_: str, value: str) -> bytes:

@@ -163,13 +163,14 @@ def test_a_template_that_not_every_event_can_fill_is_refused(template: str) -> N
 
 _SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text()
 _SHORT = st.text(max_size=60)
+_NAMES = _SHORT.filter(lambda name: name not in {"CC", "BCC"})  # RabbitMQ's own: see the test of copies
 
 
 def _json(scalars: st.SearchStrategy[object]) -> st.SearchStrategy[dict[str, Any]]:
     values = st.recursive(
         scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_SHORT, inner, max_size=4), max_leaves=12
     )
-    return st.dictionaries(_SHORT, values, max_size=5)
+    return st.dictionaries(_NAMES, values, max_size=5)
 
 
 _BIGINTS = st.integers(-(2**63), 2**63 - 1)
@@ -210,6 +211,22 @@ def test_headers_arrive_as_they_were(headers: dict[str, Any]) -> None:
     event = structs.replace(EVENT, headers=headers)
 
     assert encoded(event).headers == ROUTER.route(event).all_headers()
+
+
+@pytest.mark.parametrize("name", ["CC", "BCC"])
+@pytest.mark.parametrize("keys", [[], ["a.b"], ["a.b", ""]])
+def test_routing_keys_of_copies_arrive_as_they_were(name: str, keys: list[str]) -> None:
+    headers = encoded(structs.replace(EVENT, headers={name: keys})).headers
+
+    assert headers is not None
+    assert headers[name] == keys
+
+
+@pytest.mark.parametrize("name", ["CC", "BCC"])
+@pytest.mark.parametrize("value", [None, "a.b", 1, {"a": "b"}, ["a.b", 1], [["a.b"]]])
+def test_copies_without_a_list_of_routing_keys_are_refused(name: str, value: object) -> None:
+    with pytest.raises(UnpublishableEvent, match=f"header '{name}' is not a list of routing keys"):
+        encode(ROUTER.route(structs.replace(EVENT, headers={name: value})))
 
 
 @given(number=st.floats(allow_nan=False, allow_infinity=False))
