@@ -1,4 +1,4 @@
-"""Whether the outbox table is one that can be streamed. Pure: it judges facts and asks nobody."""
+"""Whether the outbox table can be streamed. Pure: it judges facts that others read."""
 
 from relay.core.errors import SourceRefused
 from relay.sources.layout import NATIVE, Column, Layout
@@ -7,29 +7,29 @@ from relay.storage.facts import TableFacts
 
 
 def check(facts: TableFacts | None, layout: Layout, *, plugin: str) -> None:
-    """Raise SourceRefused or UndecodableChange for what would keep the table's rows from being read as they are."""
+    """Raise SourceRefused or UndecodableChange if the table's rows would be read wrongly, or not at all."""
     table = f"{layout.schema}.{layout.table}"
     if facts is None:
         raise missing(table)
     layout.reader([Column(name) for name in facts.columns])
     if plugin == wal2json.PLUGIN and facts.other_names:
         raise SourceRefused(
-            f"wal2json would not tell that these are partitions of {table}: {', '.join(facts.other_names)}",
+            f"wal2json does not show that these are partitions of {table}: {', '.join(facts.other_names)}",
             remedy=f"rename them to {layout.table}_..., in the table's schema, or use RELAY_PLUGIN=pgoutput",
         )
     if plugin == wal2json.PLUGIN and facts.other_tables:
         raise SourceRefused(
-            f"wal2json would take these for partitions of {table}: {', '.join(facts.other_tables)}",
+            f"with wal2json, these would be read as partitions of {table}: {', '.join(facts.other_tables)}",
             remedy="rename them or move them to another schema, or use RELAY_PLUGIN=pgoutput",
         )
 
 
 def missing(table: str) -> SourceRefused:
-    """Return what is wrong where there is no `table` (`schema.table`): `relay setup` makes its own, and no other."""
+    """Return the error for a missing `table` (`schema.table`); `relay setup` creates only its own."""
     ours = table == f"{NATIVE.schema}.{NATIVE.table}"
     return SourceRefused(
         f"there is no table {table}",
         remedy="run `relay setup`, or name the outbox with RELAY_OUTBOX_TABLE"
         if ours
-        else "its owner has to create it, with the application's own schema; or mend RELAY_OUTBOX_TABLE",
+        else "its owner has to create it, with the application's own schema; or correct RELAY_OUTBOX_TABLE",
     )

@@ -1,1 +1,1 @@
-"""From what an output plugin writes to events and boundaries. Pure."""
+"""Make events, boundaries and fences from the output of a plugin. Pure."""

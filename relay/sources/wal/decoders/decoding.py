@@ -1,4 +1,4 @@
-"""What every output plugin's decoder is, and the choice between them. Pure."""
+"""The interface of decoders, and the choice of one by its output plugin. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
@@ -13,24 +13,24 @@ class Decoder(Protocol):
     """Turns the payloads of one stream, in order, into events, boundaries and fences."""
 
     in_transaction: bool
-    """Whether a transaction has begun and not ended."""
+    """Whether a BEGIN has been decoded and its COMMIT has not."""
 
     def decode(self, payloads: Sequence[bytes | memoryview]) -> Iterator[OutboxEvent | Boundary[Lsn] | Fence | None]:
-        """Yield what each of `payloads` means for the relay, as it is asked for; raises UndecodableChange at the one.
+        """Yield one result for each of `payloads`: None for a BEGIN, or a change that is not an outbox event.
 
-        A fence is a transactional message of the relay's own prefix. Events and fences come between the begin and
-        the boundary of their transaction.
+        A payload is decoded when its result is asked for; raises UndecodableChange, naming the column, when a row lacks
+        what an event needs. Events and fences come between the BEGIN and the boundary of their transaction.
         """
 
 
 def decoder(
     plugin: str, layout: Layout, message_prefix: str | None, *, publication: str
 ) -> tuple[Decoder, Mapping[str, str]]:
-    """Return a fresh decoder of `plugin`'s stream, and the options of START_REPLICATION that make it.
+    """Return a new decoder for `plugin`'s stream, and the options of START_REPLICATION that produce this stream.
 
-    With `message_prefix`, events are the messages that have it, and the layout's table is not read. `publication` is
-    for pgoutput. The options' values are in the plugin's own quoting, not in SQL's. Raises ConfigurationProblem for
-    what `plugin` cannot be asked for.
+    With `message_prefix`, messages with this prefix are the events, and the layout's table is not read. Only pgoutput
+    uses `publication`. The options' values are quoted for the plugin, not for SQL. Raises ConfigurationProblem for
+    a prefix that `plugin` cannot filter by.
     """
     table = None if message_prefix else layout
     if plugin == pgoutput.PLUGIN:

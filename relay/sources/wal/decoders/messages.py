@@ -1,17 +1,16 @@
-"""What the relay reads in logical messages: its own fences, and the events of an outbox without a table. Pure.
+"""Reads logical messages: the relay's own fences, and the events of an outbox without a table. Pure.
 
     SELECT pg_logical_emit_message(true, 'orders', '{
         "id": "0b0c9a1e-9df5-4a0e-8f4e-1f2f3f4f5f6f", "aggregate_type": "order", "aggregate_id": "42",
         "event_type": "placed", "payload": {"total": 12.50}}')
 
 https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-REPLICATION. The content is a JSON object in
-UTF-8 with the fields of an event: those above are required; `aggregate_version`, `seq` (integers), `headers` (an
-object), `exchange`, `routing_key` and `created_at` (ISO 8601, or milliseconds since 1970) may be missing or null, and
-mean then what layout.py says. Other members are passed over. The payload is any JSON value, relayed byte for byte as
-it was written.
+UTF-8 with the fields of an event. Those above are required. `aggregate_version`, `seq` (integers), `headers` (an
+object), `exchange`, `routing_key` and `created_at` (ISO 8601, or milliseconds since 1970) may be missing or null, with
+the defaults of layout.py. Other members are ignored. The payload is any JSON value, relayed byte for byte.
 
-A message must be transactional (`true`). One that is not is in the WAL even if its transaction rolls back, so it tells
-of what never happened; the relay passes it over, which shows at the first try, where a ghost would show in production.
+A message must be transactional (`true`). A message that is not stays in the WAL when its transaction rolls back, so it
+would announce what never happened. The relay ignores it: that shows in the first test, a false event would not.
 """
 
 import json
@@ -21,7 +20,8 @@ from datetime import datetime
 
 from relay.core.errors import UndecodableChange
 from relay.core.event import Fence, OutboxEvent
-from relay.sources.layout import FIELDS, REQUIRED, members, refuse_constant
+from relay.sources.fields import FIELDS, REQUIRED, refuse_constant
+from relay.sources.reader import message_reader
 
 FENCE = "relay.fence"
 """The prefix of the relay's own messages."""
@@ -30,14 +30,14 @@ _MARK = re.compile(r"[ \t\n\r]*([{}:,]?)[ \t\n\r]*")
 
 
 class Messages:
-    """Reads the transactional messages of a stream; those with `prefix`, if it is not None, are events."""
+    """Reads the transactional messages of a stream; messages with `prefix`, unless it is None, are events."""
 
     def __init__(self, prefix: str | None) -> None:
         self._prefix = prefix
-        self._reader = members(f"a message {prefix!r}")
+        self._reader = message_reader(f"a message {prefix!r}")
 
     def read(self, prefix: str, content: bytes, committed_at: Callable[[], datetime]) -> OutboxEvent | Fence | None:
-        """Return what a message means; raises UndecodableChange naming what an event lacks."""
+        """Return the event or fence in a message, if any; raises UndecodableChange naming what an event lacks."""
         if prefix == FENCE:
             return Fence(content.decode(errors="replace"))
         if prefix != self._prefix:
@@ -64,12 +64,12 @@ def _value(field: str, literal: str | None) -> str | None:
     if literal[0] in "{[tf":
         raise ValueError(f"{field!r} is neither text nor a number")
     text: str = json.loads(literal) if literal[0] == '"' else literal
-    text.encode()  # raises ValueError for half of a surrogate pair, which is a JSON string but no text
+    text.encode()  # raises ValueError for half of a surrogate pair, which JSON allows and UTF-8 does not
     return text
 
 
 def _members(text: str) -> Mapping[str, str]:
-    """Return the members of the JSON object `text`, each value just as it is written; raises ValueError."""
+    """Return the members of the JSON object `text`, each value as the text that was written; raises ValueError."""
     found: dict[str, str] = {}
     mark, at = _mark("{", text, 0)
     if text.startswith("}", at):
@@ -77,23 +77,23 @@ def _members(text: str) -> Mapping[str, str]:
     while mark != "}":
         name, at = _scan(text, at)
         if not isinstance(name, str):
-            raise ValueError(f"{name!r} is no name of a member")  # noqa: TRY004 - of the text, and told as such
+            raise ValueError(f"{name!r} is not the name of a member")  # noqa: TRY004 - wrong input, not a wrong argument
         _, start = _mark(":", text, at)
         _, at = _scan(text, start)
         found[name] = text[start:at]
         mark, at = _mark(",}", text, at)
     if at != len(text):
-        raise ValueError(f"something follows the object at character {at}")
+        raise ValueError(f"text follows the object at character {at}")
     return found
 
 
 def _mark(expected: str, text: str, at: int) -> tuple[str, int]:
-    """Return the mark at `at`, one of `expected`, and where the next thing begins behind it; raises ValueError."""
+    """Return the mark at `at`, one of `expected`, and where the next token begins; raises ValueError."""
     match = _MARK.match(text, at)
     if match is None or not match[1] or match[1] not in expected:
-        raise ValueError(f"there is no {' or '.join(expected)} at character {at}")
+        raise ValueError(f"{' or '.join(expected)} is missing at character {at}")
     return match[1], match.end()
 
 
 _scan = json.JSONDecoder(parse_constant=refuse_constant).raw_decode
-_REMEDY = "write a JSON object with the fields of an event; `relay slot skip` steps over a transaction"
+_REMEDY = "write a JSON object with the fields of an event; `relay slot skip` skips a transaction"

@@ -1,13 +1,13 @@
-"""Decoder of pgoutput, the plugin that is part of Postgres: binary messages of its protocol version 1. Pure.
+"""Decoder of pgoutput, Postgres' own output plugin: binary messages of protocol version 1. Pure.
 
 https://www.postgresql.org/docs/current/protocol-logicalrep-message-formats.html. Integers are big-endian, times are
-microseconds since 2000-01-01 UTC, values are the text of their types' output functions. Transactions arrive whole and
-in commit order; COMMIT carries the end LSN. A relation is described before its first row and again when it changes,
-as it was when the row was written.
+microseconds since 2000-01-01 UTC, values are texts as their types' output functions write them. Transactions arrive
+whole and in commit order; COMMIT carries the end LSN. A relation is described before its first row, and again after
+each change, as it was when the row was written.
 
-It reads what a publication names. The publication must be there before the slot: pgoutput looks for it in the catalog
-as it was at each change, and a stream that comes by an older one ends with an error, for ever. Transactions without a
-row or a message of ours are not in the stream at all (since Postgres 15).
+The stream has the tables of a publication. Create the publication before the slot: pgoutput looks for it in the catalog
+as of each change, and fails, at every attempt, at a change that is older than the publication. Since Postgres 15, the
+stream omits transactions without a published row or a message.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +18,8 @@ from struct import error as StructError  # noqa: N812 - it is an exception, and 
 from relay.core.errors import UndecodableChange
 from relay.core.event import Boundary, Fence, OutboxEvent
 from relay.core.position import Lsn
-from relay.sources.layout import NATIVE, Column, Layout, Reader
+from relay.sources.layout import NATIVE, Column, Layout
+from relay.sources.reader import Reader
 from relay.sources.wal.decoders.messages import Messages
 
 PLUGIN = "pgoutput"
@@ -38,7 +39,7 @@ _EPOCH_MICROSECONDS = int(_EPOCH.timestamp()) * 1_000_000
 
 
 def options(publication: str) -> Mapping[str, str]:
-    """Return the options of a stream of what `publication` names, and of logical messages (since Postgres 14)."""
+    """Return the options of a stream of `publication` and of logical messages (since Postgres 14)."""
     quoted = publication.replace('"', '""')
     return {"proto_version": "1", "publication_names": f'"{quoted}"', "messages": "true"}
 
@@ -48,17 +49,13 @@ class PgoutputDecoder:
 
     def __init__(self, layout: Layout | None = NATIVE, message_prefix: str | None = None) -> None:
         self.in_transaction = False
-        """Whether a BEGIN has been seen and its COMMIT has not."""
         self._layout = layout
         self._messages = Messages(message_prefix)
         self._committed = 0
         self._relations: dict[int, tuple[int, Reader] | None] = {}
 
     def decode(self, payloads: Sequence[bytes | memoryview]) -> Iterator[OutboxEvent | Boundary[Lsn] | Fence | None]:
-        """Yield what each of `payloads` means for the relay: None for a BEGIN or a change that is no outbox event.
-
-        Raises UndecodableChange, naming the column, when a row lacks what an event needs.
-        """
+        """Yield one result for each of `payloads`; see `Decoder`."""
         return map(self._change, map(bytes, payloads))
 
     def _change(self, payload: bytes) -> OutboxEvent | Boundary[Lsn] | Fence | None:
@@ -95,7 +92,7 @@ class PgoutputDecoder:
             return None
         columns, reader = relation
         if count != columns:
-            raise ValueError("a row has other columns than its relation")
+            raise ValueError("the number of columns of a row is not its relation's")
         return reader.event(_values(payload, _INSERT.size, count), self._committed_at)
 
     def _relation(self, payload: bytes) -> None:
@@ -121,7 +118,7 @@ class PgoutputDecoder:
         (length,) = _LENGTH.unpack_from(payload, at)
         content = payload[at + _LENGTH.size :]
         if len(content) != length:
-            raise ValueError("the message is cut")
+            raise ValueError("the message is incomplete")
         return self._messages.read(prefix, content, self._committed_at) if flags & _TRANSACTIONAL else None
 
 
@@ -139,18 +136,18 @@ def _values(payload: bytes, at: int, count: int) -> list[str | None]:
         else:
             raise ValueError("a value is neither text nor NULL")
     if at != len(payload):
-        raise ValueError("the row is cut")
+        raise ValueError("the length of the row is wrong")
     return values
 
 
 def _name(payload: bytes, at: int) -> tuple[str, int]:
-    """Read a text that a zero byte ends; returns it and where the next thing begins."""
+    """Read a text that ends with a zero byte; returns it and the place behind it."""
     end = payload.index(b"\0", at)
     return payload[at:end].decode(), end + 1
 
 
 def _unknown(payload: bytes) -> UndecodableChange:
     return UndecodableChange(
-        f"pgoutput wrote what the relay does not know: {payload[:100]!r}",
-        remedy="the slot must be without two_phase, and the server Postgres 14 or later",
+        f"the relay does not know this output of pgoutput: {payload[:100]!r}",
+        remedy="use a slot without two_phase, on Postgres 14 or later",
     )

@@ -1,16 +1,16 @@
 r"""Decoder of wal2json's format version 2: one JSON object for each BEGIN, INSERT, message and COMMIT. Pure.
 
-https://github.com/eulerto/wal2json. Transactions arrive whole and in commit order. B and C carry `lsn`, the commit
-record's position, and `nextlsn`, its end: the end LSN is what may be reported as flushed. A row's own LSN is neither
-unique (COPY) nor monotone across transactions, so it is not used.
+https://github.com/eulerto/wal2json. Transactions arrive whole and in commit order. B and C carry `lsn`, the position of
+the commit record, and `nextlsn`, its end. The relay reports the end LSN as flushed. It does not use the LSN of a row,
+which is neither unique (COPY) nor increasing across transactions.
 
-What has arrived together is parsed in one call of msgspec, as the JSON array that it makes with commas between. Rows of
-our own table are parsed by its very columns. When anything in it looks different (a row of another table, a column more
-or less, a NULL, a message that is no text), everything is parsed again one by one, in the forgiving way that foreign
-tables are always read in: this decides how fast it is read and never what is read.
+Payloads that arrive together are parsed in one call of msgspec, joined to a JSON array, with exactly the columns of our
+own table. If any of them differs (a row of another table, one column more or less, a NULL, a message that is not text),
+each is parsed by itself, in the general way in which other tables are always read. This changes the speed, not the
+result.
 
-msgspec would round a numeric, so it is told to take texts and integers only; a row with anything else is parsed once
-more by the json module, which leaves numbers the text that Postgres wrote.
+msgspec rounds a numeric, so it accepts only texts and integers here. A row with anything else is parsed by the json
+module, which keeps numbers as the text that Postgres wrote.
 """
 
 import json
@@ -26,12 +26,14 @@ from outboxkit.errors import ConfigurationProblem
 from relay.core.errors import UndecodableChange
 from relay.core.event import Boundary, Fence, OutboxEvent
 from relay.core.position import Lsn
-from relay.sources.layout import BYTEA, CONVERSIONS, NATIVE, Column, Layout, Reader
+from relay.sources.fields import CONVERSIONS
+from relay.sources.layout import BYTEA, NATIVE, Column, Layout
+from relay.sources.reader import Reader
 from relay.sources.wal.decoders.messages import FENCE, Messages
 
 PLUGIN = "wal2json"
 
-# A large row is not copied for being parsed together with others.
+# Above this size, payloads are not copied into one array.
 _TOGETHER_BYTES = 1 << 20
 
 # Numbers stay the text that Postgres wrote.
@@ -78,7 +80,7 @@ class _Delete(msgspec.Struct, tag_field="action", tag="D", gc=False):
 
 
 def _native() -> Any:  # noqa: ANN401 - a type that is made here
-    """Return what a row of our own table is: these columns in this order, and no NULL but where one may be."""
+    """Return the type of a row of our own table: these columns, in this order, with NULL only where it is allowed."""
     types = {
         "id": str, "seq": int, "tx": str, "aggregate_type": str, "aggregate_id": str, "aggregate_version": int,
         "event_type": str, "payload": str, "headers": str, "exchange": str | None, "routing_key": str | None,
@@ -98,23 +100,23 @@ _headers = CONVERSIONS["headers"]
 
 
 class _Table(NamedTuple):
-    looks: Sequence[str | int]
-    """The names of its columns, and their types where they were asked for."""
+    description: Sequence[str | int]
+    """The names of its columns, and their types if they were asked for."""
     reader: Reader | None
-    """None if it is not the outbox."""
+    """None for a table that is not the outbox."""
     binary: Sequence[int]
-    """Which columns are bytea."""
+    """The places of bytea columns."""
 
 
 def options(layout: Layout | None, message_prefix: str | None) -> Mapping[str, str]:
-    """Return the options of a stream of `layout`'s rows and of the messages with `message_prefix`.
+    """Return the options of a stream of the layout's rows and of the messages with `message_prefix`.
 
-    Raises ConfigurationProblem for a prefix that wal2json's list of prefixes cannot hold.
+    Raises ConfigurationProblem for a prefix that cannot be written in wal2json's list of prefixes.
     """
     if message_prefix is not None and re.search(r"[\s,\\]", message_prefix):
         raise ConfigurationProblem(
-            f"wal2json cannot be asked for messages with the prefix {message_prefix!r}",
-            remedy="choose a prefix without blanks, commas and backslashes, or RELAY_PLUGIN=pgoutput",
+            f"wal2json cannot filter messages by the prefix {message_prefix!r}",
+            remedy="use a prefix without blanks, commas and backslashes, or RELAY_PLUGIN=pgoutput",
         )
     chosen = {
         "format-version": "2",
@@ -126,12 +128,12 @@ def options(layout: Layout | None, message_prefix: str | None) -> Mapping[str, s
         "actions": "insert",
         "add-msg-prefixes": f"{FENCE},{message_prefix}" if message_prefix else FENCE,
     }
-    # A bytea arrives as bare hex, which looks like text: only its type tells. Our own table has none.
+    # A bytea arrives as bare hex, like a text; only its type shows the difference. Our own table has none.
     return chosen if layout == NATIVE else chosen | {"include-type-oids": "1"}
 
 
 def _tables(layout: Layout) -> str:
-    """Name the table, or all of its schema where there are partitions, whose names are not known beforehand."""
+    """Return the table or, as the names of future partitions are not known, all tables of its schema."""
     schema, table = (re.sub(r"(\W)", r"\\\1", name) for name in (layout.schema, layout.table))
     return f"{schema}.*" if layout.partitioned else f"{schema}.{table}"
 
@@ -141,7 +143,6 @@ class Wal2JsonDecoder:
 
     def __init__(self, layout: Layout | None = NATIVE, message_prefix: str | None = None) -> None:
         self.in_transaction = False
-        """Whether a BEGIN has been seen and its COMMIT has not."""
         self._layout = layout
         self._typed = layout != NATIVE
         self._messages = Messages(message_prefix)
@@ -150,10 +151,7 @@ class Wal2JsonDecoder:
         self._outboxes: set[tuple[str, str]] = set()
 
     def decode(self, payloads: Sequence[bytes | memoryview]) -> Iterator[OutboxEvent | Boundary[Lsn] | Fence | None]:
-        """Yield what each of `payloads` means for the relay: None for a BEGIN or a change that is no outbox event.
-
-        Raises UndecodableChange, naming the column, when a row lacks what an event needs.
-        """
+        """Yield one result for each of `payloads`; see `Decoder`."""
         for payload, change in zip(payloads, self._parsed(payloads), strict=True):
             kind = type(change)
             if kind is _Native:
@@ -186,7 +184,7 @@ class Wal2JsonDecoder:
             raise _unknown(self._begun) from error
 
     def _native_row(self, row: Any) -> OutboxEvent | None:  # noqa: ANN401 - a type that is made above
-        """Return the event in a row of our own table; None for one that looks different or comes first."""
+        """Return the event in a row of our own table; None if `_row` has to read it."""
         key, seq, _, kind, aggregate, version, event, body, headers, exchange, routing_key, at = row.columns
         if (row.schema, row.table) not in self._outboxes or not key.value or not at.value.endswith("+00"):
             return None
@@ -200,12 +198,12 @@ class Wal2JsonDecoder:
 
     def _row(self, change: _Insert) -> OutboxEvent | None:
         name, columns = (change.schema, change.table), change.columns
-        looks: list[str | int] = [column.name for column in columns]
+        description: list[str | int] = [column.name for column in columns]
         if self._typed:
-            looks += [column.typeoid for column in columns]
+            description += [column.typeoid for column in columns]
         table = self._tables.get(name)
-        if table is None or table.looks != looks:
-            table = self._tables[name] = _Table(looks, *self._readers(change))
+        if table is None or table.description != description:
+            table = self._tables[name] = _Table(description, *self._reader(change))
         if table.reader is None:
             return None
         self._outboxes.add(name)
@@ -214,14 +212,14 @@ class Wal2JsonDecoder:
             values[place] = None if values[place] is None else f"\\x{values[place]}"
         return table.reader.event(values, self._committed_at)
 
-    def _readers(self, change: _Insert) -> tuple[Reader | None, Sequence[int]]:
-        """Return what reads the rows of a table like this one, if it is the outbox, and where bytes stand in them."""
+    def _reader(self, change: _Insert) -> tuple[Reader | None, Sequence[int]]:
+        """Return a reader of rows with these columns, if the table is the outbox, and the places of bytea columns."""
         if self._layout is None or not self._layout.holds(change.schema, change.table):
             return None, ()
         if self._typed and not all(column.typeoid for column in change.columns):
             raise UndecodableChange(
-                f"this wal2json does not tell the types of {change.schema}.{change.table}, "
-                "so bytes cannot be told from text",
+                f"this wal2json does not send the column types of {change.schema}.{change.table}, "
+                "and bytea looks like text without them",
                 remedy="install wal2json 2.5 or later, or use RELAY_PLUGIN=pgoutput",
             )
         reader = self._layout.reader([Column(column.name, column.typeoid) for column in change.columns])
@@ -235,11 +233,11 @@ class Wal2JsonDecoder:
 
 
 def _change(payload: bytes | memoryview) -> Any:  # noqa: ANN401 - one of many types
-    """Parse one payload, whatever it holds."""
+    """Parse one payload of any kind."""
     with suppress(ValueError, RecursionError):
         return _CHANGE.decode(payload)
     try:
-        # A message holds any bytes, which wal2json passes on as they are.
+        # wal2json writes the content of a message unchanged, which may be any bytes.
         change = _EXACT.decode(bytes(payload).decode(errors="surrogateescape"))
         if change["action"] == "M":
             return _Message(change["transactional"], change["prefix"], change["content"])
@@ -258,7 +256,7 @@ def _text(value: object) -> str | None:
             return value
         case bool():
             return "true" if value else "false"
-    raise TypeError("a column holds neither a scalar nor NULL")
+    raise TypeError("the value of a column is neither a scalar nor NULL")
 
 
 def _boundary(commit: _Commit) -> Boundary[Lsn]:
@@ -273,6 +271,6 @@ def _boundary(commit: _Commit) -> Boundary[Lsn]:
 def _unknown(change: object) -> UndecodableChange:
     shown = bytes(change[:100]) if isinstance(change, bytes | memoryview) else change
     return UndecodableChange(
-        f"wal2json wrote what the relay does not know: {shown!r}",
-        remedy="the relay knows wal2json 2.3 and later; see https://github.com/eulerto/wal2json",
+        f"the relay does not know this output of wal2json: {shown!r}",
+        remedy="use wal2json 2.3 or later: https://github.com/eulerto/wal2json",
     )

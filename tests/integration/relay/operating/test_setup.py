@@ -59,7 +59,7 @@ def test_a_table_of_the_applications_own_that_is_missing_is_its_owners_to_create
     said = call(variables, "setup")
     assert said.code == 1
     assert f"there is no table {table} - its owner has to create it" in said.output
-    assert "mend RELAY_OUTBOX_TABLE" in said.output
+    assert "correct RELAY_OUTBOX_TABLE" in said.output
     assert "relay setup" not in said.output
     assert one(bare.database_url, SLOTS) == 0
 

@@ -17,7 +17,8 @@ from relay.operating.check.judging.role import Privilege, Role
 from relay.operating.check.judging.server import Probe, Server, Transaction
 from relay.operating.check.judging.slot import Place
 from relay.operating.slot.statements import Slot
-from relay.sources.layout import FIELDS, NATIVE, layout
+from relay.sources.fields import FIELDS
+from relay.sources.layout import NATIVE, layout
 from relay.sources.wal.replication import System
 from relay.storage.facts import Facts, TableFacts
 
