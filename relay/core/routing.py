@@ -1,7 +1,4 @@
-"""From an event to the message that carries it: exchange, routing key, properties, headers. Pure.
-
-The message contract is DESIGN section 7's, as docs/architecture.md gives it.
-"""
+"""Makes the message of an event: exchange, routing key, properties, headers. Pure."""
 
 from functools import lru_cache
 from string import Formatter
@@ -16,21 +13,21 @@ FIELDS = ("aggregate_type", "aggregate_id", "event_type")
 
 
 class Router:
-    """Routes events to `exchange` under a routing key made from `template`, such as `{aggregate_type}.{event_type}`.
+    """Routes events to `exchange` with a routing key made from `template`, such as `{aggregate_type}.{event_type}`.
 
-    A row's own `exchange` and `routing_key` win. With `cloudevents_source`, a URI reference, the headers are also those
-    of a CloudEvent in binary mode (https://github.com/cloudevents/spec, AMQP protocol binding). Raises
-    ConfigurationProblem for a template that names anything but the fields of `FIELDS`.
+    A row's own `exchange` and `routing_key` take precedence. With `cloudevents_source`, a URI reference, messages also
+    have the headers of a CloudEvent in binary mode (https://github.com/cloudevents/spec, AMQP protocol binding). Raises
+    ConfigurationProblem for a template with any field that is not in `FIELDS`.
     """
 
     def __init__(self, exchange: str, template: str, *, cloudevents_source: str | None = None) -> None:
         check_template(template)
         self._cloudevents_source = cloudevents_source
-        # A template that does not name the id has few routes, and the cache holds them all.
+        # A template without the id makes few routes, and the cache has room for all of them.
         self._names_the_id = any(field == "aggregate_id" for _, field, _, _ in Formatter().parse(template))
 
         @lru_cache(maxsize=_ROUTES)
-        def chosen(  # noqa: PLR0913, PLR0917 - what a route is made of; cached by position, which is faster
+        def chosen(  # noqa: PLR0913, PLR0917 - all that a route depends on; caching by position is faster
             kind: str, event_type: str, content_type: str, own_exchange: str | None, own_key: str | None, named_id: str
         ) -> Route:
             key = own_key
@@ -73,14 +70,14 @@ def _cloudevent(event: OutboxEvent, source: str) -> dict[str, str]:
 
 
 def check_template(template: str) -> str:
-    """Return `template` if it can be filled from every event; raises ConfigurationProblem if not."""
+    """Return `template`; raises ConfigurationProblem if it cannot be filled from every event."""
     try:
         parts = list(Formatter().parse(template))
     except ValueError as error:
         raise ConfigurationProblem(f"the routing key template is malformed: {error}", remedy=_remedy()) from error
     for _, field, spec, conversion in parts:
         if field is not None and (field not in FIELDS or spec or conversion):
-            raise ConfigurationProblem(f"the routing key template names {field!r}", remedy=_remedy())
+            raise ConfigurationProblem(f"the routing key template contains {field!r}", remedy=_remedy())
     return template
 
 

@@ -1,1 +1,1 @@
-"""Where messages go: RabbitMQ, with confirms."""
+"""Publishing messages to RabbitMQ, with confirms."""

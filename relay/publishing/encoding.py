@@ -1,16 +1,16 @@
 """The bytes of Basic.Publish: method, content header and body frames, encoded by hand. Pure.
 
-pika makes objects for every frame and one write for each; a batch encoded here is one write. The layout is AMQP
-0-9-1's (https://www.rabbitmq.com/resources/specs/amqp0-9-1.pdf, sections 2.3 and 4.2), the field types are RabbitMQ's
-(https://www.rabbitmq.com/amqp-0-9-1-errata#section_3): JSON's strings, booleans, numbers, nulls, arrays and objects
-all have one, but integers end at 64 bits and names at 255 bytes.
+pika creates objects for every frame, and writes each frame separately; a batch encoded here is one write. The layout is
+that of AMQP 0-9-1 (https://www.rabbitmq.com/resources/specs/amqp0-9-1.pdf, sections 2.3 and 4.2), with RabbitMQ's field
+types (https://www.rabbitmq.com/amqp-0-9-1-errata#section_3). There is one for every JSON value, except integers of
+more than 64 bits; names have at most 255 bytes.
 """
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from struct import Struct
-from struct import error as StructError  # noqa: N812 - it is an exception, and its own name says nothing
+from struct import error as StructError  # noqa: N812 - an exception whose own name is `error`
 from typing import Any, NamedTuple
 
 from outboxkit.amqp import format as names
@@ -30,17 +30,17 @@ _MANDATORY = b"\x01"
 _FRAME = Struct(">BHI")
 FRAME_OVERHEAD = _FRAME.size + len(_END)
 _PUBLISH_START = Struct(">HHH")
-# What is before the properties in a content header's payload: class, weight, body size and which properties there are.
+# The bytes before the properties in a content header: class, weight, body size, and the list of properties.
 _HEADER_BYTES = 14
 _LENGTH = Struct(">I")
 _FIELD_LENGTH = Struct(">cI")
 _FIELD_INT32 = Struct(">ci")
 _FIELD_INT64 = Struct(">cq")
 _FIELD_DOUBLE = Struct(">cd")
-# Bits of the property list, first property in the highest: content type, headers, delivery mode, message id,
+# The property list has one bit for each property, from the highest: content type, headers, delivery mode, message id,
 # timestamp, type, app id.
 _PROPERTIES = 1 << 15 | 1 << 13 | 1 << 12 | 1 << 7 | 1 << 6 | 1 << 5 | 1 << 3
-# The delivery mode, and how long the message id is that follows.
+# The delivery mode, and the length of the message id that follows.
 _ID_LENGTHS = [bytes((PERSISTENT, length)) for length in range(_SHORT_STRING + 1)]
 _VERSION, _SEQ = (bytes((len(name),)) + name.encode() for name in (names.AGGREGATE_VERSION, names.SEQ))
 _VERSION_INT32, _SEQ_INT32 = _VERSION + b"I", _SEQ + b"I"
@@ -49,25 +49,25 @@ _INT32 = range(-(2**31), 2**31)
 
 
 class _Kind(NamedTuple):
-    """What the messages of one route have in common, encoded."""
+    """The encoded parts that all messages of one route share."""
 
     method: bytes
     """The whole frame."""
     head: Callable[..., bytes]
-    """Packs what comes before the aggregate's id: the header frame's start, content type, the table's start."""
+    """Packs everything before the aggregate's id: start of the header frame, content type, start of the table."""
     content_type: bytes
     first_fields: bytes
     tail: Callable[..., bytes]
-    """Packs what comes behind the message id: timestamp, type, app id, the frame's end, a body frame's start."""
+    """Packs everything after the message id: timestamp, type, app id, end of the frame, start of a body frame."""
     type_and_app: bytes
     fixed: int
-    """How many bytes of the properties are always there."""
+    """How many bytes of the properties do not depend on the message."""
 
 
 class Encoder:
-    """Encodes messages for one channel: mandatory, persistent, and under the event's own id.
+    """Encodes messages for one channel: mandatory, persistent, with the event's id as message id.
 
-    No frame is longer than `frame_max` bytes, overhead included, and no message, with its headers, than `max_bytes`.
+    A frame has at most `frame_max` bytes, overhead included; a message, with its headers, at most `max_bytes`.
     """
 
     def __init__(self, *, app_id: str, channel: int, frame_max: int, max_bytes: int) -> None:
@@ -79,9 +79,9 @@ class Encoder:
         self._kind = lru_cache(maxsize=_CACHED)(self._of_route)
 
     def encode(self, message: Message) -> bytes:
-        """Return the frames of `message`, in one piece.
+        """Return the frames of `message` as one piece.
 
-        Raises UnpublishableEvent, naming what and why, for a message that AMQP cannot carry, and MessageTooLarge.
+        Raises UnpublishableEvent for a message that AMQP cannot carry, and MessageTooLarge.
         """
         headers, body, channel = message.headers, message.body, self.channel
         try:
@@ -90,27 +90,25 @@ class Encoder:
             numbers = _numbers(message.aggregate_version, message.seq)
             more = _row_headers(headers) if headers else b""
             if len(message_id) > _SHORT_STRING:
-                raise ValueError(f"its id is longer than {_SHORT_STRING} bytes")  # noqa: TRY301 - told like the others
+                raise ValueError(f"its id is longer than {_SHORT_STRING} bytes")  # noqa: TRY301 - reported like the others
         except (ValueError, RecursionError) as error:
             raise _unpublishable(message, str(error)) from error
         of_body, of_id, of_aggregate = len(body), len(message_id), len(aggregate_id)
         of_table = len(first_fields) + _LENGTH.size + of_aggregate + len(numbers) + len(more)
         size = fixed + of_table + of_id
         if size > self._most:
-            raise _unpublishable(
-                message, f"its properties have {size} bytes, and RabbitMQ takes {self._most} in a frame"
-            )
+            raise _unpublishable(message, f"its properties have {size} bytes, and a frame has room for {self._most}")
         if size + of_body > self._max_bytes:
             raise MessageTooLarge(
                 f"the message has {size + of_body} bytes with its headers, "
                 f"and RELAY_MAX_MESSAGE_BYTES is {self._max_bytes}",
-                remedy="raise RELAY_MAX_MESSAGE_BYTES as far as the broker's max_message_size, then redrive it",
+                remedy="raise RELAY_MAX_MESSAGE_BYTES, at most to RabbitMQ's max_message_size, then redrive the event",
             )
         start = head(
             _HEADER, channel, size, _BASIC, 0, of_body, _PROPERTIES, content_type, of_table, first_fields, of_aggregate
         )
         at = message.timestamp
-        end = tail(max(0, at), type_and_app, _END, _BODY, channel, of_body)  # AMQP knows no time before 1970
+        end = tail(max(0, at), type_and_app, _END, _BODY, channel, of_body)  # AMQP has no times before 1970
         if 0 < of_body <= self._most:
             return b"".join((
                 method, start, aggregate_id, numbers, more, _ID_LENGTHS[of_id], message_id, end, body, _END,
@@ -147,7 +145,7 @@ class Encoder:
 
 def _unpublishable(message: Message, why: str) -> UnpublishableEvent:
     return UnpublishableEvent(
-        f"event {message.id} cannot be published: {why}", remedy="write such events within AMQP's limits"
+        f"event {message.id} cannot be published: {why}", remedy="write events within the limits of AMQP"
     )
 
 
@@ -193,7 +191,7 @@ def _table(fields: Mapping[str, object]) -> bytes:
 
 
 def _check_copies(headers: Mapping[str, object]) -> None:
-    """Refuse what RabbitMQ would close the channel for (https://www.rabbitmq.com/docs/sender-selected)."""
+    """Refuse values for which RabbitMQ closes the channel (https://www.rabbitmq.com/docs/sender-selected)."""
     for name in ("CC", "BCC"):
         keys = headers.get(name, [])
         if not isinstance(keys, list) or not all(isinstance(key, str) for key in keys):
@@ -215,7 +213,7 @@ def _integer(name: str, value: int) -> bytes:
 
 def _double(name: str, value: float) -> bytes:
     if not math.isfinite(value):  # RabbitMQ closes the connection for it
-        raise ValueError(f"header {name!r} is a number that no double holds")
+        raise ValueError(f"header {name!r} is a number outside the range of a double")
     return _FIELD_DOUBLE.pack(b"d", value)
 
 
@@ -225,7 +223,7 @@ def _array(name: str, value: Sequence[object]) -> bytes:
 
 
 def _strange(name: str, _: object) -> bytes:
-    raise ValueError(f"header {name!r} is no value that JSON has")
+    raise ValueError(f"header {name!r} is not a JSON value")
 
 
 _FIELDS: Mapping[type, Callable[[str, Any], bytes]] = {

@@ -1,4 +1,4 @@
-"""`relay run --stdout`: messages as JSON lines instead of AMQP. Nothing is confirmed by anyone but the pipe."""
+"""`relay run --stdout`: writes messages as JSON lines instead of publishing them."""
 
 import asyncio
 import json
@@ -11,45 +11,45 @@ from relay.core.ports import Outcomes, Parcel
 
 
 class JsonLinesPublisher:
-    """Writes each message as one line of JSON to `out`."""
+    """Writes each message as one line of JSON to `out`; a line that is flushed counts as confirmed."""
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self._outcomes: Outcomes | None = None
 
     def notify(self, outcomes: Outcomes) -> None:
-        """Tell `outcomes` what has been written."""
+        """Report to `outcomes` what was written."""
         self._outcomes = outcomes
 
     async def publish(self, parcels: Sequence[Parcel]) -> None:
-        """Write `parcels`, flush, and settle them; raises BrokenPipeError when the reader has gone."""
+        """Write `parcels` and flush; raises BrokenPipeError if the reader is gone."""
         self._out.writelines(json_line(parcel.message) + "\n" for parcel in parcels)
         self._out.flush()
         if self._outcomes is not None:
             self._outcomes.confirmed(parcels)
 
     async def settled(self) -> None:
-        """Return at once: a written line is settled."""
+        """Return at once: nothing is in flight."""
 
     def in_flight(self) -> int:
-        """Return none: a written line is settled."""
+        """Return 0: what was written has its outcome."""
         return 0
 
     def forget(self) -> None:
-        """Do nothing: there is nothing that could be taken back."""
+        """Do nothing: what was written cannot be taken back."""
 
     async def away(self, seconds: float) -> None:
-        """Wait to be cancelled: a pipe is there until it breaks."""
+        """Wait to be cancelled: a pipe does not come back."""
         del seconds
         await asyncio.get_running_loop().create_future()
 
     async def run(self) -> None:
-        """Wait to be cancelled: there is no connection to keep."""
+        """Wait to be cancelled: there is no connection."""
         await asyncio.get_running_loop().create_future()
 
 
 def json_line(message: Message) -> str:
-    """Return `message` as JSON: its body as the JSON that it is, as a string if it is text, else in hexadecimal."""
+    """Return `message` as JSON: a JSON body unchanged, a text as a string, any other body in hexadecimal."""
     route = message.route
     fields = {
         "exchange": route.exchange,

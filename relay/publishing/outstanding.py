@@ -1,7 +1,7 @@
-"""Which published messages the broker has not answered for, on one channel. Pure.
+"""The messages of one channel that the broker has not answered for. Pure.
 
-Delivery tags count from 1 on each channel and die with it. Confirms come out of order and may answer for all tags up
-to theirs at once; a return comes before the confirm of the same message and carries no tag, so it is matched by
+Delivery tags count from 1 on each channel, and are void when it is closed. Confirms come out of order; one may answer
+for all tags up to its own. A return comes before the confirm of the same message and has no tag; it is matched by
 message id (https://www.rabbitmq.com/docs/confirms, https://www.rabbitmq.com/docs/publishers#unroutable).
 """
 
@@ -15,7 +15,7 @@ from relay.core.ports import Parcel
 
 
 class Item(Struct, frozen=True, gc=False):
-    """A message on its way, with its place in the order of the stream."""
+    """A message without an outcome, with its place in the order of the stream."""
 
     order: int
     parcel: Parcel
@@ -33,7 +33,7 @@ class Outstanding:
 
     def __init__(self) -> None:
         self._items: deque[Item | None] = deque()
-        """From the oldest that is not answered for; None for one that is."""
+        """The messages from the oldest unanswered one on; None for an answered one."""
         self._first_tag = 1
         self._unanswered = 0
         self._returned: dict[str, str] = {}
@@ -42,19 +42,19 @@ class Outstanding:
         return self._unanswered
 
     def published(self, items: Iterable[Item]) -> None:
-        """Note that `items` were given to the channel, in this order."""
+        """Note that `items` were sent on the channel, in this order."""
         before = len(self._items)
         self._items.extend(items)
         self._unanswered += len(self._items) - before
 
     def returned(self, message_id: str, why: str) -> None:
-        """Note that the broker gave the message back: its confirm is still to come and will not count."""
+        """Note that the broker returned the message: its confirm, still to come, does not count."""
         self._returned[message_id] = why
 
     def answered(self, tag: int, *, multiple: bool) -> list[Item]:
-        """Take out and return, in order, the messages that a confirm or a nack with this `tag` answers for.
+        """Remove and return, in order, the messages that a confirm or a nack with this `tag` answers for.
 
-        Raises ValueError for a tag that is not outstanding, which no broker sends.
+        Raises ValueError for a tag that is not outstanding: an error of the broker.
         """
         place = tag - self._first_tag
         if multiple:
@@ -78,17 +78,17 @@ class Outstanding:
 
     @property
     def some_returned(self) -> bool:
-        """Whether the broker gave any message back whose confirm has not come."""
+        """Whether a message was returned whose confirm has not come yet."""
         return bool(self._returned)
 
     def why_returned(self, item: Item) -> str | None:
-        """Return, once, the broker's words for giving the message back; None if it did not."""
+        """Return, once, the broker's reason for returning the message; None if it was not returned."""
         return self._returned.pop(item.parcel.message.id, None)
 
     def first(self) -> Item | None:
-        """Return the oldest message that is not answered for."""
+        """Return the oldest unanswered message."""
         return self._items[0] if self._items else None
 
     def rest(self) -> list[Item]:
-        """Return, in order, what was never answered for: in doubt when the channel is gone."""
+        """Return all unanswered messages in order: they are in doubt when the channel is lost."""
         return [item for item in self._items if item is not None]

@@ -1,12 +1,12 @@
-"""The line of messages, from being taken to having an outcome. Pure: it knows neither connection nor clock.
+"""The order of messages, from being taken to having an outcome. Pure: it has no connection and no clock.
 
-        take() ──► line ──► send() ──► outstanding ──► answered() ──► confirmed            gone
-                    ▲                     │                       ├─► returned           the caller decides
-                    │                     │ lost()                └─► nacked ─► failed
-                    └─────────────────────┴──────────── retry() ◄───────────────┘
+        take() ──► waiting ──► send() ──► outstanding ──► answered() ──► confirmed      has its outcome
+                      ▲                     │                       ├─► returned       the caller decides
+                      │                     │ lost()                └─► nacked ─► failed
+                      └─────────────────────┴──────────── retry() ◄───────────────┘
 
-Messages leave in the order in which they were taken. While something has failed, nothing more is sent until it goes
-again, so that a failure is overtaken by what was on the wire already and by nothing else.
+Messages are sent in the order in which they were taken. After a failure nothing more is sent until the failed messages
+are sent again, so that only messages sent before the failure overtake them.
 """
 
 from collections import deque
@@ -19,27 +19,26 @@ from relay.publishing.outstanding import Item, Outstanding
 
 
 class Answer(NamedTuple):
-    """What a confirm or a nack meant."""
+    """The messages that a confirm or a nack answers for."""
 
     confirmed: list[Item]
     returned: list[tuple[Item, str]]
-    """Given back by the broker, with its words: taken by no queue. Not settled until the caller says how."""
+    """Taken by no queue, with the broker's reason. The caller decides about them."""
     nacked: list[Item]
-    """Refused by the broker: they go again."""
+    """Refused by the broker; they are sent again."""
 
 
 class Pipeline:
-    """Holds every message without an outcome.
+    """Contains every message without an outcome.
 
-    The broker is given at most `window` of them, and none that is `window` or more behind the oldest without an
-    outcome: that is what a crash would publish again. Half as many wait in the line, ready for when it answers.
-    `window_bytes` bounds all of them.
+    At most `window` messages are outstanding, and none that is `window` or more places behind the oldest one: a crash
+    publishes these again. Half as many wait, to be sent when the broker answers. `window_bytes` limits all of them.
     """
 
     def __init__(self, *, window: int, window_bytes: int) -> None:
         self._window = window
         self._window_bytes = window_bytes
-        self._line: deque[Item] = deque()
+        self._waiting: deque[Item] = deque()
         self._failed: list[Item] = []
         self._outstanding = Outstanding()
         self._order = 0
@@ -49,53 +48,55 @@ class Pipeline:
 
     @property
     def full(self) -> bool:
-        """Whether enough waits in the line, or too much is held."""
-        return len(self._line) > self._window // 2 or self._size >= self._window_bytes
+        """Whether no more messages should be taken."""
+        return len(self._waiting) > self._window // 2 or self._size >= self._window_bytes
 
     @property
     def outstanding(self) -> int:
-        """How many messages the broker has been given and has not answered for."""
+        """How many messages were sent and not answered for."""
         return len(self._outstanding)
 
     @property
     def ready(self) -> bool:
-        """Whether an eighth of the window is free and something waits: one write is to carry many messages."""
-        return bool(self._line) and len(self._outstanding) <= self._window - self._window // 8
+        """Whether messages wait and an eighth of the window is free, so that one write carries many of them."""
+        return bool(self._waiting) and len(self._outstanding) <= self._window - self._window // 8
 
     @property
     def stuck(self) -> bool:
-        """Whether there is something to retry, and everything else has been answered for."""
+        """Whether messages have failed, and all others were answered for: `retry` is next."""
         return bool(self._failed) and not self._outstanding
 
     def take(self, messages: Sequence[tuple[Parcel, bytes]]) -> None:
-        """Put messages, each with its frames, at the end of the line."""
-        self._line += [Item(order, parcel, frames) for order, (parcel, frames) in enumerate(messages, self._order + 1)]
+        """Take messages, each with its frames; they wait behind all others."""
+        self._waiting += [
+            Item(order, parcel, frames) for order, (parcel, frames) in enumerate(messages, self._order + 1)
+        ]
         self._order += len(messages)
         self.unsettled += len(messages)
         self._size += sum([len(frames) for _, frames in messages])
 
     def send(self, at_most: int | None = None) -> list[Item]:
-        """Return what is to be sent now, in order and as far as the window goes; it is outstanding from here on.
+        """Return what is to be sent now, in order, as far as the window allows; it is outstanding from here on.
 
-        `at_most` is a narrower window for this time.
+        `at_most` is a smaller window for this call.
         """
-        if self._failed or not self._line:
+        if self._failed or not self._waiting:
             return []
         room = (self._window if at_most is None else at_most) - len(self._outstanding)
-        end = (self._outstanding.first() or self._line[0]).order + self._window
-        count = min(room, len(self._line))
-        while count > 0 and self._line[count - 1].order >= end:
+        end = (self._outstanding.first() or self._waiting[0]).order + self._window
+        count = min(room, len(self._waiting))
+        while count > 0 and self._waiting[count - 1].order >= end:
             count -= 1
-        items = [self._line.popleft() for _ in range(count)]
+        items = [self._waiting.popleft() for _ in range(count)]
         self._outstanding.published(items)
         return items
 
     def returned(self, message_id: str, why: str) -> None:
-        """Note that the broker gave a message back; its confirm is still to come."""
+        """Note that the broker returned a message; its confirm is still to come."""
         self._outstanding.returned(message_id, why)
 
     def answered(self, tag: int, *, multiple: bool, nack: bool) -> Answer:
-        """Sort what the broker's answer is for. What it confirmed is settled; what it nacked goes again."""
+        """Return what the broker's answer is for. What it confirmed is settled; what it nacked has failed."""
         items = self._outstanding.answered(tag, multiple=multiple)
         if nack:
             for item in items:
@@ -120,34 +121,34 @@ class Pipeline:
         self.settle(self._outstanding.answered(0, multiple=True))
 
     def fail(self, items: list[Item]) -> None:
-        """Note that `items` are to go again."""
+        """Note that `items` have failed: they are sent again after `retry`."""
         self._failed += items
 
     def retry(self) -> None:
-        """Put what failed back to its place in the line."""
+        """Let what failed wait again, at its place."""
         self._back(self._failed)
 
     def lost(self) -> None:
-        """Put everything back to its place in the line: the channel is gone, and its answers with it."""
+        """Let everything wait again, at its place: the channel is lost, with all its answers."""
         self._back([*self._failed, *self._outstanding.rest()])
         self._outstanding = Outstanding()
 
     def encode_again(self, encode: Callable[[Message], bytes]) -> None:
-        """Encode what waits in the line for another channel; call it while nothing is outstanding."""
-        self._line = deque([Item(item.order, item.parcel, encode(item.parcel.message)) for item in self._line])
-        self._size = sum([len(item.frames) for item in self._line])
+        """Encode the waiting messages for another channel; call it while no others are here."""
+        self._waiting = deque([Item(item.order, item.parcel, encode(item.parcel.message)) for item in self._waiting])
+        self._size = sum([len(item.frames) for item in self._waiting])
 
     def forget(self) -> None:
         """Drop everything."""
-        self._line.clear()
+        self._waiting.clear()
         self._failed = []
         self._outstanding = Outstanding()
         self.unsettled = self._size = 0
 
     def first(self) -> Item | None:
-        """Return the oldest message that the broker was given and has not answered for."""
+        """Return the oldest outstanding message."""
         return self._outstanding.first()
 
     def _back(self, items: list[Item]) -> None:
-        self._line.extendleft(sorted(items, key=lambda item: item.order, reverse=True))
+        self._waiting.extendleft(sorted(items, key=lambda item: item.order, reverse=True))
         self._failed = []

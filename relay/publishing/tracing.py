@@ -1,10 +1,9 @@
-"""Spans for messages that belong to a trace, where RELAY_TRACES asks for them; loaded only then, with the extra `otel`.
+"""Spans for messages that belong to a trace. Loaded only with RELAY_TRACES; needs the extra `otel`.
 
-A row whose headers carry a W3C `traceparent` gets a producer span, from being handed to the publisher until the broker
-has confirmed it: a child of that context, and linked to it (https://opentelemetry.io/docs/specs/semconv/messaging/).
-The message's own headers stay the row's. Where spans go is told by the standard OTEL_* variables, which OpenTelemetry
-reads itself; they leave in a thread of its own, so that a collector that is away holds up no message, and a stop for
-two seconds at most.
+A row with a W3C `traceparent` among its headers gets a producer span, from publishing to the confirm. The span is a
+child of that context and linked to it (https://opentelemetry.io/docs/specs/semconv/messaging/). The headers of the
+message are not changed. OpenTelemetry reads its own OTEL_* variables, and exports in a thread: a collector that is away
+delays no message, and a stop by two seconds at most.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,21 +26,21 @@ _CONTEXT = TraceContextTextMapPropagator()
 
 @contextmanager
 def traced(publisher: Publisher, *, name: str) -> Iterator[Publisher]:
-    """Yield `publisher` with spans; `name` is the service's unless OTEL_SERVICE_NAME says otherwise."""
+    """Yield `publisher` with spans; `name` is the service's name unless OTEL_SERVICE_NAME is set."""
     resource = Resource.create({SERVICE_NAME: name}).merge(OTELResourceDetector().detect())
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     try:
         yield TracedPublisher(publisher, provider.get_tracer("relay"))
     finally:
-        # What is left goes out now, but a collector that does not answer is tried for longer than a stop may take.
+        # This exports the last spans; with a collector that is away, it would take longer than a stop may.
         ending = Thread(target=provider.shutdown, name="last spans", daemon=True)
         ending.start()
         ending.join(_LAST_SPANS_SECONDS)
 
 
 class TracedPublisher:
-    """Stands before `publisher`, and sees what is handed to it and what becomes of it."""
+    """Wraps `publisher`: begins a span when it publishes a message, and ends it with the outcome."""
 
     def __init__(self, publisher: Publisher, tracer: Tracer) -> None:
         self._publisher = publisher
@@ -49,10 +48,10 @@ class TracedPublisher:
         self._outcomes: Outcomes | None = None
         self._spans: dict[str, Span] = {}
 
-    # What the publisher is asked.
+    # The publisher's interface.
 
     def notify(self, outcomes: Outcomes) -> None:
-        """Tell `outcomes` what becomes of what is published."""
+        """Report to `outcomes` what becomes of each parcel."""
         self._outcomes = outcomes
         self._publisher.notify(self)
 
@@ -78,31 +77,31 @@ class TracedPublisher:
             self._end(message_id, "dropped")
 
     async def away(self, seconds: float) -> None:
-        """Return when the broker has not been there for so long."""
+        """Return when there has been no connection for `seconds`."""
         await self._publisher.away(seconds)
 
     async def run(self) -> None:
         """Keep the connection to the broker until cancelled."""
         await self._publisher.run()
 
-    # What the publisher tells.
+    # The outcomes that the publisher reports.
 
     def confirmed(self, parcels: Sequence[Parcel]) -> None:
-        """End the spans of what the broker has taken."""
+        """End the spans of confirmed messages."""
         for parcel in parcels:
             self._end(parcel.message.id)
         if self._outcomes is not None:
             self._outcomes.confirmed(parcels)
 
     def rejected(self, rejections: Sequence[Rejection]) -> None:
-        """End the spans of what cannot be published, with the reason."""
+        """End the spans of rejected messages, with the reason."""
         for rejection in rejections:
             self._end(rejection.parcel.message.id, rejection.reason)
         if self._outcomes is not None:
             self._outcomes.rejected(rejections)
 
     def _begin(self, message: Message) -> Span | None:
-        context = _CONTEXT.extract(_carried(message.headers))
+        context = _CONTEXT.extract(_trace_headers(message.headers))
         origin = get_current_span(context).get_span_context()
         if not origin.is_valid:
             return None
@@ -131,6 +130,6 @@ class TracedPublisher:
             span.end()
 
 
-def _carried(headers: Mapping[str, object]) -> dict[str, str]:
-    carried = {name: headers.get(name) for name in ("traceparent", "tracestate")}
-    return {name: value for name, value in carried.items() if isinstance(value, str)}
+def _trace_headers(headers: Mapping[str, object]) -> dict[str, str]:
+    found = {name: headers.get(name) for name in ("traceparent", "tracestate")}
+    return {name: value for name, value in found.items() if isinstance(value, str)}

@@ -1,1 +1,1 @@
-"""What the relay says about itself: log lines, metrics, health."""
+"""What the relay reports about itself: logs, metrics, health."""

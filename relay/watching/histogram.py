@@ -1,6 +1,6 @@
 """A Prometheus histogram that takes many values at once.
 
-prometheus_client's own takes a lock and goes through all the buckets for each value; the relay has three for each
+prometheus_client's own takes a lock and visits all buckets for each value; the relay has three values for each
 transaction.
 """
 
@@ -25,10 +25,10 @@ class Histogram(Collector):
         self._sums: dict[str, float] = dict.fromkeys(values, 0.0)
 
     def observe(self, value: str, amounts: Iterable[float]) -> None:
-        """Count `amounts` under the label's `value`; raises KeyError for one that was not announced.
+        """Count `amounts` for the label's `value`; raises KeyError for an unknown value.
 
-        They come nearly in order, so sorting them costs less than looking each of them up. Where two clocks differ,
-        a time may come out negative: it counts as 0.
+        The amounts are nearly in order, so sorting them is cheaper than a search for each. A negative time, which two
+        clocks that differ may give, counts as 0.
         """
         counts, ordered = self._counts[value], sorted(amounts)
         if ordered and ordered[0] < 0:

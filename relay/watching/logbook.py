@@ -1,4 +1,4 @@
-"""One log line for each incident, with fixed keys; none for a message, and none for the same incident twice."""
+"""One log line for each incident, with fixed keys; never one for each message."""
 
 from dataclasses import asdict
 from typing import Any
@@ -26,42 +26,42 @@ from relay.core.observations import (
 
 log = structlog.get_logger()
 _NACKED = Problem(
-    "a queue that it goes to is full (x-overflow is reject-publish), or RabbitMQ failed at it",
-    remedy="it is tried again, and holds up what is behind it: make room in its queues, see RabbitMQ's log, or step "
-    "over it with `relay slot skip`, which parks it",
+    "a queue for it is full (x-overflow is reject-publish), or RabbitMQ failed to store it",
+    remedy="it is tried again, and later messages wait for it: make room in its queues, see RabbitMQ's log, or skip "
+    "and park it with `relay slot skip`",
 )
-_NOT_DRAINED = "the next run publishes these again, with the rest of their transactions"
+_NOT_DRAINED = "the next run publishes these messages again, with the rest of their transactions"
 
 
 class Logbook:
-    """Writes what it observes; an incident that lasts is told once, until something else happens on its side."""
+    """Logs observations; an incident that lasts is logged once, until something else happens on its side."""
 
     def __init__(self) -> None:
-        self._told: dict[str, str] = {}
+        self._logged: dict[str, str] = {}
 
     def __call__(self, seen: Observation) -> None:  # noqa: C901, PLR0912 - one case for each incident
         """Log `seen` if it is an incident."""
         match seen:
             case Streaming(mode, start, details):
-                self._told.pop("source", None)
+                self._logged.pop("source", None)
                 log.info("streaming", source=mode, start=str(start), **details)
             case Standby(problem):
                 self._once("source", "standby", problem)
             case SourceLost(problem):
                 self._once("source", "source not available", problem)
             case BrokerConnected(broker, again):
-                self._told.pop("broker", None)
-                if "held" not in self._told:
+                self._logged.pop("broker", None)
+                if "held" not in self._logged:
                     log.info("publishing", broker=broker, again=again)
             case BrokerLost(problem):
-                self._told.pop("message", None)
-                self._told.pop("held", None)
+                self._logged.pop("message", None)
+                self._logged.pop("held", None)
                 self._once("broker", "broker not available", problem)
             case Blocked(blocked):
                 log.warning("broker blocked" if blocked else "broker unblocked", remedy="see RabbitMQ's alarms")
             case Confirmed():
-                self._told.pop("message", None)
-                if self._told.pop("held", None):
+                self._logged.pop("message", None)
+                if self._logged.pop("held", None):
                     log.info("message accepted")
             case Returned(_, first, reason, policy):
                 problem = Problem(reason, remedy="bind a queue to this routing key")
@@ -83,6 +83,6 @@ class Logbook:
                 pass
 
     def _once(self, side: str, event: str, problem: Problem, **more: Any) -> None:  # noqa: ANN401 - log fields
-        if self._told.get(side) != problem.what:
-            self._told[side] = problem.what
+        if self._logged.get(side) != problem.what:
+            self._logged[side] = problem.what
             log.warning(event, reason=problem.what, remedy=problem.remedy, **more)

@@ -49,7 +49,7 @@ class Slot:
             connection.execute(alter.format(Identifier(connection.info.dbname)))
 
     async def falls_silent(self, source: WalSource, *, lively: bool) -> str:
-        """Open a stream, silence it, and return how that ends; a lively one has had a fence back before."""
+        """Open a stream, silence it, and return the error; a lively stream has had a fence back before."""
         until(self._free, what="the slot is free", seconds=10)
         with pytest.raises(SourceStalled) as raised:
             await self._silence(source, lively=lively)
@@ -85,7 +85,7 @@ def _writing(session: Session, slot: str, system: System, plugin: str) -> Writin
     return Writing(identity, StoredPosition(session), FenceWriter(session))
 
 
-def test_each_stream_in_a_row_that_falls_silent_is_waited_for_twice_as_long_until_one_has_lived(
+def test_the_limit_doubles_for_each_stream_in_a_row_that_falls_silent_until_one_has_lived(
     isolated: Isolated,
 ) -> None:
     """A server that decodes something huge is as silent as a dead link, and must get to its end some day."""
@@ -108,7 +108,7 @@ def test_each_stream_in_a_row_that_falls_silent_is_waited_for_twice_as_long_unti
     asyncio.run(scenario())
 
 
-def test_a_query_that_is_not_answered_is_given_up_at_once_when_patience_ends(isolated: Isolated) -> None:
+def test_a_query_that_is_not_answered_is_given_up_at_its_deadline(isolated: Isolated) -> None:
     async def scenario() -> None:
         with Proxy(isolated.database_url) as proxy:
             async with await psycopg.AsyncConnection.connect(proxy.url) as connection:
@@ -121,7 +121,7 @@ def test_a_query_that_is_not_answered_is_given_up_at_once_when_patience_ends(iso
     asyncio.run(scenario())
 
 
-def test_a_query_that_fails_in_time_says_itself_why(isolated: Isolated) -> None:
+def test_a_query_that_fails_in_time_raises_its_own_error(isolated: Isolated) -> None:
     async def scenario() -> None:
         async with await psycopg.AsyncConnection.connect(isolated.database_url) as connection:
             with pytest.raises(psycopg.errors.DivisionByZero), deadline(connection):
@@ -131,7 +131,7 @@ def test_a_query_that_fails_in_time_says_itself_why(isolated: Isolated) -> None:
 
 
 @pytest.mark.parametrize(("to_server", "to_client"), [(True, True), (True, False), (False, True)])
-def test_a_broker_that_does_not_answer_is_left_and_what_was_in_doubt_goes_again(
+def test_a_broker_that_does_not_answer_is_given_up_and_messages_in_doubt_are_published_again(
     isolated: Isolated, *, to_server: bool, to_client: bool
 ) -> None:
     timings = Timings(ask_after=0.5, answer_within=1)
@@ -154,7 +154,7 @@ def test_a_broker_that_does_not_answer_is_left_and_what_was_in_doubt_goes_again(
         play(isolated, scenario, through=proxy.url, timings=timings)
 
 
-def test_an_idle_broker_that_answers_is_asked_again_and_again_and_kept(isolated: Isolated) -> None:
+def test_a_connection_to_an_idle_broker_that_answers_is_kept(isolated: Isolated) -> None:
     timings = Timings(ask_after=0.1, answer_within=1)
     said: list[bytes] = []
     with Proxy(isolated.amqp_url, lambda _, to_server, data: said.append(data) if to_server else None) as proxy:
@@ -186,7 +186,7 @@ def test_a_broker_that_blocks_the_connection_is_waited_for(sandbox: Sandbox, iso
 
 @contextmanager
 def _memory_alarm(box: Sandbox) -> Iterator[None]:
-    """Let the broker take no more messages for the time of a block: https://www.rabbitmq.com/docs/alarms."""
+    """Make the broker take no messages inside the block: https://www.rabbitmq.com/docs/alarms."""
     box.rabbitmq.control("eval", "rabbit_alarm:set_alarm({{resource_limit, memory, node()}, []}).")
     try:
         yield

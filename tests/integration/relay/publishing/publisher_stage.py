@@ -40,7 +40,7 @@ class Bench:
         self.channel = channel
         self.publisher = publisher
         self.settled: list[Stretch] = []
-        self.refused: list[Rejection] = []
+        self.rejections: list[Rejection] = []
         self.changed = asyncio.Event()
         self.running: asyncio.Task[None]
         self.seen: list[Observation] = []
@@ -51,7 +51,7 @@ class Bench:
         self.changed.set()
 
     def rejected(self, rejections: Sequence[Rejection]) -> None:
-        self.refused += rejections
+        self.rejections += rejections
         self.changed.set()
 
     def message(self, body: bytes = b"{}", key: str = "a.b", exchange: str | None = None) -> Message:
@@ -63,9 +63,9 @@ class Bench:
             await self.publisher.publish(parcels(stretches, messages))
         return stretches
 
-    async def has_refused(self, *stretches: Stretch) -> None:
+    async def was_rejected(self, *stretches: Stretch) -> None:
         async with asyncio.timeout(15):
-            while not all(stretch in [each.parcel.stretch for each in self.refused] for stretch in stretches):
+            while not all(stretch in [each.parcel.stretch for each in self.rejections] for stretch in stretches):
                 self.changed.clear()
                 await self.changed.wait()
 

@@ -40,7 +40,7 @@ def test_a_routed_message_is_settled_and_arrives_with_its_properties(isolated: I
 
 
 def test_a_returned_message_is_not_settled_until_a_queue_takes_it(isolated: Isolated) -> None:
-    """RabbitMQ confirms what it cannot route: only the return tells."""
+    """RabbitMQ confirms what it cannot route; only the return shows it."""
 
     async def scenario(it: Bench) -> None:
         routed = await it.queue("routed")
@@ -55,7 +55,7 @@ def test_a_returned_message_is_not_settled_until_a_queue_takes_it(isolated: Isol
     play(isolated, scenario)
 
 
-def test_what_was_returned_is_tried_again_by_its_first_message_alone_so_that_none_overtakes_it(
+def test_of_several_returned_messages_only_the_first_is_tried_again_so_that_none_overtakes_it(
     isolated: Isolated,
 ) -> None:
     session, published = amqp.Session(), list[str]()
@@ -70,7 +70,7 @@ def test_what_was_returned_is_tried_again_by_its_first_message_alone_so_that_non
         stretches = await it.publish(*messages)
         async with asyncio.timeout(10):
             while len(published) < 6:
-                await it.connection.call(it.channel.basic_qos)  # a turn of the loop and more
+                await it.connection.call(it.channel.basic_qos)  # lets the loop run
         await it.queue()
         await it.has_settled(*stretches)
         tries = len(published) - 5
@@ -99,7 +99,7 @@ def test_a_nacked_message_is_not_settled_until_the_broker_takes_it(isolated: Iso
     play(isolated, scenario)
 
 
-def test_a_full_window_lets_nothing_more_in(isolated: Isolated) -> None:
+def test_a_full_window_takes_no_more_messages(isolated: Isolated) -> None:
     async def scenario(it: Bench) -> None:
         messages = [it.message(key="later") for _ in range(5)]  # two are sent, and more than one waits
         stretches = [Stretch() for _ in messages]
@@ -115,8 +115,8 @@ def test_a_full_window_lets_nothing_more_in(isolated: Isolated) -> None:
     play(isolated, scenario, window=2)
 
 
-def test_a_closed_channel_loses_nothing_and_goes_on_in_order(isolated: Isolated) -> None:
-    """RabbitMQ closes the channel at the message for an exchange that is missing, and leaves the others in doubt."""
+def test_after_a_closed_channel_nothing_is_lost_and_the_order_is_kept(isolated: Isolated) -> None:
+    """RabbitMQ closes the channel at a message for a missing exchange, and leaves the others in doubt."""
 
     async def scenario(it: Bench) -> None:
         queue = await it.queue()
@@ -146,24 +146,24 @@ def test_a_missing_exchange_is_reported_at_the_start(isolated: Isolated) -> None
         asyncio.run(scenario())
 
 
-def test_a_returned_message_is_refused_once_where_the_policy_is_to_park(isolated: Isolated) -> None:
+def test_a_returned_message_is_rejected_once_if_the_policy_is_to_park(isolated: Isolated) -> None:
     async def scenario(it: Bench) -> None:
         await it.queue("routed")
         unroutable = [it.message(key="unroutable") for _ in range(3)]
-        (*refused, fine) = await it.publish(*unroutable, it.message(key="routed"))
-        await it.has_refused(*refused)
+        (*rejected, fine) = await it.publish(*unroutable, it.message(key="routed"))
+        await it.was_rejected(*rejected)
         await it.has_settled(fine)
-        assert [(each.reason, "NO_ROUTE" in each.detail) for each in it.refused] == [("returned", True)] * 3
-        told = [each for each in it.seen if isinstance(each, Returned)]
-        assert told[0].first.message_id == unroutable[0].id
-        assert sum(each.count for each in told) == 3
+        assert [(each.reason, "NO_ROUTE" in each.detail) for each in it.rejections] == [("returned", True)] * 3
+        seen = [each for each in it.seen if isinstance(each, Returned)]
+        assert seen[0].first.message_id == unroutable[0].id
+        assert sum(each.count for each in seen) == 3
         assert it.settled == [fine]
         assert it.publisher.in_flight() == 0
 
     play(isolated, scenario, on_return="park")
 
 
-def test_a_returned_message_ends_the_relay_where_the_policy_is_to_halt(isolated: Isolated) -> None:
+def test_a_returned_message_ends_the_relay_if_the_policy_is_to_halt(isolated: Isolated) -> None:
     async def scenario(it: Bench) -> None:
         await it.publish(it.message(key="unroutable"))
         with pytest.raises(MessageReturned, match="no queue takes routing key 'unroutable'"):
@@ -181,30 +181,30 @@ def test_a_returned_message_ends_the_relay_where_the_policy_is_to_halt(isolated:
         ({"headers": {"n": 2**64}}, "unencodable", "beyond 64 bits"),
     ],
 )
-def test_what_cannot_be_published_is_refused_before_it_is_sent(
+def test_what_cannot_be_published_is_rejected_before_it_is_sent(
     isolated: Isolated, change: dict[str, Any], reason: str, words: str
 ) -> None:
     async def scenario(it: Bench) -> None:
         queue = await it.queue()
         (bad, good) = await it.publish(structs.replace(it.message(), **change), it.message())
         await it.has_settled(good)
-        await it.has_refused(bad)
-        assert [each.reason for each in it.refused] == [reason]
-        assert words in it.refused[0].detail
+        await it.was_rejected(bad)
+        assert [each.reason for each in it.rejections] == [reason]
+        assert words in it.rejections[0].detail
         assert await it.ready(queue) == 1
 
     play(isolated, scenario, max_message_bytes=1024)
 
 
-def test_a_message_that_the_broker_does_not_take_is_refused_and_the_others_go_through(
+def test_a_message_that_the_broker_does_not_take_is_rejected_and_the_others_are_confirmed(
     isolated: Isolated, sandbox: Sandbox
 ) -> None:
     async def scenario(it: Bench) -> None:
         await it.queue()
         (before, large, after) = await it.publish(it.message(), it.message(body=b"x" * 5000), it.message())
         await it.has_settled(before, after)
-        await it.has_refused(large)
-        assert [(each.reason, "larger than" in each.detail) for each in it.refused] == [("refused", True)]
+        await it.was_rejected(large)
+        assert [(each.reason, "larger than" in each.detail) for each in it.rejections] == [("refused", True)]
         assert it.publisher.in_flight() == 0
 
     with largest_message(sandbox, 1000):
@@ -213,20 +213,20 @@ def test_a_message_that_the_broker_does_not_take_is_refused_and_the_others_go_th
 
 def test_what_is_forgotten_is_never_published(isolated: Isolated) -> None:
     async def scenario(it: Bench) -> None:
-        (held,) = await it.publish(it.message(key="later", body=b"old"))
+        (dropped,) = await it.publish(it.message(key="later", body=b"old"))
         it.publisher.forget()
         queue = await it.queue("later")
         (after,) = await it.publish(it.message(key="later", body=b"new"))
         await it.has_settled(after)
-        assert held not in it.settled
+        assert dropped not in it.settled
         assert [(await it.get(queue))[1] for _ in range(await it.ready(queue))] == [b"new"]
 
     play(isolated, scenario)
 
 
 @pytest.mark.parametrize("how", ["fenced", "forgotten"])
-def test_what_waits_for_the_socket_is_not_sent_any_more(isolated: Isolated, how: str) -> None:
-    """Pika keeps what the kernel's buffers have no room for, and sends it later: by then, another may be active."""
+def test_what_waits_for_the_socket_is_not_sent_after_a_fence(isolated: Isolated, how: str) -> None:
+    """Pika keeps what the kernel's buffers have no room for, and would send it when another process is active."""
     count, fence = 30, threading.Event()
     body = b'"%b"' % (b"x" * 1_000_000)
 
@@ -241,14 +241,14 @@ def test_what_waits_for_the_socket_is_not_sent_any_more(isolated: Isolated, how:
         proxy.slow(None)
         async with asyncio.timeout(20):
             while sum(isinstance(each, BrokerConnected) for each in it.seen) < 2:
-                await it.connection.call(it.channel.basic_qos)  # a turn of the loop and more
+                await it.connection.call(it.channel.basic_qos)  # lets the loop run
         assert await it.ready(queue) < count
 
     with Proxy(isolated.amqp_url) as proxy:
         play(isolated, scenario, through=proxy.url, max_message_bytes=2 << 20, fenced=fence.is_set)
 
 
-def test_a_message_that_nobody_takes_bounds_what_is_published_behind_it(isolated: Isolated) -> None:
+def test_a_message_that_no_queue_takes_limits_what_is_published_behind_it(isolated: Isolated) -> None:
     """A crash publishes again everything behind the oldest message without an outcome."""
 
     async def scenario(it: Bench) -> None:
@@ -271,7 +271,7 @@ def test_a_message_that_nobody_takes_bounds_what_is_published_behind_it(isolated
     play(isolated, scenario, window=5)
 
 
-def test_the_message_that_the_channel_was_closed_for_is_named_and_the_others_go_through_once(
+def test_the_message_that_the_channel_is_closed_for_is_named_and_the_others_are_confirmed_once(
     isolated: Isolated,
 ) -> None:
     async def scenario(it: Bench) -> None:
@@ -281,7 +281,7 @@ def test_the_message_that_the_channel_was_closed_for_is_named_and_the_others_go_
         await it.has_settled(*before)
         async with asyncio.timeout(20):
             while not any(isinstance(each, Held) and each.message.message_id == culprit.id for each in it.seen):
-                await it.connection.call(it.channel.queue_declare, queue, passive=True)  # a turn of the loop and more
+                await it.connection.call(it.channel.queue_declare, queue, passive=True)  # lets the loop run
         assert await it.ready(queue) <= 2 * len(before)
 
         await declare_exchange(it.connection, it.channel, culprit.route.exchange)
@@ -291,7 +291,7 @@ def test_the_message_that_the_channel_was_closed_for_is_named_and_the_others_go_
     play(isolated, scenario)
 
 
-def test_a_message_that_the_broker_cannot_read_is_refused_and_the_others_go_through_once(
+def test_a_message_that_the_broker_cannot_read_is_rejected_and_the_others_are_confirmed_once(
     isolated: Isolated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Connection, "frame_max", 1 << 20)  # more than RabbitMQ takes
@@ -301,15 +301,15 @@ def test_a_message_that_the_broker_cannot_read_is_refused_and_the_others_go_thro
         culprit = structs.replace(it.message(), headers={"x": "y" * 200_000})
         (*before, bad, after) = await it.publish(*(it.message() for _ in range(10)), culprit, it.message())
         await it.has_settled(*before, after)
-        await it.has_refused(bad)
-        assert [(each.reason, "501: FRAME_ERROR" in each.detail) for each in it.refused] == [("refused", True)]
+        await it.was_rejected(bad)
+        assert [(each.reason, "501: FRAME_ERROR" in each.detail) for each in it.rejections] == [("refused", True)]
         assert any(isinstance(each, BrokerLost) and culprit.id in each.problem.what for each in it.seen)
         assert await it.ready(queue) <= 2 * len(before) + 1
 
     play(isolated, scenario)
 
 
-def test_a_message_that_the_broker_fails_at_is_named_and_holds_up_what_is_behind_it(
+def test_a_message_at_which_the_broker_fails_is_named_and_later_ones_wait_for_it(
     isolated: Isolated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("math.isfinite", lambda _: True)  # RabbitMQ answers 541 to such a double
@@ -321,8 +321,8 @@ def test_a_message_that_the_broker_fails_at_is_named_and_holds_up_what_is_behind
         await it.has_settled(before)
         async with asyncio.timeout(20):
             while not any(isinstance(each, Held) and each.message.message_id == culprit.id for each in it.seen):
-                await it.connection.call(it.channel.basic_qos)  # a turn of the loop and more
+                await it.connection.call(it.channel.basic_qos)  # lets the loop run
         assert {bad, after}.isdisjoint(it.settled)
-        assert it.refused == []
+        assert it.rejections == []
 
     play(isolated, scenario)

@@ -1,4 +1,4 @@
-"""Routing and AMQP properties: the message contract, seen from the relay's side."""
+"""Routing and encoding: the message contract on the relay's side."""
 
 import json
 import math
@@ -43,14 +43,14 @@ def encode(message: Message, *, channel: int = 1, frame_max: int = 131_072, max_
 
 
 def encoded(event: OutboxEvent) -> BasicProperties:
-    """Return the properties as pika reads them off the wire."""
+    """Return the properties as pika reads them."""
     header = read(encode(ROUTER.route(event)))[1]
     assert isinstance(header, Header)
     return header.properties
 
 
 def read(wire: bytes) -> list[Any]:
-    """Return the frames that pika reads off `wire`, which has to end with the last of them."""
+    """Return the frames that pika reads in `wire`, which must end with the last of them."""
     found: list[Any] = []
     while wire:
         size, frame = decode_frame(wire)
@@ -96,7 +96,7 @@ def test_a_message_is_persistent_and_carries_the_event_under_its_own_id() -> Non
     }
 
 
-def test_a_message_says_what_its_payload_is() -> None:
+def test_the_content_type_of_a_message_is_its_payloads() -> None:
     assert encoded(structs.replace(EVENT, content_type=BINARY)).content_type == "application/octet-stream"
 
 
@@ -126,7 +126,7 @@ def test_events_of_one_kind_share_a_route_and_others_do_not() -> None:
     assert len(set(routes)) == 4
 
 
-def test_a_template_may_name_the_aggregates_id() -> None:
+def test_a_template_may_contain_the_aggregates_id() -> None:
     router = Router("outbox", "{aggregate_type}.{aggregate_id}")
     assert [router.route(structs.replace(EVENT, aggregate_id=each)).route.routing_key for each in ("1", "2")] == [
         "order.1",
@@ -147,7 +147,7 @@ def test_a_row_cannot_override_the_headers_that_consumers_rely_on() -> None:
     assert ROUTER.route(forged).all_headers() == headers
 
 
-def test_exchange_and_routing_key_come_from_the_template_unless_the_row_says_otherwise() -> None:
+def test_exchange_and_routing_key_are_the_relays_unless_the_row_has_its_own() -> None:
     routed = ROUTER.route(EVENT).route
     overridden = ROUTER.route(structs.replace(EVENT, exchange="other", routing_key="")).route
 
@@ -156,14 +156,14 @@ def test_exchange_and_routing_key_come_from_the_template_unless_the_row_says_oth
 
 
 @pytest.mark.parametrize("template", ["{payload}", "{}", "{aggregate_type", "{aggregate_type!r}", "{event_type:>9}"])
-def test_a_template_that_not_every_event_can_fill_is_refused(template: str) -> None:
+def test_a_template_that_some_event_cannot_fill_is_refused(template: str) -> None:
     with pytest.raises(ConfigurationProblem, match="routing key template"):
         Router("outbox", template)
 
 
 _SCALARS = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text()
 _SHORT = st.text(max_size=60)
-_NAMES = _SHORT.filter(lambda name: name not in {"CC", "BCC"})  # RabbitMQ's own: see the test of copies
+_NAMES = _SHORT.filter(lambda name: name not in {"CC", "BCC"})  # lists of routing keys: see the tests of copies
 
 
 def _json(scalars: st.SearchStrategy[object]) -> st.SearchStrategy[dict[str, Any]]:
@@ -195,7 +195,7 @@ _MESSAGES = st.builds(
 
 
 @given(message=_MESSAGES, channel=st.integers(1, 65_535), frame_max=st.integers(1000, 5000))
-def test_the_bytes_are_the_ones_that_pika_would_write_and_no_frame_is_too_long(
+def test_the_bytes_are_those_that_pika_would_write_and_no_frame_is_too_long(
     message: Message, channel: int, frame_max: int
 ) -> None:
     expected = by_pika(message, channel=channel, frame_max=frame_max)
@@ -207,7 +207,7 @@ def test_the_bytes_are_the_ones_that_pika_would_write_and_no_frame_is_too_long(
 
 
 @given(headers=_json(_SCALARS))
-def test_headers_arrive_as_they_were(headers: dict[str, Any]) -> None:
+def test_headers_arrive_unchanged(headers: dict[str, Any]) -> None:
     event = structs.replace(EVENT, headers=headers)
 
     assert encoded(event).headers == ROUTER.route(event).all_headers()
@@ -215,7 +215,7 @@ def test_headers_arrive_as_they_were(headers: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", ["CC", "BCC"])
 @pytest.mark.parametrize("keys", [[], ["a.b"], ["a.b", ""]])
-def test_routing_keys_of_copies_arrive_as_they_were(name: str, keys: list[str]) -> None:
+def test_lists_of_routing_keys_for_copies_arrive_unchanged(name: str, keys: list[str]) -> None:
     headers = encoded(structs.replace(EVENT, headers={name: keys})).headers
 
     assert headers is not None
@@ -224,21 +224,21 @@ def test_routing_keys_of_copies_arrive_as_they_were(name: str, keys: list[str]) 
 
 @pytest.mark.parametrize("name", ["CC", "BCC"])
 @pytest.mark.parametrize("value", [None, "a.b", 1, {"a": "b"}, ["a.b", 1], [["a.b"]]])
-def test_copies_without_a_list_of_routing_keys_are_refused(name: str, value: object) -> None:
+def test_headers_for_copies_that_are_not_lists_of_routing_keys_are_refused(name: str, value: object) -> None:
     with pytest.raises(UnpublishableEvent, match=f"header '{name}' is not a list of routing keys"):
         encode(ROUTER.route(structs.replace(EVENT, headers={name: value})))
 
 
 @given(number=st.floats(allow_nan=False, allow_infinity=False))
-def test_a_fraction_travels_as_a_double(number: float) -> None:
-    """Pika itself neither writes doubles nor reads them right."""
+def test_a_fraction_is_sent_as_a_double(number: float) -> None:
+    """Pika cannot write doubles, and does not read them correctly."""
     wire = encode(ROUTER.route(structs.replace(EVENT, headers={"ratio": number})))
 
     assert b"\x05ratiod" + pack(">d", number) in wire
 
 
 @pytest.mark.parametrize("size", [0, 1, 131_064, 131_065, 300_000])
-def test_a_body_is_cut_at_frame_max_and_arrives_whole(size: int) -> None:
+def test_a_body_is_split_at_frame_max_and_arrives_whole(size: int) -> None:
     message = ROUTER.route(structs.replace(EVENT, payload=b"x" * size))
     wire = read(encode(message))
 
@@ -251,10 +251,10 @@ def test_a_body_is_cut_at_frame_max_and_arrives_whole(size: int) -> None:
     [
         ({"headers": {"n": 2**63}}, "header 'n' is an integer beyond 64 bits"),
         ({"headers": {"deep": [{"n": -(2**63) - 1}]}}, "header 'n' is an integer beyond 64 bits"),
-        ({"headers": {"n": math.inf}}, "header 'n' is a number that no double holds"),
-        ({"headers": {"deep": [-math.inf]}}, "header 'deep' is a number that no double holds"),
-        ({"aggregate_id": "a" * 131_064}, "RabbitMQ takes 131064 in a frame"),
-        ({"headers": {"a": "a" * 131_064}}, "RabbitMQ takes 131064 in a frame"),
+        ({"headers": {"n": math.inf}}, "header 'n' is a number outside the range of a double"),
+        ({"headers": {"deep": [-math.inf]}}, "header 'deep' is a number outside the range of a double"),
+        ({"aggregate_id": "a" * 131_064}, "a frame has room for 131064"),
+        ({"headers": {"a": "a" * 131_064}}, "a frame has room for 131064"),
         ({"headers": {"x" * 256: 1}}, "header's name is longer"),
         ({"routing_key": "é" * 128}, "routing key is longer than 255 bytes"),
         ({"exchange": "e" * 256}, "exchange is longer than 255 bytes"),
@@ -262,7 +262,7 @@ def test_a_body_is_cut_at_frame_max_and_arrives_whole(size: int) -> None:
         ({"id": "i" * 256}, "id is longer than 255 bytes"),
     ],
 )
-def test_what_amqp_cannot_carry_is_named_before_it_is_published(change: dict[str, Any], words: str) -> None:
+def test_what_amqp_cannot_carry_is_refused_with_the_reason(change: dict[str, Any], words: str) -> None:
     with pytest.raises(UnpublishableEvent, match=words):
         encode(ROUTER.route(structs.replace(EVENT, **change)))
 
@@ -277,7 +277,7 @@ def test_a_message_is_too_large_by_its_body_or_its_headers(part: str) -> None:
         encode(message, max_bytes=1000)
 
 
-def test_a_printed_message_is_one_line_of_json_with_its_body_as_it_is() -> None:
+def test_a_printed_message_is_one_line_of_json_with_its_body_unchanged() -> None:
     assert json_line(ROUTER.route(structs.replace(EVENT, headers={}))) == (
         '{"exchange": "outbox", "routing_key": "order.placed", "type": "placed", "timestamp": 1795204800, '
         '"headers": {"aggregate_type": "order", "aggregate_id": "42", "aggregate_version": 3, "seq": 7}, '
@@ -286,7 +286,7 @@ def test_a_printed_message_is_one_line_of_json_with_its_body_as_it_is() -> None:
     )
 
 
-def test_a_cloudevent_says_so_in_its_headers_and_keeps_the_others() -> None:
+def test_a_cloudevent_has_its_own_headers_and_keeps_the_others() -> None:
     headers = Router("outbox", "{event_type}", cloudevents_source="/outbox/relay").route(EVENT).all_headers()
 
     assert headers["cloudEvents_specversion"] == "1.0"

@@ -1,4 +1,4 @@
-"""Confirms: out of order, for many at once, and with returns among them."""
+"""Confirms out of order, for many messages at once, and with returns among them."""
 
 from uuid import uuid4
 
@@ -19,7 +19,7 @@ def item(order: int) -> Item:
 
 
 @given(st.data())
-def test_every_message_is_answered_for_once_and_in_order(data: st.DataObject) -> None:
+def test_every_message_is_answered_for_once(data: st.DataObject) -> None:
     outstanding = Outstanding()
     waiting: dict[int, Item] = {}
     answered: list[int] = []
@@ -47,7 +47,7 @@ def test_tag_zero_with_multiple_answers_for_everything() -> None:
     assert outstanding.answered(0, multiple=True) == items
 
 
-def test_multiple_is_not_taken_as_single_and_single_not_as_multiple() -> None:
+def test_single_and_multiple_answers_are_not_confused() -> None:
     outstanding = Outstanding()
     items = [item(n) for n in range(3)]
     outstanding.published(items)
@@ -56,7 +56,7 @@ def test_multiple_is_not_taken_as_single_and_single_not_as_multiple() -> None:
     assert outstanding.answered(3, multiple=True) == [items[0], items[2]]
 
 
-def test_a_return_counts_once_against_its_own_message_only() -> None:
+def test_a_return_counts_once_and_only_for_its_own_message() -> None:
     outstanding = Outstanding()
     returned, routed = item(0), item(1)
     outstanding.published([returned, routed])

@@ -1,4 +1,4 @@
-"""Spans of published messages: which messages have one, what it is linked to, and when it ends."""
+"""Spans of published messages: which messages have one, what it is linked to, when it ends."""
 
 import asyncio
 import subprocess
@@ -23,7 +23,7 @@ TRACEPARENT = f"00-{TRACE}-{PARENT}-01"
 
 
 class Broker:
-    """A publisher that settles what it has when the test says so."""
+    """A publisher that only keeps what it is given; the test reports the outcomes."""
 
     def __init__(self) -> None:
         self.outcomes: Outcomes | None = None
@@ -50,7 +50,7 @@ class Broker:
 
 
 class Heard:
-    """What the engine is told."""
+    """The outcomes that reach the engine."""
 
     def __init__(self) -> None:
         self.confirmations: list[Parcel] = []
@@ -95,7 +95,7 @@ def parcel(identity: str, headers: dict[str, object]) -> Parcel:
     return Parcel(Ledger().enter(), event, Router("outbox", "{aggregate_type}.{event_type}").route(event))
 
 
-def test_a_span_begins_with_the_publishing_and_ends_with_the_confirm(stage: Stage) -> None:
+def test_a_span_lasts_from_publishing_to_the_confirm(stage: Stage) -> None:
     parcels = stage.publish({"traceparent": TRACEPARENT})
     assert stage.spans == []
     stage.publisher.confirmed(parcels)
@@ -107,7 +107,7 @@ def test_a_span_begins_with_the_publishing_and_ends_with_the_confirm(stage: Stag
     assert stage.heard.confirmations == parcels
 
 
-def test_it_belongs_to_the_rows_trace_and_is_linked_to_its_span(stage: Stage) -> None:
+def test_a_span_belongs_to_the_rows_trace_and_is_linked_to_its_span(stage: Stage) -> None:
     stage.publisher.confirmed(stage.publish({"traceparent": TRACEPARENT, "tracestate": "vendor=1"}))
     (span,) = stage.spans
     assert span.context is not None
@@ -119,20 +119,20 @@ def test_it_belongs_to_the_rows_trace_and_is_linked_to_its_span(stage: Stage) ->
     assert link.context.trace_state["vendor"] == "1"
 
 
-def test_the_messages_headers_stay_the_rows(stage: Stage) -> None:
+def test_the_headers_of_the_message_are_not_changed(stage: Stage) -> None:
     (published,) = stage.publish({"traceparent": TRACEPARENT})
     assert published.message.headers["traceparent"] == TRACEPARENT
 
 
 @pytest.mark.parametrize("headers", [{}, {"traceparent": "nonsense"}, {"traceparent": 5}, {"traceparent": None}])
-def test_what_belongs_to_no_trace_has_none(headers: dict[str, object], stage: Stage) -> None:
+def test_a_message_that_belongs_to_no_trace_has_no_span(headers: dict[str, object], stage: Stage) -> None:
     parcels = stage.publish(headers)
     stage.publisher.confirmed(parcels)
     assert stage.spans == []
     assert stage.heard.confirmations == parcels
 
 
-def test_what_the_application_did_not_sample_has_none(stage: Stage) -> None:
+def test_a_message_that_the_application_did_not_sample_has_no_span(stage: Stage) -> None:
     stage.publisher.confirmed(stage.publish({"traceparent": f"00-{TRACE}-{PARENT}-00"}))
     assert stage.spans == []
 
@@ -145,14 +145,14 @@ def test_a_rejected_message_ends_its_span_with_the_reason(stage: Stage) -> None:
     assert len(stage.heard.rejections) == 1
 
 
-def test_what_is_dropped_ends_its_span(stage: Stage) -> None:
+def test_a_dropped_message_ends_its_span(stage: Stage) -> None:
     stage.publish({"traceparent": TRACEPARENT}, {"traceparent": TRACEPARENT})
     stage.publisher.forget()
     assert [span.status.description for span in stage.spans] == ["dropped", "dropped"]
     assert stage.broker.forgotten
 
 
-def test_a_relay_that_is_not_asked_for_spans_loads_nothing_for_them() -> None:
+def test_a_relay_without_spans_does_not_load_opentelemetry() -> None:
     loaded = "any(name.startswith('opentelemetry') for name in sys.modules)"
     program = f"import relay.app, relay.operating.cli, sys; sys.exit({loaded})"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -101,7 +101,7 @@ def test_a_transaction_is_open_between_begin_and_commit() -> None:
     assert seen == [False, True, True, True, False]
 
 
-def test_a_relation_that_is_described_again_is_read_as_it_is_now() -> None:
+def test_a_relation_that_is_described_again_is_read_by_the_new_description() -> None:
     decoder = PgoutputDecoder()
     columns = ["tenant", *reversed(ROW), "region"]
     values = ["acme", *reversed(ROW.values()), "eu"]
@@ -124,7 +124,7 @@ def test_a_missing_column_is_named(column: str) -> None:
         one(PgoutputDecoder(), relation([name for name in ROW if name != column]))
 
 
-def test_bytes_are_told_from_text_by_their_type() -> None:
+def test_bytes_are_recognized_by_their_type() -> None:
     decoder = PgoutputDecoder(layout("debezium", "public.outbox", {}, partitioned=False))
     columns = ["id", "aggregatetype", "aggregateid", "type", "payload"]
     one(decoder, begin())
@@ -149,26 +149,26 @@ def test_bytes_are_told_from_text_by_their_type() -> None:
         message(b"1:1:", flags=0),
     ],
 )
-def test_whatever_is_no_event_is_passed_over(payload: bytes) -> None:
+def test_changes_that_are_not_events_are_ignored(payload: bytes) -> None:
     assert one(PgoutputDecoder(), payload) is None
 
 
-def test_a_fence_is_told_with_its_text_whatever_bytes_it_holds() -> None:
+def test_a_fence_is_read_with_its_text_even_if_that_is_not_utf_8() -> None:
     decoder = PgoutputDecoder()
 
     assert one(decoder, message(b"ab:1 10:20:")) == Fence("ab:1 10:20:")
     assert one(decoder, message(b"\xff")) == Fence("\ufffd")
 
 
-def test_without_a_table_its_rows_are_passed_over() -> None:
+def test_without_a_table_its_rows_are_ignored() -> None:
     decoder = PgoutputDecoder(None, "orders")
 
     assert [one(decoder, relation()), one(decoder, insert())] == [None, None]
 
 
 @pytest.mark.parametrize("kind", [b"S", b"E", b"c", b"A", b"b", b"P", b"K", b"r", b"p", b"x", b""])
-def test_a_kind_of_message_that_may_hold_events_in_a_way_not_known_here_is_refused(kind: bytes) -> None:
-    """Streamed and prepared transactions come only where they are asked for; passing them over would lose events."""
+def test_an_unknown_kind_of_message_is_refused_since_it_may_contain_events(kind: bytes) -> None:
+    """Streamed and prepared transactions come only if they are requested; ignoring them would lose events."""
     with pytest.raises(UndecodableChange, match="does not know"):
         one(PgoutputDecoder(), kind + bytes(30))
 
@@ -220,7 +220,7 @@ WITH_PAYLOAD_LAST = sorted(ROW, key=lambda name: name == "payload")
         message(b"1:1:"),
     ],
 )
-def test_a_payload_is_refused_wherever_it_is_cut(payload: bytes) -> None:
+def test_a_payload_of_any_shorter_length_is_refused(payload: bytes) -> None:
     decoder = PgoutputDecoder()
     one(decoder, relation(WITH_PAYLOAD_LAST))
     assert isinstance(answer(decoder, payload), OutboxEvent | Boundary | Fence | None)
@@ -231,7 +231,7 @@ def test_a_payload_is_refused_wherever_it_is_cut(payload: bytes) -> None:
 
 
 @given(payloads, st.data())
-def test_a_payload_that_is_cut_is_refused_and_gives_nothing(payload: bytes, data: st.DataObject) -> None:
+def test_an_incomplete_payload_is_refused_and_yields_nothing(payload: bytes, data: st.DataObject) -> None:
     cut = payload[: data.draw(st.integers(0, len(payload) - 1))]
     decoder = PgoutputDecoder(NATIVE, "orders")
     one(decoder, relation())
@@ -242,7 +242,7 @@ def test_a_payload_that_is_cut_is_refused_and_gives_nothing(payload: bytes, data
 
 @given(st.binary(max_size=200) | st.builds(bytes.__add__, payloads, st.binary(min_size=1, max_size=20)))
 @example(pack(">cQqI", b"B", 0, 2**63 - 1, 0))
-def test_whatever_comes_nothing_but_undecodable_change_is_raised(payload: bytes) -> None:
+def test_any_input_raises_undecodable_change_or_nothing(payload: bytes) -> None:
     decoder = PgoutputDecoder(layout("debezium", "outbox.event", {}, partitioned=False), "orders")
     one(decoder, relation(["id", "aggregatetype", "aggregateid", "type", "payload"], oid=1))
     for item in (payload, insert(["1", "a", "b", "c", "d"], oid=1)):
@@ -250,7 +250,7 @@ def test_whatever_comes_nothing_but_undecodable_change_is_raised(payload: bytes)
 
 
 @given(st.tuples(*[texts for _ in ROW]))
-def test_every_value_of_a_row_is_read_or_refused_by_its_columns_name(values: tuple[str | None, ...]) -> None:
+def test_every_value_of_a_row_is_read_or_refused_naming_its_column(values: tuple[str | None, ...]) -> None:
     decoder = PgoutputDecoder()
     one(decoder, relation())
     row = dict(zip(ROW, values, strict=True))
@@ -261,8 +261,8 @@ def test_every_value_of_a_row_is_read_or_refused_by_its_columns_name(values: tup
     assert event.payload == (good["payload"] or ("null" if good["payload"] is None else "")).encode()
     assert (event.exchange, event.routing_key) == (good["exchange"], good["routing_key"])
     for name in ("id", "seq", "headers", "created_at"):
-        told = answer(decoder, insert(list((ROW | {name: row[name]}).values())))
-        assert isinstance(told, OutboxEvent) or f"'{name}' of a row of outbox.event" in str(told)
+        found = answer(decoder, insert(list((ROW | {name: row[name]}).values())))
+        assert isinstance(found, OutboxEvent) or f"'{name}' of a row of outbox.event" in str(found)
 
 
 def test_the_publication_is_named_as_an_identifier() -> None:

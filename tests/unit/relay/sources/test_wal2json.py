@@ -84,7 +84,7 @@ def one(decoder: Wal2JsonDecoder, payload: bytes) -> OutboxEvent | Boundary[Lsn]
 
 
 def together(row: dict[str, Any]) -> OutboxEvent | Boundary[Lsn] | Fence | None:
-    """Return what a row means that comes behind another of its table, in one piece with it."""
+    """Return the result for a row that arrives together with an earlier one of its table."""
     *_, item = Wal2JsonDecoder().decode([begin(), insert(ROW), insert(row)])
     return item
 
@@ -140,22 +140,22 @@ def test_numbers_and_escapes_in_a_payload_are_never_reinterpreted(text: str) -> 
     assert together(ROW | {"payload": text}) == structs.replace(event(ROW), payload=text.encode())
 
 
-class Forgiving(Wal2JsonDecoder):
-    """Knows no short cut: it reads every row as one of a foreign table is read."""
+class General(Wal2JsonDecoder):
+    """Reads every row in the general way, like one of another table."""
 
     def _parsed(self, payloads: Sequence[bytes | memoryview]) -> Iterable[Any]:
-        return map(wal2json._change, payloads)  # noqa: SLF001 - the slow way, which is the other's measure
+        return map(wal2json._change, payloads)  # noqa: SLF001 - the slow way, which the fast one is compared with
 
 
 def answers(decoder: Wal2JsonDecoder, *pieces: list[bytes]) -> list[object]:
-    """Return what `decoder` tells of the payloads that come in `pieces`, and the error that ends it."""
-    told: list[object] = []
+    """Return the results for payloads that arrive in `pieces`, and the error that ends them."""
+    found: list[object] = []
     try:
         for piece in pieces:
-            told.extend((item, decoder.in_transaction) for item in decoder.decode(piece))
+            found.extend((item, decoder.in_transaction) for item in decoder.decode(piece))
     except UndecodableChange as problem:
-        told.append(str(problem))
-    return told
+        found.append(str(problem))
+    return found
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
@@ -192,21 +192,21 @@ payloads = st.builds(
 
 
 @given(payloads=st.lists(payloads, min_size=1, max_size=8), cuts=st.sets(st.integers(1, 7)))
-def test_what_comes_together_means_what_it_means_one_by_one(payloads: list[bytes], cuts: set[int]) -> None:
+def test_payloads_give_the_same_together_and_one_by_one(payloads: list[bytes], cuts: set[int]) -> None:
     places = [0, *sorted(cut for cut in cuts if cut < len(payloads)), len(payloads)]
 
     together = answers(Wal2JsonDecoder(), *(payloads[start:end] for start, end in pairwise(places)))
-    assert together == answers(Forgiving(), *([each] for each in payloads))
+    assert together == answers(General(), *([each] for each in payloads))
 
 
-def test_rows_that_come_together_are_parsed_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The other test says that it makes no difference; this one, that it is done."""
+def test_payloads_that_arrive_together_are_parsed_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test before shows that the result is the same; this one shows that the fast way is used."""
     decoder, expected = Wal2JsonDecoder(), event(ROW)
     one(decoder, insert(ROW))
     monkeypatch.delattr(wal2json, "_change")
 
-    told = list(decoder.decode([begin(), insert(ROW), commit(), message("a:1")]))
-    assert told == [None, expected, Boundary(Lsn(0x20), COMMITTED_AT.timestamp()), Fence("a:1")]
+    found = list(decoder.decode([begin(), insert(ROW), commit(), message("a:1")]))
+    assert found == [None, expected, Boundary(Lsn(0x20), COMMITTED_AT.timestamp()), Fence("a:1")]
 
 
 def test_headers_and_overrides_are_read() -> None:
@@ -217,7 +217,7 @@ def test_headers_and_overrides_are_read() -> None:
 
 
 @pytest.mark.parametrize("text", ['{"n": 1e400}', '{"n": 1' + "0" * 5000 + "}"])
-def test_numbers_that_cannot_be_read_are_infinite_and_the_headers_text_is_kept(text: str) -> None:
+def test_numbers_that_python_cannot_read_are_infinite_and_the_text_is_kept(text: str) -> None:
     headers = event(ROW | {"headers": text}).headers
 
     assert headers == {"n": math.inf}
@@ -234,7 +234,7 @@ def test_a_column_that_the_relay_does_not_know_is_ignored() -> None:
 
 
 @pytest.mark.parametrize("column", sorted(set(ROW) - {"tx"}))
-def test_a_missing_column_is_named_also_when_it_is_dropped_while_streaming(column: str) -> None:
+def test_a_missing_column_is_named_even_if_it_is_dropped_while_streaming(column: str) -> None:
     row = {name: value for name, value in ROW.items() if name != column}
     decoder = Wal2JsonDecoder()
 
@@ -247,7 +247,7 @@ def test_a_missing_column_is_named_also_when_it_is_dropped_while_streaming(colum
 @pytest.mark.parametrize(
     "change", [{"id": None}, {"aggregate_type": None}, {"created_at": "soon"}, {"headers": "{"}, {"headers": "[]"}]
 )
-def test_a_value_that_no_event_can_have_is_an_error_that_names_its_column(change: dict[str, Any]) -> None:
+def test_a_value_that_no_event_can_have_is_refused_naming_its_column(change: dict[str, Any]) -> None:
     with pytest.raises(UndecodableChange, match=f"'{next(iter(change))}' of a row of outbox.event"):
         one(Wal2JsonDecoder(), insert(ROW | change))
 
@@ -295,9 +295,9 @@ def test_transactions_whose_changes_interleave_in_the_wal_arrive_whole() -> None
     decoder = Wal2JsonDecoder()
     first, second = ROW | {"aggregate_id": "first"}, ROW | {"aggregate_id": "second"}
     stream = [begin("0/90"), insert(second), commit("0/90"), begin("0/A0"), insert(first), commit("0/A0")]
-    told = [item for item in decoder.decode(stream) if item is not None]
+    found = [item for item in decoder.decode(stream) if item is not None]
 
-    assert [item.position if isinstance(item, Boundary) else getattr(item, "aggregate_id", None) for item in told] == [
+    assert [item.position if isinstance(item, Boundary) else getattr(item, "aggregate_id", None) for item in found] == [
         "second", Lsn(0x90), "first", Lsn(0xA0),
     ]  # fmt: skip
 
@@ -313,7 +313,7 @@ def test_transactions_whose_changes_interleave_in_the_wal_arrive_whole() -> None
         written({"action": "T", "schema": "outbox", "table": "event"}),
     ],
 )
-def test_whatever_is_no_event_is_passed_over(payload: bytes) -> None:
+def test_changes_that_are_not_events_are_ignored(payload: bytes) -> None:
     decoder = Wal2JsonDecoder()
 
     assert [one(decoder, payload), one(decoder, payload)] == [None, None]
@@ -332,19 +332,19 @@ def test_whatever_is_no_event_is_passed_over(payload: bytes) -> None:
         commit("0/2G"),
     ],
 )
-def test_what_wal2json_does_not_write_is_refused_and_not_passed_over(payload: bytes) -> None:
+def test_what_wal2json_does_not_write_is_refused_and_not_ignored(payload: bytes) -> None:
     with pytest.raises(UndecodableChange, match="does not know"):
         one(Wal2JsonDecoder(), payload)
 
 
-def test_a_fence_is_told_with_its_text_whatever_bytes_it_holds() -> None:
+def test_a_fence_is_read_with_its_text_even_if_that_is_not_utf_8() -> None:
     decoder = Wal2JsonDecoder()
 
     assert one(decoder, message("ab:1 10:20:")) == Fence("ab:1 10:20:")
     assert one(decoder, message(b"\xff")) == Fence("\ufffd")
 
 
-def test_rows_without_a_time_have_that_of_their_commit() -> None:
+def test_rows_without_a_time_have_the_time_of_their_commit() -> None:
     decoder = Wal2JsonDecoder(DEBEZIUM)
     one(decoder, begin())
     decoded = [one(decoder, insert(DEBEZIUM_ROW, schema="public", table="outbox", oids={})) for _ in range(2)]
@@ -352,25 +352,25 @@ def test_rows_without_a_time_have_that_of_their_commit() -> None:
     assert decoded[0] == decoded[1] == structs.replace(event(ROW), seq=0, aggregate_version=0, created_at=COMMITTED_AT)
 
 
-def test_a_column_that_comes_behind_the_last_one_takes_nothing_from_it() -> None:
+def test_a_new_last_column_does_not_change_the_others() -> None:
     decoder = Wal2JsonDecoder(DEBEZIUM)
     one(decoder, begin())
     rows = [DEBEZIUM_ROW, DEBEZIUM_ROW | {"new": "x"}, DEBEZIUM_ROW]
-    told = [one(decoder, insert(row, schema="public", table="outbox", oids={})) for row in rows for _ in range(2)]
+    found = [one(decoder, insert(row, schema="public", table="outbox", oids={})) for row in rows for _ in range(2)]
 
-    assert all(event == told[0] for event in told)
+    assert all(event == found[0] for event in found)
 
 
 def test_a_number_that_is_null_is_not_the_text_null() -> None:
     decoder = Wal2JsonDecoder(DEBEZIUM)
     one(decoder, begin())
     rows = [DEBEZIUM_ROW | {"aggregateid": value} for value in (7, None, -7)]
-    told = [one(decoder, insert(row, schema="public", table="outbox", oids={})) for row in rows]
+    found = [one(decoder, insert(row, schema="public", table="outbox", oids={})) for row in rows]
 
-    assert [event.aggregate_id for event in told if isinstance(event, OutboxEvent)] == ["7", "", "-7"]
+    assert [event.aggregate_id for event in found if isinstance(event, OutboxEvent)] == ["7", "", "-7"]
 
 
-def test_bytes_are_told_from_text_by_their_type() -> None:
+def test_bytes_are_recognized_by_their_type() -> None:
     decoder = Wal2JsonDecoder(DEBEZIUM)
     one(decoder, begin())
     row = DEBEZIUM_ROW | {"payload": "00ff41"}
@@ -383,12 +383,12 @@ def test_bytes_are_told_from_text_by_their_type() -> None:
     ]  # fmt: skip
 
 
-def test_a_wal2json_that_does_not_tell_types_is_refused_where_a_payload_may_be_bytes() -> None:
+def test_a_wal2json_that_sends_no_types_is_refused_if_a_payload_may_be_bytes() -> None:
     with pytest.raises(UndecodableChange, match=r"install wal2json 2\.5"):
         one(Wal2JsonDecoder(DEBEZIUM), insert(DEBEZIUM_ROW, schema="public", table="outbox"))
 
 
-def test_types_are_asked_for_only_where_a_payload_may_be_bytes() -> None:
+def test_types_are_requested_only_if_a_payload_may_be_bytes() -> None:
     assert "include-type-oids" not in options(NATIVE, None)
     assert options(DEBEZIUM, None)["include-type-oids"] == "1"
 
@@ -401,17 +401,17 @@ def test_types_are_asked_for_only_where_a_payload_may_be_bytes() -> None:
         ("My app.it's,*", False, r"My\ app.it\'s\,\*"),
     ],
 )
-def test_tables_are_asked_for_in_wal2jsons_own_quoting(*, table: str, partitioned: bool, asked: str) -> None:
+def test_tables_are_requested_in_wal2jsons_own_quoting(*, table: str, partitioned: bool, asked: str) -> None:
     assert options(layout("native", table, {}, partitioned=partitioned), None)["add-tables"] == asked
 
 
-def test_messages_instead_of_a_table_are_asked_for_beside_fences() -> None:
+def test_messages_instead_of_a_table_are_requested_together_with_fences() -> None:
     asked = options(None, "orders")
 
     assert (asked["add-tables"], asked["add-msg-prefixes"]) == ("", "relay.fence,orders")
 
 
 @pytest.mark.parametrize("prefix", ["a b", "a,b", "a\\", "a\tb"])
-def test_a_prefix_that_wal2json_cannot_be_asked_for_is_refused(prefix: str) -> None:
-    with pytest.raises(ConfigurationProblem, match="wal2json cannot be asked"):
+def test_a_prefix_that_wal2json_cannot_filter_by_is_refused(prefix: str) -> None:
+    with pytest.raises(ConfigurationProblem, match="wal2json cannot filter"):
         options(None, prefix)

@@ -1,4 +1,4 @@
-"""The relay's own histogram counts what prometheus_client's would."""
+"""The relay's own histogram counts like prometheus_client's."""
 
 import prometheus_client
 from hypothesis import given
@@ -17,7 +17,7 @@ def text(registry: CollectorRegistry) -> list[str]:
 
 
 @given(batches=st.lists(amounts, max_size=4))
-def test_it_counts_like_the_librarys_own_whatever_comes_at_once(batches: list[list[float]]) -> None:
+def test_it_counts_batches_as_prometheus_client_counts_single_values(batches: list[list[float]]) -> None:
     ours, theirs = CollectorRegistry(), CollectorRegistry()
     batched = Histogram("seconds", "Words.", "stage", ["total"], BOUNDS)
     ours.register(batched)
@@ -31,7 +31,7 @@ def test_it_counts_like_the_librarys_own_whatever_comes_at_once(batches: list[li
     assert text(ours) == text(theirs)
 
 
-def test_a_negative_time_between_two_clocks_counts_as_none() -> None:
+def test_a_negative_time_between_two_clocks_counts_as_zero() -> None:
     registry = CollectorRegistry()
     histogram = Histogram("seconds", "Words.", "stage", ["total"], BOUNDS)
     registry.register(histogram)

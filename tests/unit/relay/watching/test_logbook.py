@@ -1,4 +1,4 @@
-"""What the log says of an incident that lasts: one line, and another when it is over or becomes something else."""
+"""An incident that lasts is logged once, and again when it ends or changes."""
 
 from structlog.testing import capture_logs
 
@@ -15,8 +15,8 @@ def held(message: Named) -> Held:
     return Held(message, ChannelRefused("404", remedy="create it"))
 
 
-def told(*seen: Observation) -> list[str]:
-    """Return what a logbook says to these, one after another."""
+def logged(*seen: Observation) -> list[str]:
+    """Return the events that a logbook logs for these observations."""
     logbook = Logbook()
     with capture_logs() as lines:
         for each in seen:
@@ -24,32 +24,32 @@ def told(*seen: Observation) -> list[str]:
     return [line["event"] for line in lines]
 
 
-def test_a_broker_that_stays_away_is_told_once_and_so_is_its_return() -> None:
-    assert told(CONNECTED, AWAY, AWAY, AWAY, CONNECTED) == ["publishing", "broker not available", "publishing"]
+def test_a_broker_that_stays_away_is_logged_once_and_so_is_its_return() -> None:
+    assert logged(CONNECTED, AWAY, AWAY, AWAY, CONNECTED) == ["publishing", "broker not available", "publishing"]
 
 
-def test_a_connection_that_is_lost_again_and_again_is_told_each_time() -> None:
-    assert told(CONNECTED, AWAY, CONNECTED, AWAY).count("broker not available") == 2
+def test_a_connection_that_is_lost_again_and_again_is_logged_each_time() -> None:
+    assert logged(CONNECTED, AWAY, CONNECTED, AWAY).count("broker not available") == 2
 
 
-def test_a_message_that_the_channel_is_closed_for_at_each_attempt_is_told_once() -> None:
-    assert told(CONNECTED, *(held(FIRST), CONNECTED) * 5) == ["publishing", "message refused"]
+def test_a_message_that_closes_the_channel_at_each_attempt_is_logged_once() -> None:
+    assert logged(CONNECTED, *(held(FIRST), CONNECTED) * 5) == ["publishing", "message refused"]
 
 
-def test_a_message_that_is_accepted_in_the_end_is_told_once() -> None:
-    assert told(held(FIRST), CONNECTED, Confirmed(1), Confirmed(1)) == ["message refused", "message accepted"]
+def test_a_message_that_is_accepted_in_the_end_is_logged_once() -> None:
+    assert logged(held(FIRST), CONNECTED, Confirmed(1), Confirmed(1)) == ["message refused", "message accepted"]
 
 
-def test_another_message_that_the_channel_is_closed_for_is_told_too() -> None:
-    assert told(held(FIRST), CONNECTED, Confirmed(1), held(SECOND), CONNECTED).count("message refused") == 2
+def test_another_message_that_closes_the_channel_is_logged_too() -> None:
+    assert logged(held(FIRST), CONNECTED, Confirmed(1), held(SECOND), CONNECTED).count("message refused") == 2
 
 
-def test_a_broker_that_goes_away_while_a_message_is_held_is_told_and_so_is_its_return() -> None:
-    assert told(held(FIRST), AWAY, CONNECTED, held(FIRST), CONNECTED) == [
+def test_a_broker_that_goes_away_while_a_message_is_tried_again_is_logged_and_so_is_its_return() -> None:
+    assert logged(held(FIRST), AWAY, CONNECTED, held(FIRST), CONNECTED) == [
         "message refused", "broker not available", "publishing", "message refused",
     ]  # fmt: skip
 
 
-def test_a_nacked_message_is_told_again_after_something_was_confirmed() -> None:
+def test_a_nacked_message_is_logged_again_after_a_confirm() -> None:
     nacked = Nacked(1, FIRST)
-    assert told(nacked, nacked, Confirmed(1), nacked) == ["message nacked", "message nacked"]
+    assert logged(nacked, nacked, Confirmed(1), nacked) == ["message nacked", "message nacked"]
