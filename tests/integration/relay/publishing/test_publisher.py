@@ -99,7 +99,7 @@ def test_a_nacked_message_is_not_settled_until_the_broker_takes_it(isolated: Iso
     play(isolated, scenario)
 
 
-def test_a_full_window_takes_no_more_messages(isolated: Isolated) -> None:
+def test_a_full_window_lets_nothing_more_in(isolated: Isolated) -> None:
     async def scenario(it: Bench) -> None:
         messages = [it.message(key="later") for _ in range(5)]  # two are sent, and more than one waits
         stretches = [Stretch() for _ in messages]
@@ -115,7 +115,7 @@ def test_a_full_window_takes_no_more_messages(isolated: Isolated) -> None:
     play(isolated, scenario, window=2)
 
 
-def test_after_a_closed_channel_nothing_is_lost_and_the_order_is_kept(isolated: Isolated) -> None:
+def test_a_closed_channel_loses_nothing_and_goes_on_in_order(isolated: Isolated) -> None:
     """RabbitMQ closes the channel at a message for a missing exchange, and leaves the others in doubt."""
 
     async def scenario(it: Bench) -> None:
@@ -225,7 +225,7 @@ def test_what_is_forgotten_is_never_published(isolated: Isolated) -> None:
 
 
 @pytest.mark.parametrize("how", ["fenced", "forgotten"])
-def test_what_waits_for_the_socket_is_not_sent_after_a_fence(isolated: Isolated, how: str) -> None:
+def test_what_waits_for_the_socket_is_not_sent_any_more(isolated: Isolated, how: str) -> None:
     """Pika keeps what the kernel's buffers have no room for, and would send it when another process is active."""
     count, fence = 30, threading.Event()
     body = b'"%b"' % (b"x" * 1_000_000)
@@ -291,7 +291,7 @@ def test_the_message_that_the_channel_is_closed_for_is_named_and_the_others_are_
     play(isolated, scenario)
 
 
-def test_a_message_that_the_broker_cannot_read_is_rejected_and_the_others_are_confirmed_once(
+def test_a_message_that_the_broker_cannot_read_is_refused_and_the_others_go_through_once(
     isolated: Isolated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Connection, "frame_max", 1 << 20)  # more than RabbitMQ takes
@@ -309,7 +309,7 @@ def test_a_message_that_the_broker_cannot_read_is_rejected_and_the_others_are_co
     play(isolated, scenario)
 
 
-def test_a_message_at_which_the_broker_fails_is_named_and_later_ones_wait_for_it(
+def test_a_message_that_the_broker_fails_at_is_named_and_holds_up_what_is_behind_it(
     isolated: Isolated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("math.isfinite", lambda _: True)  # RabbitMQ answers 541 to such a double
