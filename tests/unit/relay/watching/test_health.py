@@ -11,7 +11,7 @@ from relay.core.position import Lsn
 from relay.watching.health import Loop, readiness
 from relay.watching.metrics import Metrics
 
-STREAMING = Streaming("slot", "wal2json", Lsn(0), 1)
+STREAMING = Streaming("wal", Lsn(0), {})
 CONNECTED = BrokerConnected("localhost:5672/", again=0)
 
 
