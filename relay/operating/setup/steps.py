@@ -1,7 +1,7 @@
 """The steps of `relay setup`: each creates what is missing. Safe to repeat, and to run twice at the same time.
 
-A checkpoint without its slot means that the slot was lost: no slot has the events committed since. A new slot would skip
-them silently, so it is created only with `accept_gap`.
+A checkpoint without its slot means that the slot was lost: no slot has the events committed since. A new slot would
+skip them silently, so it is created only with `accept_gap`.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""The command `relay slot skip`. Without --to it lists transactions; with it, it asks, parks their events, and skips."""
+"""The command `relay slot skip`: without --to it lists transactions; with it, it parks their events and skips them."""
 
 import json
 from collections.abc import Sequence
@@ -130,9 +130,7 @@ def _list(
         return
     first = "the first of these" if events is not None else "the first of these that wrote to the outbox"
     typer.echo(f"confirmed up to {after}; a row that Postgres cannot decode is in {first}")
-    typer.echo(
-        "a message that RabbitMQ refuses is named in the relay's log; --json lists all events of each transaction"
-    )
+    typer.echo("the relay's log names a message that RabbitMQ refuses; --json lists all events of each transaction")
     _print(transactions, events)
     if len(transactions) == _LISTED:
         typer.echo("there may be more transactions after these")

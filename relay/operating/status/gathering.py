@@ -1,8 +1,8 @@
 """Asks Postgres, and the relay on this machine, for the state of the relay. It changes nothing.
 
-Postgres knows who streams, the positions, the retained WAL and the parked events. Only the relay itself knows what is in
-flight, its lag in seconds and how many events it has confirmed: it is asked at RELAY_HTTP_ADDRESS, and counts if it is
-the one that streams. If it does not answer, a copy of the slot is read, without rows, for its oldest transaction.
+Postgres knows who streams, the positions, the retained WAL and the parked events. Only the relay itself knows what is
+in flight, its lag in seconds and how many events it has confirmed. It is asked at RELAY_HTTP_ADDRESS; its answer counts
+only if it is the relay that streams. Without an answer, a copy of the slot is read for its oldest transaction.
 """
 
 from collections.abc import Iterator

@@ -82,7 +82,7 @@ def queue_dead_letters(queue: Queue) -> Verdict:
         return ok(f"queue {queue.name!r} is a stream, and does not dead-letter", **facts)
     if exchange is None:
         return warn(
-            f"queue {queue.name!r} has no dead-letter exchange: rejected messages are dropped, unless a policy sets one",
+            f"queue {queue.name!r} has no dead-letter exchange: it drops rejected messages, unless a policy sets one",
             remedy="if `rabbitmqctl list_policies` shows none, set dead-letter-exchange by a policy",
             **facts,
         )

@@ -12,7 +12,7 @@ from relay.operating.check.finding import Check, Verdict, fail, ok, unknown, war
 
 # A relay has two sessions, and its commands one or two more.
 _SESSIONS = 4
-_CREATED_BY_SETUP = ("relay", "outbox.", "public.outbox_relay_schema")
+_CREATED_BY_SETUP = ("relay", "outbox", "public")
 _CREATE_IN_PUBLIC = "CREATE on schema public"
 
 
@@ -33,8 +33,9 @@ class Privilege:
     @property
     def grant(self) -> str:
         """The GRANT, without the role's name."""
-        kind = "" if self.kind == "table" else f"{self.kind.upper()} "
-        return f"GRANT {self.privilege} ON {kind}{self.object} TO"
+        if self.kind == "table":
+            return f"GRANT {self.privilege} ON {'.'.join(map(_quoted, self.object.split('.')))} TO"
+        return f"GRANT {self.privilege} ON {self.kind.upper()} {self.object} TO"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +67,7 @@ def replication(role: Role) -> Verdict:
     if role.replication or role.superuser:
         return ok(f"{role.name} may stream", role=role.name)
     if role.streams:
-        return ok(
-            f"{role.name} may stream, by a privilege that this server grants instead of REPLICATION", role=role.name
-        )
+        return ok(f"{role.name} may stream, by what this server grants instead of REPLICATION", role=role.name)
     return fail(f"role {role.name} lacks REPLICATION", remedy=grant_replication(role), role=role.name)
 
 
@@ -90,8 +89,8 @@ def privileges(role: Role) -> Verdict:
         grants = "; ".join(f"{each.grant} {_quoted(role.name)}" for each in missing)
         return fail(f"role {role.name} lacks {what}", remedy=grants, **facts)
     if absent:
-        own = [each for each in absent if each.startswith(_CREATED_BY_SETUP)]
-        remedy = "run `relay setup`" if own else "see outbox.table"
+        ours = [each for each in absent if each.partition(".")[0] in _CREATED_BY_SETUP]
+        remedy = "run `relay setup`" if ours else "see outbox.table"
         return unknown(f"these do not exist: {', '.join(absent)}", remedy=remedy, **facts)
     return ok(f"{role.name} has the {len(role.privileges)} privileges that it needs", **facts)
 
@@ -115,7 +114,7 @@ def _narrow(held: Sequence[str]) -> str:
     """Return how to remove what is too much. Before PostgreSQL 15, every role may create objects in schema public."""
     remedies = []
     if set(held) != {_CREATE_IN_PUBLIC}:
-        remedies.append("run the relay as a role of its own, which sql/roles.sql creates")
+        remedies.append("remove that from the role, or run the relay as a role of its own, which sql/roles.sql creates")
     if _CREATE_IN_PUBLIC in held:
         remedies.append("REVOKE CREATE ON SCHEMA public FROM PUBLIC, if no other role needs it")
     return "; ".join(remedies)

@@ -255,7 +255,7 @@ def long_transactions(server: Server) -> Verdict:
         return fail(f"a slot cannot be created until these transactions end: {named}", remedy=remedy, **facts)
     if shown:
         return warn(
-            f"a new slot waits for long transactions, and an existing one retains their WAL: {named}",
+            f"a new slot waits for long transactions, and an existing slot retains WAL: {named}",
             remedy=remedy,
             **facts,
         )

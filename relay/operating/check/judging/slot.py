@@ -98,9 +98,7 @@ def retained_wal(slot: Slot, relay: RelaySlot) -> Verdict:
     kept = slot.retained_bytes
     facts = {"retained_bytes": kept, "restart_lsn": slot.restart_lsn}
     if kept is None:
-        return unknown(
-            "the retained WAL is unknown: the slot has no restart_lsn", remedy="see slot.wal_status", **facts
-        )
+        return unknown("unknown: the slot has no restart_lsn", remedy="see slot.wal_status", **facts)
     limit = _RETAINED_BYTES if relay.limit_bytes is None else relay.limit_bytes // 2
     summary = f"the slot retains {size(kept)} of WAL"
     if kept > limit:

@@ -1,4 +1,4 @@
-"""The checks of Postgres: each judges facts, and each fact that is wrong is told with its remedy."""
+"""The checks of Postgres: each judges facts, and a fact that is wrong has a remedy."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,13 +9,13 @@ import pytest
 
 from outboxkit.errors import Problem
 from relay.core.position import Lsn
-from relay.operating.check.finding import Check, Status, Untold, Verdict, judged, reached
-from relay.operating.check.judging import links, outbox, role, server, slot
-from relay.operating.check.judging.links import Link
+from relay.operating.check.finding import Check, Status, Unknown, Verdict, judged, reached
+from relay.operating.check.judging import connection, outbox, role, server, slot
+from relay.operating.check.judging.connection import PostgresConnection
 from relay.operating.check.judging.outbox import Outbox, Position, Publication, Schema
 from relay.operating.check.judging.role import Privilege, Role
 from relay.operating.check.judging.server import Probe, Server, Transaction
-from relay.operating.check.judging.slot import Place
+from relay.operating.check.judging.slot import RelaySlot
 from relay.operating.slot.statements import Slot
 from relay.sources.layout import FIELDS, NATIVE, layout
 from relay.sources.wal.replication import System
@@ -85,7 +85,7 @@ def test_a_ready_server_passes(check: Check[Server]) -> None:
             server.plugin_listed,
             with_settings(output_plugin_libraries="pgoutput, test_decoding"),
             "WARN",
-            "takes pgoutput",
+            "uses pgoutput",
         ),
         (
             server.plugin_listed,
@@ -101,7 +101,7 @@ def test_a_ready_server_passes(check: Check[Server]) -> None:
         ),
         (server.plugin_works, probed(REFUSED), "FAIL", "may not be used"),
         (server.plugin_works, probed(ABSENT, wanted="wal2json"), "FAIL", "no such file"),
-        (server.plugin_works, probed(ABSENT, Probe("pgoutput", None)), "WARN", "takes pgoutput"),
+        (server.plugin_works, probed(ABSENT, Probe("pgoutput", None)), "WARN", "uses pgoutput"),
         (server.plugin_works, probed(BLOCKED), "OK", "installed"),
         (server.plugin_works, probed(Probe("wal2json", "53400", "all are in use")), "UNKNOWN", "could not be tried"),
         (server.plugin_works, probed(), "UNKNOWN", "was not tried"),
@@ -139,7 +139,7 @@ def test_a_ready_server_passes(check: Check[Server]) -> None:
         ),
     ],
 )
-def test_what_is_wrong_with_a_server_is_told(
+def test_what_is_wrong_with_a_server_is_found(
     judge: Callable[[Server], Verdict], facts: Server, status: str, says: str
 ) -> None:
     verdict = judge(facts)
@@ -156,22 +156,24 @@ def test_a_plugin_that_is_not_listed_is_added_as_an_item_of_its_own() -> None:
     assert quoted.status is Status.FAIL
 
 
-LINK = Link(["127.0.0.1"], "prefer", encrypted=False, client_pid=1, server_pid=1)
+CONNECTION = PostgresConnection(["127.0.0.1"], "prefer", encrypted=False, client_pid=1, server_pid=1)
 
 
 @pytest.mark.parametrize(
     ("judge", "facts", "status"),
     [
-        (links.tls, LINK, "OK"),
-        (links.tls, replace(LINK, hosts=["/var/run/postgresql"]), "OK"),
-        (links.tls, replace(LINK, hosts=["localhost", "db.example"]), "WARN"),
-        (links.tls, replace(LINK, hosts=["db.example"], encrypted=True, sslmode="require"), "WARN"),
-        (links.tls, replace(LINK, hosts=["db.example"], encrypted=True, sslmode="verify-full"), "OK"),
-        (links.pooler, LINK, "OK"),
-        (links.pooler, replace(LINK, client_pid=1_668_916_595), "WARN"),
+        (connection.tls, CONNECTION, "OK"),
+        (connection.tls, replace(CONNECTION, hosts=["/var/run/postgresql"]), "OK"),
+        (connection.tls, replace(CONNECTION, hosts=["localhost", "db.example"]), "WARN"),
+        (connection.tls, replace(CONNECTION, hosts=["db.example"], encrypted=True, sslmode="require"), "WARN"),
+        (connection.tls, replace(CONNECTION, hosts=["db.example"], encrypted=True, sslmode="verify-full"), "OK"),
+        (connection.pooler, CONNECTION, "OK"),
+        (connection.pooler, replace(CONNECTION, client_pid=1_668_916_595), "WARN"),
     ],
 )
-def test_the_way_to_postgres(judge: Callable[[Link], Verdict], facts: Link, status: str) -> None:
+def test_a_connection_is_judged_by_its_encryption_and_its_pid(
+    judge: Callable[[PostgresConnection], Verdict], facts: PostgresConnection, status: str
+) -> None:
     assert judge(facts).status == status
 
 
@@ -200,7 +202,7 @@ def test_a_role_with_exactly_its_rights_passes(check: Check[Role]) -> None:
     ("judge", "facts", "status", "says"),
     [
         (role.replication, replace(ROLE, replication=False, streams=False), "FAIL", "lacks REPLICATION"),
-        (role.replication, replace(ROLE, replication=False), "OK", "in place of REPLICATION"),
+        (role.replication, replace(ROLE, replication=False), "OK", "instead of REPLICATION"),
         (role.replication, replace(ROLE, replication=False, superuser=True), "OK", ""),
         (role.privileges, replace(ROLE, privileges=[replace(HELD, held=False)]), "FAIL", "UPDATE on relay.checkpoint"),
         (role.privileges, replace(ROLE, privileges=[replace(HELD, held=None)]), "UNKNOWN", "relay.checkpoint"),
@@ -213,7 +215,7 @@ def test_a_role_with_exactly_its_rights_passes(check: Check[Role]) -> None:
         (role.connection_limit, replace(ROLE, connection_limit=-1), "OK", ""),
     ],
 )
-def test_what_is_wrong_with_a_role_is_told(
+def test_what_is_wrong_with_a_role_is_found(
     judge: Callable[[Role], Verdict], facts: Role, status: str, says: str
 ) -> None:
     verdict = judge(facts)
@@ -224,7 +226,10 @@ def test_what_is_wrong_with_a_role_is_told(
 def test_the_remedy_for_missing_privileges_is_the_grants_themselves() -> None:
     missing = [replace(each, held=False) for each in ROLE.privileges]
     remedy = role.privileges(replace(ROLE, privileges=missing)).remedy
-    assert remedy == "GRANT UPDATE ON relay.checkpoint TO outbox_relay; GRANT USAGE ON SCHEMA relay TO outbox_relay"
+    assert (
+        remedy
+        == 'GRANT UPDATE ON "relay"."checkpoint" TO "outbox_relay"; GRANT USAGE ON SCHEMA relay TO "outbox_relay"'
+    )
 
 
 SLOT = Slot(
@@ -247,26 +252,26 @@ SLOT = Slot(
     invalidation_reason=None,
     inactive_since=None,
 )
-PLACE = Place("s", "auto", "shop", SLOT, limit_bytes=1 << 30)
+RELAY_SLOT = RelaySlot("s", "auto", "shop", SLOT, limit_bytes=1 << 30)
 
 
-def with_slot(limit: int | None = 1 << 30, **changes: Any) -> Place:  # noqa: ANN401 - any field
-    return replace(PLACE, slot=replace(SLOT, **changes), limit_bytes=limit)
+def with_slot(limit: int | None = 1 << 30, **changes: Any) -> RelaySlot:  # noqa: ANN401 - any field
+    return replace(RELAY_SLOT, slot=replace(SLOT, **changes), limit_bytes=limit)
 
 
 @pytest.mark.parametrize("check", slot.CHECKS, ids=lambda check: check.id)
-def test_a_sound_slot_passes(check: Check[Place]) -> None:
-    assert check.judge(PLACE).status is Status.OK
+def test_a_sound_slot_passes(check: Check[RelaySlot]) -> None:
+    assert check.judge(RELAY_SLOT).status is Status.OK
 
 
 @pytest.mark.parametrize(
     ("identity", "facts", "status"),
     [
-        ("slot.exists", replace(PLACE, slot=None), "FAIL"),
-        ("slot.wal_status", replace(PLACE, slot=None), "UNKNOWN"),
+        ("slot.exists", replace(RELAY_SLOT, slot=None), "FAIL"),
+        ("slot.wal_status", replace(RELAY_SLOT, slot=None), "UNKNOWN"),
         ("slot.purpose", with_slot(plugin="test_decoding"), "FAIL"),
         ("slot.purpose", with_slot(database="other"), "FAIL"),
-        ("slot.purpose", replace(PLACE, plugin="pgoutput"), "FAIL"),
+        ("slot.purpose", replace(RELAY_SLOT, plugin="pgoutput"), "FAIL"),
         ("slot.holder", with_slot(holder_pid=7, holder_name="relay"), "OK"),
         ("slot.wal_status", with_slot(wal_status="extended"), "WARN"),
         ("slot.wal_status", with_slot(wal_status="unreserved"), "FAIL"),
@@ -282,7 +287,7 @@ def test_a_sound_slot_passes(check: Check[Place]) -> None:
         ("slot.retained_wal", with_slot(retained_bytes=None), "UNKNOWN"),
     ],
 )
-def test_what_is_wrong_with_a_slot_is_told(identity: str, facts: Place, status: str) -> None:
+def test_what_is_wrong_with_a_slot_is_found(identity: str, facts: RelaySlot, status: str) -> None:
     (check,) = (check for check in slot.CHECKS if check.id == identity)
     assert check.judge(facts).status == status
 
@@ -318,8 +323,8 @@ POSITION = Position(FACTS, "relay", "s", System("1", 1, Lsn(0x20)))
         (FACTS, System("2", 1, Lsn(0x20)), "FAIL", "system 1"),
         (FACTS, System("1", 1, Lsn(0x17)), "FAIL", "ahead"),
         (replace(FACTS, checkpoint_lsn=None), POSITION.system, "WARN", "no position"),
-        (replace(FACTS, slot=None), POSITION.system, "FAIL", "in no slot"),
-        (replace(FACTS, wal_status="lost"), POSITION.system, "FAIL", "in no slot"),
+        (replace(FACTS, slot=None), POSITION.system, "FAIL", "no slot has"),
+        (replace(FACTS, wal_status="lost"), POSITION.system, "FAIL", "no slot has"),
         (replace(FACTS, checkpoint_slot="old", confirmed_flush_lsn="0/19"), POSITION.system, "FAIL", "slot 'old'"),
     ],
 )
@@ -334,7 +339,7 @@ OUTBOX = Outbox(NATIVE, TABLE, "wal2json", "s", None)
 PUBLISHED = replace(OUTBOX, plugin="pgoutput", publication=Publication(inserts=True, through_root=True, has_table=True))
 
 
-def test_only_our_own_table_is_made_by_setup() -> None:
+def test_setup_creates_only_our_own_table() -> None:
     theirs = layout("native", "orders.outbox", {}, partitioned=False)
     assert "run `relay setup`" in str(outbox.table(replace(OUTBOX, facts=None)).remedy)
     assert "its owner has to create it" in str(outbox.table(replace(OUTBOX, facts=None, layout=theirs)).remedy)
@@ -376,17 +381,17 @@ def test_the_schema(facts: Schema, status: str) -> None:
     assert outbox.schema(facts).status == status
 
 
-def test_what_cannot_be_asked_is_told_under_every_id() -> None:
-    untold = Untold("Postgres is not available", "start it")
-    findings = list(judged(server.CHECKS, untold))
+def test_facts_that_could_not_be_gathered_are_unknown_under_every_id() -> None:
+    section = Unknown("Postgres is not available", "start it")
+    findings = list(judged(server.CHECKS, section))
     assert [finding.id for finding in findings] == [check.id for check in server.CHECKS]
     assert {finding.status for finding in findings} == {Status.UNKNOWN}
-    assert reached("postgres.connection", untold, "Postgres answers").status is Status.FAIL
+    assert reached("postgres.connection", section, "Postgres answers").status is Status.FAIL
 
 
 def test_ids_are_unique() -> None:
     every: list[Check[Any]] = [
-        *links.CHECKS,
+        *connection.CHECKS,
         *server.CHECKS,
         *role.CHECKS,
         *slot.CHECKS,
