@@ -37,7 +37,7 @@ def setup(settings: RelaySettings, *, accept_gap: bool) -> Iterator[str]:
         yield f"schema: applied {', '.join(file.name for file in applied)}" if applied else "schema: up to date"
         yield make_slot(connection, settings, accept_gap=accept_gap)
     asyncio.run(_exchange(settings))
-    yield f"exchange: {settings.exchange!r} ({EXCHANGE_TYPE}, durable) is there"
+    yield f"exchange: {settings.exchange!r} ({EXCHANGE_TYPE}, durable) exists"
 
 
 def plan(settings: RelaySettings) -> Iterator[str]:
@@ -87,8 +87,13 @@ def make_slot(connection: psycopg.Connection[Any], settings: RelaySettings, *, a
     start = connection.execute(sql.query("slot_position"), {"slot": settings.slot}).fetchone()
     assert start is not None  # noqa: S101 - the slot exists by now
     if facts.checkpoint_lsn is None or accept_gap:
+<<<<<<< HEAD
         connection.execute(sql.query("checkpoint_reset"), {**parameters, "outboxes": settings.outboxes})
     state = "created" if new else "is there"
+=======
+        connection.execute(sql.query("checkpoint_reset"), parameters)
+    state = "created" if new else "exists"
+>>>>>>> d826902 (Tests of the operator's commands in plain words, and docs that quote them)
     line = f"slot: {settings.slot!r} ({plugin}) {state}, from {Lsn.parse(start[0])}"
     return f"{line}; {publication.CREATED_AGAIN}" if republished else line
 
