@@ -1,8 +1,8 @@
 """`--help` of every command of the relay: text, exit code 0, no traceback."""
 
 from collections.abc import Iterator
+from typing import Any
 
-import click
 import pytest
 from typer.main import get_command
 from typer.testing import CliRunner
@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from relay.operating.cli import app
 
 
-def commands(command: click.Command, *names: str) -> Iterator[tuple[str, ...]]:
+def commands(command: Any, *names: str) -> Iterator[tuple[str, ...]]:  # noqa: ANN401 - a command of click, which typer includes
     yield names
     for name, inner in getattr(command, "commands", {}).items():
         yield from commands(inner, *names, name)
