@@ -87,13 +87,8 @@ def make_slot(connection: psycopg.Connection[Any], settings: RelaySettings, *, a
     start = connection.execute(sql.query("slot_position"), {"slot": settings.slot}).fetchone()
     assert start is not None  # noqa: S101 - the slot exists by now
     if facts.checkpoint_lsn is None or accept_gap:
-<<<<<<< HEAD
         connection.execute(sql.query("checkpoint_reset"), {**parameters, "outboxes": settings.outboxes})
-    state = "created" if new else "is there"
-=======
-        connection.execute(sql.query("checkpoint_reset"), parameters)
     state = "created" if new else "exists"
->>>>>>> d826902 (Tests of the operator's commands in plain words, and docs that quote them)
     line = f"slot: {settings.slot!r} ({plugin}) {state}, from {Lsn.parse(start[0])}"
     return f"{line}; {publication.CREATED_AGAIN}" if republished else line
 
