@@ -31,5 +31,5 @@ def missing(table: str) -> SourceRefused:
         f"there is no table {table}",
         remedy="run `relay setup`, or name the outbox with RELAY_OUTBOX_TABLE"
         if ours
-        else "its owner has to create it, with the application's own schema; or mend RELAY_OUTBOX_TABLE",
+        else "its owner has to create it, with the application's own schema; or correct RELAY_OUTBOX_TABLE",
     )

@@ -63,7 +63,7 @@ def test_a_missing_table_of_the_application_is_created_by_its_owner_and_not_by_s
     said = call(variables, "setup")
     assert said.code == 1
     assert f"there is no table {table} - its owner has to create it" in said.output
-    assert "mend RELAY_OUTBOX_TABLE" in said.output
+    assert "correct RELAY_OUTBOX_TABLE" in said.output
     assert "relay setup" not in said.output
     assert one(bare.database_url, SLOTS) == 0
 
