@@ -6,8 +6,21 @@ from dataclasses import replace
 
 from relay.operating.check.asking import postgres, rabbitmq
 from relay.operating.check.finding import Finding, Unknown, judged, reached
-from relay.operating.check.judging import broker, connection, outbox, queues, role, server, slot
+from relay.operating.check.judging import (
+    broker,
+    connection,
+    limits,
+    outbox,
+    plugin,
+    queues,
+    role,
+    server,
+    slot,
+    transactions,
+)
 from relay.settings import RelaySettings
+
+SERVER_CHECKS = (*server.CHECKS, *plugin.CHECKS, *limits.CHECKS, *transactions.CHECKS)
 
 
 def check(settings: RelaySettings, *, queue_names: Sequence[str]) -> list[Finding]:
@@ -21,7 +34,7 @@ def _postgres(sections: postgres.Sections) -> Iterator[Finding]:
     yield reached("postgres.connection", sections.connection, "Postgres answers")
     yield reached("postgres.replication", sections.replication, "Postgres answers on a replication connection")
     yield from judged(connection.CHECKS, sections.connection)
-    yield from judged(server.CHECKS, sections.server)
+    yield from judged(SERVER_CHECKS, sections.server)
     yield from judged(role.CHECKS, sections.role)
     yield from judged(outbox.SCHEMA_CHECKS, sections.schema)
     yield from judged(outbox.OUTBOX_CHECKS, sections.outbox)

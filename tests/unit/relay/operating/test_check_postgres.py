@@ -10,12 +10,13 @@ import pytest
 from outboxkit.errors import Problem
 from relay.core.position import Lsn
 from relay.operating.check.finding import Check, Status, Unknown, Verdict, judged, reached
-from relay.operating.check.judging import connection, outbox, role, server, slot
+from relay.operating.check.judging import connection, limits, outbox, plugin, role, server, slot, transactions
 from relay.operating.check.judging.connection import PostgresConnection
 from relay.operating.check.judging.outbox import Outbox, Position, Publication, Schema
 from relay.operating.check.judging.role import Privilege, Role
 from relay.operating.check.judging.server import Probe, Server, Transaction
 from relay.operating.check.judging.slot import RelaySlot
+from relay.operating.check.run import SERVER_CHECKS
 from relay.operating.slot.statements import Slot
 from relay.sources.layout import FIELDS, NATIVE, layout
 from relay.sources.wal.replication import System
@@ -58,7 +59,7 @@ ABSENT = Probe("wal2json", "58P01", "no such file")
 BLOCKED = Probe("wal2json", "57014", "canceled")
 
 
-@pytest.mark.parametrize("check", server.CHECKS, ids=lambda check: check.id)
+@pytest.mark.parametrize("check", SERVER_CHECKS, ids=lambda check: check.id)
 def test_a_ready_server_passes(check: Check[Server]) -> None:
     assert check.judge(SERVER).status is Status.OK
 
@@ -80,59 +81,59 @@ def test_a_ready_server_passes(check: Check[Server]) -> None:
             "first logical slot",
         ),
         (server.wal_level, with_settings(wal_level="minimal", effective_wal_level="minimal"), "FAIL", "minimal"),
-        (server.plugin_listed, with_settings(output_plugin_libraries="pgoutput, test_decoding, wal2json"), "OK", ""),
+        (plugin.plugin_listed, with_settings(output_plugin_libraries="pgoutput, test_decoding, wal2json"), "OK", ""),
         (
-            server.plugin_listed,
+            plugin.plugin_listed,
             with_settings(output_plugin_libraries="pgoutput, test_decoding"),
             "WARN",
             "uses pgoutput",
         ),
         (
-            server.plugin_listed,
+            plugin.plugin_listed,
             with_settings(output_plugin_libraries="test_decoding"),
             "FAIL",
             "does not list wal2json",
         ),
         (
-            server.plugin_listed,
+            plugin.plugin_listed,
             replace(with_settings(output_plugin_libraries="pgoutput"), wanted="wal2json"),
             "FAIL",
             "does not list wal2json",
         ),
-        (server.plugin_works, probed(REFUSED), "FAIL", "may not be used"),
-        (server.plugin_works, probed(ABSENT, wanted="wal2json"), "FAIL", "no such file"),
-        (server.plugin_works, probed(ABSENT, Probe("pgoutput", None)), "WARN", "uses pgoutput"),
-        (server.plugin_works, probed(BLOCKED), "OK", "installed"),
-        (server.plugin_works, probed(Probe("wal2json", "53400", "all are in use")), "UNKNOWN", "could not be tried"),
-        (server.plugin_works, probed(), "UNKNOWN", "was not tried"),
-        (server.free_slots, replace(SERVER, slots=10), "WARN", "tail"),
-        (server.free_slots, replace(SERVER, slots=10, slot_exists=False), "FAIL", "all 10"),
-        (server.free_senders, replace(SERVER, senders=10), "FAIL", "all 10"),
-        (server.free_senders, replace(SERVER, senders=10, slot_held=True), "WARN", "take over"),
-        (server.slot_wal_limit, with_settings(max_slot_wal_keep_size="-1"), "WARN", "unlimited"),
-        (server.idle_slot_timeout, with_settings(idle_replication_slot_timeout="0"), "OK", "is kept"),
-        (server.idle_slot_timeout, with_settings(idle_replication_slot_timeout="3600"), "WARN", "3600 s"),
-        (server.sender_timeout, with_settings(wal_sender_timeout="0"), "WARN", "is off"),
-        (server.sender_timeout, with_settings(wal_sender_timeout="3600000"), "WARN", "3600 s"),
+        (plugin.plugin_works, probed(REFUSED), "FAIL", "may not be used"),
+        (plugin.plugin_works, probed(ABSENT, wanted="wal2json"), "FAIL", "no such file"),
+        (plugin.plugin_works, probed(ABSENT, Probe("pgoutput", None)), "WARN", "uses pgoutput"),
+        (plugin.plugin_works, probed(BLOCKED), "OK", "installed"),
+        (plugin.plugin_works, probed(Probe("wal2json", "53400", "all are in use")), "UNKNOWN", "could not be tried"),
+        (plugin.plugin_works, probed(), "UNKNOWN", "was not tried"),
+        (limits.free_slots, replace(SERVER, slots=10), "WARN", "tail"),
+        (limits.free_slots, replace(SERVER, slots=10, slot_exists=False), "FAIL", "all 10"),
+        (limits.free_senders, replace(SERVER, senders=10), "FAIL", "all 10"),
+        (limits.free_senders, replace(SERVER, senders=10, slot_held=True), "WARN", "take over"),
+        (limits.slot_wal_limit, with_settings(max_slot_wal_keep_size="-1"), "WARN", "unlimited"),
+        (limits.idle_slot_timeout, with_settings(idle_replication_slot_timeout="0"), "OK", "is kept"),
+        (limits.idle_slot_timeout, with_settings(idle_replication_slot_timeout="3600"), "WARN", "3600 s"),
+        (limits.sender_timeout, with_settings(wal_sender_timeout="0"), "WARN", "is off"),
+        (limits.sender_timeout, with_settings(wal_sender_timeout="3600000"), "WARN", "3600 s"),
         (
-            server.long_transactions,
+            transactions.long_transactions,
             replace(SERVER, transactions=[OPEN]),
             "WARN",
             "pid 7 (alice in shop, open for 90 s)",
         ),
-        (server.long_transactions, replace(SERVER, transactions=[replace(OPEN, seconds=1.0)]), "OK", ""),
-        (server.long_transactions, replace(SERVER, transactions=[replace(OPEN, seconds=None)]), "OK", ""),
-        (server.long_transactions, probed(transactions=[replace(OPEN, seconds=None)]), "UNKNOWN", "age"),
-        (server.long_transactions, probed(REFUSED, transactions=[replace(OPEN, seconds=None)]), "UNKNOWN", "age"),
-        (server.long_transactions, probed(transactions=[replace(OPEN, seconds=1.0)]), "OK", ""),
+        (transactions.long_transactions, replace(SERVER, transactions=[replace(OPEN, seconds=1.0)]), "OK", ""),
+        (transactions.long_transactions, replace(SERVER, transactions=[replace(OPEN, seconds=None)]), "OK", ""),
+        (transactions.long_transactions, probed(transactions=[replace(OPEN, seconds=None)]), "UNKNOWN", "age"),
+        (transactions.long_transactions, probed(REFUSED, transactions=[replace(OPEN, seconds=None)]), "UNKNOWN", "age"),
+        (transactions.long_transactions, probed(transactions=[replace(OPEN, seconds=1.0)]), "OK", ""),
         (
-            server.long_transactions,
+            transactions.long_transactions,
             probed(BLOCKED, transactions=[replace(OPEN, seconds=None)], slot_exists=False),
             "FAIL",
             "pid 7 (alice in shop, of unknown age)",
         ),
         (
-            server.long_transactions,
+            transactions.long_transactions,
             replace(SERVER, transactions=[replace(OPEN, pid=None, prepared="gid")]),
             "WARN",
             "prepared transaction 'gid'",
@@ -150,9 +151,9 @@ def test_what_is_wrong_with_a_server_is_found(
 
 def test_a_plugin_that_is_not_listed_is_added_as_an_item_of_its_own() -> None:
     """One quoted text with commas in it is one item, and still refuses."""
-    verdict = server.plugin_listed(replace(with_settings(output_plugin_libraries="pgoutput"), wanted="wal2json"))
+    verdict = plugin.plugin_listed(replace(with_settings(output_plugin_libraries="pgoutput"), wanted="wal2json"))
     assert "ALTER SYSTEM SET output_plugin_libraries = pgoutput, wal2json;" in verdict.remedy
-    quoted = server.plugin_listed(with_settings(output_plugin_libraries='"pgoutput, test_decoding, wal2json"'))
+    quoted = plugin.plugin_listed(with_settings(output_plugin_libraries='"pgoutput, test_decoding, wal2json"'))
     assert quoted.status is Status.FAIL
 
 
@@ -383,8 +384,8 @@ def test_the_schema(facts: Schema, status: str) -> None:
 
 def test_facts_that_could_not_be_gathered_are_unknown_under_every_id() -> None:
     section = Unknown("Postgres is not available", "start it")
-    findings = list(judged(server.CHECKS, section))
-    assert [finding.id for finding in findings] == [check.id for check in server.CHECKS]
+    findings = list(judged(SERVER_CHECKS, section))
+    assert [finding.id for finding in findings] == [check.id for check in SERVER_CHECKS]
     assert {finding.status for finding in findings} == {Status.UNKNOWN}
     assert reached("postgres.connection", section, "Postgres answers").status is Status.FAIL
 
@@ -392,7 +393,7 @@ def test_facts_that_could_not_be_gathered_are_unknown_under_every_id() -> None:
 def test_ids_are_unique() -> None:
     every: list[Check[Any]] = [
         *connection.CHECKS,
-        *server.CHECKS,
+        *SERVER_CHECKS,
         *role.CHECKS,
         *slot.CHECKS,
         *outbox.SCHEMA_CHECKS,

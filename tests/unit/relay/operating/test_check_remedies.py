@@ -6,10 +6,10 @@ import pytest
 
 from relay.operating.check import answer
 from relay.operating.check.answer import Answer
-from relay.operating.check.judging import broker, outbox, queues, role, server, slot
+from relay.operating.check.judging import broker, outbox, plugin, queues, role, slot
 from relay.operating.check.judging.outbox import Publication
 from relay.operating.check.judging.queues import Queue
-from relay.operating.check.judging.server import Probe
+from relay.operating.check.judging.server import Probe, Server
 from tests.unit.relay.operating.test_check_postgres import (
     HELD,
     PUBLISHED,
@@ -85,13 +85,13 @@ def test_without_a_limit_there_is_no_limit_to_raise() -> None:
         (probed(Probe("wal2json", "42501", "refused")), "see role.replication and postgres.plugin_listed"),
     ],
 )
-def test_a_plugin_that_was_not_tried_points_to_the_reason(facts: server.Server, remedy: str) -> None:
-    assert server.plugin_works(facts).remedy == remedy
+def test_a_plugin_that_was_not_tried_points_to_the_reason(facts: Server, remedy: str) -> None:
+    assert plugin.plugin_works(facts).remedy == remedy
 
 
 def test_an_item_that_is_not_an_identifier_is_quoted() -> None:
     listed = replace(SERVER, settings={**SERVER.settings, "output_plugin_libraries": "pgoutput, my-plugin"})
-    assert "= pgoutput, 'my-plugin', wal2json;" in server.plugin_listed(listed).remedy
+    assert "= pgoutput, 'my-plugin', wal2json;" in plugin.plugin_listed(listed).remedy
 
 
 def test_a_missing_publication_is_created_and_a_wrong_one_dropped_first() -> None:
