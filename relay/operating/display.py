@@ -1,6 +1,9 @@
-"""How commands write for people: sizes in words, and lines as wide as their reader."""
+"""How commands print for people."""
 
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.text import Text
@@ -9,20 +12,30 @@ _WIDE = 240
 
 
 def console() -> Console:
-    """Write for the terminal's width; to a file or a pipe, where lines are searched, hardly ever break one."""
+    """Return a console as wide as the terminal. Files and pipes get long lines, because their lines are searched."""
     return Console() if sys.stdout.isatty() else Console(width=_WIDE)
 
 
 def plain(text: str) -> Text:
-    """Write `text` as it is: nothing in it is markup, and control characters are told instead of obeyed."""
+    """Return `text` without markup; control characters are printed as escapes."""
     return Text("".join([each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text]))
 
 
 def size(count: int) -> str:
-    """Write a number of bytes in binary units."""
+    """Return a number of bytes in binary units."""
     value, unit = float(count), "bytes"
     for larger in ("KiB", "MiB", "GiB", "TiB"):
         if abs(value) < 1024:  # noqa: PLR2004 - the step of binary units
             break
         value, unit = value / 1024, larger
     return f"{count} bytes" if unit == "bytes" else f"{value:.1f} {unit}"
+
+
+@contextmanager
+def until_reader_leaves() -> Iterator[None]:
+    """End the block without an error when the reader of standard output closes it (`| head`)."""
+    try:
+        yield
+    except BrokenPipeError:
+        # Python flushes standard output at exit, which would fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

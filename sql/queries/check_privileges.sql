@@ -1,19 +1,19 @@
--- Each privilege that `relay run`, `relay status` and `relay check` need, and whether the connected role has it: NULL
--- where the object is not there. `%(table)s` is the outbox as schema.table, NULL where there is none. Objects are found
--- in the catalog, since to_regclass is refused where USAGE on the schema is missing.
+-- Each privilege that `relay run`, `relay status` and `relay check` need, and whether the connected role has it (NULL
+-- if the object does not exist). `%(table)s` is the outbox as schema.table, or NULL. Objects are looked up in the
+-- catalog, because to_regclass fails without USAGE on the schema.
 WITH needed (kind, namespace, name, privilege, purpose) AS (VALUES
     ('schema',   'relay',  NULL,                         'USAGE',   'store the position'),
     ('table',    'relay',  'checkpoint',                 'SELECT',  'find the stored position'),
     ('table',    'relay',  'checkpoint',                 'INSERT',  'store the position'),
     ('table',    'relay',  'checkpoint',                 'UPDATE',  'store the position'),
-    ('table',    'relay',  'parked',                     'SELECT',  'count what is parked'),
-    ('table',    'relay',  'parked',                     'INSERT',  'park what cannot be published'),
-    ('table',    'relay',  'parked',                     'UPDATE',  'park what failed again'),
-    ('schema',   'outbox', NULL,                         'USAGE',   'make partitions ahead'),
-    ('function', 'outbox', 'create_partitions(integer)', 'EXECUTE', 'make partitions ahead'),
-    ('table',    'public', 'outbox_relay_schema',        'SELECT',  'tell whether the schema is up to date'),
+    ('table',    'relay',  'parked',                     'SELECT',  'count parked events'),
+    ('table',    'relay',  'parked',                     'INSERT',  'park events'),
+    ('table',    'relay',  'parked',                     'UPDATE',  'park an event again'),
+    ('schema',   'outbox', NULL,                         'USAGE',   'create partitions'),
+    ('function', 'outbox', 'create_partitions(integer)', 'EXECUTE', 'create partitions'),
+    ('table',    'public', 'outbox_relay_schema',        'SELECT',  'check the schema version'),
     ('table',    split_part(%(table)s::text, '.', 1), split_part(%(table)s::text, '.', 2),
-                                                         'SELECT',  'tell what is unpublished, park what is skipped')
+                                                         'SELECT',  'list unpublished events, park skipped ones')
 )
 SELECT kind, privilege, purpose, concat_ws('.', namespace, name) AS object,
        CASE kind

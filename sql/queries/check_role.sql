@@ -1,5 +1,5 @@
--- The attributes of the role that is connected, the roles that it belongs to, and what it may do beyond its task.
--- `%(table)s` is the outbox as schema.table, NULL where there is none.
+-- The attributes of the connected role, the roles it is a member of, and privileges that it does not need.
+-- `%(table)s` is the outbox as schema.table, or NULL.
 WITH me AS (
     SELECT * FROM pg_roles WHERE rolname = current_user
 ), tables AS (
@@ -10,7 +10,7 @@ WITH me AS (
     SELECT format('%%s on %%s', privilege, name) AS what
     FROM tables, unnest(ARRAY['UPDATE', 'DELETE', 'TRUNCATE', 'TRIGGER']) AS privilege
     WHERE has_table_privilege(tables.oid, privilege)
-      AND (privilege <> 'UPDATE' OR name = %(table)s::text)  -- the relay's own tables it may update
+      AND (privilege <> 'UPDATE' OR name = %(table)s::text)  -- the relay updates its own tables
     UNION ALL
     SELECT 'CREATE on schema ' || nspname FROM pg_namespace
     WHERE nspname IN ('outbox', 'relay', 'public') AND has_schema_privilege(oid, 'CREATE')

@@ -1,4 +1,4 @@
--- What the server says of itself, for `relay check`. A setting that this version does not have is not in the object.
+-- Facts about the server, for `relay check`. A setting that this version does not have is not in the object.
 SELECT current_setting('server_version_num')::integer AS version_number,
        current_setting('server_version')              AS version,
        current_setting('server_encoding')             AS encoding,

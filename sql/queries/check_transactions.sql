@@ -1,6 +1,6 @@
--- The transactions that have an id and have not ended: a new slot waits for all of them, in every database, and an
--- existing one keeps the WAL since the oldest. pg_locks names them to every role; how long they have lasted is told
--- to their own role and to members of pg_read_all_stats.
+-- The open transactions that have an id, in all databases: a new slot waits for all of them, and an existing slot
+-- retains the WAL since the oldest. Every role sees them in pg_locks; only their own role and members of
+-- pg_read_all_stats see their age.
 SELECT l.pid, NULL AS prepared, a.datname AS database, a.usename AS role, a.application_name, a.state,
        extract(epoch FROM clock_timestamp() - min(a.xact_start))::float8 AS seconds
 FROM pg_locks AS l LEFT JOIN pg_stat_activity AS a ON a.pid = l.pid

@@ -1,6 +1,6 @@
--- What the outbox table is; no row where there is no such table. wal2json names a row's partition and not its table,
--- so partitions are told by their names, and two lists say where that goes wrong: partitions that are not called like
--- the table, and other tables that are.
+-- The outbox table; no row if it does not exist. wal2json sends the name of a row's partition, not of its table, so the
+-- relay recognises partitions by name. Two lists show where that fails: partitions whose name does not begin with the
+-- table's name, and other tables whose name does.
 SELECT c.relkind = 'p' AS partitioned,
        ARRAY(SELECT a.attname::text FROM pg_attribute AS a
              WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped

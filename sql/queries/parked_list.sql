@@ -1,4 +1,4 @@
--- What waits in relay.parked, oldest first.
+-- The events that are waiting in relay.parked, oldest first.
 SELECT id, aggregate_type, aggregate_id, aggregate_version, event_type, reason, detail, parked_at, times
 FROM relay.parked
 WHERE redriven_at IS NULL AND discarded_at IS NULL

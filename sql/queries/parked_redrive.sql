@@ -1,5 +1,5 @@
--- Marks parked events as redriven and returns them in the order in which they were written; whoever marks them writes
--- them into the outbox in the same transaction.
+-- Marks parked events as redriven, and returns them in the order of their first insertion. The caller inserts them into
+-- the outbox in the same transaction.
 WITH redriven AS (
     UPDATE relay.parked SET redriven_at = clock_timestamp()
     WHERE redriven_at IS NULL AND discarded_at IS NULL AND (%(ids)s::text[] IS NULL OR id = ANY(%(ids)s))

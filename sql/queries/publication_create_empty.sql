@@ -1,3 +1,3 @@
--- Makes a publication of no table, for an outbox of logical messages: pgoutput streams those beside any publication,
--- but does not stream without one. The name in braces is an identifier, to be quoted by psycopg.sql.
+-- Creates a publication without tables, for an outbox of logical messages: pgoutput sends those with any publication,
+-- but needs one to start. The name in braces is an identifier that psycopg.sql quotes.
 CREATE PUBLICATION {publication} WITH (publish = 'insert')

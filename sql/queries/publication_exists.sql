@@ -1,5 +1,5 @@
--- What the publication says of the outbox table; no row where there is no such publication. A table that was dropped
--- and made again is no longer in it, and its rows would not be in the stream.
+-- How the publication publishes the outbox table; no row if the publication does not exist. A table that was dropped
+-- and created again is no longer part of it, and its rows are not sent.
 SELECT p.pubinsert                                                         AS inserts,
        p.pubviaroot                                                        AS through_root,
        EXISTS (SELECT FROM pg_publication_tables AS t

@@ -1,3 +1,2 @@
--- Creates a slot that ends with this session. The plugin is loaded first; then it waits for the transactions that are
--- running now.
+-- Creates a temporary slot of this session. It loads the plugin first, then waits for the open transactions to end.
 SELECT FROM pg_create_logical_replication_slot(%(slot)s, %(plugin)s, temporary => true)

@@ -1,2 +1,2 @@
--- Drops a slot that nobody holds; what it kept of the WAL may be removed from then on.
+-- Drops an inactive slot. Postgres may then remove the WAL that it retained.
 SELECT pg_drop_replication_slot(%(slot)s)

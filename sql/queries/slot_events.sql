@@ -1,13 +1,13 @@
--- The outbox events of transactions that a stream named. A stream tells 32 bits of a transaction's id; the rest is that
--- of the last transaction with these bits that the server has given out.
+-- The outbox events of transactions from a stream. A stream carries the low 32 bits of a transaction's id; the high
+-- bits are those of the latest assigned id with the same low bits.
 WITH next AS (
     SELECT pg_snapshot_xmax(pg_current_snapshot())::text::numeric AS id
-), named AS (
+), given AS (
     SELECT xid, trunc(id / 4294967296) * 4294967296 + xid AS guess, id FROM next, unnest(%(xids)s::bigint[]) AS xid
-), told AS (
+), full_id AS (
     SELECT xid, (CASE WHEN guess >= id THEN guess - 4294967296 ELSE guess END)::text::xid8 AS tx
-    FROM named WHERE guess < id OR guess >= 4294967296
+    FROM given WHERE guess < id OR guess >= 4294967296
 )
-SELECT told.xid, e.id::text, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.event_type, e.created_at
-FROM told JOIN outbox.event AS e ON e.tx = told.tx
+SELECT full_id.xid, e.id::text, e.aggregate_type, e.aggregate_id, e.aggregate_version, e.event_type, e.created_at
+FROM full_id JOIN outbox.event AS e ON e.tx = full_id.tx
 ORDER BY e.seq

@@ -1,2 +1,2 @@
--- Whether the slot is there.
+-- Whether the slot exists.
 SELECT slot_name FROM pg_replication_slots WHERE slot_name = %(slot)s

@@ -1,4 +1,4 @@
--- Parks the events of transactions that are about to be skipped; one that is parked already stays as it is.
+-- Parks the events of transactions that will be skipped. An event that is parked already does not change.
 INSERT INTO relay.parked
     (id, seq, aggregate_type, aggregate_id, aggregate_version, event_type, payload, headers, exchange, routing_key,
      created_at, relay, after_lsn, reason, detail)

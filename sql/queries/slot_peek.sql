@@ -1,5 +1,5 @@
--- The transactions that a slot would send next, in commit order and without their rows: every table is filtered out, so
--- that a row that cannot be decoded is not decoded here either. `end_lsn` is where the following record begins.
+-- The transactions that a slot would send next, in commit order. All tables are filtered out, so that a row that cannot
+-- be decoded does no harm here. `end_lsn` is where the next record begins.
 SELECT xid::text::bigint                 AS xid,
        (data::jsonb) ->> 'lsn'           AS commit_lsn,
        (data::jsonb) ->> 'nextlsn'       AS end_lsn,

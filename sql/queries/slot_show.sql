@@ -1,6 +1,6 @@
--- One replication slot: how it stands, and who holds it. Columns that only newer servers have are read through JSON,
--- so that the same statement serves all of them. What the holder reported last is as of its own clock, and hidden from a
--- role that is neither the holder's own nor a member of pg_read_all_stats. On a standby the WAL's end is what has been replayed.
+-- One replication slot and its holder. Columns that only newer servers have are read through JSON, so that one
+-- statement works on all versions. reply_time is from the holder's clock, and visible only to the holder's role and to
+-- members of pg_read_all_stats. On a standby, the end of the WAL is the replayed position.
 SELECT s.slot_name                                        AS name,
        s.plugin                                           AS plugin,
        s.database                                         AS database,

@@ -1,4 +1,4 @@
--- How much WAL the slot holds back, whether it is safe, and how many events wait in relay.parked.
+-- How much WAL the slot retains, whether it is in danger, and how many events are waiting in relay.parked.
 SELECT coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), s.restart_lsn), 0)::bigint        AS retained_bytes,
        coalesce(pg_wal_lsn_diff(pg_current_wal_lsn(), s.confirmed_flush_lsn), 0)::bigint AS lag_bytes,
        coalesce(s.wal_status, 'missing')                                                AS wal_status,

@@ -1,4 +1,4 @@
--- What waits in relay.parked, and the latest of it.
+-- How many events are waiting in relay.parked, and the latest of them.
 SELECT count(*) AS waiting,
        max(parked_at) AS latest_at,
        (array_agg(id || ' ' || reason || ': ' || detail ORDER BY parked_at DESC))[1] AS latest

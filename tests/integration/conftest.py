@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from relay.operating.setup import setup
+from relay.operating.setup.steps import setup
 from sandbox import Isolated
 from tests.integration.relay_stage import settings, staged
 from tests.support.stage import Stage

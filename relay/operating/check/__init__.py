@@ -1,4 +1,4 @@
-"""`relay check`: facts are gathered by `asking/`, and judged by the pure functions of `judging/`, one for each id.
+"""`relay check`: `asking/` gathers facts, and the pure functions of `judging/` judge them, one function for each id.
 
-What could not be asked is reported as UNKNOWN under its id, so that no check is ever silently left out.
+Facts that could not be gathered are reported as UNKNOWN under their ids, so no check is left out silently.
 """

@@ -1,7 +1,7 @@
-"""What a check says, and how checks run over a section of facts. Pure.
+"""The result of a check, and how checks run over a section of facts. Pure.
 
-FAIL: `relay run` would not work, or would lose what it promises. WARN: it works, and something about it is dangerous.
-UNKNOWN: this could not be told, and why. Ids are stable: alerts and scripts may rely on them.
+FAIL: `relay run` would not work, or would break a guarantee. WARN: it works, with a risk. UNKNOWN: this could not be
+determined, and why. Ids are stable, because alerts and scripts use them.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +13,7 @@ Section = TypeVar("Section")
 
 
 class Status(StrEnum):
-    """How a check came out."""
+    """The outcome of a check."""
 
     OK = "OK"
     WARN = "WARN"
@@ -23,7 +23,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A judgement on facts; the remedy is one line, empty where nothing is to be done."""
+    """A judgement of facts. The remedy is one line, and empty if nothing is to be done."""
 
     status: Status
     summary: str
@@ -43,10 +43,10 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Untold:
-    """Stands for a section of facts that could not be gathered."""
+class Unknown:
+    """Takes the place of a section of facts that could not be gathered."""
 
-    why: str
+    reason: str
     remedy: str
 
 
@@ -58,41 +58,41 @@ class Check(NamedTuple, Generic[Section]):
 
 
 def ok(summary: str, **facts: object) -> Verdict:
-    """Say that all is well."""
+    """Return a verdict that needs no action."""
     return Verdict(Status.OK, summary, "", facts)
 
 
 def warn(summary: str, *, remedy: str, **facts: object) -> Verdict:
-    """Say that the relay works, and what is dangerous about it."""
+    """Return a verdict that the relay works, with a risk."""
     return Verdict(Status.WARN, summary, remedy, facts)
 
 
 def fail(summary: str, *, remedy: str, **facts: object) -> Verdict:
-    """Say what keeps the relay from working, or from what it promises."""
+    """Return a verdict that the relay would not work, or would break a guarantee."""
     return Verdict(Status.FAIL, summary, remedy, facts)
 
 
 def unknown(summary: str, *, remedy: str, **facts: object) -> Verdict:
-    """Say what cannot be told, and why."""
+    """Return a verdict that this could not be determined."""
     return Verdict(Status.UNKNOWN, summary, remedy, facts)
 
 
-def judged(checks: Sequence[Check[Section]], section: Section | Untold) -> Iterator[Finding]:
-    """Run `checks` over `section`; without it, each of them is UNKNOWN."""
+def judged(checks: Sequence[Check[Section]], section: Section | Unknown) -> Iterator[Finding]:
+    """Run `checks` over `section`; each is UNKNOWN if the section is."""
     for check in checks:
-        if isinstance(section, Untold):
-            yield named(check.id, unknown(f"not told: {section.why}", remedy=section.remedy))
+        if isinstance(section, Unknown):
+            yield named(check.id, unknown(f"unknown: {section.reason}", remedy=section.remedy))
         else:
             yield named(check.id, check.judge(section))
 
 
-def reached(identity: str, section: object | Untold, summary: str) -> Finding:
-    """Judge whether `section` could be gathered at all: FAIL with its reason if not."""
-    if isinstance(section, Untold):
-        return named(identity, fail(section.why, remedy=section.remedy))
+def reached(identity: str, section: object | Unknown, summary: str) -> Finding:
+    """Return OK with `summary` if `section` could be gathered, else FAIL with the reason."""
+    if isinstance(section, Unknown):
+        return named(identity, fail(section.reason, remedy=section.remedy))
     return named(identity, ok(summary))
 
 
 def named(identity: str, verdict: Verdict) -> Finding:
-    """Put `verdict` under an id."""
+    """Return `verdict` under an id."""
     return Finding(identity, verdict.status, verdict.summary, verdict.remedy, verdict.facts)

@@ -1,1 +1,1 @@
-"""`relay parked`: events that could not be published, and what an operator decides about them."""
+"""`relay parked`: events that could not be published, and what an operator does with them."""

@@ -1,1 +1,1 @@
-"""`relay slot`: the replication slot, looked at and changed by an operator."""
+"""`relay slot`: an operator shows, creates or drops the replication slot, or skips transactions."""

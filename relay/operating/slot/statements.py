@@ -1,12 +1,12 @@
-"""The replication slot, for operators: how it stands, making and dropping it, and stepping over what cannot be decoded.
+"""The statements of `relay slot`: reading and dropping the replication slot, and skipping transactions.
 
-Nothing here streams. What lies between the slot and an LSN is told by a temporary copy of the slot, read without any
-table's rows; neither slot nor checkpoint moves before `skip` is called.
+Transactions are listed from a temporary copy of the slot, without rows of any table. Only `skip` changes the slot's
+position and the checkpoint.
 """
 
 import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -18,17 +18,18 @@ from outboxkit import sql
 from relay.core.errors import SlotHeld, SlotMissing
 from relay.core.position import Lsn
 from relay.settings import RelaySettings
-from relay.storage.refusals import from_postgres
 
-# Reading without rows takes a plugin that can filter tables and still tells transactions; pgoutput omits empty ones.
+# Unlike pgoutput, this plugin can filter out all tables and still send the transactions, which are then empty.
 READER = "wal2json"
 OUTBOX = "outbox.event"
+STOP_THEN_DROP = "stop the relay, then run `relay slot drop` again"
+STOP_THEN_SKIP = "stop every relay of this slot, then run `relay slot skip` again"
 _ANY_NUMBER = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One replication slot, as sql/queries/slot_show.sql tells it; sizes are bytes, None where Postgres tells none."""
+    """One replication slot, the columns of sql/queries/slot_show.sql. Sizes are bytes; None is unknown."""
 
     name: str
     plugin: str | None
@@ -39,7 +40,7 @@ class Slot:
     holder_since: datetime | None
     holder_address: str | None
     holder_reported_at: datetime | None
-    """When its walsender last took a report from it."""
+    """When the holder's last status update reached its walsender."""
     current_lsn: str
     confirmed_flush_lsn: str | None
     restart_lsn: str | None
@@ -52,12 +53,17 @@ class Slot:
 
     @property
     def lost(self) -> bool:
-        """Whether Postgres has invalidated it: nothing can be read from it any more."""
+        """Whether Postgres has invalidated it: it can no longer be read."""
         return self.wal_status == "lost" or self.invalidation_reason is not None
 
     @property
+    def why_lost(self) -> str:
+        """Why it is lost."""
+        return self.invalidation_reason or "Postgres removed WAL that it needed"
+
+    @property
     def holder(self) -> str:
-        """Who streams from it, in words; empty if nobody does."""
+        """Who streams from it, as text; empty if nobody does."""
         if self.holder_pid is None:
             return ""
         since = f", since {self.holder_since:%Y-%m-%d %H:%M:%S %Z}" if self.holder_since else ""
@@ -67,7 +73,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A relay's stored position, as sql/queries/slot_checkpoint.sql tells it."""
+    """A relay's stored position, the columns of sql/queries/slot_checkpoint.sql."""
 
     slot: str
     lsn: str
@@ -78,20 +84,20 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """A committed transaction that a slot has still to send."""
+    """A committed transaction that the slot has not sent yet."""
 
     xid: int
-    """Its low 32 bits, which is all that a stream tells."""
+    """Its low 32 bits: a stream carries no more."""
     commit_lsn: str
-    """Where its commit record begins: a slot that stands beyond it never sends it again."""
+    """Where its commit record begins. A slot beyond it never sends the transaction again."""
     end_lsn: str
-    """Where the next record begins: the least position that steps over this transaction."""
+    """Where the next record begins: the lowest position that skips this transaction."""
     committed_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
 class SkippedEvent:
-    """An outbox event of a transaction that is to be skipped."""
+    """An outbox event of a transaction to skip."""
 
     xid: int
     id: str
@@ -102,39 +108,28 @@ class SkippedEvent:
     created_at: datetime
 
 
-@contextmanager
-def connected(settings: RelaySettings, purpose: str) -> Iterator[psycopg.Connection[Any]]:
-    """Connect as `<relay> <purpose>`; whatever Postgres refuses inside the block is raised as a Problem."""
-    try:
-        with psycopg.connect(
-            settings.database_url.get_secret_value(),
-            autocommit=True,
-            application_name=f"{settings.name} {purpose}",
-            connect_timeout=10,
-        ) as connection:
-            yield connection
-    except psycopg.Error as error:
-        raise from_postgres(error, slot=settings.slot) from error
-
-
 def find(connection: psycopg.Connection[Any], slot: str) -> Slot | None:
-    """Return how `slot` stands; None if there is no such slot."""
+    """Return `slot`; None if it does not exist."""
     cursor = connection.cursor(row_factory=class_row(Slot))
     return cursor.execute(sql.query("slot_show"), {"slot": slot}).fetchone()
 
 
 def usable(connection: psycopg.Connection[Any], slot: str) -> Slot:
-    """Return how `slot` stands; raises SlotMissing when it is not there or lost."""
+    """Return `slot`; raises SlotMissing if it does not exist or is lost."""
     found = find(connection, slot)
     if found is None:
-        raise SlotMissing(f"replication slot {slot!r} does not exist", remedy="run `relay setup`")
+        raise missing(slot)
     if found.lost:
-        reason = found.invalidation_reason or "Postgres removed WAL that it needed"
         raise SlotMissing(
-            f"replication slot {slot!r} is lost: {reason}",
-            remedy="run `relay setup`, which says what may have been missed and how to go on",
+            f"replication slot {slot!r} is lost: {found.why_lost}",
+            remedy="run `relay setup`, which says what may be missing and how to continue",
         )
     return found
+
+
+def missing(slot: str) -> SlotMissing:
+    """Return the problem of a slot that does not exist."""
+    return SlotMissing(f"replication slot {slot!r} does not exist", remedy="run `relay setup`")
 
 
 def checkpoint(connection: psycopg.Connection[Any], name: str) -> Checkpoint | None:
@@ -143,24 +138,24 @@ def checkpoint(connection: psycopg.Connection[Any], name: str) -> Checkpoint | N
     return cursor.execute(sql.query("slot_checkpoint"), {"name": name}).fetchone()
 
 
-def require_free(slot: Slot, *, why: str) -> None:
-    """Raise SlotHeld, naming the holder, while somebody streams from `slot`."""
+def require_free(slot: Slot, *, remedy: str) -> None:
+    """Raise SlotHeld, with the holder's name, if `slot` is in use."""
     if slot.holder_pid is not None:
-        raise SlotHeld(f"replication slot {slot.name!r} is held by {slot.holder}", remedy=why)
+        raise SlotHeld(f"replication slot {slot.name!r} is held by {slot.holder}", remedy=remedy)
 
 
 def drop(connection: psycopg.Connection[Any], slot: str) -> None:
-    """Drop `slot`; raises SlotHeld when somebody took it meanwhile."""
+    """Drop `slot`; raises SlotHeld if it is in use by now."""
     try:
         connection.execute(sql.query("slot_drop"), {"slot": slot})
     except psycopg.errors.ObjectInUse as error:
-        raise SlotHeld(str(error.diag.message_primary), remedy="stop the relay, then drop its slot") from error
+        raise SlotHeld(str(error.diag.message_primary), remedy=STOP_THEN_DROP) from error
 
 
 def confirmed(connection: psycopg.Connection[Any], slot: Slot, name: str) -> Lsn:
-    """Return up to where relay `name` has confirmed: the slot's own position, or the stored one if it is further.
+    """Return the position that relay `name` has confirmed: the slot's, or the stored one if it is higher.
 
-    A crash of Postgres sets the slot's own position back; the stored one counts on the system that it was stored on.
+    A crash of Postgres can set back the slot's position. The stored one is valid only on the system it was stored for.
     """
     position = Lsn.parse(slot.confirmed_flush_lsn or "0/0")
     stored = checkpoint(connection, name)
@@ -172,10 +167,10 @@ def confirmed(connection: psycopg.Connection[Any], slot: Slot, name: str) -> Lsn
 def unconfirmed(
     connection: psycopg.Connection[Any], slot: Slot, *, after: Lsn, before: Lsn | None = None, limit: int = _ANY_NUMBER
 ) -> list[Transaction]:
-    """Return at most `limit` of the transactions that `slot` has still to send after `after`, in commit order.
+    """Return at most `limit` transactions that `slot` has not sent and that commit after `after`, in commit order.
 
-    With `before`, only those that a slot which stands there never sends. It reads the WAL from the slot's restart LSN
-    on, which takes a while after a long outage. Raises psycopg's errors.
+    With `before`, only those that a slot at that position never sends. It reads the WAL from the slot's restart LSN,
+    which is slow after a long outage. Raises psycopg's errors.
     """
     copy = f"peek_{secrets.token_hex(6)}"
     connection.execute(sql.query("slot_copy"), {"slot": slot.name, "copy": copy, "plugin": READER})
@@ -188,12 +183,12 @@ def unconfirmed(
         cursor.execute(sql.query("slot_peek"), {"slot": copy, "upto": upto, "rows": rows})
         return [found for found in cursor if before is None or Lsn.parse(found.commit_lsn) < before]
     finally:
-        with suppress(psycopg.Error):  # after an error it is gone already
+        with suppress(psycopg.Error):  # after an error it no longer exists
             connection.execute(sql.query("slot_drop"), {"slot": copy})
 
 
 def events(connection: psycopg.Connection[Any], transactions: Sequence[Transaction]) -> list[SkippedEvent]:
-    """Return the rows of outbox.event that `transactions` wrote; raises SourceRefused where it cannot be read."""
+    """Return the rows of outbox.event that `transactions` wrote. Raises psycopg's errors."""
     cursor = connection.cursor(row_factory=class_row(SkippedEvent))
     return cursor.execute(sql.query("slot_events"), {"xids": [each.xid for each in transactions]}).fetchall()
 
@@ -206,21 +201,21 @@ def skip(
     to: Lsn,
     skipped: Sequence[SkippedEvent],
 ) -> None:
-    """Park `skipped`, then move the slot and the stored position from `after` to `to`.
+    """Park `skipped`, then advance the slot and the stored position from `after` to `to`.
 
-    In this order: whatever ends it in between, an event is in relay.parked or still to come, and perhaps both.
+    In this order: if it fails in between, each event is in relay.parked, or in the stream, or in both.
     """
     parking = {
         "ids": [event.id for event in skipped],
         "relay": settings.name,
         "after_lsn": str(after),
-        "detail": f"`relay slot skip --to {to}` stepped over its transaction",
+        "detail": f"`relay slot skip --to {to}` skipped its transaction",
     }
     connection.execute(sql.query("slot_park_skipped"), parking)
     try:
         connection.execute(sql.query("slot_advance"), {"slot": settings.slot, "lsn": str(to)})
     except psycopg.errors.ObjectInUse as error:
-        raise SlotHeld(str(error.diag.message_primary), remedy="stop every relay of this slot, then skip") from error
+        raise SlotHeld(str(error.diag.message_primary), remedy=STOP_THEN_SKIP) from error
     where = _where(connection, settings.slot)
     connection.execute(
         sql.query("checkpoint_save"),
@@ -249,5 +244,5 @@ def _where(connection: psycopg.Connection[Any], slot: str) -> _Where:
     cursor = connection.cursor(row_factory=class_row(_Where))
     row = cursor.execute(sql.query("slot_position"), {"slot": slot}).fetchone()
     if row is None:
-        raise SlotMissing(f"replication slot {slot!r} was dropped meanwhile", remedy="run `relay setup`")
+        raise SlotMissing(f"replication slot {slot!r} was dropped in the meantime", remedy="run `relay setup`")
     return row

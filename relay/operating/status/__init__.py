@@ -1,1 +1,1 @@
-"""`relay status`: how the relay stands."""
+"""`relay status`: the state of the relay."""

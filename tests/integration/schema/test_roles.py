@@ -181,7 +181,7 @@ def test_check_tells_of_any_grant_that_is_missing(site: Site) -> None:
     site.administer("ALTER ROLE outbox_relay NOREPLICATION")
     findings = {each["id"]: each for each in site.call("outbox_relay", "check", "--json").json["checks"]}
     failed = {name: each["remedy"] for name, each in findings.items() if each["status"] == "FAIL"}
-    remedy = "ALTER ROLE outbox_relay REPLICATION; see sql/roles.sql"
+    remedy = 'as a superuser: ALTER ROLE "outbox_relay" REPLICATION; see sql/roles.sql'
     assert failed == {"role.replication": remedy, "postgres.replication": remedy}
 
 

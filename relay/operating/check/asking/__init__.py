@@ -1,1 +1,1 @@
-"""Gathers what the checks judge. It changes nothing and delivers nothing."""
+"""Gathers the facts that the checks judge. It changes nothing and delivers nothing."""

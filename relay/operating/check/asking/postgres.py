@@ -1,11 +1,10 @@
-"""Gathers what the checks judge from Postgres. It reads, and makes temporary slots that end with its session.
+"""Gathers facts from Postgres. It only reads, and creates temporary slots, which end with its session.
 
-Each section is gathered by itself: what one of them is refused leaves the others told.
+Each section is gathered separately, so that an error in one leaves the others known.
 """
 
 import secrets
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -17,12 +16,13 @@ from outboxkit import sql
 from outboxkit.errors import Problem
 from outboxkit.sql import apply as schema
 from relay.core.position import Lsn
-from relay.operating.check.finding import Untold
-from relay.operating.check.judging.links import Link
+from relay.operating.check.finding import Unknown
+from relay.operating.check.judging.connection import PostgresConnection
 from relay.operating.check.judging.outbox import Outbox, Position, Publication, Schema
 from relay.operating.check.judging.role import Privilege, Role, grant_replication
 from relay.operating.check.judging.server import Probe, Server, Transaction
-from relay.operating.check.judging.slot import Place
+from relay.operating.check.judging.slot import RelaySlot
+from relay.operating.connection import connected
 from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
 from relay.sources.layout import layout
@@ -34,73 +34,74 @@ from relay.storage.refusals import from_postgres
 T = TypeVar("T")
 
 _TIMEOUT = "10s"
-# A plugin is loaded at once; the rest of the time, a new slot waits for the transactions that are open.
+# Postgres loads the plugin first; then a new slot waits for the open transactions.
 _PROBE_TIMEOUT = "3s"
 
 
 @dataclass(frozen=True, slots=True)
 class Sections:
-    """Everything that Postgres was asked, each part told or not."""
+    """All facts about Postgres; each section may be unknown."""
 
-    link: Link | Untold
-    server: Server | Untold
-    role: Role | Untold
-    replication: System | Untold
-    place: Place | Untold
-    schema: Schema | Untold
-    outbox: Outbox | Untold
-    position: Position | Untold
+    connection: PostgresConnection | Unknown
+    server: Server | Unknown
+    role: Role | Unknown
+    replication: System | Unknown
+    slot: RelaySlot | Unknown
+    schema: Schema | Unknown
+    outbox: Outbox | Unknown
+    position: Position | Unknown
 
 
 def ask(settings: RelaySettings) -> Sections:
-    """Ask Postgres everything; never raises for what the server does or says."""
-    replication = _told(settings, lambda: _identify(settings))
+    """Ask Postgres for every section. An error of the server makes sections unknown and is not raised."""
+    replication = _gathered(settings, lambda: _identify(settings))
     try:
-        with slots.connected(settings, "check") as connection:
+        with connected(settings, "check") as connection:
             connection.execute(sql.query("statement_timeout"), {"timeout": _TIMEOUT})
             return _Asking(connection, settings).all(replication)
     except Problem as problem:
-        gone = Untold(problem.what, problem.remedy)
-        return Sections(gone, gone, gone, replication, gone, gone, gone, gone)
+        unknown = Unknown(problem.what, problem.remedy)
+        return Sections(unknown, unknown, unknown, replication, unknown, unknown, unknown, unknown)
 
 
 class _Asking:
-    """One session's questions."""
+    """The questions of one session."""
 
     def __init__(self, connection: psycopg.Connection[Any], settings: RelaySettings) -> None:
         self._connection = connection
         self._settings = settings
         self._table = None if settings.message_prefix else settings.outbox_table
 
-    def all(self, replication: System | Untold) -> Sections:
-        """Gather every section; the later ones need what the earlier ones told."""
-        link = self._told(self._link)
-        role = self._told(lambda: self._role(streams=isinstance(replication, System)))
-        if isinstance(replication, Untold) and isinstance(role, Role) and not role.may_stream:
-            replication = Untold(replication.why, grant_replication(role))  # libpq tells no more than that it failed
-        slot = self._told(lambda: slots.find(self._connection, self._settings.slot))
-        if isinstance(slot, Untold):
-            return Sections(link, slot, role, replication, slot, slot, slot, slot)
-        server = self._told(lambda: self._server(slot, may_probe=isinstance(role, Role) and role.may_stream))
+    def all(self, replication: System | Unknown) -> Sections:
+        """Gather every section; later ones need facts of earlier ones."""
+        connection = self._gathered(self._postgres_connection)
+        role = self._gathered(lambda: self._role(streams=isinstance(replication, System)))
+        if isinstance(replication, Unknown) and isinstance(role, Role) and not role.may_stream:
+            # libpq reports only that the connection failed.
+            replication = Unknown(replication.reason, grant_replication(role))
+        slot = self._gathered(lambda: slots.find(self._connection, self._settings.slot))
+        if isinstance(slot, Unknown):
+            return Sections(connection, slot, role, replication, slot, slot, slot, slot)
+        server = self._gathered(lambda: self._server(slot, may_probe=isinstance(role, Role) and role.may_stream))
         return Sections(
-            link=link,
+            connection=connection,
             server=server,
             role=role,
             replication=replication,
-            place=self._told(lambda: self._place(slot, server)),
-            schema=self._told(self._schema),
-            outbox=self._told(lambda: self._outbox(slot, server)),
-            position=self._told(lambda: self._position(replication)),
+            slot=self._gathered(lambda: self._slot(slot, server)),
+            schema=self._gathered(self._schema),
+            outbox=self._gathered(lambda: self._outbox(slot, server)),
+            position=self._gathered(lambda: self._position(replication)),
         )
 
-    def _told(self, question: Callable[[], T]) -> T | Untold:
-        return _told(self._settings, question)
+    def _gathered(self, question: Callable[[], T]) -> T | Unknown:
+        return _gathered(self._settings, question)
 
-    def _link(self) -> Link:
+    def _postgres_connection(self) -> PostgresConnection:
         connection, url = self._connection, self._settings.database_url.get_secret_value()
         options = {option.keyword: option.val for option in connection.pgconn.info}
         hosts = str(conninfo_to_dict(url).get("hostaddr") or connection.info.host or "localhost").split(",")
-        return Link(
+        return PostgresConnection(
             hosts=hosts,
             sslmode=(options.get(b"sslmode") or b"prefer").decode(),
             encrypted=connection.pgconn.ssl_in_use,
@@ -113,7 +114,8 @@ class _Asking:
         found.pop("backend_pid")
         wanted = self._settings.plugin if slot is None or slot.plugin is None else slot.plugin
         rows = self._connection.cursor(row_factory=class_row(Transaction))
-        probes = self._probes(wanted) if may_probe and found["settings"].get("wal_level") == "logical" else []
+        levels = {found["settings"].get("wal_level"), found["settings"].get("effective_wal_level")}
+        probes = self._probes(wanted) if may_probe and "logical" in levels else []
         return Server(
             **found,
             slot_exists=slot is not None,
@@ -146,9 +148,9 @@ class _Asking:
         found = self._one("check_role", {"table": self._table})
         return Role(**found, privileges=privileges.fetchall(), streams=streams)
 
-    def _place(self, slot: slots.Slot | None, server: Server | Untold) -> Place:
-        limit = None if isinstance(server, Untold) else server.number("max_slot_wal_keep_size")
-        return Place(
+    def _slot(self, slot: slots.Slot | None, server: Server | Unknown) -> RelaySlot:
+        limit = None if isinstance(server, Unknown) else server.number("max_slot_wal_keep_size")
+        return RelaySlot(
             name=self._settings.slot,
             plugin=self._settings.plugin,
             database=self._connection.info.dbname,
@@ -162,7 +164,7 @@ class _Asking:
         except schema.SchemaChanged as problem:
             return Schema((), problem)
 
-    def _outbox(self, slot: slots.Slot | None, server: Server | Untold) -> Outbox:
+    def _outbox(self, slot: slots.Slot | None, server: Server | Unknown) -> Outbox:
         settings = self._settings
         namespace, _, table = settings.outbox_table.partition(".")
         where = {"schema": namespace, "table": table, "publication": settings.slot}
@@ -183,31 +185,31 @@ class _Asking:
             publication=publication.fetchone(),
         )
 
-    def _position(self, replication: System | Untold) -> Position:
+    def _position(self, replication: System | Unknown) -> Position:
         settings = self._settings
         facts = self._connection.cursor(row_factory=class_row(Facts))
         parameters = {"slot": settings.slot, "name": settings.name, "table": settings.outbox_table}
         found = facts.execute(sql.query("source_facts"), parameters).fetchone()
-        assert found is not None  # noqa: S101 - the query always gives one row
-        # A relay may store positions meanwhile: the WAL's end is asked for behind the stored one, as the relay does it.
-        system = None if isinstance(replication, Untold) else _identify(settings)
+        assert found is not None  # noqa: S101 - the query always returns one row
+        # A relay may be storing positions: ask for the end of the WAL after the stored position, as the relay does.
+        system = None if isinstance(replication, Unknown) else _identify(settings)
         return Position(found, settings.name, settings.slot, system)
 
     def _one(self, query: str, parameters: dict[str, Any]) -> dict[str, Any]:
         row = self._connection.cursor(row_factory=dict_row).execute(sql.query(query), parameters).fetchone()
-        assert row is not None  # noqa: S101 - these queries always give one row
+        assert row is not None  # noqa: S101 - these queries always return one row
         return row
 
 
-def _told(settings: RelaySettings, question: Callable[[], T]) -> T | Untold:
-    """Return the answer to `question`, or why there is none."""
+def _gathered(settings: RelaySettings, question: Callable[[], T]) -> T | Unknown:
+    """Return the answer to `question`, or why it is unknown."""
     try:
         return question()
     except psycopg.Error as error:
         problem = from_postgres(error, slot=settings.slot)
-        return Untold(problem.what, problem.remedy)
+        return Unknown(problem.what, problem.remedy)
     except Problem as problem:
-        return Untold(problem.what, problem.remedy)
+        return Unknown(problem.what, problem.remedy)
 
 
 def _identify(settings: RelaySettings) -> System:
@@ -219,15 +221,14 @@ def _identify(settings: RelaySettings) -> System:
         connect_timeout=10,
     ) as connection:
         row = connection.execute("IDENTIFY_SYSTEM").fetchone()
-    assert row is not None  # noqa: S101 - the command always answers with one row
+    assert row is not None  # noqa: S101 - the command always returns one row
     return System(str(row[0]), int(row[1]), Lsn.parse(row[2]))
 
 
-def _likely(wanted: str, server: Server | Untold) -> str:
-    """Return the plugin that `relay setup` would take."""
+def _likely(wanted: str, server: Server | Unknown) -> str:
+    """Return the plugin that `relay setup` would use."""
     if wanted != "auto":
         return wanted
-    with suppress(IndexError):
-        if not isinstance(server, Untold):
-            return server.probes[-1].plugin
-    return wal2json.PLUGIN
+    if isinstance(server, Unknown) or not server.probes:
+        return wal2json.PLUGIN
+    return server.probes[-1].plugin

@@ -1,4 +1,4 @@
-"""Gathers what the checks judge from RabbitMQ. It declares what exists already, and publishes to nobody."""
+"""Gathers facts from RabbitMQ. It declares only what exists already, and no queue gets its test messages."""
 
 import asyncio
 import secrets
@@ -11,34 +11,34 @@ from outboxkit.amqp.errors import ChannelRefused
 from outboxkit.amqp.tls import is_loopback
 from outboxkit.amqp.topology import check_exchange, declare_exchange
 from outboxkit.errors import Problem
-from relay.operating.check.asking.answers import DIFFERS, NO_ANSWER, TAKEN, UNSEEN, Answer
-from relay.operating.check.finding import Untold
+from relay.operating.check.answer import ACCEPTED, NO_ANSWER, NOT_RETURNED, PRECONDITION_FAILED, Answer
+from relay.operating.check.finding import Unknown
 from relay.operating.check.judging.broker import Broker
 from relay.operating.check.judging.queues import Guess, Queue
 from relay.settings import RelaySettings
 
 _TIMEOUT = 3.0
-# A queue has fewer arguments than this; each refusal tells one.
+# A queue has fewer arguments than this; each refusal names one.
 _GUESSES = 20
 _ROUTING_KEY = "relay.check"
 
-Channel = Any  # pika's, which only messaging and the publisher import
+Channel = Any  # pika's, which only outboxkit.amqp and the publisher import
 Act = Callable[[Channel], Awaitable[Answer | None]]
 
 
-async def ask(settings: RelaySettings, queues: Sequence[str]) -> tuple[Broker, list[Queue]] | Untold:
-    """Ask RabbitMQ everything; never raises for what the broker does or says."""
+async def ask(settings: RelaySettings, queues: Sequence[str]) -> tuple[Broker, list[Queue]] | Unknown:
+    """Ask RabbitMQ for all facts. An error of the broker makes them unknown and is not raised."""
     try:
         connection = await Connection.open(
             settings.amqp_url.get_secret_value(), name=f"{settings.name} check", tls=settings.tls()
         )
     except Problem as problem:
-        return Untold(problem.what, problem.remedy)
+        return Unknown(problem.what, problem.remedy)
     try:
         broker = await _broker(connection, settings)
         return broker, [await _queue(connection, name) for name in queues]
     except Problem as problem:
-        return Untold(problem.what, problem.remedy)
+        return Unknown(problem.what, problem.remedy)
     finally:
         await connection.close()
 
@@ -69,8 +69,8 @@ async def _broker(connection: Connection, settings: RelaySettings) -> Broker:
         remote=None if is_loopback(host) else host,
         exchange_name=exchange,
         exchange=found,
-        declared=await _try(connection, declared) if found.code == TAKEN else found,
-        published=await _try(connection, rolled_back) if found.code == TAKEN else found,
+        declared=await _try(connection, declared) if found.code == ACCEPTED else found,
+        published=await _try(connection, rolled_back) if found.code == ACCEPTED else found,
         returned=await _try(connection, lambda channel: _returned(connection, channel)),
         max_message_bytes=settings.max_message_bytes,
         blocked=connection.blocked,
@@ -78,7 +78,7 @@ async def _broker(connection: Connection, settings: RelaySettings) -> Broker:
 
 
 async def _returned(connection: Connection, channel: Channel) -> Answer:
-    """Publish to a queue that does not exist; UNSEEN if that is confirmed without a return before it."""
+    """Publish to a queue that does not exist; NOT_RETURNED if that is confirmed without being returned first."""
     confirmed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     returned = asyncio.Event()
 
@@ -91,18 +91,18 @@ async def _returned(connection: Connection, channel: Channel) -> Answer:
 
     def on_close(*_: object) -> None:
         if not confirmed.done():
-            confirmed.set_exception(ChannelRefused("the channel was closed", remedy="see the reason"))
+            confirmed.set_exception(ChannelRefused("the channel was closed", remedy="see RabbitMQ's log"))
 
     channel.add_on_return_callback(on_return)
     channel.add_on_close_callback(on_close)
     await connection.call(channel.confirm_delivery, on_answer)
     channel.basic_publish("", f"{_ROUTING_KEY}.{secrets.token_hex(16)}", b"", mandatory=True)
     await confirmed
-    return Answer(TAKEN if returned.is_set() else UNSEEN)
+    return Answer(ACCEPTED if returned.is_set() else NOT_RETURNED)
 
 
 async def _queue(connection: Connection, name: str) -> Queue:
-    """Ask for a queue, and guess its arguments. It is declared again only right after it was seen to exist."""
+    """Ask for a queue, and guess its arguments. It is declared only if it existed just before."""
 
     async def there(channel: Channel) -> None:
         await connection.call(channel.queue_declare, name, passive=True)
@@ -110,7 +110,7 @@ async def _queue(connection: Connection, name: str) -> Queue:
     found = await _try(connection, there)
     guess = Guess()
     refused = found
-    for _ in range(_GUESSES if found.code == TAKEN else 0):
+    for _ in range(_GUESSES if found.code == ACCEPTED else 0):
 
         async def declared(channel: Channel) -> None:
             await connection.call(
@@ -122,20 +122,20 @@ async def _queue(connection: Connection, name: str) -> Queue:
             )
 
         refused = await _try(connection, declared)
-        if refused.code == TAKEN:
+        if refused.code == ACCEPTED:
             return Queue(name, found, guess.arguments)
-        if refused.code != DIFFERS or not guess.learn(refused.text):
+        if refused.code != PRECONDITION_FAILED or not guess.learn(refused.text):
             break
-    return Queue(name, found, None, why_not=refused.text or "there was no answer in time")
+    return Queue(name, found, None, why_unknown=refused.text or "RabbitMQ did not answer in time")
 
 
 async def _try(connection: Connection, act: Act) -> Answer:
-    """Try `act` on a channel of its own, which a refusal closes; raises BrokerUnavailable when the connection goes."""
+    """Run `act` on its own channel, which a refusal closes; raises BrokerUnavailable if the connection is lost."""
     if connection.blocked:
         return Answer(NO_ANSWER)
     reasons: list[Any] = []
     try:
-        async with asyncio.timeout(_TIMEOUT):  # what a blocked publisher sends is not read at all
+        async with asyncio.timeout(_TIMEOUT):  # RabbitMQ does not read from a blocked publisher
             channel = await connection.channel()
             channel.add_on_close_callback(lambda _, reason: reasons.append(reason))
             answer = await act(channel)
@@ -146,7 +146,7 @@ async def _try(connection: Connection, act: Act) -> Answer:
         return Answer(getattr(reason, "reply_code", NO_ANSWER), getattr(reason, "reply_text", problem.what))
     if channel.is_open:
         channel.close()
-    return answer or Answer(TAKEN)
+    return answer or Answer(ACCEPTED)
 
 
 async def _properties(connection: Connection) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""Judges facts and asks nobody. Pure."""
+"""Judges facts. Pure."""

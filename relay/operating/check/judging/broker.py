@@ -1,13 +1,13 @@
-"""What is checked of RabbitMQ: its version, the way to it, the exchange, a test publish, and queues. Pure.
+"""Checks of RabbitMQ: version, connection, exchange, and test messages. Pure.
 
-No message of the test can reach a consumer. A publish to the relay's exchange is made in an AMQP transaction and rolled
-back: the broker checks the exchange and the permission, and routes nothing. That unroutable messages come back is tried
-on the default exchange under a random name, which routes to the queue of that name and to no other, and there is none.
-A mandatory publish on the relay's own exchange would go to every queue that is bound with `#`.
+No consumer gets a test message. The publish to the relay's exchange is rolled back in an AMQP transaction: the broker
+checks the exchange and the permission, and routes nothing. The test that unroutable messages are returned uses the
+default exchange with a random routing key, which routes only to the queue of that name, and there is none. On the
+relay's own exchange a mandatory message would reach every queue that is bound with `#`.
 https://www.rabbitmq.com/docs/semantics#tx, https://www.rabbitmq.com/docs/exchanges#default-exchange
 
-What is read out of a refusal's text (406 names the property that differs) is no contract of RabbitMQ's: what cannot be
-read is UNKNOWN. What a policy sets (an alternate exchange, say) is told by RabbitMQ's management alone.
+RabbitMQ does not document the text of a refusal (406 names the property that differs): if it cannot be parsed, the
+result is UNKNOWN. AMQP does not show what a policy sets, such as an alternate exchange.
 """
 
 import re
@@ -15,21 +15,37 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from outboxkit.amqp.topology import EXCHANGE_TYPE
-from relay.operating.check.asking import answers
-from relay.operating.check.asking.answers import DIFFERS, NO_ANSWER, NOT_FOUND, REFUSED, TAKEN, Answer, differing
+from relay.operating.check import answer
+from relay.operating.check.answer import (
+    ACCEPTED,
+    ACCESS_REFUSED,
+    NO_ANSWER,
+    NOT_FOUND,
+    PRECONDITION_FAILED,
+    Answer,
+    differing,
+)
 from relay.operating.check.finding import Check, Verdict, fail, ok, unknown, warn
 from relay.operating.display import size
 
-# Quorum queues came with 3.8; poison messages are counted since then.
+# Quorum queues, and their delivery count, came with 3.8.
 _OLDEST = (3, 8)
-# RabbitMQ 4 takes messages of 16 MiB unless told otherwise: https://www.rabbitmq.com/docs/configure
+# The default max_message_size of RabbitMQ 4: https://www.rabbitmq.com/docs/configure
 _MAX_MESSAGE_BYTES = 16 << 20
 _NEEDED = ("publisher_confirms", "basic.nack", "connection.blocked")
+_CONSEQUENCES = {
+    "type": "events are not routed by topic; ",
+    "alternate-exchange": "unroutable events go to the alternate exchange and are not returned; ",
+    "durable": "the exchange is lost when the broker restarts; ",
+    "auto_delete": "the exchange is deleted with its last binding; ",
+    "internal": "no publisher may use the exchange; ",
+}
+_OTHER_EXCHANGE = "if this is not intended, set another RELAY_EXCHANGE, run `relay setup`, and bind the queues to it"
 
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """What RabbitMQ says of itself, and what it answered."""
+    """RabbitMQ's properties, and its answers."""
 
     product: str
     version: str
@@ -41,7 +57,7 @@ class Broker:
     exchange_name: str
     exchange: Answer
     declared: Answer
-    """To declaring the exchange as `relay setup` does."""
+    """The answer to declaring the exchange as `relay setup` does."""
     published: Answer
     returned: Answer
     max_message_bytes: int
@@ -49,22 +65,22 @@ class Broker:
 
 def version(broker: Broker) -> Verdict:
     """Judge the broker's version."""
-    told = f"{broker.product} {broker.version}"
+    name = f"{broker.product} {broker.version}"
     if _number(broker) < _OLDEST:
-        return fail(f"{told} has no quorum queues", remedy="upgrade to RabbitMQ 3.8 or later", version=broker.version)
-    return ok(told, version=broker.version)
+        return fail(f"{name} has no quorum queues", remedy="upgrade to RabbitMQ 3.8 or later", version=broker.version)
+    return ok(name, version=broker.version)
 
 
 def capabilities(broker: Broker) -> Verdict:
-    """Judge whether the broker can do what delivery rests on."""
+    """Judge whether the broker has the AMQP extensions that delivery needs."""
     missing = [name for name in _NEEDED if name not in broker.capabilities]
     if missing:
         return fail(f"the broker does not offer {', '.join(missing)}", remedy="use RabbitMQ", missing=missing)
-    return ok("the broker confirms, nacks, and says when it is blocked", missing=[])
+    return ok("the broker supports confirms, nacks, and blocked notifications", missing=[])
 
 
 def tls(broker: Broker) -> Verdict:
-    """Judge who can read what is on the wire to the broker; `amqps://` is always verified."""
+    """Judge whether the connection is encrypted; `amqps://` is always verified."""
     facts = {"encrypted": broker.encrypted, "remote": broker.remote}
     if broker.remote is None:
         return ok("RabbitMQ is on this machine", **facts)
@@ -78,34 +94,34 @@ def tls(broker: Broker) -> Verdict:
 
 
 def alarm(broker: Broker) -> Verdict:
-    """Judge whether the broker takes messages now."""
+    """Judge whether the broker accepts messages now."""
     if broker.blocked:
         return fail(
-            "RabbitMQ takes no messages: it blocks its publishers",
-            remedy="free memory or disk: `rabbitmqctl status` and `rabbitmq-diagnostics alarms`",
+            "RabbitMQ accepts no messages: it blocks publishers",
+            remedy="free memory or disk on its node; `rabbitmq-diagnostics alarms` shows which",
             blocked=True,
         )
-    return ok("RabbitMQ takes messages", blocked=False)
+    return ok("RabbitMQ accepts messages", blocked=False)
 
 
 def exchange(broker: Broker) -> Verdict:
-    """Judge whether the exchange is there, and is what `relay setup` makes."""
+    """Judge whether the exchange exists, with the properties that `relay setup` declares."""
     name = broker.exchange_name
     facts = {"exchange": name, "code": broker.exchange.code, "declare_code": broker.declared.code}
     if broker.exchange.code == NOT_FOUND:
         return fail(f"exchange {name!r} does not exist", remedy="run `relay setup`", **facts)
-    if broker.exchange.code != TAKEN:
+    if broker.exchange.code != ACCEPTED:
         return _not_answered(broker.exchange, f"exchange {name!r}", facts)
-    if broker.declared.code == DIFFERS:
+    if broker.declared.code == PRECONDITION_FAILED:
         found = differing(broker.declared.text)
-        told = broker.declared.text if found is None else f"its {found[0]} is {found[1]}"
+        difference = broker.declared.text if found is None else f"its {found[0]} is {found[1]}"
         return warn(
-            f"exchange {name!r} is there, but is not as `relay setup` declares it: {told}",
-            remedy="an alternate-exchange takes unroutable events unseen; anything but topic routes by other rules",
+            f"exchange {name!r} exists, but not as `relay setup` declares it: {difference}",
+            remedy=_CONSEQUENCES.get(found[0] if found else "", "") + _OTHER_EXCHANGE,
             **facts,
         )
-    if broker.declared.code == REFUSED:
-        return ok(f"exchange {name!r} is there; its type is not told to this user", **facts)
+    if broker.declared.code == ACCESS_REFUSED:
+        return ok(f"exchange {name!r} exists; its type is unknown: this user may not declare it", **facts)
     return ok(f"exchange {name!r} is a durable {EXCHANGE_TYPE} exchange", **facts)
 
 
@@ -114,36 +130,37 @@ def publish(broker: Broker) -> Verdict:
     name = broker.exchange_name
     facts = {"exchange": name, "code": broker.published.code}
     match broker.published.code:
-        case answers.TAKEN:
-            return ok(f"a test message to {name!r} was taken, and rolled back", **facts)
-        case answers.REFUSED:
+        case answer.ACCEPTED:
+            return ok(f"a test message to {name!r} was accepted, and rolled back", **facts)
+        case answer.ACCESS_REFUSED:
             return fail(
                 f"this user may not write to exchange {name!r}",
-                remedy=f"rabbitmqctl set_permissions -p <vhost> <user> '^$' '^{name}$' '^$'",
+                remedy="grant write, and repeat the user's other permissions, since this replaces all of them: "
+                f"rabbitmqctl set_permissions -p <vhost> <user> '^$' '^{re.escape(name)}$' '^$'",
                 **facts,
             )
-        case answers.NOT_FOUND:
+        case answer.NOT_FOUND:
             return fail(f"exchange {name!r} does not exist", remedy="run `relay setup`", **facts)
         case _:
             return _not_answered(broker.published, "the test message", facts)
 
 
 def mandatory(broker: Broker) -> Verdict:
-    """Judge whether what no queue takes comes back before it is confirmed."""
+    """Judge whether an unroutable message is returned before it is confirmed."""
     facts = {"code": broker.returned.code}
     match broker.returned.code:
-        case answers.TAKEN:
-            return ok("a test message that no queue takes was returned, then confirmed", **facts)
-        case answers.REFUSED:
+        case answer.ACCEPTED:
+            return ok("an unroutable test message was returned, then confirmed", **facts)
+        case answer.ACCESS_REFUSED:
             return unknown(
                 "not tried: this user may not write to the default exchange",
-                remedy="nothing needs mending: a relay needs no such right. To try it, check as a user who has it",
+                remedy="none needed: the relay does not use that exchange; to try it, check as another user",
                 **facts,
             )
-        case answers.UNSEEN:
+        case answer.NOT_RETURNED:
             return fail(
-                "a test message that no queue takes was confirmed without being returned",
-                remedy="use RabbitMQ: an unroutable event would be lost here in silence",
+                "an unroutable test message was confirmed without being returned",
+                remedy="use RabbitMQ: this broker would lose unroutable events silently",
                 **facts,
             )
         case _:
@@ -151,16 +168,16 @@ def mandatory(broker: Broker) -> Verdict:
 
 
 def message_size(broker: Broker) -> Verdict:
-    """Judge whether the broker takes what the relay takes for small enough."""
+    """Judge whether the broker accepts the largest message that the relay publishes."""
     limit = broker.max_message_bytes
     facts = {"max_message_bytes": limit}
     if _number(broker) >= (4, 0) and limit > _MAX_MESSAGE_BYTES:
         return warn(
-            f"RabbitMQ 4 takes {size(_MAX_MESSAGE_BYTES)} by default, and RELAY_MAX_MESSAGE_BYTES is {size(limit)}",
-            remedy="raise max_message_size in rabbitmq.conf, or lower RELAY_MAX_MESSAGE_BYTES",
+            f"RabbitMQ 4 accepts {size(_MAX_MESSAGE_BYTES)} by default, and RELAY_MAX_MESSAGE_BYTES is {size(limit)}",
+            remedy="set max_message_size in rabbitmq.conf to at least as much, or lower RELAY_MAX_MESSAGE_BYTES",
             **facts,
         )
-    return ok(f"messages of up to {size(limit)} are published, larger ones parked", **facts)
+    return ok(f"messages of up to {size(limit)} are published, larger ones are parked", **facts)
 
 
 CHECKS = (
@@ -179,7 +196,8 @@ def _number(broker: Broker) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", broker.version)[:2])
 
 
-def _not_answered(answer: Answer, what: str, facts: Mapping[str, object]) -> Verdict:
-    if answer.code == NO_ANSWER:
-        return unknown(f"no answer about {what} in time", remedy="see broker.alarm, and RabbitMQ's log", **facts)
-    return fail(f"{what} was refused with {answer.code}: {answer.text}", remedy="see RabbitMQ's log", **facts)
+def _not_answered(found: Answer, what: str, facts: Mapping[str, object]) -> Verdict:
+    if found.code == NO_ANSWER:
+        summary = f"RabbitMQ did not answer about {what} in time"
+        return unknown(summary, remedy="see broker.alarm and RabbitMQ's log", **facts)
+    return fail(f"{what} was refused with {found.code}: {found.text}", remedy="see RabbitMQ's log", **facts)

@@ -1,4 +1,4 @@
-"""What is checked of schema, outbox table and stored position, by the rules that the relay starts by. Pure."""
+"""Checks of schema, outbox table and stored position, by the same rules that `relay run` starts by. Pure."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from relay.storage.facts import Facts, TableFacts
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """Which files of the schema the database lacks, or what is wrong with those that it has."""
+    """The files of the schema that the database lacks, or what is wrong with the applied ones."""
 
     pending: tuple[str, ...]
     problem: Problem | None = None
@@ -22,7 +22,7 @@ class Schema:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """What pgoutput would be given; the fields of sql/queries/publication_exists.sql."""
+    """The publication that pgoutput reads: the columns of sql/queries/publication_exists.sql."""
 
     inserts: bool
     through_root: bool
@@ -31,30 +31,30 @@ class Publication:
 
 @dataclass(frozen=True, slots=True)
 class Outbox:
-    """The outbox table as it is and as the settings describe it."""
+    """The outbox table in the database and in the settings."""
 
     layout: Layout | None
-    """None where the outbox is messages without a table."""
+    """None if the outbox is logical messages."""
     facts: TableFacts | None
     plugin: str
-    """The slot's, or the one that `relay setup` would take."""
+    """The slot's, or the one that `relay setup` would use."""
     publication_name: str
     publication: Publication | None
 
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """What decides where the relay would start."""
+    """What determines the position from which the relay would start."""
 
     facts: Facts
     relay: str
     slot: str
     system: System | None
-    """None where the server was not asked."""
+    """None if it is unknown."""
 
 
 def schema(found: Schema) -> Verdict:
-    """Judge whether the schema is the one that this version of the relay works with."""
+    """Judge whether the schema has the version that this relay needs."""
     if found.problem is not None:
         return fail(found.problem.what, remedy=found.problem.remedy, pending=[])
     if found.pending:
@@ -65,7 +65,7 @@ def schema(found: Schema) -> Verdict:
 
 
 def table(outbox: Outbox) -> Verdict:
-    """Judge whether the outbox has the columns and partitions that can be streamed."""
+    """Judge whether the relay can decode the columns and partitions of the outbox table."""
     if outbox.layout is None:
         return ok("the outbox is logical messages, and needs no table")
     name = f"{outbox.layout.schema}.{outbox.layout.table}"
@@ -73,52 +73,50 @@ def table(outbox: Outbox) -> Verdict:
         tables.check(outbox.facts, outbox.layout, plugin=outbox.plugin)
     except Problem as problem:
         return fail(problem.what, remedy=problem.remedy, table=name)
-    return ok(f"{name} has what an event needs", table=name)
+    return ok(f"{name} has the columns of an event", table=name)
 
 
 def publication(outbox: Outbox) -> Verdict:
-    """Judge whether pgoutput would send the outbox's rows."""
+    """Judge whether pgoutput would send the rows of the outbox."""
     name, found = outbox.publication_name, outbox.publication
     if outbox.plugin != pgoutput.PLUGIN:
         return ok(f"{outbox.plugin} needs no publication", publication=None)
-    remedy = f"DROP PUBLICATION IF EXISTS {name}, then `relay setup`; see sql/queries/publication_create.sql"
     if found is None:
-        return fail(f"publication {name!r} does not exist", remedy=remedy, publication=name)
+        return fail(f"publication {name!r} does not exist", remedy="run `relay setup`", publication=name)
     lacks = []
     if outbox.layout is not None:
         lacks += [] if found.inserts else ["no inserts"]
         lacks += [] if found.has_table else [f"no table {outbox.layout.schema}.{outbox.layout.table}"]
         lacks += [] if found.through_root or not outbox.layout.partitioned else ["partitions under their own names"]
     if lacks:
+        remedy = f'DROP PUBLICATION "{name}", then run `relay setup`'
         return fail(f"publication {name!r} has {' and '.join(lacks)}", remedy=remedy, publication=name)
-    return ok(f"publication {name!r} has the outbox", publication=name)
+    return ok(f"publication {name!r} publishes the outbox", publication=name)
 
 
 def position(found: Position) -> Verdict:
-    """Judge whether the relay may start from the position that it stored."""
+    """Judge whether the relay can start from its stored position."""
     facts = found.facts
-    told = {"lsn": facts.checkpoint_lsn, "slot": facts.checkpoint_slot, "system_identifier": facts.checkpoint_system}
+    stored = {"lsn": facts.checkpoint_lsn, "slot": facts.checkpoint_slot, "system_identifier": facts.checkpoint_system}
     if facts.checkpoint_lsn is None:
         return warn(
-            f"relay {found.relay!r} has stored no position: it starts where its slot stands",
-            remedy="run `relay setup`; check RELAY_NAME if this relay has run before",
-            **told,
+            f"relay {found.relay!r} has stored no position: it starts from the position of its slot",
+            remedy="if this relay has run before, correct RELAY_NAME; otherwise run `relay setup`",
+            **stored,
         )
     if facts.slot is None or facts.wal_status == "lost":
         return fail(
-            f"events were published up to {facts.checkpoint_lsn}, and what was committed since is in no slot",
-            remedy="set RELAY_SLOT back if it was changed; else `relay setup`, which says what to compare",
-            **told,
+            f"events were published up to {facts.checkpoint_lsn}, and no slot has what was committed since",
+            remedy="if RELAY_SLOT was changed, set it back; otherwise run `relay setup`, which says what to compare",
+            **stored,
         )
     if found.system is None:
-        return unknown(
-            "whether the position belongs to this system is not told", remedy="see postgres.replication", **told
-        )
+        return unknown("this server's system identifier is unknown", remedy="see postgres.replication", **stored)
     try:
         start = start_position(facts, found.system, found.slot, None)
     except Problem as problem:
-        return fail(problem.what, remedy=problem.remedy, **told)
-    return ok(f"the relay starts after {start}", start=str(start), **told)
+        return fail(problem.what, remedy=problem.remedy, **stored)
+    return ok(f"the relay starts after {start}", start=str(start), **stored)
 
 
 SCHEMA_CHECKS = (Check("schema.version", schema),)

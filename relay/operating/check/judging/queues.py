@@ -1,8 +1,8 @@
-"""What is checked of the queues that consumers read, as far as AMQP tells it. Pure.
+"""Checks of the queues that consumers read, as far as AMQP shows them. Pure.
 
-AMQP has no question for a queue's type or arguments. But declaring one that exists otherwise is refused with 406, which
-names the first property that differs and its current value, and changes nothing: so they are guessed, one refusal after
-the other. It takes the right to configure the queue. What a policy sets is not among them.
+AMQP cannot query a queue's type or arguments. But RabbitMQ refuses to declare an existing queue with other properties:
+the 406 names the first one that differs and its current value, and changes nothing. So each refusal corrects a guess.
+This takes the configure permission on the queue, and does not show what a policy sets.
 https://www.rabbitmq.com/docs/queues#property-equivalence
 """
 
@@ -10,31 +10,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from relay.operating.check.asking.answers import NOT_FOUND, Answer, differing
+from relay.operating.check.answer import NOT_FOUND, Answer, differing
 from relay.operating.check.finding import Check, Verdict, fail, ok, unknown, warn
 
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """A queue that consumers read; `arguments` is None where they were not told."""
+    """A queue that consumers read; `arguments` is None if they are unknown."""
 
     name: str
     answer: Answer
     arguments: Mapping[str, str | int] | None
-    why_not: str = ""
-    """Why the arguments were not told."""
+    why_unknown: str = ""
+    """Why the arguments are unknown."""
 
 
 @dataclass(slots=True)
 class Guess:
-    """What a queue is taken to be declared as."""
+    """The properties that a queue probably has."""
 
     durable: bool = True
     auto_delete: bool = False
     arguments: dict[str, str | int] = field(default_factory=lambda: {"x-queue-type": "classic"})
 
     def learn(self, refusal: str) -> bool:
-        """Correct the guess by the text of a 406; return whether there was anything to learn from it."""
+        """Correct the guess by the text of a 406; return whether the text could be used."""
         found = differing(refusal)
         if found is None:
             return False
@@ -51,35 +51,39 @@ class Guess:
 
 
 def queue_type(queue: Queue) -> Verdict:
-    """Judge whether a queue survives the loss of a node."""
+    """Judge whether the queue survives the loss of a node."""
     kind = None if queue.arguments is None else str(queue.arguments.get("x-queue-type", "classic"))
     facts = {"queue": queue.name, "type": kind}
     if queue.answer.code == NOT_FOUND:
-        return fail(f"queue {queue.name!r} does not exist", remedy="`consumers run` declares it", **facts)
+        return fail(
+            f"queue {queue.name!r} does not exist",
+            remedy="correct --queue, or run `consumers run`, which declares its queue",
+            **facts,
+        )
     if kind is None:
-        return _not_told(queue, "type", facts)
+        return _unknown(queue, "type", facts)
     if kind == "classic":
         return warn(
-            f"queue {queue.name!r} is classic: it is lost with its node",
-            remedy="declare it as a quorum queue, under another name, and move over",
+            f"queue {queue.name!r} is a classic queue: it is lost with its node",
+            remedy="declare a quorum queue under another name, bind it like this one, and move the consumers to it",
             **facts,
         )
     return ok(f"queue {queue.name!r} is a {kind} queue", **facts)
 
 
 def queue_dead_letters(queue: Queue) -> Verdict:
-    """Judge whether what consumers give up is kept."""
+    """Judge whether rejected messages are kept."""
     exchange = None if queue.arguments is None else queue.arguments.get("x-dead-letter-exchange")
     key = None if queue.arguments is None else queue.arguments.get("x-dead-letter-routing-key")
     facts = {"queue": queue.name, "dead_letter_exchange": exchange, "dead_letter_routing_key": key}
     if queue.arguments is None:
-        return _not_told(queue, "dead-letter exchange", facts)
+        return _unknown(queue, "dead-letter exchange", facts)
     if queue.arguments.get("x-queue-type") == "stream":
-        return ok(f"queue {queue.name!r} is a stream, and dead-letters nothing", **facts)
+        return ok(f"queue {queue.name!r} is a stream, and does not dead-letter", **facts)
     if exchange is None:
         return warn(
-            f"queue {queue.name!r} names no dead-letter exchange: what is given up is dropped, unless a policy does",
-            remedy="see `rabbitmqctl list_policies`; set dead-letter-exchange by one",
+            f"queue {queue.name!r} has no dead-letter exchange: it drops rejected messages, unless a policy sets one",
+            remedy="if `rabbitmqctl list_policies` shows none, set dead-letter-exchange by a policy",
             **facts,
         )
     where = f"queue {key!r}" if exchange == "" else f"exchange {exchange!r}"
@@ -87,31 +91,31 @@ def queue_dead_letters(queue: Queue) -> Verdict:
 
 
 def queue_delivery_limit(queue: Queue) -> Verdict:
-    """Judge what becomes of a message that consumers keep dying of."""
+    """Judge what happens to a message that makes every consumer fail."""
     limit = None if queue.arguments is None else queue.arguments.get("x-delivery-limit")
     facts = {"queue": queue.name, "delivery_limit": limit}
     if queue.arguments is None:
-        return _not_told(queue, "delivery limit", facts)
+        return _unknown(queue, "delivery limit", facts)
     if queue.arguments.get("x-queue-type") != "quorum":
         return ok(f"queue {queue.name!r} counts no deliveries: only quorum queues do", **facts)
     if limit is None:
         return warn(
-            f"queue {queue.name!r} names no delivery limit: none before RabbitMQ 4, and 20 from then on",
-            remedy="set delivery-limit by a policy, together with a dead-letter exchange",
+            f"queue {queue.name!r} has no delivery limit of its own: no limit before RabbitMQ 4, and 20 since",
+            remedy="set delivery-limit and dead-letter-exchange by a policy, if `rabbitmqctl list_policies` shows none",
             **facts,
         )
     if "x-dead-letter-exchange" not in queue.arguments:
         return warn(
             f"queue {queue.name!r} drops a message after {limit} deliveries, unless a policy dead-letters it",
-            remedy="set dead-letter-exchange by a policy",
+            remedy="if `rabbitmqctl list_policies` shows none, set dead-letter-exchange by a policy",
             **facts,
         )
-    return ok(f"queue {queue.name!r} gives a message up after {limit} deliveries", **facts)
+    return ok(f"queue {queue.name!r} dead-letters a message after {limit} deliveries", **facts)
 
 
 def no_queue(_: object) -> Verdict:
-    """Say that no queue was named: the relay itself knows exchanges only."""
-    return unknown("no queue was named", remedy="name those that consumers read: `relay check --queue <name>`")
+    """Return the verdict if no queue was named: the relay itself knows only exchanges."""
+    return unknown("no queue was named", remedy="name the queues that consumers read: `relay check --queue <name>`")
 
 
 CHECKS = (
@@ -122,9 +126,13 @@ CHECKS = (
 NONE_NAMED: tuple[Check[Any], ...] = tuple(Check(check.id, no_queue) for check in CHECKS)
 
 
-def _not_told(queue: Queue, what: str, facts: Mapping[str, object]) -> Verdict:
+def _unknown(queue: Queue, what: str, facts: Mapping[str, object]) -> Verdict:
+    see_arguments = (
+        "run `rabbitmqctl list_queues name type arguments policy`, "
+        "or `relay check` as a user with configure permission on the queue"
+    )
     return unknown(
-        f"the {what} of queue {queue.name!r} is not told: {queue.why_not}",
-        remedy="ask `rabbitmqctl list_queues name type arguments policy`, or check as a user who may configure it",
+        f"the {what} of queue {queue.name!r} is unknown: {queue.why_unknown}",
+        remedy="see queue.type" if queue.answer.code == NOT_FOUND else see_arguments,
         **facts,
     )

@@ -1,7 +1,7 @@
-"""What is checked of the relay's role: rights that are missing, and rights that it should not have. Pure.
+"""Checks of the relay's role: privileges that it lacks, and privileges that it should not have. Pure.
 
-REPLICATION is the one that matters most: it opens the WAL of the whole cluster, every database of it, to whoever has
-it. That cannot be narrowed, so the role has to be for the relay alone. `sql/roles.sql` makes it so.
+REPLICATION matters most: it gives access to the WAL of the whole cluster, with all databases, and cannot be restricted.
+So the relay needs a role of its own, which `sql/roles.sql` creates.
 https://www.postgresql.org/docs/current/logical-replication-security.html
 """
 
@@ -10,13 +10,19 @@ from dataclasses import dataclass
 
 from relay.operating.check.finding import Check, Verdict, fail, ok, unknown, warn
 
-# A relay keeps two sessions, and its commands one or two more.
+# A relay has two sessions, and its commands one or two more.
 _SESSIONS = 4
+_CREATED_BY_SETUP = ("relay", "outbox", "public")
+_CREATE_IN_PUBLIC = "CREATE on schema public"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 @dataclass(frozen=True, slots=True)
 class Privilege:
-    """A right that the relay needs; `held` is None where its object is not there."""
+    """A privilege that the relay needs; `held` is None if its object does not exist."""
 
     kind: str
     object: str
@@ -26,9 +32,10 @@ class Privilege:
 
     @property
     def grant(self) -> str:
-        """The SQL that gives it, but for the role's name."""
-        kind = "" if self.kind == "table" else f"{self.kind.upper()} "
-        return f"GRANT {self.privilege} ON {kind}{self.object} TO"
+        """The GRANT, without the role's name."""
+        if self.kind == "table":
+            return f"GRANT {self.privilege} ON {'.'.join(map(_quoted, self.object.split('.')))} TO"
+        return f"GRANT {self.privilege} ON {self.kind.upper()} {self.object} TO"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +51,14 @@ class Role:
     connection_limit: int
     member_of: Sequence[str]
     excess: Sequence[str]
-    """What it may do beyond its task, in words."""
+    """Privileges that it does not need, as text."""
     privileges: Sequence[Privilege]
     streams: bool
     """Whether a replication connection was made."""
 
     @property
     def may_stream(self) -> bool:
-        """Whether it has REPLICATION, or whatever a hosted server has in its place."""
+        """Whether it has REPLICATION, or what a hosted server grants instead."""
         return self.replication or self.superuser or self.streams
 
 
@@ -60,21 +67,17 @@ def replication(role: Role) -> Verdict:
     if role.replication or role.superuser:
         return ok(f"{role.name} may stream", role=role.name)
     if role.streams:
-        return ok(f"{role.name} may stream, by a right that this server has in place of REPLICATION", role=role.name)
-    return fail(
-        f"role {role.name} lacks REPLICATION",
-        remedy=grant_replication(role),
-        role=role.name,
-    )
+        return ok(f"{role.name} may stream, by what this server grants instead of REPLICATION", role=role.name)
+    return fail(f"role {role.name} lacks REPLICATION", remedy=grant_replication(role), role=role.name)
 
 
 def grant_replication(role: Role) -> str:
-    """Return what to do for a role that may not stream."""
-    return f"ALTER ROLE {role.name} REPLICATION; see sql/roles.sql"
+    """Return the remedy for a role that may not stream."""
+    return f"as a superuser: ALTER ROLE {_quoted(role.name)} REPLICATION; see sql/roles.sql"
 
 
 def privileges(role: Role) -> Verdict:
-    """Judge whether the role may read and write what the relay needs."""
+    """Judge whether the role has the privileges that the relay needs."""
     missing = [each for each in role.privileges if each.held is False]
     absent = sorted({each.object for each in role.privileges if each.held is None})
     facts = {
@@ -83,15 +86,17 @@ def privileges(role: Role) -> Verdict:
     }
     if missing:
         what = ", ".join(f"{each.privilege} on {each.object} (to {each.purpose})" for each in missing)
-        grants = "; ".join(f"{each.grant} {role.name}" for each in missing)
+        grants = "; ".join(f"{each.grant} {_quoted(role.name)}" for each in missing)
         return fail(f"role {role.name} lacks {what}", remedy=grants, **facts)
     if absent:
-        return unknown(f"these are not there: {', '.join(absent)}", remedy="run `relay setup`", **facts)
+        ours = [each for each in absent if each.partition(".")[0] in _CREATED_BY_SETUP]
+        remedy = "run `relay setup`" if ours else "see outbox.table"
+        return unknown(f"these do not exist: {', '.join(absent)}", remedy=remedy, **facts)
     return ok(f"{role.name} has the {len(role.privileges)} privileges that it needs", **facts)
 
 
 def excess(role: Role) -> Verdict:
-    """Judge whether whoever steals the relay's password gets more than the relay needs."""
+    """Judge whether the role has more privileges than the relay needs: a stolen password opens all of them."""
     attributes = {
         "SUPERUSER": role.superuser,
         "CREATEROLE": role.create_role and not role.superuser,
@@ -101,12 +106,18 @@ def excess(role: Role) -> Verdict:
     held = [name for name, has in attributes.items() if has]
     held += [f"membership in {name}" for name in role.member_of] + list(role.excess)
     if held:
-        return warn(
-            f"role {role.name} has more than it needs: {', '.join(held)}",
-            remedy="run the relay as a role of its own: sql/roles.sql makes it",
-            excess=held,
-        )
+        return warn(f"role {role.name} has more than it needs: {', '.join(held)}", remedy=_narrow(held), excess=held)
     return ok(f"{role.name} has REPLICATION and its grants, and nothing else", excess=[])
+
+
+def _narrow(held: Sequence[str]) -> str:
+    """Return how to remove what is too much. Before PostgreSQL 15, every role may create objects in schema public."""
+    remedies = []
+    if set(held) != {_CREATE_IN_PUBLIC}:
+        remedies.append("remove that from the role, or run the relay as a role of its own, which sql/roles.sql creates")
+    if _CREATE_IN_PUBLIC in held:
+        remedies.append("REVOKE CREATE ON SCHEMA public FROM PUBLIC, if no other role needs it")
+    return "; ".join(remedies)
 
 
 def connection_limit(role: Role) -> Verdict:
@@ -115,11 +126,11 @@ def connection_limit(role: Role) -> Verdict:
     if 0 <= limit < _SESSIONS and not role.superuser:
         return warn(
             f"role {role.name} may have {limit} sessions; a relay has two, its standby two, a command one or two more",
-            remedy=f"ALTER ROLE {role.name} CONNECTION LIMIT 10",
+            remedy=f"as a superuser: ALTER ROLE {_quoted(role.name)} CONNECTION LIMIT 10",
             connection_limit=limit,
         )
-    told = "as many sessions as the server takes" if limit < 0 else f"{limit} sessions"
-    return ok(f"{role.name} may have {told}", connection_limit=limit)
+    sessions = "as many sessions as the server allows" if limit < 0 else f"{limit} sessions"
+    return ok(f"{role.name} may have {sessions}", connection_limit=limit)
 
 
 CHECKS = (

@@ -1,4 +1,4 @@
-"""What is checked of the relay's slot: that it is there and the right one, and how long it will last. Pure."""
+"""Checks of the relay's slot: whether it exists, is the right one, and is in danger of being lost. Pure."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,111 +7,116 @@ from relay.operating.check.finding import Check, Verdict, fail, ok, unknown, war
 from relay.operating.display import size
 from relay.operating.slot.statements import Slot
 
-# What a slot may keep where nothing else says how much is too much.
+# How much WAL a slot may retain without a warning, if max_slot_wal_keep_size is unlimited.
 _RETAINED_BYTES = 10 << 30
 _LITTLE_LEFT = 0.25
+_PLUGINS = ("wal2json", "pgoutput")
+_SEE_STATUS = "see `relay status` for why the relay does not catch up"
+_CATCH_UP = f"raise max_slot_wal_keep_size now; {_SEE_STATUS}"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """The relay's slot, if there is one, and what must agree with it."""
+class RelaySlot:
+    """The slot that RELAY_SLOT names, and what it must match."""
 
     name: str
     plugin: str
     """RELAY_PLUGIN."""
     database: str
     slot: Slot | None
+    """None if it does not exist."""
     limit_bytes: int | None
     """max_slot_wal_keep_size; None without a limit."""
 
 
-def existence(place: Place) -> Verdict:
-    """Judge whether there is a slot to stream from."""
-    if place.slot is None:
-        return fail(f"replication slot {place.name!r} does not exist", remedy="run `relay setup`", slot=place.name)
-    return ok(f"replication slot {place.name!r} is there", slot=place.name)
+def existence(relay: RelaySlot) -> Verdict:
+    """Judge whether the slot exists."""
+    if relay.slot is None:
+        return fail(f"replication slot {relay.name!r} does not exist", remedy="run `relay setup`", slot=relay.name)
+    return ok(f"replication slot {relay.name!r} exists", slot=relay.name)
 
 
-def purpose(slot: Slot, place: Place) -> Verdict:
-    """Judge whether it is a slot for this database and this plugin."""
+def purpose(slot: Slot, relay: RelaySlot) -> Verdict:
+    """Judge whether the slot is for this database and this plugin."""
     facts = {"plugin": slot.plugin, "database": slot.database, "temporary": slot.temporary}
-    known = ("wal2json", "pgoutput") if place.plugin == "auto" else (place.plugin,)
-    if slot.plugin not in known or slot.database != place.database or slot.temporary:
-        return fail(
-            f"the slot is for {slot.plugin} in database {slot.database}",
-            remedy=f"name another with RELAY_SLOT: it takes one for {' or '.join(known)} in {place.database}",
-            **facts,
-        )
-    return ok(f"the slot is for {slot.plugin} in {slot.database}", **facts)
+    wanted = _PLUGINS if relay.plugin == "auto" else (relay.plugin,)
+    kind = "a temporary slot" if slot.temporary else "a slot"
+    use = f"{slot.plugin} in database {slot.database}" if slot.plugin else "physical replication"
+    summary = f"{slot.name!r} is {kind} for {use}"
+    if slot.database != relay.database or slot.temporary or slot.plugin not in _PLUGINS:
+        remedy = "set RELAY_SLOT to another name, then run `relay setup`"
+        return fail(f"{summary}, not for {' or '.join(wanted)} in {relay.database}", remedy=remedy, **facts)
+    if slot.plugin not in wanted:
+        return fail(f"{summary}, and RELAY_PLUGIN is {relay.plugin}", remedy=f"set RELAY_PLUGIN={slot.plugin}", **facts)
+    return ok(summary, **facts)
 
 
-def holder(slot: Slot, place: Place) -> Verdict:
-    """Tell who streams from it: a relay that starts now would stand by."""
-    del place
+def holder(slot: Slot, relay: RelaySlot) -> Verdict:
+    """Report who streams from the slot: a relay that starts now would be a standby."""
+    del relay
     facts = {"pid": slot.holder_pid, "application_name": slot.holder_name, "since": slot.holder_since}
     if slot.holder_pid is None:
         return ok("nobody streams from the slot", **facts)
-    return ok(f"held by {slot.holder}; a relay that starts now stands by", **facts)
+    return ok(f"held by {slot.holder}; a relay that starts now is a standby", **facts)
 
 
-def wal_status(slot: Slot, place: Place) -> Verdict:
-    """Judge whether Postgres still has what the slot needs."""
-    del place
+def wal_status(slot: Slot, relay: RelaySlot) -> Verdict:
+    """Judge whether Postgres still has the WAL that the slot needs."""
     facts = {"wal_status": slot.wal_status, "invalidation_reason": slot.invalidation_reason}
-    catch_up = "let the relay catch up now; raise max_slot_wal_keep_size meanwhile"
     if slot.lost:
         return fail(
-            f"the slot is lost: {slot.invalidation_reason or 'WAL that it needed was removed'}",
-            remedy="`relay slot drop`, then `relay setup`, which says what may have been missed",
+            f"the slot is lost: {slot.why_lost}",
+            remedy="run `relay setup`, which says what may be missing and how to continue",
             **facts,
         )
     if slot.wal_status == "unreserved":
-        return fail("the slot is about to be lost: its WAL goes at the next checkpoint", remedy=catch_up, **facts)
+        return fail("the slot is lost at the next checkpoint, which removes its WAL", remedy=_CATCH_UP, **facts)
     if slot.wal_status == "extended":
-        return warn("the slot keeps more WAL than max_wal_size", remedy=catch_up, **facts)
+        remedy = _SEE_STATUS if relay.limit_bytes is None else _CATCH_UP
+        return warn("the slot retains more WAL than max_wal_size", remedy=remedy, **facts)
     return ok(f"wal_status is {slot.wal_status}", **facts)
 
 
-def safe_wal_size(slot: Slot, place: Place) -> Verdict:
-    """Judge how much more may be written before the slot is lost."""
-    left, limit = slot.safe_wal_size, place.limit_bytes
+def safe_wal_size(slot: Slot, relay: RelaySlot) -> Verdict:
+    """Judge how much more WAL may be written before the slot is lost."""
+    left, limit = slot.safe_wal_size, relay.limit_bytes
     facts = {"safe_wal_size": left}
     if slot.lost:
-        return fail("nothing is left: the slot is lost", remedy="see slot.wal_status", **facts)
+        return fail("the slot is lost", remedy="see slot.wal_status", **facts)
     if left is None:
         return ok("the slot cannot be lost by its size: max_slot_wal_keep_size is unlimited", **facts)
-    told = f"{size(left)} of WAL until the slot is lost"
+    summary = f"{size(max(left, 0))} of WAL until the slot is lost"
     if left <= 0:
-        return fail(told, remedy="let the relay catch up now; raise max_slot_wal_keep_size", **facts)
+        return fail(summary, remedy=_CATCH_UP, **facts)
     if limit is not None and left < limit * _LITTLE_LEFT:
-        return warn(told, remedy="let the relay catch up; raise max_slot_wal_keep_size", **facts)
-    return ok(told, **facts)
+        return warn(summary, remedy=_CATCH_UP, **facts)
+    return ok(summary, **facts)
 
 
-def retained_wal(slot: Slot, place: Place) -> Verdict:
-    """Judge how much of the disk the slot keeps."""
+def retained_wal(slot: Slot, relay: RelaySlot) -> Verdict:
+    """Judge how much WAL the slot retains on disk."""
     kept = slot.retained_bytes
     facts = {"retained_bytes": kept, "restart_lsn": slot.restart_lsn}
     if kept is None:
-        return unknown("the slot keeps no WAL that could be measured", remedy="see slot.wal_status", **facts)
-    limit = _RETAINED_BYTES if place.limit_bytes is None else place.limit_bytes // 2
-    told = f"the slot keeps {size(kept)} of WAL"
+        return unknown("unknown: the slot has no restart_lsn", remedy="see slot.wal_status", **facts)
+    limit = _RETAINED_BYTES if relay.limit_bytes is None else relay.limit_bytes // 2
+    summary = f"the slot retains {size(kept)} of WAL"
     if kept > limit:
         return warn(
-            told, remedy="see `relay status` for who streams and how far; and postgres.long_transactions", **facts
+            summary, remedy="see `relay status` for who streams and the lag, and postgres.long_transactions", **facts
         )
-    return ok(told, **facts)
+    return ok(summary, **facts)
 
 
-def _of(judge: Callable[[Slot, Place], Verdict]) -> Callable[[Place], Verdict]:
-    """Make a check of a slot one of a place, where the slot may be missing."""
+def _of(judge: Callable[[Slot, RelaySlot], Verdict]) -> Callable[[RelaySlot], Verdict]:
+    """Return `judge` for a slot that may not exist."""
 
-    def judge_place(place: Place) -> Verdict:
-        if place.slot is None:
-            return unknown("not told: there is no slot", remedy="run `relay setup`")
-        return judge(place.slot, place)
+    def judge_relay(relay: RelaySlot) -> Verdict:
+        if relay.slot is None:
+            return unknown("unknown: the slot does not exist", remedy="see slot.exists")
+        return judge(relay.slot, relay)
 
-    return judge_place
+    return judge_relay
 
 
 CHECKS = (

@@ -1,4 +1,4 @@
-"""`relay check` on real servers: bare, ready, with things wrong, and away. It changes nothing and delivers nothing."""
+"""`relay check` on real servers: bare, ready, with faults, and not reachable. It changes and delivers nothing."""
 
 import asyncio
 import socket
@@ -17,7 +17,7 @@ from psycopg.sql import SQL, Identifier
 from outboxkit.amqp.connection import Connection
 from outboxkit.amqp.topology import declare_queue
 from relay.operating.check.asking import postgres as asking_postgres
-from relay.operating.setup import setup
+from relay.operating.setup.steps import setup
 from sandbox import Isolated
 from sandbox.machine.ports import free
 from tests.integration.relay_stage import call, environment, held, one, settings
@@ -53,7 +53,7 @@ def test_a_ready_relay_passes_with_no_more_than_warnings(ready: Isolated) -> Non
     assert findings["broker.version"]["summary"].startswith("RabbitMQ ")
 
 
-def test_a_bare_database_lacks_what_setup_makes(isolated: Isolated) -> None:
+def test_a_bare_database_lacks_what_setup_creates(isolated: Isolated) -> None:
     with psycopg.connect(isolated.database_url) as connection:
         connection.execute("DROP SCHEMA relay, outbox, tasks CASCADE")
         connection.execute("DROP TABLE public.outbox_relay_schema")
@@ -69,7 +69,7 @@ def test_a_bare_database_lacks_what_setup_makes(isolated: Isolated) -> None:
     assert findings["checkpoint.position"]["status"] == "UNKNOWN"
 
 
-def test_the_same_checks_are_told_whatever_is_wrong(ready: Isolated) -> None:
+def test_the_same_ids_are_reported_whatever_is_wrong(ready: Isolated) -> None:
     nobody = f"127.0.0.1:{free(1)[0]}"
     passing = check(ready)
     without_postgres = check(ready, code=3, RELAY_DATABASE_URL=f"postgresql://u:planted@{nobody}/d")
@@ -77,9 +77,9 @@ def test_the_same_checks_are_told_whatever_is_wrong(ready: Isolated) -> None:
     assert list(passing) == list(without_postgres) == list(without_rabbitmq)
     assert statuses(without_postgres, "FAIL") == {"postgres.connection", "postgres.replication"}
     assert statuses(without_rabbitmq, "FAIL") == {"broker.connection"}
-    told = {identity for identity in passing if identity.startswith(("broker.", "queue."))}
-    assert all(without_postgres[identity] == passing[identity] for identity in told)
-    assert set(passing) - told - statuses(without_postgres, "FAIL") <= statuses(without_postgres, "UNKNOWN")
+    rabbitmq = {identity for identity in passing if identity.startswith(("broker.", "queue."))}
+    assert all(without_postgres[identity] == passing[identity] for identity in rabbitmq)
+    assert set(passing) - rabbitmq - statuses(without_postgres, "FAIL") <= statuses(without_postgres, "UNKNOWN")
     assert "planted" not in f"{without_postgres} {without_rabbitmq}"
 
 
@@ -102,7 +102,7 @@ def test_the_table_names_every_check_and_its_remedy(ready: Isolated) -> None:
     assert "FAIL, " in said.output.splitlines()[-1]
 
 
-def test_five_things_wrong_are_five_findings(ready: Isolated) -> None:
+def test_each_fault_is_a_finding(ready: Isolated) -> None:
     with psycopg.connect(ready.database_url, autocommit=True) as connection:
         connection.execute("SELECT pg_drop_replication_slot(%s)", [ready.name])
         connection.execute("ALTER TABLE outbox.event RENAME COLUMN payload TO body")
@@ -118,10 +118,10 @@ def test_five_things_wrong_are_five_findings(ready: Isolated) -> None:
         "broker.publish",
     }
     assert "'payload'" in findings["outbox.table"]["summary"]
-    assert "in no slot" in findings["checkpoint.position"]["summary"]
+    assert "no slot has" in findings["checkpoint.position"]["summary"]
 
 
-def test_a_position_that_a_relay_stores_while_it_asks_is_not_ahead_of_the_wal(
+def test_a_position_that_a_relay_stores_during_the_check_is_not_ahead_of_the_wal(
     ready: Isolated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     schema = asking_postgres._Asking._schema  # noqa: SLF001 - asked in the middle
@@ -136,7 +136,7 @@ def test_a_position_that_a_relay_stores_while_it_asks_is_not_ahead_of_the_wal(
     assert check(ready)["checkpoint.position"]["status"] == "OK"
 
 
-def test_a_transaction_that_keeps_a_slot_from_being_made_is_named(
+def test_a_transaction_that_blocks_the_creation_of_a_slot_is_named(
     isolated: Isolated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("relay.operating.check.asking.postgres._PROBE_TIMEOUT", "500ms")
@@ -150,7 +150,7 @@ def test_a_transaction_that_keeps_a_slot_from_being_made_is_named(
     assert findings["postgres.plugin_works"]["status"] == "OK"
 
 
-def test_a_held_slot_is_told_and_is_no_fault(ready: Isolated) -> None:
+def test_a_held_slot_is_reported_and_is_not_a_fault(ready: Isolated) -> None:
     with held(ready):
         findings = check(ready, code=0)
     assert "held by other" in findings["slot.holder"]["summary"]
@@ -167,8 +167,8 @@ def test_a_slot_of_pgoutput_needs_its_publication(isolated: Isolated) -> None:
     assert "slot.purpose" in statuses(check(isolated, code=3, RELAY_PLUGIN="wal2json"), "FAIL")
 
 
-def test_a_pooler_is_told_by_the_pid_that_it_makes_up(ready: Isolated) -> None:
-    """What PgBouncer does to a session, seen from the client: another pid in BackendKeyData."""
+def test_a_pooler_is_recognised_by_its_pid(ready: Isolated) -> None:
+    """PgBouncer sends the client another pid in BackendKeyData."""
     with _pooler(ready) as url:
         findings = check(ready, RELAY_DATABASE_URL=url)
     assert findings["postgres.pooler"]["status"] == "WARN"
@@ -184,16 +184,16 @@ def test_a_pooler_is_told_by_the_pid_that_it_makes_up(ready: Isolated) -> None:
         ({"x-message-ttl": 1000, "x-dead-letter-exchange": "dlx"}, ("WARN", "OK", "OK")),
     ],
 )
-def test_a_queues_arguments_are_told_without_changing_it(
+def test_the_arguments_of_a_queue_are_found_without_changing_it(
     ready: Isolated, arguments: dict[str, Any], expected: tuple[str, ...]
 ) -> None:
     name = ready.queue("judged")
     declare = _declare(name, arguments)
     asyncio.run(_on_channel(ready, declare))
     findings = check(ready, "--queue", name, code=0)
-    told = [findings[f"queue.{each}:{name}"] for each in ("type", "dead_letters", "delivery_limit")]
-    assert tuple(finding["status"] for finding in told) == expected
-    assert told[0]["facts"]["type"] == arguments.get("x-queue-type", "classic")
+    found = [findings[f"queue.{each}:{name}"] for each in ("type", "dead_letters", "delivery_limit")]
+    assert tuple(finding["status"] for finding in found) == expected
+    assert found[0]["facts"]["type"] == arguments.get("x-queue-type", "classic")
     asyncio.run(_on_channel(ready, declare))  # it is still declared like this
 
 
@@ -210,7 +210,7 @@ def test_the_queue_that_consumers_declare_passes(ready: Isolated) -> None:
     assert statuses(findings, "FAIL") == {f"queue.type:{name}.none"}
 
 
-def test_an_exchange_of_another_kind_is_told(isolated: Isolated) -> None:
+def test_an_exchange_of_another_type_is_reported(isolated: Isolated) -> None:
     async def declare(connection: Connection, channel: Channel) -> None:
         await connection.call(channel.exchange_declare, isolated.name, exchange_type="fanout", durable=True)
 
@@ -220,7 +220,7 @@ def test_an_exchange_of_another_kind_is_told(isolated: Isolated) -> None:
     assert "its type is fanout" in exchange["summary"]
 
 
-def test_a_wrong_setting_is_no_finding(isolated: Isolated) -> None:
+def test_a_wrong_setting_is_a_usage_error_and_not_a_finding(isolated: Isolated) -> None:
     said = call(environment(isolated, RELAY_ROUTING_KEY="{nothing}"), "check")
     assert said.code == 2
 
@@ -236,7 +236,7 @@ async def _on_channel(isolated: Isolated, act: Callable[[Connection, Channel], A
 
 
 class _Pooler(socketserver.ThreadingTCPServer):
-    """Stands before a server and gives clients pids of its own making, as PgBouncer does."""
+    """Forwards to a server and sends clients other pids, as PgBouncer does."""
 
     allow_reuse_address = True
 

@@ -1,9 +1,9 @@
-"""`relay setup`: what `--dry-run` prints is what it does; what is missing is made again."""
+"""`relay setup`: it does what `--dry-run` prints, and creates again what is missing."""
 
 import psycopg
 import pytest
 
-from relay.operating import setup as steps
+from relay.operating.setup import steps
 from sandbox import Isolated
 from tests.integration.relay_stage import call, environment, one, settings
 
@@ -21,7 +21,7 @@ def bare(isolated: Isolated) -> Isolated:
     return isolated
 
 
-def test_it_changes_nothing(bare: Isolated) -> None:
+def test_a_dry_run_changes_nothing(bare: Isolated) -> None:
     said = call(environment(bare), "setup", "--dry-run")
     assert said.code == 0
     assert "INSERT INTO relay.checkpoint" in said.output
@@ -31,7 +31,7 @@ def test_it_changes_nothing(bare: Isolated) -> None:
 
 
 @pytest.mark.parametrize("plugin", ["wal2json", "pgoutput"])
-def test_what_it_prints_leaves_setup_nothing_but_the_exchange(plugin: str, bare: Isolated) -> None:
+def test_the_printed_sql_leaves_only_the_exchange_to_setup(plugin: str, bare: Isolated) -> None:
     with psycopg.connect(bare.database_url, autocommit=True) as connection:
         for script in steps.plan(settings(bare, plugin=plugin)):
             connection.execute(script.encode())
@@ -39,22 +39,26 @@ def test_what_it_prints_leaves_setup_nothing_but_the_exchange(plugin: str, bare:
 
     said = call(environment(bare, RELAY_PLUGIN=plugin), "setup").output.splitlines()
     assert said[0] == "schema: up to date"
-    assert said[1].startswith(f"slot: '{bare.name}' ({plugin}) is there")
+    assert said[1].startswith(f"slot: '{bare.name}' ({plugin}) exists")
 
 
-def test_a_publication_that_was_dropped_is_made_again_with_what_to_do_about_the_older_events(bare: Isolated) -> None:
+def test_a_dropped_publication_is_created_again_with_the_remedy_for_older_events(bare: Isolated) -> None:
     variables = environment(bare, RELAY_PLUGIN="pgoutput")
     assert call(variables, "setup").code == 0
     with psycopg.connect(bare.database_url, autocommit=True) as connection:
         connection.execute(f'DROP PUBLICATION "{bare.name}"'.encode())
 
-    assert "made again: step over what is older with `relay slot skip`" in call(variables, "setup").output
+    output = call(variables, "setup").output
+    assert "created again" in output
+    assert "skip them with `relay slot skip`" in output
     assert one(bare.database_url, "SELECT count(*) FROM pg_publication WHERE pubname = %s", bare.name) == 1
     assert "again" not in call(variables, "setup").output
 
 
 @pytest.mark.parametrize("table", ["orders.outbox", "public.nowhere"])
-def test_a_table_of_the_applications_own_that_is_missing_is_its_owners_to_create(table: str, bare: Isolated) -> None:
+def test_a_missing_table_of_the_application_is_created_by_its_owner_and_not_by_setup(
+    table: str, bare: Isolated
+) -> None:
     variables = environment(bare, RELAY_PLUGIN="pgoutput", RELAY_OUTBOX_TABLE=table)
     said = call(variables, "setup")
     assert said.code == 1
@@ -69,7 +73,7 @@ def test_a_table_of_the_applications_own_that_is_missing_is_its_owners_to_create
     assert call(variables, "setup").code == 0
 
 
-def test_on_what_is_set_up_it_prints_neither_slot_nor_checkpoint(bare: Isolated) -> None:
+def test_a_dry_run_after_setup_prints_neither_slot_nor_checkpoint(bare: Isolated) -> None:
     assert call(environment(bare), "setup").code == 0
     output = call(environment(bare), "setup", "--dry-run").output
     assert "pg_create_logical_replication_slot" not in output

@@ -1,4 +1,4 @@
-"""`relay slot` and `relay tail` on a real server: what they tell, what they refuse, and that nothing else moves."""
+"""`relay slot` and `relay tail` on a real server: what they print, what they refuse, and that nothing else changes."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def slots(isolated: Isolated) -> int:
     )
 
 
-def test_show_tells_how_the_slot_stands(ready: Isolated) -> None:
+def test_show_prints_the_slot(ready: Isolated) -> None:
     shown = slot(ready, "show", "--json").json
     assert (shown["name"], shown["plugin"], shown["database"]) == (ready.name, "wal2json", ready.name)
     assert shown["holder_pid"] is None
@@ -45,8 +45,8 @@ def test_show_of_a_missing_slot_fails_and_says_what_to_do(isolated: Isolated) ->
     assert "run `relay setup`" in said.output
 
 
-def test_create_makes_the_slot_once_and_never_over_a_gap(ready: Isolated) -> None:
-    assert "is there" in slot(ready, "create").output
+def test_create_creates_the_slot_once_and_never_over_a_gap(ready: Isolated) -> None:
+    assert "exists" in slot(ready, "create").output
     assert slot(ready, "drop", "--yes").code == 0
     said = slot(ready, "create")
     assert said.code == 1
@@ -63,7 +63,7 @@ def test_drop_asks_first_and_is_safe_to_repeat(ready: Isolated) -> None:
     assert slots(ready) == 0
     said = slot(ready, "drop", "--yes")
     assert said.code == 0
-    assert "is not there" in said.output
+    assert "does not exist" in said.output
 
 
 @pytest.mark.parametrize("command", ["drop", "skip"])
@@ -78,7 +78,7 @@ def test_a_held_slot_is_left_alone_and_its_holder_named(ready: Isolated, command
     assert slots(ready) == 1
 
 
-def test_skip_without_an_lsn_lists_what_comes_next_and_changes_nothing(ready: Isolated) -> None:
+def test_skip_without_an_lsn_lists_the_next_transactions_and_changes_nothing(ready: Isolated) -> None:
     first, second = publish(ready.database_url, "a"), publish(ready.database_url, "b", "c")
     before = position(ready)
     listed = slot(ready, "skip", "--json").json
@@ -91,7 +91,7 @@ def test_skip_without_an_lsn_lists_what_comes_next_and_changes_nothing(ready: Is
     assert slots(ready) == 1
 
 
-def test_skip_steps_over_exactly_the_transactions_before_the_lsn_and_parks_their_events(stage: Stage) -> None:
+def test_skip_skips_exactly_the_transactions_before_the_lsn_and_parks_their_events(stage: Stage) -> None:
     isolated = stage.isolated
     skipped, kept = publish(isolated.database_url, "a", "b"), publish(isolated.database_url, "c")
     listed = slot(isolated, "skip", "--json").json
@@ -118,7 +118,7 @@ def test_skip_steps_over_exactly_the_transactions_before_the_lsn_and_parks_their
     assert relay.terminate() == 0
 
 
-def test_what_an_event_holds_is_printed_as_it_is_and_never_obeyed(ready: Isolated) -> None:
+def test_markup_and_control_characters_of_an_event_are_printed_as_text(ready: Isolated) -> None:
     publish(ready.database_url, "x[/y][bold]\x1b[31m")
     end = slot(ready, "skip", "--json").json["transactions"][-1]["end_lsn"]
     assert r"order x[/y][bold]\x1b[31m" in slot(ready, "skip").output
@@ -126,7 +126,7 @@ def test_what_an_event_holds_is_printed_as_it_is_and_never_obeyed(ready: Isolate
     assert r"order x[/y][bold]\x1b[31m" in call(environment(ready), "parked", "list").output
 
 
-def test_skip_leaves_out_what_others_wrote_and_finds_the_outbox_behind_it(ready: Isolated) -> None:
+def test_skip_leaves_out_transactions_that_did_not_write_to_the_outbox(ready: Isolated) -> None:
     with psycopg.connect(ready.database_url, autocommit=True) as connection:
         connection.execute("CREATE TABLE other (n int)")
         for n in range(30):
@@ -137,17 +137,17 @@ def test_skip_leaves_out_what_others_wrote_and_finds_the_outbox_behind_it(ready:
     assert [each["xid"] for each in listed["transactions"]] == [each["xid"] for each in listed["events"]]
 
 
-def test_what_a_message_wrote_is_not_told_and_never_called_none(ready: Isolated) -> None:
+def test_the_events_of_logical_messages_are_unknown_and_never_called_none(ready: Isolated) -> None:
     with psycopg.connect(ready.database_url, autocommit=True) as connection:
         connection.execute("SELECT pg_logical_emit_message(true, 'orders', '{}')")
     variables = environment(ready, RELAY_MESSAGE_PREFIX="orders")
     listed = call(variables, "slot", "skip", "--json").json
     assert listed["events"] is None
     said = call(variables, "slot", "skip").output
-    assert "not told" in said
+    assert "unknown" in said
     assert "none" not in said
     asked = call(variables, "slot", "skip", "--to", listed["transactions"][-1]["end_lsn"], answer="y\n").output
-    assert "park nothing, since what they wrote cannot be told?" in asked
+    assert "park nothing, because the events are unknown?" in asked
     assert "nothing was parked" in asked
 
 
@@ -157,7 +157,7 @@ def test_skip_asks_first(ready: Isolated) -> None:
     to = slot(ready, "skip", "--json").json["transactions"][-1]["end_lsn"]
     said = slot(ready, "skip", "--to", to, answer="n\n")
     assert said.code == 1
-    assert f"Move slot '{ready.name}'" in said.output
+    assert f"Advance slot '{ready.name}'" in said.output
     assert "park 1 event?" in said.output
     assert position(ready) == before
 
@@ -166,7 +166,7 @@ def test_skip_asks_first(ready: Isolated) -> None:
     ("lsn", "code", "says"),
     [("0/1", 1, "nothing to skip"), ("FFFF/0", 1, "ahead of the server's WAL"), ("tomorrow", 2, "is not an LSN")],
 )
-def test_skip_refuses_an_lsn_that_makes_no_sense(ready: Isolated, lsn: str, code: int, says: str) -> None:
+def test_skip_refuses_an_lsn_outside_of_the_unconfirmed_wal(ready: Isolated, lsn: str, code: int, says: str) -> None:
     said = slot(ready, "skip", "--to", lsn, "--yes")
     assert said.code == code
     assert says in said.output
@@ -182,7 +182,7 @@ def test_a_transaction_that_began_before_and_commits_after_the_lsn_is_not_skippe
     assert [each["id"] for each in slot(ready, "skip", "--json").json["events"]] == [row[0]]
 
 
-def test_tail_prints_what_is_unconfirmed_beside_a_relay_that_streams_and_moves_nothing(ready: Isolated) -> None:
+def test_tail_prints_what_is_unconfirmed_while_a_relay_streams_and_advances_nothing(ready: Isolated) -> None:
     ids = publish(ready.database_url, "a", "b", "c")
     with held(ready):
         before = position(ready)
@@ -210,8 +210,8 @@ def test_tail_from_now_leaves_out_what_was_committed_before_and_ends_on_sigterm(
     assert [json.loads(line)["message_id"] for line in tail.stdout.splitlines()] == after
 
 
-def test_tail_from_now_names_what_it_waits_for(ready: Isolated, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.operating.tail._TIMEOUT", "500ms")
+def test_tail_from_now_says_what_it_waits_for(ready: Isolated, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("relay.operating.tail.stream._TIMEOUT", "500ms")
     with psycopg.connect(ready.database_url) as connection:
         connection.execute("SELECT pg_current_xact_id()")
         said = call(environment(ready), "tail", "--from-now")
@@ -219,7 +219,7 @@ def test_tail_from_now_names_what_it_waits_for(ready: Isolated, monkeypatch: pyt
     assert "waits for the end of open transactions" in said.output
 
 
-def test_tail_ends_quietly_when_its_reader_goes(stage: Stage) -> None:
+def test_tail_ends_without_an_error_when_its_reader_closes_the_pipe(stage: Stage) -> None:
     reader, writer = os.pipe()
     tail = stage.start_into(writer, "relay", "tail")
     os.close(writer)

@@ -1,4 +1,4 @@
-"""The checks of Postgres: each judges facts, and each fact that is wrong is told with its remedy."""
+"""The checks of Postgres: each judges facts, and a fact that is wrong has a remedy."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -9,13 +9,14 @@ import pytest
 
 from outboxkit.errors import Problem
 from relay.core.position import Lsn
-from relay.operating.check.finding import Check, Status, Untold, Verdict, judged, reached
-from relay.operating.check.judging import links, outbox, role, server, slot
-from relay.operating.check.judging.links import Link
+from relay.operating.check.finding import Check, Status, Unknown, Verdict, judged, reached
+from relay.operating.check.judging import connection, limits, outbox, plugin, role, server, slot, transactions
+from relay.operating.check.judging.connection import PostgresConnection
 from relay.operating.check.judging.outbox import Outbox, Position, Publication, Schema
 from relay.operating.check.judging.role import Privilege, Role
 from relay.operating.check.judging.server import Probe, Server, Transaction
-from relay.operating.check.judging.slot import Place
+from relay.operating.check.judging.slot import RelaySlot
+from relay.operating.check.run import SERVER_CHECKS
 from relay.operating.slot.statements import Slot
 from relay.sources.fields import FIELDS
 from relay.sources.layout import NATIVE, layout
@@ -59,7 +60,7 @@ ABSENT = Probe("wal2json", "58P01", "no such file")
 BLOCKED = Probe("wal2json", "57014", "canceled")
 
 
-@pytest.mark.parametrize("check", server.CHECKS, ids=lambda check: check.id)
+@pytest.mark.parametrize("check", SERVER_CHECKS, ids=lambda check: check.id)
 def test_a_ready_server_passes(check: Check[Server]) -> None:
     assert check.judge(SERVER).status is Status.OK
 
@@ -81,66 +82,66 @@ def test_a_ready_server_passes(check: Check[Server]) -> None:
             "first logical slot",
         ),
         (server.wal_level, with_settings(wal_level="minimal", effective_wal_level="minimal"), "FAIL", "minimal"),
-        (server.plugin_listed, with_settings(output_plugin_libraries="pgoutput, test_decoding, wal2json"), "OK", ""),
+        (plugin.plugin_listed, with_settings(output_plugin_libraries="pgoutput, test_decoding, wal2json"), "OK", ""),
         (
-            server.plugin_listed,
+            plugin.plugin_listed,
             with_settings(output_plugin_libraries="pgoutput, test_decoding"),
             "WARN",
-            "takes pgoutput",
+            "uses pgoutput",
         ),
         (
-            server.plugin_listed,
+            plugin.plugin_listed,
             with_settings(output_plugin_libraries="test_decoding"),
             "FAIL",
             "does not list wal2json",
         ),
         (
-            server.plugin_listed,
+            plugin.plugin_listed,
             replace(with_settings(output_plugin_libraries="pgoutput"), wanted="wal2json"),
             "FAIL",
             "does not list wal2json",
         ),
-        (server.plugin_works, probed(REFUSED), "FAIL", "may not be used"),
-        (server.plugin_works, probed(ABSENT, wanted="wal2json"), "FAIL", "no such file"),
-        (server.plugin_works, probed(ABSENT, Probe("pgoutput", None)), "WARN", "takes pgoutput"),
-        (server.plugin_works, probed(BLOCKED), "OK", "installed"),
-        (server.plugin_works, probed(Probe("wal2json", "53400", "all are in use")), "UNKNOWN", "could not be tried"),
-        (server.plugin_works, probed(), "UNKNOWN", "was not tried"),
-        (server.free_slots, replace(SERVER, slots=10), "WARN", "tail"),
-        (server.free_slots, replace(SERVER, slots=10, slot_exists=False), "FAIL", "all 10"),
-        (server.free_senders, replace(SERVER, senders=10), "FAIL", "all 10"),
-        (server.free_senders, replace(SERVER, senders=10, slot_held=True), "WARN", "take over"),
-        (server.slot_wal_limit, with_settings(max_slot_wal_keep_size="-1"), "WARN", "unlimited"),
-        (server.idle_slot_timeout, with_settings(idle_replication_slot_timeout="0"), "OK", "is kept"),
-        (server.idle_slot_timeout, with_settings(idle_replication_slot_timeout="3600"), "WARN", "3600 s"),
-        (server.sender_timeout, with_settings(wal_sender_timeout="0"), "WARN", "is off"),
-        (server.sender_timeout, with_settings(wal_sender_timeout="3600000"), "WARN", "3600 s"),
+        (plugin.plugin_works, probed(REFUSED), "FAIL", "may not be used"),
+        (plugin.plugin_works, probed(ABSENT, wanted="wal2json"), "FAIL", "no such file"),
+        (plugin.plugin_works, probed(ABSENT, Probe("pgoutput", None)), "WARN", "uses pgoutput"),
+        (plugin.plugin_works, probed(BLOCKED), "OK", "installed"),
+        (plugin.plugin_works, probed(Probe("wal2json", "53400", "all are in use")), "UNKNOWN", "could not be tried"),
+        (plugin.plugin_works, probed(), "UNKNOWN", "was not tried"),
+        (limits.free_slots, replace(SERVER, slots=10), "WARN", "tail"),
+        (limits.free_slots, replace(SERVER, slots=10, slot_exists=False), "FAIL", "all 10"),
+        (limits.free_senders, replace(SERVER, senders=10), "FAIL", "all 10"),
+        (limits.free_senders, replace(SERVER, senders=10, slot_held=True), "WARN", "take over"),
+        (limits.slot_wal_limit, with_settings(max_slot_wal_keep_size="-1"), "WARN", "unlimited"),
+        (limits.idle_slot_timeout, with_settings(idle_replication_slot_timeout="0"), "OK", "is kept"),
+        (limits.idle_slot_timeout, with_settings(idle_replication_slot_timeout="3600"), "WARN", "3600 s"),
+        (limits.sender_timeout, with_settings(wal_sender_timeout="0"), "WARN", "is off"),
+        (limits.sender_timeout, with_settings(wal_sender_timeout="3600000"), "WARN", "3600 s"),
         (
-            server.long_transactions,
+            transactions.long_transactions,
             replace(SERVER, transactions=[OPEN]),
             "WARN",
             "pid 7 (alice in shop, open for 90 s)",
         ),
-        (server.long_transactions, replace(SERVER, transactions=[replace(OPEN, seconds=1.0)]), "OK", ""),
-        (server.long_transactions, replace(SERVER, transactions=[replace(OPEN, seconds=None)]), "OK", ""),
-        (server.long_transactions, probed(transactions=[replace(OPEN, seconds=None)]), "UNKNOWN", "age"),
-        (server.long_transactions, probed(REFUSED, transactions=[replace(OPEN, seconds=None)]), "UNKNOWN", "age"),
-        (server.long_transactions, probed(transactions=[replace(OPEN, seconds=1.0)]), "OK", ""),
+        (transactions.long_transactions, replace(SERVER, transactions=[replace(OPEN, seconds=1.0)]), "OK", ""),
+        (transactions.long_transactions, replace(SERVER, transactions=[replace(OPEN, seconds=None)]), "OK", ""),
+        (transactions.long_transactions, probed(transactions=[replace(OPEN, seconds=None)]), "UNKNOWN", "age"),
+        (transactions.long_transactions, probed(REFUSED, transactions=[replace(OPEN, seconds=None)]), "UNKNOWN", "age"),
+        (transactions.long_transactions, probed(transactions=[replace(OPEN, seconds=1.0)]), "OK", ""),
         (
-            server.long_transactions,
+            transactions.long_transactions,
             probed(BLOCKED, transactions=[replace(OPEN, seconds=None)], slot_exists=False),
             "FAIL",
             "pid 7 (alice in shop, of unknown age)",
         ),
         (
-            server.long_transactions,
+            transactions.long_transactions,
             replace(SERVER, transactions=[replace(OPEN, pid=None, prepared="gid")]),
             "WARN",
             "prepared transaction 'gid'",
         ),
     ],
 )
-def test_what_is_wrong_with_a_server_is_told(
+def test_what_is_wrong_with_a_server_is_found(
     judge: Callable[[Server], Verdict], facts: Server, status: str, says: str
 ) -> None:
     verdict = judge(facts)
@@ -151,28 +152,30 @@ def test_what_is_wrong_with_a_server_is_told(
 
 def test_a_plugin_that_is_not_listed_is_added_as_an_item_of_its_own() -> None:
     """One quoted text with commas in it is one item, and still refuses."""
-    verdict = server.plugin_listed(replace(with_settings(output_plugin_libraries="pgoutput"), wanted="wal2json"))
+    verdict = plugin.plugin_listed(replace(with_settings(output_plugin_libraries="pgoutput"), wanted="wal2json"))
     assert "ALTER SYSTEM SET output_plugin_libraries = pgoutput, wal2json;" in verdict.remedy
-    quoted = server.plugin_listed(with_settings(output_plugin_libraries='"pgoutput, test_decoding, wal2json"'))
+    quoted = plugin.plugin_listed(with_settings(output_plugin_libraries='"pgoutput, test_decoding, wal2json"'))
     assert quoted.status is Status.FAIL
 
 
-LINK = Link(["127.0.0.1"], "prefer", encrypted=False, client_pid=1, server_pid=1)
+CONNECTION = PostgresConnection(["127.0.0.1"], "prefer", encrypted=False, client_pid=1, server_pid=1)
 
 
 @pytest.mark.parametrize(
     ("judge", "facts", "status"),
     [
-        (links.tls, LINK, "OK"),
-        (links.tls, replace(LINK, hosts=["/var/run/postgresql"]), "OK"),
-        (links.tls, replace(LINK, hosts=["localhost", "db.example"]), "WARN"),
-        (links.tls, replace(LINK, hosts=["db.example"], encrypted=True, sslmode="require"), "WARN"),
-        (links.tls, replace(LINK, hosts=["db.example"], encrypted=True, sslmode="verify-full"), "OK"),
-        (links.pooler, LINK, "OK"),
-        (links.pooler, replace(LINK, client_pid=1_668_916_595), "WARN"),
+        (connection.tls, CONNECTION, "OK"),
+        (connection.tls, replace(CONNECTION, hosts=["/var/run/postgresql"]), "OK"),
+        (connection.tls, replace(CONNECTION, hosts=["localhost", "db.example"]), "WARN"),
+        (connection.tls, replace(CONNECTION, hosts=["db.example"], encrypted=True, sslmode="require"), "WARN"),
+        (connection.tls, replace(CONNECTION, hosts=["db.example"], encrypted=True, sslmode="verify-full"), "OK"),
+        (connection.pooler, CONNECTION, "OK"),
+        (connection.pooler, replace(CONNECTION, client_pid=1_668_916_595), "WARN"),
     ],
 )
-def test_the_way_to_postgres(judge: Callable[[Link], Verdict], facts: Link, status: str) -> None:
+def test_a_connection_is_judged_by_its_encryption_and_its_pid(
+    judge: Callable[[PostgresConnection], Verdict], facts: PostgresConnection, status: str
+) -> None:
     assert judge(facts).status == status
 
 
@@ -201,7 +204,7 @@ def test_a_role_with_exactly_its_rights_passes(check: Check[Role]) -> None:
     ("judge", "facts", "status", "says"),
     [
         (role.replication, replace(ROLE, replication=False, streams=False), "FAIL", "lacks REPLICATION"),
-        (role.replication, replace(ROLE, replication=False), "OK", "in place of REPLICATION"),
+        (role.replication, replace(ROLE, replication=False), "OK", "instead of REPLICATION"),
         (role.replication, replace(ROLE, replication=False, superuser=True), "OK", ""),
         (role.privileges, replace(ROLE, privileges=[replace(HELD, held=False)]), "FAIL", "UPDATE on relay.checkpoint"),
         (role.privileges, replace(ROLE, privileges=[replace(HELD, held=None)]), "UNKNOWN", "relay.checkpoint"),
@@ -214,7 +217,7 @@ def test_a_role_with_exactly_its_rights_passes(check: Check[Role]) -> None:
         (role.connection_limit, replace(ROLE, connection_limit=-1), "OK", ""),
     ],
 )
-def test_what_is_wrong_with_a_role_is_told(
+def test_what_is_wrong_with_a_role_is_found(
     judge: Callable[[Role], Verdict], facts: Role, status: str, says: str
 ) -> None:
     verdict = judge(facts)
@@ -225,7 +228,10 @@ def test_what_is_wrong_with_a_role_is_told(
 def test_the_remedy_for_missing_privileges_is_the_grants_themselves() -> None:
     missing = [replace(each, held=False) for each in ROLE.privileges]
     remedy = role.privileges(replace(ROLE, privileges=missing)).remedy
-    assert remedy == "GRANT UPDATE ON relay.checkpoint TO outbox_relay; GRANT USAGE ON SCHEMA relay TO outbox_relay"
+    assert (
+        remedy
+        == 'GRANT UPDATE ON "relay"."checkpoint" TO "outbox_relay"; GRANT USAGE ON SCHEMA relay TO "outbox_relay"'
+    )
 
 
 SLOT = Slot(
@@ -248,26 +254,26 @@ SLOT = Slot(
     invalidation_reason=None,
     inactive_since=None,
 )
-PLACE = Place("s", "auto", "shop", SLOT, limit_bytes=1 << 30)
+RELAY_SLOT = RelaySlot("s", "auto", "shop", SLOT, limit_bytes=1 << 30)
 
 
-def with_slot(limit: int | None = 1 << 30, **changes: Any) -> Place:  # noqa: ANN401 - any field
-    return replace(PLACE, slot=replace(SLOT, **changes), limit_bytes=limit)
+def with_slot(limit: int | None = 1 << 30, **changes: Any) -> RelaySlot:  # noqa: ANN401 - any field
+    return replace(RELAY_SLOT, slot=replace(SLOT, **changes), limit_bytes=limit)
 
 
 @pytest.mark.parametrize("check", slot.CHECKS, ids=lambda check: check.id)
-def test_a_sound_slot_passes(check: Check[Place]) -> None:
-    assert check.judge(PLACE).status is Status.OK
+def test_a_sound_slot_passes(check: Check[RelaySlot]) -> None:
+    assert check.judge(RELAY_SLOT).status is Status.OK
 
 
 @pytest.mark.parametrize(
     ("identity", "facts", "status"),
     [
-        ("slot.exists", replace(PLACE, slot=None), "FAIL"),
-        ("slot.wal_status", replace(PLACE, slot=None), "UNKNOWN"),
+        ("slot.exists", replace(RELAY_SLOT, slot=None), "FAIL"),
+        ("slot.wal_status", replace(RELAY_SLOT, slot=None), "UNKNOWN"),
         ("slot.purpose", with_slot(plugin="test_decoding"), "FAIL"),
         ("slot.purpose", with_slot(database="other"), "FAIL"),
-        ("slot.purpose", replace(PLACE, plugin="pgoutput"), "FAIL"),
+        ("slot.purpose", replace(RELAY_SLOT, plugin="pgoutput"), "FAIL"),
         ("slot.holder", with_slot(holder_pid=7, holder_name="relay"), "OK"),
         ("slot.wal_status", with_slot(wal_status="extended"), "WARN"),
         ("slot.wal_status", with_slot(wal_status="unreserved"), "FAIL"),
@@ -283,7 +289,7 @@ def test_a_sound_slot_passes(check: Check[Place]) -> None:
         ("slot.retained_wal", with_slot(retained_bytes=None), "UNKNOWN"),
     ],
 )
-def test_what_is_wrong_with_a_slot_is_told(identity: str, facts: Place, status: str) -> None:
+def test_what_is_wrong_with_a_slot_is_found(identity: str, facts: RelaySlot, status: str) -> None:
     (check,) = (check for check in slot.CHECKS if check.id == identity)
     assert check.judge(facts).status == status
 
@@ -319,8 +325,8 @@ POSITION = Position(FACTS, "relay", "s", System("1", 1, Lsn(0x20)))
         (FACTS, System("2", 1, Lsn(0x20)), "FAIL", "system 1"),
         (FACTS, System("1", 1, Lsn(0x17)), "FAIL", "ahead"),
         (replace(FACTS, checkpoint_lsn=None), POSITION.system, "WARN", "no position"),
-        (replace(FACTS, slot=None), POSITION.system, "FAIL", "in no slot"),
-        (replace(FACTS, wal_status="lost"), POSITION.system, "FAIL", "in no slot"),
+        (replace(FACTS, slot=None), POSITION.system, "FAIL", "no slot has"),
+        (replace(FACTS, wal_status="lost"), POSITION.system, "FAIL", "no slot has"),
         (replace(FACTS, checkpoint_slot="old", confirmed_flush_lsn="0/19"), POSITION.system, "FAIL", "slot 'old'"),
     ],
 )
@@ -335,7 +341,7 @@ OUTBOX = Outbox(NATIVE, TABLE, "wal2json", "s", None)
 PUBLISHED = replace(OUTBOX, plugin="pgoutput", publication=Publication(inserts=True, through_root=True, has_table=True))
 
 
-def test_only_our_own_table_is_made_by_setup() -> None:
+def test_setup_creates_only_our_own_table() -> None:
     theirs = layout("native", "orders.outbox", {}, partitioned=False)
     assert "run `relay setup`" in str(outbox.table(replace(OUTBOX, facts=None)).remedy)
     assert "its owner has to create it" in str(outbox.table(replace(OUTBOX, facts=None, layout=theirs)).remedy)
@@ -377,18 +383,18 @@ def test_the_schema(facts: Schema, status: str) -> None:
     assert outbox.schema(facts).status == status
 
 
-def test_what_cannot_be_asked_is_told_under_every_id() -> None:
-    untold = Untold("Postgres is not available", "start it")
-    findings = list(judged(server.CHECKS, untold))
-    assert [finding.id for finding in findings] == [check.id for check in server.CHECKS]
+def test_facts_that_could_not_be_gathered_are_unknown_under_every_id() -> None:
+    section = Unknown("Postgres is not available", "start it")
+    findings = list(judged(SERVER_CHECKS, section))
+    assert [finding.id for finding in findings] == [check.id for check in SERVER_CHECKS]
     assert {finding.status for finding in findings} == {Status.UNKNOWN}
-    assert reached("postgres.connection", untold, "Postgres answers").status is Status.FAIL
+    assert reached("postgres.connection", section, "Postgres answers").status is Status.FAIL
 
 
 def test_ids_are_unique() -> None:
     every: list[Check[Any]] = [
-        *links.CHECKS,
-        *server.CHECKS,
+        *connection.CHECKS,
+        *SERVER_CHECKS,
         *role.CHECKS,
         *slot.CHECKS,
         *outbox.SCHEMA_CHECKS,

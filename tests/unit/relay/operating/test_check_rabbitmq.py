@@ -1,4 +1,4 @@
-"""The checks of RabbitMQ: each judges answers, and what a refusal's text does not tell is never guessed."""
+"""The checks of RabbitMQ: each judges answers; the text of a refusal that cannot be parsed decides nothing."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,19 +6,19 @@ from typing import Any
 
 import pytest
 
-from relay.operating.check.asking import answers
-from relay.operating.check.asking.answers import Answer, differing
+from relay.operating.check import answer
+from relay.operating.check.answer import Answer, differing
 from relay.operating.check.finding import Check, Status, Verdict
 from relay.operating.check.judging import broker, queues
 from relay.operating.check.judging.broker import Broker
 from relay.operating.check.judging.queues import Guess, Queue
 
-TAKEN = Answer(answers.TAKEN)
-REFUSED = Answer(answers.REFUSED, "ACCESS_REFUSED")
-ABSENT = Answer(answers.NOT_FOUND, "NOT_FOUND")
-SILENT = Answer(answers.NO_ANSWER)
+ACCEPTED = Answer(answer.ACCEPTED)
+REFUSED = Answer(answer.ACCESS_REFUSED, "ACCESS_REFUSED")
+ABSENT = Answer(answer.NOT_FOUND, "NOT_FOUND")
+SILENT = Answer(answer.NO_ANSWER)
 ALTERNATE = Answer(
-    answers.DIFFERS,
+    answer.PRECONDITION_FAILED,
     "PRECONDITION_FAILED - inequivalent arg 'alternate-exchange' for exchange 'outbox' in vhost '/': "
     "received none but current is the value 'rest' of type 'longstr'",
 )
@@ -30,10 +30,10 @@ BROKER = Broker(
     remote=None,
     blocked=False,
     exchange_name="outbox",
-    exchange=TAKEN,
-    declared=TAKEN,
-    published=TAKEN,
-    returned=TAKEN,
+    exchange=ACCEPTED,
+    declared=ACCEPTED,
+    published=ACCEPTED,
+    returned=ACCEPTED,
     max_message_bytes=1 << 20,
 )
 
@@ -59,25 +59,25 @@ def test_a_ready_broker_passes(check: Check[Broker]) -> None:
         (broker.publish, replace(BROKER, published=REFUSED), "FAIL"),
         (broker.publish, replace(BROKER, published=ABSENT), "FAIL"),
         (broker.publish, replace(BROKER, published=SILENT), "UNKNOWN"),
-        (broker.mandatory, replace(BROKER, returned=Answer(answers.UNSEEN)), "FAIL"),
+        (broker.mandatory, replace(BROKER, returned=Answer(answer.NOT_RETURNED)), "FAIL"),
         (broker.mandatory, replace(BROKER, returned=REFUSED), "UNKNOWN"),
         (broker.mandatory, replace(BROKER, returned=SILENT), "UNKNOWN"),
         (broker.message_size, replace(BROKER, max_message_bytes=17 << 20), "OK"),
         (broker.message_size, replace(BROKER, max_message_bytes=17 << 20, version="4.0.3"), "WARN"),
     ],
 )
-def test_what_is_wrong_with_a_broker_is_told(judge: Callable[[Broker], Verdict], facts: Broker, status: str) -> None:
+def test_what_is_wrong_with_a_broker_is_found(judge: Callable[[Broker], Verdict], facts: Broker, status: str) -> None:
     verdict = judge(facts)
     assert verdict.status == status
     assert bool(verdict.remedy) == (status != "OK")
 
 
 def queue(**arguments: Any) -> Queue:  # noqa: ANN401 - AMQP values
-    return Queue("tasks", TAKEN, {f"x-{name.replace('_', '-')}": value for name, value in arguments.items()})
+    return Queue("tasks", ACCEPTED, {f"x-{name.replace('_', '-')}": value for name, value in arguments.items()})
 
 
 GOOD = queue(queue_type="quorum", delivery_limit=20, dead_letter_exchange="", dead_letter_routing_key="tasks.dead")
-HIDDEN = Queue("tasks", TAKEN, None, "ACCESS_REFUSED")
+HIDDEN = Queue("tasks", ACCEPTED, None, "ACCESS_REFUSED")
 
 
 @pytest.mark.parametrize("check", queues.CHECKS, ids=lambda check: check.id)
@@ -92,7 +92,7 @@ def test_a_queue_as_consumers_declare_it_passes(check: Check[Queue]) -> None:
         (queues.queue_type, queue(queue_type="stream"), "OK", "stream"),
         (queues.queue_type, Queue("tasks", ABSENT, None, "NOT_FOUND"), "FAIL", "does not exist"),
         (queues.queue_type, HIDDEN, "UNKNOWN", "ACCESS_REFUSED"),
-        (queues.queue_dead_letters, queue(queue_type="quorum"), "WARN", "dropped"),
+        (queues.queue_dead_letters, queue(queue_type="quorum"), "WARN", "drops rejected messages"),
         (queues.queue_dead_letters, queue(queue_type="stream"), "OK", "stream"),
         (queues.queue_dead_letters, queue(dead_letter_exchange="dlx"), "OK", "exchange 'dlx'"),
         (queues.queue_dead_letters, GOOD, "OK", "queue 'tasks.dead'"),
@@ -103,7 +103,7 @@ def test_a_queue_as_consumers_declare_it_passes(check: Check[Queue]) -> None:
         (queues.queue_delivery_limit, HIDDEN, "UNKNOWN", "ACCESS_REFUSED"),
     ],
 )
-def test_what_is_wrong_with_a_queue_is_told(
+def test_what_is_wrong_with_a_queue_is_found(
     judge: Callable[[Queue], Verdict], facts: Queue, status: str, says: str
 ) -> None:
     verdict = judge(facts)

@@ -1,4 +1,4 @@
-"""What the relay that runs on this machine says of itself at RELAY_HTTP_ADDRESS. It asks once, and never insists."""
+"""The relay that runs on this machine: what its HTTP server at RELAY_HTTP_ADDRESS reports. It is asked once."""
 
 import http.client
 import json
@@ -14,8 +14,8 @@ _OK, _UNAVAILABLE = 200, 503
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
-    """The numbers of a running relay that SQL cannot tell; `lag_seconds` means what its metric means."""
+class LocalRelay:
+    """What a relay knows about itself and SQL does not; `lag_seconds` is the metric of that name."""
 
     mode: str
     in_flight: int
@@ -24,20 +24,20 @@ class Running:
     """Events confirmed since it started."""
     blocked: bool
     held: bool
-    """Whether a message that RabbitMQ does not take is tried again and again, and nothing behind it goes."""
+    """Whether a message that RabbitMQ does not accept holds the stream while it is tried again."""
     not_ready: tuple[str, ...]
-    """What /readyz finds missing: source, broker, lag."""
+    """What /readyz reports as not ready: source, broker, lag."""
 
 
-def ask(address: str | None) -> Running | None:
-    """Return what the relay at `address` (`host:port`) says; None when nothing that is a relay answers in time."""
+def ask(address: str | None) -> LocalRelay | None:
+    """Return what the relay at `address` (`host:port`) reports; None if no relay answers there in time."""
     if not address:
         return None
     host, port = parse_address(address)
     try:
         metrics = dict(_samples(_get(host, port, "/metrics")))
         ready = json.loads(_get(host, port, "/readyz"))
-        return Running(
+        return LocalRelay(
             mode=next((mode for mode in ("wal", "standby") if metrics[f"relay_source_mode {mode}"]), "none"),
             in_flight=int(metrics["relay_in_flight_messages"]),
             lag_seconds=metrics["relay_outbox_lag_seconds"],

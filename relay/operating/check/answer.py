@@ -1,11 +1,11 @@
-"""What RabbitMQ answers to a try, and what can be read out of a refusal. Pure."""
+"""RabbitMQ's answer to an attempt, and what the text of a refusal says. Pure."""
 
 import re
 from dataclasses import dataclass
 
-TAKEN, NO_ANSWER = 200, 0
+ACCEPTED, NO_ANSWER = 200, 0
 # https://www.rabbitmq.com/amqp-0-9-1-reference#constants
-UNSEEN, REFUSED, NOT_FOUND, DIFFERS = 312, 403, 404, 406
+NOT_RETURNED, ACCESS_REFUSED, NOT_FOUND, PRECONDITION_FAILED = 312, 403, 404, 406
 
 _MISMATCH = re.compile(r"inequivalent arg '(?P<name>[^']+)'.* but current is (?P<current>.*)$", re.DOTALL)
 _CURRENT = re.compile(r"(?:the value )?'(?P<value>.*?)'(?: of type '(?P<type>\w+)')?", re.DOTALL)
@@ -13,16 +13,16 @@ _CURRENT = re.compile(r"(?:the value )?'(?P<value>.*?)'(?: of type '(?P<type>\w+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """TAKEN; the code of a refusal; NO_ANSWER if none came in time; UNSEEN if a message came back to nobody."""
+    """ACCEPTED; the code of a refusal; NO_ANSWER in time; NOT_RETURNED: an unroutable message was only confirmed."""
 
     code: int
     text: str = ""
 
 
 def differing(text: str) -> tuple[str, str | int | None] | None:
-    """Return the property that the text of a 406 names, and its current value, None for none.
+    """Return the property that the text of a 406 names, and its current value (None if it is not set).
 
-    None instead where the text cannot be read: it is no contract of RabbitMQ's.
+    Returns None if the text cannot be parsed: RabbitMQ does not document its form.
     """
     match = _MISMATCH.search(text)
     if match is None:

@@ -1,0 +1,25 @@
+"""The connection to Postgres that a command of an operator uses."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+
+from relay.settings import RelaySettings
+from relay.storage.refusals import from_postgres
+
+
+@contextmanager
+def connected(settings: RelaySettings, purpose: str) -> Iterator[psycopg.Connection[Any]]:
+    """Connect as `<relay> <purpose>`, with autocommit; an error of Postgres in the block is raised as a Problem."""
+    try:
+        with psycopg.connect(
+            settings.database_url.get_secret_value(),
+            autocommit=True,
+            application_name=f"{settings.name} {purpose}",
+            connect_timeout=10,
+        ) as connection:
+            yield connection
+    except psycopg.Error as error:
+        raise from_postgres(error, slot=settings.slot) from error

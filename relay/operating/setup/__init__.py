@@ -1,0 +1,1 @@
+"""`relay setup`: creates the schema, the slot, its publication and the exchange."""

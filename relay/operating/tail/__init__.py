@@ -1,0 +1,1 @@
+"""`relay tail`: prints the messages of the stream."""

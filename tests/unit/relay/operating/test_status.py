@@ -1,0 +1,67 @@
+"""`relay status`: the last error and the throughput."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from relay.operating.slot.statements import Slot
+from relay.operating.status.document import Parked, Status, document, throughput
+from relay.operating.status.last_error import last_error
+from relay.operating.status.local_relay import LocalRelay
+from tests.unit.relay.operating.test_check_postgres import SLOT
+
+LOCAL = LocalRelay(mode="wal", in_flight=3, lag_seconds=0.5, confirmed=10.0, blocked=False, held=False, not_ready=())
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+STATUS = Status("relay", AT, "0/20", SLOT, None, 0, LOCAL, None, None, None)
+HELD = replace(SLOT, holder_pid=7, holder_name="relay")
+WAITING = Parked(1, AT, "returned: no queue")
+
+
+def test_the_last_error_is_the_worst_of_what_is_wrong_now() -> None:
+    def error(slot: Slot | None, local: LocalRelay | None, parked: Parked | None = WAITING) -> str:
+        return str(last_error("s", slot, local, parked, at=AT))
+
+    lost, idle = replace(HELD, wal_status="lost"), replace(SLOT, inactive_since=AT)
+    before = AT - timedelta(seconds=31)
+    silent, never_reported = replace(HELD, holder_reported_at=before), replace(HELD, holder_since=before)
+    standby, lagging = replace(LOCAL, mode="standby"), replace(LOCAL, lag_seconds=61.0, not_ready=("lag",))
+    assert error(None, None) == "replication slot 's' does not exist"
+    assert error(lost, LOCAL) == "replication slot 's' is lost: Postgres removed WAL that it needed"
+    assert error(idle, None) == "no relay streams from replication slot 's' since 2026-01-01 00:00:00 UTC"
+    assert "does not stream; not ready: source" in error(idle, replace(LOCAL, mode="none", not_ready=("source",)))
+    assert "does not stream; not ready: source" in error(HELD, replace(LOCAL, mode="none", not_ready=("source",)))
+    for local in (None, standby, replace(LOCAL, mode="none")):
+        assert "'s' has had no status update for 31 s" in error(silent, local)
+        assert "'s' has had no status update for 31 s" in error(never_reported, local)
+        assert "'s' has had no status update" not in error(replace(never_reported, holder_reported_at=AT), local)
+    assert "blocked" in error(HELD, replace(LOCAL, blocked=True, not_ready=("broker",)))
+    assert (
+        error(HELD, replace(lagging, held=True, not_ready=("broker", "lag"))) == "the relay is not ready: broker, lag"
+    )
+    assert "does not accept a message" in error(HELD, replace(lagging, held=True))
+    assert "the stream has sent nothing for 61 s" in error(HELD, replace(lagging, in_flight=0))
+    assert error(HELD, lagging) == "the relay is not ready: lag"
+    for local in (None, standby, LOCAL):
+        assert error(HELD, local) == "parked at 2026-01-01 00:00:00 UTC: returned: no queue"
+        assert error(HELD, local, Parked(0, None, None)) == "None"
+
+
+def test_the_clock_of_a_relay_that_streams_on_this_machine_does_not_matter() -> None:
+    ahead = replace(HELD, holder_reported_at=AT - timedelta(hours=1))
+    assert last_error("s", ahead, LOCAL, None, at=AT) is None
+
+
+def test_throughput_is_the_rate_between_two_statuses() -> None:
+    moved: Slot = replace(SLOT, confirmed_flush_lsn="0/30")
+    after = replace(STATUS, at=AT + timedelta(seconds=4), slot=moved, local=replace(LOCAL, confirmed=18.0))
+    assert throughput(STATUS, after).events_per_second == 2.0
+    assert throughput(STATUS, after).wal_bytes_per_second == 8.0
+    restarted = replace(after, local=replace(LOCAL, confirmed=1.0))
+    assert throughput(STATUS, restarted).events_per_second is None
+    assert throughput(STATUS, replace(after, slot=None, local=None)).wal_bytes_per_second is None
+
+
+def test_what_is_unknown_is_null_in_the_document() -> None:
+    found = document(replace(STATUS, slot=None, local=None), None)
+    unknown = ("active", "lag_bytes", "lag_seconds", "backlog", "retained_bytes", "wal_status", "in_flight", "parked")
+    assert [found[name] for name in unknown] == [None] * len(unknown)
+    assert found["lsn"] == {"current": "0/20", "confirmed_flush": None, "restart": None, "checkpoint": None}
