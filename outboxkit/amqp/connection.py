@@ -14,8 +14,9 @@ from typing import Any, Self
 import pika
 from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.channel import Channel
-from pika.exceptions import AMQPError, StreamLostError
+from pika.exceptions import AMQPError
 
+from outboxkit.amqp import pika_internals
 from outboxkit.amqp.errors import BrokerUnavailable, problem
 from outboxkit.amqp.tls import Tls
 from outboxkit.errors import ConfigurationProblem, Problem
@@ -140,38 +141,17 @@ class Connection:
         return int(self._open_connection.params.frame_max)
 
     def guard(self, fenced: Callable[[], bool]) -> None:
-        """Once `fenced` says so, lose the connection instead of sending anything more.
-
-        It is asked before every send(2): what the socket would not take waits in pika's buffer, however long.
-        """
-        pika_connection: Any = self._open_connection
-        transport = pika_connection._transport  # noqa: SLF001 - pika has no public way to it
-        send = transport._sigint_safe_send  # noqa: SLF001 - where all its transports send
-
-        def guarded(to: object, data: bytes) -> int:
-            if fenced():
-                raise ConnectionAbortedError("nothing may be sent any more")
-            sent: int = send(to, data)
-            return sent
-
-        transport._sigint_safe_send = guarded  # noqa: SLF001 - the same
+        """Once `fenced()` is true, lose the connection instead of sending: also what waits in pika's buffer."""
+        pika_internals.guard_sends(self._open_connection, fenced)
 
     def write(self, frames: bytes) -> None:
-        """Send ready-made frames, in one piece, after everything that pika has written.
-
-        pika has no public call for this: `_adapter_emit_data` is where all its own frames go, and its transport sends
-        what it has when the socket is writable, which the loop would find out in its next turn only.
-        """
-        pika_connection: Any = self._open_connection
-        pika_connection._adapter_emit_data(frames)  # noqa: SLF001 - see above
-        pika_connection._transport._on_socket_writable()  # noqa: SLF001 - see above
+        """Send encoded frames at once, in one piece, after everything that pika has written."""
+        pika_internals.send_now(self._open_connection, frames)
 
     def abort(self) -> None:
-        """Lose the connection at once, and with it what waits to be sent; does nothing when it is gone already."""
-        pika_connection: Any = self._connection
-        if pika_connection is not None and pika_connection.is_open:
-            # pika has no public way to it: `close` sends first what it has.
-            pika_connection._terminate_stream(StreamLostError("it was given up"))  # noqa: SLF001 - see above
+        """Lose the connection at once, and with it what waits to be sent; do nothing when it is already lost."""
+        if self._connection is not None and self._connection.is_open:
+            pika_internals.lose(self._connection, "it was given up")
 
     async def close(self) -> None:
         """Close in order and wait for it, but not for ever; does nothing when the connection is gone already."""
