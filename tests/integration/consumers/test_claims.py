@@ -6,7 +6,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from consumers.claims.outcomes import Completed, Failed, Unfinished, Written
+from consumers.claims.outcomes import Completed, Failed, Unfinished, Unwritten
 from consumers.claims.verdicts import Claimed, Skipped, Unseen, Verdict, judge
 from consumers.database import Database
 from consumers.errors import DatabaseUnavailable, SchemaMissing
@@ -95,8 +95,8 @@ def test_deliveries_that_are_not_claimed_are_told_apart(isolated: Isolated) -> N
     async def scenario(bench: Bench) -> None:
         running, done, again, cancelled = [await bench.submit() for _ in range(4)]
         await claimed(bench.one, running)
-        await bench.one.settle([(await claimed(bench.one, done), Completed(None))])
-        await bench.one.settle([(await claimed(bench.one, again), Unfinished("given back"))])
+        await bench.one.end([(await claimed(bench.one, done), Completed(None))])
+        await bench.one.end([(await claimed(bench.one, again), Unfinished("given back"))])
         await claimed(bench.one, TaskReference(again.task_id, 3))
         await bench.cancel(cancelled.task_id)
         future = await bench.submit()
@@ -124,7 +124,7 @@ def test_deliveries_that_are_not_claimed_are_told_apart(isolated: Isolated) -> N
 def test_two_deliveries_of_one_task_in_a_batch_give_one_claim(isolated: Isolated) -> None:
     async def scenario(bench: Bench) -> None:
         reference = await bench.submit()
-        await bench.one.settle([(await claimed(bench.one, reference), Unfinished("given back"))])
+        await bench.one.end([(await claimed(bench.one, reference), Unfinished("given back"))])
         old, new = await claim(bench.one, reference, TaskReference(reference.task_id, 3))
         assert isinstance(old, Skipped)
         assert isinstance(new, Claimed)
@@ -177,10 +177,10 @@ async def _until_unknown(bench: Bench, reference: TaskReference, asked: str | No
 def test_outcomes_are_written_once_and_a_repeated_write_is_recognized(isolated: Isolated) -> None:
     async def scenario(bench: Bench) -> None:
         tasks = [await claimed(bench.one, await bench.submit()) for _ in range(3)]
-        written: list[Written] = [Completed('{"a": [1]}'), Failed("ValueError: no"), Unfinished("given back")]
+        written: list[Unwritten] = [Completed('{"a": [1]}'), Failed("ValueError: no"), Unfinished("given back")]
         outcomes = list(zip(tasks, written, strict=True))
         for _ in range(2):
-            assert await bench.one.settle(outcomes) == ["completed", "failed", "released"]
+            assert await bench.one.end(outcomes) == ["completed", "failed", "released"]
         rows = [
             await bench.ask("SELECT status, version, result, last_error FROM tasks.task WHERE id = %s", task.id)
             for task in tasks
@@ -208,9 +208,9 @@ def test_an_expired_lease_is_released_and_announced_again_and_its_late_finisher_
         assert await bench.announced(late.id) == [1, 3]
         again = await claimed(bench.two, TaskReference(late.id, 3))
         assert again.attempts == 2
-        assert await bench.one.settle([(late, Completed("1")), (alive, Completed(None))]) == ["lost", "completed"]
+        assert await bench.one.end([(late, Completed("1")), (alive, Completed(None))]) == ["lost", "completed"]
         assert await bench.state(late.id) == ("running", 4)
-        assert await bench.two.settle([(again, Completed("2"))]) == ["completed"]
+        assert await bench.two.end([(again, Completed("2"))]) == ["completed"]
 
     play(isolated, scenario)
 

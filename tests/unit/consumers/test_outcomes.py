@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.claims.outcomes import MAX_ERROR_CHARACTERS, MAX_RESULT_BYTES, describe, encode_result, settlement
+from consumers.claims.outcomes import MAX_ERROR_CHARACTERS, MAX_RESULT_BYTES, describe, encode_result, ending
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -100,4 +100,4 @@ def test_an_error_that_cannot_describe_itself_is_named() -> None:
 def test_only_the_next_version_tells_what_a_claim_became(
     status: str | None, version: int | None, expected: str
 ) -> None:
-    assert settlement(2, status, version) == expected
+    assert ending(2, status, version) == expected
