@@ -92,18 +92,21 @@ task = registry.task
 
 
 def load(module: str) -> Registry:
-    """Import `module`, from the working directory too, and return the registry that it has filled.
+    """Import `module`, also from the working directory, and return the registry that it has filled.
 
-    Raises HandlersUnusable when it cannot be imported, for whatever reason, or registers no handler.
+    The working directory comes first, as it does for `python handlers.py`, so that the application's own names win over
+    installed packages. Ours are imported already.
+
+    Raises HandlersUnusable if it cannot be imported, for any reason, or registers no handler.
     """
-    if (here := str(Path.cwd())) not in sys.path:
+    here = str(Path.cwd())
+    if sys.path[:1] != [here]:
         sys.path.insert(0, here)
     try:
         importlib.import_module(module)
     except (Exception, SystemExit) as error:
         raise HandlersUnusable(
-            f"CONSUMERS_HANDLERS: importing {module} raised {type(error).__name__}: {error}",
-            remedy="name an importable Python module that registers handlers, such as consumers.examples",
+            f"CONSUMERS_HANDLERS: importing {module} raised {type(error).__name__}: {error}", remedy=_remedy(error)
         ) from error
     if not registry.types:
         raise HandlersUnusable(
@@ -111,3 +114,10 @@ def load(module: str) -> Registry:
             remedy='decorate a function with @task("type"), imported from consumers',
         )
     return registry
+
+
+def _remedy(error: BaseException) -> str:
+    package = __name__.partition(".")[0]
+    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == package and Path(package).is_dir():
+        return f"{package} is this program's package and hides the one in the working directory: rename that one"
+    return "name an importable Python module that registers handlers, such as consumers.examples"
