@@ -1,8 +1,8 @@
-"""An AMQP connection in the running asyncio loop: pika's callbacks turned into awaitables, nothing more.
+"""An AMQP connection in the running asyncio loop: pika's callbacks as awaitables.
 
-It opens, reports being blocked and lost, and closes. It never reconnects: whoever holds it knows what was in
-doubt and decides. Heartbeat, blocked and socket timeouts are set here (https://www.rabbitmq.com/docs/heartbeats);
-a URL's own query parameters win over them.
+It opens, reports that it is blocked or lost, and closes. It never reconnects: its user decides about messages in doubt.
+Heartbeat, blocked and socket timeouts are set here (https://www.rabbitmq.com/docs/heartbeats); the query parameters of
+the URL win.
 """
 
 import asyncio
@@ -28,9 +28,9 @@ _CLOSE_SECONDS = 5.0
 
 
 def parameters(url: str, *, name: str, tls: Tls | None = None) -> pika.URLParameters:
-    """Parse an `amqp://` or `amqps://` URL; `name` is what the management UI shows for the connection.
+    """Parse an `amqp://` or `amqps://` URL; RabbitMQ's management UI shows the connection as `name`.
 
-    An `amqps://` URL is verified against `tls`, or against the system's authorities.
+    With `amqps://`, the broker's certificate is verified by `tls`, or by the system's authorities.
     """
     try:
         parsed = pika.URLParameters(url)
@@ -39,7 +39,7 @@ def parameters(url: str, *, name: str, tls: Tls | None = None) -> pika.URLParame
             "the AMQP URL cannot be parsed", remedy="write amqp://user:password@host:5672/vhost"
         ) from error
     if re.search("[/?#].*@", url.partition("://")[2]):
-        # A piece of the password is taken for a port or a virtual host, which errors would tell.
+        # pika would take a part of the password for a port or a virtual host, and errors would show it.
         raise ConfigurationProblem(
             "a character of the AMQP URL's password must be percent-encoded: / is %2F, ? is %3F, # is %23",
             remedy="write amqp://user:password@host:5672/vhost",
@@ -58,7 +58,7 @@ def parameters(url: str, *, name: str, tls: Tls | None = None) -> pika.URLParame
 
 
 class Connection:
-    """One open connection; make it with `await Connection.open(url, name=...)`."""
+    """One open connection; `await Connection.open(url, name=...)` returns it."""
 
     def __init__(self, broker: str) -> None:
         self.broker = broker
@@ -93,7 +93,7 @@ class Connection:
         return connection
 
     async def channel(self, on_close: Callable[[Problem], None] | None = None) -> Channel:
-        """Open a channel; `on_close` is told when the broker closes it or the connection is lost."""
+        """Open a channel; calls `on_close` when the broker closes it or the connection is lost."""
         opened: asyncio.Future[Channel] = asyncio.get_running_loop().create_future()
 
         def on_open(channel: Channel) -> None:
@@ -137,7 +137,7 @@ class Connection:
 
     @property
     def frame_max(self) -> int:
-        """The largest frame that the broker takes, in bytes, as negotiated."""
+        """The negotiated maximum size of a frame, in bytes."""
         return int(self._open_connection.params.frame_max)
 
     def guard(self, fenced: Callable[[], bool]) -> None:
@@ -154,12 +154,12 @@ class Connection:
             pika_internals.lose(self._connection, "it was given up")
 
     async def close(self) -> None:
-        """Close in order and wait for it, but not for ever; does nothing when the connection is gone already."""
+        """Close in order, within a time limit; does nothing when the connection is already lost."""
         if self._connection is None or self.lost.done():
             return
         if self._connection.is_open:
             self._connection.close()
-        with contextlib.suppress(TimeoutError):  # the peer does not answer; the socket goes with the process
+        with contextlib.suppress(TimeoutError):  # the broker does not answer; the operating system closes the socket
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await asyncio.shield(self.lost)
 

@@ -1,4 +1,4 @@
-"""Handlers for the tests of `consumers run`: they end when the test lets them, or fail as they are told."""
+"""Handlers for the tests of `consumers run`: they wait for the test, or fail in a certain way."""
 
 import os
 from typing import Any
@@ -7,7 +7,7 @@ import psycopg
 
 from consumers import Task, examples, task
 
-# A session-wide gate: whoever holds this advisory lock holds the handlers below.
+# The gate: the handlers below wait while a session holds this advisory lock.
 GATE = 4711
 
 

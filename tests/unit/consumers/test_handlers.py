@@ -1,4 +1,4 @@
-"""The registry of handlers, and the module that fills it."""
+"""The registry of handlers, and the import of the module that fills it."""
 
 import subprocess
 import sys
@@ -115,7 +115,7 @@ def test_a_package_of_the_application_that_ours_hides_is_named(directory: Path) 
         ("", "registers no handler"),
     ],
 )
-def test_a_module_that_is_of_no_use_is_a_configuration_problem(directory: Path, text: str, said: str) -> None:
+def test_a_module_that_cannot_be_used_is_a_configuration_problem(directory: Path, text: str, said: str) -> None:
     (directory / "broken.py").write_text(text)
     with pytest.raises(HandlersUnusable) as raised:
         handlers.load("broken")

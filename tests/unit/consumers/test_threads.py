@@ -1,4 +1,4 @@
-"""Handler threads as the loop sees them: bounded, given back what has not started, and never a lost outcome."""
+"""Handler threads as the loop sees them: limited in number, and no outcome is lost."""
 
 import asyncio
 import threading
@@ -57,7 +57,7 @@ def test_no_more_run_than_there_are_threads_and_as_many_again_wait() -> None:
     play(scenario())
 
 
-def test_what_has_not_started_is_withdrawn_and_what_runs_ends() -> None:
+def test_withdrawing_gives_back_waiting_tasks_and_lets_running_ones_end() -> None:
     async def scenario() -> None:
         started, opened = threading.Event(), threading.Event()
 

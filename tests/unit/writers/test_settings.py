@@ -33,6 +33,6 @@ def test_a_url_that_libpq_cannot_parse_is_refused_and_not_shown(url: str, monkey
     with pytest.raises(ConfigurationProblem) as caught:
         load(WritersSettings)
     assert str(caught.value) == (
-        "WRITERS_DATABASE_URL is wrong: it is no Postgres connection string"
+        "WRITERS_DATABASE_URL is wrong: it is not a Postgres connection string"
         " - write postgresql://user:password@host:5432/database"
     )
