@@ -99,9 +99,9 @@ class Worker:
                 raise RuntimeError(f"a loop of the worker ended by itself: {min(task.get_name() for task in ended)}")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._timings.grace):
-                    self._threads.withdraw()  # 1. no handler starts any more; claims that wait are given back
-                    await self._intake.stop()  # 2. no delivery comes any more; unread ones go back to the queue
-                    await claiming  # 3. a claim that is under way ends, and is given back
+                    self._threads.withdraw()  # 1. no more handlers start; waiting claims are given back
+                    await self._intake.stop()  # 2. no more deliveries; unread ones go back to the queue
+                    await claiming  # 3. a claim statement that is under way ends; its claims are given back
                     self._look_again.set()
                     await looking
                     self._threads.close()  # 4. running handlers end; their outcomes are committed, and acked

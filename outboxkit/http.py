@@ -71,7 +71,11 @@ async def serving(routes: Sequence[BaseRoute], address: str) -> AsyncIterator[st
 def _log_early_end(server: uvicorn.Server, task: asyncio.Task[None]) -> None:
     error = None if task.cancelled() else task.exception()
     if error is not None or not server.should_exit:
-        log.error("http server ended", error=repr(error), remedy="metrics and health need a restart; the work goes on")
+        log.error(
+            "http server ended",
+            error=repr(error),
+            remedy="restart the process to have metrics and health again; its work continues",
+        )
 
 
 class _Server(uvicorn.Server):

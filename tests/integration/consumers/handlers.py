@@ -28,7 +28,7 @@ def gated_effect(task: Task, connection: psycopg.Connection[Any]) -> None:
 
 @task("raises")
 def raises(task: Task) -> None:
-    """Raise what no column takes as it is."""
+    """Raise an error whose text Postgres does not accept unchanged."""
     raise ValueError(f"planted {task.payload} \x00 \ud800" + "x" * 5000)
 
 
