@@ -223,7 +223,7 @@ class TestWrong:
     @pytest.mark.parametrize(
         ("options", "more", "line"),
         [
-            ([], {"WRITERS_DATABASE_ULR": "hunter2"}, "no setting - did you mean WRITERS_DATABASE_URL?"),
+            ([], {"WRITERS_DATABASE_ULR": "hunter2"}, "not a setting - did you mean WRITERS_DATABASE_URL?"),
             (["--ids", "/"], {}, "/ cannot be opened for the ids: Is a directory"),
         ],
     )
