@@ -1,12 +1,12 @@
-"""The workers: delivery → claim → handler → outcome → ack.
+"""The consumers: delivery → claim → handler → outcome → ack.
 
     from consumers import Task, task
 
     @task("greet")
     def greet(task: Task) -> None: ...
 
-A module of handlers needs these two names and no more; `CONSUMERS_HANDLERS` names the module. The package knows
-nothing of the relay: it meets it in RabbitMQ, in the words of `messaging`.
+A module of handlers needs only these two names; `CONSUMERS_HANDLERS` names the module. The package does not import the
+relay: they share the message format, in `outboxkit.amqp.format`.
 """
 
 from consumers.handlers.registry import task

@@ -1,7 +1,7 @@
 """The composition root: the only file that builds concrete parts.
 
-Order at start, each step failing at once with its remedy: Postgres and its schema, RabbitMQ and the queue, the HTTP
-address. The drain, on SIGTERM or SIGINT, is told step by step in worker.py; then RabbitMQ is left, and Postgres last.
+Order at start: Postgres and its schema, RabbitMQ and the queue, the HTTP address. Each step fails at once, with its
+remedy. SIGTERM or SIGINT drains the worker (the steps are in worker.py), closes RabbitMQ and then Postgres.
 """
 
 import asyncio
@@ -20,12 +20,13 @@ from psycopg_pool import ConnectionPool
 from starlette.routing import Route
 
 from consumers.claims.claims import Claims
-from consumers.database import Database, conninfo
+from consumers.database import Database
 from consumers.handlers.execution import Execution
 from consumers.handlers.registry import Registry
 from consumers.handlers.threads import Threads
 from consumers.intake.intake import Intake
 from consumers.settings import ConsumerSettings
+from consumers.timings import Timings
 from consumers.watching.metrics import Metrics
 from consumers.worker import Worker
 from outboxkit import sql
@@ -34,23 +35,23 @@ from outboxkit.amqp.format import TASK_PENDING
 from outboxkit.amqp.subscription import Subscription
 from outboxkit.amqp.topology import declare_queue
 from outboxkit.http import health_route, metrics_route, serving
+from outboxkit.postgres import conninfo
 
 log = structlog.get_logger()
 
-_POOL_SECONDS = 10.0
-
 
 async def run(fresh: Callable[[], ConsumerSettings], registry: Registry) -> None:
-    """Consume until a signal comes; raises a Problem at start when something is missing.
+    """Consume until SIGTERM or SIGINT; raises a Problem at start when something is missing.
 
-    `fresh` reads the settings; it is called again at each connect, so that a changed secret file is picked up.
+    `fresh` reads the settings. It is called again at each connect, so that a changed secret file is used.
     """
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    # Unique for each start: a claim found under this name is this very process's.
+    # Unique for each start: a claim under this name is of this process.
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     settings = fresh()
+    timings = Timings()
     metrics = Metrics(registry.types)
 
     def url() -> str:
@@ -58,7 +59,7 @@ async def run(fresh: Callable[[], ConsumerSettings], registry: Registry) -> None
 
     async with (
         Database(url, name=f"consumers claims {name}") as claiming,
-        Database(url, name=f"consumers leases {name}") as keeping,
+        Database(url, name=f"consumers leases {name}") as leasing,
         Intake(lambda: subscribe(fresh(), name)) as intake,
         contextlib.AsyncExitStack() as stack,
     ):
@@ -67,14 +68,19 @@ async def run(fresh: Callable[[], ConsumerSettings], registry: Registry) -> None
             address = await stack.enter_async_context(serving(routes, settings.http_address))
             log.info("serving metrics and health", address=address)
         pool = stack.enter_context(
-            _pool(lambda: conninfo(url(), name=f"consumers handlers {name}"), settings.concurrency)
+            _pool(
+                lambda: conninfo(url(), application_name=f"consumers handlers {name}"),
+                settings.concurrency,
+                timeout=timings.handler_connection,
+            )
         )
         worker = Worker(
             intake,
             Claims(claiming, worker=name, lease=settings.lease),
-            Claims(keeping, worker=name, lease=settings.lease),
+            Claims(leasing, worker=name, lease=settings.lease),
             Threads(Execution(registry, pool, metrics), concurrency=settings.concurrency),
             metrics,
+            timings=timings,
         )
         log.info("consuming", queue=settings.queue, worker=name, types=sorted(registry.types))
         await worker.run(stop)
@@ -82,7 +88,7 @@ async def run(fresh: Callable[[], ConsumerSettings], registry: Registry) -> None
 
 
 async def subscribe(settings: ConsumerSettings, name: str) -> Subscription:
-    """Connect, declare the queue and consume it; the subscription's connection is the caller's to close."""
+    """Connect, declare the queue and consume it; the caller closes the subscription's connection."""
     connection = await Connection.open(
         settings.amqp_url.get_secret_value(), name=f"consumers {name}", tls=settings.tls()
     )
@@ -99,19 +105,21 @@ async def subscribe(settings: ConsumerSettings, name: str) -> Subscription:
 def _routes(metrics: Metrics, database: Database, intake: Intake) -> list[Route]:
     return [
         metrics_route(metrics.registry),
-        # Alive is whoever answers: starting again would mend no server that is away.
+        # A process that answers is alive: a restart of it would not bring back a server that is down.
         health_route("/healthz", lambda: {"alive": True}),
         health_route("/readyz", lambda: {"database": database.up, "broker": intake.up}),
     ]
 
 
 @contextlib.contextmanager
-def _pool(address: Callable[[], str], size: int) -> Iterator[ConnectionPool[psycopg.Connection[Any]]]:
-    """Give connections to handlers that run in a transaction: none until one asks, and at most one for each thread.
+def _pool(
+    address: Callable[[], str], size: int, *, timeout: float
+) -> Iterator[ConnectionPool[psycopg.Connection[Any]]]:
+    """Yield the connections of handlers that run in a transaction: at most one for each thread, opened when needed.
 
-    The pool asks for `address` at each connect, in a thread of its own.
+    The pool calls `address` at each connect, in a thread of its own.
     """
-    logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # it repeats what Database says once
+    logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # it repeats what Database logs once
     pool = ConnectionPool(
         address,
         connection_class=psycopg.Connection[Any],
@@ -119,7 +127,7 @@ def _pool(address: Callable[[], str], size: int) -> Iterator[ConnectionPool[psyc
         configure=_configure,
         min_size=0,
         max_size=size,
-        timeout=_POOL_SECONDS,
+        timeout=timeout,
         name="handlers",
         open=False,
     )

@@ -1,4 +1,4 @@
-"""The command `consumers`: options, exit codes and what is printed; nothing else."""
+"""The command `consumers`: reads options, prints results and ends with an exit code."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Consume tasks from RabbitMQ and apply each once, under a version check.",
+    help="Consumes tasks from RabbitMQ and applies each once, guarded by a version check.",
 )
 app.callback()(commands.options)
 
@@ -36,8 +36,8 @@ def run(
     *,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log more.")] = False,
 ) -> None:
-    """Run the handlers of CONSUMERS_HANDLERS until SIGTERM or SIGINT, then drain."""
-    from consumers import app as application  # noqa: PLC0415 - half the time to start; no other command needs it
+    """Run the handlers of CONSUMERS_HANDLERS until SIGTERM or SIGINT, then let running handlers end."""
+    from consumers import app as application  # noqa: PLC0415 - half of the start-up time; only this command needs it
     from outboxkit import logs  # noqa: PLC0415 - the same
 
     logs.configure(verbose=verbose)
@@ -51,7 +51,7 @@ def run(
     try:
         asyncio.run(application.run(fresh, load_handlers(handlers)))
     except HandlersAbandoned as problem:
-        # A thread cannot be ended from outside, and a normal exit would wait for it.
+        # Python cannot end a thread from outside, and a normal exit would wait for it.
         sys.stderr.write(f"consumers: {problem}\n")
         sys.stderr.flush()
         os._exit(problem.exit_code)
@@ -63,7 +63,7 @@ def status(
     *,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show how many tasks are in each status, and how many messages wait."""
+    """Show the number of tasks in each status and of messages in the queues."""
     found = asyncio.run(ask_status(load(ConsumerSettings, config)))
     if json_:
         sys.stdout.write(json.dumps(found.as_json()) + "\n")

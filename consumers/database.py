@@ -1,8 +1,7 @@
-"""One connection to Postgres for short statements, made again whenever it is lost.
+"""One connection to Postgres for short statements; it is opened again whenever it is lost.
 
-Each statement is a transaction of its own and may be sent twice: when a connection breaks, nobody knows whether the
-last one committed. Only statements for which that does no harm belong here; those of claims.py tell by the row's
-version. It knows no SQL of its own.
+Each statement is a transaction of its own and may be sent twice: after a lost connection it is unknown whether the last
+one committed. Use it only for statements that may run twice; those of claims.py compare the row's version.
 """
 
 import asyncio
@@ -11,40 +10,22 @@ from typing import Any, LiteralString, Self
 
 import psycopg
 import structlog
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from consumers.errors import DatabaseUnavailable, SchemaMissing
+from consumers.errors import DatabaseFailed, DatabaseUnavailable, SchemaMissing
 from outboxkit import sql
 from outboxkit.backoff import Backoff
+from outboxkit.postgres import conninfo, message, recovery_of
+from outboxkit.sqlstates import Recovery
 
 log = structlog.get_logger()
 
-# A dead peer is noticed within about ten seconds, whether an answer is awaited or data is on its way
-# (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-KEEPALIVES).
-_LIVENESS = {
-    "connect_timeout": "10",
-    "keepalives_idle": "5",
-    "keepalives_interval": "2",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "10000",
-}
-
-
-def conninfo(url: str, *, name: str) -> str:
-    """Return `url` with timeouts and an application name, as far as it does not set them itself."""
-    own = {key: str(value) for key, value in conninfo_to_dict(url).items() if value is not None}
-    return make_conninfo(**{**_LIVENESS, "application_name": name, **own})
-
-
-def reason(error: psycopg.Error) -> str:
-    """Return the first line of what Postgres or libpq said; the rest may quote rows."""
-    return error.diag.message_primary or (str(error).splitlines() or [type(error).__name__])[0]
+_NOT_SET_UP = frozenset({"3F000", "42P01", "42703", "42883"})  # a schema, table, column or function does not exist
 
 
 class Database:
-    """A connection in autocommit mode; `url` is asked at each connect, so that a changed password is picked up.
+    """A connection in autocommit mode; calls `url` at each connect, so that a changed password is used.
 
-    `name` is its application name and tells its log lines apart.
+    `name` is its application name, and names it in the log.
     """
 
     def __init__(self, url: Callable[[], str], *, name: str) -> None:
@@ -53,19 +34,19 @@ class Database:
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._connecting = asyncio.Lock()
         self._backoff = Backoff()
-        self._told = ""
+        self._logged = ""
         """The reason that was logged last, while there is no connection."""
         self.up = False
 
     async def __aenter__(self) -> Self:
-        """Connect; raises DatabaseUnavailable at once, and SchemaMissing when the tables are not there."""
+        """Connect; raises DatabaseUnavailable, or SchemaMissing when the tables do not exist."""
         try:
             connection = await self._connected()
             cursor = await connection.execute(sql.query("task_schema_exists"))
             found = await cursor.fetchone()
         except psycopg.Error as error:
             raise DatabaseUnavailable(
-                f"Postgres is not reachable, or refuses the login: {reason(error)}",
+                f"Postgres is not reachable, or refuses the login: {message(error)}",
                 remedy="check host, port, database, user and password in CONSUMERS_DATABASE_URL",
             ) from error
         if found is None or not found[0]:
@@ -81,7 +62,10 @@ class Database:
     async def fetch(
         self, statement: LiteralString, parameters: Mapping[str, object] | None = None
     ) -> list[tuple[Any, ...]]:
-        """Run `statement` and return its rows; while Postgres is away or refuses, wait and try again."""
+        """Run `statement` and return its rows; retry until it succeeds.
+
+        Raises DatabaseFailed or SchemaMissing for a final error.
+        """
         while True:
             try:
                 connection = await self._connected()
@@ -97,16 +81,23 @@ class Database:
         async with self._connecting:
             if self._connection is None or self._connection.closed:
                 self._connection = await psycopg.AsyncConnection.connect(
-                    conninfo(self._url(), name=self._name), autocommit=True
+                    conninfo(self._url(), application_name=self._name), autocommit=True
                 )
                 await self._connection.execute(sql.query("task_session"))
             return self._connection
 
     async def _wait_after(self, error: psycopg.Error) -> None:
-        why = reason(error)
-        if self.up or why != self._told:
-            log.warning("database not available", connection=self._name, reason=why, remedy="trying again until it is")
-        self.up, self._told = False, why
+        recovery, reason = recovery_of(error), message(error)
+        if recovery is Recovery.FINAL:
+            if error.sqlstate is None:
+                raise error  # psycopg's own: a bug
+            raise _failed(error) from error
+        report, remedy = log.warning, "it is tried again until it succeeds"
+        if recovery is Recovery.OPERATOR:
+            report, remedy = log.error, f"an operator must act; {remedy}"
+        if self.up or reason != self._logged:
+            report("database not available", connection=self._name, reason=reason, remedy=remedy)
+        self.up, self._logged = False, reason
         await asyncio.sleep(self._backoff.next_delay())
 
     def _succeeded(self) -> None:
@@ -114,3 +105,14 @@ class Database:
             log.info("database available again", connection=self._name)
         self.up = True
         self._backoff.reset()
+
+
+def _failed(error: psycopg.Error) -> DatabaseFailed:
+    if error.sqlstate in _NOT_SET_UP:
+        return SchemaMissing(
+            f"the database has no tables for tasks of this version ({message(error)})", remedy="run `relay setup` on it"
+        )
+    return DatabaseFailed(
+        f"Postgres cannot run a statement of the consumer ({error.sqlstate}: {message(error)})",
+        remedy="find the code in appendix A of PostgreSQL's manual, and the statement in the server's log",
+    )

@@ -1,13 +1,14 @@
-"""What can go wrong in a consumer, told apart by what an operator must do.
+"""What can go wrong in a consumer, by what an operator must do.
 
 Problem
-├── DatabaseUnavailable         Postgres does not answer, or refuses the login    at start; later: tried again
-├── SchemaMissing               the database was never set up                     at start
-├── HandlersAbandoned           handlers outlived the grace period                at the end
+├── DatabaseUnavailable         Postgres does not answer, or refuses the login      at start; later it is retried
+├── DatabaseFailed              a statement fails in a way that is final            ends the consumer
+│   └── SchemaMissing           the tables for tasks do not exist, or are older     run `relay setup`
+├── HandlersAbandoned           handlers were still running when it had to end      they run again
 └── ConfigurationProblem
     └── HandlersUnusable        the module of handlers cannot be imported, or registers none
 
-The broker's side of the tree is in outboxkit/amqp/errors.py.
+Errors of RabbitMQ are in outboxkit/amqp/errors.py.
 """
 
 from outboxkit.errors import ConfigurationProblem, Problem
@@ -17,13 +18,17 @@ class DatabaseUnavailable(Problem):
     """Postgres cannot be reached, or does not accept the login."""
 
 
-class SchemaMissing(Problem):
-    """The database lacks the tables of tasks."""
+class DatabaseFailed(Problem):
+    """A statement of the consumer fails, and will fail again."""
+
+
+class SchemaMissing(DatabaseFailed):
+    """The database lacks the tables for tasks, or a column of them."""
 
 
 class HandlersAbandoned(Problem):
-    """Handlers were still running when the grace period ended."""
+    """Handlers were still running when the consumer had to end."""
 
 
 class HandlersUnusable(ConfigurationProblem):
-    """The module that CONSUMERS_HANDLERS names is of no use."""
+    """The module in CONSUMERS_HANDLERS cannot be used."""

@@ -1,4 +1,4 @@
-"""Example handlers, one of each kind; `CONSUMERS_HANDLERS=consumers.examples` runs them. The demo does."""
+"""Example handlers, one of each kind. `make demo` runs them with `CONSUMERS_HANDLERS=consumers.examples`."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ log = structlog.get_logger()
 
 @task("greet")
 def greet(task: Task) -> dict[str, str]:
-    """Greet whoever the payload names, visibly, and return the greeting as the task's result."""
+    """Log a greeting for the name in the payload, and return it as the task's result."""
     payload = task.payload if isinstance(task.payload, dict) else {}
     greeting = f"Hello, {payload.get('name', 'world')}!"
     log.info(greeting, task=str(task.id))

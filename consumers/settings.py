@@ -16,7 +16,7 @@ def _address(text: str) -> str:
 
 
 class ConsumerSettings(BrokerSettings):
-    """What `consumers` needs to know."""
+    """Settings of `consumers`."""
 
     model_config = prefix("CONSUMERS_")
 
@@ -26,9 +26,12 @@ class ConsumerSettings(BrokerSettings):
         "tasks", min_length=1, max_length=250, description="write the name of a queue; '.dead' is added to it"
     )
     concurrency: int = Field(8, ge=1, le=1000, description="write how many handlers may run at once, 1 to 1000")
-    # basic.qos carries 16 bits.
+    # basic.qos has 16 bits for it.
     prefetch: int = Field(
-        64, ge=1, le=65535, description="write how many deliveries may be unsettled: CONSUMERS_CONCURRENCY to 65535"
+        64,
+        ge=1,
+        le=65535,
+        description="write how many deliveries may be unacknowledged: CONSUMERS_CONCURRENCY to 65535",
     )
     handlers: str | None = Field(
         None, pattern=r"^[\w.]+$", description="write the name of the Python module that registers the handlers"

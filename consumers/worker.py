@@ -1,10 +1,10 @@
 """The pipeline: deliveries → claims → handlers → outcomes → acks.
 
-    intake ──► claim ──► threads ──► settle ──► ack         two loops, each with one statement for a whole batch
-                 └──── nothing to do ───────────► ack
+    intake ──► claim ──► threads ──► end ──► ack         two loops, each with one statement for a whole batch
+                 └──── nothing to do ──────► ack
 
-A delivery is acked only after the database has committed whatever it led to. Deliveries wait in RabbitMQ, not here:
-no more is received than threads have room for. It builds none of its parts, and knows neither SQL nor AMQP.
+A delivery is acked only after the database has committed what it led to. Deliveries wait in RabbitMQ, not here: no more
+are received than the threads have room for. The worker builds none of its parts, and knows neither SQL nor AMQP.
 """
 
 import asyncio
@@ -16,27 +16,24 @@ import structlog
 
 from consumers.claims import leases
 from consumers.claims.claims import Claims
-from consumers.claims.outcomes import Applied, ClaimLost, Settlement, Unfinished
+from consumers.claims.outcomes import Applied, ClaimLost, Ending, Unfinished
 from consumers.claims.verdicts import Claimed, Skipped, Unseen, Verdict, judge
 from consumers.errors import HandlersAbandoned
 from consumers.handlers.task import Task
 from consumers.handlers.threads import Threads
 from consumers.intake.intake import Intake
+from consumers.timings import Timings
 from consumers.watching.metrics import Metrics
 from outboxkit.amqp.format import TaskReference, UndecodableMessage, task_reference
 from outboxkit.amqp.subscription import Delivery
+from outboxkit.errors import Problem
 
 log = structlog.get_logger()
-
-GRACE_SECONDS = 20.0
-# A commit that the WAL tells of is visible within a moment, unless a synchronous standby is slow or gone.
-_ASK_AGAIN_SECONDS = 0.1
-_PATIENCE_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class _Arrival:
-    """A delivery to be claimed; `asked` is set when its task could not be seen at first."""
+    """A delivery to be claimed; `asked` is set when its task could not be seen the last time."""
 
     delivery: Delivery
     reference: TaskReference
@@ -45,43 +42,85 @@ class _Arrival:
 
 
 class Worker:
-    """Applies the tasks that `intake` delivers; `keeper` are the same claims on a connection of their own."""
+    """Applies the tasks that `intake` delivers; `lease_claims` are the same claims on a connection of their own."""
 
-    def __init__(self, intake: Intake, claims: Claims, keeper: Claims, threads: Threads, metrics: Metrics) -> None:
+    def __init__(  # noqa: PLR0913 - its parts
+        self,
+        intake: Intake,
+        claims: Claims,
+        lease_claims: Claims,
+        threads: Threads,
+        metrics: Metrics,
+        *,
+        timings: Timings,
+    ) -> None:
         self._intake = intake
         self._claims = claims
-        self._keeper = keeper
+        self._lease_claims = lease_claims
         self._threads = threads
         self._metrics = metrics
-        self._held: dict[TaskReference, Delivery] = {}
+        self._timings = timings
+        self._claimed: dict[TaskReference, Delivery] = {}
         self._unseen: list[_Arrival] = []
-        self._doubt = asyncio.Event()
+        self._look_again = asyncio.Event()
         self._one_claim = asyncio.Lock()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set, then drain; raises HandlersAbandoned when handlers do not end in time."""
-        async with asyncio.TaskGroup() as loops:
-            claiming = loops.create_task(self._claim_arriving())
-            asking = loops.create_task(self._ask_again(stop))
-            settling = loops.create_task(self._settle_ended())
-            keeping = loops.create_task(leases.keep(self._keeper, self._held.keys))
-            await stop.wait()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(GRACE_SECONDS):
-                    self._threads.withdraw()  # 1. no handler starts any more; claims that wait are given back
-                    await self._intake.stop()  # 2. no delivery comes any more; unread ones go back to the queue
-                    await claiming  # 3. a claim that is under way ends, and is given back
-                    self._doubt.set()
-                    await asking
-                    self._threads.close()  # 4. running handlers end; what they led to is committed and acked
-                    await settling
-            for loop in (claiming, asking, settling, keeping):  # 5. leases are kept until here
-                loop.cancel()
-        if self._held:
+        """Work until `stop` is set, then drain.
+
+        Raises HandlersAbandoned when handlers do not end in time, and the Problem that ended one of the loops.
+        """
+        try:
+            await self._run(stop)
+        except BaseExceptionGroup as group:
+            self._threads.withdraw()
+            self._threads.close()
+            raise self._reason(group) from group
+        if self._claimed:
             raise HandlersAbandoned(
-                f"{len(self._held)} tasks were not done within {GRACE_SECONDS:g} s",
-                remedy="they run again when their leases run out; let handlers end sooner",
+                f"{len(self._claimed)} tasks were not done within {self._timings.grace:g} s",
+                remedy="they run again when their leases expire; let handlers end sooner",
             )
+
+    async def _run(self, stop: asyncio.Event) -> None:
+        async with asyncio.TaskGroup() as loops:  # a loop that raises ends all others, and `run`
+            claiming = loops.create_task(self._claim_arriving(), name="claiming")
+            looking = loops.create_task(self._claim_unseen(stop), name="claiming unseen tasks")
+            ending = loops.create_task(self._end_tasks(), name="ending tasks")
+            keeping = loops.create_task(
+                leases.keep(self._lease_claims, self._claimed.keys, times_per_lease=self._timings.extensions_per_lease),
+                name="keeping leases",
+            )
+            stopping = loops.create_task(stop.wait(), name="waiting for stop")
+            ended, _ = await asyncio.wait(
+                [claiming, looking, ending, keeping, stopping], return_when=asyncio.FIRST_COMPLETED
+            )
+            if not stop.is_set():
+                raise RuntimeError(f"a loop of the worker ended by itself: {min(task.get_name() for task in ended)}")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._timings.grace):
+                    self._threads.withdraw()  # 1. no more handlers start; waiting claims are given back
+                    await self._intake.stop()  # 2. no more deliveries; unread ones go back to the queue
+                    await claiming  # 3. a claim statement that is under way ends; its claims are given back
+                    self._look_again.set()
+                    await looking
+                    self._threads.close()  # 4. running handlers end; their outcomes are committed, and acked
+                    await ending
+            for loop in (claiming, looking, ending, keeping):  # 5. leases are kept until here
+                loop.cancel()
+
+    def _reason(self, group: BaseExceptionGroup[BaseException]) -> BaseException:
+        """Return the Problem that ended the loops. Anything else is a bug, and keeps its traceback."""
+        problems, others = group.split(Problem)
+        if problems is None or others is not None:
+            return group
+        problem = _first(problems)
+        if self._claimed:
+            return HandlersAbandoned(
+                problem.what,
+                remedy=f"{problem.remedy}; the {len(self._claimed)} claimed tasks run again when their leases expire",
+            )
+        return problem
 
     async def _claim_arriving(self) -> None:
         while (room := await self._threads.room()) and (deliveries := await self._intake.receive(room)):
@@ -100,8 +139,8 @@ class Worker:
         if not arrivals:
             return
         async with self._one_claim:
-            # What was held before the statement was sent: its answer may be read after an outcome was committed.
-            known = set(self._held)
+            # Read before the statement is sent: its answer may be processed after an outcome was committed.
+            known = set(self._claimed)
             rows = await self._claims.claim({arrival.reference: arrival.asked for arrival in arrivals})
             for arrival in arrivals:
                 verdict = judge(arrival.reference, rows[arrival.reference], worker=self._claims.worker, known=known)
@@ -112,44 +151,44 @@ class Worker:
     def _follow(self, arrival: _Arrival, verdict: Verdict) -> None:
         match verdict:
             case Claimed(task):
-                self._held[_token(task)] = arrival.delivery
+                self._claimed[_token(task)] = arrival.delivery
                 self._threads.start(task)
             case Skipped(reason, type_):
                 self._metrics.count(reason, type_)
                 self._intake.ack(arrival.delivery)
             case Unseen(asked):
-                self._doubted(replace(arrival, asked=asked))
+                self._put_off(replace(arrival, asked=asked))
             case _:
                 assert_never(verdict)
 
-    def _doubted(self, arrival: _Arrival) -> None:
-        """Keep a delivery whose task is not there, until it is there or is known not to exist."""
-        if asyncio.get_running_loop().time() - arrival.since < _PATIENCE_SECONDS:
+    def _put_off(self, arrival: _Arrival) -> None:
+        """Keep a delivery whose task cannot be seen, until it can be seen, does not exist, or the limit is reached."""
+        if asyncio.get_running_loop().time() - arrival.since < self._timings.unseen_limit:
             self._unseen.append(arrival)
-            self._doubt.set()
+            self._look_again.set()
             return
         log.error(
             "delivery dead-lettered: its task has not appeared",
             task=str(arrival.reference.task_id),
-            seconds=_PATIENCE_SECONDS,
-            remedy="an open transaction may still bring it: move the message back to the queue when that has ended",
+            seconds=self._timings.unseen_limit,
+            remedy="an open transaction may still create it: when that has ended, move the message back to the queue",
         )
         self._metrics.count("unknown", None)
         self._intake.reject(arrival.delivery)
 
-    async def _ask_again(self, stop: asyncio.Event) -> None:
+    async def _claim_unseen(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
-            await self._doubt.wait()
-            self._doubt.clear()
+            await self._look_again.wait()
+            self._look_again.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), _ASK_AGAIN_SECONDS)
+                await asyncio.wait_for(stop.wait(), self._timings.unseen_interval)
             unseen, self._unseen = self._unseen, []
             await self._claim(unseen)
 
-    async def _settle_ended(self) -> None:
+    async def _end_tasks(self) -> None:
         while ended := await self._threads.ended():
             unwritten = [(task, outcome) for task, outcome in ended if not isinstance(outcome, Applied | ClaimLost)]
-            settled = iter(await self._claims.settle(unwritten) if unwritten else [])
+            endings = iter(await self._claims.end(unwritten) if unwritten else [])
             if reasons := [outcome.reason for _, outcome in unwritten if isinstance(outcome, Unfinished)]:
                 log.warning("claims given back", tasks=len(reasons), reasons=sorted(set(reasons)))
             for task, outcome in ended:
@@ -159,14 +198,20 @@ class Worker:
                     case ClaimLost():
                         self._done(task, "lost")
                     case _:
-                        self._done(task, next(settled))
+                        self._done(task, next(endings))
 
-    def _done(self, task: Task, settlement: Settlement) -> None:
-        delivery = self._held.pop(_token(task))
-        self._metrics.count(settlement, task.type)
+    def _done(self, task: Task, ending: Ending) -> None:
+        delivery = self._claimed.pop(_token(task))
+        self._metrics.count(ending, task.type)
         self._intake.ack(delivery)
 
 
 def _token(task: Task) -> TaskReference:
-    """Return what tells this claim of the task from any other."""
+    """Return what identifies this claim of the task among all its claims."""
     return TaskReference(task.id, task.version)
+
+
+def _first(group: BaseExceptionGroup[Problem]) -> Problem:
+    """Return the first Problem of a group of groups."""
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner

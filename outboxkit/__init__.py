@@ -1,1 +1,1 @@
-"""What relay, consumers and writers share: AMQP, SQL, settings, errors, logs and HTTP. It knows none of them."""
+"""What relay, consumers and writers share: AMQP, SQL, settings, errors, logs and HTTP. It imports none of them."""

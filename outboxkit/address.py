@@ -1,4 +1,4 @@
-"""The address of an HTTP endpoint, as settings write it. Pure."""
+"""The address of an HTTP endpoint, as it is written in settings. Pure."""
 
 
 def parse_address(text: str) -> tuple[str, int]:

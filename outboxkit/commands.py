@@ -1,4 +1,4 @@
-"""The one way a command of this project ends: 0 ok, 1 failed, 2 usage or configuration, 3 check found a problem."""
+"""How every command ends, by exit code: 0 ok, 1 failed, 2 usage or configuration, 3 a check found a problem."""
 
 import sys
 from importlib.metadata import version
@@ -10,7 +10,7 @@ from outboxkit.errors import Problem
 
 
 def run(app: typer.Typer, *, name: str) -> NoReturn:
-    """Run `app` as the process; print a `Problem` as one line with its remedy and exit with its code."""
+    """Run `app`, then end the process; a `Problem` is printed as one line with its remedy, and has an exit code."""
     try:
         app(prog_name=name)
     except Problem as problem:
@@ -31,4 +31,4 @@ def options(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Take what every command of ours takes: the callback of its app."""
+    """Take the options that every command has: this is the callback of its app."""

@@ -1,14 +1,18 @@
-"""Where the process of each command begins. Importing one takes a while, and Ctrl-C may come meanwhile.
+"""Where the process of each command begins. Imports take a while, and Ctrl-C may come during them.
 
-So this imports next to nothing itself, and knows the commands by their names alone: no package is imported for another.
+So this module imports almost nothing itself, and knows the commands only by name: no package is imported for another.
 """
 
 import os
 import signal
+import sys
 from importlib import import_module
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
 from typing import NoReturn
 
 _INTERRUPTED = 128 + signal.SIGINT
+_HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - pathlib takes a while
 
 
 def relay() -> NoReturn:
@@ -27,17 +31,31 @@ def writers() -> NoReturn:
 
 
 def run(module: str) -> NoReturn:
-    """Import `module` and run its `main` as this process; Ctrl-C ends it with 130 from the first moment on."""
-    # Nothing has begun yet, so there is nothing to clear up; an exception would be raised in the middle of an import,
-    # and a shell that started this in the background has SIGINT ignored, which stays so.
+    """Import `module` and run its `main` as this process; Ctrl-C ends it with exit code 130 at any time."""
+    # During the imports there is nothing to clean up, so the process ends at once: an exception could be raised in the
+    # middle of an import. A shell that starts a command in the background ignores SIGINT for it; that is kept.
     interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if interruptible:
         signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
+    _import_package(module.partition(".")[0])
     main = import_module(module).main
     try:
         if interruptible:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         main()
-    except KeyboardInterrupt as interrupt:  # before the command had begun, or when it had ended
+    except KeyboardInterrupt as interrupt:  # before the command began, or after it ended
         raise SystemExit(_INTERRUPTED) from interrupt
     raise SystemExit
+
+
+def _import_package(name: str) -> None:
+    """Import our package `name`, which lies beside this one, also when another `name` comes first on Python's path.
+
+    With PYTHONPATH or `python -m`, that is a package of the application, which may have the same name.
+    """
+    spec = PathFinder.find_spec(name, [_HOME])
+    if name in sys.modules or spec is None or spec.loader is None:
+        return
+    package = module_from_spec(spec)
+    sys.modules[name] = package
+    spec.loader.exec_module(package)

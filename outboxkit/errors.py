@@ -1,17 +1,17 @@
 """Errors that an operator can act on.
 
 Problem                     something is wrong outside the code; carries the remedy      exit code 1
-└── ConfigurationProblem    it can be told without asking any server                     exit code 2
+└── ConfigurationProblem    a setting or option is wrong; no server was asked            exit code 2
 
-Packages derive their own tree from these. A command prints a `Problem` as one line and never as a
-traceback; anything else that reaches the top is a bug, and keeps its traceback.
+Packages derive their own errors from these. A command prints a `Problem` as one line, without a traceback. Any other
+exception that ends a command is a bug, and keeps its traceback.
 """
 
 from typing import ClassVar
 
 
-class Problem(Exception):  # noqa: N818 - the word an operator reads
-    """Something an operator can mend: what is wrong, and what to do about it."""
+class Problem(Exception):  # noqa: N818 - the word in the documentation
+    """Something that an operator can fix: what is wrong, and what to do."""
 
     exit_code: ClassVar[int] = 1
 

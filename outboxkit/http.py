@@ -1,6 +1,6 @@
-"""The small HTTP endpoint of a process: metrics and health, served in the loop that does the work.
+"""The HTTP endpoint of a process: metrics and health, served in the same event loop as the work.
 
-It takes no signals, writes no logs and knows nothing of what it reports on.
+It handles no signals, and logs only its own failure.
 """
 
 import asyncio
@@ -8,6 +8,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
 
+import structlog
 import uvicorn
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.applications import Starlette
@@ -17,6 +18,8 @@ from starlette.routing import BaseRoute, Route
 
 from outboxkit.address import parse_address
 from outboxkit.errors import Problem
+
+log = structlog.get_logger()
 
 
 def metrics_route(registry: CollectorRegistry) -> Route:
@@ -29,7 +32,7 @@ def metrics_route(registry: CollectorRegistry) -> Route:
 
 
 def health_route(path: str, checks: Callable[[], Mapping[str, bool]]) -> Route:
-    """Serve `checks` at `path` as JSON: 200 when all of them hold, 503 otherwise."""
+    """Serve `checks` at `path` as JSON: 200 if all are true, 503 otherwise."""
 
     async def health(_: Request) -> Response:
         found = dict(checks())
@@ -40,33 +43,43 @@ def health_route(path: str, checks: Callable[[], Mapping[str, bool]]) -> Route:
 
 @contextlib.asynccontextmanager
 async def serving(routes: Sequence[BaseRoute], address: str) -> AsyncIterator[str]:
-    """Serve `routes` at `address` inside the running loop until the block ends; yields the address it is bound to.
+    """Serve `routes` at `address` in the running loop until the block ends; yields the address that it listens on.
 
-    Raises Problem when the address cannot be bound.
+    Raises Problem if it cannot listen there.
     """
-    listener = _listen(address)
-    server = _Server(
-        uvicorn.Config(
-            Starlette(routes=list(routes)),
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            ws="none",
-            timeout_graceful_shutdown=1,
+    with _listen(address) as listener:
+        server = _Server(
+            uvicorn.Config(
+                Starlette(routes=list(routes)),
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                ws="none",
+                timeout_graceful_shutdown=1,
+            )
         )
-    )
-    task = asyncio.create_task(server.serve(sockets=[listener]))
-    try:
-        host, port = listener.getsockname()[:2]
-        yield f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    finally:
-        server.should_exit = True
-        await task
-        listener.close()
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        task.add_done_callback(lambda _: _log_early_end(server, task))
+        try:
+            host, port = listener.getsockname()[:2]
+            yield f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        finally:
+            server.should_exit = True
+            await asyncio.wait([task])
+
+
+def _log_early_end(server: uvicorn.Server, task: asyncio.Task[None]) -> None:
+    error = None if task.cancelled() else task.exception()
+    if error is not None or not server.should_exit:
+        log.error(
+            "http server ended",
+            error=repr(error),
+            remedy="restart the process to have metrics and health again; its work continues",
+        )
 
 
 class _Server(uvicorn.Server):
-    """A server that leaves the signals to the process."""
+    """A server that leaves signals to the process."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

@@ -1,4 +1,4 @@
-"""Structured logs on standard error: for people on a terminal, as JSON lines everywhere else."""
+"""Structured logs on standard error: readable lines on a terminal, JSON lines otherwise."""
 
 import logging
 import sys
@@ -7,11 +7,11 @@ import structlog
 
 
 def configure(*, verbose: bool = False) -> None:
-    """Set up structlog for this process. Call it once, from a command, before the first line is logged."""
-    people = sys.stderr.isatty()
+    """Set up structlog for this process. A command calls it once, before the first log line."""
+    terminal = sys.stderr.isatty()
     renderers: list[structlog.types.Processor] = (
         [structlog.dev.ConsoleRenderer()]
-        if people
+        if terminal
         else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     )
     structlog.configure(
@@ -25,5 +25,5 @@ def configure(*, verbose: bool = False) -> None:
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
         cache_logger_on_first_use=True,
     )
-    # pika reports every refused connection at ERROR by itself; ours tell the same once, with the remedy.
+    # pika logs every refused connection at ERROR; our own log has it once, with the remedy.
     logging.getLogger("pika").setLevel(logging.CRITICAL)

@@ -1,8 +1,8 @@
-"""Settings from the environment, from secret files and from a TOML file; the only reader of the environment.
+"""Settings from the environment, secret files and a TOML file. No other module reads the environment.
 
-Precedence: environment, then `<NAME>_FILE` (a file that holds the value, for secrets), then the TOML file,
-then the default. A name that starts with the prefix and is no setting is an error that suggests the nearest
-one: a misspelt setting that is silently ignored is found in production.
+Precedence: environment, then `<NAME>_FILE` (the path of a file with the value, for secrets), then the TOML file, then
+the default. A variable that starts with the prefix and is not a setting is an error that suggests the nearest name: a
+misspelt setting must not be ignored.
 """
 
 import difflib
@@ -36,13 +36,13 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Put secret files between the environment and the TOML file (which `load` passes as init values)."""
+        """Put secret files between the environment and the TOML file, which `load` passes as init values."""
         del dotenv_settings, file_secret_settings
         return env_settings, _SecretFiles(settings_cls), init_settings
 
 
 class _SecretFiles(PydanticBaseSettingsSource):
-    """Reads `<PREFIX><NAME>_FILE`: the path of a file whose content, less its last newline, is the value."""
+    """Reads `<PREFIX><NAME>_FILE`: the path of a file with the value; its last newline is removed."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         variable = f"{self.config.get('env_prefix', '')}{field_name}".upper() + "_FILE"
@@ -65,7 +65,7 @@ class _SecretFiles(PydanticBaseSettingsSource):
             try:
                 value = self.decode_complex_value(field_name, field, value)
             except ValueError as error:
-                what = f"{variable.removesuffix('_FILE')}, read from {variable}, is wrong: it is no JSON"
+                what = f"{variable.removesuffix('_FILE')}, read from {variable}, is wrong: it is not JSON"
                 raise ConfigurationProblem(what, remedy=field.description or "see --help") from error
         return value, field_name, False
 
@@ -74,7 +74,7 @@ class _SecretFiles(PydanticBaseSettingsSource):
         return {name: value for name, value in values.items() if value is not None}
 
 
-# What Kubernetes puts into every container for a Service whose name is our prefix
+# Kubernetes sets these in every container for a Service whose name is our prefix
 # (https://kubernetes.io/docs/tutorials/services/connect-applications-service/#environment-variables).
 _SERVICE_LINK = re.compile(r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)")
 
@@ -89,18 +89,18 @@ def prefix(name: str) -> SettingsConfigDict:
 def load(settings: type[S], config: Path | None = None) -> S:
     """Read `settings` from the environment and, below it, from the TOML file `config`.
 
-    Raises ConfigurationProblem, in one line that names the variable, for a missing or wrong value, an unknown
-    name, or an unreadable file. Values never appear in it: they may be secrets.
+    Raises ConfigurationProblem, one line that names the variable, for a missing or wrong value, an unknown name or an
+    unreadable file. It never contains a value, which may be a secret.
     """
     variables = _variables(settings)
     _refuse_unknown(settings, variables)
     values = _toml(settings, config)
     try:
         return settings(**values)
-    except SettingsError as error:  # its words are the only place where it names the field
+    except SettingsError as error:  # only its text names the field
         named = (known for known in variables.items() if f'"{known[1]}"' in str(error))
         name, field = next(named, ("a setting", ""))
-        raise ConfigurationProblem(f"{name} is wrong: it is no JSON", remedy=_description(settings, field)) from error
+        raise ConfigurationProblem(f"{name} is wrong: it is not JSON", remedy=_description(settings, field)) from error
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         field = str(first["loc"][0]) if first["loc"] else ""
@@ -117,9 +117,9 @@ def load(settings: type[S], config: Path | None = None) -> S:
 
 
 def reloading(settings: type[S], config: Path | None = None) -> Callable[[], S]:
-    """Return a function that reads `settings` anew, so that a changed secret file is picked up.
+    """Return a function that reads `settings` again at each call, so that a changed secret file is used.
 
-    The first reading raises what `load` raises; later, what cannot be read now leaves the last good settings standing.
+    The first reading raises what `load` raises. Later, when they cannot be read, the last valid settings are returned.
     """
     known = [load(settings, config)]
 
@@ -142,7 +142,7 @@ def _refuse_unknown(settings: type[Settings], variables: dict[str, str]) -> None
         if _SERVICE_LINK.fullmatch(name.removeprefix(start)):
             continue
         if name.startswith(start) and name.removesuffix("_FILE") not in variables:
-            raise ConfigurationProblem(f"{name} is no setting", remedy=_nearest(name, variables))
+            raise ConfigurationProblem(f"{name} is not a setting", remedy=_nearest(name, variables))
 
 
 def _toml(settings: type[Settings], config: Path | None) -> dict[str, Any]:
@@ -159,11 +159,11 @@ def _toml(settings: type[Settings], config: Path | None) -> dict[str, Any]:
         raise ConfigurationProblem(f"{config} cannot be read as TOML: {error}", remedy=f"write {example}") from error
     for name, value in values.items():
         if name not in settings.model_fields:
-            key = _variables(settings).get(name.upper(), name)  # the variable's own name, perhaps
+            key = _variables(settings).get(name.upper(), name)  # it may be a variable's name
             nested = isinstance(value, dict) and key == name
             raise ConfigurationProblem(
-                f"{config} sets {name!r}, which is no setting",
-                remedy=f"write {example}, in no table" if nested else _nearest(key, settings.model_fields),
+                f"{config} sets {name!r}, which is not a setting",
+                remedy=f"write {example}, outside any table" if nested else _nearest(key, settings.model_fields),
             )
     return values
 

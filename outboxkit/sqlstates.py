@@ -14,14 +14,14 @@ class Recovery(Enum):
     TRANSIENT = auto()
     """It passes by itself: try again, on a new connection if this one is gone."""
     OPERATOR = auto()
-    """An operator must act, or time must pass. The process goes on, tries again and logs the reason."""
+    """An operator must act. The process continues, tries again and logs the reason."""
     FINAL = auto()
     """The same attempt fails again: stop and report it."""
 
 
 _CODES = MappingProxyType(
     {
-        # Somebody else was first; the next attempt sees what they did.
+        # Another transaction or process was first; the next attempt sees its result.
         "40001": Recovery.TRANSIENT,  # serialization_failure
         "40P01": Recovery.TRANSIENT,  # deadlock_detected
         "55P03": Recovery.TRANSIENT,  # lock_not_available: lock_timeout or NOWAIT
@@ -48,7 +48,7 @@ _CLASSES = MappingProxyType(
     {
         "08": Recovery.TRANSIENT,  # connection exceptions. PgBouncer reports its own timeouts as 08P01
         # Insufficient resources: 53100 disk_full, 53200 out_of_memory, 53400 such as "all replication slots are in
-        # use". They last until somebody frees the resource or raises the limit.
+        # use". They last until the resource is freed or the limit raised.
         "53": Recovery.OPERATOR,
     }
 )

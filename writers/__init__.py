@@ -7,9 +7,9 @@
     async with connection.transaction():
         await publish(connection, NewEvent("order", "42", 7, "paid", {"total": 120}))
 
-Nothing here commits, rolls back or opens a connection: what you wrote exists when your transaction commits, and
-never did when it does not. Ids are made in the process, so they are known before the commit. Other languages call
-the SQL functions `tasks.submit` and `outbox.publish`, which is all that these do.
+Nothing here commits, rolls back or opens a connection: the task or event exists if and only if your transaction
+commits. Ids are made in this process, so they are known before the commit. Other languages call the SQL functions
+`tasks.submit` and `outbox.publish`; the functions here do nothing else.
 """
 
 from writers.errors import NotAllowed, NotSetUp, Refused

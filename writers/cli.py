@@ -1,7 +1,7 @@
-"""The `writers` command. It holds no logic of its own: options in, a summary and an exit code out.
+"""The `writers` command: reads options, prints a summary and ends with an exit code. The work is in load.py.
 
-Exit codes: 0 all was committed, 1 not all, 2 usage or configuration; after SIGINT or SIGTERM, as shells have it,
-128 + the signal's number (130, 143), when the open transactions have finished and the summary is printed.
+Exit codes: 0 everything was committed, 1 not everything, 2 usage or configuration; after SIGINT or SIGTERM 128 + the
+signal's number (130, 143), as in shells: open transactions finish first, and the summary is printed.
 """
 
 import asyncio
@@ -40,25 +40,29 @@ app.callback()(commands.options)
 @app.command()
 def submit(  # noqa: PLR0913 - a command has as many parameters as options
     *,
-    task_type: Annotated[str, typer.Option("--type", help="Type of the tasks: a handler of the consumers'.")],
+    task_type: Annotated[str, typer.Option("--type", help="Type of the tasks; the consumers need a handler for it.")],
     count: Annotated[int, typer.Option(min=1, help="How many tasks.")] = 1,
     payload: Annotated[str, typer.Option(metavar="JSON", help="Payload of every task.")] = "{}",
     writers: Annotated[int, typer.Option(min=1, max=1000, help="Concurrent connections.")] = 1,
     batch: Annotated[int, typer.Option(min=1, max=10_000, help="Tasks per transaction.")] = 1,
-    rate: Annotated[float | None, typer.Option(min=0.001, help="At most so many tasks per second, in all.")] = None,
+    rate: Annotated[
+        float | None, typer.Option(min=0.001, help="Tasks per second, at most, over all connections.")
+    ] = None,
     ids: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Append the id of each committed task, one a line, right after its commit."),
+        typer.Option(
+            metavar="FILE", help="Append the id of each committed task to FILE, one per line, right after its commit."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, and no progress.")] = False,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file with settings.")] = None,
 ) -> None:
     """Submit many tasks: load for a demo, a test or a benchmark.
 
-    Ctrl-C lets the open transactions finish and prints what was committed; a second one does not wait for them.
+    Ctrl-C lets the open transactions finish and prints the summary; a second Ctrl-C ends the command at once.
     """
     plan = Plan(task_type, count, _parsed(payload), writers, batch, math.inf if rate is None else rate)
-    # psycopg tells of every lost pipeline on standard error; here a lost connection is settled, or told as a Problem.
+    # psycopg logs every lost pipeline to standard error. Here a lost connection is retried or reported as a Problem.
     logging.getLogger("psycopg").setLevel(logging.CRITICAL)
     url = load(WritersSettings, config).database_url.get_secret_value()
     with idlog.opened(ids) as append, _progress(count, shown=sys.stderr.isatty() and not as_json) as advance:
@@ -89,7 +93,7 @@ def _parsed(payload: str) -> object:
 
 
 async def _run(work: Load) -> tuple[Summary, signal.Signals | None]:
-    """Run `work`. The first SIGINT or SIGTERM stops it, and is returned; a second one meets Python's default."""
+    """Run `work`. The first SIGINT or SIGTERM stops it and is returned; a second one has Python's default effect."""
     loop = asyncio.get_running_loop()
     stopped_by: list[signal.Signals] = []
 
@@ -107,7 +111,7 @@ async def _run(work: Load) -> tuple[Summary, signal.Signals | None]:
 
 @contextmanager
 def _progress(count: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
-    """Yield what moves the progress bar on standard error; nothing is written there when it is not shown."""
+    """Yield a function that advances the progress bar on standard error; without `shown` there is no bar."""
     columns = (TextColumn("committed"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not shown) as progress:
         bar = progress.add_task("committed", total=count)

@@ -1,9 +1,9 @@
-"""Commits batches of tasks, and learns what became of each, also when the connection dies during COMMIT.
+"""Commits batches of tasks and learns the outcome of each COMMIT, also when the connection dies during it.
 
-A COMMIT whose answer is lost may have happened or not. Then the transaction is asked about by its id on a new
-connection until it has ended (https://www.postgresql.org/docs/current/functions-info.html, pg_xact_status), and
-then its first task is looked for. Looking before it has ended could miss a commit that is still on its way; the
-status alone would not do, since after a crash of the server a lost transaction's id may be given out again.
+A COMMIT without an answer may have taken place or not. Then a new connection asks for the transaction by its id until
+it has ended (https://www.postgresql.org/docs/current/functions-info.html, pg_xact_status), and looks for its first
+task afterwards. To look earlier could miss a commit that is still under way. The status alone is not enough: after a
+crash the server may give the id of a lost transaction to another one.
 """
 
 import asyncio
@@ -16,23 +16,22 @@ from psycopg import errors as postgres
 
 from outboxkit import sql
 from outboxkit.backoff import Backoff
+from outboxkit.postgres import recovery_of
+from outboxkit.sqlstates import Recovery
 from writers.connecting import connect
-from writers.errors import OutcomeUnknown, Unavailable, translated, words
+from writers.errors import OutcomeUnknown, Unavailable, failed, translated, words
 from writers.records import NewTask
 from writers.transaction import submit_many
-
-# A lost connection, a serialization failure, a deadlock; a server that is not the primary, or not any more.
-_TRANSIENT = (psycopg.OperationalError, postgres.ReadOnlySqlTransaction)
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """The tasks are there."""
+    """The tasks exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class NotCommitted:
-    """The tasks are not there, and will not be."""
+    """The tasks do not exist, and this transaction will not create them any more."""
 
     reason: str
 
@@ -51,16 +50,16 @@ Outcome = Committed | NotCommitted | InDoubt
 class Session:
     """One connection at a time to the database at `url`, replaced when it is lost.
 
-    `patience` is for how many seconds after its first failure a batch is tried again.
+    A batch is tried again for `retry_for` seconds after its first failure, unless the failure is final.
     """
 
-    def __init__(self, url: str, *, patience: float) -> None:
+    def __init__(self, url: str, *, retry_for: float) -> None:
         self._url = url
-        self._patience = patience
+        self._retry_for = retry_for
         self._connection: psycopg.AsyncConnection[Any] | None = None
 
     async def open(self) -> psycopg.AsyncConnection[Any]:
-        """Return the connection, made anew if it was lost; raises Unavailable."""
+        """Return the connection, a new one if it was lost; raises Unavailable."""
         if self._connection is None or self._connection.closed:
             self._connection = await connect(self._url)
         return self._connection
@@ -71,18 +70,18 @@ class Session:
             await self._connection.close()
 
     async def commit(self, tasks: Sequence[NewTask], *, wanted: Callable[[], bool]) -> bool:
-        """Commit `tasks` in one transaction of their own, trying again for as long as that is `wanted`.
+        """Commit `tasks` in one transaction of their own; after a failure, try again while that is `wanted`.
 
-        Returns whether they were committed. Raises Refused, NotSetUp or NotAllowed at once, and Unavailable or
-        OutcomeUnknown when patience has run out.
+        Returns whether they were committed. Raises Refused, NotSetUp, NotAllowed or Failed at once, and Unavailable or
+        OutcomeUnknown after `retry_for` seconds.
         """
         outcome = await self._attempt(tasks)
         now = asyncio.get_running_loop().time
-        give_up, backoff = now() + self._patience, Backoff(base=0.05, cap=1.0)
+        deadline, backoff = now() + self._retry_for, Backoff(base=0.05, cap=1.0)
         while not isinstance(outcome, Committed):
             if isinstance(outcome, NotCommitted) and not wanted():
                 return False
-            if now() > give_up:
+            if now() > deadline:
                 raise self._given_up(outcome, tasks)
             await asyncio.sleep(backoff.next_delay())
             outcome = await (
@@ -91,42 +90,54 @@ class Session:
         return True
 
     async def _attempt(self, tasks: Sequence[NewTask]) -> Outcome:
-        """Insert and commit once. Until COMMIT is sent, whatever goes wrong leaves nothing behind."""
+        """Insert and commit once. A failure before COMMIT is sent leaves no rows."""
         try:
             connection = await self.open()
             transaction = await _insert(connection, tasks)
-        except (Unavailable, *_TRANSIENT) as error:
+        except (Unavailable, psycopg.Error) as error:
             await self.close()
+            _raise_final(error)
             return NotCommitted(words(error))
         try:
             with translated():
                 await connection.commit()
-        except psycopg.OperationalError as error:
+        except psycopg.Error as error:
+            _raise_final(error)  # the server answered: it has rolled the transaction back
             return InDoubt(words(error), transaction)
         return Committed()
 
     async def _resolve(self, doubt: InDoubt, tasks: Sequence[NewTask]) -> Outcome:
-        """Ask what became of the transaction: the doubt itself while that cannot be told yet."""
+        """Ask for the outcome of the transaction; return `doubt` while it cannot be known."""
         try:
             connection = await self.open()
             if await in_progress(connection, doubt.transaction):
                 return doubt
-            there = await _ask(connection, sql.query("task_exists"), {"id": tasks[0].id})
-        except (Unavailable, *_TRANSIENT):
+            found = await _ask(connection, sql.query("task_exists"), {"id": tasks[0].id})
+        except (Unavailable, psycopg.Error):
             return doubt
-        return Committed() if there else NotCommitted(doubt.reason)
+        return Committed() if found else NotCommitted(doubt.reason)
 
     def _given_up(self, outcome: NotCommitted | InDoubt, tasks: Sequence[NewTask]) -> Unavailable:
         if isinstance(outcome, InDoubt):
             return OutcomeUnknown(
                 f"the connection was lost during COMMIT ({outcome.reason}), and its outcome could not be learned"
-                f" for {self._patience:g} s",
-                remedy=f"once Postgres is back, look for task {tasks[0].id}: its {len(tasks)} went together",
+                f" for {self._retry_for:g} s",
+                remedy=f"when Postgres is back, look for task {tasks[0].id}: all {len(tasks)} tasks of its"
+                " transaction exist or none does",
             )
         return Unavailable(
-            f"Postgres took nothing for {self._patience:g} s ({outcome.reason})",
-            remedy="what was committed is told; submit the rest when it is back",
+            f"Postgres accepted nothing for {self._retry_for:g} s ({outcome.reason})",
+            remedy="the summary counts what was committed; submit the rest when it is back",
         )
+
+
+def _raise_final(error: Unavailable | psycopg.Error) -> None:
+    """Raise Failed for a final error of the server, and a final error of psycopg itself, which is a bug, unchanged."""
+    if isinstance(error, Unavailable) or recovery_of(error) is not Recovery.FINAL:
+        return
+    if error.sqlstate is None:
+        raise error
+    raise failed(error) from error
 
 
 async def _insert(connection: psycopg.AsyncConnection[Any], tasks: Sequence[NewTask]) -> str:
@@ -139,15 +150,15 @@ async def _insert(connection: psycopg.AsyncConnection[Any], tasks: Sequence[NewT
 
 
 async def in_progress(connection: psycopg.AsyncConnection[Any], transaction: str) -> bool:
-    """Tell whether the transaction with that id has neither committed nor rolled back yet."""
+    """Return whether the transaction with that id has neither committed nor rolled back."""
     try:
         return bool(await _ask(connection, sql.query("transaction_in_progress"), {"transaction": transaction}))
     except postgres.InvalidParameterValue:
-        return False  # an id from the future: the server crashed before it kept anything of that transaction
+        return False  # an id that was not given out yet: the server crashed before it stored any of that transaction
 
 
 async def _ask(connection: psycopg.AsyncConnection[Any], question: LiteralString, about: dict[str, object]) -> object:
-    """Ask in a transaction of its own: the answer must not be as old as the one before it."""
+    """Ask in a transaction of its own, so that the answer is of now."""
     async with connection.transaction():
         return _only(await (await connection.execute(question, about)).fetchone())
 

@@ -1,7 +1,7 @@
-"""The log of committed ids, one a line: what an audit compares the database with.
+"""The log of committed ids, one per line: an audit compares the database with it.
 
-An id is written, and given to the operating system, right after its commit and never before it. So the log is what
-was committed, unless this process is killed between the two: then it lacks the batches that were just committed.
+An id is written, without a buffer, right after its commit and never before it. So the log lists what was committed. If
+this process is killed between a commit and the write, the log lacks the last batch of each writer.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -17,9 +17,9 @@ Append = Callable[[Sequence[UUID]], None]
 
 @contextmanager
 def opened(path: Path | None) -> Iterator[Append]:
-    """Yield what appends ids to the file at `path`; without a path they go nowhere.
+    """Yield a function that appends ids to the file at `path`; without a path it does nothing.
 
-    Raises ConfigurationProblem when it cannot be opened; appending raises Problem when it cannot be written.
+    Raises ConfigurationProblem if the file cannot be opened. The function raises Problem if it cannot be written.
     """
     if path is None:
         yield lambda _ids: None
@@ -38,10 +38,10 @@ def opened(path: Path | None) -> Iterator[Append]:
 def _append(file: FileIO, ids: Sequence[UUID]) -> None:
     lines = "".join(f"{task_id}\n" for task_id in ids).encode()
     try:
-        while lines:  # a nearly full disk or a pipe takes a part
+        while lines:  # a pipe or a nearly full disk accepts only a part
             lines = lines[file.write(lines) :]
     except OSError as error:
         raise Problem(
             f"{len(ids)} committed ids could not be written to {file.name}: {error.strerror}",
-            remedy=f"make room for it; the log lacks them from {ids[0]} on",
+            remedy=f"make room for it; the log lacks the ids from {ids[0]} on",
         ) from error

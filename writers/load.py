@@ -1,6 +1,6 @@
-"""Makes load: concurrent writers that submit tasks until a count is reached, or they are told to stop.
+"""Makes load: concurrent writers that submit tasks until a count is reached or `stop` is called.
 
-It knows neither the command line nor files: whoever starts it passes in what to do with the ids that are committed.
+It knows neither the command line nor files: the caller passes a function that takes the committed ids.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from writers.errors import OutcomeUnknown
 from writers.pace import Pace
 from writers.records import NewTask
 
-PATIENCE = 60.0  # seconds: longer than a restart or a failover takes
+_RETRY_SECONDS = 60.0  # longer than a restart or a failover takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What came of it; `unknown` tasks may or may not be there, and `failure` says why it ended early."""
+    """The result of a load; `unknown` tasks may exist or not, and `failure` says why it ended early."""
 
     committed: int
     unknown: int
@@ -47,7 +47,7 @@ class Summary:
 
 
 class Load:
-    """One run of `plan` against the database at `url`; `committed` is called with ids right after their commit."""
+    """One run of `plan` on the database at `url`; calls `committed` with the ids of a batch right after its commit."""
 
     def __init__(self, url: str, plan: Plan, committed: Callable[[Sequence[UUID]], None]) -> None:
         self._url = url
@@ -65,7 +65,7 @@ class Load:
         self._stop.set()
 
     async def run(self) -> Summary:
-        """Submit until the count is reached, something fails for good, or `stop` was called."""
+        """Submit until the count is reached, a failure ends it, or `stop` is called."""
         loop = asyncio.get_running_loop()
         started = loop.time()
         async with asyncio.TaskGroup() as writers:
@@ -74,11 +74,11 @@ class Load:
         return Summary(self._done, self._unknown, loop.time() - started, self._failure)
 
     async def _write(self) -> None:
-        session = Session(self._url, patience=PATIENCE)
+        session = Session(self._url, retry_for=_RETRY_SECONDS)
         try:
             await session.open()
             while tasks := await self._take():
-                if await self._settle(session, tasks):
+                if await self._commit(session, tasks):
                     self._done += len(tasks)
                     self._committed([task.id for task in tasks])
         except Problem as problem:
@@ -87,7 +87,7 @@ class Load:
         finally:
             await session.close()
 
-    async def _settle(self, session: Session, tasks: Sequence[NewTask]) -> bool:
+    async def _commit(self, session: Session, tasks: Sequence[NewTask]) -> bool:
         try:
             return await session.commit(tasks, wanted=lambda: not self._stop.is_set())
         except OutcomeUnknown:
@@ -95,7 +95,7 @@ class Load:
             raise
 
     async def _take(self) -> list[NewTask]:
-        """Return the next batch when its time has come: empty when there is none, or no more is wanted."""
+        """Wait until the next batch is due and return it; an empty one when all are taken or after `stop`."""
         size = min(self._plan.batch, self._left)
         self._left -= size
         delay = self._pace.delay(size, now=asyncio.get_running_loop().time())

@@ -1,4 +1,4 @@
-"""What a writer writes: a task or an event. Pure values; each has its id before any server was asked."""
+"""What a writer writes: a task or an event. Pure values; each has its id from the start."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,8 +10,8 @@ class NewTask:
     """A task to be done once by a consumer that has a handler for `type`.
 
     `payload` is anything that json.dumps takes, at most 1 MiB as JSON text. `headers` travel with the message that
-    announces the task, such as traceparent. Submitting the same `id` twice is refused, so repeating a transaction
-    whose outcome is unknown is safe.
+    announces the task, such as traceparent. The database refuses a second task with the same `id`, so a transaction
+    whose outcome is unknown can safely be repeated.
     """
 
     type: str
@@ -23,11 +23,11 @@ class NewTask:
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """Something that happened to an aggregate, to be published under `id` as its message id.
+    """Something that happened to an aggregate; it is published with `id` as its message id.
 
-    `aggregate_version` grows with every event of one aggregate: consumers drop what is not newer than what they
-    have. `payload` is anything that json.dumps takes, at most 1 MiB as JSON text. `exchange` and `routing_key`
-    override the relay's, each at most 255 bytes.
+    `aggregate_version` grows with every event of one aggregate: consumers drop an event that is not newer than the
+    last one they applied. `payload` is anything that json.dumps takes, at most 1 MiB as JSON text. `exchange` and
+    `routing_key` override the relay's, each at most 255 bytes.
     """
 
     aggregate_type: str

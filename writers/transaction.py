@@ -1,7 +1,7 @@
 """Writes tasks and events in the caller's transaction. It never commits, rolls back or connects.
 
-One code for both colours of connection: everything but the one call that waits is the same, and the result is a
-value for a Connection and a coroutine of that value for an AsyncConnection.
+One code serves both kinds of connection; only the one call that waits differs. The result is a value for a Connection
+and a coroutine of that value for an AsyncConnection.
 """
 
 from collections.abc import Coroutine, Iterable, Sequence
@@ -29,9 +29,9 @@ def submit(
 ) -> UUID | Coroutine[Any, Any, UUID]:
     """Write `task` and its event; return the task's id.
 
-    Raises Refused, NotSetUp or NotAllowed, after which the transaction can only be rolled back; psycopg's
-    OperationalError when the connection is lost. In pipeline mode the error may come from a later call, and is
-    psycopg's own then (https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html).
+    Raises Refused, NotSetUp or NotAllowed; then the transaction can only be rolled back. Raises psycopg's
+    OperationalError when the connection is lost. In pipeline mode a later call may raise the error, then as psycopg's
+    own (https://www.psycopg.org/psycopg3/docs/advanced/pipeline.html).
     """
     return _write(connection, sql.query("submit_task"), [_task(task)], task.id)
 
@@ -45,7 +45,7 @@ def submit_many(
 def submit_many(
     connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any], tasks: Iterable[NewTask]
 ) -> list[UUID] | Coroutine[Any, Any, list[UUID]]:
-    """Write many tasks and their events in one round trip; return the tasks' ids in order. Raises as `submit`."""
+    """Write many tasks and their events in one round trip; return the ids in order. Raises what `submit` does."""
     tasks = list(tasks)
     return _write(connection, sql.query("submit_task"), [_task(task) for task in tasks], [task.id for task in tasks])
 
@@ -57,7 +57,7 @@ def publish(connection: psycopg.AsyncConnection[Any], event: NewEvent) -> Corout
 def publish(
     connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any], event: NewEvent
 ) -> UUID | Coroutine[Any, Any, UUID]:
-    """Write `event`; return its id, which is its message's id. Raises as `submit`."""
+    """Write `event`; return its id, which is also its message id. Raises what `submit` does."""
     return _write(connection, sql.query("publish_event"), [_event(event)], event.id)
 
 
@@ -69,8 +69,8 @@ def _write(
 ) -> T | Coroutine[Any, Any, T]:
     """Run `statement` for each row and return `written`.
 
-    The cursor is of psycopg's plain kind whatever the connection makes: a caller's cursor or row factory may read
-    placeholders or results otherwise. `executemany` sends all rows in one pipeline.
+    The cursor is psycopg's own class: the caller's cursor or row factory may read placeholders or results differently.
+    `executemany` sends all rows in one pipeline.
     """
     if isinstance(connection, psycopg.AsyncConnection):
         return _wait(connection, statement, rows, written)

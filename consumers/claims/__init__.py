@@ -1,1 +1,1 @@
-"""Which task a delivery may run, and what became of it."""
+"""Claims: which deliveries may run their task, for how long, and how it ended."""

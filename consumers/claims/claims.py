@@ -1,12 +1,12 @@
-"""Claims and what becomes of them, in batches: each method is one statement, each statement one transaction.
+"""Claims, in batches: each method is one statement, and each statement is one transaction.
 
-It decides nothing about a row; it asks, writes, and returns the state of the row afterwards.
+The statements decide by a row's version; this module only passes values in and rows out.
 """
 
 from collections.abc import Collection, Sequence
 from uuid import UUID
 
-from consumers.claims.outcomes import Completed, Failed, Settlement, Unfinished, Written, settlement
+from consumers.claims.outcomes import Completed, Ending, Failed, Unfinished, Unwritten, ending
 from consumers.claims.verdicts import Row
 from consumers.database import Database
 from consumers.handlers.task import Task
@@ -25,9 +25,9 @@ class Claims:
         self.lease = lease
 
     async def claim(self, asked: dict[TaskReference, str | None]) -> dict[TaskReference, Row]:
-        """Claim what can be claimed and return each task's row as it is then.
+        """Claim the tasks that can be claimed, and return the row of each task as it is afterwards.
 
-        A value of `asked` is the transaction id with which the same question was asked before, or None.
+        A value of `asked` is the transaction id that an earlier `claim` of the same task returned, or None.
         """
         rows = await self._database.fetch(
             sql.query("task_claim"),
@@ -41,11 +41,11 @@ class Claims:
         )
         return {reference: Row(*row) for reference, row in zip(asked, rows, strict=True)}
 
-    async def settle(self, outcomes: Sequence[tuple[Task, Written]]) -> list[Settlement]:
-        """Write the outcomes of tasks whose claims still hold, and tell what became of each."""
+    async def end(self, outcomes: Sequence[tuple[Task, Unwritten]]) -> list[Ending]:
+        """Write the outcomes of tasks whose claims are not lost, and return how each claim ended."""
         columns = [_columns(outcome) for _, outcome in outcomes]
         rows = await self._database.fetch(
-            sql.query("task_settle"),
+            sql.query("task_end"),
             {
                 "ids": [task.id for task, _ in outcomes],
                 "versions": [task.version for task, _ in outcomes],
@@ -55,28 +55,28 @@ class Claims:
             },
         )
         return [
-            settlement(task.version, status, version)
+            ending(task.version, status, version)
             for (task, _), (status, version, _) in zip(outcomes, rows, strict=True)
         ]
 
-    async def extend(self, held: Collection[TaskReference]) -> None:
-        """Extend the leases of `held` claims (by their own version); those that are lost stay so."""
+    async def extend(self, claimed: Collection[TaskReference]) -> None:
+        """Extend the leases of `claimed` tasks, each named with its claim's version; a lost claim stays lost."""
         await self._database.fetch(
             sql.query("task_extend"),
             {
-                "ids": [claim.task_id for claim in held],
-                "versions": [claim.version for claim in held],
+                "ids": [claim.task_id for claim in claimed],
+                "versions": [claim.version for claim in claimed],
                 "lease": self.lease,
             },
         )
 
     async def release_expired(self) -> dict[UUID, str]:
-        """Make tasks whose lease ran out pending again, whoever held them; returns their ids and claimers."""
+        """Make tasks with an expired lease pending again, of any consumer; return their ids and claimers."""
         rows = await self._database.fetch(sql.query("task_release"), {"limit": _RELEASE_AT_ONCE})
         return {task_id: claimed_by for task_id, claimed_by, _ in rows}
 
 
-def _columns(outcome: Written) -> tuple[str, str | None, str | None]:
+def _columns(outcome: Unwritten) -> tuple[str, str | None, str | None]:
     match outcome:
         case Completed(result):
             return "completed", result, None

@@ -1,33 +1,21 @@
-"""Keeps the leases of running claims, and releases those of consumers that are gone.
+"""Extends the leases of this consumer's claims, then releases expired claims of any consumer.
 
-The two go together: a consumer that cannot extend its leases loses them to whoever can reach the database. Time is
-the database's alone. It has a connection of its own, so that a claim that waits for a row's lock costs no lease.
+The order matters: a consumer that was suspended extends its own leases first. Time is the database's clock only. The
+loop has a connection of its own, so that a claim that waits for a row's lock delays no lease.
 """
 
 import asyncio
 from collections.abc import Callable, Collection
 
-import structlog
-
 from consumers.claims.claims import Claims
+from consumers.maintenance import expired_leases
 from outboxkit.amqp.format import TaskReference
 
-log = structlog.get_logger()
 
-# Three chances to extend a lease before it runs out.
-_PER_LEASE = 3
-
-
-async def keep(claims: Claims, held: Callable[[], Collection[TaskReference]]) -> None:
-    """Extend the leases of `held` claims and release expired ones, a few times in each lease, until cancelled."""
+async def keep(claims: Claims, claimed: Callable[[], Collection[TaskReference]], *, times_per_lease: float) -> None:
+    """Extend the leases of the `claimed` tasks, `times_per_lease` times in each lease, until cancelled."""
     while True:
-        if current := held():
+        if current := claimed():
             await claims.extend(current)
-        if released := await claims.release_expired():
-            log.warning(
-                "expired claims released",
-                tasks=len(released),
-                claimed_by=sorted(set(released.values())),
-                remedy="their consumers died or were cut off; the tasks run again",
-            )
-        await asyncio.sleep(claims.lease / _PER_LEASE)
+        await expired_leases.release(claims)
+        await asyncio.sleep(claims.lease / times_per_lease)

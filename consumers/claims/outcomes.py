@@ -1,7 +1,4 @@
-"""What can become of a claimed task: a closed set of frozen results, and how they are put into words. Pure.
-
-A handler's outcome says what happened in the thread; `Settlement` says what the row became of it.
-"""
+"""How a handler ends (`Outcome`) and how its task's claim ends after that (`Ending`). Pure, frozen values."""
 
 import json
 import re
@@ -10,11 +7,11 @@ from typing import Literal, TypeAlias
 
 from consumers.handlers.task import JSON
 
-MAX_RESULT_BYTES = 1_048_576  # as for payloads: what one row may add to a statement that settles many
+MAX_RESULT_BYTES = 1_048_576  # as for payloads: one row must not make the statement of a whole batch too large
 MAX_ERROR_CHARACTERS = 1000
 
-# jsonb cannot hold U+0000 (https://www.postgresql.org/docs/current/datatype-json.html); an escaped backslash before
-# "u0000" is text that only looks like it.
+# jsonb cannot store U+0000 (https://www.postgresql.org/docs/current/datatype-json.html). An escaped backslash before
+# "u0000" is ordinary text.
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 
 
@@ -27,38 +24,38 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The handler raised, or there is none."""
+    """The handler raised, or no handler is registered."""
 
     error: str
 
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """It did not run, or lost its connection, through no fault of its own: the claim is given back."""
+    """The handler did not run, or lost its connection: the claim is given back, and no attempt has failed."""
 
     reason: str = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The handler's transaction committed, and the completion with it."""
+    """The handler's transaction committed, and completed the task."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimLost:
-    """The handler's transaction was rolled back, since the claim was no longer its own."""
+    """The handler's transaction was rolled back: the claim was lost meanwhile."""
 
 
 Outcome: TypeAlias = Completed | Failed | Unfinished | Applied | ClaimLost
-Written: TypeAlias = Completed | Failed | Unfinished  # what is still to be written
+Unwritten: TypeAlias = Completed | Failed | Unfinished  # not yet written to the task's row
 
-Settlement: TypeAlias = Literal["completed", "failed", "released", "lost"]
+Ending: TypeAlias = Literal["completed", "failed", "released", "lost"]
 
 
-def settlement(version: int, status_now: str | None, version_now: int | None) -> Settlement:
-    """Tell what a claim at `version` became, from the row's state after its outcome was written.
+def ending(version: int, status_now: str | None, version_now: int | None) -> Ending:
+    """Return how a claim at `version` ended, given the row's state after its outcome was written.
 
-    The next version's status tells: only whoever held the claim can have written completed or failed there.
+    Only the claim's owner can write completed or failed at the next version, so that version's status decides.
     """
     if version_now == version + 1:
         match status_now:
@@ -72,7 +69,7 @@ def settlement(version: int, status_now: str | None, version_now: int | None) ->
 
 
 def encode_result(value: JSON) -> str | None:
-    """Return `value` as JSON text that jsonb accepts; raises ValueError or TypeError when it is not."""
+    """Return `value` as JSON text that jsonb accepts; raises ValueError or TypeError if there is none."""
     if value is None:
         return None
     text = json.dumps(value, allow_nan=False, ensure_ascii=False)
@@ -87,7 +84,7 @@ def describe(error: BaseException) -> str:
     """Return `error`'s type and message as text that Postgres accepts, cut to `MAX_ERROR_CHARACTERS`."""
     try:
         message = str(error)
-    except Exception:  # noqa: BLE001 - a user's exception may fail to describe itself
+    except Exception:  # noqa: BLE001 - the __str__ of a user's exception may raise
         message = "(its message cannot be read)"
     text = f"{type(error).__name__}: {message}" if message else type(error).__name__
     return text[:MAX_ERROR_CHARACTERS].replace("\x00", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()

@@ -1,4 +1,4 @@
-"""What a delivery's task turned out to be when it was to be claimed. Pure: it judges a row that was read."""
+"""Whether a delivery's task was claimed, and why not: a verdict on the row that task_claim.sql returned. Pure."""
 
 from collections.abc import Container
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ Reason: TypeAlias = Literal["duplicate", "stale", "cancelled", "unknown"]
 
 
 class Row(NamedTuple):
-    """A row of task_claim.sql: the named task as it stands after the claims; all None when there is none."""
+    """A row of task_claim.sql: the task after the claim; the task's columns are None when it does not exist."""
 
     type: str | None
     status: str | None
@@ -25,14 +25,14 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """It is ours to run."""
+    """The task was claimed: run it."""
 
     task: Task
 
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """There is nothing to do for this delivery; `type` is the task's, where there is one."""
+    """The delivery needs no work; `type` is the task's, or None when the task does not exist."""
 
     reason: Reason
     type: str | None
@@ -40,7 +40,7 @@ class Skipped:
 
 @dataclass(frozen=True, slots=True)
 class Unseen:
-    """No such row, but that proves nothing yet: ask again, and name the transaction id `asked`."""
+    """The task cannot be seen, but may be committed soon: claim it again, with the transaction id `asked`."""
 
     asked: str
 
@@ -49,10 +49,11 @@ Verdict: TypeAlias = Claimed | Skipped | Unseen
 
 
 def judge(reference: TaskReference, row: Row, *, worker: str, known: Container[TaskReference]) -> Verdict:
-    """Tell what the delivery of `reference` means, given its task's `row`.
+    """Return the verdict on the delivery of `reference`, given its task's `row`.
 
-    `known` are the claims (by their own, raised version) that `worker` held before it asked. One that the row shows
-    and `worker` did not know was made by this question, now or on a connection that broke before it could answer.
+    `known` are the claims (with the claim's own version) that `worker` had before it sent the statement. If the row
+    shows a claim of `worker` that is not among them, this statement made it: now, or in an earlier attempt whose
+    connection broke before the answer.
     """
     match row:
         case Row(type=str(type_), status=str(status), version=int(version), attempts=int(attempts)):
@@ -67,10 +68,10 @@ def judge(reference: TaskReference, row: Row, *, worker: str, known: Container[T
 
 
 def _reason(delivered: int, status: str, version: int) -> Reason:
-    """Say why a delivery of version `delivered` is not claimed, though its task has `status` at `version`."""
+    """Return why a delivery at version `delivered` is not claimed when its task has `status` at `version`."""
     if version <= delivered:
-        return "unknown"  # the row has not been pending at that version: the message is not of this table
+        return "unknown"  # the row was never pending at that version: the message is about another table
     if status == "cancelled":
         return "cancelled"
-    # Claimed is one further, completed, failed or released two: the work of this very delivery.
+    # A claim adds one to the delivery's version, and its end one more: both are the work of this same delivery.
     return "duplicate" if version <= delivered + 2 else "stale"

@@ -1,1 +1,1 @@
-"""What users write, and what runs it."""
+"""Users' handlers: registered, and run in threads."""

@@ -1,7 +1,7 @@
-"""Runs one handler, in the thread that calls it, and turns whatever happens into an outcome.
+"""Runs one handler, in the thread that calls it, and returns its outcome.
 
-It raises nothing and loses nothing: a handler is users' code. What is not the handler's doing, a lost connection to
-Postgres, is told apart, since the task must then run again.
+It raises nothing: a handler is users' code. A lost connection to Postgres is not the handler's failure; its task runs
+again.
 """
 
 import time
@@ -46,7 +46,7 @@ class Execution:
         with self._metrics.running.track_inprogress():
             try:
                 return self._outcome(task)
-            except BaseException as error:  # noqa: BLE001 - SystemExit too is the handler's failure, not the consumer's
+            except BaseException as error:  # noqa: BLE001 - SystemExit, too, ends the task and not the consumer
                 return _failed(task, error)
             finally:
                 self._metrics.ran(task.type, time.perf_counter() - started)
@@ -68,12 +68,12 @@ class Execution:
     def _in_transaction(self, task: Task, call: InTransaction) -> Outcome:
         try:
             connection = self._connections.getconn()
-        except psycopg.OperationalError as error:  # the pool had none to give in time
+        except psycopg.OperationalError as error:  # the pool had no connection in time
             return _unfinished(error)
         try:
             return _applied(connection, task, call)
         except BaseException as error:
-            # Whether a COMMIT that got no answer took place is seen in the row when the claim is given back.
+            # A COMMIT without an answer may have taken place: the row shows it when the claim is given back.
             if connection.broken:
                 return _unfinished(error)
             raise
@@ -82,7 +82,7 @@ class Execution:
 
 
 def _applied(connection: psycopg.Connection[Any], task: Task, call: InTransaction) -> Outcome:
-    # The block refuses commit() and rollback() to the handler; only its end commits.
+    # In the block, commit() and rollback() raise for the handler; only the end of the block commits.
     with connection.transaction():
         parameters = {"id": task.id, "version": task.version, "result": encode_result(call(task, connection))}
         if connection.execute(sql.query("task_complete"), parameters).fetchone() is not None:

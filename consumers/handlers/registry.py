@@ -1,15 +1,16 @@
-"""What users write: task handlers, registered by task type. It runs none of them.
+"""The registry of users' handlers, by task type. It runs none of them.
 
-There are two kinds, and they promise different things:
+There are two kinds of handlers, with different guarantees:
 
-* `@task("type")` over `def handle(task)`: its effects are its own. The completion is written after it returns,
-  together with many others. If the process dies in between, the task runs again: **at least once**.
-* `@task("type", in_transaction=True)` over `def handle(task, connection)`: `connection` is inside a transaction that
-  also carries the version-checked completion. If the claim was lost meanwhile (cancelled, or its lease ran out), all
-  of it rolls back. Effects in the same database are applied exactly when the task completes: **effectively once**.
+* `@task("type")` on `def handle(task)`: the completion is written after the handler returns, together with many
+  others. If the process dies before that, the task runs again: **at least once**.
+* `@task("type", in_transaction=True)` on `def handle(task, connection)`: `connection` is in a transaction that also
+  writes the completion, under a version check. If the claim was lost meanwhile (the task was cancelled, or the lease
+  expired), everything is rolled back. Effects in the same database are committed if and only if the task completes:
+  **effectively once**.
 
-A handler runs in a thread and only returns or raises. What it returns, if anything, is stored as the task's result,
-as JSON; whatever it raises is stored as the task's last error.
+A handler runs in a thread. Its return value is stored as JSON as the task's result; an exception is stored as the
+task's last error.
 """
 
 import importlib
@@ -33,14 +34,14 @@ T = TypeVar("T", bound=InTransaction)
 
 @dataclass(frozen=True, slots=True)
 class PlainHandler:
-    """Effects of its own; completed afterwards."""
+    """Its task is completed after it returns."""
 
     call: Plain
 
 
 @dataclass(frozen=True, slots=True)
 class TransactionHandler:
-    """Effects in the transaction that completes the task."""
+    """Its effects are in the transaction that completes the task."""
 
     call: InTransaction
 
@@ -63,7 +64,7 @@ class Registry:
     def task(self, type_: str, *, in_transaction: bool = False) -> Callable[[Any], Any]:
         """Register the decorated function for tasks of `type_`.
 
-        Raises ValueError for a type that is registered already and TypeError for a coroutine function.
+        Raises ValueError if `type_` is registered already, and TypeError for a coroutine function.
         """
 
         def register(function: Callable[..., JSON]) -> Callable[..., JSON]:
@@ -91,18 +92,21 @@ task = registry.task
 
 
 def load(module: str) -> Registry:
-    """Import `module`, from the working directory too, and return the registry that it has filled.
+    """Import `module`, also from the working directory, and return the registry that it has filled.
 
-    Raises HandlersUnusable when it cannot be imported, for whatever reason, or registers no handler.
+    The working directory comes first, as it does for `python handlers.py`, so that the application's own names win over
+    installed packages. Ours are imported already.
+
+    Raises HandlersUnusable if it cannot be imported, for any reason, or registers no handler.
     """
-    if (here := str(Path.cwd())) not in sys.path:
+    here = str(Path.cwd())
+    if sys.path[:1] != [here]:
         sys.path.insert(0, here)
     try:
         importlib.import_module(module)
     except (Exception, SystemExit) as error:
         raise HandlersUnusable(
-            f"CONSUMERS_HANDLERS: importing {module} raised {type(error).__name__}: {error}",
-            remedy="name an importable Python module that registers handlers, such as consumers.examples",
+            f"CONSUMERS_HANDLERS: importing {module} raised {type(error).__name__}: {error}", remedy=_remedy(error)
         ) from error
     if not registry.types:
         raise HandlersUnusable(
@@ -110,3 +114,10 @@ def load(module: str) -> Registry:
             remedy='decorate a function with @task("type"), imported from consumers',
         )
     return registry
+
+
+def _remedy(error: BaseException) -> str:
+    package = __name__.partition(".")[0]
+    if isinstance(error, ImportError) and (error.name or "").partition(".")[0] == package and Path(package).is_dir():
+        return f"{package} is this program's package and hides the one in the working directory: rename that one"
+    return "name an importable Python module that registers handlers, such as consumers.examples"

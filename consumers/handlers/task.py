@@ -1,4 +1,4 @@
-"""What passes between handlers and the rest: a task, and what may be its result. Pure."""
+"""A task as its handler gets it, and the type of its result. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A claimed task as its handler sees it; `version` is the claim's, and with `claimed_by` its fencing token."""
+    """A claimed task; `version` is the claim's own version and the fencing token of the handler's transaction."""
 
     id: UUID
     type: str

@@ -1,7 +1,7 @@
-"""Handler threads, as the loop sees them: room for so many tasks, and outcomes in batches.
+"""Handler threads, as the loop sees them: a limited number of tasks, and outcomes in batches.
 
-Beyond the running tasks as many again may wait, so that a thread that ends finds its next task without a round
-trip to the database; no more, since what waits here is held back from other consumers.
+As many tasks as there are threads may wait, so that a thread that ends finds its next task without a round trip to the
+database. No more may wait, since other consumers could run them.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from consumers.claims.outcomes import Outcome, Unfinished
+from consumers.claims.outcomes import Failed, Outcome, Unfinished, describe
 from consumers.handlers.task import Task
 
 _STOPPING = "the consumer stops"
@@ -31,7 +31,7 @@ class Threads:
         self._closed = False
 
     def start(self, task: Task) -> None:
-        """Run `task` as soon as a thread is free; after `withdraw` it ends unfinished at once."""
+        """Run `task` as soon as a thread is free; after `withdraw`, end it unfinished at once."""
         if self._withdrawn:
             self._end(task, Unfinished(_STOPPING))
             return
@@ -40,7 +40,7 @@ class Threads:
         future.add_done_callback(lambda done: self._loop.call_soon_threadsafe(self._on_done, done))
 
     async def room(self) -> int:
-        """Wait until more tasks may be started and return how many; 0 after `withdraw`."""
+        """Wait until more tasks may be started, and return how many; return 0 after `withdraw`."""
         while not self._withdrawn:
             if (room := self._limit - len(self._started)) > 0:
                 return room
@@ -49,7 +49,7 @@ class Threads:
         return 0
 
     async def ended(self) -> list[tuple[Task, Outcome]]:
-        """Wait for outcomes and return those that are there; nothing once closed and all have been returned."""
+        """Wait for outcomes and return all that have arrived; nothing when closed and all have been returned."""
         while not self._ended and not (self._closed and not self._started):
             self._changed.clear()
             await self._changed.wait()
@@ -58,7 +58,7 @@ class Threads:
         return ended
 
     def withdraw(self) -> None:
-        """Start nothing more: tasks that wait for a thread end unfinished, running ones go on."""
+        """Start no more tasks: those that wait for a thread end unfinished, running ones continue."""
         self._withdrawn = True
         self._freed.set()
         for future, task in list(self._started.items()):
@@ -66,7 +66,7 @@ class Threads:
                 self._end(task, Unfinished(_STOPPING))
 
     def close(self) -> None:
-        """Say that nothing more will be started, so that `ended` comes to an end."""
+        """End `ended` after the last outcome: no more tasks will be started."""
         self._closed = True
         self._changed.set()
         self._executor.shutdown(wait=False)
@@ -74,7 +74,8 @@ class Threads:
     def _on_done(self, future: "Future[Outcome]") -> None:
         task = self._started.pop(future)
         if not future.cancelled():
-            self._end(task, future.result())
+            error = future.exception()  # `execute` should not raise; if it does, the task must not be lost
+            self._end(task, future.result() if error is None else Failed(describe(error)))
         self._freed.set()
         self._changed.set()
 

@@ -1,1 +1,1 @@
-"""From RabbitMQ to deliveries in the loop."""
+"""Deliveries from RabbitMQ."""

@@ -1,6 +1,7 @@
-"""Deliveries from RabbitMQ for as long as the process runs: a subscription that is opened again when it is lost.
+"""The intake: deliveries from RabbitMQ while the process runs. A lost subscription is opened again.
 
-What a lost channel delivered comes again; what it should still have acked is dropped by outboxkit.amqp.subscription.
+RabbitMQ delivers again what a lost channel had not acknowledged; acks for that channel are dropped by
+outboxkit.amqp.subscription.
 """
 
 import asyncio
@@ -18,13 +19,13 @@ log = structlog.get_logger()
 
 
 class Intake:
-    """Deliveries of whatever `subscribe` opens."""
+    """Deliveries of the subscriptions that `subscribe` opens, one after another."""
 
     def __init__(self, subscribe: Callable[[], Awaitable[Subscription]]) -> None:
         self._subscribe = subscribe
         self._subscription: Subscription | None = None
         self._backoff = Backoff()
-        self._told = ""
+        self._logged = ""
         """The reason that was logged last, while there is no subscription."""
         self._stopped = asyncio.Event()
 
@@ -39,11 +40,11 @@ class Intake:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Close the connection, which also sends what was settled and gives back what was not."""
+        """Close the connection: acks are sent first, and unacknowledged deliveries go back to the queue."""
         await self._close()
 
     async def receive(self, limit: int) -> list[Delivery]:
-        """Return what has arrived, at least one delivery and at most `limit`; nothing once stopped."""
+        """Wait for deliveries and return at most `limit`; return none after `stop`."""
         while not self._stopped.is_set():
             try:
                 subscription = self._subscription or await self._subscribe_again()
@@ -54,22 +55,22 @@ class Intake:
         return []
 
     def ack(self, delivery: Delivery) -> None:
-        """Settle `delivery`, unless its channel is gone."""
+        """Acknowledge `delivery`, unless its channel is lost."""
         if self._subscription is not None:
             self._subscription.ack(delivery)
 
     def nack(self, delivery: Delivery) -> None:
-        """Give `delivery` back to the queue, unless its channel is gone."""
+        """Give `delivery` back to the queue, unless its channel is lost."""
         if self._subscription is not None:
             self._subscription.nack(delivery)
 
     def reject(self, delivery: Delivery) -> None:
-        """Dead-letter `delivery`, unless its channel is gone."""
+        """Dead-letter `delivery`, unless its channel is lost."""
         if self._subscription is not None:
             self._subscription.reject(delivery)
 
     async def stop(self) -> None:
-        """Receive nothing more; what has been received can still be settled."""
+        """Receive no more deliveries; received ones can still be acknowledged."""
         self._stopped.set()
         if self._subscription is not None:
             await self._subscription.cancel()
@@ -77,14 +78,14 @@ class Intake:
     async def _subscribe_again(self) -> Subscription:
         self._subscription = await self._subscribe()
         self._backoff.reset()
-        self._told = ""
+        self._logged = ""
         log.info("subscribed again")
         return self._subscription
 
     async def _lost(self, problem: Problem) -> None:
-        if problem.what != self._told:
+        if problem.what != self._logged:
             log.warning("broker not available", reason=problem.what, remedy=problem.remedy)
-        self._told = problem.what
+        self._logged = problem.what
         await self._close()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stopped.wait(), self._backoff.next_delay())

@@ -1,1 +1,1 @@
-"""What a consumer says about itself."""
+"""Metrics of a consumer, and the answer of `consumers status`."""

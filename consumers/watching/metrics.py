@@ -1,4 +1,4 @@
-"""What a consumer counts. The names are part of the contract; a task's type is a label only if it has a handler."""
+"""The metrics of a consumer. Their names do not change; a task's type is a label only if it has a handler."""
 
 from collections.abc import Set as AbstractSet
 
@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 UNKNOWN = "unknown"
 
-# Handlers take from under a millisecond to many minutes.
+# Handlers take less than a millisecond, or many minutes.
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 
 
@@ -18,8 +18,8 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._tasks = Counter(
             "consumers_tasks",
-            "Deliveries by what became of them: completed, failed, released, lost, duplicate, stale, cancelled, "
-            "unknown, undecodable.",
+            "Deliveries by outcome: completed, failed, released, lost, duplicate, stale, cancelled, unknown, "
+            "undecodable.",
             ["type", "outcome"],
             registry=self.registry,
         )
@@ -29,7 +29,7 @@ class Metrics:
         self.running = Gauge("consumers_running_tasks", "Handlers running now.", registry=self.registry)
         self.lease_lost = Counter(
             "consumers_lease_lost",
-            "Claims that were no longer the consumer's own when their handler ended.",
+            "Claims that the consumer had lost when their handler ended.",
             registry=self.registry,
         )
 
@@ -44,5 +44,5 @@ class Metrics:
         self._seconds.labels(self._label(type_)).observe(seconds)
 
     def _label(self, type_: str | None) -> str:
-        """Bound the labels: whoever submits tasks chooses their types."""
+        """Return a label; unknown types share one, since anybody who submits tasks can choose a type."""
         return type_ if type_ is not None and type_ in self._types else UNKNOWN

@@ -1,4 +1,4 @@
-"""What there is to do: tasks by status, from Postgres, and messages that wait, from RabbitMQ. It changes nothing."""
+"""The status of the consumers: tasks by status, from Postgres, and waiting messages, from RabbitMQ. Read only."""
 
 from dataclasses import asdict, dataclass
 
@@ -12,7 +12,7 @@ from outboxkit.amqp.topology import dead_letter_queue
 
 @dataclass(frozen=True, slots=True)
 class QueueDepth:
-    """One queue: messages ready for delivery, and consumers; both None when it does not exist or is forbidden."""
+    """One queue: messages ready for delivery, and consumers; None when the queue does not exist or is forbidden."""
 
     name: str
     ready: int | None
@@ -28,12 +28,12 @@ class Status:
     dead_letter_queue: QueueDepth
 
     def as_json(self) -> dict[str, object]:
-        """Return it as `consumers status --json` prints it."""
+        """Return the status as `consumers status --json` prints it."""
         return asdict(self)
 
 
 async def status(settings: ConsumerSettings) -> Status:
-    """Ask both servers; raises a Problem when one cannot be asked."""
+    """Ask both servers; raises a Problem when one of them cannot be reached."""
     async with Database(settings.database_url.get_secret_value, name="consumers status") as database:
         tasks = dict(await database.fetch(sql.query("task_counts")))
     connection = await Connection.open(

@@ -1,4 +1,4 @@
-"""The AMQP connection, the topology and the message format that relay and consumers agree on.
+"""The AMQP connection, and the topology and message format that relay and consumers share.
 
-Beside it, only two files of the relay's publisher import pika: they need its frames.
+Besides this package, only the relay's publisher imports pika: it needs pika's frames.
 """

@@ -1,8 +1,8 @@
-"""An AMQP connection in the running asyncio loop: pika's callbacks turned into awaitables, nothing more.
+"""An AMQP connection in the running asyncio loop: pika's callbacks as awaitables.
 
-It opens, reports being blocked and lost, and closes. It never reconnects: whoever holds it knows what was in
-doubt and decides. Heartbeat, blocked and socket timeouts are set here (https://www.rabbitmq.com/docs/heartbeats);
-a URL's own query parameters win over them.
+It opens, reports that it is blocked or lost, and closes. It never reconnects: its user decides about messages in doubt.
+Heartbeat, blocked and socket timeouts are set here (https://www.rabbitmq.com/docs/heartbeats); the query parameters of
+the URL win.
 """
 
 import asyncio
@@ -14,8 +14,9 @@ from typing import Any, Self
 import pika
 from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.channel import Channel
-from pika.exceptions import AMQPError, StreamLostError
+from pika.exceptions import AMQPError
 
+from outboxkit.amqp import pika_internals
 from outboxkit.amqp.errors import BrokerUnavailable, problem
 from outboxkit.amqp.tls import Tls
 from outboxkit.errors import ConfigurationProblem, Problem
@@ -27,9 +28,9 @@ _CLOSE_SECONDS = 5.0
 
 
 def parameters(url: str, *, name: str, tls: Tls | None = None) -> pika.URLParameters:
-    """Parse an `amqp://` or `amqps://` URL; `name` is what the management UI shows for the connection.
+    """Parse an `amqp://` or `amqps://` URL; RabbitMQ's management UI shows the connection as `name`.
 
-    An `amqps://` URL is verified against `tls`, or against the system's authorities.
+    With `amqps://`, the broker's certificate is verified by `tls`, or by the system's authorities.
     """
     try:
         parsed = pika.URLParameters(url)
@@ -38,7 +39,7 @@ def parameters(url: str, *, name: str, tls: Tls | None = None) -> pika.URLParame
             "the AMQP URL cannot be parsed", remedy="write amqp://user:password@host:5672/vhost"
         ) from error
     if re.search("[/?#].*@", url.partition("://")[2]):
-        # A piece of the password is taken for a port or a virtual host, which errors would tell.
+        # pika would take a part of the password for a port or a virtual host, and errors would show it.
         raise ConfigurationProblem(
             "a character of the AMQP URL's password must be percent-encoded: / is %2F, ? is %3F, # is %23",
             remedy="write amqp://user:password@host:5672/vhost",
@@ -57,7 +58,7 @@ def parameters(url: str, *, name: str, tls: Tls | None = None) -> pika.URLParame
 
 
 class Connection:
-    """One open connection; make it with `await Connection.open(url, name=...)`."""
+    """One open connection; `await Connection.open(url, name=...)` returns it."""
 
     def __init__(self, broker: str) -> None:
         self.broker = broker
@@ -92,7 +93,7 @@ class Connection:
         return connection
 
     async def channel(self, on_close: Callable[[Problem], None] | None = None) -> Channel:
-        """Open a channel; `on_close` is told when the broker closes it or the connection is lost."""
+        """Open a channel; calls `on_close` when the broker closes it or the connection is lost."""
         opened: asyncio.Future[Channel] = asyncio.get_running_loop().create_future()
 
         def on_open(channel: Channel) -> None:
@@ -136,50 +137,29 @@ class Connection:
 
     @property
     def frame_max(self) -> int:
-        """The largest frame that the broker takes, in bytes, as negotiated."""
+        """The negotiated maximum size of a frame, in bytes."""
         return int(self._open_connection.params.frame_max)
 
     def guard(self, fenced: Callable[[], bool]) -> None:
-        """Once `fenced` says so, lose the connection instead of sending anything more.
-
-        It is asked before every send(2): what the socket would not take waits in pika's buffer, however long.
-        """
-        pika_connection: Any = self._open_connection
-        transport = pika_connection._transport  # noqa: SLF001 - pika has no public way to it
-        send = transport._sigint_safe_send  # noqa: SLF001 - where all its transports send
-
-        def guarded(to: object, data: bytes) -> int:
-            if fenced():
-                raise ConnectionAbortedError("nothing may be sent any more")
-            sent: int = send(to, data)
-            return sent
-
-        transport._sigint_safe_send = guarded  # noqa: SLF001 - the same
+        """Once `fenced()` is true, lose the connection instead of sending: also what waits in pika's buffer."""
+        pika_internals.guard_sends(self._open_connection, fenced)
 
     def write(self, frames: bytes) -> None:
-        """Send ready-made frames, in one piece, after everything that pika has written.
-
-        pika has no public call for this: `_adapter_emit_data` is where all its own frames go, and its transport sends
-        what it has when the socket is writable, which the loop would find out in its next turn only.
-        """
-        pika_connection: Any = self._open_connection
-        pika_connection._adapter_emit_data(frames)  # noqa: SLF001 - see above
-        pika_connection._transport._on_socket_writable()  # noqa: SLF001 - see above
+        """Send encoded frames at once, in one piece, after everything that pika has written."""
+        pika_internals.send_now(self._open_connection, frames)
 
     def abort(self) -> None:
-        """Lose the connection at once, and with it what waits to be sent; does nothing when it is gone already."""
-        pika_connection: Any = self._connection
-        if pika_connection is not None and pika_connection.is_open:
-            # pika has no public way to it: `close` sends first what it has.
-            pika_connection._terminate_stream(StreamLostError("it was given up"))  # noqa: SLF001 - see above
+        """Lose the connection at once, and with it what waits to be sent; do nothing when it is already lost."""
+        if self._connection is not None and self._connection.is_open:
+            pika_internals.lose(self._connection, "it was given up")
 
     async def close(self) -> None:
-        """Close in order and wait for it, but not for ever; does nothing when the connection is gone already."""
+        """Close in order, within a time limit; does nothing when the connection is already lost."""
         if self._connection is None or self.lost.done():
             return
         if self._connection.is_open:
             self._connection.close()
-        with contextlib.suppress(TimeoutError):  # the peer does not answer; the socket goes with the process
+        with contextlib.suppress(TimeoutError):  # the broker does not answer; the operating system closes the socket
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await asyncio.shield(self.lost)
 

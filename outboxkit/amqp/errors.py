@@ -1,14 +1,14 @@
-"""What can go wrong with the broker, told apart by what an operator must do.
+"""What can go wrong with the broker, by what an operator must do.
 
 Problem
 ├── BrokerUnavailable    it does not answer, or the connection was lost          transient: try again
-└── BrokerRefused        it answered, and said no                                mend, then try again
+└── BrokerRefused        it refused                                              fix the cause, then try again
     ├── TlsRefused           one side does not accept the other's certificate
     ├── LoginRefused         user, password or virtual host
-    ├── FramesRefused        it closed the connection, for it failed at what it was sent (541)
-    │   └── FramesUnreadable     and will again: what it was sent is no AMQP to it (501, 502)
+    ├── FramesRefused        it closed the connection because of an internal error (541)
+    │   └── FramesUnreadable     it cannot parse the frames it was sent, and never will (501, 502)
     └── ChannelRefused       an exchange or queue is missing or forbidden (404, 403)
-        └── PreconditionFailed   it is different; or a message is none that the broker takes (406)
+        └── PreconditionFailed   it has other properties; or the broker does not accept a message (406)
 """
 
 import re
@@ -26,7 +26,7 @@ class BrokerUnavailable(Problem):
 
 
 class BrokerRefused(Problem):
-    """The broker answered and refused; it will refuse again until somebody changes something."""
+    """The broker refused, and refuses again until the cause is fixed."""
 
 
 class TlsRefused(BrokerRefused):
@@ -38,22 +38,22 @@ class LoginRefused(BrokerRefused):
 
 
 class FramesRefused(BrokerRefused):
-    """The broker closed the connection: it failed at what it was sent, or at something else just then."""
+    """The broker closed the connection because of an error in itself, maybe caused by the frames it was sent."""
 
 
 class FramesUnreadable(FramesRefused):
-    """The broker closed the connection: it cannot read what it was sent, however often."""
+    """The broker closed the connection: it cannot parse the frames it was sent, and never will."""
 
 
 class ChannelRefused(BrokerRefused):
-    """The broker closed a channel: an exchange or queue is missing, declared otherwise, or forbidden."""
+    """The broker closed a channel: an exchange or queue is missing, has other properties, or is forbidden."""
 
 
 class PreconditionFailed(ChannelRefused):
-    """An exchange or queue is declared otherwise; or, of a publish, the broker takes no such message, however often."""
+    """An exchange or queue has other properties; or, after a publish, the broker never accepts such a message."""
 
 
-# How Python's ssl tells that the other side has gone without closing TLS.
+# Python's ssl says this when the other side closed the connection without closing TLS.
 _BROKEN_OFF = "EOF occurred in violation of protocol"
 _CLIENT_CERTIFICATE = "RabbitMQ may want another client certificate: see AMQP_CERTIFICATE, AMQP_KEY, and RabbitMQ's log"
 # Frame error, syntax error, internal error: https://www.rabbitmq.com/amqp-0-9-1-reference#constants
@@ -61,7 +61,7 @@ _OF_FRAMES = {501: FramesUnreadable, 502: FramesUnreadable, 541: FramesRefused}
 
 
 def problem(error: BaseException, broker: str) -> Problem:
-    """Translate pika's `error` about `broker` (`host:port/vhost`) into what an operator can act on."""
+    """Return pika's `error` about `broker` (`host:port/vhost`) as a Problem with its remedy."""
     match error:
         case Problem():
             return error
@@ -76,7 +76,7 @@ def problem(error: BaseException, broker: str) -> Problem:
             return _closed(broker, code, text)
         case pika.ChannelClosedByBroker(reply_code=code, reply_text=text):
             refused = PreconditionFailed if code == _PRECONDITION_FAILED else ChannelRefused
-            return refused(f"RabbitMQ at {broker} answered {code}: {text}", remedy=_channel_remedy(code))
+            return refused(f"RabbitMQ at {broker} answered {code}: {text}", remedy=_channel_remedy(code, text))
         case _:
             return _unreachable(broker, _reason(error))
 
@@ -85,7 +85,7 @@ def _closed(broker: str, code: int, text: str) -> Problem:
     if code == _NOT_ALLOWED:
         return _no_virtual_host(broker, f" ({text})")
     kind = _OF_FRAMES.get(code, BrokerUnavailable)
-    return kind(f"RabbitMQ at {broker} closed the connection ({code}: {text})", remedy="its log has the reason")
+    return kind(f"RabbitMQ at {broker} closed the connection ({code}: {text})", remedy="see RabbitMQ's log")
 
 
 def _no_virtual_host(broker: str, why: str = "") -> Problem:
@@ -99,23 +99,24 @@ def _unreachable(broker: str, reason: str) -> Problem:
     if remedy := _tls_remedy(reason):
         return TlsRefused(f"TLS with RabbitMQ at {broker} fails ({reason})", remedy=remedy)
     remedy = "check that it runs and that the AMQP URL names it"
-    if _BROKEN_OFF in reason:  # an end without an alert, or before it was read: a crash, or a refusal
+    if _BROKEN_OFF in reason:  # no alert was read: the broker crashed, or refused the certificate
         remedy += f"; {_CLIENT_CERTIFICATE}"
     return BrokerUnavailable(f"RabbitMQ at {broker} is not reachable ({reason})", remedy=remedy)
 
 
-def _channel_remedy(code: int) -> str:
+def _channel_remedy(code: int, text: str) -> str:
+    if code == _PRECONDITION_FAILED and "inequivalent arg" in text:
+        return "it exists with other properties: name another, or delete it if nothing in it is needed"
     return {
-        403: "grant the user configure, write or read on it: `rabbitmqctl set_permissions`; nobody may write to an "
+        403: "grant the user configure, write or read on it: `rabbitmqctl set_permissions`; no user can write to an "
         "internal exchange",
         404: "create it: `relay setup` declares the exchange, `consumers run` its queue; an exchange that a row names "
-        "is made by whoever names it",
-        _PRECONDITION_FAILED: "it exists with other properties: delete it, or name another",
+        "is declared by the application",
     }.get(code, "see RabbitMQ's log")
 
 
 def _tls_remedy(reason: str) -> str | None:
-    """Tell by OpenSSL's code, which pika leaves us in text only, what is wrong with the certificates."""
+    """Return what to do about OpenSSL's error, by its code; pika passes it on as text only."""
     code = re.search(r"\[SSL: (\w+)\]", reason)
     match code and code[1]:
         case "CERTIFICATE_VERIFY_FAILED":
@@ -129,7 +130,7 @@ def _tls_remedy(reason: str) -> str | None:
 
 
 def _reason(error: BaseException) -> str:
-    """Unwrap pika's nesting of connector errors down to the socket's own words."""
+    """Return the text of the innermost of pika's nested connector errors."""
     while True:
         parts = (*getattr(error, "exceptions", ()), getattr(error, "exception", None), *error.args)
         inner = next((part for part in parts if isinstance(part, BaseException)), None)

@@ -1,4 +1,4 @@
-"""The message contract between relay and consumers: names of headers, and how a task is read from them. Pure."""
+"""The message format that relay and consumers share: names of headers, and a task read from them. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,20 +15,20 @@ AGGREGATE_ID = "aggregate_id"
 AGGREGATE_VERSION = "aggregate_version"
 SEQ = "seq"
 OURS = frozenset({AGGREGATE_TYPE, AGGREGATE_ID, AGGREGATE_VERSION, SEQ})
-"""The headers that every message has; a row cannot override them."""
+"""The headers of every message; a row cannot override them."""
 
-_MAX_VERSION = 2**63 - 1  # a bigint's: one message must not make the statement of a whole batch fail
+_MAX_VERSION = 2**63 - 1  # of a bigint: one message must not make the statement of a whole batch fail
 
 TASK_PENDING = "task.pending"  # the routing key of a task that waits for a consumer
 
 
-class UndecodableMessage(ValueError):  # noqa: N818 - what the delivery is
-    """The message does not follow the contract; no retry will change that."""
+class UndecodableMessage(ValueError):  # noqa: N818 - a property of the message
+    """The message does not follow the format; trying again does not help."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskReference:
-    """What a pending-task message says: which task, and the version at which it became pending."""
+    """What the message of a pending task carries: the task's id and version."""
 
     task_id: UUID
     version: int

@@ -14,14 +14,14 @@ class BrokerSettings(Settings):
     """How to reach RabbitMQ; a subclass names the prefix of its variables."""
 
     amqp_url: AmqpUrl = Field(description="write amqp://user:password@host:5672/vhost")
-    # An empty one would mean the system's authorities.
+    # Python would read an empty text as the system's authorities.
     amqp_ca: str | None = Field(
         None, min_length=1, description="write the PEM of the CA that signed RabbitMQ's certificate"
     )
     amqp_certificate: str | None = Field(None, description="write the PEM of the client certificate")
     amqp_key: SecretStr | None = Field(None, description="write the PEM of the client certificate's key")
     amqp_plaintext: bool = Field(
-        default=False, description="write true to send passwords and messages unencrypted to a host that is elsewhere"
+        default=False, description="write true to send passwords and messages unencrypted to another host"
     )
 
     @model_validator(mode="after")
@@ -36,6 +36,6 @@ class BrokerSettings(Settings):
         return self
 
     def tls(self) -> Tls:
-        """Return how `amqps://` is verified."""
+        """Return the certificates for `amqps://`."""
         key = None if self.amqp_key is None else self.amqp_key.get_secret_value()
         return Tls(self.amqp_ca, self.amqp_certificate, key)

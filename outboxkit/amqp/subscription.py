@@ -1,8 +1,8 @@
-"""A subscription to a queue: deliveries in batches, each settled by hand on the channel that it came from.
+"""A subscription to a queue: deliveries in batches, each acknowledged on the channel that it came from.
 
-It lives as long as its channel and never opens again. When the channel is gone, the broker delivers anew whatever
-was not settled, under tags of another channel; a settlement that comes too late is dropped here, because a tag of one
-channel means nothing on the next (https://www.rabbitmq.com/docs/confirms#consumer-acks-delivery-tags).
+It lives as long as its channel and is never opened again. When the channel is lost, the broker delivers unacknowledged
+messages again, with tags of another channel. An ack that comes too late is dropped here: a delivery tag is valid only
+on its channel (https://www.rabbitmq.com/docs/confirms#consumer-acks-delivery-tags).
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _generations = itertools.count(1)
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One message as the broker delivered it; `tag` is valid on the channel of `generation` alone."""
+    """One delivered message; `tag` is valid only on the channel of `generation`."""
 
     tag: int
     message_id: str | None
@@ -36,7 +36,7 @@ class Delivery:
 
 
 class Subscription:
-    """Deliveries of one queue; make it with `await Subscription.open(connection, queue, prefetch=...)`."""
+    """Deliveries of one queue; `await Subscription.open(connection, queue, prefetch=...)` returns it."""
 
     def __init__(self, connection: Connection, queue: str) -> None:
         self.connection = connection
@@ -51,7 +51,7 @@ class Subscription:
 
     @classmethod
     async def open(cls, connection: Connection, queue: str, *, prefetch: int) -> Self:
-        """Start consuming `queue`, with at most `prefetch` deliveries unsettled at any time.
+        """Start consuming `queue`, with at most `prefetch` unacknowledged deliveries.
 
         Raises ChannelRefused when the queue is missing or forbidden, BrokerUnavailable when the connection is lost.
         """
@@ -66,13 +66,13 @@ class Subscription:
 
     @property
     def alive(self) -> bool:
-        """Whether deliveries can still be settled."""
+        """Whether deliveries can still be acknowledged."""
         return self._lost is None and self._channel is not None and self._channel.is_open
 
     async def receive(self, limit: int) -> list[Delivery]:
-        """Return what has arrived, at least one delivery and at most `limit`; wait when there is none.
+        """Wait for deliveries and return at most `limit`; return none when the subscription is cancelled.
 
-        Returns nothing once the subscription was cancelled; raises the Problem that ended the channel.
+        Raises the Problem that ended the channel.
         """
         while not self._arrived:
             if self._cancelled:
@@ -84,22 +84,22 @@ class Subscription:
         return [self._arrived.popleft() for _ in range(min(limit, len(self._arrived)))]
 
     def ack(self, delivery: Delivery) -> None:
-        """Tell the broker that `delivery` is done; on another channel than its own this does nothing."""
+        """Acknowledge `delivery`; does nothing if its channel is lost."""
         if self._channel is not None and self._is_ours(delivery):
             self._channel.basic_ack(delivery.tag)
 
     def nack(self, delivery: Delivery) -> None:
-        """Give `delivery` back to the queue; on another channel than its own this does nothing."""
+        """Give `delivery` back to the queue; does nothing if its channel is lost."""
         if self._channel is not None and self._is_ours(delivery):
             self._channel.basic_nack(delivery.tag, requeue=True)
 
     def reject(self, delivery: Delivery) -> None:
-        """Dead-letter `delivery`; on another channel than its own this does nothing."""
+        """Dead-letter `delivery`; does nothing if its channel is lost."""
         if self._channel is not None and self._is_ours(delivery):
             self._channel.basic_reject(delivery.tag, requeue=False)
 
     async def cancel(self) -> None:
-        """Stop deliveries and give back those that nobody received; what was received can still be settled."""
+        """Stop deliveries and give back those that were not received; received ones can still be acknowledged."""
         self._cancelled = True
         if self._channel is not None and self.alive:
             try:
@@ -116,7 +116,7 @@ class Subscription:
     def _on_message(self, _: Channel, method: Basic.Deliver, properties: BasicProperties, body: bytes) -> None:
         self._arrived.append(
             Delivery(
-                tag=method.delivery_tag or 0,  # a Deliver always has one; pika's type is for building frames
+                tag=method.delivery_tag or 0,  # a Deliver frame always has one; pika's type also serves to build frames
                 message_id=properties.message_id,
                 headers=properties.headers,
                 body=body,
@@ -132,7 +132,7 @@ class Subscription:
         self._on_lost(
             ChannelRefused(
                 f"RabbitMQ at {self.connection.broker} ended the subscription to {self._queue}",
-                remedy="the queue was deleted or moved; it is declared again on the next attempt",
+                remedy="the queue was deleted, or its node went down; the next attempt declares it again",
             )
         )
 

@@ -1,7 +1,7 @@
-"""TLS towards the broker: always verified, with an own CA and a client certificate where they are given.
+"""TLS to the broker: always verified, optionally with a CA of its own and a client certificate.
 
-https://www.rabbitmq.com/docs/ssl. Certificates and keys come as PEM text, since they are secrets like others and may
-come from anywhere; `ssl` itself reads client certificates from files only, so they pass through an anonymous one.
+https://www.rabbitmq.com/docs/ssl. Certificates and keys are given as PEM text, like other secrets. Python's ssl reads
+client certificates only from files, so they go through an anonymous file in memory.
 """
 
 import os
@@ -14,7 +14,7 @@ from outboxkit.errors import ConfigurationProblem
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """PEM texts: who is trusted (None: the system's authorities), and who we are (None: nobody)."""
+    """PEM texts: the trusted CA (None: the system's authorities), and the client certificate with its key."""
 
     ca: str | None = None
     certificate: str | None = None
@@ -40,7 +40,7 @@ class Tls:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether `host` is this machine, whatever a name server says."""
+    """Return whether `host` is this machine, without asking a name server."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -1,6 +1,6 @@
-"""The exchange and queues that relay and consumers agree on.
+"""The exchange and queues that relay and consumers share.
 
-Declaring is idempotent as long as the properties are the same; RabbitMQ answers 406 when they are not
+Declaring them again does nothing if the properties are the same; otherwise RabbitMQ answers 406
 (https://www.rabbitmq.com/docs/queues#property-equivalence).
 """
 
@@ -9,12 +9,12 @@ from pika.channel import Channel
 from outboxkit.amqp.connection import Connection
 
 EXCHANGE_TYPE = "topic"
-# A poison message is dead-lettered after this many deliveries; RabbitMQ 4's own default, said for older brokers.
+# A poison message is dead-lettered after this many deliveries. It is the default of RabbitMQ 4; older ones have none.
 DELIVERY_LIMIT = 20
 
 
 def dead_letter_queue(queue: str) -> str:
-    """Return the name of the queue that takes what `queue` could not process."""
+    """Return the name of the queue for messages that are dead-lettered from `queue`."""
     return f"{queue}.dead"
 
 
@@ -24,7 +24,7 @@ async def declare_exchange(connection: Connection, channel: Channel, exchange: s
 
 
 async def check_exchange(connection: Connection, channel: Channel, exchange: str) -> None:
-    """Raise ChannelRefused (404) when `exchange` does not exist; the channel is closed then."""
+    """Raise ChannelRefused (404) if `exchange` does not exist; RabbitMQ closes the channel then."""
     await connection.call(channel.exchange_declare, exchange, passive=True)
 
 
@@ -33,8 +33,8 @@ async def declare_queue(
 ) -> None:
     """Declare a quorum queue with its dead-letter queue, and bind it.
 
-    Dead letters go through the default exchange straight to the queue's own dead-letter queue
-    (https://www.rabbitmq.com/docs/dlx), at most `DELIVERY_LIMIT` deliveries later
+    Dead letters go through the default exchange to the queue's own dead-letter queue
+    (https://www.rabbitmq.com/docs/dlx), after at most `DELIVERY_LIMIT` deliveries
     (https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling).
     """
     dead = dead_letter_queue(queue)

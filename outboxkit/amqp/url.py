@@ -1,4 +1,4 @@
-"""The type of a setting that names a broker."""
+"""The type of a setting with the URL of a broker."""
 
 from typing import Annotated
 

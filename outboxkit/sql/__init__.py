@@ -1,6 +1,6 @@
-"""The project's SQL, loaded by name: `queries/<name>.sql` are statements, `schema/NNN_*.sql` the schema in order.
+"""The project's SQL, loaded by name: statements in `queries/<name>.sql`, the schema in `schema/NNN_*.sql`, in order.
 
-SQL is source code of its own: it is never pasted into Python, and Python never builds it from pieces.
+SQL is source code in files of its own: Python holds no SQL and never builds a statement from parts.
 """
 
 from functools import cache
@@ -23,7 +23,7 @@ class SchemaFile(NamedTuple):
 
 @cache
 def query(name: str) -> LiteralString:
-    """Return the statement in `queries/<name>.sql`; raises FileNotFoundError for a name that is not there."""
+    """Return the statement in `queries/<name>.sql`; raises FileNotFoundError for an unknown name."""
     return _FILES.joinpath("queries", f"{name}.sql").read_text(encoding="utf-8")
 
 
@@ -36,5 +36,5 @@ def schema() -> list[SchemaFile]:
 
 @cache
 def example(name: str) -> LiteralString:
-    """Return the script in `examples/<name>.sql`: what the demo and the example handlers need, and no product."""
+    """Return the script in `examples/<name>.sql`: only the demo, the benchmarks and the example handlers use them."""
     return _FILES.joinpath("examples", f"{name}.sql").read_text(encoding="utf-8")

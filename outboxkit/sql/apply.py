@@ -1,6 +1,6 @@
 """Applies the schema to a database: in one transaction, in order, each file once.
 
-It only goes forward. A file that was applied is never changed: a change of the schema is a new file.
+There is no way back. An applied file must not be changed: a change of the schema is a new file.
 """
 
 from collections.abc import Iterator
@@ -13,13 +13,13 @@ from outboxkit.errors import Problem
 
 
 class SchemaChanged(Problem):
-    """A schema file differs from the one that this database was set up with."""
+    """A schema file differs from the one that was applied to this database."""
 
 
 def pending(connection: psycopg.Connection[Any]) -> list[sql.SchemaFile]:
-    """Return the schema files that `connection`'s database does not have yet, in order.
+    """Return the schema files that are not yet applied to `connection`'s database, in order.
 
-    Raises SchemaChanged when one that it has was altered since, or when it has one that this version does not know.
+    Raises SchemaChanged if an applied file was changed later, or is unknown to this version.
     """
     found = connection.execute(sql.query("schema_record_exists")).fetchone()
     if found is None or not found[0]:
@@ -30,7 +30,7 @@ def pending(connection: psycopg.Connection[Any]) -> list[sql.SchemaFile]:
         if applied.get(file.name, file.checksum) != file.checksum:
             raise SchemaChanged(
                 f"{file.name} is not the file that this database was set up with",
-                remedy="install the version that set it up, or bring the change as a new schema file",
+                remedy="install the version that set it up, or make the change in a new schema file",
             )
     unknown = sorted(set(applied) - {file.name for file in files})
     if unknown:
@@ -42,7 +42,7 @@ def pending(connection: psycopg.Connection[Any]) -> list[sql.SchemaFile]:
 
 
 def script(connection: psycopg.Connection[Any]) -> Iterator[str]:
-    """Yield what `apply` would run, each piece a script by itself; raises what `pending` raises."""
+    """Yield the scripts that `apply` would run, in order; raises what `pending` raises."""
     written = psycopg.ClientCursor(connection).mogrify
     yield f"{sql.query('schema_record_create')};"
     for file in pending(connection):
@@ -52,7 +52,7 @@ def script(connection: psycopg.Connection[Any]) -> Iterator[str]:
 
 
 def apply(connection: psycopg.Connection[Any]) -> list[sql.SchemaFile]:
-    """Apply what is pending, all of it or nothing, and return it. Runs at the same time take turns."""
+    """Apply all pending files or none, and return them. Concurrent runs wait for each other."""
     with connection.transaction():
         connection.execute(sql.query("schema_lock"))
         connection.execute(sql.query("schema_record_create"))

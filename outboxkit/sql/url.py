@@ -1,4 +1,4 @@
-"""The type of a setting that names a database."""
+"""The type of a setting with the URL of a database."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -10,26 +10,26 @@ from pydantic import AfterValidator, SecretStr
 
 def _checked(url: SecretStr) -> SecretStr:
     text = url.get_secret_value()
-    if not text.strip():  # libpq would connect by its defaults and the PG* variables, to whatever these mean here
+    if not text.strip():  # libpq would use its defaults and the PG* variables
         raise ValueError("it is empty")
     try:
         values = conninfo_to_dict(text)
     except ProgrammingError as error:
-        raise ValueError("it is no Postgres connection string") from error
+        raise ValueError("it is not a Postgres connection string") from error
     if "://" in text and _misread(text, values):
         raise ValueError("a character of its password must be percent-encoded: @ is %40, / is %2F")
     return url
 
 
 def _misread(text: str, values: Mapping[str, object]) -> bool:
-    """Tell whether libpq takes a piece of the password for host, port or database, which it would tell in errors.
+    """Return whether libpq takes a part of the password for host, port or database, and would show it in errors.
 
-    It ends the password at the first @, and looks for it before the first / only
+    It ends the password at the first @, and looks for it only before the first /
     (https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNSTRING-URIS).
     """
     hosts, ports, database = (str(values.get(name) or "") for name in ("host", "port", "dbname"))
     return (
-        any("@" in host[1:] for host in hosts.split(","))  # a first @ names an abstract socket
+        any("@" in host[1:] for host in hosts.split(","))  # an @ in front names an abstract socket
         or not all(port.isdigit() for port in ports.split(",") if port)
         or ("@" in database and f"/{database}" in text)
     )

@@ -1,5 +1,5 @@
--- Writes one event in the caller's transaction. The casts make a value that does not fit an error of that value,
--- and not of a function that does not exist.
+-- Writes one event in the caller's transaction. The casts decide the error for a value that does not fit: it names the
+-- value; without them, it would be "function does not exist".
 SELECT outbox.publish(
     aggregate_type    => %(aggregate_type)s::text,
     aggregate_id      => %(aggregate_id)s::text,

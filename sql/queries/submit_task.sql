@@ -1,5 +1,5 @@
--- Submits one task in the caller's transaction, its event with it. The casts make a value that does not fit an
--- error of that value, and not of a function that does not exist.
+-- Submits one task and its event in the caller's transaction. The casts decide the error for a value that does not fit:
+-- it names the value; without them, it would be "function does not exist".
 SELECT tasks.submit(
     type         => %(type)s::text,
     payload      => %(payload)s::jsonb,

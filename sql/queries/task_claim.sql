@@ -1,14 +1,14 @@
--- Claims the tasks that deliveries name: pending -> running for each (id, version) that is the row's own, and the
--- state of every named row afterwards, from which the caller tells why a task was not claimed, or that it had been
--- claimed by the same worker before its connection broke.
+-- Claims the tasks that deliveries name: pending -> running for each (id, version) that is the row's own. Returns the
+-- state of every named row afterwards. It shows the caller why a task was not claimed, or that the same worker had
+-- claimed it before its connection broke.
 --
--- Rows are locked in the order of their ids, so that two consumers with overlapping batches wait for each other
--- rather than deadlock; and they are locked whatever their state, because a locked row is read as it is now and not
--- as the statement's snapshot has it (https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-COMMITTED).
+-- Rows are locked in the order of their ids, so that two consumers with overlapping batches wait for each other and do
+-- not deadlock. They are locked in every state: a locked row is read in its latest version, not in the version of the
+-- statement's snapshot (https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-COMMITTED).
 --
--- A missing row proves nothing by itself: the WAL tells of a commit before it becomes visible to snapshots, for as
--- long as a synchronous standby takes to answer. `asked` is a transaction id drawn after the delivery had arrived;
--- once every transaction below it has ended, a row that is still missing does not exist, and `absent` is true.
+-- A missing row alone proves nothing: a commit is in the WAL before snapshots see it, for as long as a synchronous
+-- standby takes to answer. `asked` is a transaction id that was assigned after the delivery had arrived. When every
+-- transaction below it has ended and the row is still missing, the task does not exist: `absent` is true.
 WITH wanted AS (
     SELECT * FROM unnest(%(ids)s::uuid[], %(versions)s::bigint[], %(asked)s::xid8[])
         WITH ORDINALITY AS wanted (id, version, asked, position)

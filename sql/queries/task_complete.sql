@@ -1,5 +1,5 @@
--- Completes one running task inside its handler's transaction; no row means that the claim is lost, and with it the
--- right to commit anything.
+-- Completes one running task inside its handler's transaction. No row means that the claim is lost: the transaction must
+-- be rolled back.
 UPDATE tasks.task
 SET status = 'completed', version = version + 1, lease_until = NULL, claimed_by = NULL,
     result = %(result)s::text::jsonb, last_error = NULL

@@ -1,2 +1,2 @@
--- Whether a task is there.
+-- Whether a task exists.
 SELECT EXISTS (SELECT FROM tasks.task WHERE id = %(id)s)

@@ -1,6 +1,6 @@
--- Extends the leases of running claims; status and version stay, so this is no transition.
--- A row that is locked is being settled or released at this moment, and is passed over.
-WITH held AS (
+-- Extends the leases of running tasks. Status and version stay the same, so this is no transition.
+-- A locked row is skipped: its task is being ended or released at this moment.
+WITH claimed AS (
     SELECT task.id
     FROM tasks.task
     JOIN unnest(%(ids)s::uuid[], %(versions)s::bigint[]) AS claim (id, version)
@@ -10,5 +10,5 @@ WITH held AS (
 )
 UPDATE tasks.task
 SET lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
-FROM held WHERE task.id = held.id
+FROM claimed WHERE task.id = claimed.id
 RETURNING task.id

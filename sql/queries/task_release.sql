@@ -1,6 +1,6 @@
--- Releases claims whose lease ran out, at most `limit` at a time: running -> pending, announced in the same
--- transaction, so that the task runs again. Several consumers may do this at once: each passes over the others' rows.
--- The time is the database's, read once, in a subquery so that the index on lease_until can be used.
+-- Releases claims whose lease has expired, at most `limit` at a time: running -> pending, announced in the same
+-- transaction, so that the task runs again. Several consumers may do this at once: each skips rows that another locks.
+-- The database's clock is read once, in a subquery, so that the index on lease_until can be used.
 WITH expired AS (
     SELECT id, claimed_by FROM tasks.task
     WHERE status = 'running' AND lease_until < (SELECT clock_timestamp())

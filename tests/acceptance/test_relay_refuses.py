@@ -135,7 +135,7 @@ class TestRabbitmq:
 class TestSettings:
     def test_a_misspelt_name(self, ready: Stage) -> None:
         line = mistake(ready, RELAY_DATABSE_URL=f"postgresql://relay:{SECRET}@localhost/relay")
-        assert line == "RELAY_DATABSE_URL is no setting - did you mean RELAY_DATABASE_URL?"
+        assert line == "RELAY_DATABSE_URL is not a setting - did you mean RELAY_DATABASE_URL?"
 
     def test_a_missing_one(self, ready: Stage) -> None:
         stage_settings = ready.settings

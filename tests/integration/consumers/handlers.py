@@ -1,4 +1,4 @@
-"""Handlers for the tests of `consumers run`: they end when the test lets them, or fail as they are told."""
+"""Handlers for the tests of `consumers run`: they wait for the test, or fail in a certain way."""
 
 import os
 from typing import Any
@@ -7,7 +7,7 @@ import psycopg
 
 from consumers import Task, examples, task
 
-# A session-wide gate: whoever holds this advisory lock holds the handlers below.
+# The gate: the handlers below wait while a session holds this advisory lock.
 GATE = 4711
 
 
@@ -28,7 +28,7 @@ def gated_effect(task: Task, connection: psycopg.Connection[Any]) -> None:
 
 @task("raises")
 def raises(task: Task) -> None:
-    """Raise what no column takes as it is."""
+    """Raise an error whose text Postgres does not accept unchanged."""
     raise ValueError(f"planted {task.payload} \x00 \ud800" + "x" * 5000)
 
 

@@ -1,4 +1,4 @@
-"""The statements on tasks on a real Postgres: who gets a claim, what others are told, what a late one may do."""
+"""The statements on tasks on a real Postgres: who gets a claim, what others get, and what a late finisher can do."""
 
 import asyncio
 from uuid import uuid4
@@ -6,10 +6,10 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from consumers.claims.outcomes import Completed, Failed, Unfinished, Written
+from consumers.claims.outcomes import Completed, Failed, Unfinished, Unwritten
 from consumers.claims.verdicts import Claimed, Skipped, Unseen, Verdict, judge
 from consumers.database import Database
-from consumers.errors import DatabaseUnavailable, SchemaMissing
+from consumers.errors import DatabaseFailed, DatabaseUnavailable, SchemaMissing
 from consumers.handlers.task import Task
 from outboxkit import sql
 from outboxkit.amqp.format import TaskReference
@@ -47,7 +47,7 @@ def test_of_two_workers_that_claim_the_same_batch_at_once_each_task_goes_to_exac
 
 
 def test_a_claim_that_waits_for_a_row_sees_that_it_was_released_meanwhile(isolated: Isolated) -> None:
-    """The statement's snapshot shows a version below the delivery's; it must not be taken for unknown."""
+    """The statement's snapshot shows a version below the delivery's; the task must not count as unknown."""
 
     async def scenario(bench: Bench) -> None:
         reference = await bench.submit()
@@ -91,12 +91,12 @@ async def _blocked(bench: Bench) -> None:
         )
 
 
-def test_deliveries_that_are_not_claimed_are_told_apart(isolated: Isolated) -> None:
+def test_a_delivery_that_is_not_claimed_has_a_reason(isolated: Isolated) -> None:
     async def scenario(bench: Bench) -> None:
         running, done, again, cancelled = [await bench.submit() for _ in range(4)]
         await claimed(bench.one, running)
-        await bench.one.settle([(await claimed(bench.one, done), Completed(None))])
-        await bench.one.settle([(await claimed(bench.one, again), Unfinished("given back"))])
+        await bench.one.end([(await claimed(bench.one, done), Completed(None))])
+        await bench.one.end([(await claimed(bench.one, again), Unfinished("given back"))])
         await claimed(bench.one, TaskReference(again.task_id, 3))
         await bench.cancel(cancelled.task_id)
         future = await bench.submit()
@@ -124,7 +124,7 @@ def test_deliveries_that_are_not_claimed_are_told_apart(isolated: Isolated) -> N
 def test_two_deliveries_of_one_task_in_a_batch_give_one_claim(isolated: Isolated) -> None:
     async def scenario(bench: Bench) -> None:
         reference = await bench.submit()
-        await bench.one.settle([(await claimed(bench.one, reference), Unfinished("given back"))])
+        await bench.one.end([(await claimed(bench.one, reference), Unfinished("given back"))])
         old, new = await claim(bench.one, reference, TaskReference(reference.task_id, 3))
         assert isinstance(old, Skipped)
         assert isinstance(new, Claimed)
@@ -145,7 +145,7 @@ def test_a_claim_whose_answer_was_lost_is_recognized_when_it_is_asked_for_again(
     play(isolated, scenario)
 
 
-def test_a_missing_task_is_unknown_only_when_no_open_transaction_can_bring_it(isolated: Isolated) -> None:
+def test_a_missing_task_is_unknown_only_when_no_open_transaction_can_create_it(isolated: Isolated) -> None:
     async def scenario(bench: Bench) -> None:
         absent, coming = TaskReference(uuid4(), 1), TaskReference(uuid4(), 1)
         async with await psycopg.AsyncConnection.connect(bench.url) as other:
@@ -166,7 +166,7 @@ def test_a_missing_task_is_unknown_only_when_no_open_transaction_can_bring_it(is
 
 
 async def _until_unknown(bench: Bench, reference: TaskReference, asked: str | None) -> Verdict:
-    """Ask until it is known: transactions of other databases on the same server count too, and end by themselves."""
+    """Ask until there is a verdict: transactions of other databases on the server count, too, and end by themselves."""
     while True:
         row = (await bench.one.claim({reference: asked}))[reference]
         verdict = judge(reference, row, worker="one", known=frozenset())
@@ -177,10 +177,10 @@ async def _until_unknown(bench: Bench, reference: TaskReference, asked: str | No
 def test_outcomes_are_written_once_and_a_repeated_write_is_recognized(isolated: Isolated) -> None:
     async def scenario(bench: Bench) -> None:
         tasks = [await claimed(bench.one, await bench.submit()) for _ in range(3)]
-        written: list[Written] = [Completed('{"a": [1]}'), Failed("ValueError: no"), Unfinished("given back")]
+        written: list[Unwritten] = [Completed('{"a": [1]}'), Failed("ValueError: no"), Unfinished("given back")]
         outcomes = list(zip(tasks, written, strict=True))
         for _ in range(2):
-            assert await bench.one.settle(outcomes) == ["completed", "failed", "released"]
+            assert await bench.one.end(outcomes) == ["completed", "failed", "released"]
         rows = [
             await bench.ask("SELECT status, version, result, last_error FROM tasks.task WHERE id = %s", task.id)
             for task in tasks
@@ -208,14 +208,14 @@ def test_an_expired_lease_is_released_and_announced_again_and_its_late_finisher_
         assert await bench.announced(late.id) == [1, 3]
         again = await claimed(bench.two, TaskReference(late.id, 3))
         assert again.attempts == 2
-        assert await bench.one.settle([(late, Completed("1")), (alive, Completed(None))]) == ["lost", "completed"]
+        assert await bench.one.end([(late, Completed("1")), (alive, Completed(None))]) == ["lost", "completed"]
         assert await bench.state(late.id) == ("running", 4)
-        assert await bench.two.settle([(again, Completed("2"))]) == ["completed"]
+        assert await bench.two.end([(again, Completed("2"))]) == ["completed"]
 
     play(isolated, scenario)
 
 
-def test_only_leases_of_claims_that_still_hold_are_extended(isolated: Isolated) -> None:
+def test_only_leases_of_claims_that_are_not_lost_are_extended(isolated: Isolated) -> None:
     async def scenario(bench: Bench) -> None:
         mine, lost = await claimed(bench.one, await bench.submit()), await claimed(bench.one, await bench.submit())
         for task in (mine, lost):
@@ -248,7 +248,7 @@ def test_claims_of_overlapping_batches_never_deadlock(isolated: Isolated) -> Non
     play(isolated, scenario)
 
 
-def test_a_database_connection_that_is_ended_is_made_again(isolated: Isolated) -> None:
+def test_a_database_connection_that_is_ended_is_opened_again(isolated: Isolated) -> None:
     async def scenario(bench: Bench) -> None:
         reference = await bench.submit()
         await bench.ask(
@@ -260,7 +260,20 @@ def test_a_database_connection_that_is_ended_is_made_again(isolated: Isolated) -
     play(isolated, scenario)
 
 
-def test_at_start_a_database_that_cannot_be_used_is_told_at_once(isolated: Isolated) -> None:
+def test_a_final_error_is_not_retried(isolated: Isolated) -> None:
+    async def scenario(bench: Bench) -> None:
+        reference = await bench.submit()
+        with pytest.raises(DatabaseFailed, match=r"22003: .*out of range"):
+            await bench.one.claim({TaskReference(reference.task_id, 2**63): None})
+        async with await psycopg.AsyncConnection.connect(bench.url, autocommit=True) as own:
+            await own.execute("ALTER TABLE tasks.task RENAME COLUMN claimed_by TO claimer")
+        with pytest.raises(SchemaMissing, match="run `relay setup`"):
+            await claim(bench.one, reference)
+
+    play(isolated, scenario)
+
+
+def test_a_database_that_cannot_be_used_is_reported_at_start(isolated: Isolated) -> None:
     async def use(url: str) -> None:
         async with Database(lambda: url, name="t"):
             pass

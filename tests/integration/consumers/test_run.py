@@ -1,4 +1,4 @@
-"""`consumers run` as a real process, fed directly: applied once, told apart, given back, and ended in order."""
+"""`consumers run` as a real process: tasks are applied once, counted by outcome, given back, and ended in order."""
 
 import json
 import signal
@@ -43,7 +43,7 @@ def counted(*consumers: Command, **labels: str) -> float:
     return sum(metric(each, "consumers_tasks_total", **labels) for each in consumers)
 
 
-def test_a_handler_that_raises_fails_its_task_and_no_other(stage: Stage) -> None:
+def test_a_handler_that_raises_fails_only_its_own_task(stage: Stage) -> None:
     (raises,), (not_json,), (unregistered,), (good,) = (
         stage.submit(type_) for type_ in ("raises", "not-json", "nobody's", "greet")
     )
@@ -171,7 +171,7 @@ _WAITING_CLAIM: LiteralString = """
 """
 
 
-def test_a_lease_is_kept_for_as_long_as_the_handler_runs(stage: Stage) -> None:
+def test_a_lease_is_extended_while_the_handler_runs(stage: Stage) -> None:
     (task_id,) = stage.submit("gated")
     consumers = [stage.consume(lease="1"), stage.consume(lease="1")]
     with stage.gate():
@@ -205,7 +205,7 @@ def test_a_claim_that_was_lost_while_its_handler_ran_leaves_no_effect(stage: Sta
     assert stage.ready(stage.queue) == 0
 
 
-def test_lost_connections_to_postgres_fail_no_task(stage: Stage) -> None:
+def test_a_lost_connection_to_postgres_fails_no_task(stage: Stage) -> None:
     tasks = stage.submit("gated-effect", 3)
     consumer = stage.consume()
     with stage.gate():
@@ -222,7 +222,7 @@ def test_lost_connections_to_postgres_fail_no_task(stage: Stage) -> None:
     assert consumer.terminate() == 0
 
 
-def test_a_deleted_queue_is_declared_again_and_what_ran_meanwhile_counts(stage: Stage) -> None:
+def test_a_deleted_queue_is_declared_again_and_the_running_task_completes(stage: Stage) -> None:
     stage.submit("gated")
     consumer = stage.consume()
     with stage.gate():
@@ -238,7 +238,7 @@ def test_a_deleted_queue_is_declared_again_and_what_ran_meanwhile_counts(stage: 
     assert consumer.terminate() == 0
 
 
-def test_health_and_status_say_what_is_there(stage: Stage) -> None:
+def test_health_and_status_report_tasks_and_queues(stage: Stage) -> None:
     status = stage.command("status", "--json")
     assert status.ended() == 0
     assert json.loads(status.stdout)["queue"] == {"name": stage.queue, "ready": None, "consumers": None}
@@ -260,7 +260,7 @@ def test_health_and_status_say_what_is_there(stage: Stage) -> None:
     assert "completed" in table.stdout
 
 
-def test_what_is_wrong_at_start_is_one_line_with_its_remedy(stage: Stage) -> None:
+def test_an_error_at_start_is_one_line_with_its_remedy(stage: Stage) -> None:
     amqp, url = stage.isolated.amqp_url, stage.isolated.database_url
     password = amqp.split(":")[2].split("@")[0]
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -285,7 +285,7 @@ def test_what_is_wrong_at_start_is_one_line_with_its_remedy(stage: Stage) -> Non
             _is_one_clear_line(started[line].stderr, line)
 
 
-def test_a_database_without_the_schema_and_a_run_without_handlers_are_told(stage: Stage) -> None:
+def test_a_database_without_the_schema_and_a_run_without_handlers_are_refused(stage: Stage) -> None:
     stage.database.execute("DROP SCHEMA tasks CASCADE")
     command = stage.command("run")
     assert command.ended() == 1
@@ -294,6 +294,20 @@ def test_a_database_without_the_schema_and_a_run_without_handlers_are_told(stage
     command = stage.command("run")
     assert command.ended() == 2
     _is_one_clear_line(command.stderr, "CONSUMERS_HANDLERS is not set")
+
+
+def test_a_final_error_of_the_database_ends_a_running_consumer_with_one_line(stage: Stage) -> None:
+    stage.submit("gated")
+    consumer = stage.consume(lease="1")
+    with stage.gate():
+        stage.relay()
+        stage.waiting_at_gate(1)
+        stage.database.execute("ALTER TABLE tasks.task RENAME TO gone")
+        assert consumer.ended() == 1
+        stage.database.execute("ALTER TABLE tasks.gone RENAME TO task")
+    line = consumer.stderr.splitlines()[-1]
+    assert line.startswith("consumers: the database has no tables for tasks of this version")
+    assert line.endswith("run `relay setup` on it; the 1 claimed tasks run again when their leases expire")
 
 
 def _is_one_clear_line(text: str, line: str) -> None:

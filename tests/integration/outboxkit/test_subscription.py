@@ -73,7 +73,7 @@ def play(isolated: Isolated, scenario: Callable[[Bench], Coroutine[Any, Any, Non
     asyncio.run(run())
 
 
-def test_what_arrived_comes_in_order_as_it_was_published_and_no_more_than_asked_for(isolated: Isolated) -> None:
+def test_deliveries_come_in_order_and_at_most_as_many_as_asked_for(isolated: Isolated) -> None:
     async def scenario(bench: Bench) -> None:
         subscription = await bench.subscribe()
         await bench.publish(50)
@@ -90,7 +90,7 @@ def test_what_arrived_comes_in_order_as_it_was_published_and_no_more_than_asked_
     play(isolated, scenario)
 
 
-def test_no_more_than_the_prefetch_is_unsettled(isolated: Isolated) -> None:
+def test_no_more_than_the_prefetch_is_unacknowledged(isolated: Isolated) -> None:
     async def scenario(bench: Bench) -> None:
         subscription = await bench.subscribe(prefetch=3)
         await bench.publish(5)
@@ -125,7 +125,7 @@ def test_a_delivery_is_acked_given_back_or_dead_lettered(isolated: Isolated) -> 
     play(isolated, scenario)
 
 
-def test_a_tag_of_a_dead_channel_is_never_settled_on_the_next(isolated: Isolated) -> None:
+def test_a_tag_of_a_lost_channel_is_never_acknowledged_on_the_next(isolated: Isolated) -> None:
     async def scenario(bench: Bench) -> None:
         first = await bench.subscribe()
         await bench.publish(3)
@@ -140,7 +140,7 @@ def test_a_tag_of_a_dead_channel_is_never_settled_on_the_next(isolated: Isolated
             subscription.ack(old[0])
             subscription.nack(old[1])
             subscription.reject(old[2])
-        second.ack(new[2])  # whatever reached the broker, did so before this
+        second.ack(new[2])  # all that reached the broker did so before this
         await second.connection.close()
         third = await bench.subscribe()
         assert {delivery.message_id for delivery in await receive(third, 2)} == {"m0", "m1"}
@@ -149,7 +149,7 @@ def test_a_tag_of_a_dead_channel_is_never_settled_on_the_next(isolated: Isolated
     play(isolated, scenario)
 
 
-def test_cancelling_gives_back_what_nobody_received_and_what_was_can_still_be_settled(isolated: Isolated) -> None:
+def test_cancelling_gives_back_what_was_not_received_and_the_rest_can_still_be_acknowledged(isolated: Isolated) -> None:
     async def scenario(bench: Bench) -> None:
         subscription = await bench.subscribe()
         await bench.publish(10)
@@ -175,7 +175,7 @@ def test_cancelling_ends_a_wait(isolated: Isolated) -> None:
     play(isolated, scenario)
 
 
-def test_a_deleted_queue_ends_the_subscription_with_what_to_do(isolated: Isolated) -> None:
+def test_a_deleted_queue_ends_the_subscription_with_a_remedy(isolated: Isolated) -> None:
     async def scenario(bench: Bench) -> None:
         subscription = await bench.subscribe()
         waiting = asyncio.create_task(subscription.receive(1))
@@ -187,7 +187,7 @@ def test_a_deleted_queue_ends_the_subscription_with_what_to_do(isolated: Isolate
     play(isolated, scenario)
 
 
-def test_a_queue_that_is_not_there_is_refused(isolated: Isolated) -> None:
+def test_a_queue_that_does_not_exist_is_refused(isolated: Isolated) -> None:
     async def scenario(bench: Bench) -> None:
         with pytest.raises(ChannelRefused, match="answered 404"):
             await Subscription.open(bench.connection, f"{bench.queue}.none", prefetch=1)

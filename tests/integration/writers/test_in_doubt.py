@@ -1,4 +1,4 @@
-"""A COMMIT whose answer is lost: the writer learns what became of it, and the tasks are there exactly once."""
+"""A COMMIT whose answer is lost: the writer learns its outcome, and the tasks exist exactly once."""
 
 import asyncio
 from asyncio import StreamReader, StreamWriter
@@ -28,12 +28,12 @@ class Cut(Enum):
     """Where the proxy cuts the connection that sends COMMIT."""
 
     BEFORE = "the server never gets the COMMIT"
-    AFTER = "the server has answered, the client never hears it"
+    AFTER = "the server has answered, and the answer is lost"
     DURING = "the server has the COMMIT and has not answered"
 
 
 class Proxy:
-    """Forwards to Postgres; cuts the first connection that commits, and then every one if it is told to."""
+    """Forwards to Postgres; cuts the first connection that commits, and with `for_good` every later one."""
 
     def __init__(self, url: str, cut: Cut, *, for_good: bool = False) -> None:
         self._url = url
@@ -94,8 +94,8 @@ async def proxied(isolated: Isolated, cut: Cut, *, for_good: bool = False) -> As
 
 
 @asynccontextmanager
-async def session(url: str, *, patience: float = 20) -> AsyncIterator[Session]:
-    session = Session(url, patience=patience)
+async def session(url: str, *, retry_for: float = 20) -> AsyncIterator[Session]:
+    session = Session(url, retry_for=retry_for)
     try:
         yield session
     finally:
@@ -119,7 +119,7 @@ def always() -> bool:
 
 
 @pytest.mark.parametrize("cut", [Cut.BEFORE, Cut.AFTER])
-def test_the_tasks_are_there_once_wherever_the_connection_was_cut(
+def test_the_tasks_exist_once_wherever_the_connection_was_cut(
     cut: Cut, isolated: Isolated, database: Connection
 ) -> None:
     async def commit() -> int:
@@ -127,12 +127,12 @@ def test_the_tasks_are_there_once_wherever_the_connection_was_cut(
             assert await writer.commit(TASKS, wanted=always)
             return proxy.connections
 
-    assert asyncio.run(commit()) == 2, "the first was cut, the second settled it"
+    assert asyncio.run(commit()) == 2, "the first was cut, the second learned the outcome"
     assert rows(database) == (IDS, 3)
 
 
 @pytest.mark.parametrize(("cut", "there"), [(Cut.BEFORE, 0), (Cut.AFTER, 3)])
-def test_one_who_is_asked_to_stop_still_learns_what_became_of_it(
+def test_a_writer_that_is_stopped_still_learns_the_outcome(
     cut: Cut, there: int, isolated: Isolated, database: Connection
 ) -> None:
     async def commit() -> bool:
@@ -144,10 +144,10 @@ def test_one_who_is_asked_to_stop_still_learns_what_became_of_it(
 
 
 @pytest.mark.parametrize(("end", "there"), [("commits", 3), ("is terminated", 0)])
-def test_a_commit_still_on_its_way_is_waited_for(
+def test_a_commit_that_is_still_under_way_is_waited_for(
     end: str, there: int, isolated: Isolated, database: Connection
 ) -> None:
-    """The server works on COMMIT after the client is gone: looking for the rows at once would find none."""
+    """The server still works on COMMIT after the client is gone: a query for the rows would find none yet."""
     database.execute(
         "CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS"
         " 'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END'"
@@ -182,7 +182,7 @@ def lingering(database: Connection) -> int | None:
 
 
 def asked(database: Connection) -> bool:
-    """Return whether the other session has come to the end of its question, while the first waits in its COMMIT."""
+    """Return whether the second session has asked once, while the first waits in its COMMIT."""
     row = database.execute(
         "SELECT FROM pg_stat_activity"
         " WHERE datname = current_database() AND query = 'COMMIT' AND state = 'idle' AND pid <> pg_backend_pid()"
@@ -191,25 +191,25 @@ def asked(database: Connection) -> bool:
 
 
 @pytest.mark.parametrize("cut", [Cut.BEFORE, Cut.AFTER])
-def test_when_nobody_can_be_asked_the_outcome_is_unknown_and_not_guessed(cut: Cut, isolated: Isolated) -> None:
+def test_without_a_new_connection_the_outcome_is_unknown_and_not_guessed(cut: Cut, isolated: Isolated) -> None:
     async def commit() -> None:
-        async with proxied(isolated, cut, for_good=True) as proxy, session(proxy.url, patience=0.3) as writer:
+        async with proxied(isolated, cut, for_good=True) as proxy, session(proxy.url, retry_for=0.3) as writer:
             with pytest.raises(OutcomeUnknown, match=f"look for task {TASKS[0].id}"):
                 await writer.commit(TASKS, wanted=always)
 
     asyncio.run(commit())
 
 
-def test_a_database_that_stays_away_is_given_up_when_patience_runs_out() -> None:
+def test_a_database_that_stays_unreachable_is_given_up_at_the_deadline() -> None:
     async def commit() -> None:
-        async with session("host=127.0.0.1 port=1", patience=0.3) as writer:
-            with pytest.raises(Unavailable, match=r"took nothing for 0\.3 s .*Connection refused"):
+        async with session("host=127.0.0.1 port=1", retry_for=0.3) as writer:
+            with pytest.raises(Unavailable, match=r"accepted nothing for 0\.3 s .*Connection refused"):
                 await writer.commit(TASKS, wanted=always)
 
     asyncio.run(commit())
 
 
-def test_a_transaction_that_a_crash_lost_or_that_is_long_past_has_ended(isolated: Isolated) -> None:
+def test_a_transaction_that_a_crash_lost_or_that_ended_long_ago_is_not_in_progress(isolated: Isolated) -> None:
     async def ask() -> None:
         async with await psycopg.AsyncConnection.connect(isolated.database_url) as connection:
             assert not await in_progress(connection, str(2**62)), "an id that the server has not given out"

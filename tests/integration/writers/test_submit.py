@@ -1,4 +1,4 @@
-"""`writers submit` as a real process: what it logs is what was committed, however it ends."""
+"""`writers submit` as a real process: it logs exactly what was committed, however it ends."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def submitted(url: str, *options: str, **more: str) -> CompletedProcess[str]:
 
 @contextmanager
 def submitting(url: str, ids: Path, *options: str) -> Iterator[tuple[Popen[str], IO[str]]]:
-    """Start `writers submit` and yield it with its log, which is a pipe: reading it waits for commits."""
+    """Start `writers submit` and yield it with its log. The log is a pipe, so that reading it waits for commits."""
     os.mkfifo(ids)
     log = os.open(ids, os.O_RDONLY | os.O_NONBLOCK)
     with Popen(
@@ -67,7 +67,7 @@ def submitting(url: str, ids: Path, *options: str) -> Iterator[tuple[Popen[str],
 
 
 def ending(process: Popen[str]) -> tuple[int, dict[str, Any], str]:
-    """Return the exit code, the summary and what stands on standard error."""
+    """Return the exit code, the summary and the text on standard error."""
     out, err = process.communicate(timeout=DEADLINE)
     return process.returncode, json.loads(out), err
 
@@ -94,7 +94,7 @@ def test_it_commits_as_many_as_asked_and_logs_their_ids(
     ids = tmp_path / "ids"
     options = ["--count", "203", "--writers", "3", "--batch", "10", "--payload", '{"n": [1]}', "--ids", str(ids)]
     done = submitted(isolated.database_url, "--type", "send", *options)
-    assert (done.returncode, done.stderr) == (0, ""), "and shows no progress to what is no terminal"
+    assert (done.returncode, done.stderr) == (0, ""), "and no progress without a terminal"
     assert done.stdout.startswith("203 tasks committed in ")
     assert sorted(ids.read_text().split()) == rows(database)
     assert database.execute("SELECT DISTINCT type, payload, status FROM tasks.task").fetchall() == [
@@ -104,7 +104,7 @@ def test_it_commits_as_many_as_asked_and_logs_their_ids(
     assert sizes == [(3,)] + [(10,)] * 20
 
 
-def test_json_tells_the_same_in_numbers_and_the_rate_is_kept(isolated: Isolated) -> None:
+def test_json_has_the_same_numbers_and_the_rate_is_kept(isolated: Isolated) -> None:
     options = ["--count", "30", "--batch", "10", "--rate", "100", "--writers", "2", "--json"]
     done = submitted(isolated.database_url, "--type", "send", *options)
     summary = json.loads(done.stdout)
@@ -134,7 +134,7 @@ def read_terminal(terminal: int) -> bytes:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_in_the_middle_it_has_logged_what_is_there(
+def test_a_signal_stops_it_after_it_has_logged_all_that_was_committed(
     number: signal.Signals, isolated: Isolated, database: Connection, tmp_path: Path
 ) -> None:
     options = ["--type", "send", "--count", "1000000", "--writers", "4", "--batch", "7"]
@@ -148,7 +148,7 @@ def test_stopped_in_the_middle_it_has_logged_what_is_there(
     assert sorted(logged) == rows(database)
 
 
-def test_connections_lost_in_the_middle_cost_nothing_and_double_nothing(
+def test_lost_connections_lose_no_task_and_double_none(
     isolated: Isolated, database: Connection, tmp_path: Path
 ) -> None:
     options = ["--type", "send", "--count", "3000", "--writers", "4", "--batch", "3"]
@@ -169,10 +169,10 @@ def test_connections_lost_in_the_middle_cost_nothing_and_double_nothing(
     assert len(logged) == 3000
 
 
-def test_what_was_committed_is_told_and_logged_when_the_database_goes_away_for_good(
+def test_a_final_failure_still_prints_and_logs_what_was_committed(
     isolated: Isolated, database: Connection, tmp_path: Path
 ) -> None:
-    """The schema is taken away, which no patience mends."""
+    """The schema is renamed: trying again does not help."""
     options = ["--type", "send", "--count", "1000000", "--writers", "4"]
     with submitting(isolated.database_url, tmp_path / "ids", *options) as (process, lines):
         logged = some(lines, 100)
@@ -189,8 +189,8 @@ def test_what_was_committed_is_told_and_logged_when_the_database_goes_away_for_g
 
 
 class TestWrong:
-    def told(self, done: CompletedProcess[str]) -> str:
-        """Return the one line that was told, having checked that it is all and holds no secret."""
+    def only_line(self, done: CompletedProcess[str]) -> str:
+        """Return the line on standard error, having checked that there is no other output and no secret in it."""
         assert done.stdout == ""
         assert done.stderr.startswith("writers: ")
         assert done.stderr.count("\n") == 1
@@ -199,37 +199,37 @@ class TestWrong:
 
     def test_a_closed_port(self) -> None:
         done = submitted("postgresql://user:hunter2@127.0.0.1:1/db", "--type", "send")
-        assert "Postgres cannot be reached" in self.told(done)
+        assert "Postgres cannot be reached" in self.only_line(done)
         assert "check that it runs and that WRITERS_DATABASE_URL names it" in done.stderr
         assert done.returncode == 1
 
     def test_a_user_that_does_not_exist(self, isolated: Isolated) -> None:
         done = submitted(make_conninfo(isolated.database_url, user="nobody", password="hunter2"), "--type", "send")
-        assert "FATAL" in self.told(done)
+        assert "FATAL" in self.only_line(done)
         assert '"nobody"' in done.stderr
         assert done.returncode == 1
 
     def test_a_database_without_the_schema(self, isolated: Isolated, database: Connection) -> None:
         database.execute("DROP SCHEMA outbox, tasks CASCADE")
         done = submitted(isolated.database_url, "--type", "send")
-        assert self.told(done).endswith("- run `relay setup`\n")
+        assert self.only_line(done).endswith("- run `relay setup`\n")
         assert done.returncode == 1
 
     def test_a_task_that_the_database_refuses(self, isolated: Isolated) -> None:
         done = submitted(isolated.database_url, "--type", "")
-        assert "type must not be empty" in self.told(done)
+        assert "type must not be empty" in self.only_line(done)
         assert done.returncode == 1
 
     @pytest.mark.parametrize(
         ("options", "more", "line"),
         [
-            ([], {"WRITERS_DATABASE_ULR": "hunter2"}, "no setting - did you mean WRITERS_DATABASE_URL?"),
+            ([], {"WRITERS_DATABASE_ULR": "hunter2"}, "not a setting - did you mean WRITERS_DATABASE_URL?"),
             (["--ids", "/"], {}, "/ cannot be opened for the ids: Is a directory"),
         ],
     )
     def test_a_setting_or_an_option(self, options: list[str], more: dict[str, str], line: str) -> None:
         done = submitted("postgresql://user:hunter2@127.0.0.1:1/db", "--type", "send", *options, **more)
-        assert line in self.told(done)
+        assert line in self.only_line(done)
         assert done.returncode == 2
 
     def test_usage(self) -> None:

@@ -1,4 +1,4 @@
-"""The helper writes in the caller's transaction, on the caller's connection, in both of its colours."""
+"""`submit` and `publish` write in the caller's transaction, on the caller's connection of either kind."""
 
 from asyncio import run
 from collections.abc import Coroutine, Iterator
@@ -58,7 +58,9 @@ class TestTask:
         connection.rollback()
         assert committed(other) == ([], 0)
 
-    def test_it_shares_the_fate_of_the_callers_own_change(self, connection: Connection, other: Connection) -> None:
+    def test_it_commits_and_rolls_back_with_the_callers_own_change(
+        self, connection: Connection, other: Connection
+    ) -> None:
         def pay() -> None:
             with connection.transaction():
                 connection.execute("INSERT INTO orders VALUES (1)")
@@ -72,7 +74,7 @@ class TestTask:
         assert other.execute("SELECT * FROM orders").fetchall() == [(1,)]
         assert committed(other)[1] == 1
 
-    def test_a_savepoint_that_is_rolled_back_takes_only_its_own(
+    def test_a_savepoint_that_is_rolled_back_removes_only_its_own_task(
         self, connection: Connection, other: Connection
     ) -> None:
         with connection.transaction():
@@ -81,14 +83,14 @@ class TestTask:
                 submit(connection, NewTask("send"))
         assert committed(other) == ([kept], 1)
 
-    def test_many_are_written_in_their_order(self, connection: Connection, other: Connection) -> None:
+    def test_many_tasks_are_written_in_their_order(self, connection: Connection, other: Connection) -> None:
         tasks = [NewTask("send", {"n": n}) for n in range(500)]
         assert assert_type(submit_many(connection, iter(tasks)), list[UUID]) == [task.id for task in tasks]
         assert submit_many(connection, []) == []
         connection.commit()
         assert committed(other) == ([task.id for task in tasks], 500)
 
-    def test_the_same_id_is_refused_so_a_doubtful_transaction_can_be_repeated(
+    def test_the_same_id_is_refused_so_a_transaction_in_doubt_can_be_repeated(
         self, connection: Connection, other: Connection
     ) -> None:
         task = NewTask("send")
@@ -111,7 +113,7 @@ class TestEvent:
 
 
 class TestAsync:
-    def test_commit_and_rollback_decide_here_too(self, isolated: Isolated, other: Connection) -> None:
+    def test_the_caller_commits_or_rolls_back(self, isolated: Isolated, other: Connection) -> None:
         tasks = [NewTask("send") for _ in range(3)]
 
         async def write() -> None:
@@ -127,7 +129,7 @@ class TestAsync:
         run(write())
         assert committed(other) == ([task.id for task in tasks], 4)
 
-    def test_what_is_refused_is_told_in_the_same_words(self, isolated: Isolated) -> None:
+    def test_a_refusal_has_the_same_text(self, isolated: Isolated) -> None:
         async def write() -> None:
             async with await psycopg.AsyncConnection.connect(isolated.database_url) as connection:
                 with pytest.raises(Refused) as caught:
@@ -137,7 +139,7 @@ class TestAsync:
         run(write())
 
 
-# Tasks, and what is said of the limit that they break.
+# Tasks, and how the error names the limit that they break.
 REFUSED = [
     (NewTask("send", BIG), TOO_BIG),
     (NewTask(""), "type must not be empty"),
@@ -158,10 +160,10 @@ class TestRefused:
                 with pytest.raises(Refused) as caught:
                     submit(connection, task)
                 assert why in caught.value.what
-                assert BIG[:100] not in str(caught.value), "the row itself is not told"
+                assert BIG[:100] not in str(caught.value), "the error does not contain the row"
             connection.rollback()
 
-    def test_so_does_an_event(self, connection: Connection) -> None:
+    def test_an_event_says_which_limit_it_breaks(self, connection: Connection) -> None:
         with pytest.raises(Refused, match="bigint out of range"):
             publish(connection, NewEvent("order", "42", 2**63, "paid"))
         connection.rollback()
@@ -175,11 +177,11 @@ class TestRefused:
         connection.rollback()
         submit(connection, NewTask("send"))
         connection.commit()
-        assert committed(other)[1] == 1, "and the connection goes on"
+        assert committed(other)[1] == 1, "and the connection can still be used"
 
 
 class TestDatabase:
-    def test_a_database_without_the_schema_is_told_with_the_remedy(self, connection: Connection) -> None:
+    def test_a_database_without_the_schema_needs_relay_setup(self, connection: Connection) -> None:
         connection.execute("DROP SCHEMA outbox, tasks CASCADE")
         connection.commit()
         with pytest.raises(NotSetUp, match="run `relay setup`"):
@@ -188,7 +190,7 @@ class TestDatabase:
         with pytest.raises(NotSetUp, match="run `relay setup`"):
             publish(connection, NewEvent("order", "42", 7, "paid"))
 
-    def test_a_role_without_rights_is_told_which_it_needs(self, connection: Connection) -> None:
+    def test_a_role_without_privileges_learns_which_it_needs(self, connection: Connection) -> None:
         connection.execute("SET ROLE pg_monitor")
         with pytest.raises(NotAllowed, match=r"permission denied for schema tasks.*grant it USAGE"):
             submit(connection, NewTask("send"))
@@ -214,7 +216,7 @@ class TestCallersConnection:
         connection.commit()
         assert committed(other) == (ids, 3)
 
-    def test_prepared_statements_can_be_off_as_a_transaction_pooler_wants(
+    def test_prepared_statements_can_be_off_as_a_transaction_pooler_requires(
         self, connection: Connection, other: Connection
     ) -> None:
         connection.prepare_threshold = None

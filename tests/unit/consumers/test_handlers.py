@@ -1,5 +1,6 @@
-"""The registry of handlers, and the module that fills it."""
+"""The registry of handlers, and the import of the module that fills it."""
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,6 +70,41 @@ def test_a_module_in_the_working_directory_is_imported(directory: Path) -> None:
     assert handlers.load("mine").types == {"mine"}
 
 
+APPLICATION = """
+import sys
+from consumers import Task, task
+from messaging import name as messaging
+from runtime import name as runtime
+from sandbox import name as sandbox
+from sql import name as sql
+from relay import name as relay
+from writers import name as writers
+
+@task(" ".join([messaging, runtime, sandbox, sql, relay, writers]))
+def handle(task: Task) -> None: ...
+"""
+
+
+def test_an_application_uses_its_own_packages_whatever_their_names(tmp_path: Path) -> None:
+    """The path that it runs with has our packages, as an installation does."""
+    for name in ("messaging", "runtime", "sandbox", "sql", "relay", "writers"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f"name = '{name}'\n")
+    (tmp_path / "handlers.py").write_text(APPLICATION)
+    program = (
+        "import sys; sys.path.remove(''); from consumers.handlers.registry import load; print(*load('handlers').types)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("messaging runtime sandbox sql relay writers\n", "")
+
+
+def test_a_package_of_the_application_that_ours_hides_is_named(directory: Path) -> None:
+    (directory / "consumers").mkdir()
+    (directory / "consumers" / "theirs.py").write_text("")
+    with pytest.raises(HandlersUnusable, match="hides the one in the working directory: rename that one"):
+        handlers.load("consumers.theirs")
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -79,7 +115,7 @@ def test_a_module_in_the_working_directory_is_imported(directory: Path) -> None:
         ("", "registers no handler"),
     ],
 )
-def test_a_module_that_is_of_no_use_is_a_configuration_problem(directory: Path, text: str, said: str) -> None:
+def test_a_module_that_cannot_be_used_is_a_configuration_problem(directory: Path, text: str, said: str) -> None:
     (directory / "broken.py").write_text(text)
     with pytest.raises(HandlersUnusable) as raised:
         handlers.load("broken")

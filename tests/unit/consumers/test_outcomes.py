@@ -1,4 +1,4 @@
-"""What a handler returns or raises, as text that Postgres takes, and what a row says became of a claim."""
+"""Results and errors of handlers as text that Postgres accepts, and how a claim ended, by its row."""
 
 import json
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.claims.outcomes import MAX_ERROR_CHARACTERS, MAX_RESULT_BYTES, describe, encode_result, settlement
+from consumers.claims.outcomes import MAX_ERROR_CHARACTERS, MAX_RESULT_BYTES, describe, encode_result, ending
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -29,7 +29,7 @@ def _texts(value: Any) -> list[str]:  # noqa: ANN401 - any JSON
 
 
 @given(values)
-def test_a_result_comes_back_as_it_was_or_is_refused_for_what_jsonb_cannot_hold(value: Any) -> None:  # noqa: ANN401 - any JSON
+def test_a_result_is_read_back_unchanged_unless_jsonb_cannot_hold_it(value: Any) -> None:  # noqa: ANN401 - any JSON
     texts = _texts(value)
     if any("\x00" in text for text in texts):
         with pytest.raises(ValueError, match=r"U\+0000"):
@@ -47,18 +47,18 @@ def test_text_that_only_looks_like_a_nul_is_kept(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["\x00", "\\\x00", "\\\\\x00", "a\x00b"])
-def test_a_nul_is_refused_whatever_stands_before_it(text: str) -> None:
+def test_a_nul_is_refused_after_any_number_of_backslashes(text: str) -> None:
     with pytest.raises(ValueError, match=r"U\+0000"):
         encode_result({"key": [text]})
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "\ud800", {1, 2}, b"bytes", object()])
-def test_what_is_no_json_is_refused(value: Any) -> None:  # noqa: ANN401 - no JSON
+def test_a_result_that_is_not_json_is_refused(value: Any) -> None:  # noqa: ANN401 - no JSON
     with pytest.raises((ValueError, TypeError)):
         encode_result(value)
 
 
-def test_a_result_is_bounded_in_bytes() -> None:
+def test_a_result_is_limited_in_bytes() -> None:
     assert encode_result("x" * (MAX_RESULT_BYTES - 2)) is not None
     with pytest.raises(ValueError, match=f"at most {MAX_RESULT_BYTES}"):
         encode_result("x" * (MAX_RESULT_BYTES - 1))
@@ -67,7 +67,7 @@ def test_a_result_is_bounded_in_bytes() -> None:
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=[])))
-def test_an_error_is_described_in_text_that_postgres_takes(message: str) -> None:
+def test_an_error_is_described_in_text_that_postgres_accepts(message: str) -> None:
     text = describe(ValueError(message))
     assert text.startswith("ValueError")
     assert len(text) <= MAX_ERROR_CHARACTERS
@@ -97,7 +97,5 @@ def test_an_error_that_cannot_describe_itself_is_named() -> None:
         (None, None, "lost"),
     ],
 )
-def test_only_the_next_version_tells_what_a_claim_became(
-    status: str | None, version: int | None, expected: str
-) -> None:
-    assert settlement(2, status, version) == expected
+def test_only_the_next_version_says_how_a_claim_ended(status: str | None, version: int | None, expected: str) -> None:
+    assert ending(2, status, version) == expected

@@ -42,7 +42,7 @@ def test_a_message_without_headers_is_undecodable() -> None:
 
 
 @given(st.dictionaries(st.sampled_from([*HEADERS, "x"]), st.none() | st.text() | st.integers() | st.binary()))
-def test_whatever_the_headers_are_nothing_else_is_raised(headers: dict[str, object]) -> None:
+def test_no_headers_raise_any_other_error(headers: dict[str, object]) -> None:
     try:
         assert task_reference(headers).version > 0
     except UndecodableMessage as error:

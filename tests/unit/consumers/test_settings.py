@@ -27,7 +27,7 @@ def test_two_urls_are_enough() -> None:
     assert "planted" not in repr(settings)
 
 
-def test_messages_go_unencrypted_to_this_machine_only_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_messages_go_unencrypted_only_to_this_machine_unless_it_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONSUMERS_AMQP_URL", "amqp://u:planted@mq.example/v")
     with pytest.raises(ConfigurationProblem, match="allow it with CONSUMERS_AMQP_PLAINTEXT=true") as caught:
         load(ConsumerSettings)

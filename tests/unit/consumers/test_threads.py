@@ -1,4 +1,4 @@
-"""Handler threads as the loop sees them: bounded, given back what has not started, and never a lost outcome."""
+"""Handler threads as the loop sees them: limited in number, and no outcome is lost."""
 
 import asyncio
 import threading
@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from typing import Any
 from uuid import uuid4
 
-from consumers.claims.outcomes import Completed, Outcome, Unfinished
+from consumers.claims.outcomes import Completed, Failed, Outcome, Unfinished
 from consumers.handlers.task import Task
 from consumers.handlers.threads import Threads
 
@@ -57,7 +57,7 @@ def test_no_more_run_than_there_are_threads_and_as_many_again_wait() -> None:
     play(scenario())
 
 
-def test_what_has_not_started_is_withdrawn_and_what_runs_ends() -> None:
+def test_withdrawing_gives_back_waiting_tasks_and_lets_running_ones_end() -> None:
     async def scenario() -> None:
         started, opened = threading.Event(), threading.Event()
 
@@ -101,5 +101,19 @@ def test_withdrawing_ends_the_wait_for_room() -> None:
         threads.close()
         while await threads.ended():
             pass
+
+    play(scenario())
+
+
+def test_an_error_of_the_execution_itself_is_a_failure_of_the_task() -> None:
+    async def scenario() -> None:
+        def execute(_: Task) -> Outcome:
+            raise RuntimeError("planted")
+
+        threads = Threads(execute, concurrency=1)
+        task = a_task()
+        threads.start(task)
+        assert await threads.ended() == [(task, Failed("RuntimeError: planted"))]
+        threads.close()
 
     play(scenario())

@@ -1,4 +1,4 @@
-"""What a delivery means, given the row it names: checked against the history that made the row."""
+"""The verdict on a delivery, given its task's row: checked against the history of the row."""
 
 from uuid import UUID
 
@@ -23,7 +23,7 @@ def test_a_row_that_runs_one_version_further_under_our_name_is_claimed() -> None
     assert verdict == Claimed(Task(ID, "t", {"n": 1}, 5, 1, "me"))
 
 
-def test_a_claim_that_was_held_before_is_a_duplicate() -> None:
+def test_a_claim_that_was_known_before_is_a_duplicate() -> None:
     verdict = judge(TaskReference(ID, 4), row("running", 5, "me"), worker="me", known={TaskReference(ID, 5)})
     assert verdict == Skipped("duplicate", "t")
 
@@ -63,7 +63,7 @@ def test_a_missing_row_is_unseen_until_it_is_proven_absent() -> None:
 def test_a_delivery_of_any_round_is_judged_by_how_far_its_task_has_come(
     rounds: int, delivered: int, *, ended: bool
 ) -> None:
-    """A task that was claimed and released `rounds` times, then claimed by another and perhaps completed."""
+    """A task that was claimed and released `rounds` times, then claimed by another and maybe completed."""
     now = row("completed", 2 * rounds + 3) if ended else row("running", 2 * rounds + 2, "other")
     verdict = judge(TaskReference(ID, 2 * delivered + 1), now, worker="me", known=NOBODY)
     expected = "unknown" if delivered > rounds else "duplicate" if delivered == rounds else "stale"

@@ -1,24 +1,26 @@
-"""The pipeline over a table in memory whose answers come late and in any order: each task runs once, and is acked once.
+"""The worker on a table in memory that answers late and in any order: each task runs once, and is acked once.
 
-The table stands for claims.py, and behaves as its statements do: each is atomic, and its answer is read some turns of
-the loop later, when the row may have moved on.
+The table replaces claims.py and behaves as its statements do: each is atomic, and its answer is read some turns of the
+loop later, when the row may have changed again.
 """
 
 import asyncio
 import random
 import threading
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from uuid import UUID, uuid4
 
 import pytest
 
 from consumers.claims.claims import Claims
-from consumers.claims.outcomes import Applied, ClaimLost, Completed, Failed, Outcome, Settlement, Unfinished, Written
+from consumers.claims.outcomes import Applied, ClaimLost, Completed, Ending, Failed, Outcome, Unfinished, Unwritten
 from consumers.claims.verdicts import Row
+from consumers.errors import DatabaseFailed, HandlersAbandoned
 from consumers.handlers.task import Task
 from consumers.handlers.threads import Threads
 from consumers.intake.intake import Intake
+from consumers.timings import Timings
 from consumers.watching.metrics import Metrics
 from consumers.worker import Worker
 from outboxkit.amqp.format import TaskReference
@@ -48,14 +50,14 @@ class Table(Claims):
         await self._some_turns()
         return answer
 
-    async def settle(self, outcomes: Sequence[tuple[Task, Written]]) -> list[Settlement]:
+    async def end(self, outcomes: Sequence[tuple[Task, Unwritten]]) -> list[Ending]:
         await self._some_turns()
-        answer: list[Settlement] = [self._settled(task, outcome) for task, outcome in outcomes]
+        answer: list[Ending] = [self._ended(task, outcome) for task, outcome in outcomes]
         await self._some_turns()
         return answer
 
-    async def extend(self, held: Collection[TaskReference]) -> None:
-        del held
+    async def extend(self, claimed: Collection[TaskReference]) -> None:
+        del claimed
 
     async def release_expired(self) -> dict[UUID, str]:
         return {}
@@ -65,9 +67,9 @@ class Table(Claims):
         self.runs[task.id] += 1
         if task.id.int % 2:
             return Completed(None)
-        return Applied() if self._settled(task, Completed(None)) == "completed" else ClaimLost()
+        return Applied() if self._ended(task, Completed(None)) == "completed" else ClaimLost()
 
-    def _settled(self, task: Task, outcome: Written) -> Settlement:
+    def _ended(self, task: Task, outcome: Unwritten) -> Ending:
         with self._lock:
             if self.rows[task.id] != ("running", task.version):
                 return "lost"
@@ -116,26 +118,26 @@ class Deliveries(Intake):
         self._end.set()
 
 
+def delivery(tag: int, task: UUID) -> Delivery:
+    headers = {"aggregate_type": "task", "aggregate_id": str(task), "aggregate_version": 1}
+    return Delivery(tag, None, headers, b"", redelivered=False, routing_key="", generation=1)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_each_task_runs_once_and_each_delivery_is_acked_once(seed: int) -> None:
     randomness = random.Random(seed)  # noqa: S311 - an order of events, no secret
     tasks = [uuid4() for _ in range(60)]
     order = tasks * 3
-    # Copies come close together, so that one is asked for while another is being settled.
+    # Copies come close together, so that one is claimed while the outcome of another is being written.
     order.sort(key=lambda task: tasks.index(task) + randomness.uniform(0, 12))
-    deliveries = [
-        Delivery(
-            tag, None, {"aggregate_type": "task", "aggregate_id": str(task), "aggregate_version": 1}, b"", False, "", 1
-        )
-        for tag, task in enumerate(order, start=1)
-    ]
+    deliveries = [delivery(tag, task) for tag, task in enumerate(order, start=1)]
 
     async def run() -> tuple[Table, Deliveries, Metrics]:
         table, intake, metrics = Table(tasks, randomness), Deliveries(deliveries), Metrics(frozenset({"t"}))
         threads = Threads(table.execute, concurrency=4)
         stop = asyncio.Event()
         async with asyncio.timeout(20):
-            working = asyncio.create_task(Worker(intake, table, table, threads, metrics).run(stop))
+            working = asyncio.create_task(Worker(intake, table, table, threads, metrics, timings=Timings()).run(stop))
             await intake.all_acked.wait()
             stop.set()
             await working
@@ -150,3 +152,55 @@ def test_each_task_runs_once_and_each_delivery_is_acked_once(seed: int) -> None:
         for outcome in ("completed", "duplicate", "lost")
     }
     assert counted == {"completed": 60, "duplicate": 120, "lost": None}
+
+
+class Broken(Table):
+    """A table to which no outcome can be written."""
+
+    async def end(self, outcomes: Sequence[tuple[Task, Unwritten]]) -> list[Ending]:
+        del outcomes
+        raise DatabaseFailed("planted", remedy="none")
+
+
+def ended_by(table: Table, intake: Deliveries, execute: Callable[[Task], Outcome]) -> BaseException:
+    """Run a worker that nothing stops, and return what ends it."""
+
+    async def run() -> None:
+        threads = Threads(execute, concurrency=1)
+        async with asyncio.timeout(20):
+            await Worker(intake, table, table, threads, Metrics(frozenset()), timings=Timings()).run(asyncio.Event())
+
+    with pytest.raises(Exception) as raised:  # noqa: PT011 - the tests look at it
+        asyncio.run(run())
+    return raised.value
+
+
+def test_a_final_failure_of_the_database_ends_the_worker_and_names_the_tasks_that_run_again() -> None:
+    tasks = [uuid4()]
+    intake = Deliveries([delivery(1, tasks[0])])
+    error = ended_by(Broken(tasks, random.Random(1)), intake, lambda _: Completed(None))  # noqa: S311 - no secret
+    assert isinstance(error, HandlersAbandoned)
+    assert str(error) == "planted - none; the 1 claimed tasks run again when their leases expire"
+    assert intake.acked == []
+
+
+def test_a_final_failure_without_claimed_tasks_ends_the_worker_with_its_own_reason() -> None:
+    class Lost(Table):
+        async def release_expired(self) -> dict[UUID, str]:
+            raise DatabaseFailed("planted", remedy="none")
+
+    table = Lost([], random.Random(1))  # noqa: S311 - no secret
+    error = ended_by(table, Deliveries([]), lambda _: Completed(None))
+    assert isinstance(error, DatabaseFailed)
+
+
+def test_a_loop_that_ends_by_itself_is_a_bug_and_not_silent() -> None:
+    class Ended(Deliveries):
+        async def receive(self, limit: int) -> list[Delivery]:
+            del limit
+            return []
+
+    table = Table([], random.Random(1))  # noqa: S311 - no secret
+    error = ended_by(table, Ended([]), lambda _: Completed(None))
+    assert isinstance(error, ExceptionGroup)
+    assert "a loop of the worker ended by itself: claiming" in str(error.exceptions[0])

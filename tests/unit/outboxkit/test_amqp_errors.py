@@ -1,11 +1,11 @@
-"""What pika's errors about TLS mean to whoever has to mend it; those of real servers are in acceptance/test_tls.py."""
+"""pika's errors as Problems with a remedy; acceptance/test_tls.py has those of real servers."""
 
 import ssl
 
 import pytest
-from pika.exceptions import StreamLostError
+from pika.exceptions import ChannelClosedByBroker, StreamLostError
 
-from outboxkit.amqp.errors import BrokerUnavailable, TlsRefused, problem
+from outboxkit.amqp.errors import BrokerUnavailable, PreconditionFailed, TlsRefused, problem
 
 
 @pytest.mark.parametrize(
@@ -19,8 +19,23 @@ from outboxkit.amqp.errors import BrokerUnavailable, TlsRefused, problem
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, OSError) else "",
 )
-def test_a_connection_that_tls_ends_tells_what_to_mend(error: OSError, kind: type[Exception], remedy: str) -> None:
+def test_an_error_of_tls_says_what_to_fix(error: OSError, kind: type[Exception], remedy: str) -> None:
     found = problem(StreamLostError(f"Stream connection lost: {error!r}", error), "localhost:5671/")
     assert type(found) is kind
     assert remedy in found.remedy
     assert ("client certificate" in found.remedy) == ("client certificate" in remedy)
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("PRECONDITION_FAILED - inequivalent arg 'durable' for queue 'tasks' in vhost '/'", "name another"),
+        ("PRECONDITION_FAILED - message size 200 is larger than configured max size 100", "see RabbitMQ's log"),
+    ],
+)
+def test_only_a_406_about_properties_suggests_to_delete_something(text: str, remedy: str) -> None:
+    found = problem(ChannelClosedByBroker(406, text), "localhost:5672/")
+    assert type(found) is PreconditionFailed
+    assert found.what == f"RabbitMQ at localhost:5672/ answered 406: {text}"
+    assert remedy in found.remedy
+    assert ("delete" in found.remedy) == ("inequivalent" in text)

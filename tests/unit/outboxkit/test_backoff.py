@@ -1,4 +1,4 @@
-"""Backoff: delays double to a cap and stay spread there, so that a herd does not return at once."""
+"""Backoff: delays double up to a cap and are spread there, so that processes do not return all at once."""
 
 from random import Random
 
@@ -27,7 +27,7 @@ def test_each_delay_lies_in_the_upper_half_of_its_doubling_step(
 
 
 @given(base=bases, cap=caps, seed=seeds, failures=some.integers(min_value=0, max_value=100))
-def test_after_a_success_it_starts_over(base: float, cap: float, seed: int, failures: int) -> None:
+def test_after_a_success_it_starts_again(base: float, cap: float, seed: int, failures: int) -> None:
     backoff = Backoff(base=base, cap=cap, random=seeded(seed))
     for _ in range(failures):
         backoff.next_delay()
@@ -48,6 +48,6 @@ def test_at_the_cap_many_processes_stay_spread() -> None:
     assert half_seconds == set(range(10, 20)), "every half second from 5 s to 10 s has its share"
 
 
-def test_it_may_fail_for_ever_without_overflow() -> None:
+def test_any_number_of_failures_does_not_overflow() -> None:
     backoff = Backoff(base=0.1, cap=10)
     assert all(backoff.next_delay() <= 10 for _ in range(5000))

@@ -1,4 +1,4 @@
-"""Where a command's process begins: Ctrl-C ends it without a traceback however early it comes."""
+"""Where a command's process begins: Ctrl-C ends it without a traceback at any time."""
 
 import subprocess
 import sys
@@ -45,19 +45,19 @@ def interrupted(name: str, module: str, disposition: str = "default_int_handler"
 
 @pytest.mark.parametrize("module", ["{}", "typer", "pydantic"])
 @pytest.mark.parametrize("name", COMMANDS)
-def test_an_interrupt_while_a_command_is_imported_ends_it_with_130_and_not_a_word(name: str, module: str) -> None:
+def test_an_interrupt_while_a_command_is_imported_ends_it_with_130_and_no_output(name: str, module: str) -> None:
     ended = interrupted(name, module.format(COMMANDS[name]))
     assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
 
 
-def test_a_shell_that_ignores_interrupts_for_a_command_is_obeyed() -> None:
+def test_a_command_whose_shell_ignores_interrupts_ignores_them() -> None:
     ended = interrupted("relay", "typer", "SIG_IGN")
     assert ended.returncode == 0
     assert "Usage: relay" in ended.stdout
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_tells_its_version(name: str) -> None:
+def test_a_command_prints_its_version(name: str) -> None:
     program = (
         f"import sys; from outboxkit import entry; sys.argv = [{name!r}, '--version']; entry.run({COMMANDS[name]!r})"
     )
@@ -65,7 +65,7 @@ def test_a_command_tells_its_version(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["relay", "consumers"])
-def test_no_command_waits_for_what_only_run_needs(name: str) -> None:
+def test_no_command_imports_what_only_run_needs(name: str) -> None:
     program = (
         f"import {COMMANDS[name]}, sys; sys.exit(bool({{'uvicorn', 'starlette', '{name}.app'}} & set(sys.modules)))"
     )

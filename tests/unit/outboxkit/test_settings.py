@@ -1,4 +1,4 @@
-"""Settings: where a value comes from, and that what is wrong is said in one line that holds no secret."""
+"""Settings: where a value comes from; an error is one line without a secret."""
 
 from pathlib import Path
 
@@ -68,7 +68,7 @@ def test_the_environment_wins_over_all(toml: Path, secret: Path, monkeypatch: py
     assert load(Example, toml).url.get_secret_value() == "from://environment"
 
 
-def test_a_secret_file_loses_its_last_newline_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_last_newline_of_a_secret_file_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "secret"
     path.write_text(" a b \n")
     monkeypatch.setenv("EXAMPLE_URL_FILE", str(path))
@@ -91,10 +91,10 @@ def test_a_missing_value_names_its_variable_and_the_ways_to_set_it() -> None:
 def test_a_misspelt_name_is_an_error_that_suggests_the_nearest(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXAMPLE_URL", "a://b")
     monkeypatch.setenv(name, "3")
-    assert str(problem()) == f"{name} is no setting - did you mean EXAMPLE_COUNT?"
+    assert str(problem()) == f"{name} is not a setting - did you mean EXAMPLE_COUNT?"
 
 
-def test_a_name_like_no_other_is_an_error_that_tells_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_resembles_none_is_an_error_that_lists_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXAMPLE_URL", "a://b")
     monkeypatch.setenv("EXAMPLE_ZZZZZZZZZZZZZZZZ", "3")
     assert problem().remedy == "known are EXAMPLE_URL, EXAMPLE_COUNT, EXAMPLE_NAMES"
@@ -102,23 +102,23 @@ def test_a_name_like_no_other_is_an_error_that_tells_all(monkeypatch: pytest.Mon
 
 def test_a_misspelt_name_in_the_toml_file_suggests_the_nearest(toml: Path) -> None:
     toml.write_text('url = "a://b"\ncuont = 3\n')
-    assert str(problem(toml)) == f"{toml} sets 'cuont', which is no setting - did you mean count?"
+    assert str(problem(toml)) == f"{toml} sets 'cuont', which is not a setting - did you mean count?"
 
 
 @pytest.mark.parametrize("line", ["EXAMPLE_COUNT = 3", "[example_count]"])
-def test_a_variables_name_in_the_toml_file_is_told_with_the_name_to_write(line: str, toml: Path) -> None:
+def test_a_variables_name_in_the_toml_file_suggests_the_name_to_write(line: str, toml: Path) -> None:
     toml.write_text(f"{line}\n")
     assert problem(toml).remedy == "did you mean count?"
 
 
-def test_a_table_in_the_toml_file_is_told_before_what_it_was_to_set(toml: Path) -> None:
+def test_a_table_in_the_toml_file_is_the_first_error(toml: Path) -> None:
     toml.write_text('[example]\nurl = "a://hunter2"\n')
     found = problem(toml)
-    assert found.what == f"{toml} sets 'example', which is no setting"
-    assert found.remedy == 'write lines such as url = "...", in no table'
+    assert found.what == f"{toml} sets 'example', which is not a setting"
+    assert found.remedy == 'write lines such as url = "...", outside any table'
 
 
-def test_names_of_others_are_not_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_names_with_another_prefix_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXAMPLE_URL", "a://b")
     monkeypatch.setenv("EXAMPLES_COUNT", "x")
     assert load(Example).count == 5
@@ -133,18 +133,20 @@ def test_a_wrong_value_names_its_variable_and_says_what_to_write(monkeypatch: py
     )
 
 
-def test_a_value_that_a_validator_refuses_is_told_in_the_validators_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_value_that_a_validator_refuses_has_the_validators_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXAMPLE_URL", "nonsense")
     assert str(problem()) == "EXAMPLE_URL is wrong: it is no URL - write scheme://host"
 
 
-def test_a_list_that_is_no_json_is_told_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_list_that_is_not_json_is_an_error_that_does_not_show_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXAMPLE_URL", "a://b")
     monkeypatch.setenv("EXAMPLE_NAMES", "hunter2,")
-    assert str(problem()) == 'EXAMPLE_NAMES is wrong: it is no JSON - write a list such as ["a", "b"]'
+    assert str(problem()) == 'EXAMPLE_NAMES is wrong: it is not JSON - write a list such as ["a", "b"]'
 
 
-def test_a_list_may_stand_in_a_file_and_is_told_and_not_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_list_in_a_file_that_is_not_json_is_an_error_that_does_not_show_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     file = tmp_path / "names"
     monkeypatch.setenv("EXAMPLE_URL", "a://b")
     monkeypatch.setenv("EXAMPLE_NAMES_FILE", str(file))
@@ -152,7 +154,7 @@ def test_a_list_may_stand_in_a_file_and_is_told_and_not_shown(monkeypatch: pytes
     assert load(Example).names == ["hunter2", "b"]
     file.write_text("hunter2,\n")
     assert str(problem()) == (
-        'EXAMPLE_NAMES, read from EXAMPLE_NAMES_FILE, is wrong: it is no JSON - write a list such as ["a", "b"]'
+        'EXAMPLE_NAMES, read from EXAMPLE_NAMES_FILE, is wrong: it is not JSON - write a list such as ["a", "b"]'
     )
 
 
@@ -167,7 +169,7 @@ def test_bad_toml_names_the_file_and_shows_nothing_of_it(text: str, toml: Path) 
     assert "hunter2" not in str(found)
 
 
-def test_a_toml_file_that_is_no_text_or_not_there_is_an_error(tmp_path: Path) -> None:
+def test_a_toml_file_that_is_not_text_or_does_not_exist_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "binary.toml"
     path.write_bytes(b"url = '\xff\xfe'")
     assert str(path) in problem(path).what
@@ -184,12 +186,12 @@ def test_a_secret_file_that_cannot_be_read_names_the_variable_and_the_path(
     assert str(tmp_path / "missing") in found.remedy
 
 
-def test_an_empty_name_of_a_secret_file_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_name_of_a_secret_file_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXAMPLE_URL_FILE", "")
     assert str(problem()) == "EXAMPLE_URL_FILE is empty - name a file that holds the value, or unset the variable"
 
 
-def test_what_is_wrong_in_a_secret_file_is_told_with_the_variable_that_names_the_file(
+def test_an_error_in_a_secret_file_names_the_variable_of_the_file(
     secret: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     secret.write_text("nonsense\n")
@@ -197,7 +199,9 @@ def test_what_is_wrong_in_a_secret_file_is_told_with_the_variable_that_names_the
     assert problem().what == "EXAMPLE_URL, read from EXAMPLE_URL_FILE, is wrong: it is no URL"
 
 
-def test_a_secret_file_that_is_no_text_is_told_and_not_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_file_that_is_not_text_is_an_error_that_does_not_show_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "binary"
     path.write_bytes(b"hunter2\xff\xfe")
     monkeypatch.setenv("EXAMPLE_URL_FILE", str(path))

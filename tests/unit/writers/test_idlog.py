@@ -1,4 +1,4 @@
-"""The log of committed ids: it is there when the call returns, and what cannot be written is told."""
+"""The log of committed ids: an id is in the file when the call returns, or the call raises."""
 
 from pathlib import Path
 from uuid import uuid4
@@ -9,7 +9,7 @@ from outboxkit.errors import ConfigurationProblem, Problem
 from writers import idlog
 
 
-def test_ids_are_in_the_file_when_the_call_returns_one_a_line(tmp_path: Path) -> None:
+def test_ids_are_in_the_file_when_the_call_returns_one_per_line(tmp_path: Path) -> None:
     ids = [uuid4() for _ in range(3)]
     path = tmp_path / "ids"
     with idlog.opened(path) as append:
@@ -19,7 +19,7 @@ def test_ids_are_in_the_file_when_the_call_returns_one_a_line(tmp_path: Path) ->
         assert path.read_text().splitlines() == [str(each) for each in ids]
 
 
-def test_what_is_in_the_file_stays(tmp_path: Path) -> None:
+def test_ids_are_appended_to_the_file(tmp_path: Path) -> None:
     path = tmp_path / "ids"
     path.write_text("earlier\n")
     with idlog.opened(path) as append:
@@ -27,7 +27,7 @@ def test_what_is_in_the_file_stays(tmp_path: Path) -> None:
     assert path.read_text().startswith("earlier\n")
 
 
-def test_without_a_file_the_ids_go_nowhere() -> None:
+def test_without_a_file_no_id_is_written() -> None:
     with idlog.opened(None) as append:
         append([uuid4()])
 
@@ -40,7 +40,7 @@ def test_a_file_that_cannot_be_opened_is_a_wrong_option(tmp_path: Path) -> None:
         pass
 
 
-def test_a_full_disk_is_told_with_the_first_id_that_is_not_in_the_file() -> None:
+def test_a_full_disk_raises_with_the_first_id_that_is_not_in_the_file() -> None:
     task_id = uuid4()
     with (
         pytest.raises(Problem, match=f"No space left on device.*{task_id}"),

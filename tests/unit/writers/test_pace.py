@@ -1,4 +1,4 @@
-"""The pace of `writers submit --rate`: never faster than asked, whoever asks and whenever."""
+"""The pace of `writers submit --rate`: never faster than the rate, for any number of writers."""
 
 from itertools import pairwise
 
@@ -17,9 +17,7 @@ batches = some.lists(
 
 
 @given(rate=rates, batches=batches)
-def test_a_batch_starts_only_when_the_one_before_it_has_had_its_time(
-    rate: float, batches: list[tuple[int, float]]
-) -> None:
+def test_a_batch_starts_only_after_the_time_of_the_one_before_it(rate: float, batches: list[tuple[int, float]]) -> None:
     pace, now = Pace(rate), 0.0
     starts = []
     for tasks, pause in batches:
@@ -29,17 +27,17 @@ def test_a_batch_starts_only_when_the_one_before_it_has_had_its_time(
         assert following - start >= tasks / rate * 0.999
 
 
-def test_many_writers_that_ask_at_once_get_the_rate_together() -> None:
+def test_many_writers_share_one_rate() -> None:
     pace = Pace(50)
     assert [pace.delay(10, now=100) for _ in range(4)] == pytest.approx([0, 0.2, 0.4, 0.6])
 
 
-def test_time_that_was_missed_is_not_made_up_for() -> None:
+def test_unused_time_is_not_made_up_for() -> None:
     pace = Pace(10)
     pace.delay(1, now=0)
     assert [pace.delay(1, now=60) for _ in range(2)] == pytest.approx([0, 0.1])
 
 
 @given(tasks=some.integers(min_value=1), now=some.floats(min_value=0, max_value=1e9))
-def test_without_a_rate_nobody_waits(tasks: int, now: float) -> None:
+def test_without_a_rate_there_is_no_delay(tasks: int, now: float) -> None:
     assert Pace().delay(tasks, now=now) == 0

@@ -1,4 +1,4 @@
-"""Tasks and events are values: their ids are known before any server is asked, and never change."""
+"""Tasks and events are values with ids from the start; they never change."""
 
 from dataclasses import FrozenInstanceError, replace
 

@@ -1,4 +1,4 @@
-"""The one setting of `writers`, and that a wrong one does not show the password."""
+"""The one setting of `writers`; an error about it does not show the password."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def test_a_url_or_a_libpq_string_names_the_database(url: str, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("url", ["", " "])
-def test_an_empty_one_is_refused_since_libpq_would_take_its_defaults(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_empty_url_is_refused_since_libpq_would_use_its_defaults(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WRITERS_DATABASE_URL", url)
     with pytest.raises(ConfigurationProblem) as caught:
         load(WritersSettings)
@@ -28,11 +28,11 @@ def test_an_empty_one_is_refused_since_libpq_would_take_its_defaults(url: str, m
 
 
 @pytest.mark.parametrize("url", ["hunter2", "postgresql://user:hunter2@[host", "mysql://user:hunter2@host/db"])
-def test_what_libpq_cannot_parse_is_refused_without_being_shown(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_url_that_libpq_cannot_parse_is_refused_and_not_shown(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WRITERS_DATABASE_URL", url)
     with pytest.raises(ConfigurationProblem) as caught:
         load(WritersSettings)
     assert str(caught.value) == (
-        "WRITERS_DATABASE_URL is wrong: it is no Postgres connection string"
+        "WRITERS_DATABASE_URL is wrong: it is not a Postgres connection string"
         " - write postgresql://user:password@host:5432/database"
     )

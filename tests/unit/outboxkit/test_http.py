@@ -1,4 +1,4 @@
-"""The HTTP endpoint in the loop of its process: what it answers, and that it leaves signals and ports alone."""
+"""The HTTP endpoint in the loop of its process: its answers, and that it handles no signals."""
 
 import asyncio
 import http.client
@@ -7,6 +7,7 @@ import socket
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
+from structlog.testing import capture_logs
 
 from outboxkit.address import parse_address
 from outboxkit.errors import Problem
@@ -61,7 +62,20 @@ def test_a_taken_address_is_a_problem_with_its_remedy() -> None:
             asyncio.run(run(address))
 
 
+def test_a_server_that_ends_before_its_block_is_logged() -> None:
+    async def run() -> None:
+        before = asyncio.all_tasks()
+        async with serving([], "127.0.0.1:0"):
+            (server,) = asyncio.all_tasks() - before
+            server.cancel()
+            await asyncio.wait([server])
+
+    with capture_logs() as logs:
+        asyncio.run(run())
+    assert [line["event"] for line in logs] == ["http server ended"]
+
+
 @pytest.mark.parametrize("text", ["", "9187", ":9187", "host:", "host:x", "host:-1", "host:65536", "host:1²"])
-def test_what_is_no_address_is_refused(text: str) -> None:
+def test_text_that_is_not_an_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="host:port"):
         parse_address(text)

@@ -1,6 +1,6 @@
--- Writes what became of running tasks, for each (id, version) that is still the row's own: completed, failed, or
--- pending again (announced in the same transaction). Returns the state of each row afterwards: it is the written one
--- also if an earlier try had committed before its connection broke, since nobody else can write that edge at that version.
+-- Ends running tasks: writes completed, failed or pending (announced in the same transaction) for each (id, version)
+-- that is still the row's own. Returns the state of each row afterwards. It is also the written state if an earlier
+-- attempt committed before its connection broke: only the claim's owner can write that transition at that version.
 -- Rows are locked in the order of their ids, as in task_claim.
 WITH outcome AS (
     SELECT * FROM unnest(%(ids)s::uuid[], %(versions)s::bigint[], %(statuses)s::text[], %(results)s::text[],

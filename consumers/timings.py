@@ -1,0 +1,20 @@
+"""How long the consumer waits for what, in seconds, as one value that is passed in."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """The defaults are those of `consumers run`."""
+
+    grace: float = 20.0
+    """How long running handlers may take to end after SIGTERM."""
+    unseen_interval: float = 0.1
+    """After which time a task that could not be seen is looked for again. A commit that the WAL shows is visible within
+    a moment, unless a synchronous standby is slow or gone."""
+    unseen_limit: float = 10.0
+    """After which time the delivery of a task that could not be seen is dead-lettered."""
+    handler_connection: float = 10.0
+    """How long a handler waits for a connection to Postgres."""
+    extensions_per_lease: int = 3
+    """How many times a lease is extended before it would expire."""

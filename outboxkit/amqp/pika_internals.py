@@ -1,0 +1,50 @@
+"""Every private name of pika that this project uses. pika has no public way to do these three things.
+
+tests/unit/outboxkit/test_pika_internals.py compares the names and signatures with the installed pika, and
+pyproject.toml bounds its version.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from pika.adapters.asyncio_connection import AsyncioConnection
+from pika.exceptions import StreamLostError
+
+
+def guard_sends(connection: AsyncioConnection, forbidden: Callable[[], bool]) -> None:
+    """Ask `forbidden` before every send(2) of `connection`; when it is true, lose the connection instead.
+
+    All of pika's transports send in `_sigint_safe_send`. What the socket did not take waits in the transport's buffer
+    for any length of time, so a check before `send_now` would not be enough.
+    """
+    transport = _transport(connection)
+    send = transport._sigint_safe_send  # noqa: SLF001 - see above
+
+    def guarded(socket: object, data: bytes) -> int:
+        if forbidden():
+            raise ConnectionAbortedError("nothing may be sent any more")
+        sent: int = send(socket, data)
+        return sent
+
+    transport._sigint_safe_send = guarded  # noqa: SLF001 - see above
+
+
+def send_now(connection: AsyncioConnection, frames: bytes) -> None:
+    """Send encoded `frames` as one piece, after everything that pika has written before.
+
+    `_adapter_emit_data` is where pika writes its own frames. It only fills the buffer; the loop would send in its next
+    turn, `_on_socket_writable` sends at once.
+    """
+    emitting: Any = connection
+    emitting._adapter_emit_data(frames)  # noqa: SLF001 - see above
+    _transport(connection)._on_socket_writable()  # noqa: SLF001 - see above
+
+
+def lose(connection: AsyncioConnection, reason: str) -> None:
+    """End `connection` at once and drop what waits to be sent; `close` would send it first."""
+    ending: Any = connection
+    ending._terminate_stream(StreamLostError(reason))  # noqa: SLF001 - see above
+
+
+def _transport(connection: Any) -> Any:  # noqa: ANN401 - pika's stubs have no private names
+    return connection._transport  # noqa: SLF001 - see above

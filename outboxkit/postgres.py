@@ -1,0 +1,43 @@
+"""What consumers and writers share about Postgres: options that detect a dead link, and the meaning of an error.
+
+It opens no connection and raises nothing of its own.
+"""
+
+from types import MappingProxyType
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from outboxkit.sqlstates import Recovery, recovery
+
+# Seconds; tcp_user_timeout in milliseconds. A dead link is detected within about ten seconds, also while data waits to
+# be acknowledged; with Linux' own values, after two hours.
+# https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-KEEPALIVES
+_DEAD_LINK = MappingProxyType(
+    {
+        "connect_timeout": "10",
+        "keepalives_idle": "5",
+        "keepalives_interval": "2",
+        "keepalives_count": "3",
+        "tcp_user_timeout": "10000",
+    }
+)
+
+
+def conninfo(url: str, **options: str) -> str:
+    """Return the connection string of `url` with `options` and timeouts; what `url` sets itself wins."""
+    own = {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
+    return make_conninfo(**{**_DEAD_LINK, **options, **own})
+
+
+def recovery_of(error: psycopg.Error) -> Recovery:
+    """Return what ends the failure; an error without a SQLSTATE is transient only if the connection is lost."""
+    if error.sqlstate is None and not isinstance(error, psycopg.OperationalError):
+        return Recovery.FINAL
+    return recovery(error.sqlstate)
+
+
+def message(error: psycopg.Error) -> str:
+    """Return what Postgres or libpq said, on one line and without the row that it is about."""
+    text = error.diag.message_primary or str(error)
+    return " ".join(text.split()) or type(error).__name__
