@@ -1,4 +1,4 @@
-"""`python -m bench`, the same as `bench`, which `make` puts beside the Python of .venv."""
+"""`python -m bench`, the same as the command `bench`, which `make` installs into .venv/bin."""
 
 from outboxkit.entry import run
 

@@ -1,8 +1,13 @@
 """A private Postgres and RabbitMQ for the demo, the tests and the benchmarks.
 
-One interface over three back ends: the machine's own packages, containers, or servers that the user names. It
-administers servers and knows nothing of the relay, the consumers or the schema: whoever wants a schema passes in
-the function that applies it.
+Three back ends with one interface: this machine's packages, containers, or servers that the user names. The sandbox
+runs servers and knows nothing of the relay, the consumers or the schema. A caller that wants a schema passes in the
+function that applies it.
+
+machine     directories, users, programs, processes, ports, signals
+servers     the three back ends
+lifetime    a sandbox for a block, or from `sandbox up` to `sandbox down`; isolated parts of one
+demo        `sandbox demo`
 """
 
 from sandbox.lifetime.isolation import Isolated

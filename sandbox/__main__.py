@@ -1,4 +1,4 @@
-"""`python -m sandbox`, the same as `sandbox`, which `make` puts beside the Python of .venv."""
+"""`python -m sandbox`, the same as the command `sandbox`, which `make` installs into .venv/bin."""
 
 from outboxkit.entry import run
 

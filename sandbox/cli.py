@@ -1,8 +1,7 @@
-"""The `sandbox` command: keeps a private Postgres and RabbitMQ running. It holds no logic of its own."""
+"""The command `sandbox`: its options and its output, and no logic."""
 
 import json
 import shlex
-import time
 from dataclasses import asdict
 from typing import Annotated, NoReturn
 
@@ -11,7 +10,8 @@ from rich.console import Console
 
 from outboxkit import commands
 from sandbox import settings
-from sandbox.demo import run as demonstration
+from sandbox.demo import run
+from sandbox.demo.result import show
 from sandbox.lifetime import kept
 
 app = typer.Typer(
@@ -20,8 +20,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="""A private Postgres and RabbitMQ for the demo, the tests and the benchmarks.
 
-    SANDBOX=auto|docker|local picks where they come from: containers, or this machine's own packages; auto takes
-    containers when a Docker engine answers. SANDBOX_DATABASE_URL and SANDBOX_AMQP_URL name servers to use instead.""",
+    SANDBOX=docker|local|auto selects containers or this machine's own packages; auto, the default, selects containers
+    if a Docker engine answers. To use other servers, set SANDBOX_DATABASE_URL and SANDBOX_AMQP_URL.
+
+    `sandbox up` keeps one sandbox for each checkout; the commands never affect that of another checkout.""",
 )
 app.callback()(commands.options)
 
@@ -30,27 +32,29 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @app.command()
 def up(*, as_json: Json = False) -> None:
-    """Keep one running and print the settings to use it: eval "$(sandbox up)". Repeating it changes nothing."""
-    started = time.monotonic()
-    found = kept.up(settings.read())
+    """Start this checkout's sandbox, unless it runs, and print the settings to use it: eval "$(sandbox up)"."""
+    found, running = kept.up(settings.read())
     _print(found, as_json=as_json)
     postgres, rabbitmq = found.versions()
+    state = f"already running since {found.since:%Y-%m-%d %H:%M}" if running else "started"
     typer.echo(
-        f"PostgreSQL {postgres}, RabbitMQ {rabbitmq} ({found.kind}) in {time.monotonic() - started:.1f} s;"
-        " end them with: sandbox down",
-        err=True,
+        f"PostgreSQL {postgres}, RabbitMQ {rabbitmq} ({found.kind}): {state}; to end them: sandbox down", err=True
     )
 
 
 @app.command()
 def down() -> None:
-    """End the one that is kept running, and remove all of it. Repeating it changes nothing."""
-    typer.echo("ended" if kept.down() else "nothing was running", err=True)
+    """End this checkout's sandbox and remove its data; also one that an earlier version kept for the whole user."""
+    ended, per_user = kept.down(), kept.down_per_user()
+    if per_user:
+        typer.echo("ended the sandbox that an earlier version kept for this user", err=True)
+    if ended or not per_user:
+        typer.echo("ended" if ended else "nothing was running", err=True)
 
 
 @app.command()
 def status(*, as_json: Json = False) -> None:
-    """Tell whether one is kept running, and its servers' versions; exit code 3 when one of them does not answer."""
+    """Show whether this checkout's sandbox runs, and its versions; exit code 3 if a server does not answer."""
     found = kept.find()
     postgres, rabbitmq = found.versions() if found else (None, None)
     if as_json:
@@ -67,18 +71,16 @@ def status(*, as_json: Json = False) -> None:
 @app.command()
 def demo(
     *,
-    tasks: Annotated[int, typer.Option(min=10, help="How many tasks are submitted.")] = 5000,
-    keep: Annotated[
-        bool, typer.Option("--keep", help="Leave everything running, and print how to look at it.")
-    ] = False,
+    tasks: Annotated[int, typer.Option(min=10, help="How many tasks to submit.")] = 5000,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave everything running, and print how to use it.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Run the whole path with the relay killed in the middle; exit 0 if every task was applied exactly once."""
-    result = demonstration.demo(settings.read(), tasks=tasks, keep=keep, console=Console(stderr=as_json))
+    """Run tasks through the whole system and kill the relay in the middle; exit code 0 if each was applied once."""
+    result = run.demo(settings.read(), tasks=tasks, keep=keep, console=Console(stderr=as_json))
     if as_json:
         typer.echo(json.dumps(asdict(result)))
     else:
-        demonstration.show(result, Console())
+        show(result, Console())
     if not result.clean:
         raise typer.Exit(1)
 

@@ -1,4 +1,4 @@
-"""The sandbox's settings: which back end, or which servers."""
+"""The sandbox's settings: the back end, or the servers to use instead."""
 
 from typing import Literal, Self
 
@@ -10,10 +10,10 @@ Choice = Literal["auto", "docker", "local"]
 
 
 class SandboxSettings(Settings):
-    """`SANDBOX` picks the back end; the two URLs name servers that exist already.
+    """`SANDBOX` selects the back end; the two URLs name servers that exist already.
 
-    `auto` takes the named servers when there are any, containers when a Docker engine answers, and the machine's
-    own packages otherwise.
+    `auto` takes the named servers if they are set, else containers if a Docker engine answers, else the machine's
+    own packages.
     """
 
     model_config = prefix("SANDBOX_")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.instruments import completeness, figures
-from bench.instruments.watching import Watch, wait_for_quiet
+from bench.instruments.watch import Watch, wait_for_quiet
 from bench.load import queues, wire
 from bench.stage import Publisher, Stage, stage
 from sandbox import Sandbox

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from bench.instruments import completeness, figures, metrics
 from bench.instruments.figures import Spread
-from bench.instruments.watching import Watch, wait_for_quiet
+from bench.instruments.watch import Watch, wait_for_quiet
 from bench.load import arrivals, programs, queues
 from bench.stage import Publisher, Stage, stage
 from sandbox import Sandbox

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.instruments import completeness, procfs
-from bench.instruments.watching import Watch
+from bench.instruments.watch import Watch
 from bench.load import programs, queues
 from bench.stage import Publisher, Stage, stage
 from sandbox import Sandbox

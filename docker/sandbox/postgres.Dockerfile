@@ -1,4 +1,4 @@
-# Postgres with wal2json for the sandbox's containers (sandbox/servers/containers.py), from Debian's own packages.
+# Postgres with wal2json, from Debian's packages, for sandbox/servers/containers.py.
 FROM debian:trixie-slim
 RUN mkdir -p /etc/postgresql-common \
  && echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf \
@@ -10,6 +10,6 @@ USER postgres
 ENV PATH=/usr/lib/postgresql/17/bin:$PATH \
     PGDATA=/var/lib/postgresql/cluster
 EXPOSE 5432
-# A fast shutdown; SIGTERM would wait for every client to leave.
+# A fast shutdown; SIGTERM would wait until every client disconnects.
 STOPSIGNAL SIGINT
 ENTRYPOINT ["postgres-entrypoint"]

@@ -1,1 +1,1 @@
-"""`sandbox demo`: the whole path, with a crash in the middle."""
+"""`sandbox demo`: tasks go the whole way from a commit to a handler, and the relay is killed in the middle."""

@@ -1,4 +1,4 @@
-"""A queue bound to everything on an exchange: what was really published, seen by somebody who is not the relay."""
+"""The tap: a queue bound to everything on an exchange. It shows what was published, independent of the relay."""
 
 from outboxkit.amqp.connection import Connection
 from outboxkit.amqp.subscription import Subscription
@@ -16,7 +16,7 @@ async def bind(amqp_url: str, *, queue: str, exchange: str) -> None:
 
 
 async def drain(amqp_url: str, *, queue: str) -> list[str]:
-    """Take out what the queue holds; return the message ids in the order of publishing, each as often as it came."""
+    """Empty the queue; return the message ids in the order of publishing, with their repetitions."""
     connection = await Connection.open(amqp_url, name="tap")
     channel = await connection.channel()
     waiting = (await connection.call(channel.queue_declare, queue, passive=True)).message_count

@@ -1,1 +1,1 @@
-"""How long a sandbox lives: for a block, or until it is ended by command."""
+"""How long a sandbox lives: for a `with` block, or from `sandbox up` to `sandbox down`."""

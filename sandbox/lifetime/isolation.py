@@ -1,7 +1,7 @@
-"""A database and a name for one test alone, cheaply: copied from a template, and cleared away afterwards.
+"""A database and a name for one test alone: the database is copied from a template, and all is removed afterwards.
 
-RabbitMQ has no cheap virtual hosts (they are made through its command line, which starts an Erlang VM), so a test
-has a prefix instead, and tells the names it uses by asking for them.
+RabbitMQ's virtual hosts are slow to make (by a command that starts an Erlang VM), so a test gets a prefix instead. It
+asks for each name that it uses, so that those can be deleted.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ _TERMINATE_MILLISECONDS = 10_000
 class Isolated:
     """What one test has for itself: a database, and `name` for its slot, and as prefix of exchanges and queues.
 
-    The exchange and the queue that are called just `name` are cleared away too.
+    The exchange and the queue called `name` are deleted too.
     """
 
     database_url: str
@@ -46,7 +46,7 @@ class Isolated:
         return self._exchanges[-1]
 
     async def clear_broker(self) -> None:
-        """Delete the exchanges and queues; deleting what is not there is no error in RabbitMQ."""
+        """Delete the exchanges and queues; in RabbitMQ, deleting one that does not exist is not an error."""
         connection = await Connection.open(self.amqp_url, name="sandbox")
         channel = await connection.channel()
         for queue in (self.name, *self._queues):
@@ -58,7 +58,7 @@ class Isolated:
 
 
 class Isolation:
-    """Makes isolated databases on `servers`; the template has what `schema` does to the database at its URL."""
+    """Makes isolated databases on `servers`; `schema` gets the URL of their template, and applies the schema to it."""
 
     def __init__(self, servers: Servers, schema: Callable[[str], None] | None) -> None:
         self._servers = servers
@@ -67,7 +67,7 @@ class Isolation:
 
     @contextmanager
     def isolated(self) -> Iterator[Isolated]:
-        """Give a test its own; afterwards its slots, sessions, database, exchanges and queues are gone."""
+        """Yield a new isolated part; afterwards remove its slots, sessions, database, exchanges and queues."""
         isolated = self.create()
         try:
             yield isolated
@@ -76,7 +76,7 @@ class Isolation:
             asyncio.run(isolated.clear_broker())
 
     def create(self) -> Isolated:
-        """Make what `isolated` gives, and leave it to the sandbox's end."""
+        """Return a new isolated part that stays until the sandbox ends."""
         if self._template is None:
             self._template = self._make_template()
         name = f"t{secrets.token_hex(4)}"
@@ -97,7 +97,7 @@ class Isolation:
         return name
 
     def _drop(self, name: str) -> None:
-        """Drop the database; no session may come back to it, no slot may hold it."""
+        """Drop the database, after its sessions and slots; new sessions are refused from the start."""
         self._administer("ALTER DATABASE {} ALLOW_CONNECTIONS false", name)
         with psycopg.connect(self._servers.database_url, autocommit=True) as connection:
             connection.execute(

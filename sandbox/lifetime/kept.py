@@ -1,37 +1,34 @@
-"""The one sandbox per user that outlives its command: `sandbox up`, `sandbox down`, and what runs beside it.
+"""The sandbox that outlives its command, one per checkout: `sandbox up`, `sandbox down`, and what runs beside it.
 
-Its directory has no owner, so no other start sweeps it. The servers are found again by the mark of that directory,
-not by anything remembered of their processes: after a crash or a restart of the machine `up` starts what is gone.
+Its directory has no owner, so the next start of another sandbox does not remove it. Its servers are found by the mark
+of that directory, and their processes are not recorded: after a crash or a reboot, `up` starts what has stopped.
 """
 
 import shutil
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from urllib.parse import urlsplit
-
-import psycopg
 
 from outboxkit.errors import Problem
-from sandbox.lifetime import directories, record
-from sandbox.lifetime.starting import sweep
-from sandbox.machine import signals
-from sandbox.servers import amqp, named
-from sandbox.servers import choice as backends
+from sandbox.lifetime.ending import end, sweep
+from sandbox.machine import directories, signals
+from sandbox.servers import choice, named, record, versions
 from sandbox.servers.backend import Servers
 from sandbox.settings import SandboxSettings
 
 _COMPANION_SECONDS = 10.0
 _COMPLETE = "complete"
-_AMQP_PORT = 5672
+"""A file that exists once `up` has succeeded; its time is when servers were last started."""
 
 
 @dataclass(frozen=True)
 class Kept:
-    """A sandbox that stays: its kind (`local`, `docker`, `named`), its directory and its servers."""
+    """A kept sandbox: its kind (`local`, `docker`, `named`), its directory, its servers, and when they were started."""
 
     kind: str
     directory: Path
     servers: Servers
+    since: datetime
 
     def environment(self) -> dict[str, str]:
         """Return the settings by which the project's commands use it."""
@@ -44,43 +41,47 @@ class Kept:
         }
 
     def versions(self) -> tuple[str | None, str | None]:
-        """Ask Postgres and RabbitMQ for their versions; None for one that does not answer."""
-        return _postgres_version(self.servers.database_url), _rabbitmq_version(self.servers.amqp_url)
+        """Return the versions of Postgres and RabbitMQ; None for a server that does not answer."""
+        return versions.read(self.servers)
 
 
-def up(settings: SandboxSettings) -> Kept:
-    """Make the kept sandbox, or start again what stopped of it; raises Problem when it is of another kind."""
-    with directories.locked("kept"), signals.raised():
+def up(settings: SandboxSettings) -> tuple[Kept, bool]:
+    """Make this checkout's sandbox, or start again what has stopped of it.
+
+    Returns it, and whether it was running already. Raises Problem when it is of another kind than `settings` ask for.
+    """
+    directory = directories.kept()
+    with directories.locked(directory.name), signals.raised():
         sweep()
-        directory = directories.kept()
         if (directory / _COMPLETE).exists():
-            _start_again(directory, settings)
+            running = not _start_again(directory, settings)
         else:
             _create(directory, settings)
-        return _found(directory)
+            running = False
+        return _found(directory), running
 
 
 def down() -> bool:
-    """End the kept sandbox and its companions (SIGTERM, SIGKILL after 10 s) and remove it; False when none is."""
-    with directories.locked("kept"), signals.deferred():
-        directory = directories.kept()
-        if not directory.exists():
-            return False
-        _remove(directory)
-        return True
+    """End this checkout's sandbox and its companions (SIGTERM, SIGKILL after 10 s), and remove it; False if none."""
+    return _end(directories.kept())
+
+
+def down_per_user() -> bool:
+    """End the sandbox that an earlier version kept for this user, whichever checkout started it; False if none."""
+    return _end(directories.kept_per_user())
 
 
 def find() -> Kept | None:
-    """Return the kept sandbox, running or not; None when there is none."""
+    """Return this checkout's sandbox, running or not; None when there is none."""
     directory = directories.kept()
     return _found(directory) if (directory / _COMPLETE).exists() else None
 
 
 def _create(directory: Path, settings: SandboxSettings) -> None:
-    _, backend = backends.choose(settings)
-    _remove(directory)  # what an `up` that was killed has left
+    _, backend = choice.choose(settings)
+    _remove(directory)  # left by an `up` that was killed
     try:
-        directory.mkdir(mode=0o711)
+        directories.make_kept()
         backend.create(directory)
         (directory / _COMPLETE).touch()
     except BaseException:
@@ -89,39 +90,42 @@ def _create(directory: Path, settings: SandboxSettings) -> None:
         raise
 
 
-def _start_again(directory: Path, settings: SandboxSettings) -> None:
-    there = _found(directory).kind
-    if settings.choice != "auto" or settings.database_url:  # otherwise what is there will do
-        kind, backend = backends.choose(settings)
-        if kind != there:
-            raise Problem(f"a sandbox of the kind {there!r} is up already, not {kind!r}", remedy="sandbox down")
+def _start_again(directory: Path, settings: SandboxSettings) -> bool:
+    """Start what has stopped, or record other named servers; returns whether that was needed."""
+    before = _found(directory)
+    if settings.choice != "auto" or settings.database_url:  # otherwise any kind is accepted
+        kind, backend = choice.choose(settings)
+        if kind != before.kind:
+            raise Problem(
+                f"this checkout's sandbox is of the kind {before.kind!r}, not {kind!r}", remedy="run: sandbox down"
+            )
         if kind == named.KIND:
-            backend.create(directory)  # other URLs perhaps
-    if there == named.KIND:
-        return  # there is nothing to start
-    box = backends.of(directory).attach(directory)
-    box.postgres.start()
-    box.rabbitmq.start()
+            backend.create(directory)
+    if before.kind == named.KIND:
+        changed = _found(directory).servers != before.servers
+    elif changed := None in before.versions():
+        box = choice.recorded(directory).attach(directory)
+        box.postgres.start()
+        box.rabbitmq.start()
+    if changed:
+        (directory / _COMPLETE).touch()
+    return changed
+
+
+def _end(directory: Path) -> bool:
+    with directories.locked(directory.name), signals.deferred():
+        if not directory.exists():
+            return False
+        _remove(directory)
+        return True
 
 
 def _remove(directory: Path) -> None:
-    backends.end(directory, patience=_COMPANION_SECONDS)
+    end(directory, grace=_COMPANION_SECONDS)
     shutil.rmtree(directory, ignore_errors=True)
 
 
 def _found(directory: Path) -> Kept:
+    since = datetime.fromtimestamp((directory / _COMPLETE).stat().st_mtime).astimezone()
     kind = record.read(directory)["kind"]
-    return Kept(kind, directory, backends.of(directory).attach(directory).servers)
-
-
-def _postgres_version(url: str) -> str | None:
-    try:
-        with psycopg.connect(url, connect_timeout=5) as connection:
-            return connection.info.parameter_status("server_version")
-    except psycopg.OperationalError:
-        return None
-
-
-def _rabbitmq_version(url: str) -> str | None:
-    place = urlsplit(url)
-    return amqp.version(place.hostname or "localhost", place.port or _AMQP_PORT)
+    return Kept(kind, directory, choice.recorded(directory).attach(directory).servers, since)

@@ -1,1 +1,1 @@
-"""What the sandbox uses of this machine: users, programs, processes, ports."""
+"""What the sandbox uses of this machine: directories, users, programs, processes, ports, signals."""

@@ -1,4 +1,4 @@
-"""Who a server runs as: root drops to the server's own user, everybody else stays who they are."""
+"""The user that a server runs as: its own user when root starts it, otherwise the caller."""
 
 import os
 import pwd
@@ -42,9 +42,9 @@ def caller() -> Account:
 
 
 def account(name: str) -> Account:
-    """Return the user a server's process runs as: `name` for root, else the caller.
+    """Return the user that a server runs as: `name` when the caller is root, otherwise the caller.
 
-    Raises Problem when root has no such user: Postgres refuses to run as root.
+    Raises Problem when the caller is root and there is no such user: Postgres refuses to run as root.
     """
     if os.getuid() != 0:
         return caller()
@@ -52,6 +52,7 @@ def account(name: str) -> Account:
         user = pwd.getpwnam(name)
     except KeyError as error:
         raise Problem(
-            f"there is no user {name!r} to run its server as", remedy=f"run as another user than root, or add {name}"
+            f"the server cannot run as root, and there is no user {name!r}",
+            remedy=f"add the user {name}, or do not run as root",
         ) from error
     return Account(user.pw_uid, user.pw_gid, {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []})

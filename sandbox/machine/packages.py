@@ -1,9 +1,9 @@
-"""Installs what the local back end lacks, on Debian and Ubuntu as root; elsewhere it says what to install.
+"""Installs the packages that the local back end lacks, on Debian and Ubuntu as root; elsewhere it names them.
 
-A server's package starts the server, enables it at boot, and makes a cluster. Here it must not: dpkg gets a PATH
-that begins with a directory where the programs that do so (invoke-rc.d(8), deb-systemd-invoke(1p),
-pg_createcluster(1), ...) do nothing. Nothing of the machine is changed for it, so nothing has to be restored, even
-after a `kill -9`; a policy-rc.d would stay behind.
+A server's package normally starts the server, enables it at boot, and creates a cluster. To prevent this, dpkg gets a
+PATH that begins with a directory where the programs that do so (invoke-rc.d(8), deb-systemd-invoke(1p),
+pg_createcluster(1), ...) do nothing. The machine's configuration stays unchanged, so nothing has to be restored after
+a `kill -9`; a policy-rc.d would stay behind.
 """
 
 import os
@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from outboxkit.errors import Problem
-from sandbox.lifetime import directories
-from sandbox.machine import programs, signals
+from sandbox.machine import directories, programs, signals
 
 _SILENCED = (
     "deb-systemd-helper",
@@ -34,7 +33,7 @@ _LOCK_SECONDS = 600
 
 @dataclass(frozen=True)
 class Programs:
-    """What the local back end runs: the directory of Postgres' programs, and RabbitMQ's start script."""
+    """The directory of Postgres' programs, and RabbitMQ's start script."""
 
     postgres: Path
     rabbitmq: Path
@@ -45,13 +44,13 @@ class Missing(Problem):
 
 
 def require() -> Programs:
-    """Return the programs, installing what is missing where that is possible; raises Missing otherwise."""
-    with directories.locked("packages"):  # what another process is installing is not there before it has done
+    """Return the programs; installs missing ones where it can, and raises Missing where it cannot."""
+    with directories.locked("packages"):  # another process may be installing them
         if found := _found():
             return found
         if os.getuid() != 0 or not _is_debian():
             raise Missing(f"{_lacking()} not installed", remedy=_remedy())
-        with signals.deferred():  # a Ctrl-C waits until dpkg is done: it must not be stopped halfway
+        with signals.deferred():  # dpkg must not be interrupted halfway
             return _install()
 
 
@@ -63,7 +62,7 @@ def _found() -> Programs | None:
 
 
 def _install() -> Programs:
-    _apt("update")  # the names below come from its lists
+    _apt("update")  # the package names below come from its lists
     wanted = _wanted()
     sys.stderr.write(f"sandbox: installing {', '.join(wanted)} (no service is started or enabled)\n")
     with tempfile.TemporaryDirectory(prefix="sandbox-packages-") as silenced:
@@ -80,7 +79,7 @@ def _install() -> Programs:
 
 
 def _wanted() -> list[str]:
-    """Return the Debian packages that are missing; wal2json's carries Postgres' major version in its name."""
+    """Return the Debian packages that are missing; the name of wal2json's has Postgres' major version in it."""
     postgres = programs.postgres()
     wanted = []
     if postgres is None:
@@ -98,7 +97,7 @@ def _default_major() -> str:
     depends = subprocess.run(["apt-cache", "depends", "postgresql"], capture_output=True, text=True, check=False)
     major = re.search(r"Depends: postgresql-(\d+)", depends.stdout)
     if major is None:
-        raise Missing("this machine's package sources have no postgresql", remedy=_remedy())
+        raise Missing("this machine's package sources have no package postgresql", remedy=_remedy())
     return major[1]
 
 
@@ -112,7 +111,7 @@ def _apt(command: str, *arguments: str) -> None:
         stdin=subprocess.DEVNULL,
         start_new_session=True,
     )
-    if run.returncode != 0 and command != "update":  # one source out of several may be unreachable
+    if run.returncode != 0 and command != "update":  # one of several sources may be unreachable
         lines = [line for line in run.stderr.splitlines() if line.startswith("E:")]
         raise Missing(f"apt-get {command} failed: {' '.join(lines) or run.stderr[-300:]}", remedy=_remedy())
 
@@ -139,6 +138,6 @@ def _remedy() -> str:
     major = str(postgres.major) if postgres else "<version>"
     return (
         f"install them (Debian, Ubuntu, as root: apt-get install postgresql-{major} postgresql-{major}-wal2json "
-        "rabbitmq-server; elsewhere the packages that hold initdb, wal2json.so and rabbitmq-server), start a Docker "
+        "rabbitmq-server; elsewhere the packages that contain initdb, wal2json.so and rabbitmq-server), start a Docker "
         "engine, or name servers with SANDBOX_DATABASE_URL and SANDBOX_AMQP_URL"
     )

@@ -1,7 +1,7 @@
-"""Free ports on loopback, from below the range that the kernel hands to outgoing connections.
+"""Free ports on loopback, below the range from which the kernel takes the ports of outgoing connections.
 
-A server that is stopped and started again must find its port free: one from the ephemeral range
-(https://docs.kernel.org/networking/ip-sysctl.html, ip_local_port_range) may serve a connection by then.
+A server that is stopped and started again needs its port again. A connection may have taken a port of that range in
+the meantime (https://docs.kernel.org/networking/ip-sysctl.html, ip_local_port_range).
 """
 
 import random
@@ -16,13 +16,16 @@ _TRIES = 1_000
 
 
 def free(count: int, *, taken: frozenset[int] = frozenset()) -> list[int]:
-    """Return `count` ports on which nothing listens on 127.0.0.1; none of `taken`."""
+    """Return `count` ports on which nothing listens on 127.0.0.1, none of them in `taken`."""
     start = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
     ports = range(_LOWEST, start) if start > _LOWEST + _TRIES else range(_LOWEST, 32_768)
     candidates = random.SystemRandom().sample(ports, min(_TRIES, len(ports)))
     found = list(islice((port for port in candidates if port not in taken and _is_free(port)), count))
     if len(found) < count:
-        raise Problem("no free ports on 127.0.0.1", remedy=f"free some between {ports.start} and {ports.stop}")
+        raise Problem(
+            "not enough free ports on 127.0.0.1",
+            remedy=f"stop servers that listen between {ports.start} and {ports.stop}",
+        )
     return found
 
 

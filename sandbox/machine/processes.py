@@ -1,9 +1,9 @@
-"""The processes of a sandbox: found by a mark that they inherit, and ended by it - never by their name.
+"""The processes of a sandbox. They are found and ended by a mark in their environment, never by their name.
 
-Everything a sandbox starts carries `BELONGS_TO_SANDBOX=<its directory>/<its part>` in its environment, and so do
-its children, however they detach themselves (epmd, erl_child_setup, inet_gethost). Postgres is the exception: it
-writes its process title over the environment (`update_process_title`,
-https://www.postgresql.org/docs/current/runtime-config-logging.html), but all its processes work in the data directory.
+Every process that a sandbox starts has `BELONGS_TO_SANDBOX=<its directory>/<its part>` in its environment. Its children
+inherit it, also those that detach themselves (epmd, erl_child_setup, inet_gethost). Postgres is the exception: it
+overwrites the environment with its process title (`update_process_title`,
+https://www.postgresql.org/docs/current/runtime-config-logging.html), but all its processes run in the data directory.
 """
 
 import ctypes
@@ -26,7 +26,7 @@ _EXEC_SECONDS = 0.02
 
 
 class Process(NamedTuple):
-    """A process of a sandbox: its start in clock ticks since boot orders parents before children."""
+    """A process of a sandbox. `started` is in clock ticks since boot, so sorting puts parents before children."""
 
     started: int
     pid: int
@@ -36,7 +36,7 @@ class Process(NamedTuple):
 def belonging(place: Path) -> list[Process]:
     """Return the processes that belong to `place`, a sandbox's directory or a part of it; parents first.
 
-    A process in the midst of execve(2) has no environment for a moment, so that "none" is asked twice.
+    A process has no environment for a moment during execve(2), so an empty result is checked a second time.
     """
     found = sorted(_belonging(place))
     if not found:
@@ -46,9 +46,9 @@ def belonging(place: Path) -> list[Process]:
 
 
 def spawn(place: Path, command: list[str], *, account: Account, environment: Mapping[str, str], log: Path) -> None:
-    """Start `command` detached, in a session of its own, as a process of `place`; its output goes to `log`.
+    """Start `command` as a process of `place`, in its own session; its output goes to `log`.
 
-    util-linux's setsid forks first: no terminal's Ctrl-C reaches it, and nobody has to wait for it.
+    setsid(1) forks first, so a terminal's Ctrl-C does not reach the process, and init reaps it.
     """
     with log.open("ab") as output:
         os.fchmod(output.fileno(), 0o600)
@@ -69,25 +69,25 @@ def marked(place: Path, environment: Mapping[str, str]) -> dict[str, str]:
     return {**environment, MARK: str(place)}
 
 
-def end(place: Path, *, ask: signal.Signals | None = None, patience: float = 0.0) -> None:
-    """End every process of `place`: with the signal `ask` first, and `patience` seconds later with SIGKILL."""
+def end(place: Path, *, ask: signal.Signals | None = None, grace: float = 0.0) -> None:
+    """End every process of `place`: send the signal `ask` first, if given, and SIGKILL `grace` seconds later."""
     if ask is not None:
-        send(place, ask, patience=patience)
+        send(place, ask, timeout=grace)
     deadline = time.monotonic() + _KILLED_SECONDS
     while left := belonging(place):
         if time.monotonic() > deadline:
             raise Problem(
                 f"process {left[0].pid} ({left[0].program}) of {place} survived SIGKILL",
-                remedy="it waits for the kernel; start again when it is gone",
+                remedy="it waits for the kernel; try again when it has ended",
             )
-        send(place, signal.SIGKILL, patience=1.0)
+        send(place, signal.SIGKILL, timeout=1.0)
 
 
-def send(place: Path, number: signal.Signals, *, program: str = "", patience: float = 0.0) -> bool:
-    """Signal the processes of `place` (those of `program` only, if named) and wait for them to end.
+def send(place: Path, number: signal.Signals, *, program: str = "", timeout: float = 0.0) -> bool:
+    """Send a signal to the processes of `place` (only those of `program`, if given) and wait for them to end.
 
-    Returns whether all of them ended within `patience` seconds. A pidfd can neither hit nor await a stranger that
-    was given the same pid (https://man7.org/linux/man-pages/man2/pidfd_open.2.html).
+    Returns whether all of them ended within `timeout` seconds. A pidfd never refers to another process that got the
+    same pid later (https://man7.org/linux/man-pages/man2/pidfd_open.2.html).
     """
     with ExitStack() as stack:
         waiting = select.poll()
@@ -106,7 +106,7 @@ def send(place: Path, number: signal.Signals, *, program: str = "", patience: fl
                 signal.pidfd_send_signal(handle, number)
             waiting.register(handle, select.POLLIN)
             left += 1
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + timeout
         while left and (remaining := deadline - time.monotonic()) > 0:
             for handle, _ in waiting.poll(remaining * 1000):
                 waiting.unregister(handle)
@@ -121,12 +121,12 @@ def _belonging(place: Path) -> Iterator[Process]:
 
 
 def _identify(pid: int, place: Path) -> Process | None:
-    """Return process `pid` if it belongs to `place`; a process that ends meanwhile, or a zombie, does not."""
+    """Return process `pid` if it belongs to `place`; None for a zombie, or for a process that ends meanwhile."""
     try:
-        with _eyes_of_owner(pid):
+        with _permissions_of_owner(pid):
             if not (_carries_mark(pid, place) or _is_postgres_of(pid, place)):
                 return None
-        # Fields are counted after the program's name, which may itself hold spaces and parentheses (proc(5)).
+        # Fields are counted after the program's name, which may contain spaces and parentheses (proc(5)).
         name, _, rest = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")
         return Process(int(rest.split()[19]), pid, name.partition("(")[2])
     except OSError:
@@ -134,11 +134,11 @@ def _identify(pid: int, place: Path) -> Process | None:
 
 
 @contextmanager
-def _eyes_of_owner(pid: int) -> Iterator[None]:
-    """Read files as the user whom `pid` runs as, in this thread only (setfsuid(2)).
+def _permissions_of_owner(pid: int) -> Iterator[None]:
+    """Read files as the user that `pid` runs as, in this thread only (setfsuid(2)).
 
-    Another user's environment is not for root as such but for CAP_SYS_PTRACE, which root has not in a container
-    (ptrace(2), access mode checking); its owner may always read it.
+    Reading the environment of another user's process needs CAP_SYS_PTRACE, which root in a container does not have
+    (ptrace(2), access mode checking); the process' own user may always read it.
     """
     owner = Path(f"/proc/{pid}").stat()
     if os.geteuid() != 0 or owner.st_uid == 0:

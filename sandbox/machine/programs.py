@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-# Debian and Ubuntu; PGDG's RPMs; openSUSE; Gentoo; a build from source; Fedora and Arch keep them on the PATH.
+# Debian and Ubuntu; PGDG's RPMs; openSUSE; Gentoo; a build from source; Fedora and Arch (on the PATH).
 _POSTGRES_PLACES = (
     "usr/lib/postgresql/*/bin",
     "usr/pgsql-*/bin",
@@ -19,7 +19,7 @@ _POSTGRES_PLACES = (
     "usr/bin",
 )
 _POSTGRES_PROGRAMS = ("postgres", "initdb", "pg_ctl")
-# The script itself, before any wrapper on the PATH that changes the user and with it the environment.
+# The script itself comes first: a wrapper on the PATH changes the user, and with it the environment.
 _RABBITMQ_PLACES = "/usr/lib/rabbitmq/bin:/usr/local/lib/rabbitmq/bin:/opt/rabbitmq/sbin"
 _SYSTEM_PLACES = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -34,13 +34,13 @@ class Postgres:
 
 
 def postgres() -> Postgres | None:
-    """Return the newest Postgres that has wal2json, or else the newest; None without any."""
+    """Return the newest Postgres that has wal2json, else the newest; None when there is no Postgres."""
     found = [_describe(directory) for directory in _postgres_directories()]
     return max(found, key=lambda one: (one.has_wal2json, one.major), default=None)
 
 
 def rabbitmq() -> Path | None:
-    """Return RabbitMQ's start script; None when it or the Erlang that it runs on is missing."""
+    """Return RabbitMQ's start script; None when it or Erlang is missing."""
     if shutil.which("erl", path=search_path()) is None:
         return None
     script = shutil.which("rabbitmq-server", path=f"{_RABBITMQ_PLACES}:{search_path()}")
@@ -53,7 +53,7 @@ def erlang_libraries() -> Path:
 
 
 def search_path() -> str:
-    """Return the PATH, with the system's own directories that a user's may lack."""
+    """Return the PATH with the system's directories, which a user's PATH may lack."""
     return f"{os.environ.get('PATH', '')}:{_SYSTEM_PLACES}"
 
 

@@ -1,4 +1,4 @@
-"""Signals that would end this process before it has cleared up: raised as exceptions, or put off for a moment."""
+"""Signals that would end this process before it has cleaned up: raised as exceptions, or deferred."""
 
 import signal
 import sys
@@ -12,9 +12,9 @@ _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def raised() -> Iterator[None]:
-    """Within the block SIGTERM and SIGHUP raise SystemExit, as SIGINT raises KeyboardInterrupt by itself.
+    """Within the block SIGTERM and SIGHUP raise SystemExit, as SIGINT raises KeyboardInterrupt.
 
-    A program that handles one of them itself keeps its handler; so does a thread other than the main one.
+    A handler that the program has installed stays. Outside the main thread this does nothing.
     """
     ours = [number for number in _ENDING if _in_main_thread() and signal.getsignal(number) is signal.SIG_DFL]
     for number in ours:
@@ -28,7 +28,7 @@ def raised() -> Iterator[None]:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Within the block SIGINT, SIGTERM and SIGHUP are only remembered; the last one is delivered after it."""
+    """Within the block SIGINT, SIGTERM and SIGHUP are only noted; the last one is delivered after the block."""
     if not _in_main_thread():
         yield
         return

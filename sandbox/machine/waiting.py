@@ -1,4 +1,4 @@
-"""The one way to wait for something that cannot be awaited: ask again until it is so, or give up loudly."""
+"""Waits for a condition that cannot be awaited, by checking it again and again until a timeout."""
 
 import time
 from collections.abc import Callable
@@ -10,10 +10,10 @@ T = TypeVar("T")
 
 
 def until(condition: Callable[[], T], *, what: str, seconds: float, every: float = 0.05) -> T:
-    """Return the first true answer of `condition`, asked every `every` seconds; raises Problem after `seconds`."""
+    """Return the first true answer of `condition`, checked every `every` seconds; raises Problem after `seconds`."""
     deadline = time.monotonic() + seconds
     while not (answer := condition()):
         if time.monotonic() > deadline:
-            raise Problem(f"{what}: not so after {seconds:g} s", remedy="look at its log")
+            raise Problem(f"timed out after {seconds:g} s, waiting until {what}", remedy="see its log")
         time.sleep(every)
     return answer

@@ -1,1 +1,1 @@
-"""Postgres and RabbitMQ, from this machine's packages, as containers, or named by the user."""
+"""The three back ends: Postgres and RabbitMQ from this machine's packages, in containers, or named by the user."""

@@ -1,18 +1,18 @@
-"""The first two frames of AMQP 0-9-1: enough to know that a broker accepts connections, and which version it is."""
+"""The first two frames of AMQP 0-9-1: they show that a broker accepts connections, and its version."""
 
 import re
 import socket
 
 _HEADER = b"AMQP\x00\x00\x09\x01"
 _SECONDS = 5.0
-# connection.start carries the server's properties; a long string in such a table is 'S', its length, its octets
+# connection.start contains the server's properties; a long string in that table is 'S', its length, its octets
 # (https://www.rabbitmq.com/amqp-0-9-1-reference#connection.start).
 _VERSION = re.compile(rb"\x07versionS\x00\x00\x00.([0-9][0-9A-Za-z.+~-]*)", re.DOTALL)
 _END = b"\xce"
 
 
 def version(host: str, port: int) -> str | None:
-    """Return the version of the broker that greets on `host`:`port`; None if none does."""
+    """Return the version of the broker at `host`:`port`, "" if it sends none; None if no broker answers."""
     try:
         with socket.create_connection((host, port), timeout=_SECONDS) as connection:
             connection.sendall(_HEADER)

@@ -1,4 +1,4 @@
-"""What every back end gives: two URLs, and a hold on each server for tests that break it."""
+"""What every back end provides: two URLs, and a handle on each server for tests that stop or kill it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ StopMode = Literal["fast", "immediate"]
 
 @dataclass(frozen=True)
 class Servers:
-    """How to reach the two servers. Both URLs carry a password: show them to their user only."""
+    """How to reach the two servers. Both URLs contain a password: show them to their user only."""
 
     database_url: str
     amqp_url: str
@@ -18,11 +18,11 @@ class Servers:
 
 @dataclass(frozen=True)
 class Extra:
-    """What a private server has beside the usual.
+    """What a private server has in addition.
 
-    `configuration` is lines for postgresql.conf or rabbitmq.conf. `files` are texts by name, which only the server's
-    user can read: Postgres has them in its data directory, RabbitMQ in its working directory, so that configuration
-    names them without a path.
+    `configuration` is lines for postgresql.conf or rabbitmq.conf. `files` are texts by file name, readable by the
+    server's user only. They are put into Postgres' data directory or RabbitMQ's working directory, so the
+    configuration can name them without a path.
     """
 
     configuration: str = ""
@@ -30,10 +30,10 @@ class Extra:
 
 
 class PostgresServer(Protocol):
-    """A hold on Postgres; servers that the user named refuse each of these with a Problem."""
+    """A handle on Postgres. For a server that the user named, every method raises Problem."""
 
     def stop(self, mode: StopMode = "fast") -> None:
-        """Stop it as `pg_ctl stop` does, and wait for it; `immediate` leaves a crash to recover from."""
+        """Stop it as `pg_ctl stop` does, and wait for it; `immediate` skips the shutdown checkpoint."""
 
     def kill(self) -> None:
         """Kill the whole server with SIGKILL."""
@@ -43,7 +43,7 @@ class PostgresServer(Protocol):
 
 
 class RabbitmqServer(Protocol):
-    """A hold on RabbitMQ; servers that the user named refuse each of these with a Problem."""
+    """A handle on RabbitMQ. For a server that the user named, every method raises Problem."""
 
     def control(self, *arguments: str) -> str:
         """Run `rabbitmqctl` beside the node and return what it prints; raises Problem when it fails.
@@ -52,7 +52,7 @@ class RabbitmqServer(Protocol):
         """
 
     def stop(self) -> None:
-        """Stop it in order, and wait for it."""
+        """Stop it cleanly, and wait for it."""
 
     def kill(self) -> None:
         """Kill the whole node with SIGKILL."""
@@ -63,7 +63,7 @@ class RabbitmqServer(Protocol):
 
 @dataclass(frozen=True)
 class Box:
-    """Two servers, and a hold on each."""
+    """Two servers, and a handle on each."""
 
     servers: Servers
     postgres: PostgresServer
@@ -71,7 +71,7 @@ class Box:
 
 
 class Backend(Protocol):
-    """Where servers come from. `directory` is the sandbox's own; it holds all that a back end remembers."""
+    """Where servers come from. Everything that a back end stores is in `directory`, the sandbox's own."""
 
     def create(self, directory: Path) -> Box:
         """Make and start both servers."""
@@ -80,4 +80,4 @@ class Backend(Protocol):
         """Find the servers that `create` made in `directory`; they may be stopped."""
 
     def destroy(self, directory: Path) -> None:
-        """End whatever was started for `directory`, however far that came; safe to call again."""
+        """End everything that was started for `directory`, also after a failed `create`; safe to call again."""

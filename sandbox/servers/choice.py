@@ -1,13 +1,9 @@
-"""Which back end: by the settings for a new sandbox, by its record for one that exists."""
+"""Chooses the back end: by the settings for a new sandbox, by the record for one that exists."""
 
 import os
-import signal
 from pathlib import Path
 
-from sandbox.lifetime import record
-from sandbox.lifetime.directories import COMPANIONS
-from sandbox.machine import processes
-from sandbox.servers import local, named
+from sandbox.servers import local, named, record
 from sandbox.servers.backend import Backend, Servers
 from sandbox.servers.local import Local
 from sandbox.servers.named import Named
@@ -29,8 +25,8 @@ def choose(settings: SandboxSettings) -> tuple[str, Backend]:
             return local.KIND, Local()
 
 
-def of(directory: Path) -> Backend:
-    """Return the back end that made `directory`; one that was not recorded has started processes at most."""
+def recorded(directory: Path) -> Backend:
+    """Return the back end that made `directory`. Without a record, at most processes were started: `Local`."""
     match record.read(directory).get("kind"):
         case "docker":
             return _containers()
@@ -40,20 +36,14 @@ def of(directory: Path) -> Backend:
             return Local()
 
 
-def end(directory: Path, *, patience: float = 0.0) -> None:
-    """End all that runs for `directory`: what runs beside the servers (SIGTERM, SIGKILL after `patience` s) first."""
-    processes.end(directory / COMPANIONS, ask=signal.SIGTERM, patience=patience)
-    of(directory).destroy(directory)
-
-
 def _containers() -> Backend:
-    from sandbox.servers.containers import Containers  # noqa: PLC0415 - half a second, for those who have Docker only
+    from sandbox.servers.containers import Containers  # noqa: PLC0415 - takes half a second, and only Docker needs it
 
     return Containers()
 
 
 def _engine_answers() -> bool:
-    """Look before asking: most machines without an engine have none of these, and need not load its client."""
+    """Return whether a usable engine answers; loads its client only where there are signs of an engine."""
     home = Path.home() / ".docker"
     if not (os.environ.get("DOCKER_HOST") or Path("/var/run/docker.sock").exists() or home.exists()):
         return False

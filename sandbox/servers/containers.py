@@ -1,8 +1,7 @@
 """The back end that runs both servers as containers, on a Docker engine of this machine.
 
-Containers carry the sandbox's directory as a label: by it they are found again and removed, also those that a killed
-owner left. The ports are fixed, and published on loopback only, so that a server that is stopped and started again
-is found where it was.
+Containers have the sandbox's directory as a label, by which they are found and removed, also after their owner was
+killed. Ports are fixed and published on loopback only, so a restarted server keeps its address.
 """
 
 import secrets
@@ -18,9 +17,8 @@ from testcontainers.core.docker_client import DockerClient
 from testcontainers.core.utils import inside_container
 
 from outboxkit.errors import Problem
-from sandbox.lifetime import record
 from sandbox.machine.waiting import until
-from sandbox.servers import amqp, postgres, rabbitmq
+from sandbox.servers import amqp, postgres, rabbitmq, record
 from sandbox.servers.backend import Box, Servers, StopMode
 
 KIND = "docker"
@@ -34,7 +32,7 @@ _LOCAL = ("localhost", "127.0.0.1")
 
 
 def usable() -> bool:
-    """Tell whether a Docker engine answers whose published ports are on this machine's loopback."""
+    """Return whether a Docker engine answers that publishes ports on this machine's loopback."""
     try:
         with _engine():
             return True
@@ -46,7 +44,7 @@ class Containers:
     """Postgres built from docker/sandbox/postgres.Dockerfile, and RabbitMQ's own image."""
 
     def create(self, directory: Path) -> Box:
-        """Make and start both servers; builds and pulls the images the first time."""
+        """Make and start both servers; the first time, build and pull the images."""
         with _engine() as engine:
             values = record.reserve(directory, "postgres_port", "amqp_port", kind=KIND, password=secrets.token_hex(12))
             engine.build(str(_CONTEXT), tag=_POSTGRES_IMAGE, dockerfile="postgres.Dockerfile")
@@ -121,7 +119,7 @@ class _Server:
         raise NotImplementedError
 
     def _end(self, *command: str, signal: str = "") -> None:
-        """End it by a signal to its first process, or by a command within it, and wait for it."""
+        """End it by a signal to its first process, or by a command inside it, and wait for it."""
         with self._container() as container:
             if _status(container) != "running":
                 return
@@ -172,13 +170,13 @@ class _Postgres(_Server):
 class _Rabbitmq(_Server):
     def control(self, *arguments: str) -> str:
         with self._container() as container:
-            # As root, Debian's script would hand the words to a shell; and Erlang reads them by the locale.
+            # As root, Debian's script passes the words to a shell. Erlang decodes them by the locale.
             words, locale = [*rabbitmq.CONTROL, *arguments], {"LC_ALL": "C.UTF-8"}
             code, output = container.exec_run(words, user="rabbitmq", environment=locale)
         return rabbitmq.controlled(arguments, code, output.decode(errors="replace"))
 
     def stop(self) -> None:
-        self._end("rabbitmqctl", "stop")  # some images begin with a shell that does not pass SIGTERM on
+        self._end("rabbitmqctl", "stop")  # in some images the first process is a shell, which does not forward SIGTERM
 
     def _answers(self) -> bool:
         return amqp.version("127.0.0.1", self._port) is not None
@@ -186,18 +184,18 @@ class _Rabbitmq(_Server):
 
 @contextmanager
 def _engine() -> Iterator[DockerClient]:
-    """Connect to the engine that testcontainers finds; raises Problem for whatever the engine refuses."""
+    """Connect to the engine that testcontainers finds; raises Problem for every error of the engine."""
     client = None
     try:
         client = DockerClient()
         if not _is_here(client):
             raise Problem(
-                "the Docker engine is not on this machine", remedy="SANDBOX=local, or an engine that is (DOCKER_HOST)"
+                "the Docker engine is not on this machine", remedy="set SANDBOX=local, or DOCKER_HOST to one that is"
             )
         yield client
     except docker.errors.DockerException as error:
         raise Problem(
-            f"Docker: {error}", remedy="see that the engine runs and that this user may use it, or set SANDBOX=local"
+            f"Docker: {error}", remedy="check that the engine runs and that this user may use it, or set SANDBOX=local"
         ) from error
     finally:
         if client is not None:
@@ -205,7 +203,7 @@ def _engine() -> Iterator[DockerClient]:
 
 
 def _is_here(client: DockerClient) -> bool:
-    """Tell whether the engine's loopback is ours; from within a container it is so only if it runs in the same one."""
+    """Return whether the engine's loopback is ours; inside a container, only if the engine runs in the same one."""
     name = client.client.info()["Name"]
     return client.host() in _LOCAL and (not inside_container() or name == socket.gethostname())
 

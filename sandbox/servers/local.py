@@ -1,12 +1,12 @@
-"""The back end that runs this machine's own server programs, as processes of this user or of the servers' users."""
+"""The back end that runs this machine's server programs, as this user or as the servers' own users."""
 
 import secrets
 import signal
 from pathlib import Path
 from typing import Any
 
-from sandbox.lifetime import record
 from sandbox.machine import packages, processes
+from sandbox.servers import record
 from sandbox.servers.backend import Box, Servers
 from sandbox.servers.postgres import Postgres, forget_crash
 from sandbox.servers.rabbitmq import Ports, Rabbitmq
@@ -18,7 +18,7 @@ class Local:
     """Postgres in `<directory>/postgres`, RabbitMQ in `<directory>/rabbitmq`."""
 
     def create(self, directory: Path) -> Box:
-        """Make and start both servers, at the same time; installs what is missing."""
+        """Make and start both servers, at the same time; install missing packages."""
         programs = packages.require()
         values = record.reserve(
             directory,
@@ -42,8 +42,8 @@ class Local:
         return Box(Servers(postgres.url, rabbitmq.url), postgres, rabbitmq)
 
     def destroy(self, directory: Path) -> None:
-        """End every process of `directory`; Postgres by an immediate stop, which frees its shared memory."""
-        processes.end(directory / "postgres", ask=signal.SIGQUIT, patience=5.0)
+        """End every process of `directory`; an immediate stop of Postgres frees its shared memory."""
+        processes.end(directory / "postgres", ask=signal.SIGQUIT, grace=5.0)
         processes.end(directory)
         forget_crash(directory / "postgres")
 

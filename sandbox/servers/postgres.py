@@ -1,4 +1,4 @@
-"""A Postgres of the sandbox's own, run by this machine's programs: data directory, port and password of its own."""
+"""A private Postgres, run by this machine's programs, with its own data directory, port and password."""
 
 import re
 import subprocess
@@ -13,9 +13,9 @@ USER = "postgres"
 _CLUSTER = "cluster"
 _START_SECONDS = 60
 _STOP_SECONDS = 60
-# On Linux the dynamic shared memory would be files in /dev/shm that a SIGKILL leaves behind; as files of the data
-# directory they go with it (https://www.postgresql.org/docs/current/runtime-config-resource.html). Without a
-# Unix socket there is nothing outside the directory, and no limit on the length of its path.
+# By default, dynamic shared memory is files in /dev/shm, which a SIGKILL leaves behind; with mmap they are in the data
+# directory (https://www.postgresql.org/docs/current/runtime-config-resource.html). A Unix socket would be outside the
+# directory, or limit the length of its path.
 _CONFIGURATION = """\
 listen_addresses = '{address}'
 port = {port}
@@ -32,8 +32,8 @@ timezone = 'UTC'
 log_timezone = 'UTC'
 """
 PLUGINS = "output_plugin_libraries = 'pgoutput, test_decoding, wal2json'\n"
-"""Added to the configuration of a server that knows the parameter; any other would not start with it."""
-# --no-sync spares initdb's own flush only; the server runs with fsync on.
+"""Added to the configuration of a server that has the parameter; other servers would not start with it."""
+# --no-sync skips only initdb's own flush; the server runs with fsync on.
 INITDB_OPTIONS = (
     *("--username", USER, "--auth", "scram-sha-256", "--encoding", "UTF8"),
     *("--no-locale", "--no-sync", "--no-instructions"),
@@ -41,7 +41,7 @@ INITDB_OPTIONS = (
 
 
 def configuration(*, address: str, port: int) -> str:
-    """Return what stands at the end of postgresql.conf."""
+    """Return the lines that are appended to postgresql.conf."""
     return _CONFIGURATION.format(address=address, port=port)
 
 
@@ -51,12 +51,12 @@ def url(*, port: int, password: str) -> str:
 
 
 def forget_crash(home: Path) -> None:
-    """Clear away what a killed server leaves beside its data; call it only when no process of it runs.
+    """Remove the lock file and the shared memory of a killed server; call it only when no process of it runs.
 
-    The next one would do so itself, were it not for processes that are dead and that nobody has waited for: their
-    pid seems alive to it, and it refuses to start. The file's seventh line names a small System V segment by key and
-    id (https://www.postgresql.org/docs/current/storage-file-layout.html); proc_sysvipc(5) tells whether it is still
-    that one.
+    Postgres does so at its next start, but not while a zombie still has the pid: then it refuses to start. The file's
+    seventh line names a small System V segment by key and id
+    (https://www.postgresql.org/docs/current/storage-file-layout.html); proc_sysvipc(5) shows whether the segment still
+    has that key.
     """
     lock = home / _CLUSTER / "postmaster.pid"
     try:
@@ -67,7 +67,7 @@ def forget_crash(home: Path) -> None:
     for segment in segments:
         fields = segment.split()
         if fields[:2] == [key, identifier] and fields[6] == "0":  # nobody is attached
-            # As its owner: root in a container may not.
+            # As the segment's owner: root in a container may not remove it.
             remove = ["ipcrm", "--shmem-id", identifier]
             subprocess.run(remove, check=False, capture_output=True, **account(USER).credentials)
     lock.unlink(missing_ok=True)
@@ -97,7 +97,7 @@ class Postgres:
         password.unlink()
         with (self._cluster / "postgresql.conf").open("a", encoding="ascii") as file:
             file.write(configuration(address="127.0.0.1", port=self._port))
-            if self._knows("output_plugin_libraries"):
+            if self._has_parameter("output_plugin_libraries"):
                 file.write(PLUGINS)
             file.write(extra.configuration)
         for name, text in extra.files.items():
@@ -112,7 +112,7 @@ class Postgres:
             )
 
     def stop(self, mode: StopMode = "fast") -> None:
-        """Stop it; a fast stop waits for every walsender to have sent all, and raises Problem after 60 s."""
+        """Stop it; a fast stop waits until every walsender has sent all WAL, and raises Problem after 60 s."""
         if self.running():
             self._run("pg_ctl", "stop", "--mode", mode, "--timeout", str(_STOP_SECONDS), "--silent")
 
@@ -121,11 +121,11 @@ class Postgres:
         processes.end(self._home)
 
     def running(self) -> bool:
-        """Tell whether any process of the server is there."""
+        """Return whether any process of the server runs."""
         return bool(processes.belonging(self._home))
 
-    def _knows(self, parameter: str) -> bool:
-        """Tell whether this version has `parameter` (`postgres -C` refuses an unknown one)."""
+    def _has_parameter(self, parameter: str) -> bool:
+        """Return whether this version has `parameter` (`postgres -C` refuses an unknown one)."""
         return self._call("postgres", "-C", parameter).returncode == 0
 
     def _run(self, program: str, *arguments: str) -> None:
@@ -137,7 +137,7 @@ class Postgres:
 
     def _call(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         environment = {"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin", "PGDATA": str(self._cluster)}
-        # pg_ctl hands its own standard output and error on to the server, which would keep a pipe open.
+        # The server inherits standard output and error from pg_ctl, and would keep a pipe open.
         with (self._home / f"{program}.out").open("w+", encoding="utf-8", errors="replace") as output:
             run = subprocess.run(
                 [self._programs / program, *arguments],

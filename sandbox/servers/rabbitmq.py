@@ -1,4 +1,4 @@
-"""A RabbitMQ of the sandbox's own, run by this machine's programs: node name, ports, epmd and files of its own."""
+"""A private RabbitMQ, run by this machine's programs, with its own node name, ports, epmd and files."""
 
 import re
 import secrets
@@ -23,9 +23,9 @@ default_user = {user}
 default_pass = {password}
 log.console = false
 """
-# At boot RabbitMQ loads about a thousand modules and looks for each in every directory of the code path, which it
-# begins with every plugin that it could enable: 52,000 files that are not there, and half of its CPU time (measured,
-# 3.10: 3.7 s against 2.0 s). Here the only plugin is its own core, and the directories most looked for come first.
+# At boot RabbitMQ loads about a thousand modules and looks for each in every directory of the code path. By default
+# that path begins with every available plugin: 52,000 lookups fail and take half of the CPU time (measured with 3.10:
+# 3.7 s against 2.0 s). Here the only plugin is RabbitMQ's core, and the directories with most modules come first.
 _EARLY = (
     *("rabbit", "rabbit_common", "ssl", "inets", "compiler", "ra", "xmerl", "mnesia"),
     *("rabbitmq_prelaunch", "ranch", "tools", "osiris"),
@@ -66,7 +66,7 @@ class Rabbitmq:
         self._log = home / "log" / "rabbitmq.log"
 
     def create(self, extra: Extra | None = None) -> None:
-        """Make the node's files; it is not started."""
+        """Make the node's files; the node is not started."""
         extra = extra or Extra()
         user = _account()
         configuration = _CONFIGURATION.format(user=USER, password=self._password) + extra.configuration
@@ -102,17 +102,17 @@ class Rabbitmq:
             )
 
     def wait(self) -> None:
-        """Return when it accepts connections; raises Problem when it ended instead."""
+        """Return when it accepts connections; raises Problem when it ends instead."""
         waiting.until(self._answers, what="RabbitMQ accepts connections", seconds=_START_SECONDS)
 
     def stop(self) -> None:
-        """Stop it in order: the Erlang VM answers SIGTERM with `init:stop()`."""
-        if not processes.send(self._home, signal.SIGTERM, program="beam", patience=_STOP_SECONDS):
+        """Stop it cleanly: on SIGTERM, the Erlang VM calls `init:stop()`."""
+        if not processes.send(self._home, signal.SIGTERM, program="beam", timeout=_STOP_SECONDS):
             raise Problem(f"RabbitMQ did not stop within {_STOP_SECONDS:g} s", remedy=f"see {self._log}")
         processes.end(self._home)
 
     def kill(self) -> None:
-        """Kill the whole node, its port mapper too, with SIGKILL."""
+        """Kill the whole node and its port mapper with SIGKILL."""
         processes.end(self._home)
 
     def control(self, *arguments: str) -> str:
@@ -132,27 +132,27 @@ class Rabbitmq:
         return controlled(arguments, done.returncode, done.stdout)
 
     def running(self) -> bool:
-        """Tell whether the node's Erlang VM, or the script that becomes it, is there."""
+        """Return whether the node's Erlang VM, or the script that starts it, runs."""
         return any(process.program != "epmd" for process in processes.belonging(self._home))
 
     def _answers(self) -> bool:
         if amqp.version("127.0.0.1", self._ports.amqp) is not None:
             return True
         if not self.running():
-            raise Problem(f"RabbitMQ ended while it started: {self._complaint()}", remedy=f"see {self._log}")
+            raise Problem(f"RabbitMQ ended while starting: {self._last_error()}", remedy=f"see {self._log}")
         return False
 
-    def _complaint(self) -> str:
+    def _last_error(self) -> str:
         for path in (self._log, self._home / "start.log"):
             if path.exists():
                 text = path.read_text(encoding="utf-8", errors="replace")
                 errors = re.findall(r"\[error\] \S+ *(\S.*)", text) or text.strip().splitlines()[-1:]
                 if errors:
                     return str(errors[0])
-        return "it said nothing"
+        return "nothing was logged"
 
     def _environment(self) -> dict[str, str]:
-        """Build the node's whole environment: nothing of the user's, whose settings may be another node's."""
+        """Return the node's whole environment, without the user's: those settings may be for another node."""
         home = str(self._home)
         return {
             "PATH": programs.search_path(),
@@ -177,13 +177,13 @@ class Rabbitmq:
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "ERL_EPMD_PORT": str(self._ports.epmd),
             "ERL_CRASH_DUMP_SECONDS": "0",
-            # For every Erlang VM started here, also the short-lived ones that RabbitMQ starts by itself.
+            # For every Erlang VM, also the short-lived ones that RabbitMQ itself starts.
             "ERL_FLAGS": "-kernel inet_dist_use_interface {127,0,0,1}",
             **self._code_path(),
         }
 
     def _code_path(self) -> dict[str, str]:
-        """Shorten the code path; an installation that keeps its applications elsewhere starts as it always does."""
+        """Shorten the code path; if RabbitMQ's applications are not found, its own default stays."""
         if not any(self._plugins.iterdir()):
             return {}
         early = [f"{directory}/ebin" for directory in _applications(self._script, _EARLY)]
@@ -194,7 +194,7 @@ class Rabbitmq:
 
 
 def _account() -> Account:
-    """Run as `rabbitmq` where its package made that user; a build from source has none."""
+    """Return the user `rabbitmq` if its package made it; a build from source has none and runs as the caller."""
     try:
         return account("rabbitmq")
     except Problem:
@@ -202,6 +202,6 @@ def _account() -> Account:
 
 
 def _applications(script: Path, names: tuple[str, ...]) -> list[Path]:
-    """Return the directories of these Erlang applications, RabbitMQ's own and Erlang's, as far as they are found."""
+    """Return those directories of these applications, of RabbitMQ and of Erlang, that exist."""
     places = [script.resolve().parent.parent / "plugins", programs.erlang_libraries()]
     return [path for name in names for place in places for path in sorted(place.glob(f"{name}-[0-9]*"))]

@@ -11,8 +11,8 @@ from psycopg.errors import UndefinedObject
 
 from outboxkit.sql import apply as schema
 from sandbox import Sandbox
+from sandbox.lifetime import private
 from sandbox.machine import ports
-from sandbox.servers import private
 from sandbox.servers.backend import Extra
 from tests.support.refusing import SECRET, mistake, refusal
 from tests.support.roles import alter, role

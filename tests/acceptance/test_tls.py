@@ -9,8 +9,8 @@ import pytest
 import trustme
 
 from sandbox import Isolated
+from sandbox.lifetime import private
 from sandbox.machine import ports
-from sandbox.servers import private
 from sandbox.servers.backend import Extra
 from sandbox.servers.rabbitmq import Rabbitmq
 from tests.support.refusing import SECRET, mistake, refusal

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bench.instruments.watching import Watch
+from bench.instruments.watch import Watch
 from bench.load import queues
 from bench.load.queues import Kind
 from bench.measures import drain, latency, memory

@@ -1,4 +1,4 @@
-"""The sandbox on real servers: it comes up, stands beside others, can be broken on purpose, and leaves nothing."""
+"""The sandbox on real servers: it starts beside others, its servers can be killed, and it leaves nothing behind."""
 
 import asyncio
 import json
@@ -24,12 +24,10 @@ from outboxkit.amqp.errors import ChannelRefused
 from outboxkit.amqp.topology import dead_letter_queue, declare_exchange, declare_queue
 from outboxkit.errors import Problem
 from sandbox import Sandbox, Servers, start
-from sandbox.lifetime import record
 from sandbox.lifetime.isolation import Isolation
-from sandbox.machine import processes
+from sandbox.machine import directories, processes
 from sandbox.machine.waiting import until
-from sandbox.servers import amqp
-from sandbox.servers import choice as backends
+from sandbox.servers import amqp, choice, record
 from sandbox.servers.named import Named
 from sandbox.settings import SandboxSettings, read
 
@@ -41,19 +39,28 @@ LOOPBACK = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFF
 def own() -> SandboxSettings:
     """Return the settings of this run for servers of the sandbox's own, also where the run has named ones."""
     settings = read().model_copy(update={"database_url": None, "amqp_url": None})
-    return settings.model_copy(update={"choice": backends.choose(settings)[0]})
+    return settings.model_copy(update={"choice": choice.choose(settings)[0]})
 
 
 class Place:
-    """A directory for temporary files of its own: no other sandbox lives there, so that what is left can be told."""
+    """A directory for temporary files without other sandboxes, so that everything left in it can be found."""
 
     def __init__(self, path: Path) -> None:
         self.root = path / f"sandbox-{os.getuid()}"
+        self._path = path
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("SANDBOX")}
         self.environment = {**inherited, "SANDBOX": own().choice, "TMPDIR": str(path)}
 
+    def in_checkout(self, checkout: Path) -> "Place":
+        """Return the same place as it is used from a second checkout, which is made in `checkout`."""
+        for name in ("sandbox", "docker"):
+            shutil.copytree(directories.checkout() / name, checkout / name)
+        other = Place(self._path)
+        other.environment["PYTHONPATH"] = str(checkout)
+        return other
+
     def start(self, *command: str | Path) -> subprocess.Popen[str]:
-        """Start a process whose sandbox stands here."""
+        """Start a process whose sandbox is made here."""
         pipe = subprocess.PIPE
         return subprocess.Popen(command, env=self.environment, cwd="/", text=True, stdin=pipe, stdout=pipe, stderr=pipe)
 
@@ -64,7 +71,7 @@ class Place:
             return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
     def up(self) -> dict[str, str]:
-        """Run `sandbox up` and return the settings that it prints, as a shell would take them."""
+        """Run `sandbox up` and return the settings that it prints, as a shell reads them."""
         done = self.run("up")
         assert done.returncode == 0, done.stderr
         lines = [shlex.split(line) for line in done.stdout.splitlines()]
@@ -72,11 +79,11 @@ class Place:
         return dict(line[1].split("=", 1) for line in lines)
 
     def directories(self) -> list[Path]:
-        """Return the sandboxes that lie here."""
+        """Return the directories of the sandboxes."""
         return [path for path in self.root.iterdir() if path.is_dir()]
 
     def running(self) -> list[object]:
-        """Return what runs for any of them: processes, or containers."""
+        """Return the processes or containers of all of them."""
         return [*processes.belonging(self.root), *(_containers(self.root) if own().choice == "docker" else [])]
 
 
@@ -93,7 +100,7 @@ def _containers(root: Path) -> list[object]:
 
 @pytest.fixture
 def place() -> Iterator[Place]:
-    # Not pytest's own tmp_path: the servers' users must be able to pass through it.
+    # Not pytest's tmp_path: the servers' users need access to it.
     path = Path(tempfile.mkdtemp(prefix="sandbox-test-"))
     path.chmod(0o711)
     made = Place(path)
@@ -108,7 +115,7 @@ def place() -> Iterator[Place]:
 
 @pytest.fixture(scope="module")
 def beside() -> Iterator[Sandbox]:
-    """Return a sandbox beside the run's own: one that a test may break."""
+    """Return a second sandbox, whose servers a test may stop or kill."""
     with start(own()) as box:
         yield box
 
@@ -129,13 +136,13 @@ def answers(box: Sandbox) -> bool:
 
 
 class TestServers:
-    def test_postgres_is_set_up_for_logical_decoding_and_durable(self, beside: Sandbox) -> None:
+    def test_postgres_is_durable_and_set_up_for_logical_decoding(self, beside: Sandbox) -> None:
         url = beside.servers.database_url
         settings = {"wal_level": "logical", "fsync": "on", "track_commit_timestamp": "on"}
         assert {name: one(url, "SELECT current_setting(%s)", name) for name in settings} == settings
         assert one(url, "SELECT 1 FROM pg_create_logical_replication_slot('one', 'wal2json', true)") == 1
 
-    def test_both_listen_on_loopback_alone(self, beside: Sandbox) -> None:
+    def test_both_listen_on_loopback_only(self, beside: Sandbox) -> None:
         ports = {number for name, number in record.read(beside.directory).items() if name.endswith("_port")}
         listening = [place.split(":") for place in _listening()]
         ours = [(address, int(port, 16)) for address, port in listening if int(port, 16) in ports]
@@ -151,12 +158,12 @@ class TestServers:
         with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
             psycopg.connect(url)
 
-    def test_another_one_stands_beside_it(self, sandbox: Sandbox, beside: Sandbox) -> None:
+    def test_two_run_at_the_same_time(self, sandbox: Sandbox, beside: Sandbox) -> None:
         assert sandbox.directory != beside.directory
         assert answers(sandbox)
         assert answers(beside)
 
-    def test_postgres_comes_back_with_what_was_committed(self, beside: Sandbox) -> None:
+    def test_postgres_restarts_with_all_committed_data(self, beside: Sandbox) -> None:
         url, postgres = beside.servers.database_url, beside.postgres
         one(url, "CREATE TABLE kept (n int)")
         stops: list[Callable[[], None]] = [postgres.kill, postgres.stop, partial(postgres.stop, "immediate")]
@@ -168,23 +175,16 @@ class TestServers:
             postgres.start()
             assert one(url, "SELECT count(*) FROM kept") == number
 
-    def test_rabbitmq_is_killed_and_comes_back(self, beside: Sandbox) -> None:
+    @pytest.mark.parametrize("way", ["kill", "stop"])
+    def test_rabbitmq_restarts_after(self, beside: Sandbox, way: str) -> None:
         port = urlsplit(beside.servers.amqp_url).port
         assert port is not None
-        beside.rabbitmq.kill()
+        getattr(beside.rabbitmq, way)()
         assert amqp.version("127.0.0.1", port) is None
         beside.rabbitmq.start()
         assert answers(beside)
 
-    def test_rabbitmq_is_stopped_and_comes_back(self, beside: Sandbox) -> None:
-        port = urlsplit(beside.servers.amqp_url).port
-        assert port is not None
-        beside.rabbitmq.stop()
-        assert amqp.version("127.0.0.1", port) is None
-        beside.rabbitmq.start()
-        assert answers(beside)
-
-    def test_starting_what_runs_changes_nothing(self, beside: Sandbox) -> None:
+    def test_starting_a_running_server_changes_nothing(self, beside: Sandbox) -> None:
         before = one(beside.servers.database_url, "SELECT pg_postmaster_start_time()")
         beside.postgres.start()
         beside.rabbitmq.start()
@@ -194,12 +194,12 @@ class TestServers:
         box = Named(Servers(beside.servers.database_url, beside.servers.amqp_url)).create(tmp_path)
         assert box.servers == beside.servers
         for touch in (box.postgres.stop, box.postgres.kill, box.rabbitmq.kill, box.rabbitmq.start):
-            with pytest.raises(Problem, match="named by SANDBOX_DATABASE_URL or SANDBOX_AMQP_URL is not"):
+            with pytest.raises(Problem, match="named by SANDBOX_DATABASE_URL or SANDBOX_AMQP_URL is never"):
                 touch()
 
 
 class TestKept:
-    def test_up_is_idempotent_mends_what_died_and_down_ends_it(self, place: Place) -> None:
+    def test_up_starts_only_what_does_not_run_and_down_ends_it(self, place: Place) -> None:
         settings = place.up()
         assert set(settings) == {
             *("RELAY_DATABASE_URL", "RELAY_AMQP_URL", "WRITERS_DATABASE_URL"),
@@ -208,10 +208,11 @@ class TestKept:
         url = settings["RELAY_DATABASE_URL"]
         began = one(url, "SELECT pg_postmaster_start_time()")
         assert place.up() == settings
+        assert "already running since" in place.run("up").stderr
         assert one(url, "SELECT pg_postmaster_start_time()") == began
 
         (directory,) = place.directories()
-        backends.of(directory).attach(directory).postgres.kill()
+        choice.recorded(directory).attach(directory).postgres.kill()
         status = place.run("status", "--json")
         assert (status.returncode, json.loads(status.stdout)["postgres"]) == (3, None)
         assert json.loads(place.run("up", "--json").stdout)["settings"] == settings
@@ -221,6 +222,17 @@ class TestKept:
         assert (place.running(), place.directories()) == ([], [])
         assert place.run("down").returncode == 0
         assert place.run("status").returncode == 3
+
+    def test_two_checkouts_keep_a_sandbox_each(self, place: Place, tmp_path: Path) -> None:
+        second = place.in_checkout(tmp_path)
+        settings, others = place.up(), second.up()
+        assert not set(settings.values()) & set(others.values())
+        assert len(place.directories()) == 2
+        assert place.run("down").returncode == 0
+        assert second.run("status").returncode == 0
+        assert one(others["RELAY_DATABASE_URL"], "SELECT 1") == 1
+        assert second.run("down").returncode == 0
+        assert (place.running(), place.directories()) == ([], [])
 
     @pytest.mark.parametrize("number", [0, 1, 6])
     def test_a_ctrl_c_while_it_starts_leaves_nothing(self, place: Place, number: int) -> None:
@@ -239,18 +251,18 @@ class TestKept:
         assert (place.running(), place.directories()) == ([], [])
 
     @pytest.mark.parametrize(
-        ("name", "value", "said"),
+        ("name", "value", "message"),
         [
             ("SANDBOX", "podman", "sandbox: SANDBOX is wrong: Input should be 'auto', 'docker' or 'local'"),
             ("SANDBOX_AMQP_URL", "amqp://localhost", "SANDBOX_DATABASE_URL is missing; named servers need both URLs"),
         ],
     )
-    def test_a_wrong_setting_is_one_line(self, place: Place, name: str, value: str, said: str) -> None:
+    def test_a_wrong_setting_is_one_line(self, place: Place, name: str, value: str, message: str) -> None:
         place.environment[name] = value
         done = place.run("up")
         assert (done.returncode, done.stdout) == (2, "")
         (line,) = done.stderr.splitlines()
-        assert said in line
+        assert message in line
 
 
 class TestIsolation:
@@ -274,7 +286,7 @@ class TestIsolation:
         assert isinstance(databases, list)
         assert not set(names) & set(databases)
 
-    def test_what_it_held_is_gone_while_a_stream_is_open(self, beside: Sandbox) -> None:
+    def test_everything_is_removed_also_while_a_stream_is_open(self, beside: Sandbox) -> None:
         with Isolation(beside.servers, None).isolated() as part:
             one(part.database_url, "SELECT 1 FROM pg_create_logical_replication_slot(%s, 'wal2json')", part.name)
             stream = pq.PGconn.connect(f"{part.database_url}?replication=database".encode())
@@ -291,7 +303,7 @@ class TestIsolation:
 
 
 async def declare(url: str, queue: str, exchange: str) -> None:
-    """Declare what a relay and a consumer would."""
+    """Declare an exchange and a queue as a relay and a consumer do."""
     connection = await Connection.open(url, name="test")
     channel = await connection.channel()
     await declare_exchange(connection, channel, exchange)
@@ -310,13 +322,13 @@ async def exists(url: str, kind: str, name: str) -> None:
 
 
 class TestCleanliness:
-    def test_what_a_killed_owner_left_is_swept_by_the_next_start(
+    def test_the_next_start_removes_what_a_killed_owner_left(
         self, place: Place, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with place.start(sys.executable, "-c", HOLD) as process:
             assert process.stdout is not None
             directory = Path(process.stdout.readline().strip())
-            backends.of(directory).attach(directory).postgres.kill()
+            choice.recorded(directory).attach(directory).postgres.kill()
             segment = _shared_memory(directory)
             process.kill()
         assert place.running()
@@ -332,7 +344,7 @@ class TestCleanliness:
             assert segment not in _segments()
         assert place.directories() == []
 
-    def test_sigterm_ends_it_with_its_servers(self, place: Place) -> None:
+    def test_sigterm_ends_the_servers_too(self, place: Place) -> None:
         with place.start(sys.executable, "-c", HOLD) as process:
             assert process.stdout is not None
             process.stdout.readline()

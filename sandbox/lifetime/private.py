@@ -1,12 +1,12 @@
-"""One server with a configuration of its own, for a test of just that: always of this machine's own programs."""
+"""One server with its own configuration, for a test of that configuration; always run by this machine's programs."""
 
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sandbox.lifetime import record
 from sandbox.lifetime.starting import owned_directory
 from sandbox.machine import packages
+from sandbox.servers import record
 from sandbox.servers.backend import Extra
 from sandbox.servers.local import KIND
 from sandbox.servers.postgres import Postgres
@@ -15,7 +15,7 @@ from sandbox.servers.rabbitmq import Ports, Rabbitmq
 
 @contextmanager
 def postgres(extra: Extra) -> Iterator[Postgres]:
-    """Start a Postgres that has `extra`, and end it with the block."""
+    """Start a Postgres with `extra` for the block."""
     programs = packages.require()
     with owned_directory() as directory:
         values = record.reserve(directory, "postgres_port", kind=KIND)
@@ -32,7 +32,7 @@ def postgres(extra: Extra) -> Iterator[Postgres]:
 
 @contextmanager
 def rabbitmq(extra: Extra) -> Iterator[Rabbitmq]:
-    """Start a RabbitMQ that has `extra`, and end it with the block."""
+    """Start a RabbitMQ with `extra` for the block."""
     programs = packages.require()
     with owned_directory() as directory:
         values = record.reserve(directory, "amqp_port", "distribution_port", "epmd_port", kind=KIND)

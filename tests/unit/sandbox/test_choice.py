@@ -1,4 +1,4 @@
-"""Which servers the sandbox takes, and what it says when it is not told right."""
+"""Which back end the settings select, and the errors for wrong settings and missing packages."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import pytest
 
 from outboxkit.errors import ConfigurationProblem
 from sandbox.machine import packages, programs
-from sandbox.servers import choice as backends
+from sandbox.servers import choice
 from sandbox.servers.named import Named
 from sandbox.settings import read
 
@@ -20,14 +20,14 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def test_nothing_set_leaves_the_choice_to_the_machine() -> None:
+def test_without_settings_the_choice_is_auto() -> None:
     assert read().choice == "auto"
 
 
-def test_named_servers_are_taken_when_both_urls_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_named_servers_are_selected_when_both_urls_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SANDBOX_DATABASE_URL", DATABASE_URL)
     monkeypatch.setenv("SANDBOX_AMQP_URL", AMQP_URL)
-    kind, backend = backends.choose(read())
+    kind, backend = choice.choose(read())
     assert kind == "named"
     assert isinstance(backend, Named)
 
@@ -36,11 +36,11 @@ def test_an_explicit_choice_wins_over_named_servers(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("SANDBOX", "local")
     monkeypatch.setenv("SANDBOX_DATABASE_URL", DATABASE_URL)
     monkeypatch.setenv("SANDBOX_AMQP_URL", AMQP_URL)
-    assert backends.choose(read())[0] == "local"
+    assert choice.choose(read())[0] == "local"
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("SANDBOX", "podman", "SANDBOX is wrong: Input should be 'auto', 'docker' or 'local'"),
         ("SANDBOX_DATABASE_URL", DATABASE_URL, "SANDBOX_AMQP_URL is missing; named servers need both URLs"),
@@ -48,18 +48,18 @@ def test_an_explicit_choice_wins_over_named_servers(monkeypatch: pytest.MonkeyPa
         ("SANDBOX_DATABSE_URL", DATABASE_URL, "did you mean SANDBOX_DATABASE_URL?"),
     ],
 )
-def test_a_wrong_setting_is_told_in_one_line_without_its_value(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+def test_a_wrong_setting_is_reported_in_one_line_without_its_value(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, message: str
 ) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationProblem) as raised:
         read()
-    assert said in str(raised.value)
+    assert message in str(raised.value)
     assert "\n" not in str(raised.value)
     assert "s3cret" not in str(raised.value)
 
 
-def test_who_cannot_install_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_packages_that_cannot_be_installed_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.freedesktop_os_release", lambda: {"ID": "fedora"})
     monkeypatch.setattr(programs, "rabbitmq", lambda: None)
     monkeypatch.setattr(programs, "postgres", lambda: programs.Postgres(Path("/bin"), 17, has_wal2json=False))

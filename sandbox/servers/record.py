@@ -1,18 +1,17 @@
-"""What a sandbox's directory remembers of it: its kind, and what its back end needs to find it again."""
+"""The record in a sandbox's directory: its kind, and what its back end needs to find the servers again."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-from sandbox.lifetime import directories
-from sandbox.machine import ports
+from sandbox.machine import directories, ports
 
 _NAME = "sandbox.json"
 _PORT = "_port"
 
 
 def write(directory: Path, **values: str | int) -> None:
-    """Write the record of `directory`; only its owner can read it, for it holds passwords."""
+    """Write the record of `directory`; only its owner can read it, since it contains passwords."""
     part = directory / f"{_NAME}.part"
     part.touch(mode=0o600)
     part.write_text(json.dumps(values), encoding="utf-8")
@@ -22,7 +21,7 @@ def write(directory: Path, **values: str | int) -> None:
 def reserve(directory: Path, *names: str, **values: str) -> dict[str, Any]:
     """Write and return the record with a free port for each of `names`, which end in `_port`.
 
-    One sandbox at a time picks its ports, and none that another one has recorded: its server may be stopped just now.
+    A lock lets one sandbox at a time choose ports. Recorded ports count as taken, since their server may be stopped.
     """
     with directories.locked("ports"):
         others = [read(path) for path in directories.root().iterdir() if path.is_dir()]
@@ -32,7 +31,7 @@ def reserve(directory: Path, *names: str, **values: str) -> dict[str, Any]:
 
 
 def read(directory: Path) -> dict[str, Any]:
-    """Read the record of `directory`; empty when none was written."""
+    """Read the record of `directory`; empty when there is none."""
     try:
         values: dict[str, Any] = json.loads((directory / _NAME).read_text(encoding="utf-8"))
     except FileNotFoundError:

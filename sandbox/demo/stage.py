@@ -1,0 +1,72 @@
+"""The processes of one demo. They belong to the sandbox's directory, so they end with the sandbox at the latest."""
+
+import signal
+import subprocess
+from pathlib import Path
+
+from outboxkit.errors import Problem
+from sandbox.lifetime.isolation import Isolated
+from sandbox.machine import commands, processes
+from sandbox.machine.accounts import caller
+from sandbox.machine.directories import COMPANIONS
+
+
+class Stage:
+    """Starts and ends the project's commands, each with its own directory and log."""
+
+    def __init__(self, directory: Path, isolated: Isolated) -> None:
+        self._directory = directory
+        self._isolated = isolated
+        self.settings = {
+            "RELAY_DATABASE_URL": isolated.database_url,
+            "RELAY_AMQP_URL": isolated.amqp_url,
+            "RELAY_SLOT": isolated.name,
+            "RELAY_EXCHANGE": isolated.name,
+            "RELAY_HTTP_ADDRESS": "",
+            "CONSUMERS_DATABASE_URL": isolated.database_url,
+            "CONSUMERS_AMQP_URL": isolated.amqp_url,
+            "CONSUMERS_EXCHANGE": isolated.name,
+            "CONSUMERS_QUEUE": isolated.name,
+            "CONSUMERS_HANDLERS": "consumers.examples",
+            "WRITERS_DATABASE_URL": isolated.database_url,
+        }
+
+    def call(self, *words: str) -> None:
+        """Run a command to its end; raises Problem with its error output when it fails."""
+        environment = commands.environment(self.settings)
+        done = subprocess.run(commands.found(words), env=environment, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise Problem(f"`{' '.join(words)}` failed: {done.stderr.strip()}", remedy="see its message")
+
+    def start(self, name: str, *words: str) -> None:
+        """Start a command as process `name`."""
+        place = self.place(name)
+        place.mkdir(parents=True, exist_ok=True)
+        environment = commands.environment(self.settings)
+        processes.spawn(place, commands.found(words), account=caller(), environment=environment, log=self.log(name))
+
+    def logged(self, name: str, word: str) -> bool:
+        """Return whether process `name` has logged `word`."""
+        return word in self.log(name).read_text(errors="replace")
+
+    def last_line(self, name: str) -> str:
+        """Return the last line that process `name` has logged."""
+        lines = self.log(name).read_text(errors="replace").splitlines()
+        return lines[-1] if lines else "nothing"
+
+    def kill(self, name: str) -> None:
+        """Kill process `name` with SIGKILL, and wait until it has ended."""
+        processes.send(self.place(name), signal.SIGKILL, timeout=10)
+
+    def end(self, *names: str) -> None:
+        """End processes with SIGTERM, one after the other, and give each 30 s to finish its work."""
+        for name in names:
+            processes.end(self.place(name), ask=signal.SIGTERM, grace=30)
+
+    def place(self, name: str) -> Path:
+        """Return the directory of process `name`."""
+        return self._directory / COMPANIONS / f"{self._isolated.name}-{name}"
+
+    def log(self, name: str) -> Path:
+        """Return the log file of process `name`."""
+        return self.place(name) / "log"
