@@ -1,5 +1,10 @@
 """Benchmarks of the relay on private servers: drain, CPU, latency and memory, each checked for completeness.
 
-They drive the project's own commands as real processes and look at them from outside: counts over HTTP, CPU and
-memory from /proc, messages from a queue. Nothing here is imported by the product.
+They run the project's own commands as processes and measure them from outside: counts over HTTP, CPU and memory from
+/proc, messages from a queue. No shipped package imports them.
+
+measures       the benchmarks, one file for each question
+load           processes that write, publish and receive; queues
+instruments    counters, samples, and the statistics of them
+report         tables and JSON
 """

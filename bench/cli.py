@@ -1,4 +1,4 @@
-"""The command `bench`: options, and what is printed; nothing else."""
+"""The command `bench`: its options and its output, and no logic."""
 
 import sys
 from collections.abc import Iterator
@@ -11,12 +11,9 @@ from rich.console import Console
 
 import sandbox
 from bench.load.queues import Kind
-from bench.measures import drain as draining
-from bench.measures import latency as latencies
-from bench.measures import memory as memories
-from bench.report import surroundings
-from bench.report import tables as report
-from bench.report.tables import Report
+from bench.measures import drain, latency, memory
+from bench.report import surroundings, tables
+from bench.report.report import Report
 from outboxkit import commands
 from sandbox import Sandbox
 
@@ -26,31 +23,30 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="""Measure the relay on a private Postgres and RabbitMQ.
 
-    Each command prints a table and JSON, and fails if an event that was committed did not arrive. Run it with nothing
-    else on the machine. SANDBOX, SANDBOX_DATABASE_URL and SANDBOX_AMQP_URL say which servers.""",
+    Each command prints a table and JSON, and fails if a committed event did not arrive. Run nothing else on the machine
+    meanwhile. SANDBOX, SANDBOX_DATABASE_URL and SANDBOX_AMQP_URL select the servers.""",
 )
 app.callback()(commands.options)
 
-Json = Annotated[Path | None, typer.Option("--json", help="Write the JSON to this file instead of printing it.")]
-Events = Annotated[int, typer.Option(min=100, help="How many events.")]
-Pairs = Annotated[int, typer.Option(min=1, help="How often each side runs, in turns.")]
-Window = Annotated[int, typer.Option(min=1, help="RELAY_MAX_IN_FLIGHT, and the ceiling's window.")]
-Rows = Annotated[list[int], typer.Option(min=1, help="Rows in each transaction; may be repeated.")]
-Queues = Annotated[list[Kind], typer.Option("--queue", help="Kind of queue; may be repeated.")]
-Rates = Annotated[list[int], typer.Option("--rate", min=1, help="Events per second; may be repeated.")]
-Seconds = Annotated[int, typer.Option(min=1, help="How long each load lasts.")]
-Outage = Annotated[int, typer.Option(min=1, help="For how many seconds the broker is away.")]
+Json = Annotated[Path | None, typer.Option("--json", help="Write the JSON to this file, and do not print it.")]
+Events = Annotated[int, typer.Option(min=100, help="Number of events.")]
+Pairs = Annotated[int, typer.Option(min=1, help="Number of runs of each publisher, in turns.")]
+Window = Annotated[int, typer.Option(min=1, help="RELAY_MAX_IN_FLIGHT, and the window of the ceiling.")]
+Rows = Annotated[list[int], typer.Option(min=1, help="Rows in each transaction; can be repeated.")]
+Queues = Annotated[list[Kind], typer.Option("--queue", help="Kind of queue; can be repeated.")]
+Rates = Annotated[list[int], typer.Option("--rate", min=1, help="Events per second; can be repeated.")]
+Seconds = Annotated[int, typer.Option(min=1, help="Seconds that each load lasts.")]
+Outage = Annotated[int, typer.Option(min=1, help="Seconds that the broker is down.")]
 
 _ROWS = [1, 100]
-# Of a table in a file: its columns are not cut.
-_WIDTH = 130
+_WIDTH = 130  # of tables that go to a file, so that no column is cut
 _RATES = [500, 2000]
 _KINDS = list(Kind)
 _LATENCY_KINDS = [Kind.CLASSIC, Kind.QUORUM]
 
 
-@app.command()
-def drain(  # noqa: PLR0913 - one parameter for each option
+@app.command("drain")
+def measure_drain(  # noqa: PLR0913 - one parameter for each option
     *,
     events: Events = 200_000,
     pairs: Pairs = 3,
@@ -59,22 +55,22 @@ def drain(  # noqa: PLR0913 - one parameter for each option
     queue: Queues = _KINDS,
     to: Json = None,
 ) -> None:
-    """Drain a backlog, beside a publisher of frames encoded beforehand, in turns."""
+    """Measure how fast the relay drains a backlog, in turns with a publisher of frames encoded beforehand."""
     with _measuring(to, window) as (box, found):
-        found.drain += draining.compare(box, kinds=queue, rows=rows, events=events, pairs=pairs, window=window)
+        found.drain += drain.compare(box, kinds=queue, rows=rows, events=events, pairs=pairs, window=window)
 
 
-@app.command()
-def cpu(
+@app.command("cpu")
+def measure_cpu(
     *, events: Events = 200_000, pairs: Pairs = 3, window: Window = 1000, rows: Rows = _ROWS, to: Json = None
 ) -> None:
     """Measure the relay's CPU for each event while it drains."""
     with _measuring(to, window) as (box, found):
-        found.cpu += draining.cost(box, rows=rows, events=events, runs=pairs, window=window)
+        found.cpu += drain.cost(box, rows=rows, events=events, runs=pairs, window=window)
 
 
-@app.command()
-def latency(
+@app.command("latency")
+def measure_latency(
     *,
     rate: Rates = _RATES,
     seconds: Seconds = 30,
@@ -84,11 +80,11 @@ def latency(
 ) -> None:
     """Measure how long an event takes from its commit to the broker, at an even load."""
     with _measuring(to, window) as (box, found):
-        found.latency += latencies.measure(box, kinds=queue, rates=rate, seconds=seconds, window=window)
+        found.latency += latency.measure(box, kinds=queue, rates=rate, seconds=seconds, window=window)
 
 
-@app.command()
-def memory(
+@app.command("memory")
+def measure_memory(
     *,
     events: Events = 1_000_000,
     outage: Outage = 60,
@@ -96,16 +92,16 @@ def memory(
     window: Window = 1000,
     to: Json = None,
 ) -> None:
-    """Measure the relay's memory in one transaction of so many rows, and while the broker is away."""
+    """Measure the relay's memory in one large transaction, and while the broker is down."""
     with _measuring(to, window) as (box, found):
         found.memory += _memory(box, events=events, outage=outage, rate=rate, window=window)
 
 
-@app.command(name="all")
-def everything(  # noqa: PLR0913 - the same
+@app.command("all")
+def measure_all(  # noqa: PLR0913 - the same
     *,
     events: Annotated[
-        int, typer.Option(min=100, help="How many to drain; five times as many in the large transaction.")
+        int, typer.Option(min=100, help="Number of events to drain; the large transaction has five times as many.")
     ] = 200_000,
     pairs: Pairs = 3,
     seconds: Seconds = 30,
@@ -113,11 +109,11 @@ def everything(  # noqa: PLR0913 - the same
     window: Window = 1000,
     to: Json = None,
 ) -> None:
-    """Measure all four, one after the other, on the same servers."""
+    """Run all four benchmarks, one after the other, on the same servers."""
     with _measuring(to, window) as (box, found):
-        found.drain += draining.compare(box, kinds=_KINDS, rows=_ROWS, events=events, pairs=pairs, window=window)
-        found.cpu += draining.cost(box, rows=_ROWS, events=events, runs=pairs, window=window)
-        found.latency += latencies.measure(box, kinds=_LATENCY_KINDS, rates=_RATES, seconds=seconds, window=window)
+        found.drain += drain.compare(box, kinds=_KINDS, rows=_ROWS, events=events, pairs=pairs, window=window)
+        found.cpu += drain.cost(box, rows=_ROWS, events=events, runs=pairs, window=window)
+        found.latency += latency.measure(box, kinds=_LATENCY_KINDS, rates=_RATES, seconds=seconds, window=window)
         found.memory += _memory(box, events=events * 5, outage=outage, rate=1000, window=window)
 
 
@@ -126,24 +122,24 @@ def main() -> NoReturn:
     commands.run(app, name="bench")
 
 
-def _memory(box: Sandbox, *, events: int, outage: int, rate: int, window: int) -> list[memories.Memory]:
+def _memory(box: Sandbox, *, events: int, outage: int, rate: int, window: int) -> list[memory.Memory]:
     return [
-        memories.large_transaction(box, events=events, window=window),
-        memories.broker_outage(box, rate=rate, seconds=outage, window=window),
+        memory.large_transaction(box, events=events, window=window),
+        memory.broker_outage(box, rate=rate, seconds=outage, window=window),
     ]
 
 
 @contextmanager
 def _measuring(to: Path | None, window: int) -> Iterator[tuple[Sandbox, Report]]:
-    """Start the servers; what stands in the report in the end, or when something fails, is printed."""
+    """Start the servers for the block, and print the report after it, also when it fails."""
     load_before = surroundings.load()
     with sandbox.start() as box:
         found = Report(surroundings.look(box, load_before=load_before, window=window))
         try:
             yield box, found
         finally:
-            report.show(found, Console(width=None if sys.stdout.isatty() else _WIDTH))
+            tables.show(found, Console(width=None if sys.stdout.isatty() else _WIDTH))
             if to is None:
-                typer.echo(report.to_json(found))
+                typer.echo(found.to_json())
             else:
-                report.write(found, to)
+                found.write(to)

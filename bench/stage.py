@@ -1,4 +1,4 @@
-"""Where a benchmark plays: a database of its own with the schema, an exchange, and the programs that use them."""
+"""The stage of a benchmark: its own database with the schema, an exchange, and the programs that use them."""
 
 import asyncio
 from collections.abc import Iterator
@@ -54,24 +54,24 @@ class Stage:
         }
 
     def set_up(self) -> None:
-        """Make the schema, the exchange, and the slot that every run's slot is copied from."""
+        """Make the schema, the exchange, and the origin slot, of which each run gets a copy."""
         self._call("relay", "setup", RELAY_SLOT=self._origin)
         with self.connect() as connection:
             connection.execute(sql.example("bench"))
 
     def rewind(self) -> None:
-        """Give the next relay everything that was committed since `set_up`."""
+        """Let the next relay start with the first event committed after `set_up`."""
         self.execute("bench_rewind", origin=self._origin, slot=self.exchange)
         self._call("relay", "setup")
 
     def write_backlog(self, events: int, *, per_transaction: int) -> None:
-        """Commit `events` events, fast: the WAL is flushed in the end, not for each transaction."""
+        """Commit `events` events fast: the WAL is flushed at the end, not for each transaction."""
         with self.connect(options="-c synchronous_commit=off") as connection:
             connection.execute(sql.example("bench_backlog"), {"events": events, "per_transaction": per_transaction})
-        self.calm()
+        self.vacuum()
 
-    def calm(self) -> None:
-        """Do now what Postgres would otherwise do in the middle of a run."""
+    def vacuum(self) -> None:
+        """Vacuum and checkpoint now, so that Postgres does neither in the middle of a run."""
         with self.connect() as connection:
             connection.execute("VACUUM ANALYZE outbox.event")
             connection.execute("CHECKPOINT")
@@ -81,12 +81,12 @@ class Stage:
         return [str(row[0]) for row in self.execute("bench_ids")]
 
     def encode(self, frames: Path) -> None:
-        """Write to `frames` the messages that the relay would make of the committed events."""
+        """Write to `frames` the messages that the relay publishes for the committed events."""
         ceiling.Encoded.write(frames, [self._message(*row) for row in self.execute("bench_events")])
 
     @contextmanager
     def queue(self, suffix: str, kind: queues.Kind) -> Iterator[str]:
-        """Give a queue of `kind` that takes everything published, until the block ends."""
+        """Declare a queue of `kind` that gets every message, for the block; yield its name."""
         name = self._isolated.queue(suffix)
         asyncio.run(queues.declare(self.amqp_url, name, kind, exchange=self.exchange))
         try:
@@ -96,7 +96,7 @@ class Stage:
 
     @contextmanager
     def relay(self) -> Iterator[Publisher]:
-        """Run a relay."""
+        """Run a relay for the block."""
         address = _free_address()
         environment = {**self.settings(), "RELAY_HTTP_ADDRESS": address}
         with (
@@ -107,28 +107,35 @@ class Stage:
 
     @contextmanager
     def ceiling(self, frames: Path) -> Iterator[Publisher]:
-        """Run the publisher of frames encoded beforehand."""
+        """Run the ceiling for the block, with the messages in `frames`."""
         address = _free_address()
-        orders = {"amqp_url": self.amqp_url, "frames": str(frames), "window": self.window, "http_address": address}
+        arguments = {"amqp_url": self.amqp_url, "frames": str(frames), "window": self.window, "http_address": address}
         with (
-            programs.ours(self.place, "bench.load.ceiling", orders) as program,
+            programs.module(self.place, "bench.load.ceiling", arguments) as program,
             closing(Endpoint(address)) as endpoint,
         ):
             yield Publisher(program, endpoint)
 
+    @contextmanager
+    def even_load(self, rate: int, events: int) -> Iterator[Program]:
+        """Run the writer of an even load for the block."""
+        arguments = {"database_url": self.database_url, "rate": rate, "events": events}
+        with programs.module(self.place, "bench.load.evenly", arguments) as program:
+            yield program
+
     def broker_pids(self) -> list[int]:
-        """Return the processes of RabbitMQ's Erlang VM; none when it runs elsewhere."""
+        """Return the processes of RabbitMQ's Erlang VM; empty when it runs elsewhere."""
         found = processes.belonging(self.box.directory / "rabbitmq")
         return [process.pid for process in found if process.program.startswith("beam")]
 
     def execute(self, name: str, **parameters: object) -> list[tuple[Any, ...]]:
-        """Run the script `name` and return its rows, if it gives any."""
+        """Run the script `name` and return its rows."""
         with self.connect() as connection:
             cursor = connection.execute(sql.example(name), parameters)
             return cursor.fetchall() if cursor.description else []
 
     def connect(self, options: LiteralString = "") -> psycopg.Connection[tuple[Any, ...]]:
-        """Connect to the database, in autocommit."""
+        """Connect to the database in autocommit mode."""
         return psycopg.connect(self.database_url, autocommit=True, options=options)
 
     def _call(self, *words: str, **settings: str) -> None:
@@ -158,7 +165,7 @@ class Stage:
 
 @contextmanager
 def stage(box: Sandbox, *, window: int) -> Iterator[Stage]:
-    """Set up a database of its own; `window` is how many messages may be unconfirmed."""
+    """Set up a stage for the block; `window` is how many messages may be unconfirmed."""
     with box.isolated() as isolated:
         made = Stage(box, isolated, window=window)
         made.set_up()

@@ -1,1 +1,1 @@
-"""What measures: clocks, counters, and what is computed from them."""
+"""Counters, samples, and the statistics of them."""

@@ -1,4 +1,4 @@
-"""What is computed from measurements. Pure."""
+"""Statistics of samples and histograms. Pure."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -7,23 +7,23 @@ from typing import NamedTuple
 
 
 class Sample(NamedTuple):
-    """What was seen of a publisher at one moment; `at` is seconds on a monotonic clock."""
+    """The state of a publisher at one moment; `at` is seconds on a monotonic clock."""
 
     at: float
     confirmed: int
     """Events confirmed so far."""
     cpu: Mapping[str, float]
-    """CPU seconds used so far, by whom; `idle` is what nobody used."""
+    """CPU seconds used so far, by user of the CPU; `idle` is the rest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Steady:
-    """A stretch of a run in which events flowed."""
+    """The part of a run in which events were confirmed steadily."""
 
     events: int
     seconds: float
     cpu: Mapping[str, float]
-    """CPU seconds used in it, by whom."""
+    """CPU seconds used in it, by user of the CPU."""
 
     @property
     def rate(self) -> float:
@@ -32,27 +32,27 @@ class Steady:
 
     @property
     def cores(self) -> dict[str, float]:
-        """How many cores each has kept busy; `idle` is what was left."""
-        return {who: used / self.seconds for who, used in self.cpu.items()}
+        """How many cores each user of the CPU kept busy; `idle` is the rest."""
+        return {name: used / self.seconds for name, used in self.cpu.items()}
 
 
 def between(first: Sample, last: Sample) -> Steady:
-    """Return what happened from one sample to another."""
+    """Return the difference between two samples."""
     return Steady(
         events=last.confirmed - first.confirmed,
         seconds=last.at - first.at,
-        cpu={who: last.cpu[who] - first.cpu[who] for who in last.cpu if who in first.cpu},
+        cpu={name: last.cpu[name] - first.cpu[name] for name in last.cpu if name in first.cpu},
     )
 
 
 def steady(samples: Sequence[Sample], total: int) -> Steady:
-    """Return the stretch from the first sample with an event confirmed to the last with one missing.
+    """Return the part from the first sample with a confirmed event to the last before all are confirmed.
 
-    Between the two the publisher was at work the whole time, so neither its start nor the distance of the samples is
-    in the figure. A run too short for two such samples gives the time around it instead: a lower bound of the rate.
-    Raises ValueError when the samples do not reach `total`.
+    Between the two the publisher worked all the time, so the figure contains neither its start nor its end. If a run is
+    too short for two such samples, the time around it is used: then the rate is a lower bound. Raises ValueError when
+    the samples do not reach `total`.
     """
-    if len(samples) < 2 or samples[-1].confirmed < total:  # noqa: PLR2004 - a stretch has two ends
+    if len(samples) < 2 or samples[-1].confirmed < total:  # noqa: PLR2004 - two ends
         raise ValueError("the samples end before the run")
     working = [sample for sample in samples if 0 < sample.confirmed < total]
     if len(working) < 2 or working[0].confirmed == working[-1].confirmed:  # noqa: PLR2004 - the same
@@ -63,7 +63,7 @@ def steady(samples: Sequence[Sample], total: int) -> Steady:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How values are spread, in their own unit."""
+    """Percentiles of values, in their own unit."""
 
     p50: float
     p95: float
@@ -94,10 +94,10 @@ def median(values: Sequence[float]) -> float:
 
 
 def share_within(before: Mapping[float, float], after: Mapping[float, float], bound: float) -> float:
-    """Return which share of a histogram's growth lies at or below `bound`, one of its buckets' upper bounds.
+    """Return the share of a histogram's growth at or below `bound`, the upper bound of one of its buckets.
 
-    Both are cumulative counts by upper bound, as Prometheus has them. Exact, since no bucket is cut. Raises KeyError
-    for a bound that is no bucket's, ZeroDivisionError when nothing was counted in between.
+    `before` and `after` are cumulative counts by upper bound, as in Prometheus. The result is exact. Raises KeyError if
+    no bucket has that bound, ZeroDivisionError when nothing was counted in between.
     """
     grown = after[float("inf")] - before.get(float("inf"), 0)
     return (after[bound] - before.get(bound, 0)) / grown
@@ -106,9 +106,9 @@ def share_within(before: Mapping[float, float], after: Mapping[float, float], bo
 def quantile(before: Mapping[float, float], after: Mapping[float, float], share: float) -> float:
     """Return the value below which `share` of a histogram's growth lies, in its own unit.
 
-    Taken to be spread evenly within a bucket, as histogram_quantile does
-    (https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile): good to a bucket's width.
-    Beyond the last finite bound it is that bound.
+    Values count as evenly spread within a bucket, as in histogram_quantile
+    (https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile), so the error is at most a
+    bucket's width. Above the last finite bound, that bound is returned.
     """
     bounds = sorted(after)
     counts = [after[bound] - before.get(bound, 0) for bound in bounds]

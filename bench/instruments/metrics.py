@@ -1,4 +1,4 @@
-"""A publisher's own figures, over HTTP: the relay's /metrics, and the ceiling's, which answers in the same words."""
+"""A publisher's own metrics, over HTTP: those of the relay, and of the ceiling, which uses the same names."""
 
 import http.client
 from contextlib import suppress
@@ -18,7 +18,7 @@ class Endpoint:
         self._connection = http.client.HTTPConnection(host, int(port), timeout=_SECONDS)
 
     def get(self, path: str) -> tuple[int, str] | None:
-        """Return the status and the text at `path`; None while nobody answers there."""
+        """Return the status and the text at `path`; None if there is no answer."""
         with suppress(OSError, http.client.HTTPException):
             self._connection.request("GET", path)
             answer = self._connection.getresponse()
@@ -27,16 +27,16 @@ class Endpoint:
         return None
 
     def ready(self) -> bool:
-        """Whether the process says that it is ready."""
+        """Return whether the process reports that it is ready."""
         return (self.get("/readyz") or (0, ""))[0] == http.HTTPStatus.OK
 
     def metrics(self) -> str:
-        """Return the metrics in the Prometheus text format; empty while nobody answers."""
+        """Return the metrics in the Prometheus text format; empty if there is no answer."""
         answer = self.get("/metrics")
         return answer[1] if answer else ""
 
     def close(self) -> None:
-        """Close the connection; the next question would open it again."""
+        """Close the connection; the next request opens it again."""
         self._connection.close()
 
     def confirmed(self) -> int:

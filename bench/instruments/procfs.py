@@ -1,7 +1,7 @@
 """CPU and memory of processes and of the machine, as the kernel counts them (proc(5)).
 
-Times are seconds, sizes bytes. Linux divides a process' time into user and system by sampling, but counts their sum
-exactly, so it is the sum that is read here.
+Times are in seconds, sizes in bytes. Linux splits a process' time into user and system time by sampling, but counts
+the sum exactly, so only the sum is read.
 """
 
 import os
@@ -15,7 +15,7 @@ _RESET_PEAK = "5"
 
 
 def cpu(pids: Iterable[int]) -> float:
-    """Return the CPU time that `pids` have used together; one that has ended counts nothing."""
+    """Return the CPU time that `pids` have used together; a process that has ended counts as 0."""
     return sum(map(_cpu, pids))
 
 
@@ -28,7 +28,7 @@ def _cpu(pid: int) -> float:
 
 
 def machine() -> tuple[float, float]:
-    """Return the busy and the idle time of all cores together; a virtual machine's stolen time is in neither."""
+    """Return the busy and the idle time of all cores together; neither contains a virtual machine's stolen time."""
     fields = [int(field) for field in Path("/proc/stat").read_text(encoding="ascii").splitlines()[0].split()[1:]]
     idle = fields[_IDLE] + fields[_IOWAIT]
     user, nice, system, irq, softirq = (fields[n] for n in (0, 1, 2, 5, 6))
@@ -36,17 +36,17 @@ def machine() -> tuple[float, float]:
 
 
 def resident(pid: int) -> int:
-    """Return how much memory `pid` has resident now."""
+    """Return the resident memory of `pid`."""
     return _status(pid, "VmRSS")
 
 
 def peak(pid: int) -> int:
-    """Return how much memory `pid` has had resident at most, since its start or the last `forget_peak`."""
+    """Return the peak resident memory of `pid` since its start or the last `reset_peak`."""
     return _status(pid, "VmHWM")
 
 
-def forget_peak(pid: int) -> None:
-    """Make what `pid` has resident now its peak (proc(5), clear_refs)."""
+def reset_peak(pid: int) -> None:
+    """Set the peak of `pid` to its present resident memory (proc(5), clear_refs)."""
     Path(f"/proc/{pid}/clear_refs").write_text(_RESET_PEAK, encoding="ascii")
 
 

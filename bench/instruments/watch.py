@@ -1,4 +1,4 @@
-"""Follows a publisher from outside until everything is confirmed: samples of its count and of everybody's CPU."""
+"""Watches a publisher from outside until everything is confirmed: samples its count and the CPU of all."""
 
 import time
 
@@ -43,9 +43,9 @@ class Watch:
             elif time.monotonic() - moved[1] > _STALLED_SECONDS:
                 program = self._publisher.program
                 raise Problem(
-                    f"{program.name} has stood at {count} of {total} for {_STALLED_SECONDS:g} s; "
-                    f"it last said: {program.last_words()}",
-                    remedy="look at the servers' logs",
+                    f"{program.name} has made no progress at {count} of {total} for {_STALLED_SECONDS:g} s; "
+                    f"it last logged: {program.last_line()}",
+                    remedy="see the servers' logs",
                 )
             return count >= total
 
@@ -54,7 +54,7 @@ class Watch:
 
 
 def wait_for_quiet(after: int) -> None:
-    """Wait until the machine is nearly idle after so many events: a queue is still being deleted. Not for long."""
+    """Wait until the machine is nearly idle, at most 5 s: RabbitMQ may still delete the queue of `after` events."""
     deadline = time.monotonic() + min(_QUIET_SECONDS, after / _QUIET_EVENTS)
     last = [procfs.machine()]
 

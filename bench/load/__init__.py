@@ -1,1 +1,1 @@
-"""What makes load: processes that write, publish and receive."""
+"""Processes that write, publish and receive, and the queues that they use."""

@@ -1,6 +1,6 @@
-"""Notes when each message of a queue arrives at a consumer: a process (`python -m bench.arrivals`).
+"""Records when each message of a queue arrives at a consumer: a process (`python -m bench.load.arrivals`).
 
-Its clock is the machine's, and so is the Postgres' that notes the commits: both run on one machine.
+Its times can be compared with Postgres' commit timestamps, since both run on one machine.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ _PREFETCH = 2000
 async def run(*, amqp_url: str, queue: str, events: int, times: Path) -> list[tuple[str, float]]:
     """Consume until `events` distinct messages have come, or SIGTERM; return each arrival's id and time.
 
-    The file `times` is there, and empty, as soon as the queue is consumed.
+    The file `times` is made, empty, as soon as the queue is consumed.
     """
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
@@ -55,12 +55,12 @@ def read(times: Path) -> list[tuple[str, float]]:
     return [(message_id, float(at)) for message_id, at in lines]
 
 
-def main(orders: dict[str, Any]) -> None:
-    """Run with `orders`, the arguments of `run`, and write a line `id seconds` for each arrival to `times`."""
-    times = Path(orders.pop("times"))
-    arrivals = asyncio.run(run(**orders, times=times))
+def main(arguments: dict[str, Any]) -> None:
+    """Call `run` with `arguments`, and write a line `id seconds` for each arrival to `times`."""
+    times = Path(arguments.pop("times"))
+    arrivals = asyncio.run(run(**arguments, times=times))
     times.write_text("".join(f"{message_id} {at:.6f}\n" for message_id, at in arrivals), encoding="ascii")
 
 
 if __name__ == "__main__":
-    main(programs.orders())
+    main(programs.arguments())

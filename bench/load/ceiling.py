@@ -1,7 +1,7 @@
-"""A publisher that does nothing but publish: frames encoded beforehand, a window, and confirms counted.
+"""The ceiling: a publisher that only sends frames encoded beforehand, within a window, and counts confirms.
 
-Run as a process of its own (`python -m bench.ceiling`), it shows what the broker takes on this machine. It reads no
-database, encodes nothing, and answers at /metrics in the relay's words, so that both are counted by the same means.
+It is a process (`python -m bench.load.ceiling`) and shows how fast the broker on this machine accepts messages. It
+reads no database and encodes nothing. Its /metrics have the relay's names, so both are counted in the same way.
 """
 
 import asyncio
@@ -29,7 +29,7 @@ M = TypeVar("M", bound=pika.amqp_object.Method)
 
 
 class Encoded:
-    """Messages as they go on the wire, one after the other, kept in a file for as many runs as there are."""
+    """Messages in wire format, one after the other, kept in a file that every run reads."""
 
     def __init__(self, frames: bytes, ends: "array[int]") -> None:
         self.frames = memoryview(frames)
@@ -38,7 +38,7 @@ class Encoded:
 
     @classmethod
     def write(cls, path: Path, messages: list[bytes]) -> None:
-        """Write `messages` to `path`, and beside it where each ends."""
+        """Write `messages` to `path`, and their ends to a file beside it."""
         ends = array("Q", [0])
         with path.open("wb") as file:
             for message in messages:
@@ -47,7 +47,7 @@ class Encoded:
 
     @classmethod
     def read(cls, path: Path) -> "Encoded":
-        """Read what `write` wrote."""
+        """Read the files that `write` wrote."""
         ends = array("Q")
         ends.frombytes(path.with_suffix(".ends").read_bytes())
         return cls(path.read_bytes(), ends)
@@ -74,7 +74,7 @@ async def _publish(amqp_url: str, encoded: Encoded, window: int, counter: Counte
             writer.write(encoded.frames[encoded.ends[sent] : encoded.ends[until]])
             sent = until
         before = confirms.confirmed
-        confirms.feed(await _some(reader))
+        confirms.feed(await _receive_bytes(reader))
         counter.inc(confirms.confirmed - before)
     writer.close()
 
@@ -84,45 +84,45 @@ async def _confirming_channel(amqp_url: str) -> tuple[asyncio.StreamReader, asyn
     to = parameters(amqp_url, name="ceiling")
     reader, writer = await asyncio.open_connection(to.host, to.port)
 
-    def say(channel: int, method: pika.amqp_object.Method) -> None:
+    def send(channel: int, method: pika.amqp_object.Method) -> None:
         writer.write(frame.Method(channel, method).marshal())
 
     writer.write(frame.ProtocolHeader().marshal())
-    await _hear(reader, spec.Connection.Start)
-    assert isinstance(to.credentials, pika.PlainCredentials)  # noqa: S101 - what a URL gives
+    await _receive(reader, spec.Connection.Start)
+    assert isinstance(to.credentials, pika.PlainCredentials)  # noqa: S101 - from a URL, they are
     secret = f"\0{to.credentials.username}\0{to.credentials.password}"
-    say(0, spec.Connection.StartOk(client_properties={"connection_name": "ceiling"}, response=secret))
-    tune = await _hear(reader, spec.Connection.Tune)
-    say(0, spec.Connection.TuneOk(channel_max=tune.channel_max, frame_max=tune.frame_max, heartbeat=0))
-    say(0, spec.Connection.Open(virtual_host=to.virtual_host))
-    await _hear(reader, spec.Connection.OpenOk)
-    say(CHANNEL, spec.Channel.Open())
-    await _hear(reader, spec.Channel.OpenOk)
-    say(CHANNEL, spec.Confirm.Select())
-    await _hear(reader, spec.Confirm.SelectOk)
+    send(0, spec.Connection.StartOk(client_properties={"connection_name": "ceiling"}, response=secret))
+    tune = await _receive(reader, spec.Connection.Tune)
+    send(0, spec.Connection.TuneOk(channel_max=tune.channel_max, frame_max=tune.frame_max, heartbeat=0))
+    send(0, spec.Connection.Open(virtual_host=to.virtual_host))
+    await _receive(reader, spec.Connection.OpenOk)
+    send(CHANNEL, spec.Channel.Open())
+    await _receive(reader, spec.Channel.OpenOk)
+    send(CHANNEL, spec.Confirm.Select())
+    await _receive(reader, spec.Confirm.SelectOk)
     return reader, writer
 
 
-async def _hear(reader: asyncio.StreamReader, kind: type[M]) -> M:
+async def _receive(reader: asyncio.StreamReader, kind: type[M]) -> M:
     start = await reader.readexactly(_FRAME_START)
     rest = await reader.readexactly(int.from_bytes(start[3:], "big") + _FRAME_END)
-    _, heard = frame.decode_frame(start + rest)
-    if not isinstance(heard, frame.Method) or not isinstance(heard.method, kind):
-        raise Problem(f"RabbitMQ answered {heard!r}, not {kind.NAME}", remedy="see its log")
-    return heard.method
+    _, received = frame.decode_frame(start + rest)
+    if not isinstance(received, frame.Method) or not isinstance(received.method, kind):
+        raise Problem(f"RabbitMQ answered {received!r}, not {kind.NAME}", remedy="see RabbitMQ's log")
+    return received.method
 
 
-async def _some(reader: asyncio.StreamReader) -> bytes:
+async def _receive_bytes(reader: asyncio.StreamReader) -> bytes:
     received = await reader.read(_READ_BYTES)
     if not received:
-        raise Problem("RabbitMQ closed the connection of the ceiling", remedy="see its log")
+        raise Problem("RabbitMQ closed the connection of the ceiling", remedy="see RabbitMQ's log")
     return received
 
 
-def main(orders: dict[str, Any]) -> None:
-    """Run with `orders`: the arguments of `run`."""
-    asyncio.run(run(**orders))
+def main(arguments: dict[str, Any]) -> None:
+    """Call `run` with `arguments`."""
+    asyncio.run(run(**arguments))
 
 
 if __name__ == "__main__":
-    main(programs.orders())
+    main(programs.arguments())

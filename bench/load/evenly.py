@@ -1,7 +1,7 @@
-"""Writes events at an even pace, each in a transaction of its own: a process (`python -m bench.evenly`).
+"""Writes events evenly, one in each transaction: a process (`python -m bench.load.evenly`).
 
-The pacing runs inside Postgres, in a few sessions that take turns, so that the load costs no client's CPU on a machine
-that has little. Each commit waits for its WAL to be flushed, as an application's does.
+The loop runs inside Postgres, in a few sessions that take turns, so that the load needs no CPU of a client. Each commit
+waits until its WAL is flushed, as an application's commit does.
 """
 
 import asyncio
@@ -14,12 +14,12 @@ from bench.load import programs
 from outboxkit import sql
 
 _SESSIONS = 4
-# All sessions are connected and wait for the same moment.
+# By then all sessions are connected; they begin at the same time.
 _BEGIN_AFTER = 0.5
 
 
 async def run(*, database_url: str, rate: int, events: int) -> None:
-    """Write `events` events, `rate` in a second; returns when all are committed."""
+    """Write `events` events, `rate` per second; return when all are committed."""
     begins = time.time() + _BEGIN_AFTER
     await asyncio.gather(
         *(_session(database_url, begins, session, rate, events) for session in range(1, _SESSIONS + 1))
@@ -32,10 +32,10 @@ async def _session(database_url: str, begins: float, session: int, rate: int, ev
         await connection.execute(sql.example("bench_evenly"), numbers)
 
 
-def main(orders: dict[str, Any]) -> None:
-    """Run with `orders`: the arguments of `run`."""
-    asyncio.run(run(**orders))
+def main(arguments: dict[str, Any]) -> None:
+    """Call `run` with `arguments`."""
+    asyncio.run(run(**arguments))
 
 
 if __name__ == "__main__":
-    main(programs.orders())
+    main(programs.arguments())

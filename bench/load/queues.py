@@ -1,4 +1,4 @@
-"""Queues that a benchmark publishes into: declared, emptied and counted, deleted."""
+"""The queues that a benchmark publishes into: declares, empties and deletes them."""
 
 import asyncio
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from outboxkit.errors import Problem
 
 
 class Kind(StrEnum):
-    """A kind of queue, in RabbitMQ's words (https://www.rabbitmq.com/docs/queues#optional-arguments, x-queue-type)."""
+    """A kind of queue, by RabbitMQ's name (https://www.rabbitmq.com/docs/queues#optional-arguments, x-queue-type)."""
 
     CLASSIC = "classic"
     QUORUM = "quorum"
@@ -19,7 +19,7 @@ class Kind(StrEnum):
 
 _PREFETCH = 2000
 _ACK_EVERY = 500
-# When all is there, duplicates come right behind.
+# How long to wait for duplicates once every event has arrived.
 _DUPLICATE_SECONDS = 0.5
 
 
@@ -33,45 +33,45 @@ async def declare(amqp_url: str, queue: str, kind: Kind, *, exchange: str) -> No
 
 
 async def delete(amqp_url: str, queue: str) -> None:
-    """Delete a queue with what it holds."""
+    """Delete a queue and its messages."""
     connection = await Connection.open(amqp_url, name="bench")
     await connection.call((await connection.channel()).queue_delete, queue)
     await connection.close()
 
 
-async def collect(amqp_url: str, queue: str, kind: Kind, *, expected: int, patience: float = 20.0) -> list[str]:
-    """Consume a queue until `expected` distinct message ids have come, and whatever follows them at once.
+async def collect(amqp_url: str, queue: str, kind: Kind, *, expected: int, idle_seconds: float = 20.0) -> list[str]:
+    """Consume a queue until `expected` distinct message ids have arrived, and the duplicates right behind them.
 
-    Returns the ids in the order of arrival, each as often as it came; fewer when nothing comes for `patience` seconds.
+    Returns the ids in the order of arrival, with duplicates; fewer when nothing arrives for `idle_seconds`.
     """
     connection = await Connection.open(amqp_url, name="bench")
     try:
-        return await _collect(connection, queue, kind, expected, patience)
+        return await _collect(connection, queue, kind, expected, idle_seconds)
     finally:
         await connection.close()
 
 
-async def _collect(connection: Connection, queue: str, kind: Kind, expected: int, patience: float) -> list[str]:
+async def _collect(connection: Connection, queue: str, kind: Kind, expected: int, idle_seconds: float) -> list[str]:
     lost: asyncio.Future[Problem] = asyncio.get_running_loop().create_future()
     channel = await connection.channel(lost.set_result)
     arrived: list[str] = []
     distinct: set[str] = set()
-    news = asyncio.Event()
+    arrival = asyncio.Event()
 
     def on_message(_: object, method: Any, properties: Any, __: bytes) -> None:  # noqa: ANN401 - pika's
         arrived.append(properties.message_id)
         distinct.add(properties.message_id)
         if len(arrived) % _ACK_EVERY == 0:
             channel.basic_ack(method.delivery_tag, multiple=True)
-        news.set()
+        arrival.set()
 
     await connection.call(channel.basic_qos, prefetch_count=_PREFETCH)
     await connection.call(channel.basic_consume, queue, on_message, arguments=_from_the_start(kind))
     while not lost.done():
-        news.clear()
+        arrival.clear()
         try:
-            async with asyncio.timeout(_DUPLICATE_SECONDS if len(distinct) >= expected else patience):
-                await news.wait()
+            async with asyncio.timeout(_DUPLICATE_SECONDS if len(distinct) >= expected else idle_seconds):
+                await arrival.wait()
         except TimeoutError:
             return arrived
     raise lost.result()

@@ -1,6 +1,6 @@
-"""The ceiling's side of AMQP 0-9-1: messages encoded by pika beforehand, and confirms counted. No I/O.
+"""AMQP 0-9-1 for the ceiling: encodes messages with pika, and counts confirms. No I/O.
 
-pika's encoding is independent of the relay's own: the same rows must become the same messages both ways.
+pika's encoder is independent of the relay's own. A test compares their messages for the same rows.
 """
 
 import time
@@ -49,7 +49,7 @@ def encode(  # noqa: PLR0913 - the parts of a message
 def cost(messages: int = 5000) -> float:
     """Return how many CPU microseconds pika takes to encode one message like the benchmark's.
 
-    A yardstick: the relay's figures of two machines, or of two Pythons, can be compared by it.
+    Relative to this cost, figures from two machines or two versions of Python can be compared.
     """
     headers: dict[str, str | int] = {"aggregate_type": "order", "aggregate_id": "42", "aggregate_version": 3, "seq": 7}
     before = time.process_time()
@@ -78,12 +78,12 @@ class Confirms:
             if kind != _METHOD or len(payload) != _ANSWER.size or _ANSWER.unpack(payload)[:2] != _ACK:
                 raise Problem(
                     f"RabbitMQ sent something else than a confirm: {payload[:80]!r}",
-                    remedy="see its log; the ceiling is measured on a broker that takes everything",
+                    remedy="see RabbitMQ's log; the ceiling needs a broker that confirms every message",
                 )
             _, _, tag, bits = _ANSWER.unpack(payload)
-            self._answered(tag, multiple=bool(bits & _MULTIPLE))
+            self._count(tag, multiple=bool(bits & _MULTIPLE))
 
-    def _answered(self, tag: int, *, multiple: bool) -> None:
+    def _count(self, tag: int, *, multiple: bool) -> None:
         if multiple:
             self._up_to = max(self._up_to, tag)
             self._ahead = {ahead for ahead in self._ahead if ahead > self._up_to}

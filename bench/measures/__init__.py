@@ -1,1 +1,1 @@
-"""The benchmarks: one file for each question."""
+"""The benchmarks, one file for each question."""

@@ -1,7 +1,7 @@
-"""How fast a backlog drains, beside what the broker takes at all, and what it costs the relay.
+"""How fast the relay drains a backlog, compared with the most that the broker accepts, and how much CPU it needs.
 
-Relay and ceiling alternate in pairs - A B, B A, A B - on one broker, into a fresh queue each, and are counted by the
-same means. Starting up is in neither figure.
+Relay and ceiling alternate in pairs (A B, B A, A B) on one broker. Each run has a new queue, and both are counted in
+the same way. The figures do not contain the start of a process.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from bench.load import queues, wire
 from bench.stage import Publisher, Stage, stage
 from sandbox import Sandbox
 
-# Each sample costs the publisher an answer over HTTP, some 2 ms.
+# A sample costs the publisher one HTTP response, about 2 ms.
 _EVERY = 0.25
 _CPU_EVERY = 1.0
 _SAMPLES_AT_LEAST = 10_000
@@ -31,7 +31,7 @@ class Drained:
     cpu_per_event: float
     """CPU microseconds of the publisher, user and system."""
     cores: dict[str, float]
-    """How many cores were kept busy, by whom; `idle` were not."""
+    """How many cores each user of the CPU kept busy; `idle` is the rest."""
     duplicates: int
 
 
@@ -50,7 +50,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """All pairs on one kind of queue, with so many rows in each transaction."""
+    """All pairs on one kind of queue and for one size of transaction."""
 
     queue: queues.Kind
     rows_per_transaction: int
@@ -63,26 +63,26 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """The relay's CPU with so many rows in each transaction."""
+    """The relay's CPU for one size of transaction."""
 
     rows_per_transaction: int
     events: int
     cpu_per_event: float
     """CPU microseconds, user and system: the median of the runs."""
     pika_encodes: float
-    """CPU microseconds that pika takes to encode one such message, in the same Python and between the same runs."""
+    """CPU microseconds that pika takes to encode one such message, measured between the runs."""
     runs: list[Drained]
 
     @property
     def by_pika(self) -> float:
-        """The relay's whole cost of an event, as a multiple of what pika takes to encode it."""
+        """The relay's CPU for each event, as a multiple of pika's for encoding it."""
         return self.cpu_per_event / self.pika_encodes
 
 
 def compare(  # noqa: PLR0913 - the sizes of a measurement
     box: Sandbox, *, kinds: Sequence[queues.Kind], rows: Sequence[int], events: int, pairs: int, window: int
 ) -> list[Comparison]:
-    """Drain the same backlog again and again, by the relay and by the ceiling."""
+    """Drain the same backlog by the relay and by the ceiling, `pairs` times each."""
     found = []
     for per_transaction in rows:
         with stage(box, window=window) as place:
@@ -105,7 +105,7 @@ def cost(box: Sandbox, *, rows: Sequence[int], events: int, runs: int, window: i
             place.write_backlog(events, per_transaction=per_transaction)
             committed[per_transaction] = place.committed()
         made: dict[int, list[Drained]] = {per_transaction: [] for per_transaction in rows}
-        yardstick = [wire.cost()]
+        pika_costs = [wire.cost()]
         for number in range(runs):
             for per_transaction in rows if number % 2 == 0 else reversed(rows):
                 place = places[per_transaction]
@@ -113,13 +113,13 @@ def cost(box: Sandbox, *, rows: Sequence[int], events: int, runs: int, window: i
                 made[per_transaction].append(
                     _drained(place, queues.Kind.CLASSIC, place.relay(), committed[per_transaction], every=_CPU_EVERY)
                 )
-                yardstick.append(wire.cost())
+                pika_costs.append(wire.cost())
     return [
         Cost(
             per_transaction,
             events,
             figures.median([run.cpu_per_event for run in drained]),
-            figures.median(yardstick),
+            figures.median(pika_costs),
             drained,
         )
         for per_transaction, drained in made.items()
@@ -155,10 +155,10 @@ def _drained(
             samples = Watch(place, publisher).until_confirmed(total, every=every * min(1, total / _SAMPLES_AT_LEAST))
         arrived = asyncio.run(queues.collect(place.amqp_url, queue, kind, expected=total))
         repeated = completeness.duplicates(committed, arrived)
-    stretch = figures.steady(samples, total)
+    steady = figures.steady(samples, total)
     return Drained(
-        events_per_second=stretch.rate,
-        cpu_per_event=stretch.cpu["publisher"] / stretch.events * _MICROSECONDS,
-        cores=stretch.cores,
+        events_per_second=steady.rate,
+        cpu_per_event=steady.cpu["publisher"] / steady.events * _MICROSECONDS,
+        cores=steady.cores,
         duplicates=repeated,
     )

@@ -1,8 +1,8 @@
 """How long an event takes from its commit to RabbitMQ's confirm, at an even load.
 
-Two measures, since neither tells all. From outside: from the commit's timestamp in Postgres to the arrival at a
-consumer on the same machine, as exact as the clock. From the relay: its own histogram of commit → confirm, which is
-exact at its buckets' bounds. A quorum queue delivers what it has confirmed; a classic queue may deliver first.
+There are two measures. From outside: from the commit's timestamp in Postgres to the arrival at a consumer on the same
+machine. From the relay: its histogram of commit → confirm, which is exact at the buckets' bounds. A quorum queue
+confirms before it delivers; a classic queue may deliver first.
 """
 
 from collections.abc import Sequence
@@ -31,16 +31,16 @@ class Latency:
 
     queue: queues.Kind
     rate: int
-    """Events per second that were asked for."""
+    """Events per second, as requested."""
     achieved: float
-    """Events per second that were committed."""
+    """Events per second, as committed."""
     events: int
     delivered_ms: Spread
     """Commit → delivered to a consumer."""
     confirmed_within: dict[str, float]
-    """Share of events whose commit → confirm took at most so many milliseconds, by the relay's histogram."""
+    """Milliseconds → the share of events with a commit → confirm of at most that, by the relay's histogram."""
     p50_ms: dict[str, float]
-    """The median of each of `STAGES`, by the relay's histograms: good to a bucket's width."""
+    """The median of each of `STAGES`, by the relay's histograms; the error is at most a bucket's width."""
     cores: dict[str, float]
     duplicates: int
 
@@ -48,7 +48,7 @@ class Latency:
 def measure(
     box: Sandbox, *, kinds: Sequence[queues.Kind], rates: Sequence[int], seconds: int, window: int
 ) -> list[Latency]:
-    """Load a relay evenly at each of `rates`, for so many seconds each."""
+    """Load a relay evenly at each of `rates`, `seconds` long."""
     found = []
     for kind in kinds:
         for rate in rates:
@@ -62,8 +62,8 @@ def _measure(place: Stage, kind: queues.Kind, rate: int, events: int) -> Latency
     times = place.place / "times"
     times.unlink(missing_ok=True)
     with place.queue("latency", kind) as queue:
-        orders = {"amqp_url": place.amqp_url, "queue": queue, "events": events, "times": str(times)}
-        with programs.ours(place.place, "bench.load.arrivals", orders) as consumer, place.relay() as relay:
+        arguments = {"amqp_url": place.amqp_url, "queue": queue, "events": events, "times": str(times)}
+        with programs.module(place.place, "bench.load.arrivals", arguments) as consumer, place.relay() as relay:
             until(times.exists, what="the queue is consumed", seconds=_READY_SECONDS)
             until(relay.endpoint.ready, what="the relay is ready", seconds=_READY_SECONDS)
             wait_for_quiet(events)
@@ -72,7 +72,7 @@ def _measure(place: Stage, kind: queues.Kind, rate: int, events: int) -> Latency
             _write(place, rate, events)
             watch.until_confirmed(events, every=0.1)
             consumer.finish(seconds=_LATE_SECONDS)
-            after = _settled(relay, before, events)
+            after = _complete_metrics(relay, before, events)
     arrived = arrivals.read(times)
     commits = {str(event): float(at) for event, at in place.execute("bench_commits")}
     repeated = completeness.duplicates(commits, [event for event, _ in arrived])
@@ -99,13 +99,12 @@ def _measure(place: Stage, kind: queues.Kind, rate: int, events: int) -> Latency
 
 
 def _write(place: Stage, rate: int, events: int) -> None:
-    orders = {"database_url": place.database_url, "rate": rate, "events": events}
-    with programs.ours(place.place, "bench.load.evenly", orders) as writer:
+    with place.even_load(rate, events) as writer:
         writer.finish(seconds=events / rate * 10 + _LATE_SECONDS)
 
 
-def _settled(relay: Publisher, before: str, events: int) -> str:
-    """Return the relay's metrics once they hold every transaction: they are told right after the confirm."""
+def _complete_metrics(relay: Publisher, before: str, events: int) -> str:
+    """Return the relay's metrics once they count every transaction, which is shortly after the last confirm."""
 
     def transactions(text: str) -> float:
         return metrics.latency(text).get(float("inf"), 0)

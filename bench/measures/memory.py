@@ -1,4 +1,4 @@
-"""How much memory the relay takes at most: in one large transaction, and while the broker is away under load."""
+"""The relay's peak memory: in one large transaction, and while the broker is down under load."""
 
 import asyncio
 import time
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from bench.instruments import completeness, procfs
 from bench.instruments.watch import Watch
-from bench.load import programs, queues
+from bench.load import queues
 from bench.stage import Publisher, Stage, stage
 from sandbox import Sandbox
 from sandbox.machine.waiting import until
 
 _READY_SECONDS = 30.0
 _LATE_SECONDS = 600.0
-# How long the load runs before the broker goes, and how long after it is back.
+# How long the load runs before the broker stops, and after it is back.
 _BEFORE_SECONDS = 2
 _AFTER_SECONDS = 2
 _MEGABYTE = 1e6
@@ -25,12 +25,12 @@ Load = Callable[[Stage, Publisher], None]
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What one relay has had resident, in megabytes (1,000,000 bytes), shared libraries included."""
+    """The resident memory of one relay in megabytes (1,000,000 bytes), shared libraries included."""
 
     what: str
     events: int
     before_mb: float
-    """Ready, and nothing to do yet."""
+    """When it is ready and has nothing to publish yet."""
     peak_mb: float
     after_mb: float
     seconds: float
@@ -49,12 +49,11 @@ def large_transaction(box: Sandbox, *, events: int, window: int) -> Memory:
 
 
 def broker_outage(box: Sandbox, *, rate: int, seconds: int, window: int) -> Memory:
-    """Take the broker away for so many seconds under an even load; raises Problem if it is not the sandbox's own."""
+    """Stop the broker for `seconds` under an even load; raises Problem if it is not the sandbox's own."""
     events = rate * (_BEFORE_SECONDS + seconds + _AFTER_SECONDS)
 
     def load(place: Stage, relay: Publisher) -> None:
-        orders = {"database_url": place.database_url, "rate": rate, "events": events}
-        with programs.ours(place.place, "bench.load.evenly", orders) as writer:
+        with place.even_load(rate, events) as writer:
             until(
                 lambda: relay.endpoint.confirmed() >= rate * _BEFORE_SECONDS,
                 what="the load runs",
@@ -76,7 +75,7 @@ def _measured(box: Sandbox, what: str, events: int, window: int, load: Load) -> 
         with place.relay() as relay:
             until(relay.endpoint.ready, what="the relay is ready", seconds=_READY_SECONDS)
             pid = relay.program.pid
-            procfs.forget_peak(pid)
+            procfs.reset_peak(pid)
             before, began = procfs.resident(pid), time.monotonic()
             load(place, relay)
             ended, peak, after = time.monotonic(), procfs.peak(pid), procfs.resident(pid)

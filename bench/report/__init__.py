@@ -1,1 +1,1 @@
-"""From measurements to tables and JSON."""
+"""Results as tables and JSON, with the machine that they were measured on."""

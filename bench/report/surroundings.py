@@ -1,23 +1,20 @@
-"""On what a figure was measured: the machine, its load before, the versions, the relay's settings."""
+"""The surroundings of a measurement: the machine, its load before, versions, the relay's settings."""
 
 import os
 import platform
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import psycopg
 
 from sandbox import Sandbox
-from sandbox.servers import amqp
-
-_AMQP_PORT = 5672
+from sandbox.servers import versions
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a reader needs to compare figures."""
+    """What a reader needs to compare figures with others."""
 
     processor: str
     cores: int
@@ -30,7 +27,7 @@ class Surroundings:
     psycopg: str
     pika: str
     settings: dict[str, str]
-    """The relay's, as far as they are not its defaults; without names and URLs."""
+    """The relay's settings other than defaults, names and URLs."""
 
 
 def load() -> tuple[float, float, float]:
@@ -40,9 +37,7 @@ def load() -> tuple[float, float, float]:
 
 def look(box: Sandbox, *, load_before: tuple[float, float, float], window: int) -> Surroundings:
     """Describe the machine and the servers of `box`."""
-    with psycopg.connect(box.servers.database_url) as connection:
-        postgres = connection.info.parameter_status("server_version")
-    broker = urlsplit(box.servers.amqp_url)
+    postgres, rabbitmq = versions.read(box.servers)
     return Surroundings(
         processor=_processor(),
         cores=len(os.sched_getaffinity(0)),
@@ -50,7 +45,7 @@ def look(box: Sandbox, *, load_before: tuple[float, float, float], window: int) 
         kernel=platform.release(),
         python=platform.python_version(),
         postgres=postgres or "unknown",
-        rabbitmq=amqp.version(broker.hostname or "127.0.0.1", broker.port or _AMQP_PORT) or "unknown",
+        rabbitmq=rabbitmq or "unknown",
         psycopg=f"{version('psycopg')} ({psycopg.pq.__impl__})",
         pika=version("pika"),
         settings={"RELAY_MAX_IN_FLIGHT": str(window)},

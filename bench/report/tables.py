@@ -1,9 +1,7 @@
-"""Prints results: tables for people, JSON for programs."""
+"""Prints a report as tables."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Console
@@ -13,25 +11,15 @@ from bench.instruments.figures import median
 from bench.measures.drain import Comparison, Cost
 from bench.measures.latency import Latency
 from bench.measures.memory import Memory
+from bench.report.report import Report
 from bench.report.surroundings import Surroundings
 
-# Who keeps the cores busy while the relay drains: what it and the walsender use, the broker lacks.
+# Columns: the users of the CPU while the relay drains. What the relay and the walsender use, the broker cannot.
 _CORES = {"relay cores": "publisher", "RabbitMQ": "rabbitmq", "others": "others", "idle": "idle"}
 
 
-@dataclass
-class Report:
-    """Everything that one command has measured."""
-
-    surroundings: Surroundings
-    drain: list[Comparison] = field(default_factory=list)
-    cpu: list[Cost] = field(default_factory=list)
-    latency: list[Latency] = field(default_factory=list)
-    memory: list[Memory] = field(default_factory=list)
-
-
 def show(report: Report, console: Console) -> None:
-    """Print a table for each benchmark that was run, under the surroundings that it was run in."""
+    """Print the surroundings, and a table for each benchmark that was run."""
     console.print(_surroundings(report.surroundings))
     if report.drain:
         console.print(_drain(report.drain))
@@ -43,24 +31,14 @@ def show(report: Report, console: Console) -> None:
         console.print(_memory(report.memory))
 
 
-def to_json(report: Report) -> str:
-    """Return the report as JSON; what was not measured is not in it."""
-    return json.dumps({name: value for name, value in asdict(report).items() if value})
-
-
-def write(report: Report, path: Path) -> None:
-    """Write the JSON to `path`."""
-    path.write_text(f"{to_json(report)}\n", encoding="utf-8")
-
-
-def _surroundings(seen: Surroundings) -> Table:
+def _surroundings(surroundings: Surroundings) -> Table:
     table = _table("surroundings", "", "")
-    for name, value in asdict(seen).items():
-        table.add_row(name.replace("_", " "), _words(value))
+    for name, value in asdict(surroundings).items():
+        table.add_row(name.replace("_", " "), _text(value))
     return table
 
 
-def _words(value: Any) -> str:  # noqa: ANN401 - any field
+def _text(value: Any) -> str:  # noqa: ANN401 - any field
     if isinstance(value, Mapping):
         return ", ".join(f"{name}={each}" for name, each in value.items())
     if isinstance(value, tuple):
@@ -70,7 +48,7 @@ def _words(value: Any) -> str:  # noqa: ANN401 - any field
 
 def _drain(found: Sequence[Comparison]) -> Table:
     table = _table(
-        f"drain: {found[0].events:,} events by the relay, and encoded beforehand (ceiling); medians of the pairs",
+        f"drain: {found[0].events:,} events by the relay and by the ceiling (encoded beforehand); medians of the pairs",
         "queue", "rows/tx", "relay/s", "ceiling/s", "ratio", "of each pair", "relay µs", *_CORES,
     )  # fmt: skip
     for line in found:
@@ -109,8 +87,8 @@ def _cpu(found: Sequence[Cost]) -> Table:
 def _latency(found: Sequence[Latency]) -> Table:
     bounds = list(found[0].confirmed_within)
     table = _table(
-        "latency in ms: commit → delivered; by the relay's histograms, how many were confirmed in time, and the p50 "
-        "of each stage",
+        "latency in ms: commit → delivered; then by the relay's histograms: the share confirmed in time, and the "
+        "p50 of each stage",
         "queue", "events/s", "of", "p50", "p95", "p99", "max", *(f"≤ {bound} ms" for bound in bounds),
         *found[0].p50_ms, "idle cores",
     )  # fmt: skip

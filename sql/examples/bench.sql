@@ -1,7 +1,7 @@
--- What the benchmarks need in their own databases: writers that cost no client, and a slot that begins again.
+-- Used by the benchmarks in their own databases: writers that need no CPU of a client, and a slot that can be rewound.
 CREATE SCHEMA bench;
 
--- Writes `how_many` events of about 350 bytes on the wire, numbered from `first` on.
+-- Writes `how_many` events of about 350 bytes on the wire, numbered from `first`.
 CREATE PROCEDURE bench.write(first integer, how_many integer)
 LANGUAGE sql
 AS $$
@@ -23,8 +23,8 @@ BEGIN
     END LOOP;
 END $$;
 
--- Writes every `sessions`-th of `events` events, one in each transaction, each when it is due: `rate` in a second over
--- all sessions, from `begins` on. It never sleeps inside a transaction that has written.
+-- Writes every `sessions`-th of `events` events, one in each transaction and each when it is due: `rate` per second over
+-- all sessions, starting at `begins`. It never sleeps in a transaction that has written.
 CREATE PROCEDURE bench.write_evenly(begins timestamptz, session integer, sessions integer, rate integer, events integer)
 LANGUAGE plpgsql
 AS $$
@@ -36,7 +36,7 @@ BEGIN
     END LOOP;
 END $$;
 
--- Makes `slot` a fresh copy of `origin`, and forgets how far a relay had come: the same backlog again.
+-- Makes `slot` a new copy of `origin`, and deletes the relay's position, so that it publishes the same backlog again.
 CREATE FUNCTION bench.rewind(origin name, slot name) RETURNS void
 LANGUAGE plpgsql
 AS $$

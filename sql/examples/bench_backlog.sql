@@ -1,2 +1,2 @@
--- A backlog for a relay to drain.
+-- Writes a backlog for a relay to drain.
 CALL bench.write_backlog(%(events)s, %(per_transaction)s)

@@ -1,2 +1,2 @@
--- The same backlog again.
+-- Lets the relay publish the same backlog again.
 SELECT bench.rewind(%(origin)s, %(slot)s)

@@ -1,2 +1,2 @@
--- How many effects each task has had.
+-- The number of effects of each task.
 SELECT task_id, count(*) FROM demo.effect GROUP BY task_id

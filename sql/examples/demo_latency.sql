@@ -1,5 +1,5 @@
--- From a task's commit to its effect's commit, in milliseconds: the median, the 95th and the 99th percentile. An
--- event row and an effect row are never updated, so their xmin is the transaction that wrote them.
+-- Milliseconds from a task's commit to its effect's commit: the median, the 95th and the 99th percentile. Event rows and
+-- effect rows are never updated, so their xmin is the transaction that wrote them.
 -- https://www.postgresql.org/docs/current/runtime-config-replication.html#GUC-TRACK-COMMIT-TIMESTAMP
 SELECT percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY
            extract(epoch FROM pg_xact_commit_timestamp(effect.xmin) - pg_xact_commit_timestamp(event.xmin)) * 1000)

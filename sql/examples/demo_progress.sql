@@ -1,2 +1,2 @@
--- How many tasks are committed, and how many of them are completed.
+-- The number of committed tasks, and of completed ones.
 SELECT count(*), count(*) FILTER (WHERE status = 'completed') FROM tasks.task

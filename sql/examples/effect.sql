@@ -1,5 +1,5 @@
--- The effects of the example handler `record`: append-only and without a unique constraint, so that a task that
--- was applied twice shows as two rows and is not hidden by an error.
+-- The effects of the example handler `record`. The table is append-only and has no unique constraint, so that a task that
+-- was applied twice has two rows.
 CREATE SCHEMA IF NOT EXISTS demo;
 
 CREATE TABLE IF NOT EXISTS demo.effect (

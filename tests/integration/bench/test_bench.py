@@ -1,4 +1,4 @@
-"""The benchmarks on real servers, with tiny loads: that they run, count right, and notice what is missing."""
+"""The benchmarks on real servers with small loads: they run, count correctly, and notice missing messages."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ def _place(sandbox: Sandbox) -> Iterator[Stage]:
 
 
 async def messages(amqp_url: str, queue: str, count: int) -> list[tuple[Any, ...]]:
-    """Take `count` messages out of a queue: everything that a consumer can see of them."""
+    """Consume `count` messages of a queue; return everything that a consumer can see of them."""
     connection = await Connection.open(amqp_url, name="test")
     channel = await connection.channel()
     found: list[tuple[Any, ...]] = []
@@ -66,14 +66,14 @@ def test_relay_and_ceiling_publish_the_same_messages(place: Stage) -> None:
     assert [message[0] for message in seen[0]] == sorted(place.committed())
 
 
-def test_a_backlog_has_as_many_rows_in_each_transaction_as_asked_for(place: Stage) -> None:
+def test_a_backlog_has_the_requested_rows_in_each_transaction(place: Stage) -> None:
     place.write_backlog(25, per_transaction=10)
     with place.connect() as connection:
         sizes = connection.execute("SELECT count(*) FROM outbox.event GROUP BY xmin ORDER BY min(seq)").fetchall()
     assert [size for (size,) in sizes] == [10, 10, 5]
 
 
-def test_a_ceiling_that_the_broker_gives_messages_back_to_fails(place: Stage) -> None:
+def test_a_returned_message_fails_the_ceiling(place: Stage) -> None:
     place.write_backlog(10, per_transaction=10)
     frames = place.place / "frames"
     place.encode(frames)
@@ -81,14 +81,14 @@ def test_a_ceiling_that_the_broker_gives_messages_back_to_fails(place: Stage) ->
         Watch(place, publisher).until_confirmed(10, every=0.05)
 
 
-def test_a_message_that_is_missing_is_missed(place: Stage) -> None:
+def test_a_missing_message_is_noticed(place: Stage) -> None:
     place.write_backlog(10, per_transaction=10)
     with place.queue("missing", Kind.CLASSIC) as queue:
         place.rewind()
         with place.relay() as relay:
             Watch(place, relay).until_confirmed(10, every=0.05)
-        asyncio.run(messages(place.amqp_url, queue, 1))  # takes what was prefetched: all of it
-        assert not asyncio.run(queues.collect(place.amqp_url, queue, Kind.CLASSIC, expected=10, patience=0.2))
+        asyncio.run(messages(place.amqp_url, queue, 1))  # all messages are prefetched, and so lost
+        assert not asyncio.run(queues.collect(place.amqp_url, queue, Kind.CLASSIC, expected=10, idle_seconds=0.2))
 
 
 @pytest.mark.parametrize("kind", list(Kind))
@@ -106,7 +106,7 @@ def test_cpu_is_measured_for_each_size_of_transaction(sandbox: Sandbox) -> None:
     assert all(each.cpu_per_event >= 0 for each in found)
 
 
-def test_latency_is_positive_and_of_every_event(sandbox: Sandbox) -> None:
+def test_latency_is_positive_and_measured_for_every_event(sandbox: Sandbox) -> None:
     (found,) = latency.measure(sandbox, kinds=[Kind.QUORUM], rates=[100], seconds=2, window=WINDOW)
     assert found.events == 200
     assert found.achieved == pytest.approx(100, rel=0.3)
@@ -121,7 +121,7 @@ def test_memory_is_measured_in_a_large_transaction(sandbox: Sandbox) -> None:
     assert 10 < found.before_mb <= found.peak_mb
 
 
-def test_memory_is_measured_while_the_broker_is_away(sandbox: Sandbox) -> None:
+def test_memory_is_measured_while_the_broker_is_down(sandbox: Sandbox) -> None:
     found = memory.broker_outage(sandbox, rate=20, seconds=2, window=WINDOW)
     assert found.events == 20 * (2 + 2 + 2)
     assert found.seconds > 2
@@ -146,8 +146,8 @@ def test_the_command_writes_its_report(sandbox: Sandbox, tmp_path: Path) -> None
     assert report["drain"][0]["pairs"][0]["relay"]["events_per_second"] > 0
 
 
-def test_a_relay_that_dies_ends_the_measurement_with_its_last_words(place: Stage) -> None:
-    with place.relay() as relay:  # it has no slot yet: that is a refusal
+def test_a_relay_that_ends_fails_the_measurement_with_its_last_line(place: Stage) -> None:
+    with place.relay() as relay:  # it has no slot yet, so it refuses to run
 
         def ended() -> bool:
             try:
@@ -156,4 +156,4 @@ def test_a_relay_that_dies_ends_the_measurement_with_its_last_words(place: Stage
                 return "does not exist" in problem.what
             return False
 
-        until(ended, what="the relay has given up", seconds=SECONDS)
+        until(ended, what="the relay has ended", seconds=SECONDS)

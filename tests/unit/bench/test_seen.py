@@ -1,4 +1,4 @@
-"""What benchmarks read from metrics and from the kernel, and the oracle that every figure has to pass."""
+"""What benchmarks read from metrics and from the kernel, and the check for completeness."""
 
 import os
 
@@ -13,7 +13,7 @@ from relay.watching.metrics import Metrics
 FIRST = Named("id", "exchange", "key")
 
 
-def test_the_relays_metrics_are_read_by_the_names_that_it_gives_them() -> None:
+def test_the_relays_metrics_are_read_by_their_names() -> None:
     seen = Metrics()
     text = generate_latest(seen.registry).decode()
     assert metrics.confirmed(text) == 0
@@ -30,7 +30,7 @@ def test_the_relays_metrics_are_read_by_the_names_that_it_gives_them() -> None:
     assert found[0.003] == found[0.02] == found[float("inf")] == 1
 
 
-def test_each_stage_is_read_by_itself_and_the_whole_way_where_none_is_named() -> None:
+def test_each_stage_is_read_separately_and_the_total_by_default() -> None:
     registry = CollectorRegistry()
     histogram = Histogram(metrics.LATENCY, "", ["stage"], buckets=(1, 2), registry=registry)
     histogram.labels("receive").observe(0.5)
@@ -42,12 +42,12 @@ def test_each_stage_is_read_by_itself_and_the_whole_way_where_none_is_named() ->
     assert metrics.confirmed(text) == 0
 
 
-def test_nobody_at_an_address_is_no_metrics() -> None:
+def test_an_endpoint_that_does_not_answer_has_no_metrics() -> None:
     endpoint = metrics.Endpoint("127.0.0.1:1")
     assert (endpoint.metrics(), endpoint.confirmed(), endpoint.ready()) == ("", 0, False)
 
 
-def test_cpu_grows_with_work_and_a_process_that_is_gone_counts_nothing() -> None:
+def test_cpu_grows_with_work_and_is_zero_for_an_ended_process() -> None:
     before, busy = procfs.cpu([os.getpid()]), procfs.machine()
     while procfs.cpu([os.getpid()]) < before + 0.05:
         sum(range(10_000))
@@ -55,12 +55,12 @@ def test_cpu_grows_with_work_and_a_process_that_is_gone_counts_nothing() -> None
     assert procfs.machine() > busy
 
 
-def test_a_forgotten_peak_is_what_is_resident_now() -> None:
+def test_a_reset_peak_is_the_present_resident_memory() -> None:
     block = bytearray(64 << 20)
     block[::4096] = b"x" * len(range(0, len(block), 4096))
     high = procfs.peak(os.getpid())
     del block
-    procfs.forget_peak(os.getpid())
+    procfs.reset_peak(os.getpid())
     assert procfs.peak(os.getpid()) < high - (32 << 20)
     assert procfs.resident(os.getpid()) <= procfs.peak(os.getpid())
 
@@ -75,6 +75,6 @@ def test_a_missing_event_fails_the_measurement() -> None:
         completeness.duplicates(["a", "b"], ["a", "a"])
 
 
-def test_a_message_that_nobody_committed_fails_the_measurement() -> None:
-    with pytest.raises(Problem, match="1 messages arrived that nobody committed"):
+def test_a_message_that_was_never_committed_fails_the_measurement() -> None:
+    with pytest.raises(Problem, match="1 messages arrived that were never committed"):
         completeness.duplicates(["a"], ["a", "z"])

@@ -1,4 +1,4 @@
-"""The ceiling's messages and its counting of confirms."""
+"""The messages of the ceiling, and how it counts confirms."""
 
 import random
 from itertools import pairwise
@@ -20,7 +20,7 @@ def ack(tag: int, *, multiple: bool = False) -> bytes:
     return bytes(frame.Method(CHANNEL, spec.Basic.Ack(tag, multiple)).marshal())
 
 
-def test_its_frames_are_the_relays_own_for_the_same_event() -> None:
+def test_the_relay_makes_the_same_frames_of_the_same_event() -> None:
     headers: dict[str, str | int] = {
         "aggregate_type": "order", "aggregate_id": "42", "aggregate_version": 3, "seq": 2**40, "n": -1,
     }  # fmt: skip
@@ -46,7 +46,7 @@ def test_confirms_are_counted_in_any_order_and_with_multiple() -> None:
 
 
 @given(st.randoms(use_true_random=False), st.integers(1, 60))
-def test_confirms_are_counted_however_the_bytes_are_cut(rng: random.Random, count: int) -> None:
+def test_confirms_are_counted_wherever_the_bytes_are_split(rng: random.Random, count: int) -> None:
     tags = list(range(1, count + 1))
     rng.shuffle(tags)
     stream = b"".join(ack(tag) for tag in tags)
@@ -57,7 +57,7 @@ def test_confirms_are_counted_however_the_bytes_are_cut(rng: random.Random, coun
     assert confirms.confirmed == count
 
 
-def test_a_heartbeat_counts_nothing() -> None:
+def test_a_heartbeat_is_not_counted() -> None:
     confirms = Confirms()
     confirms.feed(frame.Heartbeat().marshal())
     assert confirms.confirmed == 0
@@ -71,7 +71,7 @@ def test_anything_but_a_confirm_fails_the_measurement(method: spec.Basic.Nack) -
         Confirms().feed(frame.Method(CHANNEL, method).marshal())
 
 
-def test_messages_keep_their_borders_in_the_file(tmp_path: Path) -> None:
+def test_messages_are_read_from_the_file_as_written(tmp_path: Path) -> None:
     messages = [b"one", b"", b"three"]
     path = tmp_path / "frames"
     Encoded.write(path, messages)
