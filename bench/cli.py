@@ -23,8 +23,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="""Measure the relay on a private Postgres and RabbitMQ.
 
-    Each command prints a table and JSON, and fails if a committed event did not arrive. Run nothing else on the machine
-    meanwhile. SANDBOX, SANDBOX_DATABASE_URL and SANDBOX_AMQP_URL select the servers.""",
+    Each command prints a table and JSON, and fails if a committed event did
+    not arrive. Run nothing else on the machine meanwhile. The servers are
+    selected by SANDBOX, SANDBOX_DATABASE_URL and SANDBOX_AMQP_URL.""",
 )
 app.callback()(commands.options)
 

@@ -4,10 +4,10 @@ Three back ends with one interface: this machine's packages, containers, or serv
 runs servers and knows nothing of the relay, the consumers or the schema. A caller that wants a schema passes in the
 function that applies it.
 
-machine     directories, users, programs, processes, ports, signals
-servers     the three back ends
-lifetime    a sandbox for a block, or from `sandbox up` to `sandbox down`; isolated parts of one
 demo        `sandbox demo`
+lifetime    a sandbox for a block, or from `sandbox up` to `sandbox down`; isolated parts of one
+servers     the three back ends
+machine     directories, users, programs, processes, ports, signals
 """
 
 from sandbox.lifetime.isolation import Isolated

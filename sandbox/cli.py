@@ -20,10 +20,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="""A private Postgres and RabbitMQ for the demo, the tests and the benchmarks.
 
-    SANDBOX=docker|local|auto selects containers or this machine's own packages; auto, the default, selects containers
-    if a Docker engine answers. To use other servers, set SANDBOX_DATABASE_URL and SANDBOX_AMQP_URL.
+    SANDBOX=docker|local selects containers or this machine's own packages.
+    Without it, containers are used if a Docker engine answers. To use other
+    servers, set SANDBOX_DATABASE_URL and SANDBOX_AMQP_URL.
 
-    `sandbox up` keeps one sandbox for each checkout; the commands never affect that of another checkout.""",
+    Each checkout has its own sandbox; no command affects that of another.""",
 )
 app.callback()(commands.options)
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.instruments import completeness, figures
-from bench.instruments.watch import Watch, wait_for_quiet
 from bench.load import queues, wire
 from bench.stage import Publisher, Stage, stage
+from bench.watch import Watch, wait_for_quiet
 from sandbox import Sandbox
 
 # A sample costs the publisher one HTTP response, about 2 ms.

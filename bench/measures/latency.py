@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from bench.instruments import completeness, figures, metrics
 from bench.instruments.figures import Spread
-from bench.instruments.watch import Watch, wait_for_quiet
 from bench.load import arrivals, programs, queues
 from bench.stage import Publisher, Stage, stage
+from bench.watch import Watch, wait_for_quiet
 from sandbox import Sandbox
 from sandbox.machine.waiting import until
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.instruments import completeness, procfs
-from bench.instruments.watch import Watch
 from bench.load import queues
 from bench.stage import Publisher, Stage, stage
+from bench.watch import Watch
 from sandbox import Sandbox
 from sandbox.machine.waiting import until
 

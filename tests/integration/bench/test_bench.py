@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from bench.instruments.watch import Watch
 from bench.load import queues
 from bench.load.queues import Kind
 from bench.measures import drain, latency, memory
 from bench.stage import Stage, stage
+from bench.watch import Watch
 from outboxkit.amqp.connection import Connection
 from outboxkit.errors import Problem
 from sandbox import Sandbox
