@@ -1,16 +1,16 @@
--- Roles with the rights that each part of the product needs, and none besides. Plain SQL: run it as a superuser in the
--- outbox's database before `relay setup`, and again after it, as often as you like:
+-- A role for each part of the product, with only the rights that it needs. Plain SQL: run it as a superuser in the
+-- outbox's database before `relay setup`, and again after it; repeating it changes nothing:
 --
 --     psql --set ON_ERROR_STOP=1 --file sql/roles.sql <database>
 --
--- The first run makes the roles, so that `relay setup` can run as outbox_owner; the second one grants on what setup
--- made. A grant that is not here is taken away from nobody. For other names replace `outbox_` throughout: roles belong
--- to the whole cluster, so a second outbox in it needs names of its own. Passwords are not set here: \password <role>.
+-- The first run creates the roles, so that `relay setup` can run as outbox_owner; the second one grants rights on what
+-- setup created. It revokes no other grants. For other names replace `outbox_` everywhere: roles belong to the whole
+-- cluster, so a second outbox in it needs roles of its own. It sets no passwords: \password <role>.
 --
--- REPLICATION cannot be narrowed to a database or a table: it opens the WAL of the whole cluster to whoever has it
--- (https://www.postgresql.org/docs/current/role-attributes.html). Therefore outbox_relay is a role of its own, with a
--- limit on its sessions, belongs to no other role and no other role to it, and pg_hba.conf should let it in from the
--- relay's hosts only, with TLS (a logical walsender is matched by the database's name, not by `replication`):
+-- REPLICATION cannot be limited to a database or a table: a role with it reads the WAL of the whole cluster
+-- (https://www.postgresql.org/docs/current/role-attributes.html). Therefore outbox_relay is a separate role with a
+-- limit on its sessions; it is a member of no role and has no members. pg_hba.conf should let it in from the relay's
+-- hosts only, with TLS (a logical walsender is matched by the database's name, not by `replication`):
 --
 --     hostssl  <database>  outbox_relay  <relay's network>  scram-sha-256
 --     host     all         outbox_relay  all                reject
@@ -30,7 +30,7 @@ BEGIN
         ('outbox_writer',   'NOLOGIN'),
         -- runs `consumers run`
         ('outbox_consumer', 'LOGIN'),
-        -- for people and audits: look at everything; GRANT outbox_auditor TO <person>
+        -- for people and audits: read everything; GRANT outbox_auditor TO <person>
         ('outbox_auditor',  'NOLOGIN')
     ) AS wanted (name, attributes)
     LOOP
@@ -40,7 +40,7 @@ BEGIN
         EXECUTE format('ALTER ROLE %I NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS %s', role.name, role.attributes);
     END LOOP;
 
-    -- The schema's record is a table in public, which PostgreSQL 15 and later keep closed.
+    -- The schema's record is a table in public, where PostgreSQL 15 and later let only the database's owner create.
     EXECUTE format('GRANT CREATE ON DATABASE %I TO outbox_owner', current_database());
     GRANT USAGE, CREATE ON SCHEMA public TO outbox_owner;
 END $$;
@@ -48,11 +48,11 @@ END $$;
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'relay') THEN
-        RAISE NOTICE 'the roles are made; run `relay setup` as outbox_owner, then this file again for their grants';
+        RAISE NOTICE 'the roles are created; run `relay setup` as outbox_owner, then this file again for their grants';
         RETURN;
     END IF;
 
-    -- It is the owner's right that counts inside this function, so only the relay may call it.
+    -- This function runs with its owner's rights, so only the relay may call it.
     REVOKE EXECUTE ON FUNCTION outbox.create_partitions(integer) FROM PUBLIC;
 
     GRANT USAGE ON SCHEMA relay, outbox TO outbox_relay;
@@ -66,7 +66,7 @@ BEGIN
 
     GRANT USAGE ON SCHEMA outbox, tasks TO outbox_writer;
     GRANT INSERT ON outbox.event, tasks.task TO outbox_writer;
-    GRANT SELECT (id) ON tasks.task TO outbox_writer;  -- whether a COMMIT that was not answered came through
+    GRANT SELECT (id) ON tasks.task TO outbox_writer;  -- to see whether a COMMIT without an answer took place
 
     GRANT USAGE ON SCHEMA outbox, tasks TO outbox_consumer;
     GRANT SELECT, UPDATE ON tasks.task TO outbox_consumer;

@@ -1,0 +1,125 @@
+"""docs/reference.md against the code, in both directions: nothing is missing there, and nothing is there any more."""
+
+import signal
+from collections.abc import Callable, Iterator
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.metrics_core import Metric
+from pydantic.fields import FieldInfo
+
+from consumers.settings import ConsumerSettings
+from consumers.watching.metrics import Metrics as ConsumerMetrics
+from outboxkit.amqp import format as message
+from outboxkit.errors import Problem
+from outboxkit.settings import Settings
+from relay.core.observations import SlotWatched
+from relay.settings import RelaySettings
+from relay.watching.metrics import Metrics as RelayMetrics
+from sandbox.settings import SandboxSettings
+from tests.unit.docs.markdown import ROOT, quoted, rows, section
+from writers.settings import WritersSettings
+
+REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+
+
+def _table(heading: str) -> list[list[str]]:
+    return list(rows(section(REFERENCE, heading)))
+
+
+def _only(cell: str) -> str:
+    (name,) = quoted(cell)
+    return name
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    match field.get_default(call_default_factory=True):
+        case None:
+            return "none"
+        case bool() as value:
+            return f"`{str(value).lower()}`"
+        case float() as value:
+            return f"`{value:g}`"
+        case value:
+            return f"`{value}`"
+
+
+def _settings(kind: type[Settings]) -> dict[str, str]:
+    prefix = kind.model_config["env_prefix"]
+    return {
+        str(field.validation_alias or f"{prefix}{name}".upper()): _default(field)
+        for name, field in kind.model_fields.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("heading", "kind"),
+    [
+        ("### Relay", RelaySettings),
+        ("### Consumers", ConsumerSettings),
+        ("### Writers", WritersSettings),
+        ("### Sandbox", SandboxSettings),
+    ],
+)
+def test_every_setting_is_listed_once_with_its_default(heading: str, kind: type[Settings]) -> None:
+    listed = [(_only(name), default) for name, default, _ in _table(heading)]
+    assert dict(listed) == _settings(kind)
+    assert len(listed) == len(kind.model_fields)
+
+
+def _relay_metrics() -> CollectorRegistry:
+    metrics = RelayMetrics()
+    metrics(SlotWatched(0, 0, "reserved", None, 0))
+    return metrics.registry
+
+
+def _consumer_metrics() -> CollectorRegistry:
+    metrics = ConsumerMetrics({"greet"})
+    metrics.count("completed", "greet")
+    metrics.ran("greet", 0.1)
+    return metrics.registry
+
+
+def _metric(family: Metric) -> tuple[str, str, tuple[str, ...]]:
+    assert family.samples, f"{family.name} needs a value before its labels are known: give it one in this test"
+    name = f"{family.name}_total" if family.type == "counter" else family.name
+    labels = {label for sample in family.samples for label in sample.labels} - {"le"}
+    return name, family.type, tuple(sorted(labels))
+
+
+@pytest.mark.parametrize(
+    ("heading", "registry"),
+    [("### Of the relay", _relay_metrics), ("### Of the consumers", _consumer_metrics)],
+)
+def test_every_metric_is_listed_once_with_its_type_and_labels(
+    heading: str, registry: Callable[[], CollectorRegistry]
+) -> None:
+    listed = [(_only(name), kind, tuple(sorted(quoted(labels)))) for name, kind, labels, _ in _table(heading)]
+    assert sorted(listed) == sorted(_metric(family) for family in registry().collect())
+
+
+def _codes(kind: type[Problem]) -> Iterator[int]:
+    yield kind.exit_code
+    for below in kind.__subclasses__():
+        yield from _codes(below)
+
+
+def test_every_exit_code_is_listed_once() -> None:
+    done, answered_badly, interrupted = 0, 3, 128 + signal.SIGINT
+    listed = [int(code) for code, _ in _table("## Exit codes")]
+    assert listed == sorted({done, *_codes(Problem), answered_badly, interrupted})
+
+
+def test_every_header_of_ours_is_listed_once() -> None:
+    listed = [_only(cells[0]) for cells in _table("## Message") if len(cells) == len(("header", "type", "value"))]
+    assert sorted(listed) == sorted(message.OURS)
+
+
+@pytest.mark.parametrize("package", ["relay", "consumers"])
+def test_every_log_event_that_is_listed_is_logged(package: str) -> None:
+    listed = [name for process, events, _ in _table("## Log events") if process == package for name in quoted(events)]
+    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / package).rglob("*.py"))
+    assert listed
+    assert not [name for name in listed if f'"{name}"' not in sources]
