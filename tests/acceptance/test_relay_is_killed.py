@@ -2,7 +2,7 @@
 
 import random
 
-from tests.acceptance.conftest import Report
+from tests.acceptance.report import Report
 from tests.support.proxy import Proxy
 from tests.support.stage import WINDOW, Stage
 from tests.support.things import Things

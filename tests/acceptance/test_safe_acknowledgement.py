@@ -3,7 +3,7 @@
 import random
 
 from sandbox.machine.waiting import until
-from tests.acceptance.conftest import Report
+from tests.acceptance.report import Report
 from tests.support.proxy import Proxy
 from tests.support.stage import Stage
 from tests.support.things import Things

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from sandbox import Sandbox
-from tests.acceptance.conftest import Report
+from tests.acceptance.report import Report
 from tests.support.stage import Stage
 from tests.support.things import Things
 

@@ -24,7 +24,7 @@ import sandbox
 from outboxkit import commands
 from outboxkit.sql.apply import apply
 from sandbox import Sandbox
-from tests.faults import broker, links, postgres, processes, sizes, slots, topology
+from tests.faults.catalogue import FAULTS
 from tests.faults.judging import Verdict, judge
 from tests.faults.run import Fault, running
 
@@ -32,9 +32,6 @@ from tests.faults.run import Fault, running
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-_FAMILIES = (processes, postgres, broker, links, topology, slots, sizes)
-FAULTS: tuple[Fault, ...] = tuple(fault for family in _FAMILIES for fault in family.FAULTS)
 
 _COLUMNS = "{:<52} {:>9} {:>8} {:>10} {:>5} {:>15}  {}"
 _HEADER = _COLUMNS.format("fault", "committed", "applied", "duplicates", "lost", "recovered s", "")

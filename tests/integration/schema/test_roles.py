@@ -15,7 +15,7 @@ import pytest
 from psycopg.sql import SQL, Identifier, Literal
 
 from sandbox import Isolated, Sandbox
-from tests.integration.relay_stage import Said, call, environment, publish, staged
+from tests.integration.relay.stage import Said, call, environment, publish, staged
 from tests.support.commands import ROOT
 from tests.support.stage import Stage
 from tests.support.tap import Tap

@@ -17,11 +17,11 @@ from relay.operating.check.judging.role import Privilege, Role
 from relay.operating.check.judging.server import Probe, Server, Transaction
 from relay.operating.check.judging.slot import RelaySlot
 from relay.operating.check.run import SERVER_CHECKS
-from relay.operating.slot.statements import Slot
 from relay.sources.fields import FIELDS
 from relay.sources.layout import NATIVE, layout
 from relay.sources.wal.replication import System
 from relay.storage.facts import Facts, TableFacts
+from tests.support.examples import SLOT
 
 SETTINGS = {
     "wal_level": "logical",
@@ -234,26 +234,6 @@ def test_the_remedy_for_missing_privileges_is_the_grants_themselves() -> None:
     )
 
 
-SLOT = Slot(
-    name="s",
-    plugin="wal2json",
-    database="shop",
-    temporary=False,
-    holder_pid=None,
-    holder_name=None,
-    holder_since=None,
-    holder_address=None,
-    holder_reported_at=None,
-    current_lsn="0/20",
-    confirmed_flush_lsn="0/10",
-    restart_lsn="0/1",
-    lag_bytes=16,
-    retained_bytes=31,
-    wal_status="reserved",
-    safe_wal_size=1 << 30,
-    invalidation_reason=None,
-    inactive_since=None,
-)
 RELAY_SLOT = RelaySlot("s", "auto", "shop", SLOT, limit_bytes=1 << 30)
 
 

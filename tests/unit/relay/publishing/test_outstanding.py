@@ -10,7 +10,7 @@ from relay.core.event import Message, Route
 from relay.core.ledger import Stretch
 from relay.core.ports import Parcel
 from relay.publishing.outstanding import Item, Outstanding
-from tests.unit.relay.publishing.test_encoding import EVENT
+from tests.support.examples import EVENT
 
 
 def item(order: int) -> Item:

@@ -8,7 +8,6 @@ import pika
 
 from sandbox import Sandbox
 from tests.faults import processes
-from tests.faults.__main__ import FAULTS
 from tests.faults.judging import Verdict, judge
 from tests.faults.run import REPEATED, Fault, Run, running
 
@@ -47,12 +46,6 @@ def test_a_run_that_loses_and_repeats_is_told(sandbox: Sandbox, tmp_path: Path, 
     assert found.duplicates >= 2
     assert any("lost: " in line for line in found.broken)
     assert any("duplicates, and at most 1 are allowed" in line for line in found.broken)
-
-
-def test_each_fault_has_a_name_of_its_own_that_no_list_and_no_shell_takes_apart_within_quotes() -> None:
-    names = [fault.name for fault in FAULTS]
-    assert len(set(names)) == len(names)
-    assert not [name for name in names if set(name) & set(",;'\"`$|")]
 
 
 def test_the_command_of_the_campaign_takes_names_of_faults() -> None:
