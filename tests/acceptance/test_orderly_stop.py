@@ -1,4 +1,4 @@
-"""SIGTERM under load: commands drain and exit 0, and nothing is published or applied a second time."""
+"""SIGTERM under load: commands drain and exit 0, and nothing is published or applied twice."""
 
 import random
 
@@ -41,7 +41,7 @@ def test_a_relay_that_is_asked_to_stop_publishes_nothing_twice(
     assert verdict.duplicates == 0
 
 
-def test_consumers_that_are_asked_to_stop_apply_nothing_twice(stage: Stage, seed: int, draw: random.Random) -> None:
+def test_consumers_that_are_stopped_apply_nothing_twice(stage: Stage, seed: int, draw: random.Random) -> None:
     tap = stage.set_up()
     consumers = stage.consumers(2)
     relay = stage.start("relay", "run")

@@ -1,4 +1,4 @@
-"""The relay dies by SIGKILL: nothing is lost, nothing is applied twice, order holds, duplicates are bounded."""
+"""The relay is killed: nothing is lost or applied twice, the order is kept, duplicates are bounded."""
 
 import random
 
@@ -37,7 +37,7 @@ def test_a_relay_that_is_killed_twenty_times_under_load_loses_and_repeats_nothin
     assert verdict.duplicates <= KILLS * (WINDOW + BATCH)
 
 
-def test_messages_that_were_published_and_not_confirmed_when_the_relay_died_come_again_and_are_absorbed(
+def test_messages_that_were_published_and_not_confirmed_when_the_relay_died_are_published_again_and_absorbed(
     stage: Stage,
 ) -> None:
     tap = stage.set_up()

@@ -1,4 +1,4 @@
-"""Servers go away under load and come back: both commands connect again, and nothing is lost or repeated."""
+"""Servers restart under load: both commands reconnect, and nothing is lost or repeated."""
 
 from collections.abc import Callable
 

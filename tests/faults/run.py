@@ -1,7 +1,7 @@
 """One fault's surroundings: real servers behind proxies, writers, a tap, and the relays that the fault starts.
 
-A fault gets a `Run` with writers at work. It starts relays, breaks something, repairs it, calls `healed`, and leaves one
-relay that works. judging.py does the rest.
+A fault gets a `Run` with writers at work. It starts relays, breaks something, repairs it, calls `healed`, and leaves
+one relay that works. judging.py does the rest.
 """
 
 import random

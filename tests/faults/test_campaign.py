@@ -1,4 +1,4 @@
-"""The fault campaign (`make faults`): its frame tells what is broken, and the one fault of it that no test here has."""
+"""The fault campaign (`make faults`): it reports what is broken, and one of its faults that no other test covers."""
 
 import subprocess
 import sys
@@ -26,7 +26,7 @@ def test_a_relay_that_is_frozen_replaced_and_woken_publishes_nothing_of_what_it_
 
 
 def lose_and_repeat(run: Run) -> None:
-    """Take out what the tap holds, and publish again what the relay published after that, as a bad relay would."""
+    """Purge the tap, and publish later messages again, as a broken relay would."""
     run.streaming_relay()
     queue = f"{run.stage.isolated.name}.tap"
     with pika.BlockingConnection(pika.URLParameters(run.stage.isolated.amqp_url)) as connection:
@@ -40,7 +40,7 @@ def lose_and_repeat(run: Run) -> None:
             channel.basic_publish("", queue, body, properties)
 
 
-def test_a_run_that_loses_and_repeats_is_told(sandbox: Sandbox, tmp_path: Path, seed: int) -> None:
+def test_a_run_that_loses_and_repeats_is_reported(sandbox: Sandbox, tmp_path: Path, seed: int) -> None:
     found = verdict(Fault("none", lose_and_repeat, duplicates=1), sandbox, tmp_path, seed)
     assert found.lost > 0
     assert found.duplicates >= 2

@@ -1,4 +1,4 @@
-"""The proxy itself: it breaks what it is told to break, and nothing else."""
+"""The proxy itself: it breaks only what the test asks for."""
 
 import random
 import socket
@@ -16,7 +16,7 @@ MESSAGE = bytes(range(256)) * 20
 
 @pytest.fixture(name="url")
 def _echo() -> Iterator[str]:
-    """Serve what sends back what it gets; yields its URL."""
+    """Start an echo server; yields its URL."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = threading.Thread(target=_serve, args=(listener,))
         server.start()

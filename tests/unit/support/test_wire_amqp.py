@@ -35,7 +35,7 @@ def reading(stream: bytes, session: Session, *, to_server: bool, cuts: list[int]
 
 
 @given(Cuts, Cuts, st.binary(max_size=300))
-def test_any_cut_of_a_connection_tells_the_same(ours: list[int], theirs: list[int], body: bytes) -> None:
+def test_a_connection_yields_the_same_however_it_is_cut(ours: list[int], theirs: list[int], body: bytes) -> None:
     session = Session()
     client = said.PROTOCOL_HEADER + said.opened() + said.publish("ä", body=body) + said.HEARTBEAT
     client += said.publish("b", channel=2)
@@ -57,8 +57,8 @@ def test_any_cut_of_a_connection_tells_the_same(ours: list[int], theirs: list[in
 def test_the_message_id_is_found_whatever_stands_beside_it(properties: dict[str, Any]) -> None:
     session = Session()
     stream = said.carried(Basic.Publish(exchange="x", routing_key="y"), BasicProperties(**properties), b"", 1)
-    told = reading(said.PROTOCOL_HEADER + stream, session, to_server=True)
-    assert told == [Published(1, properties.get("message_id", ""))]
+    found = reading(said.PROTOCOL_HEADER + stream, session, to_server=True)
+    assert found == [Published(1, properties.get("message_id", ""))]
 
 
 def test_a_consumers_deliveries_and_acks_are_neither_publishes_nor_confirms() -> None:
@@ -112,8 +112,8 @@ def test_what_was_in_doubt_on_a_channel_is_not_confirmed_by_the_next_one_of_its_
 
 
 def test_channels_count_for_themselves() -> None:
-    told = confirming(*published("a"), *published("b", channel=2), Answered(2, 1, multiple=False, nack=False))
-    assert told == ["b"]
+    found = confirming(*published("a"), *published("b", channel=2), Answered(2, 1, multiple=False, nack=False))
+    assert found == ["b"]
 
 
 def test_what_is_published_without_asking_for_confirms_is_not_confirmed() -> None:

@@ -18,7 +18,7 @@ def reading(stream: bytes, session: Session, *, to_server: bool, cuts: list[int]
 
 
 @given(Cuts, Cuts, st.lists(st.binary(max_size=200), max_size=5))
-def test_any_cut_of_a_stream_tells_the_same(ours: list[int], theirs: list[int], payloads: list[bytes]) -> None:
+def test_a_stream_yields_the_same_however_it_is_cut(ours: list[int], theirs: list[int], payloads: list[bytes]) -> None:
     session = Session()
     assert reading(said.SSL_REQUEST, session, to_server=True) == []
     assert reading(b"N", session, to_server=False) == []
@@ -62,8 +62,8 @@ def test_an_lsn_reads_as_it_is_written(position: int) -> None:
 
 def test_a_transaction_has_the_rows_of_the_outbox_and_both_ends_of_its_commit() -> None:
     changes = Changes()
-    told = [changes.read(payload) for payload in said.transaction(10, 18, ["a", "b"])]
-    assert [each for each in told if each] == [Transaction(10, 18, ["a", "b"])]
+    found = [changes.read(payload) for payload in said.transaction(10, 18, ["a", "b"])]
+    assert [each for each in found if each] == [Transaction(10, 18, ["a", "b"])]
 
 
 def test_a_transaction_that_broke_off_leaves_nothing_to_the_next() -> None:
