@@ -9,6 +9,7 @@ from tests.support.things import Things
 RELAY_STOPS = 4
 CONSUMER_STOPS = 4
 BULK = 2000
+RATE = 100
 
 
 def test_a_relay_that_is_asked_to_stop_publishes_nothing_twice(
@@ -16,7 +17,7 @@ def test_a_relay_that_is_asked_to_stop_publishes_nothing_twice(
 ) -> None:
     tap = stage.set_up()
     consumers = stage.consumers(2)
-    load = stage.submit("--count", "1000000", "--writers", "4", "--batch", "20", "--rate", "300")
+    load = stage.submit("--count", "1000000", "--writers", "4", "--batch", "20", "--rate", str(RATE))
     bulk = []
     with Things(stage.isolated.database_url, seed=seed) as things:
         for number in range(RELAY_STOPS):
@@ -45,7 +46,7 @@ def test_consumers_that_are_stopped_apply_nothing_twice(stage: Stage, seed: int,
     tap = stage.set_up()
     consumers = stage.consumers(2)
     relay = stage.start("relay", "run")
-    load = stage.submit("--count", "1000000", "--writers", "4", "--batch", "5", "--rate", "300")
+    load = stage.submit("--count", "1000000", "--writers", "4", "--batch", "5", "--rate", str(RATE))
     for number in range(CONSUMER_STOPS):
         stage.applied(len(stage.effects()) + 50)
         consumer = consumers.pop(0)
