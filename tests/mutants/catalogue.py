@@ -29,9 +29,9 @@ _WAL = "tests/integration/relay/sources/test_wal.py"
 MUTANTS = (
     Mutant(
         "confirm to Postgres before RabbitMQ has confirmed",
-        "relay/core/engine.py",
+        "relay/core/pump.py",
         "                await self._publisher.publish(parcels)\n",
-        "                self.confirmed(parcels)\n                await self._publisher.publish(parcels)\n",
+        "                self.settle(parcels)\n                await self._publisher.publish(parcels)\n",
         (_ENGINE,),
     ),
     Mutant(
@@ -44,21 +44,21 @@ MUTANTS = (
     ),
     Mutant(
         "report the end LSN plus one",
-        "relay/sources/wal/source.py",
+        "relay/sources/wal/stream.py",
         "            self._flushed = position\n",
         "            self._flushed = Lsn(position + 1)\n",
         (_STREAM, _WAL),
     ),
     Mutant(
         "report the LSN of a keepalive",
-        "relay/sources/wal/source.py",
+        "relay/sources/wal/stream.py",
         "        if keepalive.reply_requested:\n",
         "        self._flushed = max(self._flushed, keepalive.end)\n        if keepalive.reply_requested:\n",
         (_STREAM, _WAL),
     ),
     Mutant(
         "a keepalive inside a transaction is a boundary",
-        "relay/sources/wal/source.py",
+        "relay/sources/wal/stream.py",
         "self._decoder.in_transaction or keepalive.end",
         "keepalive.end",
         (_STREAM,),
@@ -136,16 +136,14 @@ MUTANTS = (
     Mutant(
         "move on before a rejected event is parked",
         "relay/core/engine.py",
-        "        self._rejections += rejections\n",
-        "        self._rejections += rejections\n"
-        "        for r in rejections:\n            r.parcel.stretch.in_flight += 1\n"
-        "            self.confirmed([r.parcel])\n            self.confirmed([r.parcel])\n",
+        "        self._rejections.add(rejections)\n",
+        "        self._rejections.add(rejections)\n        self._settle_parked(rejections)\n",
         (_ENGINE,),
     ),
     Mutant(
         "go on reading after the stop",
         "relay/core/engine.py",
-        "            pump.cancel()  # what comes from here on belongs to the next run\n",
+        "                    reading.cancel()  # what comes from here on belongs to the next run\n",
         "",
         (_ENGINE,),
     ),
