@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,9 @@ def imported(file: Path) -> Iterator[str]:
         yield from (name.removeprefix("tests.") for name in names if name.startswith("tests."))
 
 
+@cache
 def imports(folder: str) -> list[tuple[str, str]]:
+    """Return each import of ours in `folder`: the file, and the module."""
     files = sorted((TESTS / folder).rglob("*.py"))
     assert files
     return [(str(file.relative_to(TESTS)), name) for file in files for name in imported(file)]
