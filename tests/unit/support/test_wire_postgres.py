@@ -1,4 +1,4 @@
-"""The oracle's reader of replication connections: however the bytes are cut, it tells what was said."""
+"""The oracle's reader of replication connections: it yields the same facts however the bytes are cut."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ def test_the_flushed_position_counts_and_not_the_written_one() -> None:
     assert reading(said.REPLICATION + said.status(5), session, to_server=True) == [Flushed(5)]
 
 
-def test_an_ordinary_connection_tells_nothing_whatever_goes_over_it() -> None:
+def test_an_ordinary_connection_yields_nothing() -> None:
     session = Session()
     assert reading(said.ORDINARY + said.start(1) + said.status(5), session, to_server=True) == []
     assert reading(said.LOGIN + said.sent(b"{}") + said.keepalive(7), session, to_server=False) == []
@@ -48,7 +48,7 @@ def test_an_encrypted_connection_is_an_error_rather_than_nothing() -> None:
         session.feed(b"S", to_server=False)
 
 
-def test_a_notice_is_not_taken_for_the_answer_to_a_question_that_nobody_asked() -> None:
+def test_a_notice_is_not_taken_for_the_answer_to_an_encryption_request() -> None:
     session = Session()
     session.feed(said.REPLICATION, to_server=True)
     notice = said.message(b"N", b"SWARNING\0\0")
