@@ -5,9 +5,14 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+from hypothesis import settings
 
 import sandbox
 from outboxkit.sql.apply import apply
+
+# A busy machine is slow, which is no failure: hypothesis limits an example to 200 ms otherwise.
+settings.register_profile("busy machines", deadline=None)
+settings.load_profile("busy machines")
 
 
 def _schema(database_url: str) -> None:

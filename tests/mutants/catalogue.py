@@ -121,7 +121,7 @@ MUTANTS = (
     ),
     Mutant(
         "make a missing slot again without --accept-gap",
-        "relay/operating/setup.py",
+        "relay/operating/setup/steps.py",
         "    if facts.checkpoint_lsn is not None and not accept_gap and (",
         "    if facts.checkpoint_lsn == 'never' and (",
         (_WAL,),
