@@ -2,9 +2,16 @@
 PYTHON ?= python3
 BIN    := .venv/bin
 ARGS   ?=
+# A worker that has no test left takes some of the other's: the slowest files would keep one waiting for minutes.
+WORKERS := --numprocesses=2 --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help bench demo faults test mutants unit lint format lock clean
+.PHONY: help bench check demo faults test mutants unit lint format lock clean
+
+# `make check` looks at one folder, and at the folders of tests that mirror it.
+FOLDER := $(patsubst %/,%,$(ARGS))
+MIRROR := $(wildcard $(foreach layer,unit integration,tests/$(layer)/$(patsubst tests/%,%,$(FOLDER))))
+CHECKED = $(sort $(FOLDER) $(MIRROR))
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -13,19 +20,28 @@ demo: .venv/.ready ## Run the whole path on private servers, with a crash in the
 	$(BIN)/sandbox demo $(ARGS)
 
 test: lint ## Lint, types, import rules and every test on private servers, by two workers (ARGS goes to pytest)
-	$(BIN)/pytest --numprocesses=2 --dist=loadfile $(ARGS)
+	$(BIN)/pytest $(WORKERS) $(ARGS)
+
+unit: .venv/.ready ## Only the tests that need no server
+	$(BIN)/pytest $(WORKERS) tests/unit tests/mutants tests/sample $(ARGS)
+
+check: .venv/.ready ## Lint, types, import rules and the tests of one folder (ARGS=relay/publishing)
+	@test -n "$(FOLDER)" || { echo "make: name a folder: make check ARGS=relay/publishing" >&2; exit 2; }
+	@test -d "$(FOLDER)" || { echo "make: no folder '$(FOLDER)' here; name one: make check ARGS=relay/publishing" >&2; exit 2; }
+	$(BIN)/ruff check $(CHECKED)
+	$(BIN)/ruff format --check $(CHECKED)
+	$(BIN)/mypy $(CHECKED)
+	$(BIN)/lint-imports
+	$(if $(filter tests/%,$(CHECKED)),$(BIN)/pytest $(filter tests/%,$(CHECKED)),@echo "no tests/unit/$(FOLDER), no tests/integration/$(FOLDER): no tests to run")
+
+faults: .venv/.ready ## Break processes, servers and links under load, and check what arrived (ARGS: names, --seeds, --seed)
+	$(BIN)/python -m tests.faults $(ARGS)
+
+mutants: .venv/.ready ## Break the relay in known ways, and check that a test fails by each (ARGS picks by name)
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 bench: .venv/.ready ## Measure the relay on private servers, with nothing else running (ARGS=drain, cpu, latency, memory or all)
 	$(BIN)/bench $(ARGS)
-
-faults: .venv/.ready ## Break processes, servers and links under load, and ask the oracles (ARGS: names, --seeds, --seed)
-	$(BIN)/python -m tests.faults $(ARGS)
-
-mutants: .venv/.ready ## Break the relay in known ways, and see that the tests notice each (ARGS picks by name)
-	$(BIN)/python -m tests.mutants $(ARGS)
-
-unit: .venv/.ready ## Only the tests that need no server
-	$(BIN)/pytest tests/unit $(ARGS)
 
 lint: .venv/.ready ## Style, types and import rules
 	$(BIN)/ruff check .

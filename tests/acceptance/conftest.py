@@ -1,4 +1,4 @@
-"""Fixtures of the acceptance tests: a stage for each, its seed, and a way to report numbers."""
+"""Fixtures of the acceptance tests: a stage for each, and a way to report numbers."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from sandbox import Isolated
+from tests.acceptance.report import Report
 from tests.support.stage import Stage
-
-Report = Callable[[str], None]
 
 
 @pytest.fixture
@@ -24,12 +23,6 @@ def stage(isolated: Isolated, tmp_path: Path) -> Iterator[Stage]:
 
 
 @pytest.fixture
-def seed(request: pytest.FixtureRequest) -> int:
-    """Return the seed of this run; pytest prints it at the start, and `--randomly-seed=...` repeats it."""
-    return int(request.config.getoption("randomly_seed"))
-
-
-@pytest.fixture
 def draw(seed: int) -> random.Random:
     """Return what draws the moments of a test's faults."""
     return random.Random(seed)  # noqa: S311 - for repeatable faults, not for secrets
@@ -37,5 +30,5 @@ def draw(seed: int) -> random.Random:
 
 @pytest.fixture
 def report(record_property: Callable[[str, object], None]) -> Report:
-    """Return what tells a number that is worth knowing even when the test passes; pytest's summary ends with it."""
-    return partial(record_property, "worth knowing")
+    """Return a function that adds a line to pytest's summary."""
+    return partial(record_property, "report")

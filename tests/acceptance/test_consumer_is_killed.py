@@ -1,4 +1,4 @@
-"""A consumer dies by SIGKILL: what it had committed is absorbed when it is delivered again, and the rest runs again."""
+"""A consumer is killed: redeliveries of what it had committed are absorbed, and the rest runs again."""
 
 import json
 from pathlib import Path
@@ -21,18 +21,16 @@ def test_tasks_that_were_committed_and_not_acked_are_delivered_again_and_absorbe
         assert stage.submit("--count", str(TASKS)).ended() == 0
         stage.applied(TASKS)
         consumer.kill()
-    heir = stage.consumer(CONSUMERS_HTTP_ADDRESS="127.0.0.1:0")
-    until(lambda: _counted(heir, "duplicate") == TASKS, what="every redelivery is absorbed", seconds=15)
+    next_one = stage.consumer(CONSUMERS_HTTP_ADDRESS="127.0.0.1:0")
+    until(lambda: _counted(next_one, "duplicate") == TASKS, what="every redelivery is absorbed", seconds=15)
 
-    assert heir.terminate() == 0
+    assert next_one.terminate() == 0
     assert relay.terminate() == 0
     assert tap.ready(stage.queue) == 0
     assert stage.judge(tap).committed == TASKS
 
 
-def test_a_task_whose_consumer_died_in_its_middle_runs_again_when_its_lease_has_expired(
-    stage: Stage, tmp_path: Path
-) -> None:
+def test_a_task_whose_consumer_died_runs_again_when_its_lease_has_expired(stage: Stage, tmp_path: Path) -> None:
     tap = stage.set_up()
     relay = stage.start("relay", "run")
     consumer = stage.consumer(CONSUMERS_LEASE="1")
@@ -43,9 +41,9 @@ def test_a_task_whose_consumer_died_in_its_middle_runs_again_when_its_lease_has_
     consumer.kill()
     assert stage.effects() == []
 
-    heir = stage.consumer(CONSUMERS_LEASE="1")
+    next_one = stage.consumer(CONSUMERS_LEASE="1")
     stage.applied(1)
-    assert heir.terminate() == 0
+    assert next_one.terminate() == 0
     assert relay.terminate() == 0
     assert tap.ready(stage.queue) == 0
     stage.judge(tap)

@@ -1,14 +1,15 @@
-"""SIGTERM under load: commands drain and exit 0, and nothing is published or applied a second time."""
+"""SIGTERM under load: commands drain and exit 0, and nothing is published or applied twice."""
 
 import random
 
-from tests.acceptance.conftest import Report
+from tests.acceptance.report import Report
 from tests.support.stage import Stage
 from tests.support.things import Things
 
 RELAY_STOPS = 4
 CONSUMER_STOPS = 4
 BULK = 2000
+RATE = 100
 
 
 def test_a_relay_that_is_asked_to_stop_publishes_nothing_twice(
@@ -16,7 +17,7 @@ def test_a_relay_that_is_asked_to_stop_publishes_nothing_twice(
 ) -> None:
     tap = stage.set_up()
     consumers = stage.consumers(2)
-    load = stage.submit("--count", "1000000", "--writers", "4", "--batch", "20", "--rate", "300")
+    load = stage.submit("--count", "1000000", "--writers", "4", "--batch", "20", "--rate", str(RATE))
     bulk = []
     with Things(stage.isolated.database_url, seed=seed) as things:
         for number in range(RELAY_STOPS):
@@ -41,11 +42,11 @@ def test_a_relay_that_is_asked_to_stop_publishes_nothing_twice(
     assert verdict.duplicates == 0
 
 
-def test_consumers_that_are_asked_to_stop_apply_nothing_twice(stage: Stage, seed: int, draw: random.Random) -> None:
+def test_consumers_that_are_stopped_apply_nothing_twice(stage: Stage, seed: int, draw: random.Random) -> None:
     tap = stage.set_up()
     consumers = stage.consumers(2)
     relay = stage.start("relay", "run")
-    load = stage.submit("--count", "1000000", "--writers", "4", "--batch", "5", "--rate", "300")
+    load = stage.submit("--count", "1000000", "--writers", "4", "--batch", "5", "--rate", str(RATE))
     for number in range(CONSUMER_STOPS):
         stage.applied(len(stage.effects()) + 50)
         consumer = consumers.pop(0)

@@ -21,7 +21,7 @@ CUT = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usena
 
 
 def kept(stage: Stage, name: str, url: str) -> Path:
-    """Keep the setting `name` in a file; return the file."""
+    """Put the setting `name` into a file; return the file."""
     secret = stage.directory / "secret"
     secret.write_text(url, encoding="ascii")
     del stage.settings[name]
@@ -30,7 +30,7 @@ def kept(stage: Stage, name: str, url: str) -> Path:
 
 
 def give(stage: Stage, name: str, password: str) -> None:
-    """Give the role another password; what is connected stays so."""
+    """Change the role's password; its connections stay open."""
     with psycopg.connect(stage.isolated.database_url, autocommit=True) as connection:
         connection.execute(SQL("ALTER ROLE {} PASSWORD {}").format(Identifier(name), Literal(password)))
 
@@ -41,7 +41,7 @@ def renewed(secret: Path) -> None:
 
 
 def start(stage: Stage, name: str, url: str) -> tuple[Command, Path]:
-    """Start a relay that has its setting `name` from a file; return it, and the file."""
+    """Start a relay that reads its setting `name` from a file; return it, and the file."""
     secret = kept(stage, name, url)
     relay = stage.start("relay", "run")
     relay.logged("streaming")
@@ -49,7 +49,7 @@ def start(stage: Stage, name: str, url: str) -> tuple[Command, Path]:
 
 
 def goes_on(stage: Stage, relay: Command, tap: Tap, secret: Path) -> None:
-    """Commit events that nobody can publish, give the relay the new password, and wait until all are confirmed."""
+    """Commit events that cannot be published, give the relay the new password, and wait until all are confirmed."""
     events = stage.publish_in_one_transaction(10, "meanwhile")
     assert tap.waiting() == 0
     renewed(secret)
@@ -59,7 +59,7 @@ def goes_on(stage: Stage, relay: Command, tap: Tap, secret: Path) -> None:
 
 
 def consume(stage: Stage, name: str, url: str) -> tuple[Command, Path]:
-    """Start a relay and a consumer that has its setting `name` from a file, and let it apply tasks; return it."""
+    """Start a relay, and a consumer that reads its setting `name` from a file; wait until it applies tasks."""
     secret = kept(stage, name, url)
     stage.start("relay", "run")
     consumer = stage.consumer()
@@ -69,7 +69,7 @@ def consume(stage: Stage, name: str, url: str) -> tuple[Command, Path]:
 
 
 def consumes_on(stage: Stage, consumer: Command, tap: Tap, secret: Path) -> None:
-    """Submit tasks that nobody can apply, give the consumer the new password, and wait until all are applied."""
+    """Submit tasks that cannot be applied, give the consumer the new password, and wait until all are applied."""
     assert stage.submit("--count", "10").ended() == 0
     assert len(stage.effects()) == 10
     renewed(secret)
@@ -84,7 +84,7 @@ def test_in_postgres(stage: Stage) -> None:
         name = str(urlsplit(url).username)
         relay, secret = start(stage, "RELAY_DATABASE_URL", url)
         give(stage, name, NEW)
-        assert stage.value(CUT, name) == 2  # the stream, and what is asked beside it
+        assert stage.value(CUT, name) == 2  # the stream, and the connection for queries
         relay.complains("password authentication failed")
         goes_on(stage, relay, tap, secret)
 

@@ -1,4 +1,4 @@
-"""Events that cannot be published: parked with their reason, the stream goes on, and a redrive brings them through."""
+"""Events that cannot be published are parked with their reason, the stream continues, and a redrive publishes them."""
 
 import json
 
@@ -6,7 +6,7 @@ from sandbox.machine.waiting import until
 from tests.support.stage import Stage
 
 
-def test_a_message_that_is_too_large_is_parked_and_comes_through_when_it_is_redriven(stage: Stage) -> None:
+def test_a_message_that_is_too_large_is_parked_and_published_when_it_is_redriven(stage: Stage) -> None:
     tap = stage.set_up()
     relay = stage.start("relay", "run", RELAY_MAX_MESSAGE_BYTES="2048")
     large = stage.value("SELECT outbox.publish('big', '1', 1, 'made', jsonb_build_object('x', repeat('y', 4000)))")
@@ -55,7 +55,7 @@ def test_events_that_rabbitmq_would_close_the_connection_for_are_parked_and_the_
     assert relay.terminate() == 0
 
 
-def test_an_event_that_no_queue_takes_is_parked_and_the_stream_goes_on(stage: Stage) -> None:
+def test_an_event_that_no_queue_takes_is_parked_and_the_stream_continues(stage: Stage) -> None:
     assert stage.run("relay", "setup").process.returncode == 0
     consumer = stage.consumer()
     relay = stage.start("relay", "run")

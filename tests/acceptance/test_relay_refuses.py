@@ -1,4 +1,4 @@
-"""`relay run` that cannot do its work, one case for each reason: refusing.py says what holds for all of them."""
+"""`relay run` that cannot start, one test for each reason; refusing.py checks what all of them have in common."""
 
 import re
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from tests.support.stage import Stage
 
 @pytest.fixture(scope="module")
 def ready(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """Yield a stage on which `relay setup` has run; nothing here changes it for good."""
+    """Yield a stage on which `relay setup` has run; each test leaves it unchanged."""
     with sandbox.isolated() as isolated:
         stage = Stage(isolated, tmp_path_factory.mktemp("refuses"))
         stage.set_up()
@@ -83,7 +83,7 @@ class TestPostgres:
         assert "`relay check` names what the relay's role lacks, and sql/roles.sql grants it" in line
 
     def test_a_server_without_the_plugin(self, ready: Stage) -> None:
-        """Nothing is uninstalled for it: this database's sessions look for libraries where there are none."""
+        """The library search path of this database's sessions is set to an empty directory."""
         database = ready.isolated.name
         alter(ready.isolated.database_url, "ALTER DATABASE {} SET dynamic_library_path = '/nowhere'", database)
         try:
@@ -94,7 +94,7 @@ class TestPostgres:
         assert "install wal2json for this server's version" in line
 
     def test_a_plugin_that_the_server_does_not_allow(self, ready: Stage) -> None:
-        """A server that is older than the setting allows every plugin, and says that it has no such setting."""
+        """A server without this setting allows every plugin, and reports an unknown setting."""
         database = ready.isolated.name
         if not ready.query("SELECT FROM pg_settings WHERE name = 'output_plugin_libraries'"):
             with pytest.raises(UndefinedObject):
@@ -159,13 +159,13 @@ class TestSettings:
         ],
         ids=lambda value: value if value.startswith("RELAY_") else "",
     )
-    def test_a_wrong_one_is_named_and_its_value_is_not_told(self, name: str, value: str, ready: Stage) -> None:
+    def test_a_wrong_one_is_named_and_its_value_is_not_printed(self, name: str, value: str, ready: Stage) -> None:
         assert mistake(ready, **{name: value}).startswith(f"{name} is wrong: ")
 
 
 @contextmanager
 def dropped_slot(stage: Stage, name: str, plugin: str) -> Iterator[str]:
-    """Make a slot for the time of the block."""
+    """Make a slot; it is dropped at the end of the block."""
     stage.query("SELECT pg_create_logical_replication_slot(%s, %s)", name, plugin)
     try:
         yield name

@@ -1,4 +1,4 @@
-"""`relay run --stdout`: what would be published, as JSON lines, and nothing moves."""
+"""`relay run --stdout` prints messages as JSON lines, publishes nothing and does not move the slot."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def test_messages_are_printed_as_json_lines_and_the_slot_does_not_move(stage: St
     assert tap.waiting() == 0
 
 
-def test_a_reader_that_has_seen_enough_ends_it_without_a_word(stage: Stage) -> None:
+def test_it_ends_without_an_error_when_its_reader_closes_the_pipe(stage: Stage) -> None:
     stage.set_up()
     write(stage, 1, 2, 3)
     reader, writer = os.pipe()

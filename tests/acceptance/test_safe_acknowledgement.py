@@ -1,9 +1,9 @@
-"""What the relay reports to Postgres as flushed, seen on the wire: nothing that the broker has not confirmed before."""
+"""The relay reports nothing to Postgres as flushed that the broker has not confirmed before, as seen on the wire."""
 
 import random
 
 from sandbox.machine.waiting import until
-from tests.acceptance.conftest import Report
+from tests.acceptance.report import Report
 from tests.support.proxy import Proxy
 from tests.support.stage import Stage
 from tests.support.things import Things
@@ -39,7 +39,7 @@ def test_no_position_is_flushed_before_everything_below_it_is_confirmed(
 
 
 def _covers(oracle: Acknowledgement, transactions: int) -> None:
-    """Wait until so many transactions are flushed, or one too early."""
+    """Wait until so many transactions are flushed, or one is flushed too early."""
     until(
         lambda: oracle.violations() or oracle.covered >= transactions,
         what=f"{transactions} transactions are flushed",

@@ -1,7 +1,7 @@
-"""Passwords never appear: planted in every way in which they are given, looked for in everything that can be read.
+"""Passwords never appear: the tests plant them in every way they can be given, and search all output for them.
 
-Each planted password is framed by two words that no encoding changes, so that a piece of it is found as the whole is,
-and in every form: as it is, percent-encoded, in JSON, as Python's repr. What libraries log is looked at too.
+Each planted password is framed by two words that no encoding changes. So a search finds a piece of it too, and every
+form: plain, percent-encoded, in JSON, as Python's repr. The search covers the logs of libraries.
 """
 
 import http.client
@@ -28,14 +28,14 @@ DATABASE, BROKER, WRONG = (f"{WORDS[0]}{number} /@:%41?#&=ü€'\"\\{{}}$`{WORDS
 EVERYTHING_IS_LOGGED = "import logging\nlogging.basicConfig(level=logging.DEBUG)\n"
 
 
-def told(*texts: str) -> list[str]:
-    """Return the lines that hold a planted password, or a piece of one."""
+def leaks(*texts: str) -> list[str]:
+    """Return the lines that contain a planted password, or a piece of one."""
     words = [word.casefold() for word in WORDS]
     return [line for text in texts for line in text.splitlines() if any(word in line.casefold() for word in words)]
 
 
 class Site:
-    """A relay with a role and a user of its own, whose passwords are planted."""
+    """A relay with its own role and user, whose passwords are planted."""
 
     def __init__(self, stage: Stage, database_url: str, broker: User) -> None:
         self.stage = stage
@@ -54,13 +54,13 @@ class Site:
         return self.stage.start(*arguments, **{**self._settings, **urls, **settings})
 
     def run(self, *arguments: str, code: int, **settings: str) -> str:
-        """Run a command to its end, which must be `code`; return all that it wrote."""
+        """Run a command, which must end with exit code `code`; return all its output."""
         command = self.start(*arguments, **settings)
         assert command.ended() == code, command.stdout + command.tail()
         return command.stdout + command.stderr
 
     def in_files(self, **settings: str) -> dict[str, str]:
-        """Return `settings` as files that hold them."""
+        """Write `settings` to files; return the settings that name the files."""
         for name, text in settings.items():
             (self.stage.directory / name).write_text(f"{text}\n", encoding="utf-8")
         return {f"{name}_FILE": str(self.stage.directory / name) for name in settings}
@@ -73,7 +73,7 @@ class Site:
 
 @pytest.fixture(scope="module")
 def site(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Yield a relay that is set up, and may do all that it must."""
+    """Yield a relay that is set up and has all permissions."""
     with sandbox.isolated() as isolated:
         stage = Stage(isolated, tmp_path_factory.mktemp("secrets"))
         stage.set_up()
@@ -89,16 +89,16 @@ def site(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 
 def with_password(url: str, password: str) -> str:
-    """Return `url` with `password` as it is given here, encoded or not."""
+    """Return `url` with `password` put in unchanged."""
     place = urlsplit(url)
     return f"{place.scheme}://{place.username}:{password}@{place.hostname}:{place.port}{place.path}"
 
 
 def test_the_search_finds_every_form_of_a_password_and_pieces_of_it(site: Site) -> None:
-    """A relay whose exchange is called like a password tells the password."""
-    assert told(site.run("relay", "run", code=1, RELAY_EXCHANGE=BROKER))
+    """An exchange that is named like the password puts it into the output."""
+    assert leaks(site.run("relay", "run", code=1, RELAY_EXCHANGE=BROKER))
     forms = (BROKER, quote(BROKER), quote(BROKER, safe=""), json.dumps(BROKER), repr(BROKER), BROKER.split("@")[1])
-    assert all(told(f"password={form} for user") for form in forms)
+    assert all(leaks(f"password={form} for user") for form in forms)
 
 
 @pytest.mark.parametrize("variable", ["RELAY_DATABASE_URL", "RELAY_AMQP_URL"])
@@ -106,7 +106,7 @@ class TestAPasswordThatIsRefused:
     def test_in_the_environment(self, site: Site, variable: str) -> None:
         url = {"RELAY_DATABASE_URL": site.database_url, "RELAY_AMQP_URL": site.broker.url}[variable]
         wrong = {variable: with_password(url, quote(WRONG, safe=""))}
-        assert not told(
+        assert not leaks(
             site.run("relay", "run", code=1, **wrong),
             site.run("relay", "setup", code=1, **wrong),
             site.run("relay", "check", "--json", code=3, **wrong),
@@ -116,12 +116,12 @@ class TestAPasswordThatIsRefused:
     def test_in_a_file(self, site: Site, variable: str) -> None:
         url = {"RELAY_DATABASE_URL": site.database_url, "RELAY_AMQP_URL": site.broker.url}[variable]
         wrong = site.in_files(**{variable: with_password(url, quote(WRONG, safe=""))})
-        assert not told(site.run("relay", "run", code=1, **wrong))
+        assert not leaks(site.run("relay", "run", code=1, **wrong))
 
     def test_that_is_not_percent_encoded(self, site: Site, variable: str) -> None:
         url = {"RELAY_DATABASE_URL": site.database_url, "RELAY_AMQP_URL": site.broker.url}[variable]
         for settings in ({variable: with_password(url, WRONG)}, site.in_files(**{variable: with_password(url, WRONG)})):
-            assert not told(site.run("relay", "run", code=2, **settings))
+            assert not leaks(site.run("relay", "run", code=2, **settings))
 
 
 def test_permissions_that_are_missing(site: Site) -> None:
@@ -141,17 +141,17 @@ def test_permissions_that_are_missing(site: Site) -> None:
     finally:
         site.administer("ALTER ROLE {} REPLICATION")
         site.broker.permit(configure=".*", write=".*", read=".*")
-    assert not told(*outputs, relay.stdout, relay.stderr)
+    assert not leaks(*outputs, relay.stdout, relay.stderr)
 
 
 def test_other_ways_of_writing_the_address(site: Site) -> None:
-    """Postgres may be named by keywords, too, whose quoting is another."""
+    """A Postgres address may be keywords too, which are quoted differently."""
     keywords = make_conninfo(site.database_url, connect_timeout=10)
     assert WORDS[0] in keywords
-    assert not told(site.run("relay", "status", "--json", code=0, RELAY_DATABASE_URL=keywords))
+    assert not leaks(site.run("relay", "status", "--json", code=0, RELAY_DATABASE_URL=keywords))
     wrong = make_conninfo(keywords, password=WRONG)
-    assert not told(site.run("relay", "status", "--json", code=1, RELAY_DATABASE_URL=wrong))
-    assert not told(site.run("relay", "status", "--json", code=2, RELAY_DATABASE_URL=keywords.replace("\\", "")))
+    assert not leaks(site.run("relay", "status", "--json", code=1, RELAY_DATABASE_URL=wrong))
+    assert not leaks(site.run("relay", "status", "--json", code=2, RELAY_DATABASE_URL=keywords.replace("\\", "")))
 
 
 def test_a_relay_that_runs_and_then_loses_both_sides_for_good(site: Site, sandbox: Sandbox) -> None:
@@ -175,12 +175,12 @@ def test_a_relay_that_runs_and_then_loses_both_sides_for_good(site: Site, sandbo
         site.administer("ALTER ROLE {} PASSWORD {}", DATABASE)
     site.stage.confirmed()
     assert relay.terminate() == 0, relay.tail()
-    assert "DEBUG:asyncio:" in relay.stderr, "libraries log too"
-    assert not told(*read, relay.stdout, relay.stderr)
+    assert "DEBUG:asyncio:" in relay.stderr, "the libraries did not log"
+    assert not leaks(*read, relay.stdout, relay.stderr)
 
 
 def answers(port: int) -> list[str]:
-    """Return what the relay answers over HTTP, headers too."""
+    """Return the relay's HTTP responses with their headers."""
     found = []
     for path in ("/metrics", "/healthz", "/readyz", "/livez", "/"):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
@@ -192,6 +192,6 @@ def answers(port: int) -> list[str]:
 
 
 def title(command: Command) -> str:
-    """Return what `ps` shows of a process."""
+    """Return what `ps` shows about a process."""
     place = Path(f"/proc/{command.process.pid}")
     return "\n".join((place / name).read_text(encoding="utf-8") for name in ("cmdline", "comm", "status"))

@@ -1,13 +1,15 @@
-"""Servers go away under load and come back: both commands connect again, and nothing is lost or repeated."""
+"""Servers restart under load: both commands reconnect, and nothing is lost or repeated."""
 
 from collections.abc import Callable
 
 import pytest
 
 from sandbox import Sandbox
-from tests.acceptance.conftest import Report
+from tests.acceptance.report import Report
 from tests.support.stage import Stage
 from tests.support.things import Things
+
+RATE = 100
 
 
 def rabbitmq_in_order(sandbox: Sandbox) -> None:
@@ -27,15 +29,15 @@ def test_a_restart_under_load_loses_and_repeats_nothing(
     tap = stage.set_up()
     consumers = stage.consumers(2)
     relay = stage.start("relay", "run")
-    load = stage.submit("--count", "1000000", "--writers", "4", "--batch", "10", "--rate", "300")
+    load = stage.submit("--count", "1000000", "--writers", "4", "--batch", "10", "--rate", str(RATE))
     with Things(stage.isolated.database_url, seed=seed) as things:
-        stage.applied(300)
+        stage.applied(RATE)
         try:
             restart(sandbox)
         finally:
             sandbox.postgres.start()
             sandbox.rabbitmq.start()
-        stage.applied(len(stage.ids()) + 300)
+        stage.applied(len(stage.ids()) + RATE)
         assert load.terminate() == 143, load.tail()
     stage.applied(len(stage.ids()))
     stage.confirmed()

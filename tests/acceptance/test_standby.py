@@ -1,11 +1,11 @@
-"""Two relays on one slot: one streams, the other says that it stands by, and takes over."""
+"""Two relays on one slot: one streams, the other logs that it is a standby, and takes over."""
 
 from tests.support.roles import role
 from tests.support.stage import Stage
 
 
 def test_the_second_relay_stands_by_and_takes_over_when_the_first_dies(stage: Stage) -> None:
-    """The second one has a role of its own, with no right but those that a relay needs."""
+    """The second one has its own role, with only the rights that a relay needs."""
     tap = stage.set_up()
     consumer = stage.consumer()
     first = stage.start("relay", "run")
@@ -17,7 +17,7 @@ def test_the_second_relay_stands_by_and_takes_over_when_the_first_dies(stage: St
         assert f"slot '{stage.isolated.name}' is held by 'relay', pid {holder[0]}" in line["reason"]
         assert "takes over" in line["remedy"]
 
-        load = stage.submit("--count", "1000000", "--writers", "2", "--batch", "10", "--rate", "300")
+        load = stage.submit("--count", "1000000", "--writers", "2", "--batch", "10", "--rate", "100")
         stage.applied(100)
         first.kill()
         second.logged("streaming", seconds=20)

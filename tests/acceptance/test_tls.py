@@ -1,4 +1,4 @@
-"""TLS on both sides: servers that insist on it, certificates made here, and every way in which they do not fit."""
+"""TLS on both sides: servers that require it, certificates made here, and every mismatch of them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from sandbox.servers.rabbitmq import Rabbitmq
 from tests.support.refusing import SECRET, mistake, refusal
 from tests.support.stage import Stage
 
-NAMED = "localhost"  # what the servers' certificates name
+NAMED = "localhost"  # the host name in the servers' certificates
 UNNAMED = "127.0.0.1"
 POSTGRES = """\
 ssl = on
@@ -50,7 +50,7 @@ class Site:
     papers: Path
 
     def postgres(self, *, host: str = NAMED, **options: str | None) -> dict[str, str]:
-        """Return the relay's setting for Postgres, right but for what is given; an option that is None is left out."""
+        """Return the relay's correct setting for Postgres, changed by `options`; one that is None is left out."""
         place = urlsplit(self.stage.isolated.database_url)
         query = {**dict(parse_qsl(place.query)), **options}
         changed = place._replace(
@@ -62,7 +62,7 @@ class Site:
     def amqp(
         self, command: str, *, host: str = NAMED, ca: str | None = "ca.pem", client: str | None = "client"
     ) -> dict[str, str]:
-        """Return a command's settings for RabbitMQ, right but for what is given; a file that is None is left out."""
+        """Return a command's correct settings for RabbitMQ with the given changes; a file that is None is left out."""
         start = f"{command.upper()}_AMQP"
         place = urlsplit(self.rabbitmq.url)
         url = place._replace(scheme="amqps", netloc=_moved(place.netloc, host, self.tls_port))
@@ -81,7 +81,7 @@ def _moved(netloc: str, host: str, port: int | None) -> str:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Start servers that want a certificate of the same CA from whoever connects."""
+    """Start servers that require a client certificate of the same CA."""
     ca, stranger = trustme.CA(), trustme.CA()
     papers = tmp_path_factory.mktemp("papers")
     server = ca.issue_cert(NAMED)
@@ -110,7 +110,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             "sslkey": str(papers / "client.key"),
         }
         url = place._replace(netloc=_moved(place.netloc, NAMED, place.port), query=urlencode(options)).geturl()
-        # What the test itself asks of RabbitMQ goes to its plain listener.
+        # The test itself uses RabbitMQ's listener without TLS.
         stage = Stage(Isolated(url, rabbitmq.url, "tls"), tmp_path_factory.mktemp("tls"))
         site = Site(stage, rabbitmq, tls_port, papers)
         stage.set_up(**site.amqp("relay"))
@@ -191,7 +191,9 @@ class TestRabbitmq:
     @pytest.mark.parametrize("client", [None, "stranger"])
     def test_no_client_certificate_or_one_of_another_ca(self, client: str | None, site: Site, command: str) -> None:
         line = refusal(site.stage, command, "run", **site.amqp(command, client=client))
-        assert "ALERT" in line or "EOF occurred in violation of protocol" in line  # as soon as it ends the connection
+        assert (
+            "ALERT" in line or "EOF occurred in violation of protocol" in line
+        )  # depends on how early the server closes
         assert "RabbitMQ may want another client certificate: see AMQP_CERTIFICATE, AMQP_KEY" in line
 
     def test_a_port_without_tls(self, site: Site, command: str) -> None:
@@ -200,7 +202,7 @@ class TestRabbitmq:
         assert "that port does not speak TLS" in line
 
     @pytest.mark.parametrize("name", ["CA", "KEY"])
-    def test_what_is_no_pem(self, name: str, site: Site, command: str) -> None:
+    def test_a_file_that_is_not_pem(self, name: str, site: Site, command: str) -> None:
         owner = f"{command.upper()}_AMQP_{name}"
         papers = {each: path for each, path in site.amqp(command).items() if each != f"{owner}_FILE"}
         line = mistake(site.stage, command, "run", **{**papers, owner: f"{SECRET} ä"})

@@ -1,4 +1,4 @@
-"""A trace goes on through the outbox: its context arrives with the message and, if asked for, a span tells the way."""
+"""A trace continues through the outbox: the message carries its context and, if enabled, the relay exports a span."""
 
 import threading
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ TRACEPARENT = f"00-{TRACE}-{PARENT}-01"
 
 
 class Collector(ThreadingHTTPServer):
-    """Takes what an OTLP exporter sends (https://opentelemetry.io/docs/specs/otlp/#otlphttp)."""
+    """Receives what an OTLP exporter sends (https://opentelemetry.io/docs/specs/otlp/#otlphttp)."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -55,7 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_the_context_arrives_with_the_message_and_a_span_is_linked_to_it(stage: 
     assert (resource["service.name"], resource["deployment.environment.name"]) == ("relay", "test")
 
 
-def test_a_collector_that_is_away_holds_nothing_up(stage: Stage) -> None:
+def test_a_collector_that_is_away_delays_nothing(stage: Stage) -> None:
     tap = stage.set_up()
     nobody = f"http://127.0.0.1:{ports.free(1)[0]}"
     relay = stage.start("relay", "run", RELAY_TRACES="true", OTEL_EXPORTER_OTLP_ENDPOINT=nobody)
@@ -110,7 +110,7 @@ def test_spans_without_opentelemetry_are_a_mistake_that_names_the_extra(stage: S
     stage.set_up()
     place = stage.directory / "opentelemetry"
     place.mkdir()
-    (place / "__init__.py").touch()  # stands before the real one, and is empty
+    (place / "__init__.py").touch()  # found before the real package, and empty
     line = mistake(stage, RELAY_TRACES="true", PYTHONPATH=str(stage.directory))
     assert "RELAY_TRACES needs OpenTelemetry" in line
     assert "pip install 'outbox-relay[otel]'" in line

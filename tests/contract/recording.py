@@ -1,4 +1,4 @@
-"""One database, read through every output plugin: what their decoders make of the same WAL must be the same."""
+"""One database, read through every output plugin: the decoders must yield the same items for the same WAL."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
@@ -20,7 +20,7 @@ PLUGINS = ("wal2json", "pgoutput")
 _SESSION = "-c bytea_output=hex -c DateStyle=ISO -c TimeZone=UTC -c IntervalStyle=iso_8601 -c extra_float_digits=1"
 
 Item = OutboxEvent | Boundary[Lsn] | Fence | str
-"""What a decoder tells; a text is the error that ended the stream."""
+"""What a decoder yields; a text is the error that ended the stream."""
 
 ROW: dict[str, object] = {
     "aggregate_type": "t",
@@ -41,9 +41,9 @@ OUTBOX_ROW: dict[str, object] = {
 
 
 class Recording:
-    """Everything that happens in a database from now on, for each plugin.
+    """Records all changes of a database from now on, once for each plugin.
 
-    The publication is made before the slots, as it must be; with `message_prefix` it is of no table.
+    The publication must exist before the slots. With `message_prefix` it contains no table.
     """
 
     def __init__(self, isolated: Isolated, layout: Layout = NATIVE, message_prefix: str | None = None) -> None:
@@ -64,7 +64,7 @@ class Recording:
                 connection.execute(sql.query("slot_create"), {"slot": f"{isolated.name}_{plugin}", "plugin": plugin})
 
     def connect(self, *, autocommit: bool = True) -> psycopg.Connection[tuple[object, ...]]:
-        """Open a session that writes and shows values as a stream has them."""
+        """Open a session with the settings of a session that streams, so that values have the same form."""
         return psycopg.connect(self._url, autocommit=autocommit, options=_SESSION)
 
     def execute(self, *statements: str) -> None:
@@ -84,26 +84,26 @@ class Recording:
             connection.execute(into)
 
     def rows(self, query: str, *parameters: object) -> Sequence[tuple[Any, ...]]:
-        """Return the rows of `query`, with values as a stream has them."""
+        """Return the rows of `query`; values have the form that they have in a stream."""
         with self.connect() as connection:
             return connection.execute(query.encode(), parameters).fetchall()
 
-    def told(self) -> list[Item]:
-        """Return what the decoders tell of everything since the start; fails if they do not tell the same.
+    def items(self) -> list[Item]:
+        """Return what the decoders yield for everything since the start; fails if they differ.
 
-        What they need not tell is left out: a boundary that nothing precedes.
+        Boundaries without an item before them are left out, since decoders need not yield them.
         """
-        told, *others = (list(_telling(self._decode(plugin))) for plugin in PLUGINS)
+        items, *others = (list(_required(self._decode(plugin))) for plugin in PLUGINS)
         for other in others:
-            for pair in zip_longest(told, other):
-                assert pair[0] == pair[1], f"told differently: {pair}"
-        return told
+            for pair in zip_longest(items, other):
+                assert pair[0] == pair[1], f"decoders differ: {pair}"
+        return items
 
     def events(self) -> list[OutboxEvent]:
-        """Return the events among what is told; fails at an error."""
-        told = self.told()
-        assert not [item for item in told if isinstance(item, str)]
-        return [item for item in told if isinstance(item, OutboxEvent)]
+        """Return the events among the items; fails if one is an error."""
+        items = self.items()
+        assert not [item for item in items if isinstance(item, str)]
+        return [item for item in items if isinstance(item, OutboxEvent)]
 
     def _decode(self, plugin: str) -> Iterable[Item]:
         made, options = decoder(plugin, self._layout, self._message_prefix, publication=self._name)
@@ -124,9 +124,9 @@ class Recording:
                     yield item
 
 
-def _telling(items: Iterable[Item]) -> Iterable[Item]:
-    something = False
+def _required(items: Iterable[Item]) -> Iterable[Item]:
+    preceded = False
     for item in items:
-        if something or not isinstance(item, Boundary):
+        if preceded or not isinstance(item, Boundary):
             yield item
-        something = not isinstance(item, Boundary)
+        preceded = not isinstance(item, Boundary)

@@ -1,4 +1,4 @@
-"""What every decoder tells of the same WAL, as real servers write it; `Recording` fails where two of them differ."""
+"""What every decoder yields for the WAL of a real server; `Recording` fails where two of them differ."""
 
 import json
 import random
@@ -114,8 +114,8 @@ def test_an_event_keeps_its_time(recording: Recording) -> None:
 def test_a_time_beyond_the_calendar_is_that_of_the_commit(recording: Recording) -> None:
     for time in ("infinity", "-infinity", "0044-03-15 BC", "294276-12-31"):
         recording.insert(ROW | {"created_at": time})
-    told = recording.told()
-    commits = [item.committed_at for item in told if isinstance(item, Boundary)]
+    items = recording.items()
+    commits = [item.committed_at for item in items if isinstance(item, Boundary)]
 
     assert len(commits) == 4
     assert [event.created_at.timestamp() for event in recording.events()] == commits
@@ -127,7 +127,7 @@ def test_a_boundary_is_the_end_of_its_commit_at_the_commits_time(recording: Reco
         (xid,) = connection.execute("SELECT pg_current_xact_id()::xid::text").fetchone() or ("",)
         connection.commit()
         (after,) = connection.execute("SELECT pg_current_wal_insert_lsn()::text").fetchone() or ("",)
-    *_, boundary = recording.told()
+    *_, boundary = recording.items()
     ((time,),) = recording.rows("SELECT extract(epoch FROM pg_xact_commit_timestamp(%s::xid))::float8", xid)
 
     assert isinstance(boundary, Boundary)
@@ -139,10 +139,10 @@ def test_a_boundary_is_the_end_of_its_commit_at_the_commits_time(recording: Reco
         " WHERE database = current_database()",
         str(boundary.position),
     )
-    assert recording.told() == []
+    assert recording.items() == []
 
 
-def test_transactions_without_events_tell_nothing(recording: Recording) -> None:
+def test_transactions_without_events_yield_nothing(recording: Recording) -> None:
     recording.execute(
         "CREATE TABLE other (a int)",
         "INSERT INTO other VALUES (1)",
@@ -153,12 +153,12 @@ def test_transactions_without_events_tell_nothing(recording: Recording) -> None:
         ROW | {"seq": 1, "id": OUTBOX_ROW["id"], "tx": "1", "headers": "{}", "created_at": "now"}, "outbox.events"
     )
 
-    assert recording.told() == []
+    assert recording.items() == []
 
 
-def test_what_is_not_an_insert_tells_nothing(recording: Recording) -> None:
+def test_what_is_not_an_insert_yields_nothing(recording: Recording) -> None:
     recording.insert(ROW)
-    first = recording.told()
+    first = recording.items()
     recording.execute(
         "ALTER TABLE outbox.event REPLICA IDENTITY FULL",
         "UPDATE outbox.event SET aggregate_id = '2'",
@@ -166,7 +166,7 @@ def test_what_is_not_an_insert_tells_nothing(recording: Recording) -> None:
         "TRUNCATE outbox.event",
     )
 
-    assert recording.told() == first
+    assert recording.items() == first
 
 
 def test_transactions_that_interleave_arrive_whole_and_in_commit_order(recording: Recording) -> None:
@@ -178,13 +178,13 @@ def test_transactions_that_interleave_arrive_whole_and_in_commit_order(recording
         late.commit()
         early.commit()
 
-    told = recording.told()
-    assert [item.aggregate_id if isinstance(item, OutboxEvent) else type(item) for item in told] == [
+    items = recording.items()
+    assert [item.aggregate_id if isinstance(item, OutboxEvent) else type(item) for item in items] == [
         "late 1", "late 2", Boundary, "early 1", "early 2", Boundary,
     ]  # fmt: skip
 
 
-def test_what_is_rolled_back_tells_nothing_to_a_savepoint_or_whole(recording: Recording) -> None:
+def test_what_is_rolled_back_yields_nothing(recording: Recording) -> None:
     with recording.connect(autocommit=False) as connection:
         publish(connection, "kept")
         with connection.transaction():
@@ -252,14 +252,14 @@ def test_a_column_of_the_event_that_goes_ends_the_stream_with_its_name_behind_wh
     recording.insert(ROW)
     recording.execute(f"ALTER TABLE outbox.event {change}")
     recording.insert(row)
-    event, boundary, problem = recording.told()
+    event, boundary, problem = recording.items()
 
     assert isinstance(event, OutboxEvent)
     assert isinstance(boundary, Boundary)
     assert f"table outbox.event has no column '{column}'" in str(problem)
 
 
-def test_fences_are_told_in_their_place_and_messages_of_others_not_at_all(recording: Recording) -> None:
+def test_fences_keep_their_place_and_messages_of_others_are_ignored(recording: Recording) -> None:
     with recording.connect(autocommit=False) as connection:
         publish(connection, "before")
         connection.execute("SELECT pg_logical_emit_message(true, 'relay.fence', E'1:2 \"3\\n\\\\')")
@@ -267,14 +267,14 @@ def test_fences_are_told_in_their_place_and_messages_of_others_not_at_all(record
         connection.execute("SELECT pg_logical_emit_message(true, 'relay.fence', '\\xff'::bytea)")
         publish(connection, "after")
         connection.execute("SELECT pg_logical_emit_message(false, 'relay.fence', 'outside of any transaction')")
-    before, fence, _, after, _ = told = recording.told()
+    before, fence, _, after, _ = items = recording.items()
 
-    assert [type(item) for item in told] == [OutboxEvent, Fence, Fence, OutboxEvent, Boundary]
+    assert [type(item) for item in items] == [OutboxEvent, Fence, Fence, OutboxEvent, Boundary]
     assert isinstance(fence, Fence)
     assert (fence.content, before, after) == ('1:2 "3\n\\', *recording.events())
 
 
-def test_many_sessions_at_once_are_told_alike(recording: Recording) -> None:
+def test_decoders_agree_about_many_concurrent_sessions(recording: Recording) -> None:
     """Transactions of all shapes overlap: large and small, with savepoints, rollbacks, fences and other tables."""
     chance = random.Random(7)  # noqa: S311 - it keeps no secret
     recording.execute("CREATE TABLE other (a text)")

@@ -1,4 +1,4 @@
-"""What every decoder tells of outboxes that are not ours: tables of any shape and name, and logical messages."""
+"""What every decoder yields for other outboxes: tables of any shape and name, and logical messages."""
 
 from datetime import UTC, datetime
 
@@ -27,24 +27,24 @@ def test_messages_with_the_prefix_are_the_outbox_where_there_is_no_table(isolate
         connection.commit()
         connection.execute("SELECT pg_logical_emit_message(true, 'orders', %s)", (MESSAGE % ("rolled back", "1"),))
         connection.rollback()
-    told = recording.told()
+    items = recording.items()
 
     assert [(event.id, event.payload.decode()) for event in recording.events()] == [
         ("a", '{"total": 1.10}'),
         ("b", r'"\u00e9 \" \n é"'),
         ("c", "null"),
     ]
-    *_, fence, boundary = told
-    assert (fence, len(told)) == (Fence("1"), 5)
+    *_, fence, boundary = items
+    assert (fence, len(items)) == (Fence("1"), 5)
     assert isinstance(boundary, Boundary)
     assert {event.created_at.timestamp() for event in recording.events()} == {boundary.committed_at}
 
 
 @pytest.mark.parametrize("content", ['\'{"id": "1"}\'', "'\\xff'::bytea"])
-def test_a_message_that_is_no_event_ends_the_stream_and_says_what_is_wrong(isolated: Isolated, content: str) -> None:
+def test_a_message_that_is_no_event_ends_the_stream_with_the_reason(isolated: Isolated, content: str) -> None:
     recording = Recording(isolated, message_prefix="orders")
     recording.execute(f"SELECT pg_logical_emit_message(true, 'orders', {content})")
-    (problem,) = recording.told()
+    (problem,) = recording.items()
 
     assert "the content of a message 'orders' cannot be read" in str(problem)
 
@@ -80,7 +80,7 @@ def test_a_table_made_for_debezium_is_relayed_unchanged(
     recording = debezium(isolated, _TABLE + kind)
     for _ in range(2):
         recording.insert(OUTBOX_ROW | {"payload": value}, "public.outbox")
-    first, end, second, _ = recording.told()
+    first, end, second, _ = recording.items()
 
     assert isinstance(first, OutboxEvent)
     assert isinstance(second, OutboxEvent)
@@ -114,7 +114,7 @@ def test_a_timestamp_column_of_any_kind_is_the_events_time(isolated: Isolated, k
     recording = debezium(isolated, f"{_TABLE} jsonb, timestamp {kind}")
     recording.insert(OUTBOX_ROW | {"timestamp": value}, "public.outbox")
     recording.insert(OUTBOX_ROW | {"timestamp": None}, "public.outbox")
-    first, _, second, end = recording.told()
+    first, _, second, end = recording.items()
 
     assert isinstance(first, OutboxEvent)
     assert isinstance(second, OutboxEvent)
@@ -151,27 +151,29 @@ def test_null_where_an_event_needs_a_value_ends_the_stream_with_the_columns_name
 ) -> None:
     recording = debezium(isolated, (_TABLE + "jsonb").replace(" NOT NULL", ""))
     recording.insert(OUTBOX_ROW | {column: None}, "public.outbox")
-    (problem,) = recording.told()
+    (problem,) = recording.items()
 
     assert f"'{column}' of a row of public.outbox is empty" in str(problem)
 
 
 @pytest.mark.parametrize("name", ["o'Ut, b*ox\\", "*", "ÄÖ%s{}"])
-def test_a_table_of_any_name_is_told_from_its_neighbours(isolated: Isolated, name: str) -> None:
+def test_a_table_of_any_name_is_distinguished_from_its_neighbours(isolated: Isolated, name: str) -> None:
     schema = f"s {name}"
     with psycopg.connect(isolated.database_url, autocommit=True) as connection:
         connection.execute(f'CREATE SCHEMA "{schema}"'.encode())
         for table in (name, f"{name}_archive", "other"):
             connection.execute(f'CREATE TABLE "{schema}"."{table}" (LIKE outbox.event)'.encode())
     recording = Recording(isolated, layout("native", f"{schema}.{name}", {}, partitioned=False))
-    for table, told in ((name, "here"), (f"{name}_archive", "there"), ("other", "there")):
+    for table, where in ((name, "here"), (f"{name}_archive", "there"), ("other", "there")):
         more = {"id": OUTBOX_ROW["id"], "tx": "1", "headers": "{}", "created_at": "now"}
-        recording.insert(ROW | {"aggregate_id": told, "seq": 1} | more, f"{schema}.{table}")
+        recording.insert(ROW | {"aggregate_id": where, "seq": 1} | more, f"{schema}.{table}")
 
     assert [event.aggregate_id for event in recording.events()] == ["here"]
 
 
-def test_a_partitioned_table_is_told_from_its_neighbours_and_new_partitions_belong_to_it(isolated: Isolated) -> None:
+def test_a_partitioned_table_is_distinguished_from_its_neighbours_and_new_partitions_belong_to_it(
+    isolated: Isolated,
+) -> None:
     with psycopg.connect(isolated.database_url, autocommit=True) as connection:
         connection.execute(
             "CREATE TABLE outbox (id text, aggregatetype text, aggregateid text, type text, payload bytea)"

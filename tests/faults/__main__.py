@@ -1,4 +1,4 @@
-"""`make faults`: the campaign. Each fault on real processes, with several seeds, and one line for what the oracles saw.
+"""`make faults`: the campaign. Each fault on real processes, with several seeds, and one line for its result.
 
 A line: what was committed, applied (seen by an independent queue, or parked), delivered more than once, lost, and the
 seconds from healing until everything committed by then was confirmed: the median of the seeds, and the longest.
@@ -24,17 +24,14 @@ import sandbox
 from outboxkit import commands
 from outboxkit.sql.apply import apply
 from sandbox import Sandbox
-from tests.faults import broker, links, postgres, processes, sizes, slots, topology
+from tests.faults.catalogue import FAULTS
 from tests.faults.judging import Verdict, judge
 from tests.faults.run import Fault, running
 
-# What psycopg says of the writers' connections, which a fault may break, is no output of the campaign.
+# psycopg logs that a fault broke the writers' connections; that does not belong in the campaign's output.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-_FAMILIES = (processes, postgres, broker, links, topology, slots, sizes)
-FAULTS: tuple[Fault, ...] = tuple(fault for family in _FAMILIES for fault in family.FAULTS)
 
 _COLUMNS = "{:<52} {:>9} {:>8} {:>10} {:>5} {:>15}  {}"
 _HEADER = _COLUMNS.format("fault", "committed", "applied", "duplicates", "lost", "recovered s", "")
@@ -43,14 +40,14 @@ _console = Console(highlight=False, soft_wrap=True)
 
 @dataclass(frozen=True)
 class Outcome:
-    """One run: either the oracles' verdict, or the error that kept them from giving one."""
+    """One run: the oracles' verdict, or the error that ended the run before it."""
 
     fault: str
     seed: int
     verdict: Verdict | None
     broken: tuple[str, ...]
     logs: Path | None
-    """Where the logs are; kept only if it failed."""
+    """Where the logs are; they are kept only if the run failed."""
 
 
 @app.command()
@@ -93,7 +90,7 @@ def _run(box: Sandbox, fault: Fault, seed: int) -> Outcome:
                 fault.inject(run)
                 verdict = judge(run, fault)
                 broken = verdict.broken
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is this run's result, and the next one goes on
+        except Exception as error:  # noqa: BLE001 - any error is the result of this run, and the campaign continues
             (directory / "traceback").write_text(traceback.format_exc(), encoding="utf-8")
             where = traceback.extract_tb(error.__traceback__)[-1]
             broken = (f"{type(error).__name__}: {str(error) or where.line}".splitlines()[0],)

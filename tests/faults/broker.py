@@ -1,4 +1,4 @@
-"""RabbitMQ goes away under load and comes back, or takes nothing for want of memory or disk."""
+"""RabbitMQ stops under load and starts again, or blocks publishers for lack of memory or disk."""
 
 import time
 from collections.abc import Iterator
@@ -18,14 +18,14 @@ _TIMEOUT = 4
 _SHORT_TIMEOUT = "ALTER DATABASE {} SET wal_sender_timeout = '4s'"
 _READY_LAG = 3
 _MEANWHILE = 15_000
-# A relay grew by 2.6 MB; one without a window, which held all of these, by 24 MB.
+# A relay grew by 2.6 MB; one without a window, with all of these in memory, by 24 MB.
 _MORE_RESIDENT = 12 << 20
 _HOLDER = "SELECT active_pid FROM pg_replication_slots WHERE slot_name = %s"
 _MORE_DISK_THAN_THERE_IS = str(10**15)
 
 
 def restarted(run: Run) -> None:
-    """Stop it in order, and start it again."""
+    """Shut it down, and start it again."""
     relay = run.streaming_relay()
     run.box.rabbitmq.stop()
     assert relay.outlives(run.draw.uniform(0, 3)), relay.tail()
@@ -33,7 +33,7 @@ def restarted(run: Run) -> None:
 
 
 def killed(queue: Literal["classic", "quorum"], run: Run) -> None:
-    """Kill it, when its queue is old enough to be kept."""
+    """Kill it when its queue is old enough to survive (see _AGE)."""
     run.tap.unbind()
     declared = time.monotonic()
     isolated = run.stage.isolated
@@ -45,7 +45,7 @@ def killed(queue: Literal["classic", "quorum"], run: Run) -> None:
 
 
 def _comes_back(run: Run) -> None:
-    """Start it, and see the relay go on without having asked for it all the time."""
+    """Start it; the relay must continue, and must have respected its backoff."""
     run.relay.logged("broker not available")
     run.box.rabbitmq.start()
     run.healed()
@@ -54,11 +54,11 @@ def _comes_back(run: Run) -> None:
 
 
 def alarmed(option: str, alarm: str, calm: str, run: Run) -> None:
-    """Let it take nothing for longer than Postgres waits for a silent relay, and write more than this may hold."""
+    """Raise an alarm for longer than wal_sender_timeout, and write more than a relay may keep in memory."""
     run.alter_database(_SHORT_TIMEOUT)
     address = f"127.0.0.1:{ports.free(1)[0]}"
     relay = run.streaming_relay(RELAY_HTTP_ADDRESS=address, RELAY_READY_LAG=str(_READY_LAG))
-    told = Endpoint(address)
+    endpoint = Endpoint(address)
     holder = run.stage.value(_HOLDER, run.stage.isolated.name)
     with _alarm(run, option, alarm, calm):
         relay.logged("broker blocked")
@@ -66,13 +66,13 @@ def alarmed(option: str, alarm: str, calm: str, run: Run) -> None:
         run.commit(_MEANWHILE, "meanwhile")
         assert relay.outlives(2 * _TIMEOUT + run.draw.uniform(0, 2)), relay.tail()
         assert run.tap.waiting() == taken
-        assert "relay_broker_blocked 1.0" in told.metrics()
-        assert told.get("/readyz") == (503, '{"source":true,"broker":true,"lag":false}')
+        assert "relay_broker_blocked 1.0" in endpoint.metrics()
+        assert endpoint.get("/readyz") == (503, '{"source":true,"broker":true,"lag":false}')
     run.healed()
     relay.logged("broker unblocked")
     run.flows()
-    until(lambda: "relay_broker_blocked 0.0" in told.metrics(), what="the metric falls", seconds=10)
-    until(told.ready, what="it is ready again", seconds=30)
+    until(lambda: "relay_broker_blocked 0.0" in endpoint.metrics(), what="the metric falls", seconds=10)
+    until(endpoint.ready, what="it is ready again", seconds=30)
     assert run.stage.value(_HOLDER, run.stage.isolated.name) == holder
     run.no_storm(1)
 

@@ -1,11 +1,11 @@
-"""Whether a run stood its fault: the oracles, asked when the fault is over.
+"""Whether a run passed: the oracles, asked when the fault is over.
 
 1. No loss: what was committed was seen by the tap or is parked; and nothing else was.
 3. Order: first deliveries of an aggregate are in version order.
 4. Safe acknowledgement: on the wire, nothing was reported as flushed before it was confirmed.
 5. Liveness: from healing, what was committed is confirmed within a bound; descriptors and memory have not grown.
 6. Duplicates are bounded, and reported.
-7. Logs tell no password; and an orderly stop ends with exit code 0.
+7. No log contains a password; an orderly stop ends with exit code 0.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from tests.support import oracles
 from tests.support.commands import Command
 
 _PARKED = "SELECT id, redriven_at IS NULL AND discarded_at IS NULL FROM relay.parked"
-_SETTLED_SECONDS = 15.0
+_SHRINK_SECONDS = 15.0
 _MORE_DESCRIPTORS = 2
 _SHOWN = 3
 
@@ -36,7 +36,7 @@ class Verdict:
     missed: int
     """Events of a documented gap, which no stream had."""
     recovered: float | None
-    """Seconds from healing; None if it never came that far."""
+    """Seconds from healing; None if it did not recover in time."""
     broken: tuple[str, ...]
 
 
@@ -53,8 +53,8 @@ def judge(run: Run, fault: Fault) -> Verdict:
             broken += grown(run, relay, by=fault.growth)
     for relay in run.relays:
         if (code := relay.terminate()) != 0:
-            broken.append(f"{relay.name} ended with exit code {code}, not 0, when it was asked to stop")
-    broken += _told_secrets(run)
+            broken.append(f"{relay.name} ended with exit code {code}, not 0, after SIGTERM")
+    broken += _leaked_secrets(run)
 
     committed = [str(event) for event in run.committed()]
     missed = {str(event) for event in run.missed}
@@ -64,15 +64,15 @@ def judge(run: Run, fault: Fault) -> Verdict:
     lost = oracles.lost(committed, found) - missed
     duplicates = oracles.duplicates(deliveries)
     broken += _culprits("lost", lost)
-    broken += _culprits("published that nobody committed", oracles.ghosts(committed, found))
+    broken += _culprits("published and never committed", oracles.ghosts(committed, found))
     broken += _culprits("out of order", map(str, oracles.out_of_order(deliveries)))
     broken += run.acknowledgement.violations(parked=parked)[:_SHOWN]
     if not run.acknowledgement.covered:
-        broken.append("nothing was flushed, so nothing can be told of it")
+        broken.append("nothing was flushed, so nothing was tested")
     if duplicates > fault.duplicates:
         broken.append(f"{duplicates} duplicates, and at most {fault.duplicates} are allowed")
     if not committed:
-        broken.append("nothing was committed, so nothing can be told")
+        broken.append("nothing was committed, so nothing was tested")
     expected = set(committed) - missed
     return Verdict(
         committed=len(expected),
@@ -86,13 +86,13 @@ def judge(run: Run, fault: Fault) -> Verdict:
 
 
 def grown(run: Run, relay: Command, *, by: int) -> list[str]:
-    """Tell whether `relay` keeps more descriptors than it usually has, or has had `by` bytes more resident."""
+    """Return a line if `relay` has more descriptors than usual, or had `by` bytes more resident than usual."""
     usual = run.usual(relay)
     if usual is None:
         return []
     most = Footprint(usual.descriptors + _MORE_DESCRIPTORS, usual.peak + by)
     try:
-        until(lambda: _within(Footprint.of(relay), most), what="as before", seconds=_SETTLED_SECONDS)
+        until(lambda: _within(Footprint.of(relay), most), what="it shrinks", seconds=_SHRINK_SECONDS)
     except Problem:
         return [f"{relay.name} has grown from {usual} to {Footprint.of(relay)}"]
     return []
@@ -102,9 +102,9 @@ def _within(found: Footprint, most: Footprint) -> bool:
     return found.descriptors <= most.descriptors and found.peak <= most.peak
 
 
-def _told_secrets(run: Run) -> list[str]:
+def _leaked_secrets(run: Run) -> list[str]:
     return [
-        f"{command.name} tells a password in its output"
+        f"the output of {command.name} contains a password"
         for command in run.stage.commands
         if any(secret in command.stdout + command.stderr for secret in run.secrets)
     ]

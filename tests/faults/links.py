@@ -1,4 +1,4 @@
-"""The network between the relay and its servers: cut, black-holed both ways or one, slow, in small pieces."""
+"""The network between the relay and its servers: cut, black-holed in one or both directions, slow, in small pieces."""
 
 from functools import partial
 
@@ -6,9 +6,9 @@ from tests.faults.run import REPEATED, Fault, Run
 from tests.support.proxy import Proxy
 
 _CUTS = 8
-# How late a relay may notice that nobody answers: its heartbeat on both sides, and five seconds.
+# When a relay must have noticed that a server does not answer: its heartbeat, and five seconds.
 _NOTICED_SECONDS = 10 + 5
-# What a log line may be late on a busy machine.
+# How late a log line may be on a busy machine.
 _SLACK_SECONDS = 1
 _SLOW_BYTES_PER_SECOND = 40_000
 _SLOW_SECONDS = 20
@@ -16,7 +16,7 @@ _LOST = {"postgres": "source not available", "broker": "broker not available"}
 
 
 def cut(link: str, run: Run) -> None:
-    """Reset the link's connections, again and again, and refuse new ones for a while."""
+    """Reset the link's connections repeatedly, and refuse new ones for a while."""
     relay = run.streaming_relay()
     proxy = _proxy(link, run)
     for _ in range(_CUTS):
@@ -33,7 +33,7 @@ def cut(link: str, run: Run) -> None:
 
 
 def black_holed(link: str, run: Run, *, to_server: bool, to_client: bool) -> None:
-    """Swallow what goes over the link, until the relay has noticed and a little longer."""
+    """Swallow the bytes on the link until the relay has noticed, and a little longer."""
     relay = run.streaming_relay()
     proxy = _proxy(link, run)
     assert relay.outlives(run.draw.uniform(0, 5)), relay.tail()
@@ -50,7 +50,7 @@ def black_holed(link: str, run: Run, *, to_server: bool, to_client: bool) -> Non
 
 
 def slow(link: str, run: Run) -> None:
-    """Let through less than the writers write: the relay falls behind, and gives nothing up."""
+    """Forward less than the writers write: the relay falls behind, and keeps its connections."""
     relay = run.streaming_relay()
     proxy = _proxy(link, run)
     proxy.slow(_SLOW_BYTES_PER_SECOND)
@@ -59,7 +59,7 @@ def slow(link: str, run: Run) -> None:
     proxy.slow(None)
     run.healed()
     run.flows()
-    _gave_nothing_up(run)
+    _lost_no_connection(run)
 
 
 def sliced(link: str, run: Run) -> None:
@@ -68,10 +68,10 @@ def sliced(link: str, run: Run) -> None:
     run.streaming_relay()
     run.flows(1000)
     run.healed()
-    _gave_nothing_up(run)
+    _lost_no_connection(run)
 
 
-def _gave_nothing_up(run: Run) -> None:
+def _lost_no_connection(run: Run) -> None:
     lost = [line for line in run.relay.log if line["event"] in _LOST.values()]
     assert not lost, lost
 
@@ -81,7 +81,7 @@ def _proxy(link: str, run: Run) -> Proxy:
 
 
 def _faults(link: str, name: str) -> tuple[Fault, ...]:
-    """Return what can befall the link to `name`."""
+    """Return the faults of the link to `name`."""
 
     def hole(where: str, *, to_server: bool, to_client: bool) -> Fault:
         inject = partial(black_holed, link, to_server=to_server, to_client=to_client)

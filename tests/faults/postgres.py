@@ -1,4 +1,4 @@
-"""Postgres goes away under load and comes back: at once, in order, or while the broker is away."""
+"""Postgres stops under load and starts again: by a kill, immediately, fast, or while the broker is away."""
 
 import time
 
@@ -10,7 +10,7 @@ _STOPS_WITHIN = 5
 
 
 def stopped_immediately(run: Run) -> None:
-    """Stop it without a checkpoint, and let it recover."""
+    """Stop it without a checkpoint; it recovers at its start."""
     run.streaming_relay()
     run.box.postgres.stop("immediate")
     run.box.postgres.start()
@@ -28,7 +28,7 @@ def killed(run: Run) -> None:
 
 
 def restarted(run: Run) -> None:
-    """Restart it as an administrator does: it waits until the relay has confirmed everything."""
+    """Restart it with a fast shutdown, which waits until the relay has confirmed everything."""
     run.streaming_relay()
     run.box.postgres.stop()
     run.box.postgres.start()
@@ -37,7 +37,7 @@ def restarted(run: Run) -> None:
 
 
 def stopped_while_the_broker_is_away(run: Run) -> None:
-    """Stop it in order when nothing can be confirmed: the relay lets its slot go."""
+    """Shut it down when nothing can be confirmed: the relay releases its slot."""
     run.streaming_relay(RELAY_RELEASE_SLOT_AFTER=str(_RELEASE_AFTER))
     run.broker.refuse.set()
     run.broker.cut()

@@ -1,4 +1,4 @@
-"""The relay's own process: killed, frozen, replaced, asked to stop; alone, or with another one that stands by."""
+"""The relay's own process: killed, frozen, replaced, stopped; alone, or with a standby."""
 
 import signal
 from collections import Counter, defaultdict
@@ -20,12 +20,12 @@ _FIRST = 0
 BULK = 5_000
 _TIMEOUT = 4
 _SHORT_TIMEOUT = "ALTER DATABASE {} SET wal_sender_timeout = '4s'"
-# What a standby may take beyond the time after which Postgres gives a silent holder up.
+# How long a standby may take after wal_sender_timeout has ended the holder's session.
 _TAKE_OVER = 2
 
 
 def killed_at_random(run: Run) -> None:
-    """Kill it ten times: while it starts, or in the midst of work."""
+    """Kill it ten times, while it starts or while it streams."""
     for _ in range(_KILLS):
         relay = run.start_relay()
         if run.draw.random() < 0.8:
@@ -37,7 +37,7 @@ def killed_at_random(run: Run) -> None:
 
 
 def killed_before_the_confirm(run: Run) -> None:
-    """Kill it when messages are published, and the broker's confirms are on their way."""
+    """Kill it when it has published messages and received no confirm."""
     for _ in range(_NAMED_KILLS):
         relay = run.streaming_relay()
         run.broker.swallow_to_client.set()
@@ -50,7 +50,7 @@ def killed_before_the_confirm(run: Run) -> None:
 
 
 def killed_after_the_confirm(run: Run) -> None:
-    """Kill it when messages are confirmed, and Postgres has not heard of it."""
+    """Kill it when messages are confirmed and not yet reported to Postgres as flushed."""
     for _ in range(_NAMED_KILLS):
         relay = run.streaming_relay()
         run.postgres.swallow_to_server.set()
@@ -77,7 +77,7 @@ def killed_in_a_large_transaction(run: Run) -> None:
 
 
 def frozen(run: Run) -> None:
-    """Freeze it in a large transaction until another has taken over, and wake it: it publishes nothing it held."""
+    """Freeze it in a large transaction until a standby has taken over; when it is woken, it must publish nothing."""
     run.alter_database(_SHORT_TIMEOUT)
     publishes = _Publishes()
     run.listen(publishes)
@@ -85,7 +85,7 @@ def frozen(run: Run) -> None:
     published = run.tap.waiting()
     run.commit(BULK, "bulk")
     run.tap.grows(published)
-    first.process.send_signal(signal.SIGSTOP)  # it holds what has not been sent yet, and confirms are on their way
+    first.process.send_signal(signal.SIGSTOP)  # with messages that are not sent yet, and confirms that it has not read
     second.logged("streaming", seconds=_TIMEOUT + _TAKE_OVER)
     run.flows(BULK)
     before = publishes.on[_FIRST]
@@ -93,7 +93,7 @@ def frozen(run: Run) -> None:
     first.process.send_signal(signal.SIGCONT)
     run.healed()
     first.logged("standby")
-    assert publishes.on[_FIRST] == before, "it published when it was woken"
+    assert publishes.on[_FIRST] == before, "it published after it was woken"
     reason = first.logged("source not available")["reason"]
     assert "stood still" in reason, reason
     assert second.terminate() == 0, second.tail()
@@ -113,7 +113,7 @@ class _Publishes:
 
 
 def _pair(run: Run, **settings: str) -> tuple[Command, Command]:
-    """Start a relay that streams, and, with `settings`, a second one that stands by and says for whom."""
+    """Start a relay that streams, and with `settings` a standby, which must name the first one as the holder."""
     first = run.streaming_relay()
     holder = run.stage.value(
         "SELECT active_pid FROM pg_replication_slots WHERE slot_name = %s", run.stage.isolated.name
@@ -125,7 +125,7 @@ def _pair(run: Run, **settings: str) -> tuple[Command, Command]:
 
 
 def holder_killed(run: Run) -> None:
-    """Kill the holder of the slot behind a link that tells nobody of it."""
+    """Kill the holder of the slot, and keep the end of its connection from Postgres."""
     run.alter_database(_SHORT_TIMEOUT)
     first, second = _pair(run, RELAY_DATABASE_URL=run.stage.isolated.database_url)
     run.postgres.swallow_to_server.set()
@@ -137,7 +137,7 @@ def holder_killed(run: Run) -> None:
 
 
 def restarted_rolling(run: Run) -> None:
-    """Ask the holder to stop fifty times, when the next one stands by."""
+    """Stop the holder fifty times, each time with a standby."""
     relay = run.streaming_relay()
     for _ in range(_RESTARTS):
         standby = run.start_relay()
@@ -166,6 +166,6 @@ FAULTS = (
         seeds=1,
     ),
     Fault("relay woken after it was frozen and replaced", frozen, duplicates=BULK + REPEATED),
-    Fault("holder of the slot killed unheard", holder_killed, duplicates=2 * REPEATED),
+    Fault("holder of the slot killed unnoticed", holder_killed, duplicates=2 * REPEATED),
     Fault("fifty rolling restarts", restarted_rolling, duplicates=0),
 )

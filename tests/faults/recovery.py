@@ -1,6 +1,6 @@
 """How long a relay takes to recover: from healing until everything committed by then is confirmed.
 
-It looks by itself, so that what a fault does after healing does not count.
+It is measured in a thread, so that what a fault does after healing does not count.
 """
 
 import threading
@@ -16,7 +16,7 @@ _LOOK_EVERY = 0.05
 
 
 class Recovery:
-    """Begins with its making, when Postgres is there; `close` ends the looking."""
+    """Begins when it is made, with Postgres running; `close` ends the measuring."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
@@ -24,20 +24,20 @@ class Recovery:
         self._end = stage.value(_END)
         self._seconds: float | None = None
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, name="recovery")
+        self._thread = threading.Thread(target=self._measure, name="recovery")
         self._thread.start()
 
     def seconds(self, *, within: float) -> float | None:
-        """Wait for it, until `within` seconds have passed since its beginning; None if it did not come."""
+        """Wait until it is complete, at most `within` seconds from its beginning; None if it is not complete then."""
         self._thread.join(max(self._began + within - time.monotonic(), 0))
         return self._seconds
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop measuring."""
         self._over.set()
         self._thread.join()
 
-    def _look(self) -> None:
+    def _measure(self) -> None:
         while not self._over.wait(_LOOK_EVERY):
             try:
                 passed = self._stage.query(_PASSED, self._stage.isolated.name, self._end)

@@ -1,7 +1,7 @@
 """One fault's surroundings: real servers behind proxies, writers, a tap, and the relays that the fault starts.
 
-A fault gets a `Run` whose writers are at work. It starts relays, breaks what it is about, heals it, says `healed`, and
-leaves one relay that works; judging follows.
+A fault gets a `Run` with writers at work. It starts relays, breaks something, repairs it, calls `healed`, and leaves
+one relay that works. judging.py does the rest.
 """
 
 import random
@@ -29,30 +29,30 @@ T = TypeVar("T")
 LARGEST = 12
 """How many events one transaction of the load has at most (`Things`)."""
 REPEATED = WINDOW + LARGEST
-"""What one crash of a relay may publish again: the window, and what was confirmed of the open transaction."""
+"""What one crash of a relay may publish again: the window, and the confirmed part of an open transaction."""
 MORE_RESIDENT = 32 << 20
 """Bytes of the largest window."""
 
 ATTEMPTS = 12
-"""How many connections a relay asks for at most within half a minute: first after 0.1 s, then after twice as long each
-time up to 10 s, and each time half of that at least."""
+"""How many connections a relay requests at most within half a minute. Its backoff starts at 0.1 s and doubles up to
+10 s; jitter takes at most half of each delay."""
 
 
 class Footprint(NamedTuple):
-    """What a process holds; `peak` is the most bytes that it had resident."""
+    """Open descriptors of a process, and `peak`: the most bytes that it had resident."""
 
     descriptors: int
     peak: int
 
     @classmethod
     def of(cls, command: Command) -> "Footprint":
-        """Look at a running command."""
+        """Read both from /proc."""
         pid = command.process.pid
         return cls(len(list(Path(f"/proc/{pid}/fd").iterdir())), procfs.peak(pid))
 
 
 class Run:
-    """What a fault is given. `draw` decides its moments, so that a seed repeats them."""
+    """What a fault works with. `draw` decides its moments, so that a seed repeats them."""
 
     def __init__(self, box: Sandbox, isolated: Isolated, directory: Path, *, seed: int) -> None:
         self.box = box
@@ -63,24 +63,24 @@ class Run:
         """The oracle on the wire."""
         self._listeners: list[Watch] = [self.acknowledgement.broker]
         self.postgres = Proxy(isolated.database_url, self.acknowledgement.postgres)
-        """The proxy between the relays and Postgres; the writers do not pass it."""
-        self.broker = Proxy(isolated.amqp_url, self._heard)
-        """The proxy between the relays and RabbitMQ; the tap does not pass it."""
+        """The proxy between the relays and Postgres; the writers connect directly."""
+        self.broker = Proxy(isolated.amqp_url, self._watched)
+        """The proxy between the relays and RabbitMQ; the tap connects directly."""
         self.settings = {
             "RELAY_DATABASE_URL": self.postgres.url,
             "RELAY_AMQP_URL": self.broker.url,
             "RELAY_PLUGIN": "wal2json",
         }
-        """What every relay here is started with, over the stage's own."""
+        """The settings of every relay here; they override the stage's."""
         self.secrets = {str(urlsplit(url).password) for url in (isolated.database_url, isolated.amqp_url)}
-        """What no log may tell. A fault that makes a password adds it."""
+        """Passwords that no log may contain. A fault that makes a password adds it."""
         self.events: list[UUID] = []
-        """What the fault committed itself, beside the load."""
+        """Events that the fault committed itself, beside the load."""
         self.missed: list[UUID] = []
-        """Those of them that no stream had: the documented gap."""
+        """Events that no stream contained: the documented gap."""
         self.tap = self.stage.set_up()
         self.taken: list[Delivery] = []
-        """What the fault has taken out of the tap itself."""
+        """Deliveries that the fault has drained from the tap itself."""
         self._borrowed = ExitStack()
         self._loads: list[Things] = []
         self._usual: dict[Command, Footprint | None] = {}
@@ -103,7 +103,7 @@ class Run:
         return relay
 
     def streaming_relay(self, *, seconds: float = 15, **settings: str) -> Command:
-        """Start a relay, and return when events have gone through it; `seconds` is how long these may take."""
+        """Start a relay, and wait at most `seconds` until events have gone through it."""
         relay = self.start_relay(**settings)
         relay.logged("streaming")
         self.flows(seconds=seconds)
@@ -111,7 +111,7 @@ class Run:
         return relay
 
     def usual(self, relay: Command) -> Footprint | None:
-        """Return what `relay` held when it had begun to work; None for one that was not waited for."""
+        """Return the footprint of `relay` when it had started to stream; None if the fault did not wait for that."""
         return self._usual[relay]
 
     def flows(self, count: int = 200, *, seconds: float = 15) -> None:
@@ -119,19 +119,19 @@ class Run:
         self.tap.grows(self.tap.waiting() + count - 1, seconds=seconds)
 
     def listen(self, watch: Watch) -> None:
-        """Let `watch` hear what passes between relays and RabbitMQ; to be called before any relay is started."""
+        """Pass the traffic between relays and RabbitMQ to `watch`; call it before any relay is started."""
         self._listeners.append(watch)
 
     def no_storm(self, connections: int = ATTEMPTS) -> None:
-        """Fail if relays have asked RabbitMQ for more than so many connections."""
-        assert self.broker.asked <= connections, f"{self.broker.asked} connections were asked for"
+        """Fail if relays have requested more than `connections` connections to RabbitMQ."""
+        assert self.broker.asked <= connections, f"{self.broker.asked} connections were requested"
 
-    def _heard(self, connection: int, to_server: bool, data: bytes) -> None:  # noqa: FBT001 - the proxy's Watch
+    def _watched(self, connection: int, to_server: bool, data: bytes) -> None:  # noqa: FBT001 - the proxy's Watch
         for watch in self._listeners:
             watch(connection, to_server, data)
 
     def commit(self, count: int, aggregate: str) -> list[UUID]:
-        """Commit so many events of one aggregate in one transaction; they are counted as the fault's own."""
+        """Commit `count` events of one aggregate in one transaction, as events of the fault itself."""
         events = self.stage.publish_in_one_transaction(count, aggregate)
         self.events += events
         return events
@@ -141,17 +141,17 @@ class Run:
         return self._borrowed.enter_context(thing)
 
     def alter_database(self, statement: LiteralString) -> None:
-        """Run one statement about this run's database, whose sessions from here on have it."""
+        """Run an ALTER DATABASE on this run's database; it holds for new sessions."""
         alter(self.stage.isolated.database_url, statement, self.stage.isolated.name)
 
     def start_load(self) -> None:
-        """Let the writers write."""
+        """Start the writers."""
         load = Things(self.stage.isolated.database_url, seed=self.seed + len(self._loads))
         self._loads.append(load)
         load.__enter__()
 
     def stop_load(self) -> None:
-        """Let the writers finish; Postgres must be there."""
+        """Stop the writers; Postgres must run."""
         if self._loads:
             self._loads[-1].stop()
 
@@ -160,18 +160,18 @@ class Run:
         return [*(event for load in self._loads for event in load.committed), *self.events]
 
     def healed(self) -> None:
-        """Note that the fault is over: the relay's time to recover runs from here. Postgres must be there."""
+        """Note that the fault is over: the time of the recovery begins now. Postgres must run."""
         self._recovery = Recovery(self.stage)
 
     def recovery(self) -> Recovery:
-        """Return the recovery; it begins now, if the fault has not said that it is over."""
+        """Return the recovery; it begins now, if the fault has not called `healed`."""
         if self._recovery is None:
             self.healed()
         assert self._recovery is not None
         return self._recovery
 
     def end(self) -> None:
-        """End everything that runs; the servers must be there."""
+        """End everything that runs, except the servers, which must run."""
         if self._recovery is not None:
             self._recovery.close()
         self.stop_load()
@@ -187,18 +187,18 @@ class Fault:
     name: str
     inject: Callable[[Run], None]
     duplicates: int
-    """How many deliveries may be a repetition."""
+    """How many deliveries may be duplicates."""
     recovers_within: float = 30.0
     """Seconds from `healed` until the relay has confirmed what was committed then."""
     growth: int = MORE_RESIDENT
-    """How many bytes more than under the load alone a relay may have had resident."""
+    """How many more bytes than under the load alone a relay may have had resident."""
     seeds: int | None = None
-    """With how many seeds it is run at most, where a run takes minutes."""
+    """The most seeds to run it with, if one run takes minutes."""
 
 
 @contextmanager
 def running(box: Sandbox, directory: Path, *, seed: int) -> Iterator[Run]:
-    """Yield a run whose writers are at work; whatever the fault left broken is started again at the end."""
+    """Yield a run with writers at work; a server that the fault left stopped is started at the end."""
     with ExitStack() as stack:
         run = Run(box, stack.enter_context(box.isolated()), directory, seed=seed)
         stack.enter_context(run.postgres)

@@ -1,6 +1,6 @@
 """Events that cannot be published: too large, taken by no queue, or with headers that AMQP does not have.
 
-Each is parked with its reason while the stream goes on, and comes through when its cause is mended and it is redriven.
+Each is parked with its reason while the stream continues, and is published when its cause is fixed and it is redriven.
 """
 
 import json
@@ -26,12 +26,12 @@ _STRAY = "SELECT outbox.publish('stray', '1', 1, 'made', '{}', exchange => %s)"
 _STRANGE = "SELECT outbox.publish('strange', %s, 1, 'made', '{}', %s)"
 _CORRECT = "UPDATE relay.parked SET headers = '{\"number\": 1}' WHERE reason = 'unencodable' RETURNING id"
 _PARKED = "SELECT reason FROM relay.parked WHERE id = %s AND times = %s AND redriven_at IS NULL"
-# JSON's, and not AMQP's: integers beyond 64 bits, names beyond 255 bytes.
+# Valid in JSON and not in AMQP: integers beyond 64 bits, names beyond 255 bytes.
 _HEADERS = ({"number": 2**64}, {"n" * 256: 1}, {"deep": [{"number": -(2**70)}]})
 
 
 def too_large(size: int, run: Run) -> None:
-    """Write events of `size` MB in one transaction, and when they are parked let the relay publish so much."""
+    """Write events of `size` MB in one transaction; when they are parked, raise the relay's limit and redrive them."""
     relay = run.streaming_relay()
     alter(run.stage.isolated.database_url, _UNLIMITED, run.stage.isolated.name)
     events = _commit(run, _LARGE, size * _MB, _LARGE_EVENTS)
@@ -47,19 +47,19 @@ def too_large(size: int, run: Run) -> None:
 
 
 def refused(run: Run) -> None:
-    """Write an event that RabbitMQ does not take though the relay may send it, and later let RabbitMQ take it."""
+    """Write an event within the relay's limit and above RabbitMQ's, and later raise RabbitMQ's limit."""
     with largest_message(run.box, _MB // 2):
         run.streaming_relay()
         events = _commit(run, _LARGE, _MB, 1)
         _are_parked(run, events, "refused")
         run.flows()
-    run.broker.cut()  # a channel keeps to the limit that it began with
+    run.broker.cut()  # an open channel keeps its limit
     run.healed()
     _redrive(run, events)
 
 
 def _growth(size: int) -> int:
-    """Return how much more a relay may have resident for events of `size` MB: the window, and one in all its copies."""
+    """Return how many more bytes may be resident for events of `size` MB: the window, and all copies of one event."""
     return MORE_RESIDENT + 10 * size * _MB
 
 
@@ -103,7 +103,7 @@ def _commit(run: Run, statement: LiteralString, *parameters: object) -> list[UUI
 
 
 def _are_parked(run: Run, events: list[UUID], reason: str, *, times: int = 1) -> None:
-    """Wait until each is parked for so many times; fails if one is for another reason."""
+    """Wait until each was parked `times` times; fails if one was for another reason."""
     for event in events:
         rows = until(partial(run.stage.query, _PARKED, str(event), times), what=f"{event} is parked", seconds=20)
         assert rows == [(reason,)], rows

@@ -1,7 +1,7 @@
-"""The slot is gone. Nothing streams what was committed meanwhile: the relay must say so, and not go on by itself.
+"""The slot is gone. No stream has what was committed meanwhile: the relay must report that, and must not continue.
 
-What `relay setup --accept-gap` steps over is the documented gap, and kept as narrow as it is documented: everything
-from before the loss, and everything after the new slot, must arrive.
+`relay setup --accept-gap` skips the documented gap and no more: every event from before the loss, and every event after
+the new slot was made, must arrive.
 """
 
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ def dropped(run: Run) -> None:
 
 
 def lost(run: Run) -> None:
-    """Let it fall behind what Postgres may keep for it, while the broker is away."""
+    """Let it fall behind max_slot_wal_keep_size, while the broker is away."""
     run.streaming_relay()
     before = _confirmed(run)
     run.broker.refuse.set()

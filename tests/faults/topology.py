@@ -1,4 +1,4 @@
-"""What the relay publishes to, or is let in by, is taken away under load, and given back."""
+"""Bindings, queues, exchanges, permissions and passwords are removed or changed under load, and restored."""
 
 from pathlib import Path
 from urllib.parse import quote, urlsplit
@@ -16,14 +16,14 @@ from tests.support.users import user
 
 _PARKED = 200
 _OLD, _NEW = "the/old@one", "the/new@one"
-_NOBODY_TAKES = "no queue takes routing key"
+_NO_QUEUE = "no queue takes routing key"
 _BIND = "bind a queue to this routing key, then start the relay again"
 _REASONS = "SELECT reason, count(*) FROM relay.parked GROUP BY reason"
 _CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s"
 
 
 def unbound_and_parked(run: Run) -> None:
-    """Leave no queue for what is published; what nobody takes waits for an operator, and the rest goes on."""
+    """Remove the binding: returned events are parked, and the stream continues."""
     relay = run.streaming_relay(RELAY_ON_RETURN="park")
     run.tap.unbind()
     until(lambda: _parked(run).get("returned", 0) >= _PARKED, what=f"{_PARKED} events are parked", seconds=15)
@@ -35,8 +35,8 @@ def unbound_and_parked(run: Run) -> None:
     run.no_storm(1)
 
 
-def unbound_and_held(run: Run) -> None:
-    """Leave no queue for what is published; everything waits for one."""
+def unbound_and_retried(run: Run) -> None:
+    """Remove the binding: everything waits until a queue is bound."""
     relay = run.streaming_relay(RELAY_ON_RETURN="retry")
     run.tap.unbind()
     relay.logged("message returned")
@@ -51,11 +51,11 @@ def unbound_and_held(run: Run) -> None:
 
 
 def unbound_and_halted(run: Run) -> None:
-    """Leave no queue for what is published; the relay ends, and so does the next one until there is a queue."""
+    """Remove the binding: the relay ends, and so does the next one, until a queue is bound."""
     relay = run.streaming_relay(RELAY_ON_RETURN="halt")
     run.tap.unbind()
-    _ends(relay, _NOBODY_TAKES, _BIND)
-    _ends(run.start_relay(RELAY_ON_RETURN="halt"), _NOBODY_TAKES, _BIND)
+    _ends(relay, _NO_QUEUE, _BIND)
+    _ends(run.start_relay(RELAY_ON_RETURN="halt"), _NO_QUEUE, _BIND)
     run.tap.bind()
     run.healed()
     run.streaming_relay(RELAY_ON_RETURN="halt")
@@ -63,7 +63,7 @@ def unbound_and_halted(run: Run) -> None:
 
 
 def exchange_deleted(run: Run) -> None:
-    """Delete the exchange; make it again as its error says, and then the binding."""
+    """Delete the exchange; make it again as the error says, and then the binding."""
     relay = run.streaming_relay(RELAY_ON_RETURN="retry")
     with run.tap.channel() as channel:
         channel.exchange_delete(run.stage.isolated.name)
@@ -79,7 +79,7 @@ def exchange_deleted(run: Run) -> None:
 
 
 def queue_deleted(run: Run) -> None:
-    """Delete the queue, and make it again; what it holds is lost by that, so it is emptied before."""
+    """Delete the queue, which is drained before, and make it again."""
     relay = run.streaming_relay(RELAY_ON_RETURN="retry")
     run.stop_load()
     run.stage.confirmed()
@@ -97,13 +97,13 @@ def queue_deleted(run: Run) -> None:
 
 
 def write_forbidden(run: Run) -> None:
-    """Take the right to write to the exchange away, and give it back."""
+    """Revoke the permission to write to the exchange, and grant it again."""
     account = run.borrow(user(run.box, run.stage.isolated.name, _OLD))
     account.permit(configure="^$", write=".*", read="^$")
     run.secrets.add(_OLD)
     relay = run.streaming_relay(RELAY_AMQP_URL=login(run.broker.url, account.name, _OLD))
     account.permit(configure="^$", write="^$", read="^$")
-    run.broker.cut()  # RabbitMQ asks for rights again when somebody connects
+    run.broker.cut()  # an open channel keeps the permissions that it has cached
     _complains(relay, "answered 403", "rabbitmqctl set_permissions")
     assert relay.outlives(run.draw.uniform(0, 5)), relay.tail()
     account.permit(configure="^$", write=".*", read="^$")
@@ -113,19 +113,19 @@ def write_forbidden(run: Run) -> None:
 
 
 def rabbitmq_password_changed(run: Run) -> None:
-    """Change the user's password, and later the file that the relay has it from."""
+    """Change the user's password, and later the file that the relay reads it from."""
     account = run.borrow(user(run.box, run.stage.isolated.name, _OLD))
     account.permit(configure="^$", write=".*", read="^$")
     secret = _from_file(run, "RELAY_AMQP_URL", login(run.broker.url, account.name, _OLD))
     relay = run.streaming_relay()
     account.change(_NEW)
     _complains(relay, "refused the user or password", "check the AMQP URL's user and password")
-    _mends(run, secret)
+    _fixes(run, secret)
     run.no_storm()
 
 
 def postgres_password_changed(run: Run) -> None:
-    """Change the role's password, and later the file that the relay has it from."""
+    """Change the role's password, and later the file that the relay reads it from."""
     url = run.borrow(role(run.stage.isolated.database_url, "LOGIN REPLICATION", _OLD))
     name = str(urlsplit(url).username)
     secret = _from_file(run, "RELAY_DATABASE_URL", login(run.postgres.url, name, _OLD))
@@ -134,7 +134,7 @@ def postgres_password_changed(run: Run) -> None:
         connection.execute(SQL("ALTER ROLE {} PASSWORD {}").format(Identifier(name), Literal(_NEW)))
         connection.execute(_CUT, [name])
     _complains(relay, "password authentication failed", "the right user and password")
-    _mends(run, secret)
+    _fixes(run, secret)
 
 
 def _parked(run: Run) -> dict[str, int]:
@@ -150,7 +150,7 @@ def _complains(relay: Command, reason: str, remedy: str) -> None:
 
 
 def _ends(relay: Command, what: str, remedy: str) -> None:
-    """Wait until it has ended with exit code 1, and one line of what is wrong and what to do."""
+    """Wait until it has ended with exit code 1; its last line must contain `what` and `remedy`."""
     assert relay.ended() == 1, relay.tail()
     last = relay.stderr.splitlines()[-1]
     assert what in last, last
@@ -158,7 +158,7 @@ def _ends(relay: Command, what: str, remedy: str) -> None:
 
 
 def _from_file(run: Run, name: str, url: str) -> Path:
-    """Let relays have their setting `name` from a file; return the file."""
+    """Give relays their setting `name` in a file; return the file."""
     secret = run.stage.directory / "secret"
     secret.write_text(url, encoding="ascii")
     del run.settings[name], run.stage.settings[name]
@@ -167,7 +167,7 @@ def _from_file(run: Run, name: str, url: str) -> Path:
     return secret
 
 
-def _mends(run: Run, secret: Path) -> None:
+def _fixes(run: Run, secret: Path) -> None:
     """Write the new password to the file, some time later."""
     assert run.relay.outlives(run.draw.uniform(0, 3)), run.relay.tail()
     secret.write_text(secret.read_text(encoding="ascii").replace(quote(_OLD, safe=""), quote(_NEW, safe="")))
@@ -177,11 +177,11 @@ def _mends(run: Run, secret: Path) -> None:
 
 FAULTS = (
     Fault("binding removed while returns are parked", unbound_and_parked, duplicates=0),
-    Fault("binding removed while returns are tried again", unbound_and_held, duplicates=0),
+    Fault("binding removed while returns are tried again", unbound_and_retried, duplicates=0),
     Fault("binding removed while returns halt the relay", unbound_and_halted, duplicates=2 * REPEATED),
     Fault("exchange deleted", exchange_deleted, duplicates=REPEATED),
     Fault("queue deleted", queue_deleted, duplicates=0),
-    Fault("permission to write taken away", write_forbidden, duplicates=REPEATED),
+    Fault("permission to write revoked", write_forbidden, duplicates=REPEATED),
     Fault("password changed in RabbitMQ", rabbitmq_password_changed, duplicates=REPEATED),
     Fault("password changed in Postgres", postgres_password_changed, duplicates=REPEATED),
 )

@@ -1,7 +1,6 @@
-"""The installed commands as real processes: watched through what they write, and always ended.
+"""The installed commands as real processes. A test reads their output, and ends them.
 
-They get the environment that a test gives them and nothing else of ours, so that no setting of the developer's own
-shell decides a test.
+A command gets only the settings that the test gives it: none of the developer's shell.
 """
 
 import json
@@ -26,7 +25,7 @@ def environment(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 class Command:
-    """A running command; `name` is what its logs are called, and they are kept in `directory`.
+    """A running command; its output is kept in `directory`, in files called `name`.
 
     `stdout` is a file descriptor that takes its standard output instead.
     """
@@ -67,16 +66,16 @@ class Command:
 
     @property
     def log(self) -> list[dict[str, Any]]:
-        """What it has logged so far; a line that is still being written is left out."""
+        """The lines logged so far; a line that is still being written is left out."""
         lines = self.stderr.splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}\n")]
 
     def logged(self, event: str, *, seconds: float = 30) -> dict[str, Any]:
-        """Wait until it has logged `event`, and return that line; fails when it ends without."""
+        """Wait until it has logged `event`, and return that line; fails if it ends before."""
         return until(lambda: self._find(event), what=f"{self.name} logs {event!r}", seconds=seconds, every=0.01)
 
     def complains(self, words: str, *, seconds: float = 30) -> None:
-        """Wait until it has logged `words` as a reason."""
+        """Wait until a line of its log has `words` in its reason."""
         until(
             lambda: any(words in str(line.get("reason")) for line in self.log),
             what=f"{self.name} gives as a reason: {words}",
@@ -84,7 +83,7 @@ class Command:
         )
 
     def outlives(self, seconds: float) -> bool:
-        """Wait for it to end, at most so long; return whether it still runs."""
+        """Wait at most `seconds` for it to end; return whether it still runs."""
         try:
             self.process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -101,23 +100,23 @@ class Command:
         return self.ended()
 
     def kill(self) -> None:
-        """End it with SIGKILL; fails when it had ended by itself."""
+        """End it with SIGKILL; fails if it had ended by itself."""
         self.process.kill()
         code = self.ended()
         assert code == -signal.SIGKILL, f"{self.name} had ended with {code}\n{self.tail()}"
 
     def end(self) -> None:
-        """End it, whatever state it is in."""
+        """End it, if it still runs."""
         self.process.kill()
         self.process.wait()
 
     def tail(self) -> str:
-        """Return the last lines it wrote, for whoever looks at a failed test."""
+        """Return the last lines of its log, for the output of a failed test."""
         lines = self.stderr.splitlines()[-_TAIL_LINES:]
         return "\n".join([f"--- {self.name}: exit code {self.process.returncode}, standard error:", *lines])
 
     def _find(self, event: str) -> dict[str, Any]:
-        ended = not self.running  # asked first: what it wrote before it ended is there now
+        ended = not self.running  # read first, so that its log is complete if it has ended
         found = next((line for line in self.log if line.get("event") == event), {})
         assert found or not ended, f"{self.name} ended without logging {event!r}\n{self.tail()}"
         return found

@@ -22,7 +22,7 @@ def effect(task: Task, connection: psycopg.Connection[Any]) -> None:
 
 @task("hang", in_transaction=True)
 def hang(task: Task, connection: psycopg.Connection[Any]) -> None:
-    """Append one effect, say so in the file that the payload names, and, the first time, never return."""
+    """Append one effect and create the file that the payload names; the first attempt never returns."""
     effect(task, connection)
     Path(task.payload["started"]).touch()
     if task.attempts == 1:

@@ -5,14 +5,14 @@ from contextlib import contextmanager
 
 from sandbox import Sandbox
 
-# RabbitMQ 3 asks its environment for it at each channel, RabbitMQ 4 what it has made of that at its start.
+# RabbitMQ 3 reads its environment at each channel, RabbitMQ 4 a persistent term that it sets at its start.
 _SET = "application:set_env(rabbit, max_message_size, {0}), persistent_term:put(max_message_size, {0})."
 _GET = "{ok, Size} = application:get_env(rabbit, max_message_size), Size."
 
 
 @contextmanager
 def largest_message(box: Sandbox, size: int) -> Iterator[None]:
-    """Let new channels take messages of at most `size` bytes for the time of a block."""
+    """Within the block, new channels accept messages of at most `size` bytes."""
     before = int(box.rabbitmq.control("eval", _GET))
     box.rabbitmq.control("eval", _SET.format(size))
     try:

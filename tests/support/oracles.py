@@ -1,11 +1,11 @@
-"""What must be true after any fault, judged from what others wrote down. Pure, and independent of the code under test.
+"""What must be true after any fault, judged from records of others. Pure, and independent of the code under test.
 
 1. No loss: every id that a writer's own log says was committed has been applied, or was seen by the tap.
 2. Once: the effect table has one row for each of them. It has no unique constraint that could hide a second one.
 3. Order: on a queue bound to everything, the first deliveries of an aggregate's events are in version order.
 6. Duplicates: how many deliveries were not the first of their message. At least once allows some, up to a bound.
 
-Each returns what breaks it, so that an empty answer is a pass and a failing test shows the culprits.
+Each returns what breaks it: an empty result is a pass, and a failing test shows the ids.
 """
 
 from collections import Counter
@@ -35,7 +35,7 @@ def lost(committed: Collection[str], found: Iterable[str]) -> set[str]:
 
 
 def ghosts(committed: Collection[str], found: Iterable[str]) -> set[str]:
-    """Return the ids that were found though nobody committed them."""
+    """Return the ids that were found and never committed."""
     return set(found) - set(committed)
 
 

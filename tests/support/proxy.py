@@ -1,7 +1,7 @@
 """A TCP proxy that breaks what it forwards: cut, refused, slow, in small pieces, or swallowed one way or both.
 
-A direction whose bytes were once swallowed stays dead until its connection is cut, and neither end hears through it
-that the other has gone: so it is on a network that drops packets, since TCP delivers nothing behind a gap.
+A direction that has swallowed bytes stays dead until its connection is cut, and carries no end of the connection
+either. A network that drops packets does the same, since TCP delivers nothing behind a gap.
 """
 
 import asyncio
@@ -19,13 +19,13 @@ from urllib.parse import urlsplit
 T = TypeVar("T")
 
 Watch = Callable[[int, bool, bytes], None]
-"""Told of bytes before they are forwarded: the connection's number, whether they go to the server, and the bytes."""
+"""Called before bytes are forwarded: the connection's number, whether they go to the server, and the bytes."""
 
 _READ_BYTES = 65536
 _SLICE_BYTES = 200
-# A slow link sends so often, so that a change of its speed is felt soon.
+# A slow link sends often, so that a change of its speed takes effect soon.
 _SLOW_SENDS_PER_SECOND = 20
-# Closing sends RST, as a firewall does that cuts a connection (socket(7), SO_LINGER).
+# Closing sends RST, as a firewall that cuts a connection does (socket(7), SO_LINGER).
 _RESET = struct.pack("ii", 1, 0)
 # A filter of one instruction, `ret #0`: the kernel drops every packet that comes for the socket before TCP sees it
 # (https://www.kernel.org/doc/html/latest/networking/filter.html). Python has no name for the option.
@@ -35,10 +35,10 @@ _SO_ATTACH_FILTER = 26
 
 
 class Proxy:
-    """Forwards connections to the server of `url`, from the start of the block until its end; `self.url` leads here.
+    """Forwards connections to the server of `url` within the block; clients connect to `self.url`.
 
-    `watch` is called in a thread of the proxy, in order for each direction, and never for what is swallowed; what it
-    raises is raised at the end of the block.
+    `watch` is called in a thread of the proxy, in order for each direction, and not for swallowed bytes. An exception
+    of it is raised at the end of the block.
     """
 
     def __init__(self, url: str, watch: Watch | None = None) -> None:
@@ -52,7 +52,7 @@ class Proxy:
         self.refuse = threading.Event()
         """New connections are reset at once."""
         self.asked = 0
-        """How many connections were asked for, refused ones too."""
+        """How many connections were requested, refused ones too."""
         self._watch = watch
         self._bytes_per_second: int | None = None
         self._slice: random.Random | None = None
@@ -63,17 +63,17 @@ class Proxy:
         self._thread = threading.Thread(target=self._run, name="proxy")
 
     def slow(self, bytes_per_second: int | None) -> None:
-        """Let so much through each second, in each direction of each connection; None for everything."""
+        """Limit each direction of each connection to this rate; None for no limit."""
         self._bytes_per_second = bytes_per_second
 
     def slice(self, draw: random.Random | None) -> None:
-        """Forward in small pieces, whose lengths `draw` draws; None for pieces as they come."""
+        """Forward in small pieces of random lengths; None to forward bytes as they come."""
         self._slice = draw
 
     def lose(self) -> None:
-        """Lose what clients send on the connections that are open, down to the packets: nobody acknowledges them.
+        """Drop the packets that clients send on the open connections, so that TCP does not acknowledge them.
 
-        What comes from the server goes on. Bytes that are swallowed are acknowledged, as behind any proxy.
+        Bytes from the server still pass. (Swallowed bytes, in contrast, are acknowledged by this proxy.)
         """
         self._do(self._lose())
 
@@ -121,7 +121,7 @@ class Proxy:
             if not self.refuse.is_set():
                 await self._connect(reader, client, self._open[task])
         except (OSError, asyncio.CancelledError):
-            pass  # the server is not there; or it is cut, and Python 3.11 prints tasks that end so
+            pass  # no server, or the connection was cut; Python 3.11 would print such a task's exception
         except Exception as error:  # noqa: BLE001 - raised at the end of the block
             self._failure = self._failure or error
         finally:
@@ -155,7 +155,7 @@ class Proxy:
     async def _pump(
         self, number: int, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, to_server: bool
     ) -> None:
-        """Forward until `source` ends; does not return when `target` may not hear of that."""
+        """Forward until `source` ends; never returns if the direction is dead, so that `target` is not closed."""
         swallow = self.swallow_to_server if to_server else self.swallow_to_client
         target.transport.set_write_buffer_limits(0)
         dead = False
@@ -171,7 +171,7 @@ class Proxy:
             await asyncio.Event().wait()
 
     async def _send(self, target: asyncio.StreamWriter, piece: bytes) -> bool:
-        """Forward `piece`, as fast as the link is; tells whether `target` still takes it."""
+        """Forward `piece` at the speed of the link; return whether `target` is still open."""
         try:
             target.write(piece)
             await target.drain()

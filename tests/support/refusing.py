@@ -1,19 +1,19 @@
-"""How a command refuses: one line with the remedy at its end, an exit code, no traceback, and no secret anywhere."""
+"""How a command fails: a last line with the remedy, an exit code, no traceback, and no password anywhere."""
 
 from urllib.parse import urlsplit
 
 from tests.support.stage import Stage
 
-SECRET = "planted-s3cret"  # a password, and looked for in all output
+SECRET = "planted-s3cret"  # a password that no output may contain
 
 
 def refusal(stage: Stage, *arguments: str, **settings: str) -> str:
-    """Run a command (`relay run` if none is named) with `settings`; return the line by which it fails."""
+    """Run a command (default: `relay run`) that must fail with exit code 1; return its last line."""
     return _refusal(stage, arguments, settings, code=1)
 
 
 def mistake(stage: Stage, *arguments: str, **settings: str) -> str:
-    """Do the same, and return the line by which it refuses its configuration."""
+    """Run a command that must fail with exit code 2, for its configuration; return its last line."""
     return _refusal(stage, arguments, settings, code=2)
 
 
@@ -30,5 +30,5 @@ def _refusal(stage: Stage, arguments: tuple[str, ...], settings: dict[str, str],
     assert "Traceback" not in output
     secrets = {SECRET, *(urlsplit(url).password for url in (stage.isolated.database_url, stage.isolated.amqp_url))}
     assert not [secret for secret in secrets if secret and secret in output]
-    print(line)  # noqa: T201 - for whoever writes the operations guide: pytest -s
+    print(line)  # noqa: T201 - the texts for the operations guide: pytest -s
     return line.removeprefix(start)

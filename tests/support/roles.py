@@ -1,4 +1,4 @@
-"""Roles with as few rights as a test wants. A role belongs to the whole server, so each is dropped after its block."""
+"""Roles with limited rights. A role belongs to the whole server, so each is dropped after its block."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ _GRANTS: tuple[LiteralString, ...] = (
 
 @contextmanager
 def role(database_url: str, attributes: LiteralString, password: str, *, granted: bool = True) -> Iterator[str]:
-    """Make a role, with the relay's grants unless told otherwise; yields the database's URL for it."""
+    """Make a role, with the relay's grants if `granted`; yields the database's URL for it."""
     name = f"{urlsplit(database_url).path.removeprefix('/')}_role"
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(SQL("CREATE ROLE {} PASSWORD {} " + attributes).format(Identifier(name), Literal(password)))
@@ -33,6 +33,6 @@ def role(database_url: str, attributes: LiteralString, password: str, *, granted
 
 
 def alter(database_url: str, statement: LiteralString, name: str) -> None:
-    """Run one statement of administration about `name`."""
+    """Run one DDL statement about `name`."""
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute(SQL(statement).format(Identifier(name)))

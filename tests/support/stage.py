@@ -1,4 +1,4 @@
-"""One test's stage: an isolated database and prefix, the commands on it, and what the oracles need to judge them."""
+"""One test's stage: an isolated database and name prefix, the commands that use them, and the oracles' input."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Verdict:
 
 
 class Stage:
-    """Starts commands with the settings of `isolated`; `end` ends whatever still runs and prints its logs."""
+    """Starts commands with the settings of `isolated`; `end` ends those that still run and prints their logs."""
 
     def __init__(self, isolated: Isolated, directory: Path) -> None:
         self.isolated = isolated
@@ -70,13 +70,13 @@ class Stage:
         return command
 
     def set_up(self, **settings: str) -> Tap:
-        """Make what `relay setup` makes, and bind a tap; fails when setup does."""
+        """Run `relay setup` and bind a tap; fails if setup fails."""
         setup = self.run("relay", "setup", **settings)
         assert setup.process.returncode == 0, setup.tail()
         return Tap(self.isolated.amqp_url, queue=self.isolated.queue("tap"), exchange=self.isolated.name)
 
     def consumers(self, count: int, **settings: str) -> list[Command]:
-        """Start consumers and return when their queue is there and they consume."""
+        """Start consumers and wait until they consume."""
         commands = [self.start("consumers", "run", **settings) for _ in range(count)]
         for command in commands:
             command.logged("consuming")
@@ -111,16 +111,16 @@ class Stage:
         return [row[0] for row in rows]
 
     def query(self, statement: LiteralString, *parameters: object) -> list[Any]:
-        """Ask the database, in a session of its own: a fault of the test may have ended any other."""
+        """Query the database in a session of its own, since a test may have ended any other."""
         with psycopg.connect(self.isolated.database_url, autocommit=True) as connection:
             return connection.execute(statement, parameters).fetchall()
 
     def value(self, statement: LiteralString, *parameters: object) -> Any:  # noqa: ANN401 - one column of any type
-        """Ask the database for one value."""
+        """Query the database for one value."""
         return self.query(statement, *parameters)[0][0]
 
     def applied(self, count: int, *, seconds: float = 30) -> None:
-        """Wait until the effect table has `count` rows or more; fails when it has not grown for `seconds`."""
+        """Wait until the effect table has `count` rows or more; fails if it has not grown for `seconds`."""
         rows = 0
         while rows < count:
             before = rows
@@ -149,7 +149,7 @@ class Stage:
         )
 
     def judge(self, tap: Tap, events: Sequence[UUID] = ()) -> Verdict:
-        """Ask the oracles about everything that was committed, tasks and other events; fails with what breaks them."""
+        """Ask the oracles about everything that was committed, tasks and other events; fails if one is broken."""
         tasks, others = self.ids(), [str(event) for event in events]
         effects, deliveries = self.effects(), tap.drain()
         applied = [effect.task for effect in effects]
@@ -163,11 +163,11 @@ class Stage:
             "events out of order": oracles.out_of_order(deliveries),
         }
         assert not any(broken.values()), {name: found for name, found in broken.items() if found}
-        assert tasks or events, "nothing was committed, so nothing can be told"
+        assert tasks or events, "nothing was committed, so nothing was tested"
         return Verdict(len(tasks) + len(events), len(deliveries), oracles.duplicates(deliveries))
 
     def end(self) -> None:
-        """End every command and print the last lines of each; pytest shows them when the test failed."""
+        """End every command and print the last lines of its log; pytest shows them if the test failed."""
         for command in self.commands:
             command.end()
             print(command.tail())  # noqa: T201 - pytest captures it

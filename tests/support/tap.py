@@ -1,4 +1,4 @@
-"""A queue bound to everything that the relay publishes: what the broker really took, in its order, duplicates too."""
+"""A queue bound to everything that the relay publishes: the messages that the broker took, with duplicates."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ _SILENCE_SECONDS = 10.0
 
 
 class Tap:
-    """The queue `queue`, bound to `exchange`; it is durable, so a restart of the broker leaves what it holds."""
+    """The queue `queue`, bound to `exchange`; it is durable, so its messages survive a restart of the broker."""
 
     def __init__(
         self, amqp_url: str, *, queue: str, exchange: str, kind: Literal["classic", "quorum"] = "classic"
@@ -27,30 +27,30 @@ class Tap:
         self.bind()
 
     def bind(self) -> None:
-        """Let it have everything that is published to the exchange, from here on."""
+        """Route everything that is published to the exchange to the queue, from now on."""
         with self.channel() as channel:
             channel.queue_bind(self.queue, self._exchange, "#")
 
     def unbind(self) -> None:
-        """Let it have nothing from here on."""
+        """Route nothing to the queue from now on."""
         with self.channel() as channel:
             channel.queue_unbind(self.queue, self._exchange, "#")
 
     def waiting(self) -> int:
-        """Return how many messages it holds."""
+        """Return how many messages are in the queue."""
         return self.ready(self.queue)
 
     def grows(self, above: int, *, seconds: float = 15) -> None:
-        """Wait until it holds more than `above` messages."""
+        """Wait until the queue has more than `above` messages."""
         until(lambda: self.waiting() > above, what=f"more than {above} messages", seconds=seconds, every=0.01)
 
     def ready(self, queue: str) -> int:
-        """Return how many messages of any `queue` wait to be delivered."""
+        """Return how many messages are ready in `queue`, which may be another queue."""
         with self.channel() as channel:
             return int(channel.queue_declare(queue, passive=True).method.message_count)
 
     def drain(self) -> list[Delivery]:
-        """Take out what it holds now, in order."""
+        """Consume the messages that are in the queue now, in order."""
         waiting = self.waiting()
         found: list[Delivery] = []
         with self.channel() as channel:
@@ -62,7 +62,7 @@ class Tap:
         return found
 
     def take(self) -> Mapping[str, object]:
-        """Take out the oldest message, and return its headers."""
+        """Consume the oldest message, and return its headers."""
         with self.channel() as channel:
             _, properties, _ = channel.basic_get(self.queue, auto_ack=True)
         assert properties is not None
@@ -70,7 +70,7 @@ class Tap:
 
     @contextmanager
     def channel(self) -> Iterator[BlockingChannel]:
-        """Open a channel, on a connection of its own, which is as long as the block."""
+        """Open a channel on a connection of its own, closed at the end of the block."""
         connection = pika.BlockingConnection(pika.URLParameters(self._amqp_url))
         try:
             yield connection.channel()

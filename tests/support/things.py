@@ -1,8 +1,8 @@
 """Load of versioned events: concurrent transactions that overlap, each over several aggregates, some rolled back.
 
 An aggregate's version grows by one with each of its events, under a lock on its row; so its events commit in the order
-of their versions. What committed is this module's own log. A transaction whose COMMIT was not answered is in doubt, and
-is settled at the end by looking for its first event in the outbox: the transaction is whole or not at all.
+of their versions. `committed` is a record of its own. A transaction whose COMMIT was not answered is in doubt; whether
+it committed is looked up at the end, by its first event in the outbox.
 """
 
 import random
@@ -21,9 +21,9 @@ _RAISE = "UPDATE thing SET version = version + 1 WHERE id = %s RETURNING version
 
 
 class Things:
-    """Writers in threads, from the start of the block until its end; afterwards `committed` is complete.
+    """Writers in threads, within the block; after it `committed` is complete.
 
-    Another load on the same database goes on from the versions that it finds.
+    Another load on the same database continues from the stored versions.
     """
 
     def __init__(self, database_url: str, *, seed: int, writers: int = 3, pause: float = 0.02) -> None:
@@ -51,14 +51,14 @@ class Things:
         self.stop()
 
     def stop(self) -> None:
-        """Let open transactions finish, start no more, and settle what is in doubt."""
+        """Finish the open transactions, start no more, and look up those in doubt."""
         self._stop.set()
         for thread in self._threads:
             thread.join()
         if self._failure is not None:
             raise self._failure
         if self._in_doubt:
-            self._settle_doubts()
+            self._look_up_doubts()
 
     def _write(self, draw: random.Random) -> None:
         try:
@@ -72,13 +72,13 @@ class Things:
 
     def _transaction(self, connection: psycopg.Connection[Any], draw: random.Random) -> None:
         ids = []
-        # Locked in one order, so that two transactions wait for each other rather than deadlock.
+        # Locked in one order, so that transactions wait and do not deadlock.
         for thing in sorted(draw.sample(range(THINGS), k=draw.randint(1, 4))):
             for _ in range(draw.randint(1, 3)):
                 row = connection.execute(_RAISE, [str(thing)]).fetchone()
                 assert row is not None
                 ids.append(publish(connection, NewEvent("thing", str(thing), row[0], "changed", {"seed": "ü"})))
-        self._stop.wait(draw.uniform(0, self._pause))  # transactions stay open over those of the others
+        self._stop.wait(draw.uniform(0, self._pause))  # so that transactions overlap
         if draw.random() < 0.15:
             connection.rollback()
             return
@@ -89,7 +89,7 @@ class Things:
             raise
         self.committed += ids
 
-    def _settle_doubts(self) -> None:
+    def _look_up_doubts(self) -> None:
         with psycopg.connect(self._url) as connection:
             for ids in self._in_doubt:
                 if connection.execute("SELECT 1 FROM outbox.event WHERE id = %s", [ids[0]]).fetchone():

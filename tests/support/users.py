@@ -1,4 +1,4 @@
-"""Users of RabbitMQ with as few permissions as a test wants; each is deleted after its block."""
+"""Users of RabbitMQ with limited permissions; each is deleted after its block."""
 
 import secrets
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ _VIRTUAL_HOST = "/"
 
 
 class User:
-    """A user of the default virtual host, who may do nothing yet; `url` is the broker's for it."""
+    """A user of the default virtual host, at first without permissions; `url` is the broker's URL for it."""
 
     def __init__(self, box: Sandbox, name: str, password: str) -> None:
         self._box = box
@@ -24,7 +24,7 @@ class User:
         self._box.rabbitmq.control("set_permissions", "-p", _VIRTUAL_HOST, self.name, configure, write, read)
 
     def change(self, password: str) -> None:
-        """Give it another password, and cut the connections that it has."""
+        """Change its password, and close its connections."""
         self._box.rabbitmq.control("change_password", self.name, password)
         self._box.rabbitmq.control("close_all_user_connections", self.name, "its password was changed")
         self.url = login(self.url, self.name, password)
@@ -36,7 +36,7 @@ class User:
 
 @contextmanager
 def user(box: Sandbox, name: str, password: str | None = None) -> Iterator[User]:
-    """Make a user without permissions for the time of a block."""
+    """Make a user without permissions; it is deleted at the end of the block."""
     made = User(box, name, password or secrets.token_hex(8))
     try:
         yield made

@@ -1,4 +1,4 @@
-"""Applying the schema: each file once, all or nothing, whoever else does the same at the same moment."""
+"""Applying the schema: each file once, all or nothing, also with two at the same time."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

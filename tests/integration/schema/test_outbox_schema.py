@@ -170,7 +170,9 @@ class TestPartitions:
         connection.execute(PUBLISH)
         assert landed(connection) == [partition(today)]
 
-    def test_rows_of_days_without_a_partition_are_taken_all_the_same(self, connection: Connection, today: date) -> None:
+    def test_rows_of_days_without_a_partition_go_to_the_default_partition(
+        self, connection: Connection, today: date
+    ) -> None:
         for days in (-1, 100):
             insert_at(connection, today + timedelta(days))
         assert landed(connection) == ["outbox.event_default"] * 2
@@ -210,7 +212,7 @@ class TestPartitions:
                 other.execute(PUBLISH)
         assert len(landed(connection)) == 2
 
-    def test_a_long_transaction_in_the_default_partition_defers_it_and_fails_nobody(
+    def test_a_long_transaction_in_the_default_partition_defers_it_and_breaks_no_writer(
         self, connection: Connection, other: Connection, today: date
     ) -> None:
         warnings: list[str | None] = []
@@ -229,18 +231,18 @@ class TestPartitions:
 
 
 class TestTodayHasNoPartition:
-    """As after a week without maintenance: its rows go to the default partition, and making it must not lose one."""
+    """Without maintenance, rows go to the default partition; making today's partition must not lose one."""
 
     @pytest.fixture(autouse=True)
     def _without_today(self, connection: Connection, today: date) -> None:
         connection.execute(f"DROP TABLE {partition(today)}".encode())
 
-    def test_it_is_made_when_nobody_writes(self, connection: Connection, today: date) -> None:
+    def test_it_is_made_when_no_transaction_writes(self, connection: Connection, today: date) -> None:
         assert value(connection, CREATE) == 1
         connection.execute(PUBLISH)
         assert landed(connection) == [partition(today)]
 
-    def test_it_is_left_to_the_default_partition_while_somebody_writes(
+    def test_it_is_not_made_while_a_transaction_writes(
         self, connection: Connection, other: Connection, today: date
     ) -> None:
         with other.transaction():
@@ -270,7 +272,7 @@ class TestTodayHasNoPartition:
 
 
 def insert_at(connection: Connection, when: date) -> None:
-    """Write an event of another day, which the function does not."""
+    """Write an event of another day, which outbox.publish cannot."""
     connection.execute(
         "INSERT INTO outbox.event (aggregate_type, aggregate_id, aggregate_version, event_type, payload, created_at)"
         " VALUES ('order', '42', 7, 'paid', '{}', %s)",

@@ -1,4 +1,4 @@
-"""sql/roles.sql and the permissions of docs/operations.md: everything works under exactly these, and nothing less does.
+"""sql/roles.sql and the permissions of docs/operations.md: everything works with exactly these, and with none less.
 
 Roles belong to the whole server: the ones made here are dropped again, and a server that has them is left alone.
 """
@@ -15,7 +15,7 @@ import pytest
 from psycopg.sql import SQL, Identifier, Literal
 
 from sandbox import Isolated, Sandbox
-from tests.integration.relay_stage import Said, call, environment, publish, staged
+from tests.integration.relay.stage import Said, call, environment, publish, staged
 from tests.support.commands import ROOT
 from tests.support.stage import Stage
 from tests.support.tap import Tap
@@ -45,7 +45,7 @@ class Site:
         return call(self.variables(role), *arguments)
 
     def missing(self) -> dict[str, str]:
-        """Return what `relay check` says FAILs for the relay's role, by id."""
+        """Return the summaries of the checks that FAIL for the relay's role, by id."""
         findings = self.call("outbox_relay", "check", "--json").json["checks"]
         return {each["id"]: each["summary"] for each in findings if each["status"] == "FAIL"}
 
@@ -76,7 +76,7 @@ def site(isolated: Isolated) -> Iterator[Site]:
 
 @pytest.fixture
 def stage(site: Site, tmp_path: Path) -> Iterator[Stage]:
-    """Yield a stage for processes; they end before the roles go."""
+    """Yield a stage for processes; they end before the roles are dropped."""
     with staged(site.isolated, tmp_path) as stage:
         yield stage
 
@@ -115,8 +115,8 @@ def test_everything_works_under_exactly_these_rights(site: Site, stage: Stage, s
         publish(site.urls["application"], "nobody takes it")
         relay.logged("events parked")
         for role in ("outbox_relay", "auditor"):
-            told = site.call(role, "status", "--json").json
-            assert (told["mode"], told["parked"]) == ("wal", 1)
+            status = site.call(role, "status", "--json").json
+            assert (status["mode"], status["parked"]) == ("wal", 1)
 
         findings = call(site.variables("outbox_relay", RELAY_AMQP_URL=relays.url), "check", "--json").json
         assert findings["ok"], [each for each in findings["checks"] if each["status"] == "FAIL"]
@@ -134,7 +134,7 @@ def test_everything_works_under_exactly_these_rights(site: Site, stage: Stage, s
         assert [each["id"] for each in findings["checks"] if each["status"] == "FAIL"] == ["broker.publish"]
 
 
-def test_setup_needs_no_more_of_the_broker_than_to_configure_the_exchange(site: Site, sandbox: Sandbox) -> None:
+def test_setup_needs_only_the_permission_to_configure_the_exchange(site: Site, sandbox: Sandbox) -> None:
     with user(sandbox, f"{site.isolated.name}_setup") as setup:
         setup.permit(configure=f"^{site.isolated.name}$", write="^$", read="^$")
         said = call(site.variables("outbox_owner", RELAY_AMQP_URL=setup.url), "setup")
@@ -170,11 +170,11 @@ REMOVED: tuple[tuple[LiteralString, str], ...] = (
 )
 
 
-def test_check_tells_of_any_grant_that_is_missing(site: Site) -> None:
-    for statement, told in REMOVED:
+def test_check_reports_each_missing_grant(site: Site) -> None:
+    for statement, privilege in REMOVED:
         site.administer(statement)
         summary = site.missing().get("role.privileges", "")
-        assert summary.startswith(f"role outbox_relay lacks {told}"), statement
+        assert summary.startswith(f"role outbox_relay lacks {privilege}"), statement
         assert summary.count(" (to ") == 1, statement
         site.administer(ROLES)
     assert not site.missing()
@@ -185,8 +185,8 @@ def test_check_tells_of_any_grant_that_is_missing(site: Site) -> None:
     assert failed == {"role.replication": remedy, "postgres.replication": remedy}
 
 
-def test_the_grants_are_as_many_as_check_knows(site: Site) -> None:
-    """So the table above has each of them: what the role file grants, and what check asks for."""
+def test_the_role_file_grants_exactly_what_check_asks_for(site: Site) -> None:
+    """So the table above is complete: it has every grant of the role file, and check asks for each."""
     findings = site.call("outbox_relay", "check", "--json").json["checks"]
     (privileges,) = (each for each in findings if each["id"] == "role.privileges")
     assert privileges["summary"] == f"outbox_relay has the {len(REMOVED)} privileges that it needs"
@@ -224,13 +224,13 @@ GIVEN: tuple[tuple[LiteralString, LiteralString, str], ...] = (
 )
 
 
-def test_check_tells_of_any_right_that_is_too_many(site: Site) -> None:
-    for give, take, told in GIVEN:
+def test_check_reports_each_excess_right(site: Site) -> None:
+    for give, take, privilege in GIVEN:
         site.administer(give)
         findings = site.call("outbox_relay", "check", "--json").json["checks"]
         (excess,) = (each for each in findings if each["id"] == "role.excess")
         assert excess["status"] == "WARN", give
-        assert excess["facts"]["excess"] == [told], give
+        assert excess["facts"]["excess"] == [privilege], give
         site.administer(take)
 
 
@@ -261,7 +261,7 @@ def test_no_role_may_do_what_is_not_its_task(site: Site) -> None:
 
 
 def test_replication_opens_the_wal_of_the_whole_cluster(site: Site) -> None:
-    """Why it is a role of its own: what no grant lets it read, it reads from the WAL."""
+    """Why replication has its own role: it reads from the WAL what no grant lets it read."""
     with psycopg.connect(site.isolated.database_url, autocommit=True) as connection:
         connection.execute("CREATE TABLE public.salary (amount integer)")
     with psycopg.connect(site.urls["outbox_relay"], autocommit=True) as relay:

@@ -1,4 +1,4 @@
-"""The trigger on tasks.task: exactly the edges below, each one version further, and errors that say what was wrong."""
+"""The trigger on tasks.task allows exactly the edges below, each with the next version; its errors name the reason."""
 
 import itertools
 from collections.abc import Iterator

@@ -1,7 +1,7 @@
 """Oracle 4: no position is reported as flushed before everything below it is confirmed, as seen on the wire.
 
-A confirm counts from the moment before it is forwarded to the relay, and a flush from the moment before it is forwarded
-to Postgres: what the relay cannot have heard is never held in its favour. Independent of the relay's own code.
+A confirm counts from just before the proxy forwards it to the relay, and a flush from just before the proxy forwards it
+to Postgres. So no confirm counts that the relay could not have received. Independent of the relay's own code.
 """
 
 import threading
@@ -44,14 +44,14 @@ class _Stream:
 
 
 class Acknowledgement:
-    """Listens to the proxies in front of Postgres (`postgres`) and the broker (`broker`); any thread may tell it.
+    """Reads the traffic of the proxies in front of Postgres (`postgres`) and the broker (`broker`); thread-safe.
 
-    One slot, read as wal2json writes it, by as many relays as there are, one after the other.
+    It follows one slot with wal2json, and any number of relays that stream from it one after the other.
     """
 
     def __init__(self) -> None:
         self.flushes = 0
-        """How many times a position was reported that was further than the one before."""
+        """How many times the reported position advanced."""
         self._lock = threading.Lock()
         self._streams: defaultdict[int, _Stream] = defaultdict(_Stream)
         self._brokers: defaultdict[int, _Broker] = defaultdict(_Broker)
@@ -67,7 +67,7 @@ class Acknowledgement:
         return len(self._covered)
 
     def postgres(self, connection: int, to_server: bool, data: bytes) -> None:  # noqa: FBT001 - the proxy's Watch
-        """Take note of bytes between the relay and Postgres."""
+        """Read bytes between the relay and Postgres."""
         with self._lock:
             stream = self._streams[connection]
             for fact in stream.session.feed(data, to_server=to_server):
@@ -81,14 +81,14 @@ class Acknowledgement:
                         self._flushed(stream, position)
 
     def broker(self, connection: int, to_server: bool, data: bytes) -> None:  # noqa: FBT001 - the proxy's Watch
-        """Take note of bytes between the relay and the broker."""
+        """Read bytes between the relay and the broker."""
         with self._lock:
             broker = self._brokers[connection]
             for fact in broker.session.feed(data, to_server=to_server):
                 self._confirmed.update(broker.confirms.read(fact))
 
     def violations(self, *, parked: Collection[str] = ()) -> list[str]:
-        """Return what was reported too early, but for the messages that are `parked`."""
+        """Return what was reported too early, without the messages that are `parked`."""
         with self._lock:
             found = [f"{format_lsn(position)} was flushed, and the server never named it" for position in self._unnamed]
             for early in self._early.values():
@@ -109,7 +109,7 @@ class Acknowledgement:
 
     def _flushed(self, stream: _Stream, position: int) -> None:
         if position <= stream.flushed:
-            return  # moves nothing
+            return
         stream.flushed = position
         self.flushes += 1
         while stream.named and stream.named[0] < position:

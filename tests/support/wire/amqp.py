@@ -1,4 +1,4 @@
-"""What an AMQP 0-9-1 connection says on the wire about publishing, read from the bytes of both directions. Pure.
+"""What an AMQP 0-9-1 connection publishes and confirms, read from the bytes of both directions. Pure.
 
 https://www.rabbitmq.com/resources/specs/amqp0-9-1.pdf, sections 2.3 and 4.2, and https://www.rabbitmq.com/docs/confirms.
 """
@@ -28,13 +28,13 @@ _MESSAGE_ID_FLAG = 7
 
 
 class Opened(NamedTuple):
-    """The client opened a channel: whatever had its number before is gone."""
+    """The client opened a channel; an earlier channel of this number is closed."""
 
     channel: int
 
 
 class Selected(NamedTuple):
-    """The client asked for confirms: publishes count from 1 from here on."""
+    """The client asked for confirms; its publishes count from 1 from now on."""
 
     channel: int
 
@@ -47,7 +47,7 @@ class Published(NamedTuple):
 
 
 class Returned(NamedTuple):
-    """The server gave a message back that no queue took."""
+    """The server returned a message that no queue took."""
 
     channel: int
     message: str
@@ -74,7 +74,7 @@ class Session:
         self._server = Incremental(self._frames(to_server=False))
 
     def feed(self, data: bytes, *, to_server: bool) -> list[Fact]:
-        """Return what `data` tells; raises ValueError when it is not AMQP, or encrypted."""
+        """Return the facts that `data` completes; raises ValueError if it is not AMQP, or is encrypted."""
         (self._client if to_server else self._server).feed(data)
         facts, self._facts = self._facts, []
         return facts
@@ -113,7 +113,7 @@ class Session:
 
 
 def _message_id(header: bytes) -> str:
-    """Return the message id of a content header, or nothing when it has none."""
+    """Return the message id of a content header, or an empty text if it has none."""
     (flags,) = _FLAGS.unpack_from(header)
     if not flags >> _MESSAGE_ID_FLAG & 1:
         return ""

@@ -9,7 +9,7 @@ _SCHEMA = "outbox"
 
 
 class Transaction(NamedTuple):
-    """A transaction that the server has sent whole."""
+    """A transaction that the server has sent completely."""
 
     commit: int
     """Where its COMMIT begins: a slot that was moved past this never sends it again (snapbuild.c)."""
@@ -26,7 +26,7 @@ class Changes:
         self._messages: list[str] = []
 
     def read(self, payload: bytes) -> Transaction | None:
-        """Return the transaction that `payload` ends, if it ends one; raises ValueError when wal2json did not write it.
+        """Return the transaction that `payload` ends, if any; raises ValueError if wal2json did not write it.
 
         The stream must have been asked for with `include-transaction` and `include-lsn`.
         """

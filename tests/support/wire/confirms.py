@@ -31,7 +31,7 @@ class Confirms:
         return []
 
     def _channel(self, number: int) -> "_Channel":
-        return self._channels.get(number) or _Channel()  # one without confirms comes to nothing
+        return self._channels.get(number) or _Channel()  # a channel without confirms yields nothing
 
 
 class _Channel:
@@ -45,11 +45,11 @@ class _Channel:
         self._waiting[self._count] = message
 
     def returned(self, message: str) -> None:
-        # A return comes before its ack and tells no number: it belongs to the oldest publish of its message.
+        # A return comes before its ack and has no delivery tag: it belongs to the oldest publish of its message.
         self._returned[message] = self._returned.get(message, 0) + 1
 
     def answered(self, tag: int, *, multiple: bool) -> Iterator[str]:
-        """Yield the messages that the answer settles and that were not returned."""
+        """Yield the messages that the answer covers and that were not returned."""
         tags = [each for each in self._waiting if each <= tag] if multiple else [tag]
         for each in tags:
             message = self._waiting.pop(each, None)

@@ -3,7 +3,7 @@
 from collections.abc import Generator
 
 Parser = Generator[int, bytes, None]
-"""Yields how many bytes it needs next, and is sent exactly those; when it returns, it cares for no more."""
+"""Yields how many bytes it needs next, and is sent exactly those; after it returns, bytes are ignored."""
 
 
 class Incremental:
@@ -11,21 +11,21 @@ class Incremental:
 
     def __init__(self, parser: Parser) -> None:
         self._parser = parser
-        self._held = bytearray()
+        self._buffer = bytearray()
         self._needed = next(parser)
         self._done = False
 
     def feed(self, data: bytes) -> None:
-        """Read on as far as `data` goes; raises what the parser raises for bytes that it cannot read."""
+        """Parse as much as `data` completes; raises what the parser raises for bytes that it cannot read."""
         if self._done:
             return
-        self._held += data
-        while len(self._held) >= self._needed:
-            piece = bytes(self._held[: self._needed])
-            del self._held[: self._needed]
+        self._buffer += data
+        while len(self._buffer) >= self._needed:
+            piece = bytes(self._buffer[: self._needed])
+            del self._buffer[: self._needed]
             try:
                 self._needed = self._parser.send(piece)
             except StopIteration:
                 self._done = True
-                self._held.clear()
+                self._buffer.clear()
                 return

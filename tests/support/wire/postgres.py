@@ -1,7 +1,7 @@
-"""What a replication connection says on the wire, read from the bytes of both directions. Pure.
+"""What a replication connection sends and reports as flushed, read from the bytes of both directions. Pure.
 
-https://www.postgresql.org/docs/current/protocol-message-formats.html and protocol-replication.html: only what tells
-how far the stream went and how much of it was reported as flushed. Other connections yield no facts. LSNs are integers.
+https://www.postgresql.org/docs/current/protocol-message-formats.html and protocol-replication.html: only the messages
+with the stream's positions and payloads. Other connections yield no facts. LSNs are integers.
 """
 
 import re
@@ -22,7 +22,7 @@ _START = re.compile(rb"START_REPLICATION SLOT \S+ LOGICAL ([0-9A-F]+/[0-9A-F]+)"
 
 
 class Started(NamedTuple):
-    """The client asked for the stream from `position` on."""
+    """The client asked for the stream from `position`."""
 
     position: int
 
@@ -34,13 +34,13 @@ class Sent(NamedTuple):
 
 
 class KeptAlive(NamedTuple):
-    """The server says that it has sent everything up to `position`."""
+    """The server reported that it has sent everything up to `position`."""
 
     position: int
 
 
 class Flushed(NamedTuple):
-    """The client reported that it needs nothing below `position` any more."""
+    """The client reported everything below `position` as flushed."""
 
     position: int
 
@@ -64,13 +64,13 @@ class Session:
 
     def __init__(self) -> None:
         self._facts: list[Fact] = []
-        self._questions = 0
+        self._encryption_requests = 0
         self._replicates = False
         self._client = Incremental(self._from_client())
         self._server = Incremental(self._from_server())
 
     def feed(self, data: bytes, *, to_server: bool) -> list[Fact]:
-        """Return what `data` tells; raises ValueError when the connection is encrypted."""
+        """Return the facts that `data` completes; raises ValueError if the connection is encrypted."""
         (self._client if to_server else self._server).feed(data)
         facts, self._facts = self._facts, []
         return facts
@@ -81,7 +81,7 @@ class Session:
             parameters = yield size - _REQUEST.size
             if code not in {_SSL, _GSS}:
                 break
-            self._questions += 1
+            self._encryption_requests += 1
         self._replicates = code == _PROTOCOL_3 and b"\0replication\0database\0" in b"\0" + parameters
         while self._replicates:
             kind, size = _MESSAGE.unpack((yield _MESSAGE.size))
@@ -95,10 +95,10 @@ class Session:
     def _from_server(self) -> Parser:
         while True:
             kind = yield 1
-            if self._questions:  # "may this be encrypted?" is answered with one byte, and comes first
-                self._questions -= 1
+            if self._encryption_requests:  # a request for encryption is answered with one byte, before anything else
+                self._encryption_requests -= 1
                 if kind != b"N":
-                    raise ValueError("the server encrypts this connection, so nothing can be read from it")
+                    raise ValueError("the server encrypts this connection, so it cannot be read")
                 continue
             if not self._replicates:
                 return

@@ -1,4 +1,4 @@
-"""Oracle 4 itself: it finds every way of reporting too early, and nothing where all is well."""
+"""Oracle 4 itself: it finds every report that comes too early, and no other."""
 
 import random
 
@@ -10,7 +10,7 @@ from tests.unit.support import wire_bytes as said
 
 
 class Conversation:
-    """A relay that talks to both servers; everything is heard by the oracle, in pieces that `draw` draws."""
+    """A relay that talks to both servers; the oracle gets all bytes, in pieces that `draw` cuts."""
 
     def __init__(self, draw: random.Random | None = None) -> None:
         self.oracle = Acknowledgement()
@@ -136,7 +136,7 @@ def test_a_flush_of_a_keepalive_while_messages_are_in_flight_is_found() -> None:
     assert len(talk.oracle.violations()) == 1
 
 
-def test_a_flush_of_what_was_in_doubt_when_a_connection_went_is_found() -> None:
+def test_a_flush_of_messages_without_an_answer_on_a_closed_connection_is_found() -> None:
     talk = one_transaction()
     talk.connect()
     talk.publish(said.publish("a"))
@@ -181,7 +181,7 @@ def test_a_transaction_that_was_flushed_in_order_may_come_again() -> None:
     assert len(talk.oracle.violations()) == 1
 
 
-def test_what_an_earlier_relay_published_in_vain_must_be_confirmed_to_the_next() -> None:
+def test_messages_that_an_earlier_relay_published_unconfirmed_must_be_confirmed_to_the_next() -> None:
     talk = one_transaction()
     talk.stream(0)
     talk.connect()

@@ -1,4 +1,4 @@
-"""The oracle's reader of AMQP connections: however the bytes are cut, the same is said, and confirms the same."""
+"""The oracle's reader of AMQP connections: it yields the same facts however the bytes are cut."""
 
 from collections.abc import Callable
 from typing import Any
@@ -35,7 +35,7 @@ def reading(stream: bytes, session: Session, *, to_server: bool, cuts: list[int]
 
 
 @given(Cuts, Cuts, st.binary(max_size=300))
-def test_any_cut_of_a_connection_tells_the_same(ours: list[int], theirs: list[int], body: bytes) -> None:
+def test_a_connection_yields_the_same_however_it_is_cut(ours: list[int], theirs: list[int], body: bytes) -> None:
     session = Session()
     client = said.PROTOCOL_HEADER + said.opened() + said.publish("ä", body=body) + said.HEARTBEAT
     client += said.publish("b", channel=2)
@@ -54,11 +54,11 @@ def test_any_cut_of_a_connection_tells_the_same(ours: list[int], theirs: list[in
 
 
 @given(st.fixed_dictionaries({}, optional=Properties))
-def test_the_message_id_is_found_whatever_stands_beside_it(properties: dict[str, Any]) -> None:
+def test_the_message_id_is_found_with_any_other_properties(properties: dict[str, Any]) -> None:
     session = Session()
     stream = said.carried(Basic.Publish(exchange="x", routing_key="y"), BasicProperties(**properties), b"", 1)
-    told = reading(said.PROTOCOL_HEADER + stream, session, to_server=True)
-    assert told == [Published(1, properties.get("message_id", ""))]
+    found = reading(said.PROTOCOL_HEADER + stream, session, to_server=True)
+    assert found == [Published(1, properties.get("message_id", ""))]
 
 
 def test_a_consumers_deliveries_and_acks_are_neither_publishes_nor_confirms() -> None:
@@ -87,12 +87,12 @@ def test_an_ack_confirms_its_own_message_and_no_other() -> None:
     assert confirming(*published("a", "b", "c"), Answered(1, 2, multiple=False, nack=False)) == ["b"]
 
 
-def test_a_multiple_ack_confirms_everything_up_to_it_that_is_not_settled() -> None:
+def test_a_multiple_ack_confirms_everything_up_to_it_that_is_not_answered() -> None:
     answers = (Answered(1, 2, multiple=False, nack=False), Answered(1, 3, multiple=True, nack=False))
     assert confirming(*published("a", "b", "c", "d"), *answers) == ["b", "a", "c"]
 
 
-def test_a_nack_confirms_nothing_and_settles() -> None:
+def test_a_nack_confirms_nothing_and_is_an_answer() -> None:
     answers = (Answered(1, 2, multiple=True, nack=True), Answered(1, 3, multiple=True, nack=False))
     assert confirming(*published("a", "b", "c"), *answers) == ["c"]
 
@@ -111,9 +111,9 @@ def test_what_was_in_doubt_on_a_channel_is_not_confirmed_by_the_next_one_of_its_
     assert confirming(*published("a"), *then) == ["b"]
 
 
-def test_channels_count_for_themselves() -> None:
-    told = confirming(*published("a"), *published("b", channel=2), Answered(2, 1, multiple=False, nack=False))
-    assert told == ["b"]
+def test_each_channel_counts_its_own_publishes() -> None:
+    found = confirming(*published("a"), *published("b", channel=2), Answered(2, 1, multiple=False, nack=False))
+    assert found == ["b"]
 
 
 def test_what_is_published_without_asking_for_confirms_is_not_confirmed() -> None:

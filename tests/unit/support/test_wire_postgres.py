@@ -1,4 +1,4 @@
-"""The oracle's reader of replication connections: however the bytes are cut, it tells what was said."""
+"""The oracle's reader of replication connections: it yields the same facts however the bytes are cut."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def reading(stream: bytes, session: Session, *, to_server: bool, cuts: list[int]
 
 
 @given(Cuts, Cuts, st.lists(st.binary(max_size=200), max_size=5))
-def test_any_cut_of_a_stream_tells_the_same(ours: list[int], theirs: list[int], payloads: list[bytes]) -> None:
+def test_a_stream_yields_the_same_however_it_is_cut(ours: list[int], theirs: list[int], payloads: list[bytes]) -> None:
     session = Session()
     assert reading(said.SSL_REQUEST, session, to_server=True) == []
     assert reading(b"N", session, to_server=False) == []
@@ -35,7 +35,7 @@ def test_the_flushed_position_counts_and_not_the_written_one() -> None:
     assert reading(said.REPLICATION + said.status(5), session, to_server=True) == [Flushed(5)]
 
 
-def test_an_ordinary_connection_tells_nothing_whatever_goes_over_it() -> None:
+def test_an_ordinary_connection_yields_nothing() -> None:
     session = Session()
     assert reading(said.ORDINARY + said.start(1) + said.status(5), session, to_server=True) == []
     assert reading(said.LOGIN + said.sent(b"{}") + said.keepalive(7), session, to_server=False) == []
@@ -48,7 +48,7 @@ def test_an_encrypted_connection_is_an_error_rather_than_nothing() -> None:
         session.feed(b"S", to_server=False)
 
 
-def test_a_notice_is_not_taken_for_the_answer_to_a_question_that_nobody_asked() -> None:
+def test_a_notice_is_not_taken_for_the_answer_to_an_encryption_request() -> None:
     session = Session()
     session.feed(said.REPLICATION, to_server=True)
     notice = said.message(b"N", b"SWARNING\0\0")
@@ -62,8 +62,8 @@ def test_an_lsn_reads_as_it_is_written(position: int) -> None:
 
 def test_a_transaction_has_the_rows_of_the_outbox_and_both_ends_of_its_commit() -> None:
     changes = Changes()
-    told = [changes.read(payload) for payload in said.transaction(10, 18, ["a", "b"])]
-    assert [each for each in told if each] == [Transaction(10, 18, ["a", "b"])]
+    found = [changes.read(payload) for payload in said.transaction(10, 18, ["a", "b"])]
+    assert [each for each in found if each] == [Transaction(10, 18, ["a", "b"])]
 
 
 def test_a_transaction_that_broke_off_leaves_nothing_to_the_next() -> None:

@@ -1,4 +1,4 @@
-"""What relays, Postgres and RabbitMQ put on the wire, for the tests of the oracle that reads it.
+"""What relays, Postgres and RabbitMQ send, for the tests of the oracle that reads it.
 
 AMQP is written by pika, so that the oracle is measured against another's reading of the protocol.
 """
@@ -96,6 +96,6 @@ def closed(channel: int = 1) -> bytes:
 
 
 def in_pieces(stream: bytes, cuts: Iterable[int], feed: Callable[[bytes], list[object]]) -> list[object]:
-    """Return what `feed` tells of `stream` when it is cut at `cuts`."""
+    """Return what `feed` yields for `stream` when it is cut at `cuts`."""
     places = [0, *sorted(cut % (len(stream) + 1) for cut in cuts), len(stream)]
     return [fact for begin, end in pairwise(places) for fact in feed(stream[begin:end])]

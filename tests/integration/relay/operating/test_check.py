@@ -20,7 +20,7 @@ from relay.operating.check.asking import postgres as asking_postgres
 from relay.operating.setup.steps import setup
 from sandbox import Isolated
 from sandbox.machine.ports import free
-from tests.integration.relay_stage import call, environment, held, one, settings
+from tests.integration.relay.stage import call, environment, held, one, settings
 from tests.support.tap import Tap
 
 Findings = dict[str, dict[str, Any]]

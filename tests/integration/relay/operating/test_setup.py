@@ -5,7 +5,7 @@ import pytest
 
 from relay.operating.setup import steps
 from sandbox import Isolated
-from tests.integration.relay_stage import call, environment, one, settings
+from tests.integration.relay.stage import call, environment, one, settings
 
 OURS = "SELECT count(*) FROM pg_namespace WHERE nspname IN ('relay', 'outbox', 'tasks')"
 SLOTS = "SELECT count(*) FROM pg_replication_slots WHERE database = current_database()"

@@ -8,7 +8,7 @@ import pytest
 
 from sandbox import Isolated
 from sandbox.machine.waiting import until
-from tests.integration.relay_stage import Said, call, environment, held, one, own_address, publish
+from tests.integration.relay.stage import Said, call, environment, held, one, own_address, publish
 from tests.support.stage import Stage
 
 

@@ -15,7 +15,7 @@ from relay.operating.status import local_relay
 from sandbox import Isolated
 from sandbox.machine.ports import free
 from sandbox.machine.waiting import until
-from tests.integration.relay_stage import call, environment, one, own_address, publish
+from tests.integration.relay.stage import call, environment, one, own_address, publish
 from tests.support.proxy import Proxy
 from tests.support.stage import Stage
 

@@ -18,7 +18,7 @@ from relay.core.ports import Parcel, Rejection
 from relay.publishing.link import TIMINGS, Broker, Timings
 from relay.publishing.publisher import Policy, RabbitPublisher
 from sandbox.lifetime.isolation import Isolated
-from tests.unit.relay.publishing.test_encoding import EVENT
+from tests.support.examples import EVENT
 
 POLICY = Policy(
     name="relay",

@@ -13,8 +13,8 @@ from relay.core.routing import Router
 from relay.storage.parking import PostgresParking
 from relay.storage.session import Session
 from sandbox.lifetime.isolation import Isolated
-from tests.integration.relay_stage import one
-from tests.unit.relay.publishing.test_encoding import EVENT
+from tests.integration.relay.stage import one
+from tests.support.examples import EVENT
 
 
 def test_events_that_are_larger_together_than_a_jsonb_may_be_are_parked_at_once(isolated: Isolated) -> None:

@@ -20,7 +20,7 @@ from relay.core.ports import Parcel
 from relay.core.position import Lsn
 from relay.publishing.outstanding import Item
 from relay.publishing.pipeline import Pipeline
-from tests.unit.relay.publishing.test_encoding import EVENT
+from tests.support.examples import EVENT
 
 
 @dataclass

@@ -18,7 +18,7 @@ from relay.core.ports import Outcomes, Parcel, Rejection
 from relay.core.position import Lsn, Position
 from relay.core.routing import Router
 from relay.core.supervisor import Supervisor
-from tests.unit.relay.publishing.test_encoding import EVENT
+from tests.support.examples import EVENT
 
 Item = OutboxEvent | Boundary[Lsn]
 ROUTER = Router("outbox", "{aggregate_type}.{event_type}")

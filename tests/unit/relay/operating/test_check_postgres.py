@@ -13,46 +13,28 @@ from relay.operating.check.finding import Check, Status, Unknown, Verdict, judge
 from relay.operating.check.judging import connection, limits, outbox, plugin, role, server, slot, transactions
 from relay.operating.check.judging.connection import PostgresConnection
 from relay.operating.check.judging.outbox import Outbox, Position, Publication, Schema
-from relay.operating.check.judging.role import Privilege, Role
+from relay.operating.check.judging.role import Role
 from relay.operating.check.judging.server import Probe, Server, Transaction
 from relay.operating.check.judging.slot import RelaySlot
 from relay.operating.check.run import SERVER_CHECKS
-from relay.operating.slot.statements import Slot
 from relay.sources.fields import FIELDS
-from relay.sources.layout import NATIVE, layout
+from relay.sources.layout import layout
 from relay.sources.wal.replication import System
-from relay.storage.facts import Facts, TableFacts
-
-SETTINGS = {
-    "wal_level": "logical",
-    "max_replication_slots": "10",
-    "max_wal_senders": "10",
-    "max_slot_wal_keep_size": "1024",
-    "wal_sender_timeout": "60000",
-}
-SERVER = Server(
-    version_number=150018,
-    version="15.18",
-    encoding="UTF8",
-    in_recovery=False,
-    slots=1,
-    senders=1,
-    settings=SETTINGS,
-    slot_exists=True,
-    slot_held=False,
-    wanted="auto",
-    probes=[Probe("wal2json", None)],
-    transactions=[],
+from relay.storage.facts import Facts
+from tests.unit.relay.operating.check_facts import (
+    HELD,
+    OUTBOX,
+    PUBLISHED,
+    RELAY_SLOT,
+    ROLE,
+    SERVER,
+    TABLE,
+    probed,
+    with_settings,
+    with_slot,
 )
+
 OPEN = Transaction(7, None, "shop", "alice", "psql", "idle in transaction", 90.0)
-
-
-def with_settings(**settings: str | None) -> Server:
-    return replace(SERVER, settings={k: v for k, v in {**SETTINGS, **settings}.items() if v is not None})
-
-
-def probed(*probes: Probe, **changes: Any) -> Server:  # noqa: ANN401 - any field
-    return replace(SERVER, probes=probes, **changes)
 
 
 REFUSED = Probe("wal2json", "42501", "library may not be used")
@@ -179,22 +161,6 @@ def test_a_connection_is_judged_by_its_encryption_and_its_pid(
     assert judge(facts).status == status
 
 
-HELD = Privilege("table", "relay.checkpoint", "UPDATE", "store the position", held=True)
-ROLE = Role(
-    name="outbox_relay",
-    superuser=False,
-    replication=True,
-    create_role=False,
-    create_database=False,
-    bypass_rls=False,
-    connection_limit=10,
-    member_of=[],
-    excess=[],
-    privileges=[HELD, replace(HELD, kind="schema", object="relay", privilege="USAGE")],
-    streams=True,
-)
-
-
 @pytest.mark.parametrize("check", role.CHECKS, ids=lambda check: check.id)
 def test_a_role_with_exactly_its_rights_passes(check: Check[Role]) -> None:
     assert check.judge(ROLE).status is Status.OK
@@ -232,33 +198,6 @@ def test_the_remedy_for_missing_privileges_is_the_grants_themselves() -> None:
         remedy
         == 'GRANT UPDATE ON "relay"."checkpoint" TO "outbox_relay"; GRANT USAGE ON SCHEMA relay TO "outbox_relay"'
     )
-
-
-SLOT = Slot(
-    name="s",
-    plugin="wal2json",
-    database="shop",
-    temporary=False,
-    holder_pid=None,
-    holder_name=None,
-    holder_since=None,
-    holder_address=None,
-    holder_reported_at=None,
-    current_lsn="0/20",
-    confirmed_flush_lsn="0/10",
-    restart_lsn="0/1",
-    lag_bytes=16,
-    retained_bytes=31,
-    wal_status="reserved",
-    safe_wal_size=1 << 30,
-    invalidation_reason=None,
-    inactive_since=None,
-)
-RELAY_SLOT = RelaySlot("s", "auto", "shop", SLOT, limit_bytes=1 << 30)
-
-
-def with_slot(limit: int | None = 1 << 30, **changes: Any) -> RelaySlot:  # noqa: ANN401 - any field
-    return replace(RELAY_SLOT, slot=replace(SLOT, **changes), limit_bytes=limit)
 
 
 @pytest.mark.parametrize("check", slot.CHECKS, ids=lambda check: check.id)
@@ -334,11 +273,6 @@ def test_the_stored_position(facts: Facts, system: System | None, status: str, s
     verdict = outbox.position(replace(POSITION, facts=facts, system=system))
     assert verdict.status == status
     assert says in verdict.summary
-
-
-TABLE = TableFacts(partitioned=True, columns=FIELDS, other_names=[], other_tables=[])
-OUTBOX = Outbox(NATIVE, TABLE, "wal2json", "s", None)
-PUBLISHED = replace(OUTBOX, plugin="pgoutput", publication=Publication(inserts=True, through_root=True, has_table=True))
 
 
 def test_setup_creates_only_our_own_table() -> None:

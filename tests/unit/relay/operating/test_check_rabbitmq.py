@@ -12,30 +12,7 @@ from relay.operating.check.finding import Check, Status, Verdict
 from relay.operating.check.judging import broker, queues
 from relay.operating.check.judging.broker import Broker
 from relay.operating.check.judging.queues import Guess, Queue
-
-ACCEPTED = Answer(answer.ACCEPTED)
-REFUSED = Answer(answer.ACCESS_REFUSED, "ACCESS_REFUSED")
-ABSENT = Answer(answer.NOT_FOUND, "NOT_FOUND")
-SILENT = Answer(answer.NO_ANSWER)
-ALTERNATE = Answer(
-    answer.PRECONDITION_FAILED,
-    "PRECONDITION_FAILED - inequivalent arg 'alternate-exchange' for exchange 'outbox' in vhost '/': "
-    "received none but current is the value 'rest' of type 'longstr'",
-)
-BROKER = Broker(
-    product="RabbitMQ",
-    version="3.10.8",
-    capabilities=["publisher_confirms", "basic.nack", "connection.blocked"],
-    encrypted=False,
-    remote=None,
-    blocked=False,
-    exchange_name="outbox",
-    exchange=ACCEPTED,
-    declared=ACCEPTED,
-    published=ACCEPTED,
-    returned=ACCEPTED,
-    max_message_bytes=1 << 20,
-)
+from tests.unit.relay.operating.check_facts import ABSENT, ACCEPTED, ALTERNATE, BROKER, REFUSED, SILENT
 
 
 @pytest.mark.parametrize("check", broker.CHECKS, ids=lambda check: check.id)

@@ -10,9 +10,11 @@ from relay.operating.check.judging import broker, outbox, plugin, queues, role, 
 from relay.operating.check.judging.outbox import Publication
 from relay.operating.check.judging.queues import Queue
 from relay.operating.check.judging.server import Probe, Server
-from tests.unit.relay.operating.test_check_postgres import (
+from tests.unit.relay.operating.check_facts import (
+    BROKER,
     HELD,
     PUBLISHED,
+    REFUSED,
     RELAY_SLOT,
     ROLE,
     SERVER,
@@ -20,7 +22,6 @@ from tests.unit.relay.operating.test_check_postgres import (
     with_settings,
     with_slot,
 )
-from tests.unit.relay.operating.test_check_rabbitmq import BROKER, REFUSED
 
 NEWER = with_settings(wal_level="replica", effective_wal_level="replica")
 

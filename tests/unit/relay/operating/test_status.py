@@ -7,7 +7,7 @@ from relay.operating.slot.statements import Slot
 from relay.operating.status.document import Parked, Status, document, throughput
 from relay.operating.status.last_error import last_error
 from relay.operating.status.local_relay import LocalRelay
-from tests.unit.relay.operating.test_check_postgres import SLOT
+from tests.support.examples import SLOT
 
 LOCAL = LocalRelay(mode="wal", in_flight=3, lag_seconds=0.5, confirmed=10.0, blocked=False, held=False, not_ready=())
 AT = datetime(2026, 1, 1, tzinfo=UTC)

@@ -2,7 +2,6 @@
 
 import json
 import math
-from datetime import UTC, datetime
 from struct import pack
 from typing import Any, cast
 
@@ -21,20 +20,8 @@ from relay.core.event import Message, OutboxEvent, Route
 from relay.core.routing import Router
 from relay.publishing.encoding import Encoder
 from relay.publishing.json_lines import json_line
+from tests.support.examples import EVENT
 
-EVENT = OutboxEvent(
-    id="0b0c9a1e-9df5-4a0e-8f4e-1f2f3f4f5f6f",
-    seq=7,
-    aggregate_type="order",
-    aggregate_id="42",
-    aggregate_version=3,
-    event_type="placed",
-    payload=b'{"total": 1.10}',
-    headers={"traceparent": "00-ab"},
-    exchange=None,
-    routing_key=None,
-    created_at=datetime(2026, 11, 20, 20, 0, 0, 900_000, tzinfo=UTC),
-)
 ROUTER = Router("outbox", "{aggregate_type}.{event_type}")
 
 

@@ -1,21 +1,11 @@
 """Confirms out of order, for many messages at once, and with returns among them."""
 
-from uuid import uuid4
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.core.event import Message, Route
-from relay.core.ledger import Stretch
-from relay.core.ports import Parcel
 from relay.publishing.outstanding import Item, Outstanding
-from tests.unit.relay.publishing.test_encoding import EVENT
-
-
-def item(order: int) -> Item:
-    message = Message(str(uuid4()), Route("outbox", "a.b", "a", "b"), "1", 1, 1, 0, {}, b"{}")
-    return Item(order, Parcel(Stretch(), EVENT, message), b"")
+from tests.unit.relay.publishing.items import item
 
 
 @given(st.data())

@@ -1,7 +1,7 @@
 """What each policy decides about messages that no queue takes."""
 
 from relay.publishing import returns
-from tests.unit.relay.publishing.test_outstanding import item
+from tests.unit.relay.publishing.items import item
 
 RETURNED = [(item(0), "NO_ROUTE"), (item(1), "NO_ROUTE")]
 DETAIL = "no queue takes routing key 'a.b' on exchange 'outbox' (NO_ROUTE)"

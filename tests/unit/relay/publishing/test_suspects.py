@@ -11,7 +11,7 @@ from outboxkit.amqp.errors import (
 )
 from outboxkit.errors import Problem
 from relay.publishing.suspects import Suspects, held, is_final, rejected
-from tests.unit.relay.publishing.test_outstanding import item
+from tests.unit.relay.publishing.items import item
 
 REFUSED = ChannelRefused("404", remedy="create it")
 

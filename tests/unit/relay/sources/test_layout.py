@@ -11,8 +11,8 @@ from relay.core.errors import UndecodableChange
 from relay.core.event import OutboxEvent
 from relay.sources.fields import FIELDS, REQUIRED
 from relay.sources.layout import NATIVE, Column, Layout, layout
+from tests.unit.relay.sources.events import COMMITTED_AT, EVENT
 
-COMMITTED_AT = datetime(2026, 11, 20, 21, 0, tzinfo=UTC)
 DEBEZIUM = layout("debezium", "public.outbox", {}, partitioned=False)
 ROW: dict[str, str | None] = {
     "id": "7f2c",
@@ -21,19 +21,6 @@ ROW: dict[str, str | None] = {
     "type": "placed",
     "payload": '{"total": 1.10}',
 }
-EVENT = OutboxEvent(
-    id="7f2c",
-    seq=0,
-    aggregate_type="order",
-    aggregate_id="42",
-    aggregate_version=0,
-    event_type="placed",
-    payload=b'{"total": 1.10}',
-    headers={},
-    exchange=None,
-    routing_key=None,
-    created_at=COMMITTED_AT,
-)
 
 
 def read(of: Layout, row: Mapping[str, str | None], **oids: int) -> OutboxEvent:

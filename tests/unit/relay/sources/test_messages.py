@@ -13,7 +13,7 @@ from relay.core.event import Fence
 from relay.sources.layout import NATIVE
 from relay.sources.wal.decoders.decoding import decoder
 from relay.sources.wal.decoders.messages import Messages
-from tests.unit.relay.sources.test_layout import COMMITTED_AT, EVENT
+from tests.unit.relay.sources.events import COMMITTED_AT, EVENT
 
 CONTENT = """ {"id": "7f2c", "aggregate_type": "order", "aggregate_id" : 42,
     "event_type": "placed", "payload": {"total": 1.10}, "unknown": [1, {"a": "}"}]} """

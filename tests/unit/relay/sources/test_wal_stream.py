@@ -21,7 +21,7 @@ from relay.sources.wal.starting import check, start_position
 from relay.sources.wal.stream import Timings, WalStream, Writing
 from relay.storage.facts import Facts
 from relay.storage.position import Identity
-from tests.unit.relay.sources.test_wal2json import COMMITTED_AT, ROW, begin, commit, insert
+from tests.unit.relay.sources.wal2json_objects import COMMITTED_AT, ROW, begin, commit, insert
 
 START = Lsn(0x100)
 SYSTEM = System("7000000000000000001", 1, Lsn(0x10000))

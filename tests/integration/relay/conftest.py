@@ -7,7 +7,7 @@ import pytest
 
 from relay.operating.setup.steps import setup
 from sandbox import Isolated
-from tests.integration.relay_stage import settings, staged
+from tests.integration.relay.stage import settings, staged
 from tests.support.stage import Stage
 
 

@@ -1,4 +1,4 @@
-"""The proxy itself: it breaks what it is told to break, and nothing else."""
+"""The proxy itself: it breaks only what the test asks for."""
 
 import random
 import socket
@@ -16,7 +16,7 @@ MESSAGE = bytes(range(256)) * 20
 
 @pytest.fixture(name="url")
 def _echo() -> Iterator[str]:
-    """Serve what sends back what it gets; yields its URL."""
+    """Start an echo server; yields its URL."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = threading.Thread(target=_serve, args=(listener,))
         server.start()
@@ -121,7 +121,7 @@ def test_small_pieces_make_up_the_whole(url: str) -> None:
     assert len({len(piece) for piece in pieces}) > 5
 
 
-def test_a_slow_link_takes_its_time_until_it_is_fast_again(url: str) -> None:
+def test_a_slow_link_is_slow_until_its_limit_is_removed(url: str) -> None:
     with Proxy(url) as proxy, connect(proxy) as client:
         proxy.slow(4 * len(MESSAGE))
         started = time.monotonic()
@@ -189,7 +189,7 @@ def test_a_direction_that_swallowed_stays_dead_until_its_connection_is_cut(url: 
             assert echoed(second)
 
 
-def test_a_server_does_not_hear_of_a_client_that_left_a_black_hole() -> None:
+def test_the_end_of_a_client_does_not_reach_the_server_through_a_dead_direction() -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     with listener, Proxy(f"echo://127.0.0.1:{listener.getsockname()[1]}/place") as proxy:
         client = connect(proxy)
@@ -205,7 +205,7 @@ def test_a_server_does_not_hear_of_a_client_that_left_a_black_hole() -> None:
                 session.recv(1)
 
 
-def test_what_a_client_loses_is_acknowledged_by_nobody_and_the_other_direction_goes_on() -> None:
+def test_lost_packets_are_not_acknowledged_and_the_other_direction_goes_on() -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     with listener, Proxy(f"echo://127.0.0.1:{listener.getsockname()[1]}/place") as proxy:
         client = connect(proxy)

@@ -1,4 +1,4 @@
-"""The oracles themselves: each finds what it is there to find, so that a pass of the others means something."""
+"""The oracles themselves: each finds what it is made for."""
 
 from tests.support import oracles
 from tests.support.oracles import Delivery, Effect

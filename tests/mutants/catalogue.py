@@ -1,0 +1,172 @@
+"""The mutants: each one replacement in the sources that loses or repeats events, and the tests that must fail by it.
+
+A text that moves or changes fails test_catalogue.py in seconds: write the replacement for the new text.
+"""
+
+from typing import NamedTuple
+
+
+class Mutant(NamedTuple):
+    """One way to break the relay: `old`, which occurs once in `file`, becomes `new`, and one of `tests` must fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+
+
+_STREAM = "tests/unit/relay/sources/test_wal_stream.py"
+_ENGINE = "tests/unit/relay/core/test_engine.py"
+_CORE = (
+    "tests/unit/relay/core/test_core_simulation.py",
+    "tests/unit/relay/core/test_ledger.py",
+    "tests/unit/relay/publishing/test_outstanding.py",
+)
+_PUBLISHER = "tests/integration/relay/publishing/test_publisher.py"
+_WAL = "tests/integration/relay/sources/test_wal.py"
+
+MUTANTS = (
+    Mutant(
+        "confirm to Postgres before RabbitMQ has confirmed",
+        "relay/core/pump.py",
+        "                await self._publisher.publish(parcels)\n",
+        "                self.settle(parcels)\n                await self._publisher.publish(parcels)\n",
+        (_ENGINE,),
+    ),
+    Mutant(
+        "count a message as confirmed when it is sent",
+        "relay/publishing/publisher.py",
+        "        if items:\n            self._link.write(",
+        "        if items:\n            self._outcomes and self._outcomes.confirmed([item.parcel for item in items])\n"
+        "            self._link.write(",
+        (_PUBLISHER,),
+    ),
+    Mutant(
+        "report the end LSN plus one",
+        "relay/sources/wal/stream.py",
+        "            self._flushed = position\n",
+        "            self._flushed = Lsn(position + 1)\n",
+        (_STREAM, _WAL),
+    ),
+    Mutant(
+        "report the LSN of a keepalive",
+        "relay/sources/wal/stream.py",
+        "        if keepalive.reply_requested:\n",
+        "        self._flushed = max(self._flushed, keepalive.end)\n        if keepalive.reply_requested:\n",
+        (_STREAM, _WAL),
+    ),
+    Mutant(
+        "a keepalive inside a transaction is a boundary",
+        "relay/sources/wal/stream.py",
+        "self._decoder.in_transaction or keepalive.end",
+        "keepalive.end",
+        (_STREAM,),
+    ),
+    Mutant(
+        "take the LSN of COMMIT itself for its end",
+        "relay/sources/wal/decoders/wal2json.py",
+        "    nextlsn: str\n",
+        '    nextlsn: str = msgspec.field(name="lsn")\n',
+        ("tests/unit/relay/sources/test_wal2json.py",),
+    ),
+    Mutant(
+        "advance to the highest confirmed boundary",
+        "relay/core/ledger.py",
+        "        while head.boundary is not None and head.in_flight == 0:\n",
+        "        while head.boundary is not None:\n",
+        _CORE,
+    ),
+    Mutant(
+        "ignore a return",
+        "relay/publishing/pipeline.py",
+        "        if self._outstanding.some_returned:\n",
+        "        if False:\n",
+        (*_CORE, _PUBLISHER),
+    ),
+    Mutant(
+        "take a nack for a confirm",
+        "relay/publishing/pipeline.py",
+        "        if nack:\n",
+        "        if False:\n",
+        (*_CORE, _PUBLISHER),
+    ),
+    Mutant(
+        "take a multiple confirm for a single one",
+        "relay/publishing/outstanding.py",
+        "        if multiple:\n",
+        "        if False:\n",
+        _CORE,
+    ),
+    Mutant(
+        "take a single confirm for a multiple one",
+        "relay/publishing/outstanding.py",
+        "        if multiple:\n",
+        "        if True:\n",
+        _CORE,
+    ),
+    Mutant(
+        "forget the unconfirmed messages when the channel closes",
+        "relay/publishing/pipeline.py",
+        "        self._back([*self._failed, *self._outstanding.rest()])\n",
+        "        self._back(self._failed)\n",
+        (*_CORE, _PUBLISHER),
+    ),
+    Mutant(
+        "publish without mandatory",
+        "relay/publishing/encoding.py",
+        '_MANDATORY = b"\\x01"',
+        '_MANDATORY = b"\\x00"',
+        ("tests/unit/relay/publishing/test_encoding.py", _PUBLISHER),
+    ),
+    Mutant(
+        "make a missing slot again without --accept-gap",
+        "relay/operating/setup/steps.py",
+        "    if facts.checkpoint_lsn is not None and not accept_gap and (",
+        "    if facts.checkpoint_lsn == 'never' and (",
+        (_WAL,),
+    ),
+    Mutant(
+        "trust a checkpoint of another system",
+        "relay/sources/wal/starting.py",
+        "    if facts.checkpoint_system != system.identifier:\n",
+        "    if False:\n",
+        (_STREAM,),
+    ),
+    Mutant(
+        "move on before a rejected event is parked",
+        "relay/core/engine.py",
+        "        self._rejections.add(rejections)\n",
+        "        self._rejections.add(rejections)\n        self._settle_parked(rejections)\n",
+        (_ENGINE,),
+    ),
+    Mutant(
+        "go on reading after the stop",
+        "relay/core/engine.py",
+        "                    reading.cancel()  # what comes from here on belongs to the next run\n",
+        "",
+        (_ENGINE,),
+    ),
+    Mutant(
+        "do not stop when the relay is fenced",
+        "relay/core/engine.py",
+        "        if self._fencing.fenced():\n            await self._recover(",
+        "        if False:\n            await self._recover(",
+        (_ENGINE,),
+    ),
+    Mutant(
+        "forget the end of a stream that came with data",
+        "relay/sources/wal/replication.py",
+        "                self._end = self._ended(self._pgconn.get_result())\n",
+        "                if frames:\n                    break\n"
+        "                raise self._ended(self._pgconn.get_result())\n",
+        (_WAL,),
+    ),
+    Mutant(
+        "publish after the relay was fenced",
+        "relay/core/engine.py",
+        "            self._publisher.forget()\n",
+        "",
+        (_ENGINE,),
+    ),
+)
