@@ -47,7 +47,9 @@ def _caught(mutant: Mutant) -> bool:
         except subprocess.TimeoutExpired:
             _say("caught", mutant, f"the tests did not end within {_SECONDS} s")
             return True
-    failed = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("FAILED ")]
+    failed = [
+        line.removeprefix("FAILED ").split(" - ")[0] for line in done.stdout.splitlines() if line.startswith("FAILED ")
+    ]
     caught = done.returncode == 1 and bool(failed)
     # pytest's own last lines only where it broke: a reader of the log takes them for those of the whole run.
     why = failed[0] if caught else f"pytest ended with {done.returncode}{done.stdout[-300:] * (done.returncode > 1)}"
