@@ -9,7 +9,7 @@ from tests.support.things import Things
 RELAY_STOPS = 4
 CONSUMER_STOPS = 4
 BULK = 2000
-RATE = 100
+RATE = 300
 
 
 def test_a_relay_that_is_asked_to_stop_publishes_nothing_twice(

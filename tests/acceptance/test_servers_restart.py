@@ -9,7 +9,7 @@ from tests.acceptance.report import Report
 from tests.support.stage import Stage
 from tests.support.things import Things
 
-RATE = 100
+RATE = 300
 
 
 def rabbitmq_in_order(sandbox: Sandbox) -> None:

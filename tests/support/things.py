@@ -16,6 +16,7 @@ import psycopg
 from writers import NewEvent, publish
 
 THINGS = 40
+_PAUSE = 0.02
 _CREATE = "CREATE TABLE IF NOT EXISTS thing (id text PRIMARY KEY, version bigint NOT NULL DEFAULT 0)"
 _RAISE = "UPDATE thing SET version = version + 1 WHERE id = %s RETURNING version"
 
@@ -26,9 +27,8 @@ class Things:
     Another load on the same database continues from the stored versions.
     """
 
-    def __init__(self, database_url: str, *, seed: int, writers: int = 3, pause: float = 0.02) -> None:
+    def __init__(self, database_url: str, *, seed: int, writers: int = 3) -> None:
         self._url = database_url
-        self._pause = pause
         self._stop = threading.Event()
         self._in_doubt: list[list[UUID]] = []
         self._failure: Exception | None = None
@@ -64,9 +64,9 @@ class Things:
         try:
             while not self._stop.is_set():
                 with suppress(psycopg.OperationalError), psycopg.connect(self._url) as connection:  # Postgres is away
-                    while not self._stop.wait(draw.uniform(0, 2 * self._pause)):
+                    while not self._stop.wait(draw.uniform(0, 2 * _PAUSE)):
                         self._transaction(connection, draw)
-                self._stop.wait(self._pause)
+                self._stop.wait(_PAUSE)
         except Exception as error:  # noqa: BLE001 - a thread's error is raised by `stop`
             self._failure = error
 
@@ -78,7 +78,7 @@ class Things:
                 row = connection.execute(_RAISE, [str(thing)]).fetchone()
                 assert row is not None
                 ids.append(publish(connection, NewEvent("thing", str(thing), row[0], "changed", {"seed": "ü"})))
-        self._stop.wait(draw.uniform(0, self._pause))  # so that transactions overlap
+        self._stop.wait(draw.uniform(0, _PAUSE))  # so that transactions overlap
         if draw.random() < 0.15:
             connection.rollback()
             return
