@@ -10,18 +10,20 @@ are received than the threads have room for. The worker builds none of its parts
 import asyncio
 import contextlib
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import assert_never
 
 import structlog
 
 from consumers.claims import leases
 from consumers.claims.claims import Claims
-from consumers.claims.outcomes import Applied, ClaimLost, Ending, Unfinished
 from consumers.claims.verdicts import Claimed, Skipped, Unseen, Verdict, judge
 from consumers.errors import HandlersAbandoned
+from consumers.handlers.outcomes import Applied, ClaimLost, Ending, Unfinished
 from consumers.handlers.task import Task
 from consumers.handlers.threads import Threads
 from consumers.intake.intake import Intake
+from consumers.maintenance import expired_leases
 from consumers.timings import Timings
 from consumers.watching.metrics import Metrics
 from outboxkit.amqp.format import TaskReference, UndecodableMessage, task_reference
@@ -75,7 +77,10 @@ class Worker:
         except BaseExceptionGroup as group:
             self._threads.withdraw()
             self._threads.close()
-            raise self._reason(group) from group
+            reason = self._reason(group)
+            if reason is group:
+                raise
+            raise reason from group
         if self._claimed:
             raise HandlersAbandoned(
                 f"{len(self._claimed)} tasks were not done within {self._timings.grace:g} s",
@@ -88,7 +93,12 @@ class Worker:
             looking = loops.create_task(self._claim_unseen(stop), name="claiming unseen tasks")
             ending = loops.create_task(self._end_tasks(), name="ending tasks")
             keeping = loops.create_task(
-                leases.keep(self._lease_claims, self._claimed.keys, times_per_lease=self._timings.extensions_per_lease),
+                leases.keep(
+                    self._lease_claims,
+                    self._claimed.keys,
+                    partial(expired_leases.release, self._lease_claims),
+                    times_per_lease=self._timings.extensions_per_lease,
+                ),
                 name="keeping leases",
             )
             stopping = loops.create_task(stop.wait(), name="waiting for stop")

@@ -31,10 +31,9 @@ from relay.sources.layout import Layout, layout
 from relay.sources.wal.decoders.decoding import Decoder
 from relay.sources.wal.decoders.decoding import decoder as choose
 from relay.sources.wal.opening import Decoding
-from relay.sources.wal.replication import System
-from relay.sources.wal.source import Slot, WalSource
+from relay.sources.wal.source import SlotRequest, WalSource
 from relay.sources.wal.stream import Writing
-from relay.storage.facts import Facts, TableFacts
+from relay.storage.facts import Facts, System, TableFacts
 from relay.storage.fence import FenceWriter
 from relay.storage.parking import PostgresParking
 from relay.storage.position import Identity, StoredPosition
@@ -93,7 +92,7 @@ async def run(fresh: Callable[[], RelaySettings], *, stdout: bool = False) -> No
         source = WalSource(
             database_url,
             server,
-            Slot(settings.slot, settings.name, settings.plugin),
+            SlotRequest(settings.slot, settings.name, settings.plugin),
             decoding(settings),
             writing=None if stdout else _writing(settings, beside),
             observe=observe,

@@ -6,9 +6,9 @@ The statements decide by a row's version; this module only passes values in and 
 from collections.abc import Collection, Sequence
 from uuid import UUID
 
-from consumers.claims.outcomes import Completed, Ending, Failed, Unfinished, Unwritten, ending
 from consumers.claims.verdicts import Row
 from consumers.database import Database
+from consumers.handlers.outcomes import Completed, Ending, Failed, Unfinished, Unwritten, ending
 from consumers.handlers.task import Task
 from outboxkit import sql
 from outboxkit.amqp.format import TaskReference

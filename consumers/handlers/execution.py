@@ -12,7 +12,7 @@ import psycopg
 import structlog
 from psycopg_pool import ConnectionPool
 
-from consumers.claims.outcomes import (
+from consumers.handlers.outcomes import (
     Applied,
     ClaimLost,
     Completed,

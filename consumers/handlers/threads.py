@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from consumers.claims.outcomes import Failed, Outcome, Unfinished, describe
+from consumers.handlers.outcomes import Failed, Outcome, Unfinished, describe
 from consumers.handlers.task import Task
 
 _STOPPING = "the consumer stops"

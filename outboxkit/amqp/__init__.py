@@ -1,4 +1,4 @@
 """The AMQP connection, and the topology and message format that relay and consumers share.
 
-Besides this package, only the relay's publisher imports pika: it needs pika's frames.
+Besides this package, only relay/publishing/link.py imports pika.
 """

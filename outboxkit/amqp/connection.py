@@ -17,7 +17,8 @@ from pika.channel import Channel
 from pika.exceptions import AMQPError
 
 from outboxkit.amqp import pika_internals
-from outboxkit.amqp.errors import BrokerUnavailable, problem
+from outboxkit.amqp.errors import BrokerUnavailable
+from outboxkit.amqp.refusals import problem
 from outboxkit.amqp.tls import Tls
 from outboxkit.errors import ConfigurationProblem, Problem
 

@@ -43,6 +43,8 @@ class Timings:
     """A stop waits this long for the confirms of what is in flight."""
     end_of_transaction: float = 5.0
     """A stop waits this long for the end of the transaction that is being read."""
+    store_at_last: float = 5.0
+    """How long a stop waits for the position to be stored."""
     retry_at_least_every: float = 2.0
     """A standby takes over this soon after the slot is free."""
 
@@ -128,7 +130,6 @@ class Engine:
             rejections=self._rejections,
             fencing=self._fencing,
             observe=self._observe,
-            after=self._position(),
         )
         self._pump = pump
         reading = asyncio.create_task(pump.run(stop))
@@ -147,8 +148,9 @@ class Engine:
                     await self._drain(pump, *failures)
                 except SourceUnavailable:
                     raise  # there is no stream to report to; what is in flight settles before the next one opens
-                except Problem:
-                    await self._drain(pump, *(failure for failure in failures if not failure.done()))
+                except Problem:  # the first one is the reason, whatever else fails while this drains
+                    with suppress(Problem):
+                        await self._drain(pump, *(failure for failure in failures if not failure.done()))
                     raise
         finally:
             reading.cancel()
@@ -208,10 +210,21 @@ class Engine:
                 await _first(settled, *failures, timeout=self._timings.drain)
         finally:
             settled.cancel()
-        if left := self._publisher.in_flight() + len(self._rejections):
-            self._observe(NotDrained(left))
+            if left := self._publisher.in_flight() + len(self._rejections):
+                self._observe(NotDrained(left))
+            await self._store_at_last(pump)
+
+    async def _store_at_last(self, pump: Pump[Any]) -> None:
+        seconds = self._timings.store_at_last
         try:
-            await pump.store()
+            async with asyncio.timeout(seconds):
+                await pump.store()
+        except TimeoutError:
+            problem = Problem(
+                f"Postgres has not stored the position within {seconds:g} s",
+                remedy="the next run starts from the one before it",
+            )
+            self._observe(NotStored("checkpoint", problem))
         except Problem as problem:
             self._observe(NotStored("checkpoint", problem))
 

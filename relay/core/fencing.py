@@ -55,6 +55,6 @@ class Fencing:
     def problem(self) -> StoodStill:
         """Return the reason that an operator reads."""
         return StoodStill(
-            f"this process stood still for longer than {self._limit:g} s, a third of wal_sender_timeout",
+            f"this process stood still for longer than {self._limit:g} s, and another relay may have taken its place",
             remedy="what it held is dropped and read again; look for a stopped container or a suspended machine",
         )

@@ -42,6 +42,10 @@ class Outcomes(Protocol):
 class Stream(Protocol[P]):
     """An open source, read in order from one position on."""
 
+    @property
+    def start(self) -> P | None:
+        """That position: everything up to it is settled. None if it is not known."""
+
     async def receive(self) -> Sequence[OutboxEvent | Boundary[P]]:
         """Return what has arrived, at least one item; raises SourceUnavailable when the stream breaks."""
 

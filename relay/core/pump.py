@@ -32,7 +32,6 @@ class Pump(Generic[P]):
         rejections: Rejections,
         fencing: Fencing,
         observe: Observe,
-        after: P | None,
     ) -> None:
         self._stream: Stream[P] | None = stream
         self._route = router.route
@@ -41,7 +40,7 @@ class Pump(Generic[P]):
         self._fencing = fencing
         self._observe = observe
         self._ledger: Ledger[P] = Ledger()
-        self.position = after
+        self.position = stream.start
         """Everything up to here is settled."""
         self.in_transaction = False
         """Whether events of a transaction have been published whose end has not been read."""

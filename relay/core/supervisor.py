@@ -1,7 +1,7 @@
 """The background tasks of a process, or of one stream. None of them ends unnoticed.
 
-A task that raises ends what it belongs to, with its reason. So does one that returns, which only a bug does. What may
-be tried again is tried again: `repeat` reports a Problem and goes on.
+A task that raises ends what it belongs to, with its reason. So does one that returns or is cancelled by itself, which
+only a bug does. What may be tried again is tried again: `repeat` reports a Problem and goes on.
 """
 
 import asyncio
@@ -18,6 +18,8 @@ class Supervisor:
     def __init__(self, observe: Observe) -> None:
         self._observe = observe
         self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        self._problem = False
         self.failure: asyncio.Future[NoReturn] = asyncio.get_running_loop().create_future()
         """Raises what the first failed task raised."""
 
@@ -33,13 +35,14 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Cancel every task and wait for its end."""
+        self._stopping = True
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if not self.failure.done():
             self.failure.cancel()
-        elif not self.failure.cancelled():
-            self.failure.exception()  # marks it as seen: asyncio would log it otherwise
+        elif self._problem:
+            self.failure.exception()  # marks it as seen; asyncio logs the traceback of a bug that nobody has seen
 
     async def __aenter__(self) -> Self:
         return self
@@ -57,7 +60,16 @@ class Supervisor:
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if task.cancelled() or self.failure.done():
-            return
-        error = task.exception() or RuntimeError(f"background task {task.get_name()!r} has returned")
-        self.failure.set_exception(error)
+        name = task.get_name()
+        error = None if task.cancelled() else task.exception()
+        if error is None:
+            if self._stopping:
+                return
+            error = RuntimeError(f"background task {name!r} {'was cancelled' if task.cancelled() else 'has returned'}")
+        if not self.failure.done():
+            self._problem = isinstance(error, Problem)
+            self.failure.set_exception(error)
+        elif not isinstance(error, Problem):  # a Problem behind the first one has the same cause
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": f"background task {name!r} has failed", "exception": error, "task": task}
+            )

@@ -1,19 +1,10 @@
 """Watches the slot beside the stream: how much WAL it retains, and whether Postgres may remove it. It only reports."""
 
-from typing import Protocol
-
 from relay.core.observations import Observe, SlotWatched
-from relay.storage.facts import SlotState
+from relay.storage.slot import SlotView
 
 WATCH_EVERY = 10.0
 """Seconds."""
-
-
-class SlotView(Protocol):
-    """The guardian's view of the server."""
-
-    async def state(self) -> SlotState:
-        """Return what the slot retains and whether it is safe; raises SourceUnavailable or SourceRefused."""
 
 
 class Guardian:

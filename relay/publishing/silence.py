@@ -28,7 +28,7 @@ class Silence:
         self._asked = False
 
     def judge(self, now: float) -> Literal["wait", "ask", "give up"]:
-        """Return what to do now; "ask" and "give up" come once each."""
+        """Return what to do now; the caller asks at "ask", and ends the connection at "give up"."""
         if self.heard_at > self._since:
             self._asked, self._factor = False, 1
         if self._asked:

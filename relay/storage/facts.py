@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
+
+from relay.core.position import Lsn
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +55,12 @@ class TableFacts:
     """Partitions that are not called like the table."""
     other_tables: Sequence[str]
     """Tables that are called like its partitions, and are none."""
+
+
+class System(NamedTuple):
+    """The server's answer to IDENTIFY_SYSTEM."""
+
+    identifier: str
+    timeline: int
+    end: Lsn
+    """How far its WAL is flushed."""

@@ -1,6 +1,7 @@
 """What an error of Postgres means for the relay, by its SQLSTATE and never by its text, which is translated.
 
 outboxkit/sqlstates.py says what ends a failure; what is listed here has words, or an error class, of the relay's own.
+One SQLSTATE is treated otherwise: at 42501 the relay ends, and whoever restarts it sees the reason.
 """
 
 from typing import NamedTuple

@@ -1,7 +1,7 @@
 """A plain session with Postgres, for short statements beside the stream; it connects again at the next use.
 
 Statements take turns. A statement's time limit begins when its turn comes and the connection is there, so that a long
-statement does not use up the time of those behind it.
+statement does not use up the time of those behind it. A connection that cannot be made fails everything that waits.
 """
 
 import asyncio
@@ -35,6 +35,8 @@ class Session:
         self._turn = asyncio.Lock()
         self._asking: set[asyncio.Task[Any]] = set()
         self._executing: asyncio.Task[Any] | None = None
+        self._failed_connects = 0
+        self._failure: psycopg.Error | None = None
 
     async def fetch(
         self,
@@ -46,19 +48,24 @@ class Session:
     ) -> Row | None:
         """Run a query and return its first row; raises SourceUnavailable, or SourceRefused for what Postgres refuses.
 
-        A caller that is cancelled does not wait for the answer.
+        A caller that is cancelled does not wait for the answer, and a query whose turn has not come is dropped.
         """
         asking = asyncio.create_task(self._ask(row_factory, query, parameters, seconds))
         self._asking.add(asking)
         asking.add_done_callback(self._asking.discard)
-        return await asyncio.shield(asking)
+        try:
+            return await asyncio.shield(asking)
+        except asyncio.CancelledError:
+            if asking is not self._executing:
+                asking.cancel()
+            raise
 
     async def execute(self, query: str, parameters: Mapping[str, object], *, seconds: float = SECONDS) -> None:
         """Run a query for its effect; raises as `fetch` does."""
         await self.fetch(tuple_row, query, parameters, seconds=seconds)
 
     async def close(self) -> None:
-        """Close the connection, if there is one; a statement that is running ends with an error.
+        """Close the connection, if there is one; a running statement fails, and those that wait are cancelled.
 
         psycopg would wait for the server's answer to a cancelled statement, so the connection is cut under it.
         """
@@ -80,8 +87,11 @@ class Session:
     async def _ask(
         self, row_factory: AsyncRowFactory[Row], query: str, parameters: Mapping[str, object], seconds: float
     ) -> Row | None:
+        failed = self._failed_connects
         try:
             async with self._turn:
+                if self._failed_connects > failed and self._failure is not None:
+                    raise self._failure
                 connection = await self._connected()
                 self._executing = asyncio.current_task()
                 with deadline(connection, seconds):
@@ -93,10 +103,15 @@ class Session:
 
     async def _connected(self) -> psycopg.AsyncConnection[Any]:
         if self._connection is None or self._connection.closed:
-            self._connection = await psycopg.AsyncConnection.connect(
-                self._database_url(),
-                autocommit=True,
-                application_name=self._name,
-                connect_timeout=_CONNECT_SECONDS,
-            )
+            try:
+                self._connection = await psycopg.AsyncConnection.connect(
+                    self._database_url(),
+                    autocommit=True,
+                    application_name=self._name,
+                    connect_timeout=_CONNECT_SECONDS,
+                )
+            except psycopg.Error as error:
+                self._failed_connects += 1
+                self._failure = error
+                raise
         return self._connection

@@ -17,7 +17,7 @@ def test_the_second_relay_stands_by_and_takes_over_when_the_first_dies(stage: St
         assert f"slot '{stage.isolated.name}' is held by 'relay', pid {holder[0]}" in line["reason"]
         assert "takes over" in line["remedy"]
 
-        load = stage.submit("--count", "1000000", "--writers", "2", "--batch", "10", "--rate", "100")
+        load = stage.submit("--count", "1000000", "--writers", "2", "--batch", "10", "--rate", "300")
         stage.applied(100)
         first.kill()
         second.logged("streaming", seconds=20)

@@ -16,7 +16,7 @@ from relay.core.position import Lsn, Snapshot
 _AT_MOST = 1000
 
 
-class Returned(NamedTuple):
+class ReturnedFence(NamedTuple):
     """A fence that has come back."""
 
     written: float
@@ -31,8 +31,8 @@ class Fences:
         self._nonce = nonce
         self._number = 0
         self._written: dict[str, float] = {}
-        self._returned: Returned | None = None
-        self._unconfirmed: deque[tuple[Lsn, Returned]] = deque(maxlen=_AT_MOST)
+        self._returned: ReturnedFence | None = None
+        self._unconfirmed: deque[tuple[Lsn, ReturnedFence]] = deque(maxlen=_AT_MOST)
 
     def write(self, now: float) -> str:
         """Return the token of a new fence, written at `now`."""
@@ -42,13 +42,17 @@ class Fences:
             self._written[token] = now
         return token
 
+    def unwritten(self, token: str) -> None:
+        """Note that the fence of `token` was not written after all."""
+        self._written.pop(token, None)
+
     def read(self, fence: Fence, now: float) -> float | None:
         """Return how many seconds `fence` took to come back; None for a fence that this stream did not write."""
         token, _, snapshot = fence.content.partition(" ")
         written = self._written.pop(token, None)
         if written is None:
             return None
-        self._returned = Returned(written, Snapshot.parse(snapshot))
+        self._returned = ReturnedFence(written, Snapshot.parse(snapshot))
         return now - written
 
     @property
@@ -62,7 +66,7 @@ class Fences:
             self._unconfirmed.append((position, self._returned))
             self._returned = None
 
-    def confirmed(self, position: Lsn) -> Returned | None:
+    def confirmed(self, position: Lsn) -> ReturnedFence | None:
         """Return the last fence at or before `position`, if it was not returned before: all before it is confirmed."""
         last = None
         while self._unconfirmed and self._unconfirmed[0][0] <= position:

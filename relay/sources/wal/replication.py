@@ -8,7 +8,7 @@ This file moves frames and does not look into them. `receive` and `close` wait; 
 import asyncio
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, LiteralString, NamedTuple, Self
+from typing import Any, LiteralString, Self
 
 import psycopg
 from psycopg import pq
@@ -18,6 +18,7 @@ from relay.core.errors import SourceRefused, SourceStalled, SourceUnavailable
 from relay.core.position import Lsn
 from relay.sources.wal.psycopg_internals import execute_raw
 from relay.storage.deadline import deadline
+from relay.storage.facts import System
 from relay.storage.refusals import from_postgres
 
 # The session's formats are pinned, so that a server's or role's settings cannot change what a value looks like.
@@ -40,15 +41,6 @@ _LIVENESS: dict[str, Any] = {
     "keepalives_count": 2,
     "tcp_user_timeout": 15_000,
 }
-
-
-class System(NamedTuple):
-    """The server's answer to IDENTIFY_SYSTEM."""
-
-    identifier: str
-    timeline: int
-    end: Lsn
-    """How far its WAL is flushed."""
 
 
 class ReplicationConnection:

@@ -3,30 +3,20 @@
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from relay.core.errors import SourceRefused, SourceStalled, SourceUnavailable
 from relay.core.observations import Observe, Streaming
 from relay.core.position import Lsn, Position
 from relay.sources.wal.opening import Decoding, opened
-from relay.sources.wal.replication import ReplicationConnection, System
+from relay.sources.wal.replication import ReplicationConnection
 from relay.sources.wal.starting import check, start_position
 from relay.sources.wal.stream import Timings, WalStream, Writing
-from relay.storage.facts import Facts, TableFacts
-
-
-class ServerView(Protocol):
-    """What a source has to know of the server before it streams."""
-
-    async def facts(self) -> Facts:
-        """Return the server's settings, the slot and the stored position; raises SourceUnavailable or SourceRefused."""
-
-    async def table(self) -> TableFacts | None:
-        """Return what the outbox table is; None if there is no such table."""
+from relay.storage.facts import Facts, System
+from relay.storage.server import Server
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class SlotRequest:
     """Which slot is read, by which relay."""
 
     name: str
@@ -45,8 +35,8 @@ class WalSource:
     def __init__(  # noqa: PLR0913 - made in one place, by the composition root
         self,
         database_url: Callable[[], str],
-        server: ServerView,
-        slot: Slot,
+        server: Server,
+        slot: SlotRequest,
         decoding: Decoding,
         *,
         writing: Callable[[System, str], Writing] | None,

@@ -2,8 +2,7 @@
 
 from relay.core.errors import SlotHeld, SlotMissing, SourceRefused
 from relay.core.position import Lsn
-from relay.sources.wal.replication import System
-from relay.storage.facts import Facts
+from relay.storage.facts import Facts, System
 
 PLUGINS = ("wal2json", "pgoutput")
 

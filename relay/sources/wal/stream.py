@@ -84,6 +84,8 @@ class WalStream:
         self._timings = timings
         self._observe = observe
         self._undecodable: UndecodableChange | None = None
+        self.start = start
+        """The position that it streams after."""
         self._handed_over = start
         # The confirmed position of the slot never goes back, so reporting less than it is moves nothing.
         self._flushed = start if writing else Lsn(0)
@@ -141,9 +143,11 @@ class WalStream:
         while True:
             await asyncio.sleep(self._timings.fence_every)
             if self._writing:
+                token = self._fences.write(self._loop.time())
                 try:
-                    await self._writing.fences.emit(self._fences.write(self._loop.time()))
+                    await self._writing.fences.emit(token)
                 except Problem as problem:
+                    self._fences.unwritten(token)
                     self._observe(NotStored("fence", problem))
 
     async def close(self) -> None:

@@ -6,10 +6,10 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from consumers.claims.outcomes import Completed, Failed, Unfinished, Unwritten
 from consumers.claims.verdicts import Claimed, Skipped, Unseen, Verdict, judge
 from consumers.database import Database
 from consumers.errors import DatabaseFailed, DatabaseUnavailable, SchemaMissing
+from consumers.handlers.outcomes import Completed, Failed, Unfinished, Unwritten
 from consumers.handlers.task import Task
 from outboxkit import sql
 from outboxkit.amqp.format import TaskReference

@@ -6,8 +6,8 @@ from typing import Any
 import psycopg
 from psycopg_pool import ConnectionPool
 
-from consumers.claims.outcomes import Applied, ClaimLost, Failed, Unfinished
 from consumers.handlers.execution import Execution
+from consumers.handlers.outcomes import Applied, ClaimLost, Failed, Unfinished
 from consumers.handlers.registry import Registry
 from consumers.handlers.task import Task
 from consumers.watching.metrics import Metrics

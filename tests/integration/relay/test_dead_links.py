@@ -19,11 +19,10 @@ from relay.sources.layout import NATIVE
 from relay.sources.wal import source as wal
 from relay.sources.wal.decoders.decoding import Decoder, decoder
 from relay.sources.wal.opening import Decoding
-from relay.sources.wal.replication import System
 from relay.sources.wal.source import WalSource
 from relay.sources.wal.stream import WalStream, Writing
 from relay.storage.deadline import deadline
-from relay.storage.facts import Facts
+from relay.storage.facts import Facts, System
 from relay.storage.fence import FenceWriter
 from relay.storage.position import Identity, StoredPosition
 from relay.storage.server import Server
@@ -97,7 +96,7 @@ def test_the_limit_doubles_for_each_stream_in_a_row_that_falls_silent_until_one_
                 source = WalSource(
                     lambda: proxy.url,
                     Server(session, name="test", slot=isolated.name),
-                    wal.Slot(isolated.name, "test", "wal2json"),
+                    wal.SlotRequest(isolated.name, "test", "wal2json"),
                     Decoding(_decoder, lambda *_: None),
                     writing=partial(_writing, session, isolated.name),
                     observe=lambda _: None,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.claims.outcomes import MAX_ERROR_CHARACTERS, MAX_RESULT_BYTES, describe, encode_result, ending
+from consumers.handlers.outcomes import MAX_ERROR_CHARACTERS, MAX_RESULT_BYTES, describe, encode_result, ending
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from typing import Any
 from uuid import uuid4
 
-from consumers.claims.outcomes import Completed, Failed, Outcome, Unfinished
+from consumers.handlers.outcomes import Completed, Failed, Outcome, Unfinished
 from consumers.handlers.task import Task
 from consumers.handlers.threads import Threads
 

@@ -14,9 +14,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from consumers.claims.claims import Claims
-from consumers.claims.outcomes import Applied, ClaimLost, Completed, Ending, Failed, Outcome, Unfinished, Unwritten
 from consumers.claims.verdicts import Row
 from consumers.errors import DatabaseFailed, HandlersAbandoned
+from consumers.handlers.outcomes import Applied, ClaimLost, Completed, Ending, Failed, Outcome, Unfinished, Unwritten
 from consumers.handlers.task import Task
 from consumers.handlers.threads import Threads
 from consumers.intake.intake import Intake

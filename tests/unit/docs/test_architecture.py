@@ -31,5 +31,6 @@ def _there(parent: Path) -> set[PurePath]:
 
 def test_where_the_tree_shows_folders_it_shows_those_that_exist() -> None:
     shown = _shown()
+    assert shown
     for parent in {folder.parent for folder in shown}:
         assert {folder for folder in shown if folder.parent == parent} == _there(ROOT / parent), f"below {parent}"

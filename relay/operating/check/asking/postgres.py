@@ -27,8 +27,7 @@ from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
 from relay.sources.layout import layout
 from relay.sources.wal.decoders import pgoutput, wal2json
-from relay.sources.wal.replication import System
-from relay.storage.facts import Facts, TableFacts
+from relay.storage.facts import Facts, System, TableFacts
 from relay.storage.refusals import from_postgres
 
 T = TypeVar("T")

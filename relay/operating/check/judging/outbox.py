@@ -7,9 +7,8 @@ from relay.operating.check.finding import Check, Verdict, fail, ok, unknown, war
 from relay.sources import tables
 from relay.sources.layout import Layout
 from relay.sources.wal.decoders import pgoutput
-from relay.sources.wal.replication import System
 from relay.sources.wal.starting import start_position
-from relay.storage.facts import Facts, TableFacts
+from relay.storage.facts import Facts, System, TableFacts
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,9 @@ from relay.settings import RelaySettings
 from relay.sources.layout import layout
 from relay.sources.wal.decoders.decoding import Decoder, decoder
 from relay.sources.wal.opening import Decoding
-from relay.sources.wal.replication import System
-from relay.sources.wal.source import Slot, WalSource
+from relay.sources.wal.source import SlotRequest, WalSource
 from relay.sources.wal.stream import WalStream, Writing
-from relay.storage.facts import Facts
+from relay.storage.facts import Facts, System
 from relay.storage.fence import FenceWriter
 from relay.storage.position import Identity, StoredPosition
 from relay.storage.server import Server
@@ -64,7 +63,7 @@ async def opened(settings: RelaySettings, after: Lsn | None = None) -> AsyncIter
         source = WalSource(
             lambda: url,
             Server(session, name=settings.name, slot=settings.slot),
-            Slot(settings.slot, settings.name, "auto"),
+            SlotRequest(settings.slot, settings.name, "auto"),
             Decoding(_decoder, lambda *_: None),
             writing=writing,
             observe=lambda _: None,

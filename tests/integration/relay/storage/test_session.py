@@ -8,10 +8,22 @@ from contextlib import contextmanager
 import psycopg
 from psycopg.rows import scalar_row
 
+from relay.core.errors import SourceUnavailable
 from relay.storage.session import Session
 from sandbox.lifetime.isolation import Isolated
 from tests.support.proxy import Proxy
 
+CONNECT_SECONDS = 10
+SAVED = {
+    "name": "relay",
+    "slot": "outbox_relay",
+    "lsn": "0/10",
+    "snapshot": None,
+    "system_identifier": "7",
+    "timeline": 1,
+    "plugin": "wal2json",
+    "outboxes": ["outbox.event"],
+}
 SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
 
 
@@ -64,5 +76,37 @@ def test_callers_that_ask_at_once_when_a_link_is_back_share_one_connection(isola
                 await asyncio.gather(*(session.execute("wal_level", {}) for _ in range(5)))
                 found = connection.execute(SESSIONS, [isolated.name]).fetchall()
                 assert found == [(1,)]
+
+    asyncio.run(scenario())
+
+
+def test_a_connection_that_cannot_be_made_fails_everything_that_waits_for_it_at_once(isolated: Isolated) -> None:
+    async def scenario() -> None:
+        with Proxy(isolated.database_url) as proxy:
+            proxy.swallow_to_client.set()
+            async with Session(lambda: proxy.url, name=isolated.name, slot="none") as session:
+                started = time.monotonic()
+                asking = [session.execute("wal_level", {}) for _ in range(4)]
+                problems = await asyncio.gather(*asking, return_exceptions=True)
+                took = time.monotonic() - started
+            assert [type(each) for each in problems] == [SourceUnavailable] * 4
+            assert took < 2 * CONNECT_SECONDS
+
+    asyncio.run(scenario())
+
+
+def test_a_query_whose_turn_has_not_come_is_dropped_with_its_caller(isolated: Isolated) -> None:
+    async def scenario() -> None:
+        async with Session(lambda: isolated.database_url, name=isolated.name, slot="none") as session:
+            with locked(isolated) as connection:
+                first = asyncio.create_task(session.execute("slot_checkpoint", {"name": "relay"}))
+                second = asyncio.create_task(session.execute("checkpoint_save", SAVED))
+                await asyncio.wait([first, second], timeout=0.5)
+                second.cancel()
+                await asyncio.wait([second])
+                connection.rollback()
+            await first
+        with psycopg.connect(isolated.database_url) as connection:
+            assert connection.execute("SELECT name FROM relay.checkpoint").fetchall() == []
 
     asyncio.run(scenario())

@@ -48,13 +48,14 @@ class Script:
         opening = self._openings.pop(0)
         if isinstance(opening, Problem):
             raise opening
-        yield Opening(self, opening, last=not self._openings)
+        yield Opening(self, opening, after, last=not self._openings)
 
 
 class Opening:
-    def __init__(self, script: Script, items: Sequence[Item], *, last: bool) -> None:
+    def __init__(self, script: Script, items: Sequence[Item], start: Position | None, *, last: bool) -> None:
         self._script = script
         self._items = items
+        self.start = start
         self._last = last
 
     async def receive(self) -> Sequence[Item]:
@@ -75,7 +76,7 @@ class Opening:
         self._script.stored.append(position)
 
     async def run(self) -> None:
-        await self._script.stream_fails
+        await asyncio.shield(self._script.stream_fails)
 
 
 class Broker:
@@ -230,7 +231,7 @@ def test_stopping_waits_for_what_is_in_flight_and_stores_the_position() -> None:
 
 
 def test_stopping_reads_an_open_transaction_to_its_end_and_no_further() -> None:
-    """Half of one is below no boundary: the next run would publish it again."""
+    """No boundary covers a half-read transaction: the next run would publish its first half again."""
 
     async def scenario(script: Script, broker: Broker) -> None:
         await broker.has("a")

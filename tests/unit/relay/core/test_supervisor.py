@@ -102,3 +102,38 @@ def test_stopping_ends_every_task_and_waits_for_it() -> None:
 
     supervised(scenario)
     assert ended == ["closed in order"]
+
+
+def test_a_task_that_is_cancelled_by_itself_is_reported_by_its_name() -> None:
+    async def scenario(supervisor: Supervisor, _: list[Observation]) -> None:
+        async def awaits_what_is_cancelled() -> None:
+            answer = asyncio.get_running_loop().create_future()
+            answer.cancel()
+            await answer
+
+        supervisor.start("publisher", awaits_what_is_cancelled())
+        with pytest.raises(RuntimeError, match="'publisher' was cancelled"):
+            await supervisor.failure
+
+    supervised(scenario)
+
+
+@pytest.mark.parametrize(
+    ("second", "logged"), [(Problem("Postgres is away", remedy="wait"), 0), (ZeroDivisionError(), 1)]
+)
+def test_behind_the_first_failure_only_a_bug_is_logged(second: Exception, logged: int) -> None:
+    reported: list[dict[str, object]] = []
+
+    async def scenario(supervisor: Supervisor, _: list[Observation]) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+
+        async def raises(error: Exception) -> None:
+            raise error
+
+        supervisor.start("storing", raises(Problem("the disk is full", remedy="free space")))
+        supervisor.start("stream", raises(second))
+        with pytest.raises(Problem, match="the disk is full"):
+            await supervisor.failure
+
+    supervised(scenario)
+    assert [context.get("exception") for context in reported] == [second] * logged

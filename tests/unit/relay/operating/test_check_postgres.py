@@ -19,8 +19,7 @@ from relay.operating.check.judging.slot import RelaySlot
 from relay.operating.check.run import SERVER_CHECKS
 from relay.sources.fields import FIELDS
 from relay.sources.layout import layout
-from relay.sources.wal.replication import System
-from relay.storage.facts import Facts
+from relay.storage.facts import Facts, System
 from tests.unit.relay.operating.check_facts import (
     HELD,
     OUTBOX,

@@ -16,10 +16,10 @@ from relay.core.event import Boundary, OutboxEvent
 from relay.core.observations import NotStored, Observation, Observe
 from relay.core.position import Lsn, Snapshot
 from relay.sources.wal.decoders.wal2json import Wal2JsonDecoder
-from relay.sources.wal.replication import ReplicationConnection, System
+from relay.sources.wal.replication import ReplicationConnection
 from relay.sources.wal.starting import check, start_position
 from relay.sources.wal.stream import Timings, WalStream, Writing
-from relay.storage.facts import Facts
+from relay.storage.facts import Facts, System
 from relay.storage.position import Identity
 from tests.unit.relay.sources.wal2json_objects import COMMITTED_AT, ROW, begin, commit, insert
 

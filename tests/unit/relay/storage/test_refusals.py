@@ -3,8 +3,9 @@
 import psycopg
 import pytest
 
+from outboxkit.sqlstates import Recovery, recovery
 from relay.core.errors import SlotHeld, SlotMissing, SourceRefused, SourceUnavailable
-from relay.storage.refusals import from_postgres
+from relay.storage.refusals import _MEANINGS, from_postgres
 
 
 @pytest.mark.parametrize(
@@ -40,3 +41,10 @@ def test_each_state_has_its_meaning_and_its_remedy(
 
     assert type(problem) is meaning
     assert remedy in problem.remedy
+
+
+@pytest.mark.parametrize("sqlstate", sorted(_MEANINGS))
+def test_a_failure_ends_as_the_one_table_says(sqlstate: str) -> None:
+    ends = not issubclass(_MEANINGS[sqlstate].kind, SourceUnavailable)
+
+    assert ends is (recovery(sqlstate) is Recovery.FINAL or sqlstate == "42501")

@@ -5,7 +5,8 @@ import ssl
 import pytest
 from pika.exceptions import ChannelClosedByBroker, StreamLostError
 
-from outboxkit.amqp.errors import BrokerUnavailable, PreconditionFailed, TlsRefused, problem
+from outboxkit.amqp.errors import BrokerUnavailable, PreconditionFailed, TlsRefused
+from outboxkit.amqp.refusals import problem
 
 
 @pytest.mark.parametrize(
