@@ -188,28 +188,28 @@ class Engine:
             self._rejections.clear()
             self._fencing.reset()
         self._observe(Standby(problem) if isinstance(problem, SlotHeld) else SourceLost(problem))
-        settled = asyncio.create_task(self._nothing_in_flight(self._backoff.next_delay()))
+        idle = asyncio.create_task(self._nothing_in_flight(self._backoff.next_delay()))
         fenced = asyncio.create_task(self._fencing.noticed())
         try:
-            await _first(settled, fenced, stopping, self._supervisor.failure)
+            await _first(idle, fenced, stopping, self._supervisor.failure)
         finally:
-            settled.cancel()
+            idle.cancel()
             fenced.cancel()
         if self._fencing.fenced():
             await self._recover(self._fencing.problem(), stopping)
 
     async def _nothing_in_flight(self, delay: float = 0.0) -> None:
         await asyncio.sleep(delay)
-        await self._publisher.settled()
+        await self._publisher.drained()
         await self._rejections.empty()
 
     async def _drain(self, pump: Pump[Any], *failures: asyncio.Future[Any]) -> None:
-        settled = asyncio.create_task(self._nothing_in_flight())
+        idle = asyncio.create_task(self._nothing_in_flight())
         try:
             with suppress(SourceUnavailable):  # the stream is gone; the next run publishes what is unsettled again
-                await _first(settled, *failures, timeout=self._timings.drain)
+                await _first(idle, *failures, timeout=self._timings.drain)
         finally:
-            settled.cancel()
+            idle.cancel()
             if left := self._publisher.in_flight() + len(self._rejections):
                 self._observe(NotDrained(left))
             await self._store_at_last(pump)

@@ -79,7 +79,7 @@ class Publisher(Protocol):
     async def publish(self, parcels: Sequence[Parcel]) -> None:
         """Take `parcels` in order; returns when there is room for more."""
 
-    async def settled(self) -> None:
+    async def drained(self) -> None:
         """Return when every parcel taken has an outcome."""
 
     def in_flight(self) -> int:

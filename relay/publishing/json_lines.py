@@ -28,7 +28,7 @@ class JsonLinesPublisher:
         if self._outcomes is not None:
             self._outcomes.confirmed(parcels)
 
-    async def settled(self) -> None:
+    async def drained(self) -> None:
         """Return at once: nothing is in flight."""
 
     def in_flight(self) -> int:

@@ -43,7 +43,7 @@ class Pipeline:
         self._outstanding = Outstanding()
         self._order = 0
         self._size = 0
-        self.unsettled = 0
+        self.unfinished = 0
         """How many messages have no outcome."""
 
     @property
@@ -72,7 +72,7 @@ class Pipeline:
             Item(order, parcel, frames) for order, (parcel, frames) in enumerate(messages, self._order + 1)
         ]
         self._order += len(messages)
-        self.unsettled += len(messages)
+        self.unfinished += len(messages)
         self._size += sum([len(frames) for _, frames in messages])
 
     def send(self, at_most: int | None = None) -> list[Item]:
@@ -96,7 +96,7 @@ class Pipeline:
         self._outstanding.returned(message_id, why)
 
     def answered(self, tag: int, *, multiple: bool, nack: bool) -> Answer:
-        """Return what the broker's answer is for. What it confirmed is settled; what it nacked has failed."""
+        """Return what the broker's answer is for. What it confirmed is finished; what it nacked has failed."""
         items = self._outstanding.answered(tag, multiple=multiple)
         if nack:
             for item in items:
@@ -108,17 +108,17 @@ class Pipeline:
             whys = [(item, self._outstanding.why_returned(item)) for item in items]
             returned = [(item, why) for item, why in whys if why is not None]
             items = [item for item, why in whys if why is None]
-        self.settle(items)
+        self.finish(items)
         return Answer(items, returned, [])
 
-    def settle(self, items: list[Item]) -> None:
+    def finish(self, items: list[Item]) -> None:
         """Note that `items` have an outcome."""
-        self.unsettled -= len(items)
+        self.unfinished -= len(items)
         self._size -= sum([len(item.frames) for item in items])
 
     def drop(self) -> None:
         """Note that everything outstanding has an outcome."""
-        self.settle(self._outstanding.answered(0, multiple=True))
+        self.finish(self._outstanding.answered(0, multiple=True))
 
     def fail(self, items: list[Item]) -> None:
         """Note that `items` have failed: they are sent again after `retry`."""
@@ -143,7 +143,7 @@ class Pipeline:
         self._waiting.clear()
         self._failed = []
         self._outstanding = Outstanding()
-        self.unsettled = self._size = 0
+        self.unfinished = self._size = 0
 
     def first(self) -> Item | None:
         """Return the oldest outstanding message."""

@@ -1,4 +1,4 @@
-"""Publishes messages to RabbitMQ: pipelined, persistent, mandatory; only a confirm without a return settles one.
+"""Publishes messages to RabbitMQ: pipelined, persistent, mandatory; delivered means confirmed and not returned.
 
     publish() ──► encoder ──► pipeline ──► link ──► RabbitMQ
                                  ▲           │ confirm, nack, return, loss
@@ -97,7 +97,7 @@ class RabbitPublisher:
         if (opened.channel, opened.frame_max) != (self._encoder.channel, self._encoder.frame_max):
             self._encoder = self._new_encoder(channel=opened.channel, frame_max=opened.frame_max)
             self._pipeline.encode_again(self._encoder.encode)
-        self._observe(BrokerConnected(opened.broker, again=self._pipeline.unsettled))
+        self._observe(BrokerConnected(opened.broker, again=self._pipeline.unfinished))
         self._send()
 
     async def run(self) -> None:
@@ -141,14 +141,14 @@ class RabbitPublisher:
         while self._pipeline.full:
             await self._change()
 
-    async def settled(self) -> None:
+    async def drained(self) -> None:
         """Return when every parcel taken has an outcome, or can have none any more because the relay halts."""
-        while self._pipeline.unsettled and self._halted is None:
+        while self._pipeline.unfinished and self._halted is None:
             await self._change()
 
     def in_flight(self) -> int:
         """Return how many parcels have no outcome yet."""
-        return self._pipeline.unsettled
+        return self._pipeline.unfinished
 
     def forget(self) -> None:
         """Drop everything without an outcome, and the connection."""
@@ -223,7 +223,7 @@ class RabbitPublisher:
         self._observe(Returned(len(items), items[0].named(), returned[0][1], self._policy.on_return))
         match returns.decide(self._policy.on_return, returned):
             case returns.Park(rejections):
-                self._pipeline.settle(items)
+                self._pipeline.finish(items)
                 self._reject(rejections)
             case returns.Retry():
                 self._pipeline.fail(items)

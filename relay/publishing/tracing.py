@@ -62,9 +62,9 @@ class TracedPublisher:
                 self._spans[parcel.message.id] = span
         await self._publisher.publish(parcels)
 
-    async def settled(self) -> None:
+    async def drained(self) -> None:
         """Return when every parcel taken has an outcome."""
-        await self._publisher.settled()
+        await self._publisher.drained()
 
     def in_flight(self) -> int:
         """Return how many parcels have no outcome yet."""

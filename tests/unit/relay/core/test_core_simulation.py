@@ -110,7 +110,7 @@ class Relay(RuleBasedStateMachine):
             self.ledger.settle([item.parcel.stretch])
         for item, _ in answer.returned:
             if parks:
-                self.pipeline.settle([item])
+                self.pipeline.finish([item])
                 self.parked.append(item.parcel.event.id)
                 self.ledger.settle([item.parcel.stretch])
             else:
@@ -179,7 +179,7 @@ class Relay(RuleBasedStateMachine):
     def the_window_is_kept(self) -> None:
         if hasattr(self, "pipeline"):
             assert self.pipeline.outstanding <= self.window
-            assert self.pipeline.unsettled <= self.window + self.window // 2 + 4  # the largest transaction behind it
+            assert self.pipeline.unfinished <= self.window + self.window // 2 + 4  # the largest transaction behind it
             sent = [item.order for item in self.broker.waiting.values()]
             assert not sent or max(sent) - min(sent) < self.window
 
@@ -190,7 +190,7 @@ class Relay(RuleBasedStateMachine):
         self.pipeline.lost()
         self.broker = Broker(taken=self.taken, arrived=self.arrived)
         for _ in range(10_000):
-            if not self.unread and not self.pipeline.unsettled:
+            if not self.unread and not self.pipeline.unfinished:
                 break
             if self.unread and not self.pipeline.full:
                 self.read(5)

@@ -109,7 +109,7 @@ class Broker:
         assert seconds > 0
         await self.lost.wait()
 
-    async def settled(self) -> None:
+    async def drained(self) -> None:
         while self.taken and not self.halted.done():
             self._changed.clear()
             await self._changed.wait()

@@ -36,7 +36,7 @@ class Broker:
     async def publish(self, parcels: Sequence[Parcel]) -> None:
         self.taken += parcels
 
-    async def settled(self) -> None: ...
+    async def drained(self) -> None: ...
 
     def in_flight(self) -> int:
         return len(self.taken)
