@@ -3,6 +3,7 @@
 So this module imports almost nothing itself, and knows the commands only by name: no package is imported for another.
 """
 
+import io
 import os
 import signal
 import sys
@@ -37,6 +38,7 @@ def run(module: str) -> NoReturn:
     interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if interruptible:
         signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
+    _write_anything()
     _import_package(module.partition(".")[0])
     main = import_module(module).main
     try:
@@ -46,6 +48,18 @@ def run(module: str) -> NoReturn:
     except KeyboardInterrupt as interrupt:  # before the command began, or after it ended
         raise SystemExit(_INTERRUPTED) from interrupt
     raise SystemExit
+
+
+def _write_anything() -> None:
+    """Let standard output and error take any text, whatever their encoding: what it lacks is written as an escape.
+
+    Python has no stream for a descriptor that was closed (`>&-`); then what is written is dropped.
+    """
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - as long as the process
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - the same
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _import_package(name: str) -> None:

@@ -92,4 +92,7 @@ def _listen(address: str) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family)
     except (OSError, ValueError) as error:
-        raise Problem(f"cannot serve HTTP at {address}: {error}", remedy="name a free address as host:port") from error
+        raise Problem(
+            f"cannot serve HTTP at {address}: {error}",
+            remedy="set RELAY_HTTP_ADDRESS or CONSUMERS_HTTP_ADDRESS to a free host:port, or to nothing for no HTTP",
+        ) from error

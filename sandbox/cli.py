@@ -1,6 +1,7 @@
 """The command `sandbox`: its options and its output, and no logic."""
 
 import json
+import os
 import shlex
 from dataclasses import asdict
 from typing import Annotated, NoReturn
@@ -13,6 +14,7 @@ from sandbox import settings
 from sandbox.demo import run
 from sandbox.demo.result import show
 from sandbox.lifetime import kept
+from sandbox.machine.commands import DIRECTORY
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,6 +33,10 @@ app.callback()(commands.options)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+def _command(name: str) -> str:
+    return f"{os.path.relpath(DIRECTORY)}/sandbox {name}"
+
+
 @app.command()
 def up(*, as_json: Json = False) -> None:
     """Start this checkout's sandbox, unless it runs, and print the settings to use it: eval "$(sandbox up)"."""
@@ -39,7 +45,7 @@ def up(*, as_json: Json = False) -> None:
     postgres, rabbitmq = found.versions()
     state = f"already running since {found.since:%Y-%m-%d %H:%M}" if running else "started"
     typer.echo(
-        f"PostgreSQL {postgres}, RabbitMQ {rabbitmq} ({found.kind}): {state}; to end them: sandbox down", err=True
+        f"PostgreSQL {postgres}, RabbitMQ {rabbitmq} ({found.kind}): {state}; to end them: {_command('down')}", err=True
     )
 
 
@@ -62,7 +68,7 @@ def status(*, as_json: Json = False) -> None:
         kind = found.kind if found else None
         typer.echo(json.dumps({"kind": kind, "postgres": postgres, "rabbitmq": rabbitmq}))
     elif found is None:
-        typer.echo("nothing is running; start it with: sandbox up")
+        typer.echo(f"nothing is running; start it with: {_command('up')}")
     else:
         typer.echo(f"PostgreSQL {postgres or 'does not answer'}, RabbitMQ {rabbitmq or 'does not answer'}")
     if postgres is None or rabbitmq is None:

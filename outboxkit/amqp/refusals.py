@@ -74,8 +74,8 @@ def _channel_remedy(code: int, text: str) -> str:
     return {
         403: "grant the user configure, write or read on it: `rabbitmqctl set_permissions`; no user can write to an "
         "internal exchange",
-        404: "create it: `relay setup` declares the exchange, `consumers run` its queue; an exchange that a row names "
-        "is declared by the application",
+        404: "create it: `relay setup` declares the exchange, `consumers run` its queue when it starts, so restart "
+        "consumers that ran before; bind your own queues again; the application declares an exchange that a row names",
     }.get(code, "see RabbitMQ's log")
 
 

@@ -66,8 +66,8 @@ def json_line(message: Message) -> str:
 
 def _body(body: bytes, content_type: str) -> str:
     match content_type:
-        case names.JSON:
-            return body.decode()
+        case names.JSON:  # a line break in JSON is insignificant whitespace: in a string it is escaped
+            return body.decode().replace("\r", " ").replace("\n", " ")
         case names.TEXT:
             return json.dumps(body.decode(), ensure_ascii=False)
         case _:

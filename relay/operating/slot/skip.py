@@ -37,7 +37,7 @@ def skip(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Skip transactions that Postgres cannot decode (54000), and park the outbox events that they wrote.
+    """Skip transactions that Postgres cannot decode (54000) or RabbitMQ refuses, and park their outbox events.
 
     Without --to it lists the next transactions, each with the LSN that skips it.
     """
@@ -129,8 +129,8 @@ def _list(
         typer.echo(f"no transaction after {after} wrote to the outbox")
         return
     first = "the first of these" if events is not None else "the first of these that wrote to the outbox"
-    typer.echo(f"confirmed up to {after}; a row that Postgres cannot decode is in {first}")
-    typer.echo("the relay's log names a message that RabbitMQ refuses; --json lists all events of each transaction")
+    typer.echo(f"confirmed up to {after}; if Postgres cannot decode a row, it is in {first}")
+    typer.echo("if RabbitMQ refuses a message, the relay's log names it; --json lists all events of each transaction")
     _print(transactions, events)
     if len(transactions) == _LISTED:
         typer.echo("there may be more transactions after these")

@@ -107,9 +107,9 @@ def _codes(kind: type[Problem]) -> Iterator[int]:
 
 
 def test_every_exit_code_is_listed_once() -> None:
-    done, answered_badly, interrupted = 0, 3, 128 + signal.SIGINT
+    done, answered_badly, interrupted, ended = 0, 3, 128 + signal.SIGINT, 128 + signal.SIGTERM
     listed = [int(code) for code, _ in _table("## Exit codes")]
-    assert listed == sorted({done, *_codes(Problem), answered_badly, interrupted})
+    assert listed == sorted({done, *_codes(Problem), answered_badly, interrupted, ended})
 
 
 def test_every_header_of_ours_is_listed_once() -> None:

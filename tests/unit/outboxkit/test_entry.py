@@ -1,5 +1,7 @@
 """Where a command's process begins: Ctrl-C ends it without a traceback at any time."""
 
+import os
+import shlex
 import subprocess
 import sys
 from importlib.metadata import version
@@ -70,3 +72,29 @@ def test_no_command_imports_what_only_run_needs(name: str) -> None:
         f"import {COMMANDS[name]}, sys; sys.exit(bool({{'uvicorn', 'starlette', '{name}.app'}} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+WRITES = """
+import sys, types
+from outboxkit import entry
+command = types.ModuleType("command")
+command.main = lambda: print("\\u2192 \\ud800")
+sys.modules["command"] = command
+entry.run("command")
+"""
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "utf-8"])
+def test_any_text_is_written_whatever_the_encoding_of_standard_output(encoding: str) -> None:
+    variables = {**os.environ, "PYTHONIOENCODING": encoding}
+    ended = subprocess.run([sys.executable, "-c", WRITES], capture_output=True, env=variables, check=False)
+
+    arrow = "\u2192".encode() if encoding == "utf-8" else rb"\u2192"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, arrow + rb" \ud800" + b"\n", b"")
+
+
+def test_a_closed_standard_output_is_no_error() -> None:
+    program = f"exec {shlex.quote(sys.executable)} -c {shlex.quote(WRITES)} >&-"
+    ended = subprocess.run(["/bin/sh", "-c", program], capture_output=True, check=False)
+
+    assert (ended.returncode, ended.stderr) == (0, b"")

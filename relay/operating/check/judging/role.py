@@ -12,7 +12,8 @@ from relay.operating.check.finding import Check, Verdict, fail, ok, unknown, war
 
 # A relay has two sessions, and its commands one or two more.
 _SESSIONS = 4
-_CREATED_BY_SETUP = ("relay", "outbox", "public")
+_SCHEMAS_OF_SETUP = ("relay", "outbox")
+_RECORD_OF_SETUP = "public.outbox_relay_schema"
 _CREATE_IN_PUBLIC = "CREATE on schema public"
 
 
@@ -89,7 +90,7 @@ def privileges(role: Role) -> Verdict:
         grants = "; ".join(f"{each.grant} {_quoted(role.name)}" for each in missing)
         return fail(f"role {role.name} lacks {what}", remedy=grants, **facts)
     if absent:
-        ours = [each for each in absent if each.partition(".")[0] in _CREATED_BY_SETUP]
+        ours = [each for each in absent if each.partition(".")[0] in _SCHEMAS_OF_SETUP or each == _RECORD_OF_SETUP]
         remedy = "run `relay setup`" if ours else "see outbox.table"
         return unknown(f"these do not exist: {', '.join(absent)}", remedy=remedy, **facts)
     return ok(f"{role.name} has the {len(role.privileges)} privileges that it needs", **facts)

@@ -284,3 +284,12 @@ def test_a_cloudevent_has_its_own_headers_and_keeps_the_others() -> None:
     assert headers["cloudEvents_time"] == "2026-11-20T20:00:00.900000+00:00"
     assert headers["aggregate_version"] == 3
     assert headers["traceparent"] == "00-ab"
+
+
+def test_a_message_is_one_line_whatever_whitespace_its_json_has() -> None:
+    payload = '{\n"a":\r\n 1, "b": "\u2028 \\n"}'
+    written = json_line(ROUTER.route(structs.replace(EVENT, payload=payload.encode())))
+
+    assert "\n" not in written
+    assert "\r" not in written
+    assert json.loads(written)["body"] == {"a": 1, "b": "\u2028 \n"}
