@@ -1,7 +1,7 @@
 """Extends the leases of this consumer's claims.
 
-Time is the database's clock only. The
-loop has a connection of its own, so that a claim that waits for a row's lock delays no lease.
+Time is the database's clock only. The loop has a connection of its own, so that a claim that waits for a row's lock
+delays no lease.
 """
 
 import asyncio
