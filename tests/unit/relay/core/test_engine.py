@@ -13,7 +13,7 @@ from relay.core.engine import Engine, Timings
 from relay.core.errors import MessageReturned, SlotHeld, SourceRefused, SourceUnavailable
 from relay.core.event import Boundary, OutboxEvent
 from relay.core.fencing import Fencing
-from relay.core.observations import Observation, Observe, SourceLost
+from relay.core.observations import NotStored, Observation, Observe, SourceLost
 from relay.core.ports import Outcomes, Parcel, Rejection
 from relay.core.position import Lsn, Position
 from relay.core.routing import Router
@@ -40,6 +40,8 @@ class Script:
         self.patient = False
         """Whether all openings but the last stay open and silent instead of breaking."""
         self.later: asyncio.Queue[Sequence[Item]] = asyncio.Queue()
+        self.stores: Callable[[], Awaitable[None]] | None = None
+        """What storing a position waits for, if anything."""
         self.stream_fails: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @asynccontextmanager
@@ -73,6 +75,8 @@ class Opening:
         self._script.confirmed.append(position)
 
     async def store(self, position: Lsn) -> None:
+        if self._script.stores is not None:
+            await self._script.stores()
         self._script.stored.append(position)
 
     async def run(self) -> None:
@@ -167,7 +171,7 @@ def engine(
         fencing=Fencing(5.0, clock),
         supervisor=Supervisor(observe),
         observe=observe,
-        timings=Timings(release_slot_after=1.0),
+        timings=Timings(release_slot_after=1.0, store_at_last=0.1),
     )
 
 
@@ -430,3 +434,24 @@ def test_a_bug_in_a_background_task_ends_the_relay_with_its_traceback() -> None:
             await running
 
     asyncio.run(scenario())
+
+
+def test_a_stop_does_not_wait_for_ever_for_the_position_to_be_stored() -> None:
+    async def scenario() -> None:
+        script, broker, seen = Script([event("a"), Boundary(Lsn(20))]), Broker(), list[Observation]()
+        script.stores = _never
+        stop = asyncio.Event()
+        running = asyncio.create_task(engine(script, broker, observe=seen.append).run(stop))
+        await broker.has("a")
+        broker.confirms("a")
+        stop.set()
+        async with asyncio.timeout(5):
+            await running
+        assert script.stored == []
+        assert [each.what for each in seen if isinstance(each, NotStored)] == ["checkpoint"]
+
+    asyncio.run(scenario())
+
+
+async def _never() -> None:
+    await asyncio.get_running_loop().create_future()
