@@ -75,9 +75,11 @@ async def run(fresh: Callable[[], RelaySettings], *, stdout: bool = False) -> No
         return Session(database_url, name=f"{settings.name} {purpose}", slot=settings.slot)
 
     async with AsyncExitStack() as stack:
-        beside = await stack.enter_async_context(session("checkpoint"))
+        # Apart, so that one that waits for a lock or for a silent server holds up none of the others.
+        checkpoint = await stack.enter_async_context(session("checkpoint"))
+        upkeep = await stack.enter_async_context(session("upkeep"))
         parking = await stack.enter_async_context(session("parking"))
-        server = Server(beside, name=settings.name, slot=settings.slot, table=settings.outbox_table)
+        server = Server(checkpoint, name=settings.name, slot=settings.slot, table=settings.outbox_table)
         facts = await server.facts()
         supervisor = await stack.enter_async_context(Supervisor(observe))
         fencing = Fencing((facts.wal_sender_timeout_ms / 1000 or _WAL_SENDER_TIMEOUT) / 3)
@@ -94,7 +96,7 @@ async def run(fresh: Callable[[], RelaySettings], *, stdout: bool = False) -> No
             server,
             SlotRequest(settings.slot, settings.name, settings.plugin),
             decoding(settings),
-            writing=None if stdout else _writing(settings, beside),
+            writing=None if stdout else _writing(settings, StoredPosition(checkpoint), FenceWriter(upkeep)),
             observe=observe,
         )
         engine = Engine(
@@ -110,16 +112,17 @@ async def run(fresh: Callable[[], RelaySettings], *, stdout: bool = False) -> No
         if not stdout:
             address, ready_lag = settings.http_address, settings.ready_lag
             await stack.enter_async_context(serve(address, metrics, publisher.in_flight, ready_lag=ready_lag))
-            look = guardian.Guardian(SlotView(beside, slot=settings.slot), observe).look
+            look = guardian.Guardian(SlotView(upkeep, slot=settings.slot), observe).look
             supervisor.repeat("the state of the slot", look, every=guardian.WATCH_EVERY)
-            supervisor.repeat("partitions", partitions.Partitions(beside).make, every=partitions.MAKE_EVERY)
+            supervisor.repeat("partitions", partitions.Partitions(upkeep).make, every=partitions.MAKE_EVERY)
         _tune_collector()
         await engine.run(stop)
 
 
-def _writing(settings: RelaySettings, session: Session) -> Callable[[System, str], Writing]:
+def _writing(
+    settings: RelaySettings, positions: StoredPosition, fences: FenceWriter
+) -> Callable[[System, str], Writing]:
     """Return what gives a stream what it writes, from the system that it reads and the slot's plugin."""
-    positions, fences = StoredPosition(session), FenceWriter(session)
 
     def writing(system: System, plugin: str) -> Writing:
         identity = Identity(

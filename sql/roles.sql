@@ -22,7 +22,7 @@ BEGIN
     FOR role IN SELECT * FROM (VALUES
         -- runs `relay setup` and nothing else: owns the schema; REPLICATION is for making the slot
         ('outbox_owner',    'LOGIN REPLICATION CONNECTION LIMIT 5'),
-        -- runs `relay run`, `check`, `status`, `tail` and `slot`: up to three sessions for the active relay, two for a standby
+        -- runs `relay run`, `check`, `status`, `tail` and `slot`: up to four sessions for the active relay, two for a standby
         ('outbox_relay',    'LOGIN REPLICATION CONNECTION LIMIT 10'),
         -- for people: `relay parked`; GRANT outbox_operator TO <person>
         ('outbox_operator', 'NOLOGIN'),

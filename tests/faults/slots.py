@@ -94,7 +94,7 @@ def _accept_the_gap(run: Run, before: set[UUID]) -> None:
     """Make a new slot, which has to be asked for; what was committed meanwhile may be missed, and nothing else."""
     setup = run.stage.run("relay", "setup")
     assert setup.process.returncode == 1, setup.tail()
-    assert "go on from a new slot with `relay setup --accept-gap`" in setup.stderr, setup.tail()
+    assert "create a new slot with `relay setup --accept-gap`" in setup.stderr, setup.tail()
     again = run.stage.run("relay", "setup", "--accept-gap")
     assert again.process.returncode == 0, again.tail()
     run.stop_load()

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from relay.operating.check.finding import Check, Verdict, fail, ok, unknown, warn
 
-# A relay has two sessions, and its commands one or two more.
-_SESSIONS = 4
+# A relay has up to four sessions, and its commands one or two more.
+_SESSIONS = 6
 _SCHEMAS_OF_SETUP = ("relay", "outbox")
 _RECORD_OF_SETUP = "public.outbox_relay_schema"
 _CREATE_IN_PUBLIC = "CREATE on schema public"
