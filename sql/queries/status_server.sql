@@ -1,5 +1,5 @@
--- The end of the WAL, how many relays of this name are connected (each has one plain session, besides the walsender of
--- the one that streams), and which of the relay's tables exist and may be read.
+-- The end of the WAL, how many relays of this name are connected (each has one session with the application name below),
+-- and which of the relay's tables exist and may be read.
 WITH tables AS (
     SELECT n.nspname || '.' || c.relname AS name
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
