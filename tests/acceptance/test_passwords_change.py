@@ -10,6 +10,7 @@ import psycopg
 from psycopg.sql import SQL, Identifier, Literal
 
 from sandbox import Sandbox
+from sandbox.machine.waiting import until
 from tests.support.commands import Command
 from tests.support.roles import role
 from tests.support.stage import Stage
@@ -17,6 +18,7 @@ from tests.support.tap import Tap
 from tests.support.users import user
 
 OLD, NEW = "the/old@one", "the/new@one"
+SESSIONS = "SELECT count(*) FROM pg_stat_activity WHERE usename = %s"
 CUT = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = %s"
 
 
@@ -84,7 +86,9 @@ def test_in_postgres(stage: Stage) -> None:
         name = str(urlsplit(url).username)
         relay, secret = start(stage, "RELAY_DATABASE_URL", url)
         give(stage, name, NEW)
-        assert stage.value(CUT, name) == 2  # the stream, and the connection for queries
+        # The stream, and the sessions for its position and for what else is done beside it.
+        until(lambda: stage.value(SESSIONS, name) == 3, what="three sessions", seconds=10)
+        assert stage.value(CUT, name) == 3
         relay.complains("password authentication failed")
         goes_on(stage, relay, tap, secret)
 
