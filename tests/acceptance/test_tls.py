@@ -129,7 +129,7 @@ def test_everything_runs_over_tls_on_both_sides(site: Site) -> None:
     stage.applied(50)
 
     sessions = [session for session in stage.query(SESSIONS) if session[0].startswith("relay")]
-    assert sessions == [("relay", True, True), ("relay checkpoint", True, True)]
+    assert sessions == [("relay", True, True), ("relay checkpoint", True, True), ("relay upkeep", True, True)]
     connections = site.rabbitmq.control("list_connections", "ssl", "peer_cert_subject", "--no-table-headers")
     assert [line.startswith("true\t") and "CN=the relay" in line for line in connections.splitlines()] == [True, True]
 
