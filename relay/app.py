@@ -31,12 +31,12 @@ from relay.sources.layout import Layout, layout
 from relay.sources.wal.decoders.decoding import Decoder
 from relay.sources.wal.decoders.decoding import decoder as choose
 from relay.sources.wal.opening import Decoding
-from relay.sources.wal.source import SlotRequest, WalSource
+from relay.sources.wal.source import WalSource
 from relay.sources.wal.stream import Writing
-from relay.storage.facts import Facts, System, TableFacts
+from relay.storage.facts import Facts, TableFacts
 from relay.storage.fence import FenceWriter
 from relay.storage.parking import PostgresParking
-from relay.storage.position import Identity, StoredPosition
+from relay.storage.position import StoredPosition
 from relay.storage.server import Server
 from relay.storage.session import Session
 from relay.storage.slot import SlotView
@@ -79,7 +79,7 @@ async def run(fresh: Callable[[], RelaySettings], *, stdout: bool = False) -> No
         checkpoint = await stack.enter_async_context(session("checkpoint"))
         upkeep = await stack.enter_async_context(session("upkeep"))
         parking = await stack.enter_async_context(session("parking"))
-        server = Server(checkpoint, name=settings.name, slot=settings.slot, table=settings.outbox_table)
+        server = Server(checkpoint, name=settings.name, slot=settings.slot, table=settings.table)
         facts = await server.facts()
         supervisor = await stack.enter_async_context(Supervisor(observe))
         fencing = Fencing((facts.wal_sender_timeout_ms / 1000 or _WAL_SENDER_TIMEOUT) / 3)
@@ -94,9 +94,12 @@ async def run(fresh: Callable[[], RelaySettings], *, stdout: bool = False) -> No
         source = WalSource(
             database_url,
             server,
-            SlotRequest(settings.slot, settings.name, settings.plugin),
+            settings.owner,
             decoding(settings),
-            writing=None if stdout else _writing(settings, StoredPosition(checkpoint), FenceWriter(upkeep)),
+            plugin=settings.plugin,
+            writing=None
+            if stdout
+            else Writing(StoredPosition(checkpoint, settings.owner), FenceWriter(upkeep, table=settings.table)),
             observe=observe,
         )
         engine = Engine(
@@ -107,7 +110,7 @@ async def run(fresh: Callable[[], RelaySettings], *, stdout: bool = False) -> No
             fencing=fencing,
             supervisor=supervisor,
             observe=observe,
-            timings=Timings(release_slot_after=settings.release_slot_after),
+            timings=Timings(release_slot_after=settings.release_slot_after, store_after=settings.max_in_flight),
         )
         if not stdout:
             address, ready_lag = settings.http_address, settings.ready_lag
@@ -117,25 +120,6 @@ async def run(fresh: Callable[[], RelaySettings], *, stdout: bool = False) -> No
             supervisor.repeat("partitions", partitions.Partitions(upkeep).make, every=partitions.MAKE_EVERY)
         _tune_collector()
         await engine.run(stop)
-
-
-def _writing(
-    settings: RelaySettings, positions: StoredPosition, fences: FenceWriter
-) -> Callable[[System, str], Writing]:
-    """Return what gives a stream what it writes, from the system that it reads and the slot's plugin."""
-
-    def writing(system: System, plugin: str) -> Writing:
-        identity = Identity(
-            name=settings.name,
-            slot=settings.slot,
-            plugin=plugin,
-            outboxes=settings.outboxes,
-            system_identifier=system.identifier,
-            timeline=system.timeline,
-        )
-        return Writing(identity, positions, fences)
-
-    return writing
 
 
 def _tune_collector() -> None:

@@ -11,6 +11,7 @@ from outboxkit.settings import prefix
 from outboxkit.sql.url import DatabaseUrl
 from relay.core.routing import check_template
 from relay.sources.layout import layout
+from relay.storage.facts import Owner
 
 
 def _address(text: str | None) -> str | None:
@@ -83,9 +84,19 @@ class RelaySettings(BrokerSettings):
     ready_lag: Seconds = Field(60.0, description="write at how many seconds of lag /readyz says no")
 
     @property
+    def table(self) -> str | None:
+        """The outbox table as `schema.table`; None if the outbox is logical messages."""
+        return None if self.message_prefix else self.outbox_table
+
+    @property
     def outboxes(self) -> list[str]:
         """What is read, as the stored position names it: a table as `schema.table`, or `message:prefix`."""
-        return [f"message:{self.message_prefix}" if self.message_prefix else self.outbox_table]
+        return [self.table or f"message:{self.message_prefix}"]
+
+    @property
+    def owner(self) -> Owner:
+        """Which relay the slot and the stored position belong to."""
+        return Owner(self.name, self.slot, self.outboxes)
 
     @field_validator("outbox_columns")
     @classmethod

@@ -18,7 +18,7 @@ from typing import Any
 
 from outboxkit.backoff import Backoff
 from outboxkit.errors import Problem
-from relay.core.errors import SlotHeld, SlotReleased, SourceUnavailable
+from relay.core.errors import OutboxChanged, PositionLost, SlotHeld, SlotReleased, SourceUnavailable
 from relay.core.fencing import Fencing
 from relay.core.observations import NotDrained, NotStored, Observe, SourceLost, Standby, Stopped
 from relay.core.ports import Parcel, Parking, Publisher, Rejection, Source, Stream
@@ -35,8 +35,10 @@ class Timings:
 
     release_slot_after: float
     """Without the broker, until the source is let go: a relay that cannot confirm blocks a fast shutdown."""
-    store_every: float = 1.0
-    """The stored position may lag behind the confirmed one by this much: it matters after a crash of Postgres."""
+    store_every: float = 0.5
+    """The stored position may lag behind the confirmed one by this much: a restart publishes that again."""
+    store_after: int = 1000
+    """It is stored sooner when this many events were confirmed since."""
     store_idle_every: float = 10.0
     """Storing writes WAL itself, so an idle relay stores seldom."""
     drain: float = 15.0
@@ -76,6 +78,9 @@ class Engine:
         self._rejections = Rejections(parking, observe, retry_every=timings.retry_at_least_every)
         self._pump: Pump[Any] | None = None
         self._confirmed = 0
+        self._unstored = 0
+        """How many events were confirmed since the position was last stored, or tried to be."""
+        self._many_unstored = asyncio.Event()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Relay until `stop` is set, then drain and end the background tasks.
@@ -104,6 +109,9 @@ class Engine:
     def confirmed(self, parcels: Sequence[Parcel]) -> None:
         """Settle what the broker has taken."""
         self._confirmed += len(parcels)
+        self._unstored += len(parcels)
+        if self._unstored >= self._timings.store_after:
+            self._many_unstored.set()
         self._settle(parcels)
 
     def rejected(self, rejections: Sequence[Rejection]) -> None:
@@ -158,14 +166,26 @@ class Engine:
             pump.detach()
 
     async def _store(self, pump: Pump[Any]) -> None:
-        stored, confirmed, idle = pump.position, self._confirmed, 0.0
+        """Store the position of `pump` again and again. What cannot be stored now is stored later, and reported then."""
+        loop = asyncio.get_running_loop()
+        stored, since = pump.position, loop.time()
         while True:
-            await asyncio.sleep(self._timings.store_every)
-            idle += self._timings.store_every
-            due = self._confirmed != confirmed or idle >= self._timings.store_idle_every
-            if due and pump.position != stored:
-                stored, confirmed, idle = pump.position, self._confirmed, 0.0
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._timings.store_every):
+                    await self._many_unstored.wait()
+            self._many_unstored.clear()
+            due = self._unstored or loop.time() - since >= self._timings.store_idle_every
+            if not due or pump.position == stored:
+                continue
+            position, self._unstored = pump.position, 0
+            try:
                 await pump.store()
+            except (PositionLost, OutboxChanged):
+                raise
+            except SourceUnavailable as problem:
+                self._observe(NotStored("checkpoint", problem))
+            else:
+                stored, since = position, loop.time()
 
     async def _released(self) -> None:
         await self._publisher.away(self._timings.release_slot_after)

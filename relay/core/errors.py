@@ -5,9 +5,13 @@ Problem
 │   ├── SlotHeld           another process streams from the slot              transient: the relay stands by
 │   ├── SourceStalled      nothing arrives for too long                       transient: again, with a longer limit
 │   ├── SlotReleased       the broker is away too long to hold the slot       transient: until the broker is back
+│   ├── PositionLost       somebody else wrote the stored position            transient: it counts, and memory does not
+│   ├── OutboxChanged      the outbox has other partitions than are streamed  transient: read again, with these
 │   └── StoodStill         this process was stopped and may be replaced       transient: what it held is dropped
 ├── SourceRefused          Postgres answered, and refused                     fatal: repair, then start again
-│   └── SlotMissing        the slot is gone, or was invalidated
+│   ├── SlotMissing        the slot is gone, or was invalidated
+│   ├── SlotMoved          the slot is ahead of the stored position           events may be unpublished
+│   └── NotOurs            the slot or the position is another relay's
 ├── UndecodableChange      the outbox table is not what the relay expects     fatal
 ├── MessageReturned        no queue takes a message, and the policy is halt    fatal
 └── UnpublishableEvent     an event that AMQP cannot carry                    parked
@@ -35,6 +39,15 @@ class SlotReleased(SourceUnavailable):
     """The broker is away for so long that the slot was released: a held slot keeps Postgres from shutting down."""
 
 
+class PositionLost(SourceUnavailable):
+    """The stored position is not the one that this process wrote: another relay or an operator wrote it, or the
+    database went back in time. What the process remembers does not count any more."""
+
+
+class OutboxChanged(SourceUnavailable):
+    """The outbox has other partitions than those that are streamed."""
+
+
 class StoodStill(SourceUnavailable):
     """This process was stopped for so long that another may have taken its place."""
 
@@ -45,6 +58,14 @@ class SourceRefused(Problem):
 
 class SlotMissing(SourceRefused):
     """The replication slot does not exist (42704) or was invalidated (55000)."""
+
+
+class SlotMoved(SourceRefused):
+    """The slot is ahead of the stored position: somebody else moved it or made it again."""
+
+
+class NotOurs(SourceRefused):
+    """The slot or the stored position belongs to another relay, outbox, database or server."""
 
 
 class UndecodableChange(Problem):

@@ -50,10 +50,14 @@ class Stream(Protocol[P]):
         """Return what has arrived, at least one item; raises SourceUnavailable when the stream breaks."""
 
     def confirm(self, position: P) -> None:
-        """Report to the source that everything up to `position` is confirmed; returns at once."""
+        """Note that everything up to `position` is confirmed; returns at once."""
 
     async def store(self, position: P) -> None:
-        """Store `position` so that it survives a crash of both sides; raises SourceUnavailable if it cannot now."""
+        """Store `position` so that it survives a crash of both sides, and then let the source forget what is before it.
+
+        Raises PositionLost or OutboxChanged if the stream must be opened again, and SourceUnavailable if it cannot be
+        stored now.
+        """
 
     async def run(self) -> None:
         """Do what the stream needs beside being read, until cancelled; raises what ends the stream."""

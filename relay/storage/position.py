@@ -1,41 +1,137 @@
 """The stored position of a relay: `relay.checkpoint`, in the database that it is a position of.
 
-A position means something only together with its identity, so both are stored in one row. An epoch counts the saves.
+A position means something only together with its identity, so both are stored in one row. Each write counts the epoch
+up, and is refused if the row is not the one that this process wrote before, or if the server was started again: a
+database can go back in time (a restored copy, a lagging standby), and another relay may have taken over. What the
+process remembers counts under the same condition.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
+from psycopg.rows import class_row, scalar_row
+
+from relay.core.errors import OutboxChanged, PositionLost
 from relay.core.position import Lsn, Position, Snapshot
+from relay.storage.facts import Facts, Owner
 from relay.storage.session import Session
+
+_AGAIN = "the relay reads the stored position, and goes on from there by itself"
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
-    """What a position in the WAL is a position of."""
+class _Written:
+    """The row as this process wrote it, and on what."""
 
-    name: str
-    """The relay's."""
-    slot: str
-    plugin: str
-    outboxes: list[str]
-    """Tables as `schema.table`, message prefixes as `message:prefix`."""
+    epoch: int
+    attempted: tuple[int, str] | None
+    """Epoch and LSN of a save without an answer: it may have taken place."""
     system_identifier: str
-    timeline: int
+    server_started_at: datetime
+    relations: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Saved:
+    """The columns of sql/queries/checkpoint_save.sql."""
+
+    epoch: int | None
+    restarted: bool
+    changed: bool
+    found_epoch: int | None
 
 
 class StoredPosition:
-    """Writes the relay's row."""
+    """Writes the row of `owner`."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, owner: Owner) -> None:
         self._session = session
+        self._owner = owner
+        self._written: _Written | None = None
 
-    async def save(self, identity: Identity, position: Lsn, published: Snapshot | None) -> None:
+    def wrote(self, facts: Facts) -> bool:
+        """Return whether the stored row is the very one that this process wrote, and all it depends on is unchanged."""
+        written = self._written
+        if written is None:
+            return False
+        row = facts.checkpoint_epoch == written.epoch or (
+            written.attempted is not None and (facts.checkpoint_epoch, facts.checkpoint_lsn) == written.attempted
+        )
+        return row and (facts.server_started_at, facts.system_identifier, facts.relations) == (
+            written.server_started_at, written.system_identifier, written.relations
+        )  # fmt: skip
+
+    async def claim(self, facts: Facts, *, plugin: str, timeline: int) -> None:
+        """Note in the row that this process streams now, from the position in `facts`; nobody else can store then.
+
+        Raises PositionLost if the row was written meanwhile, and SourceUnavailable if it cannot be done now.
+        """
+        self._written = None
+        parameters = {
+            "name": self._owner.relay,
+            "slot": self._owner.slot,
+            "outboxes": self._owner.outboxes,
+            "epoch": facts.checkpoint_epoch,
+            "server_started_at": facts.server_started_at,
+            "plugin": plugin,
+            "timeline": timeline,
+        }
+        epoch = await self._session.fetch(scalar_row, "checkpoint_claim", parameters)
+        if epoch is None:
+            raise PositionLost("the stored position has changed since it was read", remedy=_AGAIN)
+        self._written = _Written(
+            epoch, None, facts.system_identifier, facts.server_started_at, facts.relations
+        )  # fmt: skip
+
+    async def save(self, position: Lsn, published: Snapshot | None) -> None:
         """Store `position`, and the last snapshot all of which is published, if one is known.
 
-        Neither goes back on the same slot of the same system. Raises SourceUnavailable when it cannot be stored now.
+        Raises PositionLost if the row is not the one that this process wrote, or the server is not the one that it read
+        from; OutboxChanged if the outbox has other relations now; SourceUnavailable if it cannot be stored now.
         """
-        where = {"lsn": str(position), "snapshot": None if published is None else str(published)}
-        await self._session.execute("checkpoint_save", asdict(identity) | where)
+        written = self._written
+        if written is None:
+            raise PositionLost("the stored position is not this relay's", remedy=_AGAIN)
+        self._written = replace(written, attempted=(written.epoch + 1, str(position)))
+        parameters = {
+            "name": self._owner.relay,
+            "slot": self._owner.slot,
+            "outbox": self._owner.table,
+            "lsn": str(position),
+            "snapshot": None if published is None else str(published),
+            "epoch": written.epoch,
+            "server_started_at": written.server_started_at,
+            "relations": written.relations,
+        }
+        saved = await self._session.fetch(class_row(_Saved), "checkpoint_save", parameters)
+        assert saved is not None  # noqa: S101 - the query always returns one row
+        if saved.epoch is None:
+            raise self._refused(saved, written, position)
+        self._written = replace(written, epoch=saved.epoch)
+
+    def _refused(self, saved: _Saved, written: _Written, position: Lsn) -> PositionLost | OutboxChanged:
+        if saved.restarted:
+            return PositionLost("the server was started again since the stream began", remedy=_AGAIN)
+        if saved.found_epoch != written.epoch:
+            return PositionLost(
+                f"the stored position was written by somebody else: its epoch is {saved.found_epoch}, "
+                f"and this relay wrote {written.epoch}",
+                remedy=_AGAIN,
+            )
+        self._written = None
+        if saved.changed:
+            return outbox_changed()
+        return PositionLost(
+            f"position {position} is ahead of the server's WAL, or behind the stored position", remedy=_AGAIN
+        )
+
+
+def outbox_changed() -> OutboxChanged:
+    """Return the incident of an outbox whose partitions are not those that are streamed."""
+    return OutboxChanged(
+        "partitions of the outbox table were attached, detached or renamed while it was streamed",
+        remedy="the relay reads again from the stored position, with the partitions of now",
+    )
 
 
 def columns(position: Position | None) -> dict[str, str | None]:

@@ -9,9 +9,9 @@ from relay.storage.session import Session
 
 
 class Server:
-    """Asks about the relay `name`, its `slot` and the outbox `table` (`schema.table`)."""
+    """Asks about the relay `name`, its `slot` and the outbox `table` (`schema.table`; None: messages)."""
 
-    def __init__(self, session: Session, *, name: str, slot: str, table: str = "outbox.event") -> None:
+    def __init__(self, session: Session, *, name: str, slot: str, table: str | None) -> None:
         self._session = session
         self._name = name
         self._slot = slot
@@ -29,5 +29,7 @@ class Server:
 
     async def table(self) -> TableFacts | None:
         """Return what the outbox table is; None if there is no such table."""
+        if self._table is None:
+            return None
         schema, _, table = self._table.partition(".")
         return await self._session.fetch(class_row(TableFacts), "outbox_table", {"schema": schema, "table": table})

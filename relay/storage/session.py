@@ -110,6 +110,7 @@ class Session:
                     application_name=self._name,
                     connect_timeout=_CONNECT_SECONDS,
                 )
+                await self._connection.execute(sql.query("session_own_writes"))
             except psycopg.Error as error:
                 self._failed_connects += 1
                 self._failure = error

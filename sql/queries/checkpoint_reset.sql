@@ -1,11 +1,14 @@
 -- Sets a relay's position to where its slot stands, whatever it was before: a first setup, or an accepted gap. What was
 -- published before is not known then, so there is no snapshot.
-INSERT INTO relay.checkpoint AS c (name, slot, lsn, epoch, system_identifier, timeline, database, plugin, outboxes)
+INSERT INTO relay.checkpoint AS c
+    (name, slot, lsn, epoch, system_identifier, timeline, database, database_oid, plugin, outboxes)
 SELECT %(name)s, slot_name, confirmed_flush_lsn, 1, system.system_identifier::text, checkpoint.timeline_id,
-       current_database(), plugin, %(outboxes)s::text[]
-FROM pg_replication_slots, pg_control_system() AS system, pg_control_checkpoint() AS checkpoint
-WHERE slot_name = %(slot)s
+       d.datname, d.oid, plugin, %(outboxes)s::text[]
+FROM pg_replication_slots AS s JOIN pg_database AS d ON d.oid = s.datoid,
+     pg_control_system() AS system, pg_control_checkpoint() AS checkpoint
+WHERE slot_name = %(slot)s AND d.datname = current_database()
 ON CONFLICT (name) DO UPDATE
 SET slot = excluded.slot, mode = excluded.mode, lsn = excluded.lsn, snapshot = NULL, epoch = c.epoch + 1,
     system_identifier = excluded.system_identifier, timeline = excluded.timeline, database = excluded.database,
-    plugin = excluded.plugin, outboxes = excluded.outboxes, updated_at = clock_timestamp()
+    database_oid = excluded.database_oid, plugin = excluded.plugin, outboxes = excluded.outboxes,
+    updated_at = clock_timestamp()

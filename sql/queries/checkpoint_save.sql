@@ -1,21 +1,16 @@
--- Stores how far a relay has confirmed, and what that is a position of. The position never goes back on the same slot of
--- the same system, and the snapshot belongs to the position.
-INSERT INTO relay.checkpoint AS c
-    (name, slot, mode, lsn, snapshot, epoch, system_identifier, timeline, database, plugin, outboxes)
-VALUES (%(name)s, %(slot)s, 'wal', %(lsn)s::pg_lsn, %(snapshot)s::pg_snapshot, 1, %(system_identifier)s, %(timeline)s,
-        current_database(), %(plugin)s, %(outboxes)s::text[])
-ON CONFLICT (name) DO UPDATE
-SET (lsn, snapshot) = (
-        SELECT CASE WHEN goes_on AND c.lsn > excluded.lsn THEN c.lsn ELSE excluded.lsn END,
-               CASE WHEN goes_on AND (c.lsn > excluded.lsn OR excluded.snapshot IS NULL) THEN c.snapshot
-                    ELSE excluded.snapshot END
-        FROM (SELECT c.slot = excluded.slot AND c.system_identifier = excluded.system_identifier AS goes_on) AS same),
-    slot = excluded.slot,
-    mode = excluded.mode,
-    epoch = c.epoch + 1,
-    system_identifier = excluded.system_identifier,
-    timeline = excluded.timeline,
-    database = excluded.database,
-    plugin = excluded.plugin,
-    outboxes = excluded.outboxes,
-    updated_at = clock_timestamp()
+-- Stores how far a relay has confirmed, and returns the row's new epoch. It stores nothing, and returns what is
+-- different, if the row is not the one that the caller wrote, if the server was started again or its WAL ends below the
+-- position, or if the outbox has other relations than when its stream was opened.
+WITH saved AS (
+    UPDATE relay.checkpoint
+    SET lsn = %(lsn)s::pg_lsn, snapshot = coalesce(%(snapshot)s::pg_snapshot, snapshot), mode = 'wal',
+        epoch = epoch + 1, updated_at = clock_timestamp()
+    WHERE name = %(name)s AND slot = %(slot)s AND epoch = %(epoch)s AND lsn <= %(lsn)s::pg_lsn
+      AND pg_postmaster_start_time() = %(server_started_at)s AND %(lsn)s::pg_lsn <= pg_current_wal_flush_lsn()
+      AND relay.outbox_relations(%(outbox)s::text) IS NOT DISTINCT FROM %(relations)s::text
+    RETURNING epoch
+)
+SELECT (SELECT epoch FROM saved)                                                                   AS epoch,
+       pg_postmaster_start_time() IS DISTINCT FROM %(server_started_at)s::timestamptz              AS restarted,
+       relay.outbox_relations(%(outbox)s::text) IS DISTINCT FROM %(relations)s::text               AS changed,
+       (SELECT c.epoch FROM relay.checkpoint AS c WHERE c.name = %(name)s AND c.slot = %(slot)s)   AS found_epoch

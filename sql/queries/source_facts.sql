@@ -1,12 +1,18 @@
--- What the relay must know before it streams: the server's settings, the slot, and the stored checkpoint.
--- The parameters are the slot's name, the relay's, and the outbox table as schema.table.
+-- What the relay must know before it streams: the server and its settings, the slot, the stored position, and another
+-- relay that has this slot. The parameters are the slot's name, the relay's, and the outbox table as schema.table, or
+-- NULL for an outbox of messages.
 SELECT current_setting('server_encoding')                                  AS server_encoding,
        (SELECT setting::integer FROM pg_settings WHERE name = 'wal_sender_timeout') AS wal_sender_timeout_ms,
+       pg_postmaster_start_time()                                          AS server_started_at,
+       (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END)::text AS wal_end,
+       (SELECT system_identifier::text FROM pg_control_system())           AS system_identifier,
        current_database()                                                  AS database,
+       (SELECT oid FROM pg_database WHERE datname = current_database())    AS database_oid,
        current_user::text                                                  AS role,
        (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user) AS may_replicate,
        coalesce((SELECT k.relkind = 'p' FROM pg_class AS k JOIN pg_namespace AS n ON n.oid = k.relnamespace
-                 WHERE n.nspname || '.' || k.relname = %(table)s), false)         AS partitioned,
+                 WHERE n.nspname || '.' || k.relname = %(table)s::text), false)   AS partitioned,
+       relay.outbox_relations(%(table)s::text)                             AS relations,
        s.slot_name                                                         AS slot,
        s.plugin                                                            AS plugin,
        s.database                                                          AS slot_database,
@@ -17,9 +23,19 @@ SELECT current_setting('server_encoding')                                  AS se
        a.backend_start                                                     AS holder_since,
        c.slot                                                              AS checkpoint_slot,
        c.lsn::text                                                         AS checkpoint_lsn,
+       c.epoch                                                             AS checkpoint_epoch,
+       c.updated_at                                                        AS checkpoint_at,
        c.system_identifier                                                 AS checkpoint_system,
-       c.timeline                                                          AS checkpoint_timeline
+       c.timeline                                                          AS checkpoint_timeline,
+       c.database                                                          AS checkpoint_database,
+       c.database_oid                                                      AS checkpoint_database_oid,
+       c.plugin                                                            AS checkpoint_plugin,
+       c.outboxes                                                          AS checkpoint_outboxes,
+       (SELECT EXISTS (SELECT FROM pg_replication_slots AS k WHERE k.slot_name = c.slot)) AS checkpoint_slot_exists,
+       other.name                                                          AS other_relay,
+       other.outboxes                                                      AS other_outboxes
 FROM (SELECT) AS one
 LEFT JOIN pg_replication_slots AS s ON s.slot_name = %(slot)s
 LEFT JOIN pg_stat_activity AS a ON a.pid = s.active_pid
 LEFT JOIN relay.checkpoint AS c ON c.name = %(name)s
+LEFT JOIN relay.checkpoint AS other ON other.slot = %(slot)s AND other.name <> %(name)s

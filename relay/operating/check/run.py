@@ -12,6 +12,7 @@ from relay.operating.check.judging import (
     limits,
     outbox,
     plugin,
+    position,
     queues,
     role,
     server,
@@ -39,7 +40,7 @@ def _postgres(sections: postgres.Sections) -> Iterator[Finding]:
     yield from judged(outbox.SCHEMA_CHECKS, sections.schema)
     yield from judged(outbox.OUTBOX_CHECKS, sections.outbox)
     yield from judged(slot.CHECKS, sections.slot)
-    yield from judged(outbox.POSITION_CHECKS, sections.position)
+    yield from judged(position.CHECKS, sections.position)
 
 
 def _rabbitmq(answers: tuple[broker.Broker, list[queues.Queue]] | Unknown, names: Sequence[str]) -> Iterator[Finding]:

@@ -47,6 +47,8 @@ def drop(config: Config = None, *, yes: Yes = False) -> None:
     settings = load(RelaySettings, config)
     with connected(settings, "slot") as connection:
         slot = statements.find(connection, settings.slot)
+        if slot is not None:
+            statements.require_ours(connection, settings)
         if slot is None:
             typer.echo(f"replication slot {settings.slot!r} does not exist")
             return

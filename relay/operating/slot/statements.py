@@ -18,6 +18,7 @@ from outboxkit import sql
 from relay.core.errors import SlotHeld, SlotMissing
 from relay.core.position import Lsn
 from relay.settings import RelaySettings
+from relay.storage.facts import Facts
 
 # Unlike pgoutput, this plugin can filter out all tables and still send the transactions, which are then empty.
 READER = "wal2json"
@@ -112,6 +113,14 @@ def find(connection: psycopg.Connection[Any], slot: str) -> Slot | None:
     """Return `slot`; None if it does not exist."""
     cursor = connection.cursor(row_factory=class_row(Slot))
     return cursor.execute(sql.query("slot_show"), {"slot": slot}).fetchone()
+
+
+def facts(connection: psycopg.Connection[Any], settings: RelaySettings) -> Facts:
+    """Return what the server says of the relay's slot and stored position, to judge whose they are."""
+    parameters = {"slot": settings.slot, "name": settings.name, "table": settings.table}
+    found = connection.cursor(row_factory=class_row(Facts)).execute(sql.query("source_facts"), parameters).fetchone()
+    assert found is not None  # noqa: S101 - the query always returns one row
+    return found
 
 
 def usable(connection: psycopg.Connection[Any], slot: str) -> Slot:

@@ -54,9 +54,10 @@ async def _stream(settings: RelaySettings, decoding: Decoding, *, from_now: bool
 
     name = f"{settings.name} tail"
     async with Session(database_url, name=f"{name} facts", slot=settings.slot) as session:
-        server = Server(session, name=name, slot=settings.slot, table=settings.outbox_table)
+        server = Server(session, name=name, slot=settings.slot, table=settings.table)
         facts = await server.facts()
         plugin = _plugin(facts, settings, from_now=from_now)
+        decoding.examine(await server.table(), plugin)
         slot = f"tail_{secrets.token_hex(6)}"
         connection = await ReplicationConnection.connect(database_url(), slot=slot, name=name)
         try:
@@ -70,7 +71,6 @@ async def _stream(settings: RelaySettings, decoding: Decoding, *, from_now: bool
                 plugin=plugin,
                 decoding=decoding,
                 facts=facts,
-                table=await server.table(),
                 writing=None,
                 timings=Timings(),
                 observe=lambda _: None,

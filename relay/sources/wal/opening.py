@@ -30,16 +30,14 @@ async def opened(  # noqa: PLR0913 - what a stream is
     plugin: str,
     decoding: Decoding,
     facts: Facts,
-    table: TableFacts | None,
     writing: Writing | None,
     timings: Timings,
     observe: Observe,
 ) -> AsyncIterator[WalStream]:
     """Stream from the slot of `connection`, made with `plugin`, after `start`; closes the stream, not the connection.
 
-    Without `writing`, slot and stored position stay where they are.
+    The caller has examined the outbox. Without `writing`, slot and stored position stay where they are.
     """
-    decoding.examine(table, plugin)
     decoder, options = decoding.decoder(plugin, facts)
     await connection.start(start, options)
     stream = WalStream(
@@ -47,6 +45,7 @@ async def opened(  # noqa: PLR0913 - what a stream is
         decoder,
         start,
         wal_sender_timeout=facts.wal_sender_timeout_ms / 1000,
+        relations=facts.relations,
         writing=writing,
         timings=timings,
         observe=observe,

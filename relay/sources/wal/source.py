@@ -2,50 +2,42 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from relay.core.errors import SourceRefused, SourceStalled, SourceUnavailable
 from relay.core.observations import Observe, Streaming
 from relay.core.position import Lsn, Position
 from relay.sources.wal.opening import Decoding, opened
 from relay.sources.wal.replication import ReplicationConnection
-from relay.sources.wal.starting import check, start_position
+from relay.sources.wal.starting import plugin_of, require_free, start_position
 from relay.sources.wal.stream import Timings, WalStream, Writing
-from relay.storage.facts import Facts, System
+from relay.storage.facts import Facts, Owner, System
 from relay.storage.server import Server
-
-
-@dataclass(frozen=True, slots=True)
-class SlotRequest:
-    """Which slot is read, by which relay."""
-
-    name: str
-    relay: str
-    plugin: str
-    """The plugin that was asked for, or `auto`: whatever the slot has."""
 
 
 class WalSource:
     """Opens streams from a slot; `database_url` is asked at each connect, so that a changed password is picked up.
 
-    `writing` gives what a stream writes, from the system and the slot's plugin. Without it, slot and stored position
-    stay where they are.
+    `plugin` is the one that was asked for, or `auto`: whatever the slot has. `writing` is what a stream writes. Without
+    it, slot and stored position stay where they are.
     """
 
     def __init__(  # noqa: PLR0913 - made in one place, by the composition root
         self,
         database_url: Callable[[], str],
         server: Server,
-        slot: SlotRequest,
+        owner: Owner,
         decoding: Decoding,
         *,
-        writing: Callable[[System, str], Writing] | None,
+        plugin: str,
+        writing: Writing | None,
         observe: Observe,
         timings: Timings = Timings(),  # noqa: B008 - frozen
     ) -> None:
         self._database_url = database_url
         self._server = server
-        self._slot = slot
+        self._owner = owner
+        self._plugin = plugin
         self._decoding = decoding
         self._writing = writing
         self._observe = observe
@@ -54,27 +46,38 @@ class WalSource:
 
     @asynccontextmanager
     async def open(self, after: Position | None) -> AsyncIterator[WalStream]:
-        """Check everything, then stream after `after` or the stored position, whichever holds on this server."""
+        """Check everything, then stream after the stored position, or after `after` if that counts here.
+
+        A standby checks everything too, before it waits for the slot: what is wrong shows before it takes over.
+        """
         facts = await self._server.facts()
-        plugin = check(facts, self._slot.name, plugin=self._slot.plugin)
+        plugin = plugin_of(facts, self._owner, plugin=self._plugin)
+        table = await self._server.table()
+        self._decoding.examine(table, plugin)
+        require_free(facts, self._owner)
         connection = await self._connect(facts)
         try:
             system = await connection.identify()
-            start = start_position(facts, system, self._slot.name, self._known(after, system))
-            table = await self._server.table()
+            if system.identifier != facts.system_identifier:
+                raise SourceUnavailable(
+                    f"two servers answer: system {facts.system_identifier} and system {system.identifier}",
+                    remedy="name one server in RELAY_DATABASE_URL, or add target_session_attrs=read-write",
+                )
+            start = start_position(facts, self._owner, self._known(after, facts, system))
             async with opened(
                 connection,
                 start,
                 plugin=plugin,
                 decoding=self._decoding,
                 facts=facts,
-                table=table,
-                writing=None if self._writing is None else self._writing(system, plugin),
+                writing=self._writing,
                 timings=self._timings,
                 observe=self._observe,
             ) as stream:
+                if self._writing is not None:
+                    await self._writing.positions.claim(facts, plugin=plugin, timeline=system.timeline)
                 self._system = system
-                details = {"slot": self._slot.name, "plugin": plugin, "timeline": system.timeline}
+                details = {"slot": self._owner.slot, "plugin": plugin, "timeline": system.timeline}
                 self._observe(Streaming("wal", start, details))
                 factor, self._timings = self._timings.factor, replace(self._timings, factor=1)
                 try:
@@ -86,16 +89,17 @@ class WalSource:
         finally:
             await connection.close()
 
-    def _known(self, after: Position | None, system: System) -> Lsn | None:
-        """Return `after` if this process confirmed it on this very system."""
+    def _known(self, after: Position | None, facts: Facts, system: System) -> Lsn | None:
+        """Return `after` if what this process remembers counts: on this very server, and nobody else wrote since."""
         before = self._system
         same = before is not None and (before.identifier, before.timeline) == (system.identifier, system.timeline)
-        return after if same and isinstance(after, Lsn) else None
+        counts = same and (self._writing is None or self._writing.positions.wrote(facts))
+        return after if counts and isinstance(after, Lsn) else None
 
     async def _connect(self, facts: Facts) -> ReplicationConnection:
         try:
             return await ReplicationConnection.connect(
-                self._database_url(), slot=self._slot.name, name=self._slot.relay
+                self._database_url(), slot=self._owner.slot, name=self._owner.relay
             )
         except SourceUnavailable as problem:
             # libpq gives no SQLSTATE for a connection that was refused. The attribute alone proves nothing either:

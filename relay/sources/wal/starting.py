@@ -1,14 +1,15 @@
 """Whether a stream may start, and where. Pure: it judges facts that others have asked for."""
 
-from relay.core.errors import SlotHeld, SlotMissing, SourceRefused
+from relay.core.errors import SlotHeld, SlotMissing, SlotMoved, SourceRefused
 from relay.core.position import Lsn
-from relay.storage.facts import Facts, System
+from relay.sources.wal.ownership import compare, require_position, require_slot
+from relay.storage.facts import Facts, Owner
 
 PLUGINS = ("wal2json", "pgoutput")
 
 
-def check(facts: Facts, slot: str, *, plugin: str) -> str:
-    """Return the slot's output plugin; raise SourceRefused, SlotMissing or SlotHeld for what would stop a stream.
+def plugin_of(facts: Facts, owner: Owner, *, plugin: str) -> str:
+    """Return the output plugin of the slot; raise SourceRefused or SlotMissing if it cannot be streamed for `owner`.
 
     `plugin` is the one that was asked for, or `auto` for whatever the slot has.
     """
@@ -17,61 +18,66 @@ def check(facts: Facts, slot: str, *, plugin: str) -> str:
             f"the database's encoding is {facts.server_encoding}",
             remedy="the relay needs UTF8: move to such a database",
         )
+    require_slot(facts, owner)
+    require_position(facts, owner)
     if facts.slot is None:
         raise SlotMissing(
-            f"replication slot {slot!r} does not exist",
+            f"replication slot {owner.slot!r} does not exist",
             remedy="run `relay setup`"
             if facts.checkpoint_lsn is None
             else f"it was lost: events after {facts.checkpoint_lsn} may be unpublished; `relay setup` says what to do",
         )
     known = PLUGINS if plugin == "auto" else (plugin,)
-    if facts.slot_database != facts.database or facts.plugin is None or facts.plugin not in known:
+    if facts.plugin is None or facts.plugin not in known:
         raise SourceRefused(
-            f"replication slot {slot!r} is for {facts.plugin} in database {facts.slot_database}",
-            remedy=f"name another with RELAY_SLOT; the relay needs one for {' or '.join(known)} "
-            f"in database {facts.database}",
+            f"replication slot {owner.slot!r} was made with {facts.plugin}",
+            remedy=f"set RELAY_PLUGIN={facts.plugin}"
+            if facts.plugin in PLUGINS
+            else f"set RELAY_SLOT to another name, then run `relay setup`: the relay needs {' or '.join(known)}",
         )
     if facts.wal_status == "lost":
         raise SlotMissing(
-            f"replication slot {slot!r} is lost: Postgres removed WAL that it needed (max_slot_wal_keep_size)",
+            f"replication slot {owner.slot!r} is lost: Postgres removed WAL that it needed (max_slot_wal_keep_size)",
             remedy="run `relay setup`, which says what may have been missed and how to go on",
-        )
-    if facts.holder_pid is not None:
-        raise SlotHeld(
-            f"replication slot {slot!r} is held by {facts.holder_name!r}, pid {facts.holder_pid}"
-            + (f", since {facts.holder_since:%Y-%m-%d %H:%M:%S %Z}" if facts.holder_since else ""),
-            remedy="this relay stands by and takes over when the slot is free",
         )
     return facts.plugin
 
 
-def start_position(facts: Facts, system: System, slot: str, after: Lsn | None) -> Lsn:
-    """Return where to stream from: the furthest position that is known to be confirmed on this very server.
+def require_free(facts: Facts, owner: Owner) -> None:
+    """Raise SlotHeld, with the holder's name, if the slot is in use."""
+    if facts.holder_pid is not None:
+        raise SlotHeld(
+            f"replication slot {owner.slot!r} is held by {facts.holder_name!r}, pid {facts.holder_pid}"
+            + (f", since {facts.holder_since:%Y-%m-%d %H:%M:%S %Z}" if facts.holder_since else ""),
+            remedy="this relay stands by and takes over when the slot is free",
+        )
 
-    A crash of Postgres sets the slot's own position back, so the stored one counts when it is further. Raises
-    SourceRefused when the stored position belongs to another cluster, lies ahead of the server's WAL, or belongs to
-    another slot that ends before this one begins.
+
+def start_position(facts: Facts, owner: Owner, after: Lsn | None) -> Lsn:
+    """Return where to stream from: the stored position, or `after`, which this process has confirmed, if it is further.
+
+    A position is stored before it is reported to the slot. So a slot that is ahead of the stored position was moved by
+    somebody else, or made again: SlotMoved is raised, with what is known of the gap. Raises SourceRefused when there is
+    no stored position, or when it lies ahead of the server's WAL.
     """
-    confirmed = Lsn.parse(facts.confirmed_flush_lsn or "0/0")
     if facts.checkpoint_lsn is None:
-        return max(confirmed, after or confirmed)
-    stored = Lsn.parse(facts.checkpoint_lsn)
-    if facts.checkpoint_system != system.identifier:
         raise SourceRefused(
-            f"the checkpoint was stored on system {facts.checkpoint_system}, and this is {system.identifier}: "
-            "a dump and restore renumbers the WAL",
-            remedy="run `relay setup --accept-gap` to start from the new slot, after comparing what was published",
+            f"relay {owner.relay!r} has no stored position", remedy="run `relay setup`, or correct RELAY_NAME"
         )
-    if stored > system.end:
+    stored, confirmed, end = map(Lsn.parse, (facts.checkpoint_lsn, facts.confirmed_flush_lsn or "0/0", facts.wal_end))
+    if stored > end:
         raise SourceRefused(
-            f"the checkpoint {stored} is ahead of the server's WAL, which ends at {system.end}",
-            remedy="this server lost WAL that was already published; run `relay setup --accept-gap` to go on "
-            "from its slot",
+            f"the stored position {stored} is ahead of the server's WAL, which ends at {end}: this server lost WAL that "
+            "was already published",
+            remedy=f"{compare(owner)}, then run `relay setup --accept-gap` to go on from where the slot stands",
         )
-    if facts.checkpoint_slot != slot and confirmed > stored:
-        raise SourceRefused(
-            f"the checkpoint {stored} belongs to slot {facts.checkpoint_slot!r}, and {slot!r} begins after it, "
-            f"at {confirmed}",
-            remedy=f"set RELAY_SLOT={facts.checkpoint_slot}, or run `relay setup --accept-gap`",
+    if confirmed > stored:
+        if facts.checkpoint_database_oid is None and confirmed <= end:
+            return max(confirmed, after or confirmed)  # the version before this one reported first
+        raise SlotMoved(
+            f"replication slot {owner.slot!r} was moved or made again: it begins at {confirmed}, and events were "
+            f"published up to {stored}, stored at {facts.checkpoint_at:%Y-%m-%d %H:%M:%S %Z}; the slot does not have "
+            f"the {confirmed - stored} bytes of WAL between",
+            remedy=f"{compare(owner)} since then, then run `relay setup --accept-gap` to go on from where the slot stands",
         )
-    return max(confirmed, stored, after or confirmed)
+    return max(stored, after or stored)

@@ -1,7 +1,8 @@
 """One open stream of a replication slot.
 
 Four cursors, never mixed: received >= handed over >= published >= confirmed. Only the last is reported as flushed:
-flush alone moves the slot, and the server never sends again what lies below it. A keepalive's LSN is handed over as a
+flush alone moves the slot, and the server never sends again what lies below it. A position is stored first, and
+reported as flushed after that: a slot that is ahead of the stored position was moved by somebody else. A keepalive's LSN is handed over as a
 boundary like a commit's, but only while no transaction is open; the ledger decides when it is confirmed.
 """
 
@@ -23,28 +24,37 @@ from relay.sources.wal import frames
 from relay.sources.wal.decoders.decoding import Decoder
 from relay.sources.wal.fences import Fences
 from relay.sources.wal.replication import ReplicationConnection
-from relay.storage.position import Identity
+from relay.storage.facts import Facts
+from relay.storage.position import outbox_changed
 
 
 class PositionStore(Protocol):
     """Where a stream stores its position."""
 
-    async def save(self, identity: Identity, position: Lsn, published: Snapshot | None) -> None:
+    def wrote(self, facts: Facts) -> bool:
+        """Return whether the stored position is the one that this process wrote, on the same server."""
+
+    async def claim(self, facts: Facts, *, plugin: str, timeline: int) -> None:
+        """Note that this process streams now from the position in `facts`; nobody else can store then."""
+
+    async def save(self, position: Lsn, published: Snapshot | None) -> None:
         """Store `position`, and a snapshot all of which is published; raises SourceUnavailable if it cannot now."""
 
 
 class FenceEmitter(Protocol):
     """What writes fences into the WAL that a stream reads."""
 
-    async def emit(self, token: str) -> None:
-        """Write a fence of `token` and its transaction's snapshot; raises a Problem if it cannot be written."""
+    async def emit(self, token: str) -> str | None:
+        """Write a fence of `token` and its transaction's snapshot; raises a Problem if it cannot be written.
+
+        Returns the relations that the outbox has now.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class Writing:
     """What a stream writes. A stream without it is read-only: slot and stored position stay where they are."""
 
-    identity: Identity
     positions: PositionStore
     fences: FenceEmitter
 
@@ -74,12 +84,14 @@ class WalStream:
         start: Lsn,
         *,
         wal_sender_timeout: float,
+        relations: str | None,
         writing: Writing | None,
         timings: Timings,
         observe: Observe,
     ) -> None:
         self._connection = connection
         self._decoder = decoder
+        self._relations = relations
         self._writing = writing
         self._timings = timings
         self._observe = observe
@@ -87,11 +99,10 @@ class WalStream:
         self.start = start
         """The position that it streams after."""
         self._handed_over = start
-        # The confirmed position of the slot never goes back, so reporting less than it is moves nothing.
-        self._flushed = start if writing else Lsn(0)
+        # 0 reports nothing. `start` may be what this process remembers, which is not stored yet.
+        self._flushed = Lsn(0)
         self._published: Snapshot | None = None
         self._loop = asyncio.get_running_loop()
-        self._status_due = False
         every = timings.status_at_most_every
         self._interval = min(every, wal_sender_timeout / 4) if wal_sender_timeout else every
         self._silence = min(self._interval + timings.answer_within, wal_sender_timeout or math.inf) * timings.factor
@@ -123,32 +134,35 @@ class WalStream:
         return items
 
     def confirm(self, position: Lsn) -> None:
-        """Report `position` as flushed, once for all that is confirmed in this turn of the loop."""
+        """Note that everything up to `position` is confirmed."""
         if (fence := self._fences.confirmed(position)) is not None:
             self._published = fence.snapshot
             self._observe(CaughtUp(fence.written))
-        if self._writing and position > self._flushed:
-            self._flushed = position
-            if not self._status_due:
-                self._status_due = True
-                self._loop.call_soon(self._send_status)
 
     async def store(self, position: Lsn) -> None:
-        """Store `position`, what it is a position of, and the snapshot of the last fence before it."""
-        if self._writing:
-            await self._writing.positions.save(self._writing.identity, position, self._published)
+        """Store `position` with the snapshot of the last fence before it, and then report it as flushed."""
+        if self._writing and position > self._flushed:
+            await self._writing.positions.save(position, self._published)
+            self._flushed = position
+            self._send_status()
 
     async def run(self) -> None:
-        """Write a fence every second, until cancelled. A fence that cannot be written says nothing about the stream."""
+        """Write a fence every second, until cancelled. A fence that cannot be written says nothing about the stream.
+
+        Raises OutboxChanged when the outbox has other partitions than when the stream was opened.
+        """
         while True:
             await asyncio.sleep(self._timings.fence_every)
             if self._writing:
                 token = self._fences.write(self._loop.time())
                 try:
-                    await self._writing.fences.emit(token)
+                    relations = await self._writing.fences.emit(token)
                 except Problem as problem:
                     self._fences.unwritten(token)
                     self._observe(NotStored("fence", problem))
+                else:
+                    if relations != self._relations:
+                        raise outbox_changed()
 
     async def close(self) -> None:
         """Send what is confirmed, and stop answering."""
@@ -202,7 +216,6 @@ class WalStream:
         self._send_status(ping=True)
 
     def _send_status(self, *, ping: bool = False) -> None:
-        self._status_due = False
         self._connection.send(
             frames.standby_status(received=self._handed_over, flushed=self._flushed, now=time.time(), ping=ping)
         )

@@ -18,7 +18,8 @@ from outboxkit.sql import apply as schema
 from relay.core.position import Lsn
 from relay.operating.check.finding import Unknown
 from relay.operating.check.judging.connection import PostgresConnection
-from relay.operating.check.judging.outbox import Outbox, Position, Publication, Schema
+from relay.operating.check.judging.outbox import Outbox, Publication, Schema
+from relay.operating.check.judging.position import Position
 from relay.operating.check.judging.role import Privilege, Role, grant_replication
 from relay.operating.check.judging.server import Probe, Server, Transaction
 from relay.operating.check.judging.slot import RelaySlot
@@ -27,7 +28,7 @@ from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
 from relay.sources.layout import layout
 from relay.sources.wal.decoders import pgoutput, wal2json
-from relay.storage.facts import Facts, System, TableFacts
+from relay.storage.facts import System, TableFacts
 from relay.storage.refusals import from_postgres
 
 T = TypeVar("T")
@@ -90,7 +91,7 @@ class _Asking:
             slot=self._gathered(lambda: self._slot(slot, server)),
             schema=self._gathered(self._schema),
             outbox=self._gathered(lambda: self._outbox(slot, server)),
-            position=self._gathered(lambda: self._position(replication)),
+            position=self._gathered(self._position),
         )
 
     def _gathered(self, question: Callable[[], T]) -> T | Unknown:
@@ -184,15 +185,8 @@ class _Asking:
             publication=publication.fetchone(),
         )
 
-    def _position(self, replication: System | Unknown) -> Position:
-        settings = self._settings
-        facts = self._connection.cursor(row_factory=class_row(Facts))
-        parameters = {"slot": settings.slot, "name": settings.name, "table": settings.outbox_table}
-        found = facts.execute(sql.query("source_facts"), parameters).fetchone()
-        assert found is not None  # noqa: S101 - the query always returns one row
-        # A relay may be storing positions: ask for the end of the WAL after the stored position, as the relay does.
-        system = None if isinstance(replication, Unknown) else _identify(settings)
-        return Position(found, settings.name, settings.slot, system)
+    def _position(self) -> Position:
+        return slots.facts(self._connection, self._settings), self._settings.owner
 
     def _one(self, query: str, parameters: dict[str, Any]) -> dict[str, Any]:
         row = self._connection.cursor(row_factory=dict_row).execute(sql.query(query), parameters).fetchone()

@@ -1,14 +1,13 @@
-"""Checks of schema, outbox table and stored position, by the same rules that `relay run` starts by. Pure."""
+"""Checks of schema and outbox table, by the same rules that `relay run` starts by. Pure."""
 
 from dataclasses import dataclass
 
 from outboxkit.errors import Problem
-from relay.operating.check.finding import Check, Verdict, fail, ok, unknown, warn
+from relay.operating.check.finding import Check, Verdict, fail, ok
 from relay.sources import tables
 from relay.sources.layout import Layout
 from relay.sources.wal.decoders import pgoutput
-from relay.sources.wal.starting import start_position
-from relay.storage.facts import Facts, System, TableFacts
+from relay.storage.facts import TableFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +38,6 @@ class Outbox:
     """The slot's, or the one that `relay setup` would use."""
     publication_name: str
     publication: Publication | None
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """What determines the position from which the relay would start."""
-
-    facts: Facts
-    relay: str
-    slot: str
-    system: System | None
-    """None if it is unknown."""
 
 
 def schema(found: Schema) -> Verdict:
@@ -93,31 +81,5 @@ def publication(outbox: Outbox) -> Verdict:
     return ok(f"publication {name!r} publishes the outbox", publication=name)
 
 
-def position(found: Position) -> Verdict:
-    """Judge whether the relay can start from its stored position."""
-    facts = found.facts
-    stored = {"lsn": facts.checkpoint_lsn, "slot": facts.checkpoint_slot, "system_identifier": facts.checkpoint_system}
-    if facts.checkpoint_lsn is None:
-        return warn(
-            f"relay {found.relay!r} has stored no position: it starts from the position of its slot",
-            remedy="if this relay has run before, correct RELAY_NAME; otherwise run `relay setup`",
-            **stored,
-        )
-    if facts.slot is None or facts.wal_status == "lost":
-        return fail(
-            f"events were published up to {facts.checkpoint_lsn}, and no slot has what was committed since",
-            remedy="if RELAY_SLOT was changed, set it back; otherwise run `relay setup`, which says what to compare",
-            **stored,
-        )
-    if found.system is None:
-        return unknown("this server's system identifier is unknown", remedy="see postgres.replication", **stored)
-    try:
-        start = start_position(facts, found.system, found.slot, None)
-    except Problem as problem:
-        return fail(problem.what, remedy=problem.remedy, **stored)
-    return ok(f"the relay starts after {start}", start=str(start), **stored)
-
-
 SCHEMA_CHECKS = (Check("schema.version", schema),)
 OUTBOX_CHECKS = (Check("outbox.table", table), Check("outbox.publication", publication))
-POSITION_CHECKS = (Check("checkpoint.position", position),)

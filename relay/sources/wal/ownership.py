@@ -1,0 +1,98 @@
+"""Whose a slot and a stored position are. Pure: it judges facts that others have asked for.
+
+A position means something only for one system, database, slot, relay and set of outboxes. Whoever opens, sets up, drops
+or skips a slot compares all of that first. A name proves nothing: another service may have taken the same default.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from relay.core.errors import NotOurs
+from relay.storage.facts import Facts, Owner
+
+
+class OtherOutbox(NotOurs):
+    """The stored position is of other tables or message prefixes."""
+
+
+class OtherSlot(NotOurs):
+    """The stored position is of another slot."""
+
+
+def require_slot(facts: Facts, owner: Owner) -> None:
+    """Raise NotOurs if the slot exists and belongs to another database, or to another relay."""
+    if facts.slot is not None and facts.slot_database is None:
+        raise NotOurs(
+            f"replication slot {owner.slot!r} is a physical slot",
+            remedy="set RELAY_SLOT to another name, then run `relay setup`",
+        )
+    if facts.slot is not None and facts.slot_database != facts.database:
+        raise NotOurs(
+            f"replication slot {owner.slot!r} belongs to database {facts.slot_database!r}, and this is database "
+            f"{facts.database!r}: slots of all databases share their names",
+            remedy="set RELAY_SLOT to another name, then run `relay setup`; "
+            f"or correct RELAY_DATABASE_URL to name {facts.slot_database!r}",
+        )
+    if facts.other_relay is not None:
+        raise NotOurs(
+            f"replication slot {owner.slot!r} belongs to relay {facts.other_relay!r} of {_named(facts.other_outboxes)}"
+            f", and this is relay {owner.relay!r} of {_named(owner.outboxes)}",
+            remedy=f"if this is the same relay, set RELAY_NAME={facts.other_relay}; otherwise set RELAY_SLOT to another "
+            "name, then run `relay setup`",
+        )
+
+
+def require_position(facts: Facts, owner: Owner) -> None:
+    """Raise NotOurs if the stored position, if there is one, is of another outbox, slot, system or database."""
+    for problem in differences(facts, owner):
+        raise problem
+
+
+def differences(facts: Facts, owner: Owner) -> Iterator[NotOurs]:
+    """Yield what the stored position is of and this relay is not."""
+    if facts.checkpoint_lsn is None:
+        return
+    if facts.checkpoint_outboxes is not None and set(facts.checkpoint_outboxes) != set(owner.outboxes):
+        yield OtherOutbox(
+            f"relay {owner.relay!r} with slot {facts.checkpoint_slot!r} belongs to {_named(facts.checkpoint_outboxes)}, "
+            f"and this relay is set to {_named(owner.outboxes)}",
+            remedy=f"if a setting was lost, set {_setting(facts.checkpoint_outboxes)}; for a second outbox, set "
+            "RELAY_NAME and RELAY_SLOT to other names, then run `relay setup`",
+        )
+    if facts.checkpoint_slot != owner.slot:
+        yield OtherSlot(
+            f"relay {owner.relay!r} has replication slot {facts.checkpoint_slot!r}, and RELAY_SLOT is {owner.slot!r}",
+            remedy=f"set RELAY_SLOT={facts.checkpoint_slot}; for a second relay, set RELAY_NAME to another name too, "
+            "then run `relay setup`",
+        )
+    if facts.checkpoint_system != facts.system_identifier:
+        yield NotOurs(
+            f"the position was stored on system {facts.checkpoint_system}, and this is {facts.system_identifier}: "
+            "a dump and restore renumbers the WAL",
+            remedy=f"{compare(owner)}, then run `relay setup --accept-gap` to go on from a slot of this server",
+        )
+    elif facts.checkpoint_database_oid not in {None, facts.database_oid}:
+        yield NotOurs(
+            f"the position was stored in database {facts.checkpoint_database!r}, and {facts.database!r} is a copy of it",
+            remedy=f"set RELAY_SLOT to another name, {compare(owner)}, then run `relay setup --accept-gap`",
+        )
+
+
+def compare(owner: Owner) -> str:
+    """Return the part of a remedy that names what an operator compares before a gap is accepted."""
+    record = owner.table or "the application's own data"
+    return f"compare {record} with what consumers received"
+
+
+def _named(outboxes: Sequence[str] | None) -> str:
+    return "an unknown outbox" if outboxes is None else ", ".join(outboxes)
+
+
+def _setting(outboxes: Sequence[str]) -> str:
+    settings = (
+        f"RELAY_MESSAGE_PREFIX={each.removeprefix('message:')}"
+        if each.startswith("message:")
+        else f"RELAY_OUTBOX_TABLE={each}"
+        for each in outboxes
+    )
+    return " and ".join(settings)
+
