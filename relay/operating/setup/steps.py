@@ -6,7 +6,6 @@ skip them silently, so it is created only with `accept_gap`.
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 import psycopg
@@ -19,7 +18,7 @@ from outboxkit.sql import apply as schema
 from relay.core.errors import SlotMissing
 from relay.core.position import Lsn
 from relay.operating.connection import connected
-from relay.operating.setup import publication
+from relay.operating.setup import creating, publication
 from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
 from relay.sources.wal.decoders import pgoutput, wal2json
@@ -83,7 +82,7 @@ def make_slot(connection: psycopg.Connection[Any], settings: RelaySettings, *, a
         connection.execute(sql.query("slot_drop"), parameters)
     new = facts.slot is None or lost
     republished = not new and facts.plugin == pgoutput.PLUGIN and publication.create(connection, settings)
-    plugin = _create(connection, settings) if new else facts.plugin
+    plugin = creating.create(connection, settings) if new else facts.plugin
     start = connection.execute(sql.query("slot_position"), {"slot": settings.slot}).fetchone()
     assert start is not None  # noqa: S101 - the slot exists by now
     if facts.checkpoint_lsn is None or accept_gap:
@@ -96,25 +95,6 @@ def make_slot(connection: psycopg.Connection[Any], settings: RelaySettings, *, a
 def _record(settings: RelaySettings) -> str:
     """Name where the events are stored besides the WAL."""
     return "the application's own data" if settings.message_prefix else settings.outbox_table
-
-
-def _create(connection: psycopg.Connection[Any], settings: RelaySettings) -> str:
-    """Create the slot with the configured plugin; with `auto`, wal2json if the server has it, else pgoutput."""
-    if settings.plugin in {"auto", wal2json.PLUGIN}:
-        try:
-            return _create_slot(connection, settings.slot, wal2json.PLUGIN)
-        except (psycopg.errors.UndefinedFile, psycopg.errors.InsufficientPrivilege):
-            if settings.plugin != "auto":
-                raise
-    # First the publication, then the slot: pgoutput reads the publication as it was at each change.
-    publication.create(connection, settings)
-    return _create_slot(connection, settings.slot, pgoutput.PLUGIN)
-
-
-def _create_slot(connection: psycopg.Connection[Any], slot: str, plugin: str) -> str:
-    with suppress(psycopg.errors.DuplicateObject):  # another setup, running at the same time
-        connection.execute(sql.query("slot_create"), {"slot": slot, "plugin": plugin})
-    return plugin
 
 
 async def _exchange(settings: RelaySettings) -> None:
