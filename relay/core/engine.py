@@ -166,7 +166,7 @@ class Engine:
             pump.detach()
 
     async def _store(self, pump: Pump[Any]) -> None:
-        """Store the position of `pump` again and again. What cannot be stored now is stored later, and reported then."""
+        """Store the position of `pump` again and again; what cannot be stored now is stored later."""
         loop = asyncio.get_running_loop()
         stored, since = pump.position, loop.time()
         while True:

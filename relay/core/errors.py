@@ -40,8 +40,10 @@ class SlotReleased(SourceUnavailable):
 
 
 class PositionLost(SourceUnavailable):
-    """The stored position is not the one that this process wrote: another relay or an operator wrote it, or the
-    database went back in time. What the process remembers does not count any more."""
+    """The stored position is not the one that this process wrote, or the server is not the one that it was.
+
+    Another relay or an operator wrote it, or the database went back in time. What the process remembers does not count.
+    """
 
 
 class OutboxChanged(SourceUnavailable):

@@ -6,7 +6,7 @@ from relay.storage.session import Session
 
 
 class FenceWriter:
-    """Emits fences for the outbox `table` (`schema.table`; None: messages); relay/sources/wal/fences.py explains them."""
+    """Emits fences for the outbox `table` (`schema.table`; None: messages); see relay/sources/wal/fences.py."""
 
     def __init__(self, session: Session, *, table: str | None) -> None:
         self._session = session

@@ -24,8 +24,9 @@ class _Written:
     """The row as this process wrote it, and on what."""
 
     epoch: int
+    lsn: str
     attempted: tuple[int, str] | None
-    """Epoch and LSN of a save without an answer: it may have taken place."""
+    """Epoch and LSN of a save without an answer: it may have taken place. Its LSN is another than the row had."""
     system_identifier: str
     server_started_at: datetime
     relations: str | None
@@ -80,7 +81,12 @@ class StoredPosition:
         if epoch is None:
             raise PositionLost("the stored position has changed since it was read", remedy=_AGAIN)
         self._written = _Written(
-            epoch, None, facts.system_identifier, facts.server_started_at, facts.relations
+            epoch=epoch,
+            lsn=str(facts.checkpoint_lsn),
+            attempted=None,
+            system_identifier=facts.system_identifier,
+            server_started_at=facts.server_started_at,
+            relations=facts.relations,
         )  # fmt: skip
 
     async def save(self, position: Lsn, published: Snapshot | None) -> None:
@@ -92,7 +98,8 @@ class StoredPosition:
         written = self._written
         if written is None:
             raise PositionLost("the stored position is not this relay's", remedy=_AGAIN)
-        self._written = replace(written, attempted=(written.epoch + 1, str(position)))
+        if str(position) != written.lsn:
+            self._written = replace(written, attempted=(written.epoch + 1, str(position)))
         parameters = {
             "name": self._owner.relay,
             "slot": self._owner.slot,
@@ -106,8 +113,9 @@ class StoredPosition:
         saved = await self._session.fetch(class_row(_Saved), "checkpoint_save", parameters)
         assert saved is not None  # noqa: S101 - the query always returns one row
         if saved.epoch is None:
+            self._written = written
             raise self._refused(saved, written, position)
-        self._written = replace(written, epoch=saved.epoch)
+        self._written = replace(written, epoch=saved.epoch, lsn=str(position), attempted=None)
 
     def _refused(self, saved: _Saved, written: _Written, position: Lsn) -> PositionLost | OutboxChanged:
         if saved.restarted:

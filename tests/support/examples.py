@@ -1,9 +1,10 @@
-"""One event and one replication slot; tests replace the fields that they are about."""
+"""One event, one replication slot, and what a server says of a relay; tests replace the fields that they are about."""
 
 from datetime import UTC, datetime
 
 from relay.core.event import OutboxEvent
 from relay.operating.slot.statements import Slot
+from relay.storage.facts import Facts, Owner
 
 EVENT = OutboxEvent(
     id="0b0c9a1e-9df5-4a0e-8f4e-1f2f3f4f5f6f",
@@ -39,3 +40,39 @@ SLOT = Slot(
     invalidation_reason=None,
     inactive_since=None,
 )
+
+FACTS = Facts(
+    server_encoding="UTF8",
+    wal_sender_timeout_ms=60_000,
+    server_started_at=datetime(2026, 11, 1, tzinfo=UTC),
+    wal_end="0/20",
+    system_identifier="7000000000000000001",
+    database="shop",
+    database_oid=16_384,
+    role="outbox_relay",
+    may_replicate=True,
+    partitioned=True,
+    relations="16400 outbox.event",
+    slot="s",
+    plugin="wal2json",
+    slot_database="shop",
+    wal_status="reserved",
+    confirmed_flush_lsn="0/10",
+    holder_pid=None,
+    holder_name=None,
+    holder_since=None,
+    checkpoint_slot="s",
+    checkpoint_lsn="0/18",
+    checkpoint_epoch=7,
+    checkpoint_at=datetime(2026, 11, 20, tzinfo=UTC),
+    checkpoint_system="7000000000000000001",
+    checkpoint_timeline=1,
+    checkpoint_database="shop",
+    checkpoint_database_oid=16_384,
+    checkpoint_plugin="wal2json",
+    checkpoint_outboxes=["outbox.event"],
+    checkpoint_slot_exists=True,
+    other_relay=None,
+    other_outboxes=None,
+)
+OWNER = Owner("relay", "s", ["outbox.event"])

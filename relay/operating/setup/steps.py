@@ -1,7 +1,6 @@
 """The steps of `relay setup`: each creates what is missing. Safe to repeat, and to run twice at the same time.
 
-A checkpoint without its slot means that the slot was lost: no slot has the events committed since. A new slot would
-skip them silently, so it is created only with `accept_gap`.
+deciding.py says what is done about a slot and a stored position.
 """
 
 import asyncio
@@ -9,20 +8,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import psycopg
-from psycopg.rows import class_row
 
 from outboxkit import sql
 from outboxkit.amqp.connection import Connection
 from outboxkit.amqp.topology import EXCHANGE_TYPE, declare_exchange
 from outboxkit.sql import apply as schema
-from relay.core.errors import SlotMissing
 from relay.core.position import Lsn
 from relay.operating.connection import connected
 from relay.operating.setup import creating, publication
+from relay.operating.setup.deciding import decide
 from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
 from relay.sources.wal.decoders import pgoutput, wal2json
-from relay.storage.facts import Facts
 from relay.storage.refusals import check_wal_level
 
 _PREFERRED = wal2json.PLUGIN
@@ -66,35 +63,22 @@ def _require_logical(connection: psycopg.Connection[Any]) -> None:
 
 
 def make_slot(connection: psycopg.Connection[Any], settings: RelaySettings, *, accept_gap: bool) -> str:
-    """Create the slot and the checkpoint if missing, and return a line; raises SlotMissing for a lost slot."""
-    parameters = {"slot": settings.slot, "name": settings.name, "table": settings.outbox_table}
-    facts = connection.cursor(row_factory=class_row(Facts)).execute(sql.query("source_facts"), parameters).fetchone()
-    assert facts is not None  # noqa: S101 - the query always returns one row
-    lost = facts.slot is not None and facts.wal_status == "lost"
-    if facts.checkpoint_lsn is not None and not accept_gap and (facts.slot is None or lost):
-        raise SlotMissing(
-            f"replication slot {facts.checkpoint_slot!r} is gone; events were published up to {facts.checkpoint_lsn}, "
-            "and no slot has what was committed since",
-            remedy=f"if RELAY_SLOT was changed, set it back; otherwise compare {_record(settings)} with what consumers "
-            "received, then create a new slot with `relay setup --accept-gap`",
-        )
-    if lost:
-        connection.execute(sql.query("slot_drop"), parameters)
-    new = facts.slot is None or lost
+    """Create the slot and the stored position if missing, and return a line; raises SourceRefused, see `decide`."""
+    facts = slots.facts(connection, settings)
+    decision = decide(facts, settings.owner, plugin=settings.plugin, accept_gap=accept_gap)
+    if decision.slot == "drop and create":
+        slots.drop(connection, settings.slot)
+    new = decision.slot != "keep"
     republished = not new and facts.plugin == pgoutput.PLUGIN and publication.create(connection, settings)
     plugin = creating.create(connection, settings) if new else facts.plugin
     start = connection.execute(sql.query("slot_position"), {"slot": settings.slot}).fetchone()
     assert start is not None  # noqa: S101 - the slot exists by now
-    if facts.checkpoint_lsn is None or accept_gap:
-        connection.execute(sql.query("checkpoint_reset"), {**parameters, "outboxes": settings.outboxes})
+    if decision.set_position:
+        names = {"slot": settings.slot, "name": settings.name, "outboxes": settings.outboxes}
+        connection.execute(sql.query("checkpoint_reset"), names)
     state = "created" if new else "exists"
     line = f"slot: {settings.slot!r} ({plugin}) {state}, from {Lsn.parse(start[0])}"
     return f"{line}; {publication.CREATED_AGAIN}" if republished else line
-
-
-def _record(settings: RelaySettings) -> str:
-    """Name where the events are stored besides the WAL."""
-    return "the application's own data" if settings.message_prefix else settings.outbox_table
 
 
 async def _exchange(settings: RelaySettings) -> None:

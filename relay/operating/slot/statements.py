@@ -18,6 +18,7 @@ from outboxkit import sql
 from relay.core.errors import SlotHeld, SlotMissing
 from relay.core.position import Lsn
 from relay.settings import RelaySettings
+from relay.sources.wal.ownership import OtherOutbox, OtherSlot, differences, require_slot
 from relay.storage.facts import Facts
 
 # Unlike pgoutput, this plugin can filter out all tables and still send the transactions, which are then empty.
@@ -121,6 +122,15 @@ def facts(connection: psycopg.Connection[Any], settings: RelaySettings) -> Facts
     found = connection.cursor(row_factory=class_row(Facts)).execute(sql.query("source_facts"), parameters).fetchone()
     assert found is not None  # noqa: S101 - the query always returns one row
     return found
+
+
+def require_ours(connection: psycopg.Connection[Any], settings: RelaySettings) -> None:
+    """Raise NotOurs if the slot belongs to another database, relay or outbox."""
+    found = facts(connection, settings)
+    require_slot(found, settings.owner)
+    for problem in differences(found, settings.owner):
+        if isinstance(problem, OtherOutbox | OtherSlot):
+            raise problem
 
 
 def usable(connection: psycopg.Connection[Any], slot: str) -> Slot:

@@ -34,10 +34,10 @@ def require_slot(facts: Facts, owner: Owner) -> None:
         )
     if facts.other_relay is not None:
         raise NotOurs(
-            f"replication slot {owner.slot!r} belongs to relay {facts.other_relay!r} of {_named(facts.other_outboxes)}"
-            f", and this is relay {owner.relay!r} of {_named(owner.outboxes)}",
-            remedy=f"if this is the same relay, set RELAY_NAME={facts.other_relay}; otherwise set RELAY_SLOT to another "
-            "name, then run `relay setup`",
+            f"replication slot {owner.slot!r} belongs to relay {facts.other_relay!r} of "
+            f"{_named(facts.other_outboxes)}, and this is relay {owner.relay!r} of {_named(owner.outboxes)}",
+            remedy=f"if this is the same relay, set RELAY_NAME={facts.other_relay}; otherwise set RELAY_SLOT to "
+            "another name, then run `relay setup`",
         )
 
 
@@ -53,8 +53,8 @@ def differences(facts: Facts, owner: Owner) -> Iterator[NotOurs]:
         return
     if facts.checkpoint_outboxes is not None and set(facts.checkpoint_outboxes) != set(owner.outboxes):
         yield OtherOutbox(
-            f"relay {owner.relay!r} with slot {facts.checkpoint_slot!r} belongs to {_named(facts.checkpoint_outboxes)}, "
-            f"and this relay is set to {_named(owner.outboxes)}",
+            f"relay {owner.relay!r} with slot {facts.checkpoint_slot!r} belongs to "
+            f"{_named(facts.checkpoint_outboxes)}, and this relay is set to {_named(owner.outboxes)}",
             remedy=f"if a setting was lost, set {_setting(facts.checkpoint_outboxes)}; for a second outbox, set "
             "RELAY_NAME and RELAY_SLOT to other names, then run `relay setup`",
         )
@@ -72,7 +72,8 @@ def differences(facts: Facts, owner: Owner) -> Iterator[NotOurs]:
         )
     elif facts.checkpoint_database_oid not in {None, facts.database_oid}:
         yield NotOurs(
-            f"the position was stored in database {facts.checkpoint_database!r}, and {facts.database!r} is a copy of it",
+            f"the position was stored in database {facts.checkpoint_database!r}, and {facts.database!r} is "
+            "a copy of it",
             remedy=f"set RELAY_SLOT to another name, {compare(owner)}, then run `relay setup --accept-gap`",
         )
 
@@ -95,4 +96,3 @@ def _setting(outboxes: Sequence[str]) -> str:
         for each in outboxes
     )
     return " and ".join(settings)
-

@@ -67,8 +67,8 @@ def start_position(facts: Facts, owner: Owner, after: Lsn | None) -> Lsn:
     stored, confirmed, end = map(Lsn.parse, (facts.checkpoint_lsn, facts.confirmed_flush_lsn or "0/0", facts.wal_end))
     if stored > end:
         raise SourceRefused(
-            f"the stored position {stored} is ahead of the server's WAL, which ends at {end}: this server lost WAL that "
-            "was already published",
+            f"the stored position {stored} is ahead of the server's WAL, which ends at {end}: this server lost "
+            "WAL that was already published",
             remedy=f"{compare(owner)}, then run `relay setup --accept-gap` to go on from where the slot stands",
         )
     if confirmed > stored:
@@ -78,6 +78,6 @@ def start_position(facts: Facts, owner: Owner, after: Lsn | None) -> Lsn:
             f"replication slot {owner.slot!r} was moved or made again: it begins at {confirmed}, and events were "
             f"published up to {stored}, stored at {facts.checkpoint_at:%Y-%m-%d %H:%M:%S %Z}; the slot does not have "
             f"the {confirmed - stored} bytes of WAL between",
-            remedy=f"{compare(owner)} since then, then run `relay setup --accept-gap` to go on from where the slot stands",
+            remedy=f"{compare(owner)} since then; then `relay setup --accept-gap` goes on from where the slot stands",
         )
     return max(stored, after or stored)

@@ -2,8 +2,9 @@
 
 Four cursors, never mixed: received >= handed over >= published >= confirmed. Only the last is reported as flushed:
 flush alone moves the slot, and the server never sends again what lies below it. A position is stored first, and
-reported as flushed after that: a slot that is ahead of the stored position was moved by somebody else. A keepalive's LSN is handed over as a
-boundary like a commit's, but only while no transaction is open; the ledger decides when it is confirmed.
+reported as flushed after that: a slot that is ahead of the stored position was moved by somebody else. A keepalive's
+LSN is handed over as a boundary like a commit's, but only while no transaction is open; the ledger decides when it is
+confirmed.
 """
 
 import asyncio

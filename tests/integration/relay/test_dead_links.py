@@ -4,7 +4,6 @@ import asyncio
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 
 import psycopg
 import pytest
@@ -16,15 +15,14 @@ from relay.core.observations import Blocked, BrokerLost, Observation
 from relay.core.supervisor import Supervisor
 from relay.publishing.link import Timings
 from relay.sources.layout import NATIVE
-from relay.sources.wal import source as wal
 from relay.sources.wal.decoders.decoding import Decoder, decoder
 from relay.sources.wal.opening import Decoding
 from relay.sources.wal.source import WalSource
 from relay.sources.wal.stream import WalStream, Writing
 from relay.storage.deadline import deadline
-from relay.storage.facts import Facts, System
+from relay.storage.facts import Facts, Owner
 from relay.storage.fence import FenceWriter
-from relay.storage.position import Identity, StoredPosition
+from relay.storage.position import StoredPosition
 from relay.storage.server import Server
 from relay.storage.session import Session
 from sandbox import Sandbox
@@ -44,6 +42,8 @@ class Slot:
         self._proxy = proxy
         with psycopg.connect(isolated.database_url, autocommit=True) as connection:
             connection.execute(sql.query("slot_create"), {"slot": isolated.name, "plugin": "wal2json"})
+            names = {"name": "test", "slot": isolated.name, "outboxes": ["outbox.event"]}
+            connection.execute(sql.query("checkpoint_reset"), names)
             alter = SQL("ALTER DATABASE {} SET wal_sender_timeout = '2s'")
             connection.execute(alter.format(Identifier(connection.info.dbname)))
 
@@ -79,11 +79,6 @@ def _decoder(plugin: str, _: Facts) -> tuple[Decoder, Mapping[str, str]]:
     return decoder(plugin, NATIVE, None, publication="unused")
 
 
-def _writing(session: Session, slot: str, system: System, plugin: str) -> Writing:
-    identity = Identity("test", slot, plugin, ["outbox.event"], system.identifier, system.timeline)
-    return Writing(identity, StoredPosition(session), FenceWriter(session))
-
-
 def test_the_limit_doubles_for_each_stream_in_a_row_that_falls_silent_until_one_has_lived(
     isolated: Isolated,
 ) -> None:
@@ -93,12 +88,14 @@ def test_the_limit_doubles_for_each_stream_in_a_row_that_falls_silent_until_one_
         with Proxy(isolated.database_url) as proxy:
             slot = Slot(isolated, proxy)
             async with Session(lambda: isolated.database_url, name="test", slot=isolated.name) as session:
+                owner = Owner("test", isolated.name, ["outbox.event"])
                 source = WalSource(
                     lambda: proxy.url,
-                    Server(session, name="test", slot=isolated.name),
-                    wal.SlotRequest(isolated.name, "test", "wal2json"),
+                    Server(session, name="test", slot=isolated.name, table=owner.table),
+                    owner,
                     Decoding(_decoder, lambda *_: None),
-                    writing=partial(_writing, session, isolated.name),
+                    plugin="wal2json",
+                    writing=Writing(StoredPosition(session, owner), FenceWriter(session, table=owner.table)),
                     observe=lambda _: None,
                 )
                 said = [await slot.falls_silent(source, lively=lively) for lively in (False, True, False)]

@@ -16,11 +16,11 @@ from relay.settings import RelaySettings
 from relay.sources.layout import layout
 from relay.sources.wal.decoders.decoding import Decoder, decoder
 from relay.sources.wal.opening import Decoding
-from relay.sources.wal.source import SlotRequest, WalSource
+from relay.sources.wal.source import WalSource
 from relay.sources.wal.stream import WalStream, Writing
-from relay.storage.facts import Facts, System
+from relay.storage.facts import Facts
 from relay.storage.fence import FenceWriter
-from relay.storage.position import Identity, StoredPosition
+from relay.storage.position import StoredPosition
 from relay.storage.server import Server
 from relay.storage.session import Session
 from sandbox.lifetime.isolation import Isolated
@@ -53,19 +53,13 @@ async def opened(settings: RelaySettings, after: Lsn | None = None) -> AsyncIter
     url = settings.database_url.get_secret_value()
 
     async with Session(lambda: url, name=settings.name, slot=settings.slot) as session:
-
-        def writing(system: System, plugin: str) -> Writing:
-            identity = Identity(
-                settings.name, settings.slot, plugin, settings.outboxes, system.identifier, system.timeline
-            )
-            return Writing(identity, StoredPosition(session), FenceWriter(session))
-
         source = WalSource(
             lambda: url,
-            Server(session, name=settings.name, slot=settings.slot),
-            SlotRequest(settings.slot, settings.name, "auto"),
+            Server(session, name=settings.name, slot=settings.slot, table=settings.table),
+            settings.owner,
             Decoding(_decoder, lambda *_: None),
-            writing=writing,
+            plugin="auto",
+            writing=Writing(StoredPosition(session, settings.owner), FenceWriter(session, table=settings.table)),
             observe=lambda _: None,
         )
         async with source.open(after) as stream, Supervisor(lambda _: None) as beside:
@@ -201,6 +195,7 @@ def test_after_a_confirm_of_the_end_lsn_the_transaction_is_gone_and_the_next_one
                 found, (end, *_) = await read(stream, 1)
                 assert names(found)[0] == str(number)
                 stream.confirm(end)
+                await stream.store(end)
             assert await confirmed_flush(settings) == end
 
     asyncio.run(scenario())
@@ -240,13 +235,14 @@ def test_an_unconfirmed_event_comes_again(settings: RelaySettings) -> None:
 
 
 def test_the_stored_checkpoint_holds_where_the_slot_was_set_back(settings: RelaySettings) -> None:
-    """A crash of Postgres does that; here nothing is reported to the slot."""
+    """A crash of Postgres does that, or of a relay that has stored and not reported."""
     write(settings, "a", "b")
 
     async def scenario() -> None:
         async with opened(settings) as stream:
             _, (end, *_) = await read(stream, 2)
-            await stream.store(end)
+        with psycopg.connect(settings.database_url.get_secret_value()) as connection:
+            connection.execute("UPDATE relay.checkpoint SET lsn = %s", (str(end),))
         async with opened(settings) as stream:
             assert names(await events(stream, 1)) == ["b"]
 

@@ -2,24 +2,23 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from outboxkit.errors import Problem
-from relay.core.position import Lsn
 from relay.operating.check.finding import Check, Status, Unknown, Verdict, judged, reached
-from relay.operating.check.judging import connection, limits, outbox, plugin, role, server, slot, transactions
+from relay.operating.check.judging import connection, limits, outbox, plugin, position, role, server, slot, transactions
 from relay.operating.check.judging.connection import PostgresConnection
-from relay.operating.check.judging.outbox import Outbox, Position, Publication, Schema
+from relay.operating.check.judging.outbox import Outbox, Publication, Schema
 from relay.operating.check.judging.role import Role
 from relay.operating.check.judging.server import Probe, Server, Transaction
 from relay.operating.check.judging.slot import RelaySlot
 from relay.operating.check.run import SERVER_CHECKS
 from relay.sources.fields import FIELDS
 from relay.sources.layout import layout
-from relay.storage.facts import Facts, System
+from relay.storage.facts import Facts
+from tests.support.examples import FACTS, OWNER
 from tests.unit.relay.operating.check_facts import (
     HELD,
     OUTBOX,
@@ -232,44 +231,37 @@ def test_what_is_wrong_with_a_slot_is_found(identity: str, facts: RelaySlot, sta
     assert check.judge(facts).status == status
 
 
-FACTS = Facts(
-    server_encoding="UTF8",
-    wal_sender_timeout_ms=60_000,
-    database="shop",
-    role="outbox_relay",
-    may_replicate=True,
-    partitioned=True,
-    slot="s",
-    plugin="wal2json",
-    slot_database="shop",
-    wal_status="reserved",
-    confirmed_flush_lsn="0/10",
-    holder_pid=None,
-    holder_name=None,
-    holder_since=datetime(2026, 1, 1, tzinfo=UTC),
-    checkpoint_slot="s",
-    checkpoint_lsn="0/18",
-    checkpoint_system="1",
-    checkpoint_timeline=1,
+@pytest.mark.parametrize(
+    ("facts", "status", "says"),
+    [
+        (FACTS, "OK", "after 0/18"),
+        (replace(FACTS, wal_end="0/17"), "FAIL", "ahead"),
+        (replace(FACTS, checkpoint_lsn=None), "FAIL", "no stored position"),
+        (replace(FACTS, slot=None), "FAIL", "no slot has"),
+        (replace(FACTS, wal_status="lost"), "FAIL", "no slot has"),
+        (replace(FACTS, confirmed_flush_lsn="0/19"), "FAIL", "moved or made again"),
+    ],
 )
-POSITION = Position(FACTS, "relay", "s", System("1", 1, Lsn(0x20)))
+def test_the_stored_position(facts: Facts, status: str, says: str) -> None:
+    verdict = position.position((facts, OWNER))
+    assert verdict.status == status
+    assert says in verdict.summary
 
 
 @pytest.mark.parametrize(
-    ("facts", "system", "status", "says"),
+    ("facts", "status", "says"),
     [
-        (FACTS, POSITION.system, "OK", "after 0/18"),
-        (FACTS, None, "UNKNOWN", ""),
-        (FACTS, System("2", 1, Lsn(0x20)), "FAIL", "system 1"),
-        (FACTS, System("1", 1, Lsn(0x17)), "FAIL", "ahead"),
-        (replace(FACTS, checkpoint_lsn=None), POSITION.system, "WARN", "no position"),
-        (replace(FACTS, slot=None), POSITION.system, "FAIL", "no slot has"),
-        (replace(FACTS, wal_status="lost"), POSITION.system, "FAIL", "no slot has"),
-        (replace(FACTS, checkpoint_slot="old", confirmed_flush_lsn="0/19"), POSITION.system, "FAIL", "slot 'old'"),
+        (FACTS, "OK", ""),
+        (replace(FACTS, slot=None), "OK", ""),
+        (replace(FACTS, system_identifier="2"), "FAIL", "system 7000000000000000001"),
+        (replace(FACTS, slot_database="d1"), "FAIL", "database 'd1'"),
+        (replace(FACTS, checkpoint_outboxes=["sales.outbox"]), "FAIL", "sales.outbox"),
+        (replace(FACTS, checkpoint_slot="old"), "FAIL", "slot 'old'"),
+        (replace(FACTS, other_relay="sales"), "FAIL", "relay 'sales'"),
     ],
 )
-def test_the_stored_position(facts: Facts, system: System | None, status: str, says: str) -> None:
-    verdict = outbox.position(replace(POSITION, facts=facts, system=system))
+def test_whose_the_slot_and_the_position_are(facts: Facts, status: str, says: str) -> None:
+    verdict = position.owner((facts, OWNER))
     assert verdict.status == status
     assert says in verdict.summary
 
@@ -332,5 +324,6 @@ def test_ids_are_unique() -> None:
         *slot.CHECKS,
         *outbox.SCHEMA_CHECKS,
         *outbox.OUTBOX_CHECKS,
+        *position.CHECKS,
     ]
     assert len({check.id for check in every}) == len(every)

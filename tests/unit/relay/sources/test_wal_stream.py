@@ -1,51 +1,24 @@
-"""What the WAL stream reports as flushed, and where it starts: the rules whose breach loses events."""
+"""What the WAL stream stores and reports as flushed: the rules whose breach loses events."""
 
 import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
-from datetime import UTC, datetime
 from struct import pack, unpack
-from typing import Any
 
 import pytest
 
-from relay.core.errors import SlotHeld, SlotMissing, SourceRefused, UndecodableChange
+from relay.core.errors import OutboxChanged, SourceRefused, SourceUnavailable, UndecodableChange
 from relay.core.event import Boundary, OutboxEvent
 from relay.core.observations import NotStored, Observation, Observe
 from relay.core.position import Lsn, Snapshot
 from relay.sources.wal.decoders.wal2json import Wal2JsonDecoder
 from relay.sources.wal.replication import ReplicationConnection
-from relay.sources.wal.starting import check, start_position
 from relay.sources.wal.stream import Timings, WalStream, Writing
-from relay.storage.facts import Facts, System
-from relay.storage.position import Identity
 from tests.unit.relay.sources.wal2json_objects import COMMITTED_AT, ROW, begin, commit, insert
 
 START = Lsn(0x100)
-SYSTEM = System("7000000000000000001", 1, Lsn(0x10000))
-IDENTITY = Identity("relay", "outbox_relay", "wal2json", ["outbox.event"], SYSTEM.identifier, SYSTEM.timeline)
-FACTS = Facts(
-    server_encoding="UTF8",
-    wal_sender_timeout_ms=60_000,
-    database="app",
-    role="relay",
-    may_replicate=True,
-    partitioned=True,
-    slot="outbox_relay",
-    plugin="wal2json",
-    slot_database="app",
-    wal_status="reserved",
-    confirmed_flush_lsn="0/100",
-    holder_pid=None,
-    holder_name=None,
-    holder_since=None,
-    checkpoint_slot=None,
-    checkpoint_lsn=None,
-    checkpoint_system=None,
-    checkpoint_timeline=None,
-)
+RELATIONS = "16400 outbox.event"
 
 
 class Server(ReplicationConnection):
@@ -80,16 +53,27 @@ class Kept:
         self.fences: asyncio.Queue[str] = asyncio.Queue()
         self.refused = 0
         """How many fences more are refused."""
+        self.unavailable = False
+        """Whether a position cannot be stored now."""
+        self.relations = RELATIONS
 
-    async def save(self, identity: Identity, position: Lsn, published: Snapshot | None) -> None:
-        assert identity is IDENTITY
+    def wrote(self, *_: object) -> bool:
+        raise AssertionError("an open stream does not ask")
+
+    async def claim(self, *_: object, **__: object) -> None:
+        raise AssertionError("an open stream does not claim")
+
+    async def save(self, position: Lsn, published: Snapshot | None) -> None:
+        if self.unavailable:
+            raise SourceUnavailable("the disk is full", remedy="free space")
         self.saved.append((position, published))
 
-    async def emit(self, token: str) -> None:
+    async def emit(self, token: str) -> str:
         if self.refused:
             self.refused -= 1
             raise SourceRefused("permission denied for function pg_logical_emit_message", remedy="grant it")
         self.fences.put_nowait(token)
+        return self.relations
 
 
 @asynccontextmanager
@@ -102,7 +86,8 @@ async def stream(
         Wal2JsonDecoder(),
         START,
         wal_sender_timeout=60,
-        writing=None if read_only else Writing(IDENTITY, kept, kept),
+        relations=RELATIONS,
+        writing=None if read_only else Writing(kept, kept),
         timings=Timings(fence_every=0.01),
         observe=observe,
     )
@@ -118,13 +103,6 @@ def fence(content: str) -> bytes:
     return json.dumps(change).encode()
 
 
-async def _next_turn() -> None:
-    """Let everything run that the loop has been given so far."""
-    turned = asyncio.Event()
-    asyncio.get_running_loop().call_soon(turned.set)
-    await turned.wait()
-
-
 def test_a_keepalive_is_answered_at_once_and_never_with_its_own_lsn_while_an_event_is_in_flight() -> None:
     async def scenario() -> None:
         server = Server()
@@ -132,7 +110,7 @@ def test_a_keepalive_is_answered_at_once_and_never_with_its_own_lsn_while_an_eve
             server.says(begin("0/200"), insert(ROW), commit("0/200"))
             server.keeps_alive(0x900, reply=True)
             await opened.receive()
-            assert server.flushed == [START]
+            assert server.flushed == [0]
 
     asyncio.run(scenario())
 
@@ -164,14 +142,34 @@ def test_what_came_before_a_change_that_cannot_be_read_is_handed_over_first_and_
     asyncio.run(scenario())
 
 
-def test_exactly_the_confirmed_position_is_reported_as_flushed_once_for_many_confirms() -> None:
+def test_exactly_the_stored_position_is_reported_as_flushed_and_only_once_it_is_stored() -> None:
     async def scenario() -> None:
-        server = Server()
-        async with stream(server) as opened:
-            for position in (0x200, 0x300, 0x280):
-                opened.confirm(Lsn(position))
-            await _next_turn()
+        server, kept = Server(), Kept()
+        async with stream(server, kept) as opened:
+            opened.confirm(Lsn(0x300))
+            assert server.flushed == []
+            await opened.store(Lsn(0x300))
             assert server.flushed == [0x300]
+            kept.unavailable = True
+            with pytest.raises(SourceUnavailable):
+                await opened.store(Lsn(0x400))
+            server.keeps_alive(0x900, reply=True)
+            await opened.receive()
+        assert set(server.flushed) == {0x300}
+        assert kept.saved == [(Lsn(0x300), None)]
+
+    asyncio.run(scenario())
+
+
+def test_a_stream_ends_when_the_outbox_has_other_partitions_than_it_streams() -> None:
+    async def scenario() -> None:
+        kept = Kept()
+        async with stream(Server(), kept) as opened:
+            running = asyncio.create_task(opened.run())
+            await kept.fences.get()
+            kept.relations = f"{RELATIONS} 16500 outbox.archive"
+            with pytest.raises(OutboxChanged):
+                await asyncio.wait_for(running, 5)
 
     asyncio.run(scenario())
 
@@ -271,69 +269,3 @@ def test_a_boundary_that_goes_back_is_refused() -> None:
                 await opened.receive()
 
     asyncio.run(scenario())
-
-
-def checkpoint(lsn: str, **changes: Any) -> Facts:  # noqa: ANN401 - any field
-    stored = {"checkpoint_lsn": lsn, "checkpoint_slot": "outbox_relay", "checkpoint_system": SYSTEM.identifier}
-    return facts(**(stored | {"checkpoint_timeline": 1} | changes))
-
-
-def facts(**changes: Any) -> Facts:  # noqa: ANN401 - any field
-    return Facts(**({name: getattr(FACTS, name) for name in Facts.__slots__} | changes))
-
-
-@pytest.mark.parametrize(
-    ("slot", "stored", "after", "start"),
-    [
-        ("0/100", None, None, 0x100),
-        ("0/100", "0/300", None, 0x300),  # Postgres crashed, and set the slot back
-        ("0/300", "0/100", None, 0x300),  # the relay was killed before it stored
-        ("0/100", "0/200", 0x300, 0x300),  # the stream broke, and this process knows more than was stored
-    ],
-)
-def test_a_stream_starts_at_the_furthest_position_known_to_be_confirmed(
-    slot: str, stored: str | None, after: int | None, start: int
-) -> None:
-    known = checkpoint(stored, confirmed_flush_lsn=slot) if stored else facts(confirmed_flush_lsn=slot)
-
-    assert start_position(known, SYSTEM, "outbox_relay", None if after is None else Lsn(after)) == start
-
-
-@pytest.mark.parametrize(
-    ("known", "words"),
-    [
-        (checkpoint("0/200", checkpoint_system="1"), "stored on system 1"),
-        (checkpoint("0/10001"), "ahead of the server's WAL"),
-        (checkpoint("0/90", checkpoint_slot="old"), "belongs to slot 'old'"),
-    ],
-)
-def test_a_checkpoint_that_does_not_hold_here_is_refused(known: Facts, words: str) -> None:
-    with pytest.raises(SourceRefused, match=words):
-        start_position(known, SYSTEM, "outbox_relay", None)
-
-
-@pytest.mark.parametrize(
-    ("change", "problem", "words"),
-    [
-        ({"server_encoding": "LATIN1"}, SourceRefused, "LATIN1"),
-        ({"slot": None}, SlotMissing, "does not exist - run `relay setup`$"),
-        ({"slot": None, "checkpoint_lsn": "0/50"}, SlotMissing, "it was lost: events after 0/50"),
-        ({"plugin": "pgoutput"}, SourceRefused, "is for pgoutput"),
-        ({"slot_database": "other"}, SourceRefused, "in database other"),
-        ({"wal_status": "lost"}, SlotMissing, "is lost"),
-    ],
-)
-def test_what_stops_a_stream_is_named_with_its_remedy(
-    change: dict[str, Any], problem: type[Exception], words: str
-) -> None:
-    with pytest.raises(problem, match=words):
-        check(facts(**change), "outbox_relay", plugin="wal2json")
-
-
-def test_who_holds_the_slot_is_named() -> None:
-    held = facts(holder_pid=42, holder_name="relay", holder_since=datetime(2026, 11, 20, tzinfo=UTC))
-
-    with pytest.raises(SlotHeld, match="held by 'relay', pid 42, since 2026-11-20 00:00:00 UTC"):
-        check(held, "outbox_relay", plugin="auto")
-    with pytest.raises(SlotHeld, match="held by 'relay', pid 42 - this relay"):
-        check(replace(held, holder_since=None), "outbox_relay", plugin="auto")

@@ -1,0 +1,95 @@
+"""What `relay setup` does about the slot and the stored position. Pure: it judges facts that others have asked for.
+
+A stored position without its slot, or below it, means a gap: no slot has the events committed since. A new start would
+skip them silently, so it is made only when an operator accepts the gap. What belongs to somebody else is never taken.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from relay.core.errors import SlotMissing, SourceRefused
+from relay.core.position import Lsn
+from relay.sources.wal.ownership import (
+    OtherOutbox,
+    OtherSlot,
+    compare,
+    differences,
+    require_position,
+    require_slot,
+)
+from relay.sources.wal.starting import PLUGINS, start_position
+from relay.storage.facts import Facts, Owner
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do."""
+
+    slot: Literal["keep", "create", "drop and create"]
+    set_position: bool
+    """Whether the stored position becomes the slot's."""
+
+
+def decide(facts: Facts, owner: Owner, *, plugin: str, accept_gap: bool) -> Decision:
+    """Return what `relay setup` does; raises SourceRefused, with a remedy, for what it must not do.
+
+    `plugin` is the one that was asked for, or `auto`.
+    """
+    require_slot(facts, owner)
+    lost = facts.slot is not None and facts.wal_status == "lost"
+    gone = facts.slot is None or lost
+    make: Literal["create", "drop and create"] = "drop and create" if lost else "create"
+    if not gone:
+        _require_plugin(facts, owner, plugin)
+    if facts.checkpoint_lsn is None:
+        return Decision(make if gone else _kept(facts), set_position=True)
+    if accept_gap:
+        return _accepted(facts, owner, make if gone else None)
+    require_position(facts, owner)
+    if gone:
+        raise SlotMissing(
+            f"replication slot {owner.slot!r} is gone; events were published up to {facts.checkpoint_lsn}, and no slot "
+            "has what was committed since",
+            remedy=f"{compare(owner)}, then create a new slot with `relay setup --accept-gap`",
+        )
+    start_position(facts, owner, None)
+    return Decision("keep", set_position=False)
+
+
+def _accepted(facts: Facts, owner: Owner, make: Literal["create", "drop and create"] | None) -> Decision:
+    """Return what an accepted gap leads to; a slot that may serve another outbox is not taken even then."""
+    for problem in differences(facts, owner):
+        if isinstance(problem, OtherOutbox) and make is None:
+            raise problem
+        if isinstance(problem, OtherSlot) and facts.checkpoint_slot_exists:
+            raise OtherSlot(
+                f"{problem.what}; slot {facts.checkpoint_slot!r} exists",
+                remedy=f"set RELAY_SLOT={facts.checkpoint_slot}; or, to leave that slot, drop it first: "
+                f"RELAY_SLOT={facts.checkpoint_slot} relay slot drop",
+            )
+    if make is not None:
+        return Decision(make, set_position=True)
+    if any(differences(facts, owner)):
+        return Decision(_kept(facts), set_position=True)
+    try:
+        start_position(facts, owner, None)
+    except SourceRefused:
+        return Decision(_kept(facts), set_position=True)
+    return Decision("keep", set_position=False)  # there is no gap
+
+
+def _kept(facts: Facts) -> Literal["keep", "drop and create"]:
+    """Return what becomes of an existing slot: one that is ahead of the server's WAL would skip what is yet to come."""
+    ahead = Lsn.parse(facts.confirmed_flush_lsn or "0/0") > Lsn.parse(facts.wal_end)
+    return "drop and create" if ahead else "keep"
+
+
+def _require_plugin(facts: Facts, owner: Owner, plugin: str) -> None:
+    known = PLUGINS if plugin == "auto" else (plugin,)
+    if facts.plugin not in known:
+        raise SourceRefused(
+            f"replication slot {owner.slot!r} was made with {facts.plugin}, and RELAY_PLUGIN is {plugin}",
+            remedy=f"set RELAY_PLUGIN={facts.plugin}"
+            if facts.plugin in PLUGINS
+            else "set RELAY_SLOT to another name, then run `relay setup`",
+        )

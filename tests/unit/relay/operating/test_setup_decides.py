@@ -1,0 +1,86 @@
+"""What `relay setup` does about the slot and the stored position, and what it never takes."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from relay.core.errors import NotOurs, SlotMissing, SlotMoved, SourceRefused
+from relay.operating.setup.deciding import Decision, decide
+from relay.storage.facts import Facts, Owner
+from tests.support.examples import FACTS, OWNER
+
+NOTHING = {
+    "checkpoint_slot": None, "checkpoint_lsn": None, "checkpoint_epoch": None, "checkpoint_at": None,
+    "checkpoint_system": None, "checkpoint_timeline": None, "checkpoint_database": None,
+    "checkpoint_database_oid": None, "checkpoint_plugin": None, "checkpoint_outboxes": None,
+    "checkpoint_slot_exists": False,
+}  # fmt: skip
+GONE = {"slot": None, "plugin": None, "slot_database": None, "wal_status": None, "confirmed_flush_lsn": None}
+LOST = {"wal_status": "lost"}
+AHEAD_OF_THE_SERVER = {"confirmed_flush_lsn": "0/30", "checkpoint_lsn": "0/30"}
+MOVED = {"confirmed_flush_lsn": "0/19"}
+OTHER = Owner("relay", "s", ["sales.outboxevent"])
+
+
+def facts(*changes: dict[str, Any]) -> Facts:
+    return replace(FACTS, **{name: value for change in changes for name, value in change.items()})
+
+
+@pytest.mark.parametrize(
+    ("found", "accept_gap", "slot", "set_position"),
+    [
+        (facts(NOTHING, GONE), False, "create", True),
+        (facts(NOTHING), False, "keep", True),
+        (facts(NOTHING, LOST), False, "drop and create", True),
+        (facts(), False, "keep", False),
+        (facts(), True, "keep", False),
+        (facts(GONE), True, "create", True),
+        (facts(LOST), True, "drop and create", True),
+        (facts(MOVED), True, "keep", True),
+        (facts({"checkpoint_lsn": "0/30"}), True, "keep", True),
+        (facts(AHEAD_OF_THE_SERVER), True, "drop and create", True),
+        (facts({"system_identifier": "8"}), True, "keep", True),
+        (facts(GONE, {"checkpoint_outboxes": ["old.table"]}), True, "create", True),
+        (facts({"checkpoint_slot": "old", "checkpoint_slot_exists": False}), True, "keep", True),
+    ],
+)
+def test_what_is_done(found: Facts, *, accept_gap: bool, slot: str, set_position: bool) -> None:
+    decision = decide(found, OWNER, plugin="auto", accept_gap=accept_gap)
+
+    assert decision == Decision(slot, set_position)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("found", "owner", "problem", "words"),
+    [
+        (facts(GONE), OWNER, SlotMissing, "no slot has what was committed since - compare outbox.event"),
+        (facts(LOST), OWNER, SlotMissing, "then create a new slot with `relay setup --accept-gap`"),
+        (facts(MOVED), OWNER, SlotMoved, "moved or made again"),
+        (facts({"checkpoint_lsn": "0/30"}), OWNER, SourceRefused, "ahead of the server's WAL"),
+        (facts({"system_identifier": "8"}), OWNER, NotOurs, "--accept-gap"),
+    ],
+)
+def test_a_gap_is_named_and_not_skipped_silently(
+    found: Facts, owner: Owner, problem: type[Exception], words: str
+) -> None:
+    with pytest.raises(problem, match=words):
+        decide(found, owner, plugin="auto", accept_gap=False)
+
+
+@pytest.mark.parametrize("accept_gap", [False, True])
+@pytest.mark.parametrize(
+    ("found", "owner", "words"),
+    [
+        (facts({"slot_database": "d1"}), OWNER, "belongs to database 'd1'"),
+        (facts(NOTHING, {"slot_database": "d1"}), OWNER, "belongs to database 'd1'"),
+        (facts({"other_relay": "sales"}), OWNER, "belongs to relay 'sales'"),
+        (facts(), OTHER, "belongs to outbox.event, and this relay is set to sales.outboxevent"),
+        (facts(), replace(OWNER, slot="t"), "RELAY_SLOT is 't'"),
+        (facts(GONE), replace(OWNER, slot="t"), "RELAY_SLOT is 't'"),
+        (facts({"plugin": "test_decoding"}), OWNER, "made with test_decoding"),
+    ],
+)
+def test_what_is_somebody_elses_is_never_taken(found: Facts, owner: Owner, words: str, *, accept_gap: bool) -> None:
+    with pytest.raises(SourceRefused, match=words):
+        decide(found, owner, plugin="auto", accept_gap=accept_gap)
