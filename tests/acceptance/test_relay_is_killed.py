@@ -35,7 +35,8 @@ def test_a_relay_that_is_killed_twenty_times_under_load_loses_and_repeats_nothin
 
     verdict = stage.judge(tap, things.committed)
     report(f"{KILLS} kills, seed {seed}: {verdict}")
-    assert verdict.duplicates <= KILLS * (WINDOW + BATCH)
+    # In flight, and confirmed since the position was stored: that is done for each window of them.
+    assert verdict.duplicates <= KILLS * (3 * WINDOW + BATCH)
 
 
 def test_messages_that_were_published_and_not_confirmed_when_the_relay_died_are_published_again_and_absorbed(

@@ -28,8 +28,9 @@ T = TypeVar("T")
 
 LARGEST = 12
 """How many events one transaction of the load has at most (`Things`)."""
-REPEATED = WINDOW + LARGEST
-"""What one crash of a relay may publish again: the window, and the confirmed part of an open transaction."""
+REPEATED = 3 * WINDOW + LARGEST
+"""What one crash of a relay may publish again: what was in flight (a window), what was confirmed since the position was
+stored (a window, and what comes while it is stored), and the confirmed part of an open transaction."""
 MORE_RESIDENT = 32 << 20
 """Bytes of the largest window."""
 

@@ -24,33 +24,31 @@ _STATUS = "SELECT wal_status FROM pg_replication_slots WHERE slot_name = %s"
 def dropped(run: Run) -> None:
     """Drop it while a relay streams from it."""
     run.streaming_relay()
-    before = _confirmed(run)
-    until(lambda: _drops(run), what="the slot is dropped", seconds=20)
-    _refuses(run, "does not exist - ")
-    _accept_the_gap(run, before)
+    before = confirmed(run)
+    until(lambda: drops(run), what="the slot is dropped", seconds=20)
+    accept_the_gap(run, before, "does not exist - ")
 
 
 def lost(run: Run) -> None:
     """Let it fall behind max_slot_wal_keep_size, while the broker is away."""
     run.streaming_relay()
-    before = _confirmed(run)
+    before = confirmed(run)
     run.broker.refuse.set()
     run.broker.cut()
     with _wal_is_limited(run):
         until(lambda: _falls_behind(run), what="the slot is lost", seconds=30)
     run.broker.refuse.clear()
-    _refuses(run, "is lost: Postgres removed WAL that it needed (max_slot_wal_keep_size) - ")
-    _accept_the_gap(run, before)
+    accept_the_gap(run, before, "is lost: Postgres removed WAL that it needed (max_slot_wal_keep_size) - ")
 
 
-def _confirmed(run: Run) -> set[UUID]:
+def confirmed(run: Run) -> set[UUID]:
     """Return what was committed so far, when all of it is confirmed."""
     before = set(run.committed())
     run.stage.confirmed()
     return before
 
 
-def _drops(run: Run) -> bool:
+def drops(run: Run) -> bool:
     """Try to drop the slot before the relay takes it again."""
     run.stage.query(_END_HOLDER, run.stage.isolated.name)
     try:
@@ -87,14 +85,18 @@ def _refuses(run: Run, why: str) -> None:
     assert relay.ended() == 1, relay.tail()
     line = relay.stderr.splitlines()[-1]
     assert line.startswith(f"relay: replication slot '{run.stage.isolated.name}' {why}"), line
-    assert "`relay setup`" in line, line
+    assert "`relay setup" in line, line
 
 
-def _accept_the_gap(run: Run, before: set[UUID]) -> None:
-    """Make a new slot, which has to be asked for; what was committed meanwhile may be missed, and nothing else."""
+def accept_the_gap(run: Run, before: set[UUID], why: str) -> None:
+    """Wait until the relay has refused, saying `why`, and go on from a slot behind the gap, which has to be asked for.
+
+    What was committed since `before` may be missed, and nothing else.
+    """
+    _refuses(run, why)
     setup = run.stage.run("relay", "setup")
     assert setup.process.returncode == 1, setup.tail()
-    assert "create a new slot with `relay setup --accept-gap`" in setup.stderr, setup.tail()
+    assert "`relay setup --accept-gap`" in setup.stderr, setup.tail()
     again = run.stage.run("relay", "setup", "--accept-gap")
     assert again.process.returncode == 0, again.tail()
     run.stop_load()

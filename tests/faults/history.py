@@ -1,0 +1,104 @@
+"""The database goes back in time, or somebody else moves the slot: what the relay remembers counts no more.
+
+After a return to an older copy, everything that is committed from then on must arrive, although the copy gives out the
+positions of the WAL once more. A slot that was made again skips what was committed before: the relay must refuse it.
+"""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sandbox.machine.waiting import until
+from tests.faults.run import REPEATED, Fault, Run
+from tests.faults.slots import accept_the_gap, confirmed, drops
+
+_CREATE = "SELECT pg_create_logical_replication_slot(%s, 'wal2json')"
+_MORE_WAL = "SELECT pg_logical_emit_message(false, 'more', repeat('x', 1000000)) FROM generate_series(1, 20)"
+
+
+def replaced_under_a_running_relay(run: Run) -> None:
+    """Put an older copy in the database's place; the relay may see it at once, or when its WAL has grown past ours."""
+    run.streaming_relay()
+    with _copied(run):
+        run.start_load()
+        run.flows()
+        confirmed(run)
+    grown = run.draw.random() < 0.5
+    if grown:
+        run.postgres.refuse.set()
+        run.postgres.cut()
+        run.stage.query(_MORE_WAL)
+    run.start_load()
+    run.postgres.refuse.clear()
+    run.healed()
+    run.flows()
+
+
+def replaced_under_a_stopped_relay(run: Run) -> None:
+    """Put an older copy in the database's place while no relay runs."""
+    relay = run.streaming_relay()
+    with _copied(run):
+        run.start_load()
+        run.flows()
+        confirmed(run)
+        assert relay.terminate() == 0, relay.tail()
+    run.start_load()
+    run.streaming_relay()
+    run.healed()
+
+
+def made_again_under_a_stopped_relay(run: Run) -> None:
+    """Drop the slot, commit, and make a slot of that name, as a script that repairs replication does."""
+    relay = run.streaming_relay()
+    before = confirmed(run)
+    assert relay.terminate() == 0, relay.tail()
+    run.stage.query("SELECT pg_drop_replication_slot(%s)", run.stage.isolated.name)
+    run.commit(5, "gap")
+    run.stage.query(_CREATE, run.stage.isolated.name)
+    run.start_relay()
+    accept_the_gap(run, before, "was moved or made again: it begins at ")
+
+
+def made_again_under_a_running_relay(run: Run) -> None:
+    """Do that while the relay cannot connect."""
+    run.streaming_relay()
+    before = confirmed(run)
+    run.postgres.refuse.set()
+    run.postgres.cut()
+    until(lambda: drops(run), what="the slot is dropped", seconds=20)
+    run.commit(5, "gap")
+    run.stage.query(_CREATE, run.stage.isolated.name)
+    run.postgres.refuse.clear()
+    accept_the_gap(run, before, "was moved or made again: it begins at ")
+
+
+@contextmanager
+def _copied(run: Run) -> Iterator[None]:
+    """Copy the stopped server's directory, and put the copy in its place after the block."""
+    run.stop_load()
+    confirmed(run)
+    directory = Path(run.stage.value("SHOW data_directory"))
+    copy = directory.with_name("copy")
+    run.box.postgres.stop()
+    _copy(directory, copy)
+    run.box.postgres.start()
+    yield
+    run.stop_load()
+    run.box.postgres.stop("immediate")
+    shutil.rmtree(directory)
+    copy.rename(directory)
+    run.box.postgres.start()
+
+
+def _copy(source: Path, target: Path) -> None:
+    subprocess.run(["/bin/cp", "--archive", str(source), str(target)], check=True)
+
+
+FAULTS = (
+    Fault("database replaced by an older copy under a running relay", replaced_under_a_running_relay, REPEATED),
+    Fault("database replaced by an older copy under a stopped relay", replaced_under_a_stopped_relay, REPEATED),
+    Fault("slot made again under a stopped relay", made_again_under_a_stopped_relay, REPEATED),
+    Fault("slot made again under a running relay", made_again_under_a_running_relay, REPEATED),
+)
