@@ -66,7 +66,7 @@ def judge(run: Run, fault: Fault) -> Verdict:
     broken += _culprits("lost", lost)
     broken += _culprits("published and never committed", oracles.ghosts(committed, found))
     broken += _culprits("out of order", map(str, oracles.out_of_order(deliveries)))
-    broken += run.acknowledgement.violations(parked=parked)[:_SHOWN]
+    broken += run.acknowledgement.violations(besides={*parked, *missed})[:_SHOWN]
     if not run.acknowledgement.covered:
         broken.append("nothing was flushed, so nothing was tested")
     if duplicates > fault.duplicates:

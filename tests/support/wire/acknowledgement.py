@@ -87,12 +87,12 @@ class Acknowledgement:
             for fact in broker.session.feed(data, to_server=to_server):
                 self._confirmed.update(broker.confirms.read(fact))
 
-    def violations(self, *, parked: Collection[str] = ()) -> list[str]:
-        """Return what was reported too early, without the messages that are `parked`."""
+    def violations(self, *, besides: Collection[str] = ()) -> list[str]:
+        """Return what was reported too early, without the messages `besides`: parked, or in a gap that was accepted."""
         with self._lock:
             found = [f"{format_lsn(position)} was flushed, and the server never named it" for position in self._unnamed]
             for early in self._early.values():
-                if missing := [message for message in early.missing if message not in parked]:
+                if missing := [message for message in early.missing if message not in besides]:
                     _, end, messages = early.transaction
                     found.append(
                         f"{format_lsn(early.flushed)} was flushed, and of the transaction that ends at "

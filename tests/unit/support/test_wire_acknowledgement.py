@@ -102,8 +102,8 @@ def test_a_flush_of_the_end_of_a_message_that_was_returned_is_found_unless_it_is
     talk.answer(said.returned("b"), said.ack(2, multiple=True))
     talk.flush(18)
     assert len(talk.oracle.violations()) == 1
-    assert talk.oracle.violations(parked=["b"]) == []
-    assert len(talk.oracle.violations(parked=["a"])) == 1
+    assert talk.oracle.violations(besides=["b"]) == []
+    assert len(talk.oracle.violations(besides=["a"])) == 1
 
 
 def test_a_flush_of_a_message_that_was_nacked_is_found() -> None:
