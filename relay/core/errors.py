@@ -5,6 +5,7 @@ Problem
 │   ├── SlotHeld           another process streams from the slot              transient: the relay stands by
 │   ├── SourceStalled      nothing arrives for too long                       transient: again, with a longer limit
 │   ├── SlotReleased       the broker is away too long to hold the slot       transient: until the broker is back
+│   ├── ServerStops        Postgres shuts down and waits for the stream       transient: until it is back
 │   └── StoodStill         this process was stopped and may be replaced       transient: what it held is dropped
 ├── SourceRefused          Postgres answered, and refused                     fatal: repair, then start again
 │   └── SlotMissing        the slot is gone, or was invalidated
@@ -33,6 +34,10 @@ class SlotHeld(SourceUnavailable):
 
 class SlotReleased(SourceUnavailable):
     """The broker is away for so long that the slot was released: a held slot keeps Postgres from shutting down."""
+
+
+class ServerStops(SourceUnavailable):
+    """Postgres is shutting down: a held slot keeps it from that."""
 
 
 class StoodStill(SourceUnavailable):

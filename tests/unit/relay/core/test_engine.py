@@ -10,13 +10,14 @@ from msgspec import structs
 
 from outboxkit.errors import Problem
 from relay.core.engine import Engine, Timings
-from relay.core.errors import MessageReturned, SlotHeld, SourceRefused, SourceUnavailable
+from relay.core.errors import MessageReturned, ServerStops, SlotHeld, SourceRefused, SourceUnavailable
 from relay.core.event import Boundary, OutboxEvent
 from relay.core.fencing import Fencing
 from relay.core.observations import NotStored, Observation, Observe, SourceLost
 from relay.core.ports import Outcomes, Parcel, Rejection
 from relay.core.position import Lsn, Position
 from relay.core.routing import Router
+from relay.core.shutdown import Shutdown
 from relay.core.supervisor import Supervisor
 from tests.support.examples import EVENT
 
@@ -162,6 +163,7 @@ def engine(
     lot: Lot | None = None,
     clock: Callable[[], float] = time.monotonic,
     observe: Observe = lambda _: None,
+    shutdown: Shutdown | None = None,
 ) -> Engine:
     return Engine(
         script,
@@ -169,6 +171,7 @@ def engine(
         broker,
         lot or Lot(),
         fencing=Fencing(5.0, clock),
+        shutdown=shutdown or Shutdown(),
         supervisor=Supervisor(observe),
         observe=observe,
         timings=Timings(release_slot_after=1.0, store_at_last=0.1),
@@ -455,3 +458,47 @@ def test_a_stop_does_not_wait_for_ever_for_the_position_to_be_stored() -> None:
 
 async def _never() -> None:
     await asyncio.get_running_loop().create_future()
+
+
+def test_a_server_that_shuts_down_gets_its_stream_back_although_a_message_is_held() -> None:
+    async def scenario() -> None:
+        script, shutdown, lost = Script([event("a"), Boundary(Lsn(20))], [Boundary(Lsn(40))]), Shutdown(), asyncio.Event()
+        script.patient = True
+        broker, seen = Broker(), list[Observation]()
+
+        def observe(what: Observation) -> None:
+            seen.append(what)
+            lost.set()
+
+        stop = asyncio.Event()
+        running = asyncio.create_task(engine(script, broker, observe=observe, shutdown=shutdown).run(stop))
+        await broker.has("a")
+        shutdown.announce()
+        async with asyncio.timeout(5):
+            await lost.wait()
+        assert isinstance(seen[0], SourceLost)
+        assert isinstance(seen[0].problem, ServerStops)
+        broker.confirms("a")
+        await script.played.wait()
+        assert script.opened_after == [None, Lsn(20)]
+        stop.set()
+        await running
+
+    asyncio.run(scenario())
+
+
+def test_what_settles_while_the_server_shuts_down_is_still_reported() -> None:
+    async def scenario() -> None:
+        script, broker = Script([event("a"), Boundary(Lsn(20))], [Boundary(Lsn(40))]), Broker()
+        script.patient = True
+        shutdown, stop = Shutdown(), asyncio.Event()
+        running = asyncio.create_task(engine(script, broker, shutdown=shutdown).run(stop))
+        await broker.has("a")
+        shutdown.announce()
+        asyncio.get_running_loop().call_later(0.05, broker.confirms, "a")
+        await script.played.wait()
+        assert script.confirmed == [Lsn(20), Lsn(40)]
+        stop.set()
+        await running
+
+    asyncio.run(scenario())
