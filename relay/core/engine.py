@@ -18,7 +18,7 @@ from typing import Any
 
 from outboxkit.backoff import Backoff
 from outboxkit.errors import Problem
-from relay.core.errors import ServerStops, SlotHeld, SlotReleased, SourceUnavailable
+from relay.core.errors import RepairNeeded, ServerStops, SlotHeld, SlotReleased, SourceUnavailable
 from relay.core.fencing import Fencing
 from relay.core.observations import NotDrained, NotStored, Observe, SourceLost, Standby, Stopped
 from relay.core.ports import Parcel, Parking, Publisher, Rejection, Source, Stream
@@ -91,14 +91,19 @@ class Engine:
         self._supervisor.start("parking", self._rejections.run(self._position, self._settle_parked))
         self._supervisor.start("fencing", self._fencing.run())
         stopping = asyncio.create_task(stop.wait())
+        starting = True
         try:
             while not stop.is_set():
                 self._shutdown.forget()
                 try:
                     async with self._source.open(self._position()) as stream:
+                        starting = False
                         self._backoff.reset()
                         await self._relay(stream, stop, stopping)
                 except SourceUnavailable as problem:
+                    if starting and isinstance(problem, RepairNeeded):
+                        raise
+                    starting = False
                     await self._recover(problem, stopping)
         finally:
             stopping.cancel()

@@ -2,6 +2,7 @@
 
 Problem
 ├── SourceUnavailable      Postgres does not answer, or the stream broke      transient: the relay tries again
+│   ├── RepairNeeded       Postgres works, and refuses until somebody acts    transient, but at the first attempt fatal
 │   ├── SlotHeld           another process streams from the slot              transient: the relay stands by
 │   ├── SourceStalled      nothing arrives for too long                       transient: again, with a longer limit
 │   ├── SlotReleased       the broker is away too long to hold the slot       transient: until the broker is back
@@ -22,6 +23,14 @@ from outboxkit.errors import Problem
 
 class SourceUnavailable(Problem):
     """Postgres cannot be reached, is starting or stopping, or the stream broke."""
+
+
+class RepairNeeded(SourceUnavailable):
+    """Postgres cannot do it until an operator acts: grants a right, frees space, lets it write.
+
+    A relay that starts ends with it, since whoever started it reads the reason. Later it is an incident: it is said once,
+    and tried again.
+    """
 
 
 class SourceStalled(SourceUnavailable):

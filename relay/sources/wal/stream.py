@@ -17,7 +17,8 @@ from typing import Protocol
 from outboxkit.errors import Problem
 from relay.core.errors import SourceStalled, UndecodableChange
 from relay.core.event import Boundary, Fence, OutboxEvent
-from relay.core.observations import CaughtUp, FenceReturned, NotStored, Observe
+from relay.core.incidents import Incidents
+from relay.core.observations import CaughtUp, FenceReturned, Observe
 from relay.core.position import Lsn, Snapshot
 from relay.sources.wal import frames
 from relay.sources.wal.decoders.decoding import Decoder
@@ -140,6 +141,7 @@ class WalStream:
 
     async def run(self) -> None:
         """Write a fence every second, until cancelled. A fence that cannot be written says nothing about the stream."""
+        incidents = Incidents("fence", self._observe)
         while True:
             await asyncio.sleep(self._timings.fence_every)
             if self._writing:
@@ -148,7 +150,9 @@ class WalStream:
                     await self._writing.fences.emit(token)
                 except Problem as problem:
                     self._fences.unwritten(token)
-                    self._observe(NotStored("fence", problem))
+                    incidents.failed(problem)
+                else:
+                    incidents.succeeded()
 
     async def close(self) -> None:
         """Send what is confirmed, and stop answering."""

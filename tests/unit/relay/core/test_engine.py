@@ -10,10 +10,10 @@ from msgspec import structs
 
 from outboxkit.errors import Problem
 from relay.core.engine import Engine, Timings
-from relay.core.errors import MessageReturned, ServerStops, SlotHeld, SourceRefused, SourceUnavailable
+from relay.core.errors import MessageReturned, RepairNeeded, ServerStops, SlotHeld, SourceRefused, SourceUnavailable
 from relay.core.event import Boundary, OutboxEvent
 from relay.core.fencing import Fencing
-from relay.core.observations import NotStored, Observation, Observe, SourceLost
+from relay.core.observations import NotStored, Observation, Observe, SourceLost, Stored
 from relay.core.ports import Outcomes, Parcel, Rejection
 from relay.core.position import Lsn, Position
 from relay.core.routing import Router
@@ -411,6 +411,52 @@ def test_a_refusal_ends_the_relay_with_its_reason() -> None:
 
     with pytest.raises(SourceRefused, match="no plugin"):
         asyncio.run(scenario())
+
+
+def test_what_an_operator_must_repair_ends_a_relay_at_its_first_attempt() -> None:
+    async def scenario() -> None:
+        await engine(Script(RepairNeeded("no right", remedy="grant it")), Broker()).run(asyncio.Event())
+
+    with pytest.raises(RepairNeeded, match="no right"):
+        asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("before", [[Boundary(Lsn(10))], SlotHeld("held by 'relay'", remedy="stand by")])
+def test_what_an_operator_must_repair_is_tried_again_by_a_relay_that_has_started(
+    before: Sequence[Item] | Problem,
+) -> None:
+    async def scenario(script: Script, _: Broker) -> None:
+        await script.played.wait()
+
+    refused = RepairNeeded("no right", remedy="grant it")
+
+    assert relay(scenario, before, refused, refused, [Boundary(Lsn(20))]).confirmed[-1] == Lsn(20)
+
+
+def test_an_event_is_parked_in_the_end_whatever_error_postgres_gave_before() -> None:
+    class Refusing(Lot):
+        async def park(self, rejections: Sequence[Rejection], *, after: Position | None) -> None:
+            if not self.asked.is_set():
+                self.asked.set()
+                raise SourceRefused("violates a constraint", remedy="drop it")
+            await super().park(rejections, after=after)
+
+    async def scenario() -> None:
+        script, broker, lot = Script([event("a"), Boundary(Lsn(20))]), Broker(), Refusing()
+        lot.opened.set()
+        seen, stop = list[Observation](), asyncio.Event()
+        running = asyncio.create_task(engine(script, broker, lot, observe=seen.append).run(stop))
+        await broker.has("a")
+        broker.rejects("a")
+        await lot.asked.wait()
+        stop.set()
+        await running
+        assert lot.parked == ["a"]
+        assert script.stored == [Lsn(20)]
+        reported = [each for each in seen if isinstance(each, NotStored | Stored)]
+        assert [type(each) for each in reported] == [NotStored, Stored]
+
+    asyncio.run(scenario())
 
 
 def test_a_stream_whose_own_task_fails_is_opened_again_after_what_is_settled() -> None:
