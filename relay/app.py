@@ -20,6 +20,7 @@ from relay.core.fencing import Fencing
 from relay.core.observations import Observation
 from relay.core.ports import Publisher
 from relay.core.routing import Router
+from relay.core.shutdown import Shutdown
 from relay.core.supervisor import Supervisor
 from relay.maintenance import guardian, partitions
 from relay.publishing.json_lines import JsonLinesPublisher
@@ -39,6 +40,7 @@ from relay.storage.parking import PostgresParking
 from relay.storage.position import StoredPosition
 from relay.storage.server import Server
 from relay.storage.session import Session
+from relay.storage.shutdown import ShutdownWatch
 from relay.storage.slot import SlotView
 from relay.watching.health import serve
 from relay.watching.logbook import Logbook
@@ -71,8 +73,11 @@ async def run(fresh: Callable[[], RelaySettings], *, stdout: bool = False) -> No
         now = fresh()
         return Broker(now.amqp_url.get_secret_value(), now.tls())
 
+    shutdown = Shutdown()
+    ended = ShutdownWatch(shutdown.announce).ended
+
     def session(purpose: str) -> Session:
-        return Session(database_url, name=f"{settings.name} {purpose}", slot=settings.slot)
+        return Session(database_url, name=f"{settings.name} {purpose}", slot=settings.slot, ended=ended)
 
     async with AsyncExitStack() as stack:
         # Apart, so that one that waits for a lock or for a silent server holds up none of the others.
@@ -108,6 +113,7 @@ async def run(fresh: Callable[[], RelaySettings], *, stdout: bool = False) -> No
             publisher,
             PostgresParking(parking, relay=settings.name),
             fencing=fencing,
+            shutdown=shutdown,
             supervisor=supervisor,
             observe=observe,
             timings=Timings(release_slot_after=settings.release_slot_after, store_after=settings.max_in_flight),

@@ -18,14 +18,24 @@ from typing import Any
 
 from outboxkit.backoff import Backoff
 from outboxkit.errors import Problem
-from relay.core.errors import OutboxChanged, PositionLost, SlotHeld, SlotReleased, SourceUnavailable
+from relay.core.errors import (
+    OutboxChanged,
+    PositionLost,
+    RepairNeeded,
+    ServerStops,
+    SlotHeld,
+    SlotReleased,
+    SourceUnavailable,
+)
 from relay.core.fencing import Fencing
+from relay.core.incidents import Incidents
 from relay.core.observations import NotDrained, NotStored, Observe, SourceLost, Standby, Stopped
 from relay.core.ports import Parcel, Parking, Publisher, Rejection, Source, Stream
 from relay.core.position import Position
 from relay.core.pump import Pump
 from relay.core.rejections import Rejections
 from relay.core.routing import Router
+from relay.core.shutdown import Shutdown
 from relay.core.supervisor import Supervisor
 
 
@@ -47,6 +57,8 @@ class Timings:
     """A stop waits this long for the end of the transaction that is being read."""
     store_at_last: float = 5.0
     """How long a stop waits for the position to be stored."""
+    part: float = 1.0
+    """A server that shuts down waits this long for the confirms of what is in flight."""
     retry_at_least_every: float = 2.0
     """A standby takes over this soon after the slot is free."""
 
@@ -62,6 +74,7 @@ class Engine:
         parking: Parking,
         *,
         fencing: Fencing,
+        shutdown: Shutdown,
         supervisor: Supervisor,
         observe: Observe,
         timings: Timings,
@@ -71,6 +84,7 @@ class Engine:
         self._publisher = publisher
         self._publisher.notify(self)
         self._fencing = fencing
+        self._shutdown = shutdown
         self._supervisor = supervisor
         self._observe = observe
         self._timings = timings
@@ -91,13 +105,19 @@ class Engine:
         self._supervisor.start("parking", self._rejections.run(self._position, self._settle_parked))
         self._supervisor.start("fencing", self._fencing.run())
         stopping = asyncio.create_task(stop.wait())
+        starting = True
         try:
             while not stop.is_set():
+                self._shutdown.forget()
                 try:
                     async with self._source.open(self._position()) as stream:
+                        starting = False
                         self._backoff.reset()
                         await self._relay(stream, stop, stopping)
                 except SourceUnavailable as problem:
+                    if starting and isinstance(problem, RepairNeeded):
+                        raise
+                    starting = False
                     await self._recover(problem, stopping)
         finally:
             stopping.cancel()
@@ -147,6 +167,7 @@ class Engine:
                 beside.start("storing", self._store(pump))
                 beside.start("release", self._released())
                 beside.start("standstill", self._stood_still())
+                beside.start("shutdown", self._server_stops())
                 failures = (beside.failure, self._supervisor.failure)
                 try:
                     await _first(reading, stopping, *failures)
@@ -154,6 +175,10 @@ class Engine:
                         await _first(reading, *failures, timeout=self._timings.end_of_transaction)
                     reading.cancel()  # what comes from here on belongs to the next run
                     await self._drain(pump, *failures)
+                except ServerStops:
+                    reading.cancel()
+                    await self._part()
+                    raise
                 except SourceUnavailable:
                     raise  # there is no stream to report to; what is in flight settles before the next one opens
                 except Problem:  # the first one is the reason, whatever else fails while this drains
@@ -167,7 +192,7 @@ class Engine:
 
     async def _store(self, pump: Pump[Any]) -> None:
         """Store the position of `pump` again and again; what cannot be stored now is stored later."""
-        loop = asyncio.get_running_loop()
+        loop, incidents = asyncio.get_running_loop(), Incidents("checkpoint", self._observe)
         stored, since = pump.position, loop.time()
         while True:
             with suppress(TimeoutError):
@@ -183,9 +208,10 @@ class Engine:
             except (PositionLost, OutboxChanged):
                 raise
             except SourceUnavailable as problem:
-                self._observe(NotStored("checkpoint", problem))
+                incidents.failed(problem)
             else:
                 stored, since = position, loop.time()
+                incidents.succeeded()
 
     async def _released(self) -> None:
         await self._publisher.away(self._timings.release_slot_after)
@@ -197,6 +223,16 @@ class Engine:
     async def _stood_still(self) -> None:
         await self._fencing.noticed()
         raise self._fencing.problem()
+
+    async def _server_stops(self) -> None:
+        await self._shutdown.announced()
+        raise self._shutdown.problem()
+
+    async def _part(self) -> None:
+        """Give what is in flight a moment to settle, so that as little as possible is published again."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._timings.part):
+                await self._nothing_in_flight()
 
     # Between streams, and at the end.
 

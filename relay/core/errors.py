@@ -2,11 +2,13 @@
 
 Problem
 ├── SourceUnavailable      Postgres does not answer, or the stream broke      transient: the relay tries again
+│   ├── RepairNeeded       Postgres works, and refuses until somebody acts    transient, but at the first attempt fatal
 │   ├── SlotHeld           another process streams from the slot              transient: the relay stands by
 │   ├── SourceStalled      nothing arrives for too long                       transient: again, with a longer limit
 │   ├── SlotReleased       the broker is away too long to hold the slot       transient: until the broker is back
 │   ├── PositionLost       somebody else wrote the stored position            transient: it counts, and memory does not
 │   ├── OutboxChanged      the outbox has other partitions than are streamed  transient: read again, with these
+│   ├── ServerStops        Postgres shuts down and waits for the stream       transient: until it is back
 │   └── StoodStill         this process was stopped and may be replaced       transient: what it held is dropped
 ├── SourceRefused          Postgres answered, and refused                     fatal: repair, then start again
 │   ├── SlotMissing        the slot is gone, or was invalidated
@@ -25,6 +27,14 @@ from outboxkit.errors import Problem
 
 class SourceUnavailable(Problem):
     """Postgres cannot be reached, is starting or stopping, or the stream broke."""
+
+
+class RepairNeeded(SourceUnavailable):
+    """Postgres cannot do it until an operator acts: grants a right, frees space, lets it write.
+
+    A relay that starts ends with it, since whoever started it reads the reason. Later it is an incident: it is said once,
+    and tried again.
+    """
 
 
 class SourceStalled(SourceUnavailable):
@@ -48,6 +58,10 @@ class PositionLost(SourceUnavailable):
 
 class OutboxChanged(SourceUnavailable):
     """The outbox has other partitions than those that are streamed."""
+
+
+class ServerStops(SourceUnavailable):
+    """Postgres is shutting down: a held slot keeps it from that."""
 
 
 class StoodStill(SourceUnavailable):

@@ -1,14 +1,16 @@
 """Events that the publisher has rejected, from then until they are parked.
 
-They hold back the position: only an event that is stored in the parking is settled.
+They hold back the position: only an event that is stored in the parking is settled. So the parking is tried again after
+every error, also after one that an operator must lift, such as a constraint that somebody has added.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
 
 from outboxkit.backoff import Backoff
-from relay.core.errors import SourceUnavailable
-from relay.core.observations import NotStored, Observe, Parked
+from outboxkit.errors import Problem
+from relay.core.incidents import Incidents
+from relay.core.observations import Observe, Parked
 from relay.core.ports import Parking, Rejection
 from relay.core.position import Position
 
@@ -23,6 +25,7 @@ class Rejections:
     def __init__(self, parking: Parking, observe: Observe, *, retry_every: float) -> None:
         self._parking = parking
         self._observe = observe
+        self._incidents = Incidents("parked events", observe)
         self._backoff = Backoff(cap=retry_every)
         self._waiting: list[Rejection] = []
         self._arrived = asyncio.Event()
@@ -61,11 +64,12 @@ class Rejections:
             while batch := list(self._waiting):
                 try:
                     await self._parking.park(batch, after=position())
-                except SourceUnavailable as problem:
-                    self._observe(NotStored("parked events", problem))
+                except Problem as problem:
+                    self._incidents.failed(problem)
                     await asyncio.sleep(self._backoff.next_delay())
                     continue
                 self._backoff.reset()
+                self._incidents.succeeded()
                 if self._waiting[: len(batch)] != batch:
                     continue  # they were dropped meanwhile, and come again; parking an event twice stores it once
                 del self._waiting[: len(batch)]

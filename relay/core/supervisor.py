@@ -1,7 +1,7 @@
 """The background tasks of a process, or of one stream. None of them ends unnoticed.
 
 A task that raises ends what it belongs to, with its reason. So does one that returns or is cancelled by itself, which
-only a bug does. What may be tried again is tried again: `repeat` reports a Problem and goes on.
+only a bug does. What may be tried again is tried again: `repeat` reports a Problem, whichever it is, and goes on.
 """
 
 import asyncio
@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NoReturn, Self
 
 from outboxkit.errors import Problem
-from relay.core.observations import NotStored, Observe
+from relay.core.incidents import Incidents
+from relay.core.observations import Observe
 
 
 class Supervisor:
@@ -30,7 +31,7 @@ class Supervisor:
         task.add_done_callback(self._ended)
 
     def repeat(self, name: str, action: Callable[[], Awaitable[None]], *, every: float) -> None:
-        """Run `action` now, and again `every` so many seconds; a Problem is reported as one of `name`."""
+        """Run `action` now, and again `every` so many seconds; a Problem is reported as one of `name`, and so is its end."""
         self.start(name, self._repeated(name, action, every))
 
     async def stop(self) -> None:
@@ -51,11 +52,14 @@ class Supervisor:
         await self.stop()
 
     async def _repeated(self, name: str, action: Callable[[], Awaitable[None]], every: float) -> None:
+        incidents = Incidents(name, self._observe)
         while True:
             try:
                 await action()
             except Problem as problem:
-                self._observe(NotStored(name, problem))
+                incidents.failed(problem)
+            else:
+                incidents.succeeded()
             await asyncio.sleep(every)
 
     def _ended(self, task: asyncio.Task[None]) -> None:

@@ -1,7 +1,7 @@
 """What an error of Postgres means for the relay, by its SQLSTATE and never by its text, which is translated.
 
-outboxkit/sqlstates.py says what ends a failure; what is listed here has words, or an error class, of the relay's own.
-One SQLSTATE is treated otherwise: at 42501 the relay ends, and whoever restarts it sees the reason.
+outboxkit/sqlstates.py says what ends a failure, and so whether the relay ends: at FINAL always, at OPERATOR only at its
+start, at TRANSIENT never. What is listed here has words, or an error class, of the relay's own.
 """
 
 from typing import NamedTuple
@@ -9,8 +9,9 @@ from typing import NamedTuple
 import psycopg
 
 from outboxkit.errors import Problem
-from outboxkit.sqlstates import Recovery, recovery
-from relay.core.errors import SlotHeld, SlotMissing, SourceRefused, SourceUnavailable
+from outboxkit.postgres import recovery_of
+from outboxkit.sqlstates import Recovery
+from relay.core.errors import RepairNeeded, SlotHeld, SlotMissing, SourceRefused, SourceUnavailable
 
 
 class Meaning(NamedTuple):
@@ -42,7 +43,7 @@ _MEANINGS = {
         "run `relay setup`, which says what may have been missed and how to go on",
     ),
     "42501": Meaning(
-        SourceRefused,
+        RepairNeeded,
         "Postgres refuses: {words}",
         "`relay check` names what the relay's role lacks, and sql/roles.sql grants it; setup needs the owner, and "
         "redriving needs outbox_operator; if wal2json itself is refused: ALTER SYSTEM SET output_plugin_libraries = "
@@ -65,12 +66,12 @@ _MEANINGS = {
         SourceRefused, "the schema is older than this version: {words}", "run `relay setup` of this version"
     ),
     "53100": Meaning(
-        SourceUnavailable,
+        RepairNeeded,
         "the server's disk is full: {words}",
         "free space on it; a running relay goes on by itself",
     ),
     "25006": Meaning(
-        SourceUnavailable,
+        RepairNeeded,
         "the server takes no writes: {words}",
         "the server is a standby, or default_transaction_read_only is on; a running relay goes on by itself when it "
         "takes writes again",
@@ -81,12 +82,16 @@ _MEANINGS = {
     "53300": _AWAY,
 }
 _BROKEN = Meaning(SourceUnavailable, "the connection to Postgres broke: {words}", "check the network")
-_FINAL = Meaning(SourceRefused, "Postgres refuses ({sqlstate}): {words}", f"see Postgres' log and {_APPENDIX}")
-_NOT_NOW = Meaning(
-    SourceUnavailable,
-    "Postgres cannot do this now ({sqlstate}): {words}",
-    f"a running relay tries again by itself; if that does not help, see Postgres' log and {_APPENDIX}",
-)
+_NOT_NOW = "Postgres cannot do this now ({sqlstate}): {words}"
+_AGAIN = f"a running relay tries again by itself; if that does not help, see Postgres' log and {_APPENDIX}"
+_OTHERS = {
+    Recovery.FINAL: Meaning(
+        SourceRefused, "Postgres refuses ({sqlstate}): {words}", f"see Postgres' log and {_APPENDIX}"
+    ),
+    Recovery.OPERATOR: Meaning(RepairNeeded, _NOT_NOW, _AGAIN),
+    Recovery.TRANSIENT: Meaning(SourceUnavailable, _NOT_NOW, _AGAIN),
+}
+_MISTAKE = Meaning(SourceRefused, "psycopg refuses: {words}", "this is a bug in the relay: report it")
 
 
 def check_wal_level(level: str) -> None:
@@ -100,7 +105,7 @@ def check_wal_level(level: str) -> None:
 
 def from_postgres(error: psycopg.Error, *, slot: str) -> Problem:
     """Translate an error of Postgres into what an operator, or the relay itself, must do about it."""
-    meaning = _meaning(error.sqlstate)
+    meaning = _meaning(error)
     texts = {
         "slot": slot,
         "sqlstate": error.sqlstate,
@@ -110,9 +115,10 @@ def from_postgres(error: psycopg.Error, *, slot: str) -> Problem:
     return meaning.kind(meaning.what.format_map(texts), remedy=meaning.remedy)
 
 
-def _meaning(sqlstate: str | None) -> Meaning:
+def _meaning(error: psycopg.Error) -> Meaning:
+    sqlstate, recovery = error.sqlstate, recovery_of(error)
     if sqlstate is None:
-        return _AWAY
+        return _MISTAKE if recovery is Recovery.FINAL else _AWAY
     if sqlstate.startswith("08"):
         return _BROKEN
-    return _MEANINGS.get(sqlstate) or (_FINAL if recovery(sqlstate) is Recovery.FINAL else _NOT_NOW)
+    return _MEANINGS.get(sqlstate) or _OTHERS[recovery]

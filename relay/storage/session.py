@@ -2,10 +2,13 @@
 
 Statements take turns. A statement's time limit begins when its turn comes and the connection is there, so that a long
 statement does not use up the time of those behind it. A connection that cannot be made fails everything that waits.
+
+Between statements the socket is watched: what Postgres says to an idle session is that it ends, and why.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, Self, TypeVar
 
 import psycopg
@@ -14,6 +17,7 @@ from psycopg.rows import AsyncRowFactory, tuple_row
 from outboxkit import sql
 from relay.storage.deadline import SECONDS, deadline, hang_up
 from relay.storage.refusals import from_postgres
+from relay.storage.shutdown import ENDED, Address
 
 Row = TypeVar("Row")
 
@@ -24,13 +28,25 @@ class Session:
     """Runs statements from `sql/queries` one at a time.
 
     `database_url` is asked at each connect, so that a changed password is picked up; `name` is the application name;
-    `slot` is named in errors.
+    `slot` is named in errors. `ended` is called when Postgres has ended the session with 57P01.
     """
 
-    def __init__(self, database_url: Callable[[], str], *, name: str, slot: str) -> None:
+    def __init__(
+        self,
+        database_url: Callable[[], str],
+        *,
+        name: str,
+        slot: str,
+        ended: Callable[[Address], None] = lambda _: None,
+    ) -> None:
         self._database_url = database_url
         self._name = name
         self._slot = slot
+        self._ended = ended
+        self._address: Address | None = None
+        self._watched: int | None = None
+        self._over = False
+        """Whether Postgres has said that the session ends."""
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._turn = asyncio.Lock()
         self._asking: set[asyncio.Task[Any]] = set()
@@ -71,10 +87,12 @@ class Session:
         """
         for asking in self._asking - {self._executing}:
             asking.cancel()
+        self._unwatch()
         if self._connection is not None:
             hang_up(self._connection)
         if self._asking:
             await asyncio.wait(self._asking)
+        self._unwatch()
         if self._connection is not None:
             await self._connection.close()
 
@@ -92,13 +110,16 @@ class Session:
             async with self._turn:
                 if self._failed_connects > failed and self._failure is not None:
                     raise self._failure
+                self._unwatch()
                 connection = await self._connected()
                 self._executing = asyncio.current_task()
-                with deadline(connection, seconds):
-                    async with connection.cursor(row_factory=row_factory) as cursor:
-                        await cursor.execute(sql.query(query), parameters)
-                        return await cursor.fetchone() if cursor.description else None
+                try:
+                    with deadline(connection, seconds):
+                        return await _first_row(connection, row_factory, query, parameters)
+                finally:
+                    self._watch(connection)
         except psycopg.Error as error:
+            self._hear(error.sqlstate)
             raise from_postgres(error, slot=self._slot) from error
 
     async def _connected(self) -> psycopg.AsyncConnection[Any]:
@@ -115,4 +136,48 @@ class Session:
                 self._failed_connects += 1
                 self._failure = error
                 raise
+            self._address = Address.of(self._connection)
+            self._connection.add_notice_handler(self._noted)
+            self._over = False
         return self._connection
+
+    # What Postgres says by itself.
+
+    def _watch(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        if not connection.closed:
+            self._watched = connection.fileno()
+            asyncio.get_running_loop().add_reader(self._watched, self._spoken_to, connection)
+
+    def _unwatch(self) -> None:
+        if self._watched is not None:
+            asyncio.get_running_loop().remove_reader(self._watched)
+            self._watched = None
+
+    def _spoken_to(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        """Read what came without a question; libpq passes errors of an idle session to the notice handler."""
+        with suppress(psycopg.Error):
+            connection.pgconn.consume_input()
+        with suppress(psycopg.Error):
+            connection.pgconn.notifies()
+        if self._over or connection.closed:
+            self._unwatch()
+            connection.pgconn.finish()
+
+    def _noted(self, notice: psycopg.errors.Diagnostic) -> None:
+        self._over = self._over or notice.severity_nonlocalized == "FATAL"
+        self._hear(notice.sqlstate)
+
+    def _hear(self, sqlstate: str | None) -> None:
+        if sqlstate == ENDED and self._address is not None:
+            self._ended(self._address)
+
+
+async def _first_row(
+    connection: psycopg.AsyncConnection[Any],
+    row_factory: AsyncRowFactory[Row],
+    query: str,
+    parameters: Mapping[str, object],
+) -> Row | None:
+    async with connection.cursor(row_factory=row_factory) as cursor:
+        await cursor.execute(sql.query(query), parameters)
+        return await cursor.fetchone() if cursor.description else None

@@ -21,6 +21,7 @@ from relay.core.observations import (
     SourceLost,
     Standby,
     Stopped,
+    Stored,
     Streaming,
 )
 
@@ -75,6 +76,9 @@ class Logbook:
                             remedy="see `relay parked list`")  # fmt: skip
             case NotStored(what, problem):
                 self._once(what, "not stored", problem, what=what)
+            case Stored(what):
+                if self._logged.pop(what, None):
+                    log.info("stored again", what=what)
             case NotDrained(in_flight):
                 log.warning("not drained", in_flight=in_flight, remedy=_NOT_DRAINED)
             case Stopped(confirmed, position):

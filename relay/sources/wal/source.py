@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from relay.core.errors import SourceRefused, SourceStalled, SourceUnavailable
+from relay.core.errors import RepairNeeded, SourceStalled, SourceUnavailable
 from relay.core.observations import Observe, Streaming
 from relay.core.position import Lsn, Position
 from relay.sources.wal.opening import Decoding, opened
@@ -106,7 +106,7 @@ class WalSource:
             # some hosted servers let roles stream that lack it.
             if facts.may_replicate:
                 raise
-            raise SourceRefused(
+            raise RepairNeeded(
                 f"role {facts.role!r} lacks REPLICATION ({problem.__cause__})",
                 remedy=f'ALTER ROLE "{facts.role}" REPLICATION',
             ) from problem

@@ -19,7 +19,8 @@ from typing import Protocol
 from outboxkit.errors import Problem
 from relay.core.errors import SourceStalled, UndecodableChange
 from relay.core.event import Boundary, Fence, OutboxEvent
-from relay.core.observations import CaughtUp, FenceReturned, NotStored, Observe
+from relay.core.incidents import Incidents
+from relay.core.observations import CaughtUp, FenceReturned, Observe
 from relay.core.position import Lsn, Snapshot
 from relay.sources.wal import frames
 from relay.sources.wal.decoders.decoding import Decoder
@@ -152,6 +153,7 @@ class WalStream:
 
         Raises OutboxChanged when the outbox has other partitions than when the stream was opened.
         """
+        incidents = Incidents("fence", self._observe)
         while True:
             await asyncio.sleep(self._timings.fence_every)
             if self._writing:
@@ -160,8 +162,9 @@ class WalStream:
                     relations = await self._writing.fences.emit(token)
                 except Problem as problem:
                     self._fences.unwritten(token)
-                    self._observe(NotStored("fence", problem))
+                    incidents.failed(problem)
                 else:
+                    incidents.succeeded()
                     if relations != self._relations:
                         raise outbox_changed()
 

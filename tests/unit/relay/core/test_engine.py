@@ -10,13 +10,14 @@ from msgspec import structs
 
 from outboxkit.errors import Problem
 from relay.core.engine import Engine, Timings
-from relay.core.errors import MessageReturned, SlotHeld, SourceRefused, SourceUnavailable
+from relay.core.errors import MessageReturned, RepairNeeded, ServerStops, SlotHeld, SourceRefused, SourceUnavailable
 from relay.core.event import Boundary, OutboxEvent
 from relay.core.fencing import Fencing
-from relay.core.observations import NotStored, Observation, Observe, SourceLost
+from relay.core.observations import NotStored, Observation, Observe, SourceLost, Stored
 from relay.core.ports import Outcomes, Parcel, Rejection
 from relay.core.position import Lsn, Position
 from relay.core.routing import Router
+from relay.core.shutdown import Shutdown
 from relay.core.supervisor import Supervisor
 from tests.support.examples import EVENT
 
@@ -162,6 +163,7 @@ def engine(
     lot: Lot | None = None,
     clock: Callable[[], float] = time.monotonic,
     observe: Observe = lambda _: None,
+    shutdown: Shutdown | None = None,
 ) -> Engine:
     return Engine(
         script,
@@ -169,6 +171,7 @@ def engine(
         broker,
         lot or Lot(),
         fencing=Fencing(5.0, clock),
+        shutdown=shutdown or Shutdown(),
         supervisor=Supervisor(observe),
         observe=observe,
         timings=Timings(release_slot_after=1.0, store_at_last=0.1),
@@ -410,6 +413,52 @@ def test_a_refusal_ends_the_relay_with_its_reason() -> None:
         asyncio.run(scenario())
 
 
+def test_what_an_operator_must_repair_ends_a_relay_at_its_first_attempt() -> None:
+    async def scenario() -> None:
+        await engine(Script(RepairNeeded("no right", remedy="grant it")), Broker()).run(asyncio.Event())
+
+    with pytest.raises(RepairNeeded, match="no right"):
+        asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("before", [[Boundary(Lsn(10))], SlotHeld("held by 'relay'", remedy="stand by")])
+def test_what_an_operator_must_repair_is_tried_again_by_a_relay_that_has_started(
+    before: Sequence[Item] | Problem,
+) -> None:
+    async def scenario(script: Script, _: Broker) -> None:
+        await script.played.wait()
+
+    refused = RepairNeeded("no right", remedy="grant it")
+
+    assert relay(scenario, before, refused, refused, [Boundary(Lsn(20))]).confirmed[-1] == Lsn(20)
+
+
+def test_an_event_is_parked_in_the_end_whatever_error_postgres_gave_before() -> None:
+    class Refusing(Lot):
+        async def park(self, rejections: Sequence[Rejection], *, after: Position | None) -> None:
+            if not self.asked.is_set():
+                self.asked.set()
+                raise SourceRefused("violates a constraint", remedy="drop it")
+            await super().park(rejections, after=after)
+
+    async def scenario() -> None:
+        script, broker, lot = Script([event("a"), Boundary(Lsn(20))]), Broker(), Refusing()
+        lot.opened.set()
+        seen, stop = list[Observation](), asyncio.Event()
+        running = asyncio.create_task(engine(script, broker, lot, observe=seen.append).run(stop))
+        await broker.has("a")
+        broker.rejects("a")
+        await lot.asked.wait()
+        stop.set()
+        await running
+        assert lot.parked == ["a"]
+        assert script.stored == [Lsn(20)]
+        reported = [each for each in seen if isinstance(each, NotStored | Stored)]
+        assert [type(each) for each in reported] == [NotStored, Stored]
+
+    asyncio.run(scenario())
+
+
 def test_a_stream_whose_own_task_fails_is_opened_again_after_what_is_settled() -> None:
     async def scenario(script: Script, broker: Broker) -> None:
         script.patient = True
@@ -455,3 +504,51 @@ def test_a_stop_does_not_wait_for_ever_for_the_position_to_be_stored() -> None:
 
 async def _never() -> None:
     await asyncio.get_running_loop().create_future()
+
+
+def test_a_server_that_shuts_down_gets_its_stream_back_although_a_message_is_held() -> None:
+    async def scenario() -> None:
+        script, shutdown, lost = (
+            Script([event("a"), Boundary(Lsn(20))], [Boundary(Lsn(40))]),
+            Shutdown(),
+            asyncio.Event(),
+        )
+        script.patient = True
+        broker, seen = Broker(), list[Observation]()
+
+        def observe(what: Observation) -> None:
+            seen.append(what)
+            lost.set()
+
+        stop = asyncio.Event()
+        running = asyncio.create_task(engine(script, broker, observe=observe, shutdown=shutdown).run(stop))
+        await broker.has("a")
+        shutdown.announce()
+        async with asyncio.timeout(5):
+            await lost.wait()
+        assert isinstance(seen[0], SourceLost)
+        assert isinstance(seen[0].problem, ServerStops)
+        broker.confirms("a")
+        await script.played.wait()
+        assert script.opened_after == [None, Lsn(20)]
+        stop.set()
+        await running
+
+    asyncio.run(scenario())
+
+
+def test_what_settles_while_the_server_shuts_down_is_still_reported() -> None:
+    async def scenario() -> None:
+        script, broker = Script([event("a"), Boundary(Lsn(20))], [Boundary(Lsn(40))]), Broker()
+        script.patient = True
+        shutdown, stop = Shutdown(), asyncio.Event()
+        running = asyncio.create_task(engine(script, broker, shutdown=shutdown).run(stop))
+        await broker.has("a")
+        shutdown.announce()
+        asyncio.get_running_loop().call_later(0.05, broker.confirms, "a")
+        await script.played.wait()
+        assert script.confirmed == [Lsn(20), Lsn(40)]
+        stop.set()
+        await running
+
+    asyncio.run(scenario())

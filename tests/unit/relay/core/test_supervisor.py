@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from outboxkit.errors import Problem
-from relay.core.observations import NotStored, Observation
+from relay.core.observations import NotStored, Observation, Stored
 from relay.core.supervisor import Supervisor
 
 
@@ -66,9 +66,10 @@ def test_what_is_repeated_goes_on_after_a_problem_and_reports_it() -> None:
         await again.wait()
         assert not supervisor.failure.done()
 
-    (seen,) = supervised(scenario)
-    assert isinstance(seen, NotStored)
-    assert (seen.what, seen.problem.what) == ("partitions", "not now")
+    failed, done = supervised(scenario)
+    assert isinstance(failed, NotStored)
+    assert (failed.what, failed.problem.what) == ("partitions", "not now")
+    assert done == Stored("partitions")
 
 
 def test_a_bug_in_what_is_repeated_is_reported() -> None:

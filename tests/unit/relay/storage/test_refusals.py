@@ -4,7 +4,7 @@ import psycopg
 import pytest
 
 from outboxkit.sqlstates import Recovery, recovery
-from relay.core.errors import SlotHeld, SlotMissing, SourceRefused, SourceUnavailable
+from relay.core.errors import RepairNeeded, SlotHeld, SlotMissing, SourceRefused, SourceUnavailable
 from relay.storage.refusals import _MEANINGS, from_postgres
 
 
@@ -16,7 +16,7 @@ from relay.storage.refusals import _MEANINGS, from_postgres
         (psycopg.errors.ObjectNotInPrerequisiteState, SlotMissing, "how to go on"),
         (
             psycopg.errors.InsufficientPrivilege,
-            SourceRefused,
+            RepairNeeded,
             "output_plugin_libraries = pgoutput, test_decoding, wal2",
         ),
         (psycopg.errors.ProgramLimitExceeded, SourceRefused, "relay slot skip"),
@@ -28,10 +28,12 @@ from relay.storage.refusals import _MEANINGS, from_postgres
         (psycopg.errors.ConnectionFailure, SourceUnavailable, "network"),
         (psycopg.OperationalError, SourceUnavailable, "RELAY_DATABASE_URL"),
         (psycopg.errors.DivisionByZero, SourceRefused, "Postgres' log"),
-        (psycopg.errors.DiskFull, SourceUnavailable, "free space"),
-        (psycopg.errors.ReadOnlySqlTransaction, SourceUnavailable, "default_transaction_read_only"),
+        (psycopg.errors.DiskFull, RepairNeeded, "free space"),
+        (psycopg.errors.ReadOnlySqlTransaction, RepairNeeded, "default_transaction_read_only"),
         (psycopg.errors.LockNotAvailable, SourceUnavailable, "tries again by itself"),
         (psycopg.errors.QueryCanceled, SourceUnavailable, "tries again by itself"),
+        (psycopg.errors.OutOfMemory, RepairNeeded, "tries again by itself"),
+        (psycopg.ProgrammingError, SourceRefused, "report it"),
     ],
 )
 def test_each_state_has_its_meaning_and_its_remedy(
@@ -45,6 +47,7 @@ def test_each_state_has_its_meaning_and_its_remedy(
 
 @pytest.mark.parametrize("sqlstate", sorted(_MEANINGS))
 def test_a_failure_ends_as_the_one_table_says(sqlstate: str) -> None:
-    ends = not issubclass(_MEANINGS[sqlstate].kind, SourceUnavailable)
+    kind = _MEANINGS[sqlstate].kind
 
-    assert ends is (recovery(sqlstate) is Recovery.FINAL or sqlstate == "42501")
+    assert issubclass(kind, SourceUnavailable) is (recovery(sqlstate) is not Recovery.FINAL)
+    assert issubclass(kind, RepairNeeded) is (recovery(sqlstate) is Recovery.OPERATOR)

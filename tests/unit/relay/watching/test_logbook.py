@@ -3,7 +3,18 @@
 from structlog.testing import capture_logs
 
 from outboxkit.amqp.errors import BrokerUnavailable, ChannelRefused
-from relay.core.observations import BrokerConnected, BrokerLost, Confirmed, Held, Nacked, Named, Observation
+from outboxkit.errors import Problem
+from relay.core.observations import (
+    BrokerConnected,
+    BrokerLost,
+    Confirmed,
+    Held,
+    Nacked,
+    Named,
+    NotStored,
+    Observation,
+    Stored,
+)
 from relay.watching.logbook import Logbook
 
 CONNECTED = BrokerConnected("localhost:5672/", again=1)
@@ -53,3 +64,9 @@ def test_a_broker_that_goes_away_while_a_message_is_tried_again_is_logged_and_so
 def test_a_nacked_message_is_logged_again_after_a_confirm() -> None:
     nacked = Nacked(1, FIRST)
     assert logged(nacked, nacked, Confirmed(1), nacked) == ["message nacked", "message nacked"]
+
+
+def test_what_cannot_be_stored_is_logged_once_in_each_outage() -> None:
+    full = NotStored("parked events", Problem("the disk is full", remedy="free space"))
+    stored = Stored("parked events")
+    assert logged(stored, full, full, stored, stored, full) == ["not stored", "stored again", "not stored"]

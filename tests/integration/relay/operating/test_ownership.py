@@ -1,0 +1,140 @@
+"""Whose slot it is: every command that opens, sets up, checks, skips or drops compares, and names both sides."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+
+import psycopg
+import pytest
+
+from sandbox import Isolated, Sandbox
+from tests.integration.relay import stage
+from tests.integration.relay.stage import Said, environment, one, publish
+
+EXISTS = "SELECT database::text FROM pg_replication_slots WHERE slot_name = %s"
+TABLE = "CREATE SCHEMA sales CREATE TABLE outbox (LIKE outbox.event INCLUDING ALL)"
+
+
+@pytest.fixture
+def second(sandbox: Sandbox) -> Iterator[Isolated]:
+    """Yield another database of the same server."""
+    with sandbox.isolated() as isolated:
+        yield isolated
+
+
+@pytest.fixture
+def sales(ready: Isolated) -> dict[str, str]:
+    """Return the settings of a second service in the same database, with the names that it has by default."""
+    with psycopg.connect(ready.database_url, autocommit=True) as connection:
+        connection.execute(TABLE)
+    return environment(ready, RELAY_OUTBOX_TABLE="sales.outbox")
+
+
+COMMANDS = [
+    ("setup",),
+    ("setup", "--accept-gap"),
+    ("slot", "create"),
+    ("slot", "drop", "--yes"),
+    ("slot", "skip", "--to", "FFFFFFFF/0", "--yes"),
+    ("run",),
+]
+
+
+def call(variables: Mapping[str, str], *command: str) -> Said:
+    """Run a command; `run` as a process of its own, because it tunes the collector and lasts if nothing is refused."""
+    if command != ("run",):
+        return stage.call(variables, *command)
+    relay = [sys.executable, "-m", "relay", "run"]
+    ended = subprocess.run(
+        relay, env={**os.environ, **variables}, timeout=30, check=False, capture_output=True, text=True
+    )
+    return Said(ended.returncode, ended.stderr)
+
+
+def findings(said: Said) -> dict[str, str]:
+    return {finding["id"]: finding["status"] for finding in said.json["checks"]}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_slot_of_another_database_is_not_touched(
+    ready: Isolated, second: Isolated, command: tuple[str, ...]
+) -> None:
+    variables = environment(second, RELAY_SLOT=ready.name, RELAY_EXCHANGE=ready.name)
+    first, other = (
+        psycopg.conninfo.conninfo_to_dict(url)["dbname"] for url in (ready.database_url, second.database_url)
+    )
+    said = call(variables, *command)
+    assert said.code == 1
+    assert f"belongs to database '{first}', and this is database '{other}'" in said.output
+    assert "RELAY_SLOT" in said.output
+    assert one(ready.database_url, EXISTS, ready.name) == first
+    assert findings(call(variables, "check", "--json"))["checkpoint.owner"] == "FAIL"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_slot_of_another_outbox_is_not_touched(
+    ready: Isolated, sales: dict[str, str], command: tuple[str, ...]
+) -> None:
+    before = one(ready.database_url, "SELECT row_to_json(c)::text FROM relay.checkpoint AS c")
+    said = call(sales, *command)
+    assert said.code == 1
+    assert "belongs to outbox.event, and this relay is set to sales.outbox" in said.output
+    assert one(ready.database_url, "SELECT row_to_json(c)::text FROM relay.checkpoint AS c") == before
+    assert findings(call(sales, "check", "--json"))["checkpoint.owner"] == "FAIL"
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_slot_of_another_relay_is_not_touched(ready: Isolated, command: tuple[str, ...]) -> None:
+    said = call(environment(ready, RELAY_NAME="second"), *command)
+    assert said.code == 1
+    assert "belongs to relay 'relay' of outbox.event, and this is relay 'second'" in said.output
+    assert one(ready.database_url, "SELECT count(*) FROM relay.checkpoint") == 1
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_one_relay_has_one_slot(ready: Isolated, command: tuple[str, ...]) -> None:
+    said = call(environment(ready, RELAY_SLOT="another"), *command)
+    assert said.code == (0 if command[:2] == ("slot", "drop") else 1)
+    assert one(ready.database_url, "SELECT slot FROM relay.checkpoint") == ready.name
+    assert one(ready.database_url, "SELECT count(*) FROM pg_replication_slots WHERE slot_name = 'another'") == 0
+
+
+def test_the_remedies_for_a_second_outbox_work(ready: Isolated, sales: dict[str, str]) -> None:
+    assert call(sales, "setup").code == 1
+    own = {**sales, "RELAY_NAME": "sales", "RELAY_SLOT": f"{ready.name}_s"}
+    assert call(own, "setup").code == 0
+    assert findings(call(own, "check", "--json"))["checkpoint.owner"] == "OK"
+    assert call(own, "slot", "drop", "--yes").code == 0
+
+
+def test_a_slot_that_was_made_again_is_found_by_check_and_run_and_the_remedy_works(ready: Isolated) -> None:
+    variables = environment(ready)
+    with psycopg.connect(ready.database_url, autocommit=True) as connection:
+        connection.execute("SELECT pg_drop_replication_slot(%s)", (ready.name,))
+        publish(ready.database_url, "1", "2")
+        connection.execute("SELECT pg_create_logical_replication_slot(%s, 'wal2json')", (ready.name,))
+    for command in (("setup",), ("run",)):
+        said = call(variables, *command)
+        assert said.code == 1
+        assert "was moved or made again" in said.output
+        assert "compare outbox.event with what consumers received" in said.output
+    assert findings(call(variables, "check", "--json"))["checkpoint.position"] == "FAIL"
+    assert call(variables, "setup", "--accept-gap").code == 0
+    assert findings(call(variables, "check", "--json"))["checkpoint.position"] == "OK"
+
+
+def test_an_accepted_gap_leaves_no_position_ahead_of_the_server(ready: Isolated) -> None:
+    """What an older version left when a database went back in time: slot and position are ahead of the WAL."""
+    variables = environment(ready)
+    with psycopg.connect(ready.database_url, autocommit=True) as connection:
+        connection.execute("UPDATE relay.checkpoint SET lsn = 'FF/0'")
+    assert "ahead of the server's WAL" in call(variables, "run").output
+    assert call(variables, "setup", "--accept-gap").code == 0
+    assert findings(call(variables, "check", "--json"))["checkpoint.position"] == "OK"
+
+
+def test_an_accepted_gap_where_there_is_none_changes_nothing(ready: Isolated) -> None:
+    before = one(ready.database_url, "SELECT row_to_json(c)::text FROM relay.checkpoint AS c")
+    assert call(environment(ready), "setup", "--accept-gap").code == 0
+    assert one(ready.database_url, "SELECT row_to_json(c)::text FROM relay.checkpoint AS c") == before
