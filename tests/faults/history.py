@@ -22,9 +22,7 @@ def replaced_under_a_running_relay(run: Run) -> None:
     """Put an older copy in the database's place; the relay may see it at once, or when its WAL has grown past ours."""
     run.streaming_relay()
     with _copied(run):
-        run.start_load()
-        run.flows()
-        confirmed(run)
+        _lives_on(run)
     grown = run.draw.random() < 0.5
     if grown:
         run.postgres.refuse.set()
@@ -40,9 +38,7 @@ def replaced_under_a_stopped_relay(run: Run) -> None:
     """Put an older copy in the database's place while no relay runs."""
     relay = run.streaming_relay()
     with _copied(run):
-        run.start_load()
-        run.flows()
-        confirmed(run)
+        _lives_on(run)
         assert relay.terminate() == 0, relay.tail()
     run.start_load()
     run.streaming_relay()
@@ -76,20 +72,33 @@ def made_again_under_a_running_relay(run: Run) -> None:
 
 @contextmanager
 def _copied(run: Run) -> Iterator[None]:
-    """Copy the stopped server's directory, and put the copy in its place after the block."""
+    """Copy the stopped server's directory, and put the copy in its place after the block.
+
+    What the block commits is gone then, and its versions are given out once more.
+    """
     run.stop_load()
     confirmed(run)
+    run.taken += run.tap.drain()
     directory = Path(run.stage.value("SHOW data_directory"))
     copy = directory.with_name("copy")
     run.box.postgres.stop()
     _copy(directory, copy)
     run.box.postgres.start()
     yield
-    run.stop_load()
+    run.tap.drain()
+    run.forget_load()
     run.box.postgres.stop("immediate")
     shutil.rmtree(directory)
     copy.rename(directory)
     run.box.postgres.start()
+
+
+def _lives_on(run: Run) -> None:
+    """Commit, and wait until the relay has published all of it."""
+    run.start_load()
+    run.flows()
+    run.stop_load()
+    confirmed(run)
 
 
 def _copy(source: Path, target: Path) -> None:

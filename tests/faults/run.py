@@ -156,6 +156,10 @@ class Run:
         if self._loads:
             self._loads[-1].stop()
 
+    def forget_load(self) -> None:
+        """Forget what the writers that were started last have committed: the database no longer has it."""
+        self._loads.pop()
+
     def committed(self) -> list[UUID]:
         """Return the ids of everything that was committed; complete when the load has stopped."""
         return [*(event for load in self._loads for event in load.committed), *self.events]

@@ -25,6 +25,9 @@ _CORE = (
 )
 _PUBLISHER = "tests/integration/relay/publishing/test_publisher.py"
 _WAL = "tests/integration/relay/sources/test_wal.py"
+_STARTING = "tests/unit/relay/sources/test_starting.py"
+_DECIDES = "tests/unit/relay/operating/test_setup_decides.py"
+_POSITION = "tests/integration/relay/storage/test_position.py"
 
 MUTANTS = (
     Mutant(
@@ -121,17 +124,66 @@ MUTANTS = (
     ),
     Mutant(
         "make a missing slot again without --accept-gap",
-        "relay/operating/setup/steps.py",
-        "    if facts.checkpoint_lsn is not None and not accept_gap and (",
-        "    if facts.checkpoint_lsn == 'never' and (",
-        (_WAL,),
+        "relay/operating/setup/deciding.py",
+        "    if accept_gap:\n",
+        "    if accept_gap or gone:\n",
+        (_DECIDES, _WAL),
     ),
     Mutant(
         "trust a checkpoint of another system",
-        "relay/sources/wal/starting.py",
-        "    if facts.checkpoint_system != system.identifier:\n",
+        "relay/sources/wal/ownership.py",
+        "    if facts.checkpoint_system != facts.system_identifier:\n",
         "    if False:\n",
+        (_STARTING,),
+    ),
+    Mutant(
+        "take the slot of another outbox",
+        "relay/sources/wal/ownership.py",
+        "set(facts.checkpoint_outboxes) != set(owner.outboxes)",
+        "False",
+        (_STARTING, _DECIDES),
+    ),
+    Mutant(
+        "report a position before it is stored",
+        "relay/sources/wal/stream.py",
+        "            await self._writing.positions.save(position, self._published)\n            self._flushed = position\n",
+        "            self._flushed = position\n            await self._writing.positions.save(position, self._published)\n",
         (_STREAM,),
+    ),
+    Mutant(
+        "go on from a slot that is ahead of the stored position",
+        "relay/sources/wal/starting.py",
+        "    if confirmed > stored:\n",
+        "    if False:\n",
+        (_STARTING,),
+    ),
+    Mutant(
+        "store over a row that somebody else wrote",
+        "sql/queries/checkpoint_save.sql",
+        "slot = %(slot)s AND epoch = %(epoch)s AND lsn",
+        "slot = %(slot)s AND lsn",
+        (_POSITION,),
+    ),
+    Mutant(
+        "store on a server that was started again",
+        "sql/queries/checkpoint_save.sql",
+        "AND pg_postmaster_start_time() = %(server_started_at)s AND",
+        "AND",
+        (_POSITION,),
+    ),
+    Mutant(
+        "trust the memory of a process whose row was written by somebody else",
+        "relay/storage/position.py",
+        "        return row and (",
+        "        return (",
+        (_POSITION,),
+    ),
+    Mutant(
+        "store past a change of the partitions",
+        "sql/queries/checkpoint_save.sql",
+        "IS NOT DISTINCT FROM %(relations)s::text\n",
+        "IS NOT DISTINCT FROM relay.outbox_relations(%(outbox)s::text)\n",
+        (_POSITION,),
     ),
     Mutant(
         "move on before a rejected event is parked",

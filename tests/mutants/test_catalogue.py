@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 def test_the_text_that_a_mutant_replaces_occurs_once_and_its_tests_exist(mutant: Mutant) -> None:
     text = (ROOT / mutant.file).read_text(encoding="utf-8")
     assert text.count(mutant.old) == 1, mutant.old
-    compile(text.replace(mutant.old, mutant.new), mutant.file, "exec")
+    if mutant.file.endswith(".py"):
+        compile(text.replace(mutant.old, mutant.new), mutant.file, "exec")
     assert mutant.tests
     assert all((ROOT / file).is_file() for file in mutant.tests)
