@@ -69,6 +69,12 @@ class Source(Protocol):
         again cannot help.
         """
 
+    async def held(self) -> bool:
+        """Ask whether the stream that is open still has the source to itself; raises SourceUnavailable without an answer.
+
+        What the answer says was so after the question.
+        """
+
 
 class Publisher(Protocol):
     """Where messages go."""

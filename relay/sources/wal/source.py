@@ -51,6 +51,7 @@ class WalSource:
         self._observe = observe
         self._timings = timings
         self._system: System | None = None
+        self._pid: int | None = None
 
     @asynccontextmanager
     async def open(self, after: Position | None) -> AsyncIterator[WalStream]:
@@ -59,6 +60,8 @@ class WalSource:
         plugin = check(facts, self._slot.name, plugin=self._slot.plugin)
         connection = await self._connect(facts)
         try:
+            self._pid = connection.pid
+            facts = replace(facts, wal_sender_timeout_ms=await connection.sender_timeout())
             system = await connection.identify()
             start = start_position(facts, system, self._slot.name, self._known(after, system))
             table = await self._server.table()
@@ -84,7 +87,12 @@ class WalSource:
                         self._timings = replace(self._timings, factor=factor * 2)
                     raise
         finally:
+            self._pid = None
             await connection.close()
+
+    async def held(self) -> bool:
+        """Ask whether the slot is still held by the server process of the stream that is open."""
+        return await self._server.holder() == self._pid is not None
 
     def _known(self, after: Position | None, system: System) -> Lsn | None:
         """Return `after` if this process confirmed it on this very system."""
