@@ -1,13 +1,14 @@
 """Notices that this process stood still: stopped, swapped out, or its machine suspended.
 
 A relay that wakes up may have been replaced meanwhile, and must not publish what it holds then. The rule: after every
-standstill longer than STANDSTILL nothing leaves, until the source has answered a question that was asked after it: whether
-this process still has the source. If the answer is no, or none comes, or the stream has ended, what is held is dropped and
-read again; the process is fenced from then until `reset`. If the answer is yes, it had the source all the time, and goes on.
+standstill longer than STANDSTILL nothing leaves until the source has answered whether this process still has it; the
+question is asked after the standstill. If the answer is yes, the process had the source all the time, and goes on. If
+it is no, or none comes, or the stream has ended, what is held is dropped and read again; the process is fenced until
+`reset`.
 
-So the rule does not depend on how long the source waits for a silent process before it lets another one in (Postgres'
-wal_sender_timeout, which may change at any time), if only that is longer than STANDSTILL and the time between two signs of
-life together. Not closed: a stop between the look at the clock and the system call that sends lets one write out.
+So the rule does not depend on how long the source waits for a silent process before it lets another one in. That is
+Postgres' wal_sender_timeout, which may change at any time; it must be longer than STANDSTILL and the time between two
+signs of life together. Not closed: a stop between the look at the clock and the system call lets one write out.
 """
 
 import asyncio

@@ -70,9 +70,9 @@ class Source(Protocol):
         """
 
     async def held(self) -> bool:
-        """Ask whether the stream that is open still has the source to itself; raises SourceUnavailable without an answer.
+        """Ask whether the stream that is open still has the source to itself: so it was after the question.
 
-        What the answer says was so after the question.
+        Raises SourceUnavailable if there is no answer.
         """
 
 

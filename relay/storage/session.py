@@ -22,8 +22,8 @@ from relay.storage.shutdown import ENDED, Address
 Row = TypeVar("Row")
 
 _CONNECT_SECONDS = 10
-# What a session's own settings may cause: read only, lock_timeout, statement_timeout. ALTER ROLE and ALTER DATABASE change
-# them for new sessions only, so the next statement gets one.
+# What a session's own settings may cause: read only, lock_timeout, statement_timeout. ALTER ROLE and ALTER DATABASE
+# change them for new sessions only, so the next statement gets one.
 _BY_SETTINGS = {"25006", "55P03", "57014"}
 
 

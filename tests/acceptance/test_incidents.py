@@ -143,13 +143,17 @@ def test_a_fence_that_may_not_be_written_is_said_once_and_written_again_when_it_
     relay.logged("streaming")
     for count in (1, 2):
         run(stage, "REVOKE EXECUTE ON FUNCTION pg_logical_emit_message(boolean, text, text) FROM PUBLIC")
-        until(lambda: _said(relay, "not stored") == count, what="it says so", seconds=30)
+        _says(relay, "not stored", count)
         assert relay.outlives(3), relay.tail()
         run(stage, "GRANT EXECUTE ON FUNCTION pg_logical_emit_message(boolean, text, text) TO PUBLIC")
-        until(lambda: _said(relay, "stored again") == count, what="it writes fences again", seconds=30)
+        _says(relay, "stored again", count)
     assert _said(relay, "not stored") == 2
     assert _said(relay, "streaming") == 1
     assert relay.terminate() == 0, relay.tail()
+
+
+def _says(relay: Command, event: str, count: int) -> None:
+    until(lambda: _said(relay, event) == count, what=f"it logs {event!r} for the {count}. time", seconds=30)
 
 
 def _said(relay: Command, event: str) -> int:

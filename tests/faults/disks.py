@@ -16,11 +16,11 @@ from tests.faults.run import Run
 
 _SIZE = "8m"
 _FILL = "INSERT INTO public.filler SELECT repeat(md5(random()::text), 100) FROM generate_series(1, 200)"
-_REFUSE = (
-    "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS"
-    " $$BEGIN RAISE 'no space left on device' USING ERRCODE = '53100'; END$$",
-    "CREATE TRIGGER refuse BEFORE INSERT ON relay.parked EXECUTE FUNCTION public.refuse()",
-)
+_REFUSE = """
+    CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS
+        $$BEGIN RAISE 'no space left on device' USING ERRCODE = '53100'; END$$;
+    CREATE TRIGGER refuse BEFORE INSERT ON relay.parked EXECUTE FUNCTION public.refuse()
+"""
 
 
 @contextmanager
@@ -36,13 +36,13 @@ def _disk() -> Iterator[Path | None]:
     """Yield a directory that is a small file system of its own, if this user may mount one."""
     directory = Path(tempfile.mkdtemp(prefix="faults-disk-"))
     options = f"size={_SIZE},mode=0700,uid={account(USER).uid}"
-    mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(directory)]
+    mount = ["/bin/mount", "-t", "tmpfs", "-o", options, "tmpfs", str(directory)]
     mounted = subprocess.run(mount, check=False, capture_output=True).returncode == 0
     try:
         yield directory if mounted else None
     finally:
         if mounted:
-            subprocess.run(["umount", str(directory)], check=True)
+            subprocess.run(["/bin/umount", str(directory)], check=True)
         shutil.rmtree(directory)
 
 
@@ -73,7 +73,7 @@ def _filled(run: Run, space: Identifier) -> Iterator[None]:
 
 @contextmanager
 def _refused(run: Run) -> Iterator[None]:
-    _execute(run, *map(SQL, _REFUSE))
+    _execute(run, SQL(_REFUSE))
     yield
     _execute(run, SQL("DROP TRIGGER refuse ON relay.parked"))
 
