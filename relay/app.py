@@ -46,9 +46,6 @@ from relay.watching.health import serve
 from relay.watching.logbook import Logbook
 from relay.watching.metrics import Metrics
 
-# wal_sender_timeout's own default, for a server whose timeout is off.
-_WAL_SENDER_TIMEOUT = 60.0
-
 
 async def run(fresh: Callable[[], RelaySettings], *, stdout: bool = False) -> None:
     """Relay until a signal comes; raises a Problem that trying again cannot help.
@@ -85,14 +82,14 @@ async def run(fresh: Callable[[], RelaySettings], *, stdout: bool = False) -> No
         upkeep = await stack.enter_async_context(session("upkeep"))
         parking = await stack.enter_async_context(session("parking"))
         server = Server(checkpoint, name=settings.name, slot=settings.slot, table=settings.table)
-        facts = await server.facts()
+        await server.facts()
         supervisor = await stack.enter_async_context(Supervisor(observe))
-        fencing = Fencing((facts.wal_sender_timeout_ms / 1000 or _WAL_SENDER_TIMEOUT) / 3)
+        fencing = Fencing()
         publisher: Publisher
         if stdout:
             publisher = JsonLinesPublisher(sys.stdout)
         else:
-            publisher = rabbit = RabbitPublisher(broker, _policy(settings), observe, fenced=fencing.fenced)
+            publisher = rabbit = RabbitPublisher(broker, _policy(settings), observe, fenced=fencing.holds)
             await rabbit.connect()
             if settings.traces:
                 publisher = stack.enter_context(_traced(rabbit, settings.name))

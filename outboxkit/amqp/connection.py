@@ -142,7 +142,7 @@ class Connection:
         return int(self._open_connection.params.frame_max)
 
     def guard(self, fenced: Callable[[], bool]) -> None:
-        """Once `fenced()` is true, lose the connection instead of sending: also what waits in pika's buffer."""
+        """While `fenced()` is true, send nothing, nor what waits in pika's buffer."""
         pika_internals.guard_sends(self._open_connection, fenced)
 
     def write(self, frames: bytes) -> None:

@@ -5,6 +5,8 @@ pyproject.toml bounds its version.
 """
 
 from collections.abc import Callable
+from errno import EAGAIN
+from ssl import SSLSocket, SSLWantWriteError
 from typing import Any
 
 from pika.adapters.asyncio_connection import AsyncioConnection
@@ -12,7 +14,7 @@ from pika.exceptions import StreamLostError
 
 
 def guard_sends(connection: AsyncioConnection, forbidden: Callable[[], bool]) -> None:
-    """Ask `forbidden` before every send(2) of `connection`; when it is true, lose the connection instead.
+    """Ask `forbidden` before every send(2) of `connection`; while it is true, the socket seems to have no room.
 
     All of pika's transports send in `_sigint_safe_send`. What the socket did not take waits in the transport's buffer
     for any length of time, so a check before `send_now` would not be enough.
@@ -22,7 +24,11 @@ def guard_sends(connection: AsyncioConnection, forbidden: Callable[[], bool]) ->
 
     def guarded(socket: object, data: bytes) -> int:
         if forbidden():
-            raise ConnectionAbortedError("nothing may be sent any more")
+            raise (
+                SSLWantWriteError
+                if isinstance(socket, SSLSocket)
+                else BlockingIOError(EAGAIN, "nothing may be sent now")
+            )
         sent: int = send(socket, data)
         return sent
 

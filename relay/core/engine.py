@@ -95,6 +95,8 @@ class Engine:
         self._unstored = 0
         """How many events were confirmed since the position was last stored, or tried to be."""
         self._many_unstored = asyncio.Event()
+        self._open = False
+        """Whether a stream is open."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Relay until `stop` is set, then drain and end the background tasks.
@@ -104,14 +106,17 @@ class Engine:
         self._supervisor.start("publisher", self._publisher.run())
         self._supervisor.start("parking", self._rejections.run(self._position, self._settle_parked))
         self._supervisor.start("fencing", self._fencing.run())
+        self._supervisor.start("proof", self._fencing.prove(self._ours))
         stopping = asyncio.create_task(stop.wait())
         starting = True
         try:
             while not stop.is_set():
                 self._shutdown.forget()
+                standstills = self._fencing.standstills()
                 try:
                     async with self._source.open(self._position()) as stream:
-                        starting = False
+                        starting, self._open = False, True
+                        self._fencing.doubt(standstills)
                         self._backoff.reset()
                         await self._relay(stream, stop, stopping)
                 except SourceUnavailable as problem:
@@ -186,6 +191,7 @@ class Engine:
                         await self._drain(pump, *(failure for failure in failures if not failure.done()))
                     raise
         finally:
+            self._open = False
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
             pump.detach()
@@ -238,7 +244,8 @@ class Engine:
 
     async def _recover(self, problem: SourceUnavailable, stopping: asyncio.Future[Any]) -> None:
         """Wait until nothing of the broken stream is in flight: its parcels belong to its ledger."""
-        if self._fencing.fenced():  # whatever was noticed first, this is the reason; nothing held is published any more
+        # Whatever was noticed first, this is the reason; nothing held is published any more.
+        if self._fencing.fenced() or (self._fencing.holds() and self._holding()):
             problem = self._fencing.problem()
             self._publisher.forget()
             self._rejections.clear()
@@ -254,6 +261,15 @@ class Engine:
         if self._fencing.fenced():
             await self._recover(self._fencing.problem(), stopping)
 
+    def _holding(self) -> int:
+        return self._publisher.in_flight() + len(self._rejections)
+
+    async def _ours(self) -> bool:
+        """Return whether nobody can have taken what this process holds: nothing, or what the source says is its own."""
+        if not self._open and not self._holding():
+            return True
+        return await self._source.held()
+
     async def _nothing_in_flight(self, delay: float = 0.0) -> None:
         await asyncio.sleep(delay)
         await self._publisher.drained()
@@ -266,7 +282,7 @@ class Engine:
                 await _first(idle, *failures, timeout=self._timings.drain)
         finally:
             idle.cancel()
-            if left := self._publisher.in_flight() + len(self._rejections):
+            if left := self._holding():
                 self._observe(NotDrained(left))
             await self._store_at_last(pump)
 

@@ -32,8 +32,8 @@ class SourceUnavailable(Problem):
 class RepairNeeded(SourceUnavailable):
     """Postgres cannot do it until an operator acts: grants a right, frees space, lets it write.
 
-    A relay that starts ends with it, since whoever started it reads the reason. Later it is an incident: it is said once,
-    and tried again.
+    A relay that starts ends with it, since whoever started it reads the reason. Later it is an incident: it is said
+    once, and tried again.
     """
 
 

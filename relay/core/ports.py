@@ -73,6 +73,12 @@ class Source(Protocol):
         again cannot help.
         """
 
+    async def held(self) -> bool:
+        """Ask whether the stream that is open still has the source to itself: so it was after the question.
+
+        Raises SourceUnavailable if there is no answer.
+        """
+
 
 class Publisher(Protocol):
     """Where messages go."""

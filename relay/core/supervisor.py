@@ -31,7 +31,7 @@ class Supervisor:
         task.add_done_callback(self._ended)
 
     def repeat(self, name: str, action: Callable[[], Awaitable[None]], *, every: float) -> None:
-        """Run `action` now, and again `every` so many seconds; a Problem is reported as one of `name`, and so is its end."""
+        """Run `action` now, and again `every` so many seconds; a Problem is reported as an incident of `name`."""
         self.start(name, self._repeated(name, action, every))
 
     async def stop(self) -> None:

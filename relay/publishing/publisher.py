@@ -108,7 +108,7 @@ class RabbitPublisher:
         try:
             while True:
                 if self._link.connected:
-                    problem = await self._link.watch(self._confirm_overdue)
+                    problem = await self._link.watch(self._regularly)
                     if self._halted is not None:
                         raise self._halted
                     self._observe(self._explain(problem))
@@ -182,6 +182,10 @@ class RabbitPublisher:
         self._changed.set()
         if self._pipeline.stuck and self._retry is None:
             self._retry = self._loop.call_later(self._backoff.next_delay(), self._try_again)
+
+    def _regularly(self) -> Problem | None:
+        self._send()  # what waited while nothing might be sent
+        return self._confirm_overdue()
 
     def _confirm_overdue(self) -> Problem | None:
         now, timeout = self._loop.time(), self._policy.confirm_timeout

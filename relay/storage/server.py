@@ -27,6 +27,10 @@ class Server:
             raise SourceRefused("Postgres gave no facts", remedy="this is a bug in sql/queries/source_facts.sql")
         return facts
 
+    async def holder(self) -> int | None:
+        """Return the pid of the server process that streams from the slot now; raises SourceUnavailable."""
+        return await self._session.fetch(scalar_row, "slot_holder", {"slot": self._slot})
+
     async def table(self) -> TableFacts | None:
         """Return what the outbox table is; None if there is no such table."""
         if self._table is None:

@@ -22,6 +22,9 @@ from relay.storage.shutdown import ENDED, Address
 Row = TypeVar("Row")
 
 _CONNECT_SECONDS = 10
+# What a session's own settings may cause: read only, lock_timeout, statement_timeout. ALTER ROLE and ALTER DATABASE
+# change them for new sessions only, so the next statement gets one.
+_BY_SETTINGS = {"25006", "55P03", "57014"}
 
 
 class Session:
@@ -116,6 +119,10 @@ class Session:
                 try:
                     with deadline(connection, seconds):
                         return await _first_row(connection, row_factory, query, parameters)
+                except psycopg.Error as error:
+                    if error.sqlstate in _BY_SETTINGS:
+                        await connection.close()
+                    raise
                 finally:
                     self._watch(connection)
         except psycopg.Error as error:

@@ -1,10 +1,10 @@
 """Whether Postgres shuts down: the one rule for letting the stream go.
 
-A shutdown ends ordinary sessions with 57P01, and from then on refuses new ones with 57P03; walsenders stay, and are waited
-for (https://www.postgresql.org/docs/current/server-shutdown.html). pg_terminate_backend() ends a session with 57P01 too, but
-then a new session is possible. So when a session of the relay ends with 57P01, one question is asked: Postgres shuts down
-unless it would take a new session now. A refusal with 57P03, a refused connection and no answer all mean that it would not;
-any other answer, such as a request for a password, means that it would.
+A shutdown ends ordinary sessions with 57P01, and from then on refuses new ones with 57P03; walsenders stay, and are
+waited for (https://www.postgresql.org/docs/current/server-shutdown.html). pg_terminate_backend() ends a session with
+57P01 too, but then a new session is possible. So when a session of the relay ends with 57P01, one question is asked:
+Postgres shuts down unless it would take a new session now. A refusal with 57P03, a refused connection or no answer mean
+that it would not; any other answer, such as a request for a password, means that it would.
 
 libpq does not tell the SQLSTATE of a connection that was refused, so the question is asked without it. It is answered
 before authentication and before TLS: nothing secret is sent.

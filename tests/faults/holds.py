@@ -16,7 +16,7 @@ _ROOM = 300
 
 @contextmanager
 def window_full(run: Run) -> Iterator[None]:
-    """RabbitMQ's answers do not arrive."""
+    """Keep RabbitMQ's answers from the relay."""
     run.broker.swallow_to_client.set()
     run.commit(_ROOM, "full")
     yield
@@ -26,7 +26,7 @@ def window_full(run: Run) -> Iterator[None]:
 
 @contextmanager
 def returned(run: Run) -> Iterator[None]:
-    """No queue takes a message."""
+    """Leave no queue that takes a message."""
     run.tap.unbind()
     run.relay.logged("message returned")
     yield
@@ -35,7 +35,7 @@ def returned(run: Run) -> Iterator[None]:
 
 @contextmanager
 def nacked(run: Run) -> Iterator[None]:
-    """The only queue is full, and rejects."""
+    """Fill the only queue, which then rejects."""
     isolated = run.stage.isolated
     policy, queue = f"{isolated.name}.full", isolated.queue("full")
     definition = f'{{"max-length": {_ROOM}, "overflow": "reject-publish"}}'
@@ -51,7 +51,7 @@ def nacked(run: Run) -> Iterator[None]:
 
 @contextmanager
 def refused(run: Run) -> Iterator[None]:
-    """The exchange is missing."""
+    """Delete the exchange."""
     with run.tap.channel() as channel:
         channel.exchange_delete(run.stage.isolated.name)
     run.relay.complains("answered 404")
@@ -63,7 +63,7 @@ def refused(run: Run) -> Iterator[None]:
 
 @contextmanager
 def blocked(run: Run) -> Iterator[None]:
-    """RabbitMQ has an alarm."""
+    """Raise an alarm in RabbitMQ."""
     run.box.rabbitmq.control("set_vm_memory_high_watermark", "0")
     try:
         run.relay.logged("broker blocked")
@@ -74,7 +74,7 @@ def blocked(run: Run) -> Iterator[None]:
 
 @contextmanager
 def away(run: Run) -> Iterator[None]:
-    """RabbitMQ is not reachable."""
+    """Let nobody reach RabbitMQ."""
     run.broker.refuse.set()
     run.broker.cut()
     run.relay.logged("broker not available")

@@ -1,13 +1,21 @@
 """Postgres stops under load and starts again: by a kill, immediately, fast, or while the broker is away."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
+import psycopg
+
+from sandbox.machine.waiting import until
+from tests.faults import disks
 from tests.faults.holds import HOLDS, Hold
 from tests.faults.run import REPEATED, Fault, Run
 
 _RELEASE_AFTER = 3
 _NEVER = 600
+_MEANWHILE = 5_000
+_PARKED = "SELECT count(*) FROM relay.parked"
 # From the slot's release to the end of a fast stop: its checkpoint, on a busy machine.
 _STOPS_WITHIN = 5
 
@@ -70,11 +78,57 @@ def stopped_while_held(hold: Hold, run: Run) -> None:
     run.flows()
 
 
+def disk_full(run: Run) -> None:
+    """Fill the disk while events have to be parked: they wait, and the relay says why."""
+    relay = run.streaming_relay(RELAY_ON_RETURN="park")
+    with disks.full(run):
+        run.tap.unbind()
+        relay.complains("disk is full")
+        assert relay.outlives(run.draw.uniform(1, 3)), relay.tail()
+        assert run.stage.value(_PARKED) == 0
+        run.tap.bind()
+    run.healed()
+    run.flows()
+    until(lambda: run.stage.value(_PARKED) > 0, what="what was returned is parked", seconds=15)
+    refusals = [line for line in relay.log if line["event"] == "not stored" and line["what"] == "parked events"]
+    assert len(refusals) == 1, refusals
+
+
+def read_only(run: Run) -> None:
+    """Let nobody write for a while: no position can be stored, and no event be parked."""
+    relay = run.streaming_relay()
+    run.commit(_MEANWHILE, "meanwhile")
+    run.stop_load()
+    with _read_only(run):
+        relay.complains("takes no writes")
+        assert relay.outlives(run.draw.uniform(0, 4)), relay.tail()
+    run.start_load()
+    run.healed()
+    run.flows()
+    assert relay.running, relay.tail()
+
+
+@contextmanager
+def _read_only(run: Run) -> Iterator[None]:
+    # This session may still write in the end.
+    options = "-c default_transaction_read_only=off"
+    with psycopg.connect(run.stage.isolated.database_url, autocommit=True, options=options) as connection:
+        connection.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        connection.execute("SELECT pg_reload_conf()")
+        try:
+            yield
+        finally:
+            connection.execute("ALTER SYSTEM RESET default_transaction_read_only")
+            connection.execute("SELECT pg_reload_conf()")
+
+
 FAULTS = (
     Fault("Postgres stopped immediately", stopped_immediately, duplicates=REPEATED),
     Fault("Postgres killed", killed, duplicates=REPEATED),
     Fault("Postgres restarted in order", restarted, duplicates=REPEATED),
     Fault("Postgres stopped while the broker is away", stopped_while_the_broker_is_away, duplicates=REPEATED),
+    Fault("disk full while parking", disk_full, duplicates=REPEATED),
+    Fault("Postgres read-only for a while", read_only, duplicates=2 * REPEATED),
     *(
         Fault(f"fast stop of Postgres while {what}", partial(stopped_while_held, hold), duplicates=2 * REPEATED)
         for what, hold in HOLDS.items()

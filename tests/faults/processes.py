@@ -2,6 +2,10 @@
 
 import signal
 from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import psycopg
 
 from tests.faults.judging import grown
 from tests.faults.run import MORE_RESIDENT, REPEATED, Fault, Run
@@ -19,6 +23,9 @@ _RESTARTS = 50
 _FIRST = 0
 BULK = 5_000
 _TIMEOUT = 4
+_RELOAD = "SELECT pg_reload_conf()"
+# In addition to the time that the standby needs to take over.
+_FROZEN = 10
 _SHORT_TIMEOUT = "ALTER DATABASE {} SET wal_sender_timeout = '4s'"
 # How long a standby may take after wal_sender_timeout has ended the holder's session.
 _TAKE_OVER = 2
@@ -79,15 +86,40 @@ def killed_in_a_large_transaction(run: Run) -> None:
 def frozen(run: Run) -> None:
     """Freeze it in a large transaction until a standby has taken over; when it is woken, it must publish nothing."""
     run.alter_database(_SHORT_TIMEOUT)
+    _frozen(run, lambda: None)
+
+
+def frozen_after_a_change(run: Run) -> None:
+    """As before, but wal_sender_timeout was lowered when it streamed already."""
+    _frozen(run, lambda: run.borrow(_lower_timeout(run)))
+
+
+@contextmanager
+def _lower_timeout(run: Run) -> Iterator[None]:
+    """Lower it for the whole server, as an operator does."""
+    with psycopg.connect(run.stage.isolated.database_url, autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET wal_sender_timeout = '2s'")
+        connection.execute(_RELOAD)
+    try:
+        yield
+    finally:
+        with psycopg.connect(run.stage.isolated.database_url, autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM RESET wal_sender_timeout")
+            connection.execute(_RELOAD)
+
+
+def _frozen(run: Run, change: Callable[[], None]) -> None:
     publishes = _Publishes()
     run.listen(publishes)
     first, second = _pair(run)
+    change()
     published = run.tap.waiting()
     run.commit(BULK, "bulk")
     run.tap.grows(published)
     first.process.send_signal(signal.SIGSTOP)  # with messages that are not sent yet, and confirms that it has not read
     second.logged("streaming", seconds=_TIMEOUT + _TAKE_OVER)
     run.flows(BULK)
+    assert second.outlives(_FROZEN), second.tail()
     before = publishes.on[_FIRST]
     assert before, "the first relay published nothing"
     first.process.send_signal(signal.SIGCONT)
@@ -166,6 +198,7 @@ FAULTS = (
         seeds=1,
     ),
     Fault("relay woken after it was frozen and replaced", frozen, duplicates=BULK + REPEATED),
+    Fault("relay woken after wal_sender_timeout was lowered", frozen_after_a_change, duplicates=BULK + REPEATED),
     Fault("holder of the slot killed unnoticed", holder_killed, duplicates=2 * REPEATED),
     Fault("fifty rolling restarts", restarted_rolling, duplicates=0),
 )

@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pika
+import pytest
 
 from sandbox import Sandbox
 from tests.faults import processes
@@ -18,10 +20,11 @@ def verdict(fault: Fault, sandbox: Sandbox, directory: Path, seed: int) -> Verdi
         return judge(run, fault)
 
 
+@pytest.mark.parametrize("inject", [processes.frozen, processes.frozen_after_a_change])
 def test_a_relay_that_is_frozen_replaced_and_woken_publishes_nothing_of_what_it_held(
-    sandbox: Sandbox, tmp_path: Path, seed: int
+    sandbox: Sandbox, tmp_path: Path, seed: int, inject: Callable[[Run], None]
 ) -> None:
-    fault = Fault("frozen", processes.frozen, duplicates=processes.BULK + REPEATED)
+    fault = Fault("frozen", inject, duplicates=processes.BULK + REPEATED)
     assert verdict(fault, sandbox, tmp_path, seed).broken == ()
 
 

@@ -146,8 +146,8 @@ MUTANTS = (
     Mutant(
         "report a position before it is stored",
         "relay/sources/wal/stream.py",
-        "            await self._writing.positions.save(position, self._published)\n            self._flushed = position\n",
-        "            self._flushed = position\n            await self._writing.positions.save(position, self._published)\n",
+        "            await self._writing.positions.save(",
+        "            self._flushed = position\n            await self._writing.positions.save(",
         (_STREAM,),
     ),
     Mutant(

@@ -14,6 +14,7 @@ import psycopg
 from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from outboxkit import sql
 from relay.core.errors import SourceRefused, SourceStalled, SourceUnavailable
 from relay.core.position import Lsn
 from relay.sources.wal.psycopg_internals import execute_raw
@@ -77,6 +78,22 @@ class ReplicationConnection:
         except psycopg.Error as error:
             raise from_postgres(error, slot=slot) from error
         return cls(connection, slot)
+
+    @property
+    def pid(self) -> int:
+        """The server process of this session."""
+        return self._pgconn.backend_pid
+
+    async def sender_timeout(self) -> int:
+        """Return the session's own wal_sender_timeout in milliseconds; raises SourceUnavailable or SourceRefused."""
+        try:
+            with deadline(self._connection):
+                cursor = await self._connection.execute(sql.query("sender_timeout"))
+                row = await cursor.fetchone()
+        except psycopg.Error as error:
+            raise from_postgres(error, slot=self._slot) from error
+        assert row is not None  # noqa: S101 - every version has the setting
+        return int(row[0])
 
     async def identify(self) -> System:
         """Run IDENTIFY_SYSTEM; raises SourceUnavailable or SourceRefused."""

@@ -43,6 +43,7 @@ class WalSource:
         self._observe = observe
         self._timings = timings
         self._system: System | None = None
+        self._pid: int | None = None
 
     @asynccontextmanager
     async def open(self, after: Position | None) -> AsyncIterator[WalStream]:
@@ -57,6 +58,8 @@ class WalSource:
         require_free(facts, self._owner)
         connection = await self._connect(facts)
         try:
+            self._pid = connection.pid
+            facts = replace(facts, wal_sender_timeout_ms=await connection.sender_timeout())
             system = await connection.identify()
             if system.identifier != facts.system_identifier:
                 raise SourceUnavailable(
@@ -87,7 +90,12 @@ class WalSource:
                         self._timings = replace(self._timings, factor=factor * 2)
                     raise
         finally:
+            self._pid = None
             await connection.close()
+
+    async def held(self) -> bool:
+        """Ask whether the slot is still held by the server process of the stream that is open."""
+        return await self._server.holder() == self._pid is not None
 
     def _known(self, after: Position | None, facts: Facts, system: System) -> Lsn | None:
         """Return `after` if what this process remembers counts: on this very server, and nobody else wrote since."""

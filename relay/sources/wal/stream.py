@@ -65,9 +65,11 @@ class Writing:
 class Timings:
     """How often a stream reports, and when it gives up; in seconds."""
 
-    status_at_most_every: float = 10.0
+    alive_every: float = 1.0
+    """A status is sent this often, so that a wal_sender_timeout that was lowered meanwhile does not end the stream."""
+    ping_at_most_every: float = 10.0
     answer_within: float = 5.0
-    """Every status asks for an answer, which may take this long."""
+    """A status that is a ping asks for an answer, which may take this long."""
     fence_every: float = 1.0
     stalled_after: float = 60.0
     """A fence may take this long behind a large transaction."""
@@ -105,10 +107,11 @@ class WalStream:
         self._flushed = Lsn(0)
         self._published: Snapshot | None = None
         self._loop = asyncio.get_running_loop()
-        every = timings.status_at_most_every
+        every = timings.ping_at_most_every
         self._interval = min(every, wal_sender_timeout / 4) if wal_sender_timeout else every
         self._silence = min(self._interval + timings.answer_within, wal_sender_timeout or math.inf) * timings.factor
-        self._timer = self._loop.call_later(self._interval, self._ping)
+        self._ping_at = self._loop.time() + self._interval
+        self._timer = self._loop.call_later(0, self._live)
         self._fences = Fences(secrets.token_hex(6))
         self.lively = False
         """Whether a fence has come back."""
@@ -215,9 +218,12 @@ class WalStream:
         self._fences.boundary(keepalive.end)
         return keepalive.end
 
-    def _ping(self) -> None:
-        self._timer = self._loop.call_later(self._interval, self._ping)
-        self._send_status(ping=True)
+    def _live(self) -> None:
+        self._timer = self._loop.call_later(min(self._interval, self._timings.alive_every), self._live)
+        now = self._loop.time()
+        if ping := now >= self._ping_at:
+            self._ping_at = now + self._interval
+        self._send_status(ping=ping)
 
     def _send_status(self, *, ping: bool = False) -> None:
         self._connection.send(

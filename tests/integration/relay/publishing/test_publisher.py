@@ -224,25 +224,53 @@ def test_what_is_forgotten_is_never_published(isolated: Isolated) -> None:
     play(isolated, scenario)
 
 
-@pytest.mark.parametrize("how", ["fenced", "forgotten"])
-def test_what_waits_for_the_socket_is_not_sent_any_more(isolated: Isolated, how: str) -> None:
+def test_what_waits_for_the_socket_is_not_sent_any_more(isolated: Isolated) -> None:
     """Pika keeps what the kernel's buffers have no room for, and would send it when another process is active."""
-    count, fence = 30, threading.Event()
+    count = 30
     body = b'"%b"' % (b"x" * 1_000_000)
 
     async def scenario(it: Bench) -> None:
         queue = await it.queue()
         proxy.slow(1000)
         await it.publish(*(it.message(body=body) for _ in range(count)))
-        if how == "fenced":
-            fence.set()
-        else:
-            it.publisher.forget()
+        it.publisher.forget()
         proxy.slow(None)
         async with asyncio.timeout(20):
             while sum(isinstance(each, BrokerConnected) for each in it.seen) < 2:
                 await it.connection.call(it.channel.basic_qos)  # lets the loop run
         assert await it.ready(queue) < count
+
+    with Proxy(isolated.amqp_url) as proxy:
+        play(isolated, scenario, through=proxy.url, max_message_bytes=2 << 20)
+
+
+@pytest.mark.parametrize("size", [10, 1_000_000])
+def test_nothing_is_sent_while_another_process_may_be_active_and_everything_once_it_is_not(
+    isolated: Isolated, size: int
+) -> None:
+    """Small messages wait in the pipeline; of large ones, a part waits for the socket, in pika's buffer."""
+    fence, body = threading.Event(), b'"%b"' % (b"x" * size)
+
+    async def scenario(it: Bench) -> None:
+        queue = await it.queue()
+        if size > 10:
+            proxy.slow(1000)
+            before = [it.message(body=body) for _ in range(30)]
+            stretches = await it.publish(*before)
+            fence.set()
+            proxy.slow(None)
+        else:
+            fence.set()
+            stretches = await it.publish(it.message(body=body))
+        arrived = await it.ready(queue)
+        await asyncio.wait([it.running], timeout=2)
+        sent = await it.ready(queue)
+        assert sent < len(stretches)
+        fence.clear()
+        await it.has_settled(*stretches)
+        assert await it.ready(queue) == len(stretches)
+        assert [type(each) for each in it.seen].count(BrokerConnected) == 1
+        assert arrived <= sent
 
     with Proxy(isolated.amqp_url) as proxy:
         play(isolated, scenario, through=proxy.url, max_message_bytes=2 << 20, fenced=fence.is_set)

@@ -41,6 +41,9 @@ class Script:
         self.patient = False
         """Whether all openings but the last stay open and silent instead of breaking."""
         self.later: asyncio.Queue[Sequence[Item]] = asyncio.Queue()
+        self.ours = False
+        """Whether the source says that it is still this process's."""
+        self.asked = asyncio.Event()
         self.stores: Callable[[], Awaitable[None]] | None = None
         """What storing a position waits for, if anything."""
         self.stream_fails: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -52,6 +55,10 @@ class Script:
         if isinstance(opening, Problem):
             raise opening
         yield Opening(self, opening, after, last=not self._openings)
+
+    async def held(self) -> bool:
+        self.asked.set()
+        return self.ours
 
 
 class Opening:
@@ -157,10 +164,11 @@ class Lot:
         self.parked += [rejection.parcel.event.id for rejection in rejections]
 
 
-def engine(
+def engine(  # noqa: PLR0913 - what a test may replace
     script: Script,
     broker: Broker,
     lot: Lot | None = None,
+    *,
     clock: Callable[[], float] = time.monotonic,
     observe: Observe = lambda _: None,
     shutdown: Shutdown | None = None,
@@ -364,6 +372,26 @@ def test_a_relay_that_stood_still_drops_what_it_holds_and_reads_it_again() -> No
     asyncio.run(scenario())
 
 
+def test_a_relay_that_stood_still_and_still_has_the_source_drops_nothing() -> None:
+    async def scenario() -> None:
+        now = [0.0]
+        script, broker, stop = Script([event("a"), Boundary(Lsn(20))]), Broker(), asyncio.Event()
+        script.ours = True
+        running = asyncio.create_task(engine(script, broker, clock=lambda: now[0]).run(stop))
+        await broker.has("a")
+        now[0] += 60
+        async with asyncio.timeout(5):
+            await script.asked.wait()
+        broker.confirms("a")
+        stop.set()
+        await running
+        assert broker.published == ["a"]
+        assert script.opened_after == [None]
+        assert script.stored == [Lsn(20)]
+
+    asyncio.run(scenario())
+
+
 @pytest.mark.parametrize("noticed", ["in time", "too late"])
 def test_a_relay_that_stood_still_drops_what_it_holds_when_its_stream_broke_too(noticed: str) -> None:
     """The publisher holds it back for as long as the relay is late, so that waiting for it would never end."""
@@ -508,11 +536,8 @@ async def _never() -> None:
 
 def test_a_server_that_shuts_down_gets_its_stream_back_although_a_message_is_held() -> None:
     async def scenario() -> None:
-        script, shutdown, lost = (
-            Script([event("a"), Boundary(Lsn(20))], [Boundary(Lsn(40))]),
-            Shutdown(),
-            asyncio.Event(),
-        )
+        script, lost = Script([event("a"), Boundary(Lsn(20))], [Boundary(Lsn(40))]), asyncio.Event()
+        shutdown = Shutdown()
         script.patient = True
         broker, seen = Broker(), list[Observation]()
 

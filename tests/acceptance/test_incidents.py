@@ -1,0 +1,160 @@
+"""Postgres refuses something for a while: a running relay says it once, tries again, and goes on by itself."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from typing import LiteralString
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+
+from sandbox.machine.waiting import until
+from tests.support.commands import Command
+from tests.support.roles import alter, role
+from tests.support.stage import Stage
+
+PARKED = "SELECT count(*) FROM relay.parked"
+WAITING = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE usename = %s AND wait_event_type = 'Lock'"
+TRIGGER = """
+    CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN {} RETURN NEW; END$$;
+    CREATE TRIGGER refuse BEFORE INSERT ON relay.parked FOR EACH ROW EXECUTE FUNCTION public.refuse()
+"""
+SLOW_SECONDS = 14
+
+Refusal = Callable[[Stage, str], AbstractContextManager[None]]
+
+
+@pytest.fixture
+def relay_url(stage: Stage) -> Iterator[str]:
+    """Return the URL of a role with only the relay's rights; the stage is set up, and no queue is bound."""
+    stage.set_up().unbind()
+    with role(stage.isolated.database_url, "LOGIN REPLICATION", "secret") as url:
+        yield url
+
+
+def run(stage: Stage, statements: LiteralString | bytes) -> None:
+    with psycopg.connect(stage.isolated.database_url, autocommit=True) as connection:
+        connection.execute(statements)
+
+
+@contextmanager
+def locked(stage: Stage) -> Iterator[None]:
+    with psycopg.connect(stage.isolated.database_url) as connection:
+        connection.execute("LOCK TABLE relay.parked IN EXCLUSIVE MODE")  # whoever counts parked events goes on
+        yield
+
+
+@contextmanager
+def read_only(stage: Stage, name: str) -> Iterator[None]:
+    """Let new sessions of the role only read."""
+    alter(stage.isolated.database_url, "ALTER ROLE {} SET default_transaction_read_only = on", name)
+    yield
+    alter(stage.isolated.database_url, "ALTER ROLE {} RESET ALL", name)
+
+
+@contextmanager
+def impatient(stage: Stage, name: str) -> Iterator[None]:
+    """Let new sessions of the role wait for a lock for a moment only."""
+    alter(stage.isolated.database_url, "ALTER ROLE {} SET lock_timeout = '100ms'", name)
+    with locked(stage):
+        yield
+    alter(stage.isolated.database_url, "ALTER ROLE {} RESET ALL", name)
+
+
+@contextmanager
+def cancelled(stage: Stage, name: str) -> Iterator[None]:
+    """Cancel whatever of the role waits for a lock, again and again."""
+    over = threading.Event()
+
+    def cancel() -> None:
+        with psycopg.connect(stage.isolated.database_url, autocommit=True) as connection:
+            while not over.wait(0.05):
+                connection.execute(WAITING, [name])
+
+    thread = threading.Thread(target=cancel)
+    with locked(stage):
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+
+@contextmanager
+def by_a_trigger(body: str, stage: Stage, _: str) -> Iterator[None]:
+    run(stage, TRIGGER.replace("{}", body).encode())
+    yield
+    run(stage, "DROP TRIGGER refuse ON relay.parked")
+
+
+def parks(relay: Command, stage: Stage, *, seconds: float = 30) -> None:
+    before = stage.value(PARKED)
+    stage.publish_in_one_transaction(1, f"after {before}")
+    until(lambda: stage.value(PARKED) > before, what="it is parked", seconds=seconds)
+    assert relay.running
+
+
+@pytest.mark.parametrize(
+    ("refusal", "reason"),
+    [
+        (read_only, "takes no writes"),
+        (impatient, "55P03"),
+        (cancelled, "57014"),
+        (partial(by_a_trigger, "RAISE 'no space left' USING ERRCODE = '53100';"), "disk is full"),
+        (partial(by_a_trigger, "RAISE 'no such number' USING ERRCODE = '22003';"), "22003"),
+    ],
+    ids=["read-only", "lock_timeout", "cancelled", "disk full", "final"],
+)
+def test_a_parking_that_postgres_refuses_for_a_while_is_said_once_and_done_afterwards(
+    stage: Stage, relay_url: str, refusal: Refusal, reason: str
+) -> None:
+    relay = stage.start("relay", "run", RELAY_DATABASE_URL=relay_url)
+    relay.logged("streaming")
+    with refusal(stage, str(urlsplit(relay_url).username)):
+        stage.publish_in_one_transaction(1, "held")
+        assert reason in relay.logged("not stored")["reason"]
+        assert relay.outlives(3), relay.tail()
+    until(lambda: stage.value(PARKED) == 1, what="it is parked", seconds=30)
+    relay.logged("stored again")
+    parks(relay, stage)
+    assert relay.terminate() == 0, relay.tail()
+    assert len([line for line in relay.log if line["event"] == "not stored"]) == 1, relay.tail()
+    assert [line["event"] for line in relay.log].count("streaming") == 1
+
+
+def test_a_parking_that_takes_long_leaves_the_stream_alone(stage: Stage, relay_url: str) -> None:
+    relay = stage.start("relay", "run", RELAY_DATABASE_URL=relay_url)
+    relay.logged("streaming")
+    with by_a_trigger(f"PERFORM pg_sleep({SLOW_SECONDS});", stage, ""):
+        parks(relay, stage, seconds=2 * SLOW_SECONDS)
+    assert relay.terminate() == 0, relay.tail()
+    events = [line["event"] for line in relay.log]
+    assert events.count("streaming") == 1
+    assert "source not available" not in events
+
+
+def test_a_fence_that_may_not_be_written_is_said_once_and_written_again_when_it_may(
+    stage: Stage, relay_url: str
+) -> None:
+    relay = stage.start("relay", "run", RELAY_DATABASE_URL=relay_url)
+    relay.logged("streaming")
+    for count in (1, 2):
+        run(stage, "REVOKE EXECUTE ON FUNCTION pg_logical_emit_message(boolean, text, text) FROM PUBLIC")
+        _says(relay, "not stored", count)
+        assert relay.outlives(3), relay.tail()
+        run(stage, "GRANT EXECUTE ON FUNCTION pg_logical_emit_message(boolean, text, text) TO PUBLIC")
+        _says(relay, "stored again", count)
+    assert _said(relay, "not stored") == 2
+    assert _said(relay, "streaming") == 1
+    assert relay.terminate() == 0, relay.tail()
+
+
+def _says(relay: Command, event: str, count: int) -> None:
+    until(lambda: _said(relay, event) == count, what=f"it logs {event!r} for the {count}. time", seconds=30)
+
+
+def _said(relay: Command, event: str) -> int:
+    return sum(line["event"] == event for line in relay.log)
