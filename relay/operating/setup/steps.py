@@ -5,7 +5,7 @@ skip them silently, so it is created only with `accept_gap`.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
@@ -18,7 +18,7 @@ from outboxkit.sql import apply as schema
 from relay.core.errors import SlotMissing
 from relay.core.position import Lsn
 from relay.operating.connection import connected
-from relay.operating.setup import creating, publication
+from relay.operating.setup import creating, publication, waiting
 from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
 from relay.sources.wal.decoders import pgoutput, wal2json
@@ -28,12 +28,22 @@ from relay.storage.refusals import check_wal_level
 _PREFERRED = wal2json.PLUGIN
 
 
-def setup(settings: RelaySettings, *, accept_gap: bool) -> Iterator[str]:
-    """Create what is missing, and yield a line for each step; raises a Problem at the first step that fails."""
-    with connected(settings, "setup") as connection:
+def setup(
+    settings: RelaySettings,
+    *,
+    accept_gap: bool,
+    timeout: float = waiting.TIMEOUT,
+    say: Callable[[str], object] = lambda _: None,
+) -> Iterator[str]:
+    """Create what is missing, and yield a line for each step; raises a Problem at the first step that fails.
+
+    `say` gets a line for whom it waits; it waits for at most `timeout` seconds.
+    """
+    with connected(settings, "setup") as connection, waiting.watched(connection, settings, timeout=timeout, say=say):
         _require_logical(connection)
         applied = schema.apply(connection)
         yield f"schema: applied {', '.join(file.name for file in applied)}" if applied else "schema: up to date"
+        creating.take_turn(connection, settings.slot)
         yield make_slot(connection, settings, accept_gap=accept_gap)
     asyncio.run(_exchange(settings))
     yield f"exchange: {settings.exchange!r} ({EXCHANGE_TYPE}, durable) exists"
