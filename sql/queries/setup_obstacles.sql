@@ -1,7 +1,7 @@
 -- Who holds up the session %(pid)s of setup: whoever has the lock that it waits for, whoever is making the slot, and
 -- whoever holds up these. The last column tells whether it waits itself. Of other roles' sessions, only members of
 -- pg_read_all_stats see since when and in which state. A blocker that is 0 is a prepared transaction: its locks have
--- no pid, and its own id as virtual transaction. https://www.postgresql.org/docs/current/view-pg-locks.html
+-- no pid, and one of them is on its own id. https://www.postgresql.org/docs/current/view-pg-locks.html
 WITH RECURSIVE held (pid) AS (
     SELECT blocker FROM (
         SELECT unnest(pg_blocking_pids(%(pid)s)) AS blocker
@@ -21,10 +21,12 @@ UNION ALL
 SELECT NULL, p.gid, p.database, p.owner, NULL, 'prepared', p.prepared, false
 FROM pg_prepared_xacts AS p
 WHERE EXISTS (
-    SELECT FROM pg_locks AS l JOIN wanted AS w
+    SELECT FROM pg_locks AS own
+    JOIN pg_locks AS l ON l.pid IS NULL AND l.granted AND l.virtualtransaction = own.virtualtransaction
+    JOIN wanted AS w
       ON (l.locktype, l.database, l.relation, l.transactionid, l.virtualxid, l.classid, l.objid, l.objsubid, l.page, l.tuple)
          IS NOT DISTINCT FROM
          (w.locktype, w.database, w.relation, w.transactionid, w.virtualxid, w.classid, w.objid, w.objsubid, w.page, w.tuple)
-    WHERE l.granted AND l.pid IS NULL AND l.virtualtransaction = '-1/' || p.transaction
+    WHERE own.pid IS NULL AND own.locktype = 'transactionid' AND own.transactionid = p.transaction
 )
 ORDER BY since NULLS LAST, pid

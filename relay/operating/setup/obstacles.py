@@ -25,9 +25,8 @@ class Obstacle:
         facts = [f"user {self.role}", f"database {self.database}"]
         if self.application_name:
             facts.append(f"application {self.application_name!r}")
-        facts.append(self.state or "state hidden from this role")
-        if self.since is not None:
-            facts.append(f"since {self.since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC")
+        since = "" if self.since is None else f" since {self.since.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        facts.append(f"{self.state}{since}" if self.state else "state hidden from this role")
         return f"{who} ({', '.join(facts)})"
 
     @property

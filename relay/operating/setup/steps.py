@@ -15,6 +15,7 @@ from outboxkit import sql
 from outboxkit.amqp.connection import Connection
 from outboxkit.amqp.topology import EXCHANGE_TYPE, declare_exchange
 from outboxkit.sql import apply as schema
+from outboxkit.sql.restoring import present
 from relay.core.errors import SlotMissing
 from relay.core.position import Lsn
 from relay.operating.connection import connected
@@ -41,8 +42,7 @@ def setup(
     """
     with connected(settings, "setup") as connection, waiting.watched(connection, settings, timeout=timeout, say=say):
         _require_logical(connection)
-        applied = schema.apply(connection)
-        yield f"schema: applied {', '.join(file.name for file in applied)}" if applied else "schema: up to date"
+        yield from _schema(schema.apply(connection))
         creating.take_turn(connection, settings.slot)
         yield make_slot(connection, settings, accept_gap=accept_gap)
     asyncio.run(_exchange(settings))
@@ -53,7 +53,7 @@ def plan(settings: RelaySettings) -> Iterator[str]:
     """Yield the SQL that `setup` would run, and change nothing."""
     with connected(settings, "setup") as connection:
         _require_logical(connection)
-        new = bool(schema.pending(connection))
+        new = not present(connection, ["relay"])
         yield from schema.script(connection)
         written = psycopg.ClientCursor(connection).mogrify
         names = {"slot": settings.slot, "name": settings.name, "outboxes": settings.outboxes}
@@ -67,6 +67,15 @@ def plan(settings: RelaySettings) -> Iterator[str]:
             yield f"{written(sql.query('slot_create'), {**names, 'plugin': plugin})};"
         if new or (slot is not None and slot.lost) or not slots.checkpoint(connection, settings.name):
             yield f"{written(sql.query('checkpoint_reset'), names)};"
+
+
+def _schema(applied: schema.Applied) -> Iterator[str]:
+    for name in applied.restored:
+        yield f"schema: {name} had been dropped, and is made again; run sql/roles.sql again if its roles are used"
+    if applied.files:
+        yield f"schema: applied {', '.join(file.name for file in applied.files)}"
+    elif not applied.restored:
+        yield "schema: up to date"
 
 
 def _require_logical(connection: psycopg.Connection[Any]) -> None:

@@ -59,7 +59,7 @@ def site(isolated: Isolated) -> Iterator[Site]:
             query = "SELECT count(*) FROM pg_roles WHERE rolname = ANY(%s)"
             assert connection.execute(query, [list(NAMES)]).fetchone() == (0,), "this server has these roles already"
             connection.execute("DROP SCHEMA relay, outbox, tasks CASCADE")
-            connection.execute("DROP TABLE public.outbox_relay_schema")
+            connection.execute("DROP SCHEMA outbox_setup CASCADE")
             stack.callback(_drop_roles, site, *NAMES)
             connection.execute(ROLES)
             for role in ("outbox_owner", "outbox_relay", "outbox_consumer"):
@@ -166,7 +166,7 @@ REMOVED: tuple[tuple[LiteralString, str], ...] = (
         "EXECUTE on outbox.create_partitions(integer)",
     ),
     ("REVOKE SELECT ON outbox.event FROM outbox_relay", "SELECT on outbox.event"),
-    ("REVOKE SELECT ON public.outbox_relay_schema FROM outbox_relay", "SELECT on public.outbox_relay_schema"),
+    ("REVOKE SELECT ON outbox_setup.applied FROM outbox_relay", "SELECT on outbox_setup.applied"),
 )
 
 

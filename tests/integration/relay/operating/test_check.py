@@ -56,7 +56,7 @@ def test_a_ready_relay_passes_with_no_more_than_warnings(ready: Isolated) -> Non
 def test_a_bare_database_lacks_what_setup_creates(isolated: Isolated) -> None:
     with psycopg.connect(isolated.database_url) as connection:
         connection.execute("DROP SCHEMA relay, outbox, tasks CASCADE")
-        connection.execute("DROP TABLE public.outbox_relay_schema")
+        connection.execute("DROP SCHEMA outbox_setup CASCADE")
     findings = check(isolated, code=3)
     assert statuses(findings, "FAIL") == {
         "schema.version",
@@ -106,7 +106,7 @@ def test_each_fault_is_a_finding(ready: Isolated) -> None:
     with psycopg.connect(ready.database_url, autocommit=True) as connection:
         connection.execute("SELECT pg_drop_replication_slot(%s)", [ready.name])
         connection.execute("ALTER TABLE outbox.event RENAME COLUMN payload TO body")
-        connection.execute("UPDATE public.outbox_relay_schema SET checksum = 'other' WHERE name = '001_outbox.sql'")
+        connection.execute("UPDATE outbox_setup.applied SET checksum = 'other' WHERE name = '001_outbox.sql'")
     asyncio.run(_on_channel(ready, lambda connection, channel: connection.call(channel.exchange_delete, ready.name)))
     findings = check(ready, code=3)
     assert statuses(findings, "FAIL") == {

@@ -17,7 +17,7 @@ def bare(isolated: Isolated) -> Isolated:
     """Return a database in which nothing is set up."""
     with psycopg.connect(isolated.database_url) as connection:
         connection.execute("DROP SCHEMA relay, outbox, tasks CASCADE")
-        connection.execute("DROP TABLE public.outbox_relay_schema")
+        connection.execute("DROP SCHEMA outbox_setup CASCADE")
     return isolated
 
 
@@ -27,7 +27,7 @@ def test_a_dry_run_changes_nothing(bare: Isolated) -> None:
     assert "INSERT INTO relay.checkpoint" in said.output
     assert one(bare.database_url, OURS) == 0
     assert one(bare.database_url, SLOTS) == 0
-    assert one(bare.database_url, "SELECT to_regclass('public.outbox_relay_schema')") is None
+    assert one(bare.database_url, "SELECT to_regclass('outbox_setup.applied')") is None
 
 
 @pytest.mark.parametrize("plugin", ["wal2json", "pgoutput"])

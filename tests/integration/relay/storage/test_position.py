@@ -85,13 +85,13 @@ def test_a_position_of_another_slot_or_system_replaces_the_one_before_it(isolate
 def test_an_upgrade_keeps_the_rows_of_the_version_before(isolated: Isolated, monkeypatch: pytest.MonkeyPatch) -> None:
     with psycopg.connect(isolated.database_url, autocommit=True) as connection:
         connection.execute("DROP SCHEMA outbox, tasks, relay CASCADE")
-        connection.execute("DROP TABLE public.outbox_relay_schema")
+        connection.execute("DROP SCHEMA outbox_setup CASCADE")
         files = sql.schema()
         monkeypatch.setattr(sql, "schema", lambda: [file for file in files if file.name < "006"])
         apply(connection)
         connection.execute("INSERT INTO relay.checkpoint VALUES ('relay', 'outbox_relay', '0/10', '7', 1)")
         monkeypatch.undo()
-        assert [file.name for file in apply(connection)] == [file.name for file in files if file.name >= "006"]
+        assert [file.name for file in apply(connection).files] == [file.name for file in files if file.name >= "006"]
         row = connection.execute("SELECT lsn::text, mode, snapshot, epoch FROM relay.checkpoint").fetchone()
     assert row == ("0/10", "wal", None, 0)
 
