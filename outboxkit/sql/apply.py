@@ -80,27 +80,40 @@ def apply(connection: psycopg.Connection[Any]) -> Applied:
     with connection.transaction():
         connection.execute(sql.query("schema_lock"))
         done = _apply(connection)
-    with connection.transaction():
-        connection.execute(sql.query("create_partitions"))
+    _create_partitions(connection)
     return done
 
 
 def _apply(connection: psycopg.Connection[Any]) -> Applied:
     found = _find(connection)
-    recorded = _recorded(connection, found)
-    files, missing = _lacking(recorded), restoring.missing(connection, recorded)
-    if not (files or missing or found.in_public):
+    if found.there and _is_whole(connection):
         return Applied([], [])
-    if not recorded:
+    if not (found.there or found.in_public):
         _require_room(connection)
     with owners.acting(connection, created(sql.schema())):
         for statement in _record(found):
             connection.execute(statement)
+        recorded = _recorded(connection, _find(connection))
+        files, missing = _lacking(recorded), restoring.missing(connection, recorded)
         restoring.restore(connection, recorded, missing)
         for file in files:
             connection.execute(file.text)
             connection.execute(sql.query("schema_record_insert"), {"name": file.name, "checksum": file.checksum})
     return Applied(files, missing)
+
+
+def _is_whole(connection: psycopg.Connection[Any]) -> bool:
+    recorded = _recorded(connection, _find(connection))
+    return not (_lacking(recorded) or restoring.missing(connection, recorded))
+
+
+def _create_partitions(connection: psycopg.Connection[Any]) -> None:
+    try:
+        with connection.transaction():
+            connection.execute(sql.query("create_partitions"))
+    except psycopg.errors.InsufficientPrivilege:
+        with connection.transaction(), owners.acting(connection, created(sql.schema())):
+            connection.execute(sql.query("create_partitions"))
 
 
 def _find(connection: psycopg.Connection[Any]) -> _Found:
@@ -138,7 +151,7 @@ def _lacking(applied: Mapping[str, str]) -> list[sql.SchemaFile]:
     if unknown:
         raise SchemaChanged(
             f"this database was set up by a newer version (it has {unknown[-1]})",
-            remedy="install a version at least as new as that one",
+            remedy="install a version at least as new as that one; a schema file cannot be taken back",
         )
     return [file for file in files if file.name not in applied]
 

@@ -16,13 +16,13 @@ WITH ours AS (
     WHERE c.relkind IN ('r', 'p')
 )
 SELECT 'column', nspname, name, attname || ' ' || format_type(atttypid, atttypmod) || ' ' || attnotnull
-         || coalesce(pg_get_expr(adbin, adrelid), '') || coalesce(col_description(oid, attnum), '')
-FROM tables JOIN pg_attribute ON attrelid = oid AND attnum > 0 AND NOT attisdropped
+         || coalesce(pg_get_expr(adbin, adrelid), '') || coalesce(col_description(tables.oid, attnum), '')
+FROM tables JOIN pg_attribute ON attrelid = tables.oid AND attnum > 0 AND NOT attisdropped
 LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
 UNION ALL SELECT 'table', nspname, name, coalesce(obj_description(oid), '') FROM tables
 UNION ALL SELECT 'constraint', nspname, name, conname || pg_get_constraintdef(c.oid)
 FROM tables JOIN pg_constraint AS c ON conrelid = tables.oid
-UNION ALL SELECT 'index', nspname, name, pg_get_indexdef(indexrelid) FROM tables JOIN pg_index ON indrelid = oid
+UNION ALL SELECT 'index', nspname, name, pg_get_indexdef(indexrelid) FROM tables JOIN pg_index ON indrelid = tables.oid
 UNION ALL SELECT 'trigger', nspname, name, pg_get_triggerdef(t.oid)
 FROM tables JOIN pg_trigger AS t ON tgrelid = tables.oid AND NOT tgisinternal
 UNION ALL SELECT 'function', nspname, proname, pg_get_functiondef(p.oid)

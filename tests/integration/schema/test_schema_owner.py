@@ -79,7 +79,7 @@ def test_a_role_that_may_create_schemas_only_can_set_up(isolated: Isolated, firs
 
 
 @pytest.mark.parametrize("who", ["superuser", "member"])
-def test_what_an_upgrade_makes_belongs_to_the_owner_too(
+def test_what_an_upgrade_makes_belongs_to_the_owner_too(  # noqa: PLR0913, PLR0917 - fixtures
     who: str, isolated: Isolated, first: str, second: str, admin: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with as_role(isolated, first) as connection:
@@ -100,8 +100,6 @@ def test_an_upgrade_by_another_role_names_the_owner_and_a_remedy_that_works(
 ) -> None:
     with as_role(isolated, first) as connection:
         apply(connection)
-    with as_role(isolated, second) as connection:
-        assert apply(connection) == ([], [])  # nothing to do needs no right
     newer(monkeypatch)
     with as_role(isolated, second) as connection:
         with pytest.raises(NotOwner, match=f"schema outbox belongs to role {first}, and {second} may not") as refused:
