@@ -58,6 +58,12 @@ def pending(connection: psycopg.Connection[Any]) -> list[sql.SchemaFile]:
     return _lacking(_recorded(connection, _find(connection)))
 
 
+def lacking(connection: psycopg.Connection[Any]) -> list[str]:
+    """Return what `apply` would make: the names of pending files, and of schemas that were dropped."""
+    recorded = _recorded(connection, _find(connection))
+    return [*(file.name for file in _lacking(recorded)), *restoring.missing(connection, recorded)]
+
+
 def script(connection: psycopg.Connection[Any]) -> Iterator[str]:
     """Yield the scripts that `apply` would run, in order; raises what `pending` raises."""
     found = _find(connection)

@@ -15,10 +15,12 @@ WITH RECURSIVE held (pid) AS (
     SELECT * FROM pg_locks WHERE NOT granted AND (pid = %(pid)s OR pid IN (SELECT pid FROM held))
 )
 SELECT a.pid, NULL AS prepared, a.datname AS database, a.usename AS role, a.application_name, a.state,
-       a.xact_start AS since, cardinality(pg_blocking_pids(a.pid)) > 0 AS waits
+       a.xact_start AS since, extract(epoch FROM clock_timestamp() - a.xact_start)::float8 AS seconds,
+       cardinality(pg_blocking_pids(a.pid)) > 0 AS waits
 FROM pg_stat_activity AS a JOIN held ON held.pid = a.pid
 UNION ALL
-SELECT NULL, p.gid, p.database, p.owner, NULL, 'prepared', p.prepared, false
+SELECT NULL, p.gid, p.database, p.owner, NULL, 'prepared', p.prepared,
+       extract(epoch FROM clock_timestamp() - p.prepared)::float8, false
 FROM pg_prepared_xacts AS p
 WHERE EXISTS (
     SELECT FROM pg_locks AS own

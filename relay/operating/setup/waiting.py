@@ -16,8 +16,7 @@ from psycopg.rows import class_row
 from outboxkit import sql
 from outboxkit.errors import Problem
 from relay.operating.connection import connected
-from relay.operating.setup import obstacles
-from relay.operating.setup.obstacles import Obstacle
+from relay.operating.obstacles import Obstacle, ends
 from relay.settings import RelaySettings
 
 TIMEOUT = 60.0
@@ -92,7 +91,7 @@ class _Watch:
             self._give_up(found)
         elif waited >= _QUIET and _identities(found) != _identities(self._told):
             self._told = found
-            self._say(f"setup waits for {obstacles.named(found)}; it gives up after {self._timeout:g} s")
+            self._say(f"setup waits for {_named(found)}; it gives up after {self._timeout:g} s")
 
     def _limit_blindly(self, problem: Problem) -> None:
         self._say(f"cannot see what setup waits for: {problem.what}")
@@ -105,10 +104,15 @@ class _Watch:
 
     def _give_up(self, found: Sequence[Obstacle]) -> None:
         self.problem = HeldUp(
-            f"setup has waited for {self._timeout:g} s for {obstacles.named(found)}", remedy=obstacles.remedy(found)
+            f"setup has waited for {self._timeout:g} s for {_named(found)}",
+            remedy=f"as the same user or a superuser: {ends(found)}; or wait longer with --timeout",
         )
         self._connection.cancel_safe()
 
 
 def _identities(found: Sequence[Obstacle]) -> set[object]:
     return {each.pid or each.prepared for each in found}
+
+
+def _named(found: Sequence[Obstacle]) -> str:
+    return ", and for ".join(map(str, found))

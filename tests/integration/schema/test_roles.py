@@ -287,6 +287,27 @@ def test_replication_opens_the_wal_of_the_whole_cluster(site: Site) -> None:
     assert any("4711" in row[0] for row in seen)
 
 
+def test_one_role_that_may_create_schemas_and_stream_does_all_of_it(bare: Site, tmp_path: Path) -> None:
+    """The README's path, as it stands there."""
+    name = f"{bare.isolated.name}_relay"
+    with psycopg.connect(bare.isolated.database_url, autocommit=True) as connection:
+        connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
+        connection.execute(SQL("CREATE ROLE {} LOGIN REPLICATION").format(Identifier(name)))
+        grant = SQL("GRANT CREATE ON DATABASE {} TO {}")
+        connection.execute(grant.format(Identifier(connection.info.dbname), Identifier(name)))
+        url = _log_in(connection, bare.isolated.database_url, name)
+    try:
+        with staged(bare.isolated, tmp_path) as stage:
+            stage.settings["RELAY_DATABASE_URL"] = url
+            for arguments in (["setup", "--dry-run"], ["setup"], ["setup"], ["check"]):
+                command = stage.run("relay", *arguments)
+                assert command.process.returncode == 0, (arguments, command.stdout, command.tail())
+            stage.start("relay", "run").logged("streaming")
+            assert stage.run("relay", "status").process.returncode == 0
+    finally:
+        _drop_roles(bare, name)
+
+
 @pytest.fixture
 def administrator(bare: Site) -> Iterator[str]:
     """Yield the URL of a role as a managed server gives it: CREATEROLE, the database's owner, and no superuser."""

@@ -1,4 +1,4 @@
-"""Who holds up setup, in words, and what ends that. Pure."""
+"""Sessions and prepared transactions that hold up others, in words, and what ends them. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """A session or a prepared transaction: a row of sql/queries/setup_obstacles.sql."""
+    """A session or a prepared transaction: a row of setup_obstacles.sql or check_transactions.sql in sql/queries."""
 
     pid: int | None
     prepared: str | None
@@ -15,8 +15,10 @@ class Obstacle:
     role: str | None
     application_name: str | None
     state: str | None
-    """None, like `since`, if it is hidden from the connected role."""
+    """None, like `since` and `seconds`, if it is hidden from the connected role."""
     since: datetime | None
+    """When its transaction began."""
+    seconds: float | None
     waits: bool
     """Whether it is held up itself, so that it ends when the others have."""
 
@@ -38,13 +40,7 @@ class Obstacle:
         return f"in database {self.database}: ROLLBACK PREPARED '{quoted}'"
 
 
-def named(obstacles: Sequence[Obstacle]) -> str:
-    """Return all of them as text."""
-    return ", and for ".join(map(str, obstacles))
-
-
-def remedy(obstacles: Sequence[Obstacle]) -> str:
-    """Return how to end those that the others wait for too."""
+def ends(obstacles: Sequence[Obstacle]) -> str:
+    """Return the statements that end those that the others wait for too."""
     roots = [each for each in obstacles if not each.waits] or obstacles
-    ends = "; ".join(each.end for each in roots)
-    return f"end what it waits for, as the same user or a superuser: {ends}; or wait longer with --timeout"
+    return "; ".join(each.end for each in roots)
