@@ -195,25 +195,42 @@ def _none(url: str, statement: LiteralString, *parameters: object) -> bool:
         return connection.execute(statement, parameters).fetchone() is None
 
 
-def test_a_role_without_rights_sees_who_it_is_but_not_since_when(stage: Stage, obstacle: Connection) -> None:
-    owner = f"{stage.isolated.name}_owner"
-    database = stage.isolated.database_url.rpartition("/")[2].partition("?")[0]
-    with psycopg.connect(stage.isolated.database_url, autocommit=True) as connection:
+@pytest.fixture
+def owner(isolated: Isolated) -> Iterator[str]:
+    """Yield a role that may do what setup needs, and nothing else, on a database in which nothing is set up."""
+    name = f"{isolated.name}_owner"
+    with psycopg.connect(isolated.database_url, autocommit=True) as connection:
         connection.execute("DROP SCHEMA relay, outbox, tasks, outbox_setup CASCADE")
-        connection.execute(f"CREATE ROLE {owner} LOGIN REPLICATION PASSWORD 'secret'".encode())
-        connection.execute(f'GRANT CREATE ON DATABASE "{database}" TO {owner}'.encode())
-        try:
-            url = login(stage.isolated.database_url, owner, "secret")
-            command = stage.start("relay", "setup", RELAY_DATABASE_URL=url)
-            line = says(command, "waits for")
-            pid = obstacle.info.backend_pid
-            seen = "user postgres, database postgres, application 'nightly report', state hidden from this role"
-            assert f"pid {pid} ({seen})" in line
-            obstacle.rollback()
-            assert command.ended() == 0, command.tail()
-        finally:
-            connection.execute(f"DROP OWNED BY {owner} CASCADE".encode())
-            connection.execute(f"DROP ROLE {owner}".encode())
+        connection.execute(f"CREATE ROLE {name} LOGIN REPLICATION PASSWORD 'secret'".encode())
+        connection.execute(f'GRANT CREATE ON DATABASE "{connection.info.dbname}" TO {name}'.encode())
+        yield name
+        connection.execute(f"DROP OWNED BY {name} CASCADE".encode())
+        connection.execute(f"DROP ROLE {name}".encode())
+
+
+def test_a_role_without_rights_sees_who_it_is_but_not_since_when(
+    stage: Stage, obstacle: Connection, owner: str
+) -> None:
+    command = stage.start("relay", "setup", RELAY_DATABASE_URL=login(stage.isolated.database_url, owner, "secret"))
+    line = says(command, "waits for")
+    seen = "user postgres, database postgres, application 'nightly report', state hidden from this role"
+    assert f"pid {obstacle.info.backend_pid} ({seen})" in line
+    obstacle.rollback()
+    assert command.ended() == 0, command.tail()
+
+
+def test_a_role_with_one_session_cannot_see_whom_it_waits_for_and_still_ends_in_time(
+    stage: Stage, obstacle: Connection, owner: str
+) -> None:
+    with psycopg.connect(stage.isolated.database_url, autocommit=True) as connection:
+        connection.execute(f"ALTER ROLE {owner} CONNECTION LIMIT 1".encode())
+    url = login(stage.isolated.database_url, owner, "secret")
+    command = stage.run("relay", "setup", "--timeout", "5", RELAY_DATABASE_URL=url)
+    assert command.process.returncode == 1
+    assert "cannot see what setup waits for" in command.stderr.splitlines()[0]
+    assert "setup has taken 5 s" in command.stderr.splitlines()[-1]
+    assert slots(stage) == 0
+    assert obstacle.info.backend_pid
 
 
 def test_setup_whose_reader_leaves_does_all_of_it(stage: Stage) -> None:
