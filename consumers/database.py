@@ -14,7 +14,9 @@ import structlog
 from consumers.errors import DatabaseFailed, DatabaseUnavailable, SchemaMissing
 from outboxkit import sql
 from outboxkit.backoff import Backoff
+from outboxkit.errors import Problem
 from outboxkit.postgres import conninfo, message, recovery_of
+from outboxkit.sql.apply import require_current
 from outboxkit.sqlstates import Recovery
 
 log = structlog.get_logger()
@@ -39,19 +41,17 @@ class Database:
         self.up = False
 
     async def __aenter__(self) -> Self:
-        """Connect; raises DatabaseUnavailable, or SchemaMissing when the tables do not exist."""
+        """Connect; raises DatabaseUnavailable, or a Problem when the schema is missing or of another version."""
         try:
-            connection = await self._connected()
-            cursor = await connection.execute(sql.query("task_schema_exists"))
-            found = await cursor.fetchone()
+            await self._require_schema(await self._connected())
+        except Problem:
+            await self.__aexit__()
+            raise
         except psycopg.Error as error:
             raise DatabaseUnavailable(
                 f"Postgres is not reachable, or refuses the login: {message(error)}",
                 remedy="check host, port, database, user and password in CONSUMERS_DATABASE_URL",
             ) from error
-        if found is None or not found[0]:
-            await self.__aexit__()
-            raise SchemaMissing("the database has no tables for tasks", remedy="run `relay setup` on it")
         self.up = True
         return self
 
@@ -85,6 +85,15 @@ class Database:
                 )
                 await self._connection.execute(sql.query("task_session"))
             return self._connection
+
+    async def _require_schema(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        found = await (await connection.execute(sql.query("task_schema_exists"))).fetchone()
+        if found is None or not found[0]:
+            raise SchemaMissing(
+                "the database has no tables for tasks of this version", remedy="run `relay setup` on it"
+            )
+        recorded = await (await connection.execute(sql.query("schema_record_list"))).fetchone()
+        require_current(recorded[0] if recorded else {})
 
     async def _wait_after(self, error: psycopg.Error) -> None:
         recovery, reason = recovery_of(error), message(error)

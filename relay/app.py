@@ -14,7 +14,10 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack
 from urllib.parse import quote
 
+from psycopg.rows import scalar_row
+
 from outboxkit.errors import ConfigurationProblem
+from outboxkit.sql import apply as schema
 from relay.core.engine import Engine, Timings
 from relay.core.fencing import Fencing
 from relay.core.observations import Observation
@@ -82,6 +85,7 @@ async def run(fresh: Callable[[], RelaySettings], *, stdout: bool = False) -> No
         upkeep = await stack.enter_async_context(session("upkeep"))
         parking = await stack.enter_async_context(session("parking"))
         server = Server(checkpoint, name=settings.name, slot=settings.slot, table=settings.table)
+        schema.require_current(await checkpoint.fetch(scalar_row, "schema_record_list", {}) or {})
         await server.facts()
         supervisor = await stack.enter_async_context(Supervisor(observe))
         fencing = Fencing()

@@ -1,11 +1,15 @@
--- A role for each part of the product, with only the rights that it needs. Plain SQL: run it as a superuser in the
--- outbox's database before `relay setup`, and again after it; repeating it changes nothing:
+-- A role for each part of the product, with only the rights that it needs. Plain SQL: run it in the outbox's database
+-- before `relay setup`, and again after it; repeating it changes nothing:
 --
 --     psql --set ON_ERROR_STOP=1 --file sql/roles.sql <database>
 --
+-- Run it as a superuser; or as a role with CREATEROLE that owns the database, such as a managed server's administrator.
+-- What such a role may not give is left out with a warning, which says what gives it there.
+--
 -- The first run creates the roles, so that `relay setup` can run as outbox_owner; the second one grants rights on what
--- setup created. It revokes no other grants. For other names replace `outbox_` everywhere: roles belong to the whole
--- cluster, so a second outbox in it needs roles of its own. It sets no passwords: \password <role>.
+-- setup created. It revokes no other grants. For other names replace `outbox_` everywhere, except in outbox_setup, which
+-- is a schema: roles belong to the whole cluster, so a second outbox in it needs roles of its own. It sets no passwords:
+-- \password <role>.
 --
 -- REPLICATION cannot be limited to a database or a table: a role with it reads the WAL of the whole cluster
 -- (https://www.postgresql.org/docs/current/role-attributes.html). Therefore outbox_relay is a separate role with a
@@ -20,36 +24,68 @@ DECLARE
     role record;
 BEGIN
     FOR role IN SELECT * FROM (VALUES
-        -- runs `relay setup` and nothing else: owns the schema; REPLICATION is for making the slot
-        ('outbox_owner',    'LOGIN REPLICATION CONNECTION LIMIT 5'),
+        -- runs `relay setup` and nothing else: owns the schema; replication is for making the slot
+        ('outbox_owner',    true,  true,  5),
         -- runs `relay run`, `check`, `status`, `tail` and `slot`: up to four sessions for the active relay, two for a standby
-        ('outbox_relay',    'LOGIN REPLICATION CONNECTION LIMIT 10'),
+        ('outbox_relay',    true,  true,  10),
         -- for people: `relay parked`; GRANT outbox_operator TO <person>
-        ('outbox_operator', 'NOLOGIN'),
+        ('outbox_operator', false, false, -1),
         -- for applications: write events and tasks; GRANT outbox_writer TO <application>
-        ('outbox_writer',   'NOLOGIN'),
+        ('outbox_writer',   false, false, -1),
         -- runs `consumers run`
-        ('outbox_consumer', 'LOGIN'),
+        ('outbox_consumer', true,  false, -1),
         -- for people and audits: read everything; GRANT outbox_auditor TO <person>
-        ('outbox_auditor',  'NOLOGIN')
-    ) AS wanted (name, attributes)
+        ('outbox_auditor',  false, false, -1)
+    ) AS wanted (name, login, replication, sessions)
     LOOP
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = role.name) THEN
             EXECUTE format('CREATE ROLE %I', role.name);
         END IF;
-        EXECUTE format('ALTER ROLE %I NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS %s', role.name, role.attributes);
+        -- Only what differs is changed: to name an attribute at all may take a superuser.
+        IF EXISTS (SELECT FROM pg_roles WHERE rolname = role.name
+                   AND (rolcanlogin, rolconnlimit) IS DISTINCT FROM (role.login, role.sessions)) THEN
+            EXECUTE format('ALTER ROLE %I %s CONNECTION LIMIT %s',
+                           role.name, CASE WHEN role.login THEN 'LOGIN' ELSE 'NOLOGIN' END, role.sessions);
+        END IF;
+        IF EXISTS (SELECT FROM pg_roles WHERE rolname = role.name
+                   AND (rolsuper OR rolcreatedb OR rolcreaterole OR rolbypassrls)) THEN
+            EXECUTE format('ALTER ROLE %I NOSUPERUSER NOCREATEDB NOCREATEROLE NOBYPASSRLS', role.name);
+        END IF;
+        CONTINUE WHEN NOT role.replication
+            OR EXISTS (SELECT FROM pg_roles WHERE rolname = role.name AND rolreplication);
+        BEGIN
+            IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'rds_replication') THEN  -- Amazon RDS and Aurora
+                EXECUTE format('GRANT rds_replication TO %I', role.name);
+            ELSE
+                EXECUTE format('ALTER ROLE %I REPLICATION', role.name);
+            END IF;
+        EXCEPTION WHEN insufficient_privilege THEN
+            RAISE WARNING 'role % cannot stream yet: %', role.name, SQLERRM
+                USING HINT = format('As a superuser, or from PostgreSQL 16 on as a role with REPLICATION and CREATEROLE: '
+                                    'ALTER ROLE %I REPLICATION. A managed server''s manual names its own way.', role.name);
+        END;
     END LOOP;
 
-    -- The schema's record is a table in public, where PostgreSQL 15 and later let only the database's owner create.
-    EXECUTE format('GRANT CREATE ON DATABASE %I TO outbox_owner', current_database());
-    GRANT USAGE, CREATE ON SCHEMA public TO outbox_owner;
+    BEGIN
+        EXECUTE format('GRANT CREATE ON DATABASE %I TO outbox_owner', current_database());
+    EXCEPTION WHEN insufficient_privilege THEN
+        RAISE WARNING 'role outbox_owner cannot make schemas yet: %', SQLERRM
+            USING HINT = format('As the database''s owner: GRANT CREATE ON DATABASE %I TO outbox_owner.', current_database());
+    END;
 END $$;
 
 DO $$
+DECLARE
+    guest boolean := NOT pg_has_role(current_user, 'outbox_owner', 'USAGE');
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'relay') THEN
         RAISE NOTICE 'the roles are created; run `relay setup` as outbox_owner, then this file again for their grants';
         RETURN;
+    END IF;
+
+    -- Only the owner of what setup made may grant rights on it; a superuser is every role.
+    IF guest THEN
+        EXECUTE format('GRANT outbox_owner TO %I', current_user);
     END IF;
 
     -- This function runs with its owner's rights, so only the relay may call it.
@@ -58,7 +94,7 @@ BEGIN
     GRANT USAGE ON SCHEMA relay, outbox TO outbox_relay;
     GRANT SELECT, INSERT, UPDATE ON relay.checkpoint, relay.parked TO outbox_relay;
     GRANT EXECUTE ON FUNCTION outbox.create_partitions(integer) TO outbox_relay;
-    GRANT SELECT ON outbox.event, public.outbox_relay_schema TO outbox_relay;
+    GRANT SELECT ON outbox.event TO outbox_relay;
 
     GRANT USAGE ON SCHEMA relay, outbox TO outbox_operator;
     GRANT SELECT, UPDATE ON relay.parked TO outbox_operator;
@@ -75,5 +111,12 @@ BEGIN
 
     GRANT USAGE ON SCHEMA relay, outbox, tasks TO outbox_auditor;
     GRANT SELECT ON ALL TABLES IN SCHEMA relay, outbox, tasks TO outbox_auditor;
-    GRANT SELECT ON public.outbox_relay_schema TO outbox_auditor;
+
+    -- Every part compares the schema's version at start, so setup lets everybody read it.
+    GRANT USAGE ON SCHEMA outbox_setup TO PUBLIC;
+    GRANT SELECT ON outbox_setup.applied TO PUBLIC;
+
+    IF guest THEN
+        EXECUTE format('REVOKE outbox_owner FROM %I', current_user);
+    END IF;
 END $$;

@@ -11,7 +11,8 @@ WITH needed (kind, namespace, name, privilege, purpose) AS (VALUES
     ('table',    'relay',  'parked',                     'UPDATE',  'park an event again'),
     ('schema',   'outbox', NULL,                         'USAGE',   'create partitions'),
     ('function', 'outbox', 'create_partitions(integer)', 'EXECUTE', 'create partitions'),
-    ('table',    'public', 'outbox_relay_schema',        'SELECT',  'check the schema version'),
+    ('schema',   'outbox_setup', NULL,                   'USAGE',   'compare the schema version'),
+    ('table',    'outbox_setup', 'applied',              'SELECT',  'compare the schema version'),
     ('table',    split_part(%(table)s::text, '.', 1), split_part(%(table)s::text, '.', 2),
                                                          'SELECT',  'list unpublished events, park skipped ones')
 )

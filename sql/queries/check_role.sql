@@ -13,7 +13,7 @@ WITH me AS (
       AND (privilege <> 'UPDATE' OR name = %(table)s::text)  -- the relay updates its own tables
     UNION ALL
     SELECT 'CREATE on schema ' || nspname FROM pg_namespace
-    WHERE nspname IN ('outbox', 'relay', 'public') AND has_schema_privilege(oid, 'CREATE')
+    WHERE nspname IN ('outbox', 'relay', 'outbox_setup', 'public') AND has_schema_privilege(oid, 'CREATE')
     UNION ALL
     SELECT 'CREATE on database ' || current_database()
     WHERE has_database_privilege(current_database(), 'CREATE')

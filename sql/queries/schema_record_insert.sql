@@ -1,2 +1,2 @@
 -- Records one applied schema file.
-INSERT INTO public.outbox_relay_schema (name, checksum) VALUES (%(name)s, %(checksum)s)
+INSERT INTO outbox_setup.applied (name, checksum) VALUES (%(name)s, %(checksum)s)

@@ -1,2 +1,2 @@
--- Names and checksums of the schema files applied so far.
-SELECT name, checksum FROM public.outbox_relay_schema
+-- The checksums of the schema files applied so far, by name.
+SELECT coalesce(jsonb_object_agg(name, checksum), '{}') FROM outbox_setup.applied

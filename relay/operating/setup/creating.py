@@ -1,14 +1,25 @@
-"""Makes a replication slot, with the plugin that the server has."""
+"""Makes a replication slot, with the plugin that the server has.
 
-from contextlib import suppress
+Postgres makes a slot in a statement that may wait for long, and shows the slot meanwhile, without a position. So
+whoever looks at a slot in order to make it takes a turn first: then the slot is either whole or not there.
+"""
+
 from typing import Any
 
 import psycopg
 
 from outboxkit import sql
 from relay.operating.setup import publication
+from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
 from relay.sources.wal.decoders import pgoutput, wal2json
+
+
+def take_turn(connection: psycopg.Connection[Any], slot: str) -> None:
+    """Wait until nobody is making `slot`, and let no other setup make it before this session ends."""
+    connection.execute(sql.query("slot_create_abandoned"))
+    connection.execute(sql.query("slot_create_turn"), {"slot": slot})
+    _until_finished(connection, slot)
 
 
 def create(connection: psycopg.Connection[Any], settings: RelaySettings) -> str:
@@ -25,6 +36,19 @@ def create(connection: psycopg.Connection[Any], settings: RelaySettings) -> str:
 
 
 def _create_slot(connection: psycopg.Connection[Any], slot: str, plugin: str) -> str:
-    with suppress(psycopg.errors.DuplicateObject):  # another setup, running at the same time
-        connection.execute(sql.query("slot_create"), {"slot": slot, "plugin": plugin})
-    return plugin
+    """Create the slot, or wait for somebody who makes it without taking turns; return the plugin that it has then."""
+    while True:
+        try:
+            connection.execute(sql.query("slot_create"), {"slot": slot, "plugin": plugin})
+        except psycopg.errors.DuplicateObject:
+            _until_finished(connection, slot)
+            found = slots.find(connection, slot)
+            if found is not None:
+                return found.plugin or plugin
+        else:
+            return plugin
+
+
+def _until_finished(connection: psycopg.Connection[Any], slot: str) -> None:
+    while connection.execute(sql.query("slot_create_unfinished"), {"slot": slot}).fetchone():
+        pass

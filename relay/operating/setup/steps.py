@@ -4,7 +4,7 @@ deciding.py says what is done about a slot and a stored position.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
@@ -13,10 +13,11 @@ from outboxkit import sql
 from outboxkit.amqp.connection import Connection
 from outboxkit.amqp.topology import EXCHANGE_TYPE, declare_exchange
 from outboxkit.sql import apply as schema
+from outboxkit.sql.restoring import present
 from relay.core.position import Lsn
 from relay.operating.connection import connected
-from relay.operating.setup import creating, publication
-from relay.operating.setup.deciding import decide
+from relay.operating.setup import creating, publication, waiting
+from relay.operating.setup.deciding import Decision, decide
 from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
 from relay.sources.wal.decoders import pgoutput, wal2json
@@ -25,35 +26,62 @@ from relay.storage.refusals import check_wal_level
 _PREFERRED = wal2json.PLUGIN
 
 
-def setup(settings: RelaySettings, *, accept_gap: bool) -> Iterator[str]:
-    """Create what is missing, and yield a line for each step; raises a Problem at the first step that fails."""
-    with connected(settings, "setup") as connection:
+def setup(
+    settings: RelaySettings,
+    *,
+    accept_gap: bool,
+    timeout: float = waiting.TIMEOUT,
+    say: Callable[[str], object] = lambda _: None,
+) -> Iterator[str]:
+    """Create what is missing, and yield a line for each step; raises a Problem at the first step that fails.
+
+    `say` gets a line for whom it waits; it waits for at most `timeout` seconds.
+    """
+    with connected(settings, "setup") as connection, waiting.watched(connection, settings, timeout=timeout, say=say):
         _require_logical(connection)
-        applied = schema.apply(connection)
-        yield f"schema: applied {', '.join(file.name for file in applied)}" if applied else "schema: up to date"
+        yield from _schema(schema.apply(connection))
+        creating.take_turn(connection, settings.slot)
         yield make_slot(connection, settings, accept_gap=accept_gap)
     asyncio.run(_exchange(settings))
     yield f"exchange: {settings.exchange!r} ({EXCHANGE_TYPE}, durable) exists"
 
 
-def plan(settings: RelaySettings) -> Iterator[str]:
-    """Yield the SQL that `setup` would run, and change nothing."""
+def plan(settings: RelaySettings, *, accept_gap: bool) -> Iterator[str]:
+    """Yield the SQL that `setup` would run, and change nothing; raises what `setup` would raise about the slot."""
     with connected(settings, "setup") as connection:
         _require_logical(connection)
-        new = bool(schema.pending(connection))
+        decision = _decision(connection, settings, accept_gap=accept_gap)
         yield from schema.script(connection)
         written = psycopg.ClientCursor(connection).mogrify
         names = {"slot": settings.slot, "name": settings.name, "outboxes": settings.outboxes}
-        slot = slots.find(connection, settings.slot)
-        if slot is not None and slot.lost:
+        if decision.slot == "drop and create":
             yield f"{written(sql.query('slot_drop'), names)};"
-        if slot is None or slot.lost:
+        if decision.slot != "keep":
             plugin = _PREFERRED if settings.plugin == "auto" else settings.plugin
             if plugin == pgoutput.PLUGIN:
                 yield f"{publication.statement(settings).as_string(connection)};"
             yield f"{written(sql.query('slot_create'), {**names, 'plugin': plugin})};"
-        if new or (slot is not None and slot.lost) or not slots.checkpoint(connection, settings.name):
+        if decision.set_position:
             yield f"{written(sql.query('checkpoint_reset'), names)};"
+
+
+def _schema(applied: schema.Applied) -> Iterator[str]:
+    for name in applied.restored:
+        yield f"schema: {name} had been dropped, and is made again; run sql/roles.sql again if its roles are used"
+    if applied.files:
+        yield f"schema: applied {', '.join(file.name for file in applied.files)}"
+    elif not applied.restored:
+        yield "schema: up to date"
+
+
+def _decision(connection: psycopg.Connection[Any], settings: RelaySettings, *, accept_gap: bool) -> Decision:
+    """Return what is done about the slot. A schema that is older, or missing, does not tell whose it is: it is kept."""
+    if schema.lacking(connection):
+        slot = slots.find(connection, settings.slot)
+        known = present(connection, ["relay"]) and bool(slots.checkpoint(connection, settings.name))
+        return Decision("create" if slot is None else "keep", set_position=not known)
+    facts = slots.facts(connection, settings)
+    return decide(facts, settings.owner, plugin=settings.plugin, accept_gap=accept_gap)
 
 
 def _require_logical(connection: psycopg.Connection[Any]) -> None:

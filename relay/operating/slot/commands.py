@@ -10,7 +10,8 @@ from outboxkit.settings import load
 from relay.operating.connection import connected
 from relay.operating.display import console, plain, size
 from relay.operating.options import Config, Json, Yes
-from relay.operating.setup import steps
+from relay.operating.setup import creating, steps, waiting
+from relay.operating.setup.command import Timeout, say
 from relay.operating.slot import statements
 from relay.operating.slot.skip import skip
 from relay.operating.slot.statements import Slot
@@ -34,10 +35,14 @@ def show(config: Config = None, *, as_json: Json = False) -> None:
 
 
 @app.command()
-def create(config: Config = None) -> None:
+def create(config: Config = None, *, timeout: Timeout = waiting.TIMEOUT) -> None:
     """Create the slot if it is missing. Refused if events would be lost. Safe to repeat."""
     settings = load(RelaySettings, config)
-    with connected(settings, "slot") as connection:
+    with (
+        connected(settings, "slot") as connection,
+        waiting.watched(connection, settings, timeout=timeout, say=say),
+    ):
+        creating.take_turn(connection, settings.slot)
         typer.echo(steps.make_slot(connection, settings, accept_gap=False))
 
 

@@ -13,7 +13,7 @@ from outboxkit.sql.apply import SchemaChanged, apply, pending
 from sandbox import Isolated
 
 Connection = psycopg.Connection[Any]
-RECORD = "SELECT name, checksum, applied_at FROM public.outbox_relay_schema ORDER BY name"
+RECORD = "SELECT name, checksum, applied_at FROM outbox_setup.applied ORDER BY name"
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def empty(isolated: Isolated) -> str:
     """Return the URL of a database without our schema."""
     with psycopg.connect(isolated.database_url, autocommit=True) as connection:
         connection.execute("DROP SCHEMA outbox, tasks, relay CASCADE")
-        connection.execute("DROP TABLE public.outbox_relay_schema")
+        connection.execute("DROP SCHEMA outbox_setup CASCADE")
     return isolated.database_url
 
 
@@ -52,7 +52,7 @@ def schemas(connection: Connection) -> set[str]:
 @pytest.mark.parametrize("autocommit", [True, False])
 def test_an_empty_database_gets_it_all_in_order_with_partitions(empty: str, autocommit: bool) -> None:  # noqa: FBT001 - a parameter
     with psycopg.connect(empty, autocommit=autocommit) as connection:
-        assert names(apply(connection)) == sorted(names(sql.schema()))
+        assert names(apply(connection).files) == sorted(names(sql.schema()))
         connection.rollback()  # what is applied is committed, whatever the connection's mode
     with psycopg.connect(empty) as connection:
         assert pending(connection) == []
@@ -66,7 +66,7 @@ def test_an_empty_database_gets_it_all_in_order_with_partitions(empty: str, auto
 def test_to_repeat_it_changes_nothing(connection: Connection) -> None:
     before = connection.execute(RECORD).fetchall()
     connection.execute("SELECT tasks.submit('a')")
-    assert apply(connection) == []
+    assert apply(connection) == ([], [])
     assert connection.execute(RECORD).fetchall() == before
     assert connection.execute("SELECT count(*) FROM outbox.event").fetchone() == (1,)
 
@@ -77,7 +77,7 @@ def test_two_at_once_take_turns_and_one_of_them_does_it(empty: str) -> None:
     def run() -> list[str]:
         with psycopg.connect(empty) as connection:
             start.wait(timeout=10)
-            return names(apply(connection))
+            return names(apply(connection).files)
 
     with ThreadPoolExecutor() as threads:
         runs = [threads.submit(run) for _ in range(2)]
@@ -88,16 +88,14 @@ def test_a_file_that_was_changed_since_is_refused_and_nothing_is_applied(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with_file(file("999_more.sql", "CREATE SCHEMA more"), monkeypatch)
-    connection.execute(
-        "UPDATE public.outbox_relay_schema SET checksum = 'of an older text' WHERE name = '001_outbox.sql'"
-    )
+    connection.execute("UPDATE outbox_setup.applied SET checksum = 'of an older text' WHERE name = '001_outbox.sql'")
     with pytest.raises(SchemaChanged, match=r"001_outbox\.sql is not the file that this database was set up with"):
         apply(connection)
     assert "more" not in schemas(connection)
 
 
 def test_a_database_of_a_newer_version_is_refused(connection: Connection) -> None:
-    connection.execute("INSERT INTO public.outbox_relay_schema VALUES ('998_newer.sql', 'x')")
+    connection.execute("INSERT INTO outbox_setup.applied VALUES ('998_newer.sql', 'x')")
     with pytest.raises(SchemaChanged, match=r"set up by a newer version \(it has 998_newer\.sql\)"):
         apply(connection)
 
@@ -105,9 +103,9 @@ def test_a_database_of_a_newer_version_is_refused(connection: Connection) -> Non
 def test_a_new_file_is_applied_alone(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     with_file(file("999_more.sql", "CREATE SCHEMA more; CREATE TABLE more.things ()"), monkeypatch)
     assert names(pending(connection)) == ["999_more.sql"]
-    assert names(apply(connection)) == ["999_more.sql"]
+    assert names(apply(connection).files) == ["999_more.sql"]
     assert "more" in schemas(connection)
-    assert apply(connection) == []
+    assert apply(connection) == ([], [])
 
 
 def test_when_one_file_fails_no_file_is_applied(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 Roles belong to the whole server: the ones made here are dropped again, and a server that has them is left alone.
 """
 
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,7 +16,7 @@ import pytest
 from psycopg.sql import SQL, Identifier, Literal
 
 from sandbox import Isolated, Sandbox
-from tests.integration.relay.stage import Said, call, environment, publish, staged
+from tests.integration.relay.stage import Said, call, environment, one, publish, staged
 from tests.support.commands import ROOT
 from tests.support.stage import Stage
 from tests.support.tap import Tap
@@ -51,16 +52,23 @@ class Site:
 
 
 @pytest.fixture
-def site(isolated: Isolated) -> Iterator[Site]:
-    """Run the role file before and after setup, as docs/operations.md says."""
+def bare(isolated: Isolated) -> Iterator[Site]:
+    """Yield a database without a schema, on a server without our roles; those made are dropped afterwards."""
+    with psycopg.connect(isolated.database_url, autocommit=True) as connection:
+        query = "SELECT count(*) FROM pg_roles WHERE rolname = ANY(%s)"
+        assert connection.execute(query, [list(NAMES)]).fetchone() == (0,), "this server has these roles already"
+        connection.execute("DROP SCHEMA relay, outbox, tasks, outbox_setup CASCADE")
     site = Site(isolated, {})
+    yield site
+    _drop_roles(site, *NAMES)
+
+
+@pytest.fixture
+def site(bare: Site) -> Iterator[Site]:
+    """Run the role file before and after setup, as docs/operations.md says."""
+    site, isolated = bare, bare.isolated
     with ExitStack() as stack:
         with psycopg.connect(isolated.database_url, autocommit=True) as connection:
-            query = "SELECT count(*) FROM pg_roles WHERE rolname = ANY(%s)"
-            assert connection.execute(query, [list(NAMES)]).fetchone() == (0,), "this server has these roles already"
-            connection.execute("DROP SCHEMA relay, outbox, tasks CASCADE")
-            connection.execute("DROP TABLE public.outbox_relay_schema")
-            stack.callback(_drop_roles, site, *NAMES)
             connection.execute(ROLES)
             for role in ("outbox_owner", "outbox_relay", "outbox_consumer"):
                 site.urls[role] = _log_in(connection, isolated.database_url, role)
@@ -89,8 +97,9 @@ def _log_in(connection: psycopg.Connection[tuple[object, ...]], database_url: st
 
 def _drop_roles(site: Site, *names: str) -> None:
     for name in names:
-        site.administer("DROP OWNED BY {} CASCADE", name)
-        site.administer("DROP ROLE {}", name)
+        if one(site.isolated.database_url, "SELECT count(*) FROM pg_roles WHERE rolname = %s", name):
+            site.administer("DROP OWNED BY {} CASCADE", name)
+            site.administer("DROP ROLE {}", name)
 
 
 def test_everything_works_under_exactly_these_rights(site: Site, stage: Stage, sandbox: Sandbox) -> None:
@@ -166,7 +175,8 @@ REMOVED: tuple[tuple[LiteralString, str], ...] = (
         "EXECUTE on outbox.create_partitions(integer)",
     ),
     ("REVOKE SELECT ON outbox.event FROM outbox_relay", "SELECT on outbox.event"),
-    ("REVOKE SELECT ON public.outbox_relay_schema FROM outbox_relay", "SELECT on public.outbox_relay_schema"),
+    ("REVOKE USAGE ON SCHEMA outbox_setup FROM PUBLIC", "USAGE on outbox_setup"),
+    ("REVOKE SELECT ON outbox_setup.applied FROM PUBLIC", "SELECT on outbox_setup.applied"),
 )
 
 
@@ -181,12 +191,15 @@ def test_check_reports_each_missing_grant(site: Site) -> None:
     site.administer("ALTER ROLE outbox_relay NOREPLICATION")
     findings = {each["id"]: each for each in site.call("outbox_relay", "check", "--json").json["checks"]}
     failed = {name: each["remedy"] for name, each in findings.items() if each["status"] == "FAIL"}
-    remedy = 'as a superuser: ALTER ROLE "outbox_relay" REPLICATION; see sql/roles.sql'
-    assert failed == {"role.replication": remedy, "postgres.replication": remedy}
+    assert set(failed) == {"role.replication", "postgres.replication"}
+    again: LiteralString = 'ALTER ROLE "outbox_relay" REPLICATION'
+    assert all(f"as a superuser: {again}" in remedy for remedy in failed.values())
+    site.administer(again)
+    assert not site.missing()
 
 
 def test_the_role_file_grants_exactly_what_check_asks_for(site: Site) -> None:
-    """So the table above is complete: it has every grant of the role file, and check asks for each."""
+    """So the table above is complete: it has every statement of the role file, and check asks for each."""
     findings = site.call("outbox_relay", "check", "--json").json["checks"]
     (privileges,) = (each for each in findings if each["id"] == "role.privileges")
     assert privileges["summary"] == f"outbox_relay has the {len(REMOVED)} privileges that it needs"
@@ -272,3 +285,79 @@ def test_replication_opens_the_wal_of_the_whole_cluster(site: Site) -> None:
             connection.execute("INSERT INTO public.salary VALUES (4711)")
         seen = relay.execute("SELECT data FROM pg_logical_slot_get_changes('spy', NULL, NULL)").fetchall()
     assert any("4711" in row[0] for row in seen)
+
+
+def test_one_role_that_may_create_schemas_and_stream_does_all_of_it(bare: Site, tmp_path: Path) -> None:
+    """The README's path, as it stands there."""
+    name = f"{bare.isolated.name}_relay"
+    with psycopg.connect(bare.isolated.database_url, autocommit=True) as connection:
+        connection.execute("REVOKE ALL ON SCHEMA public FROM PUBLIC")
+        connection.execute(SQL("CREATE ROLE {} LOGIN REPLICATION").format(Identifier(name)))
+        grant = SQL("GRANT CREATE ON DATABASE {} TO {}")
+        connection.execute(grant.format(Identifier(connection.info.dbname), Identifier(name)))
+        url = _log_in(connection, bare.isolated.database_url, name)
+    try:
+        with staged(bare.isolated, tmp_path) as stage:
+            stage.settings["RELAY_DATABASE_URL"] = url
+            for arguments in (["setup", "--dry-run"], ["setup"], ["setup"], ["check"]):
+                command = stage.run("relay", *arguments)
+                assert command.process.returncode == 0, (arguments, command.stdout, command.tail())
+            stage.start("relay", "run").logged("streaming")
+            assert stage.run("relay", "status").process.returncode == 0
+    finally:
+        _drop_roles(bare, name)
+
+
+@pytest.fixture
+def administrator(bare: Site) -> Iterator[str]:
+    """Yield the URL of a role as a managed server gives it: CREATEROLE, the database's owner, and no superuser."""
+    name = f"{bare.isolated.name}_admin"
+    with psycopg.connect(bare.isolated.database_url, autocommit=True) as connection:
+        connection.execute(SQL("CREATE ROLE {} LOGIN CREATEROLE CREATEDB").format(Identifier(name)))
+        database = Identifier(connection.info.dbname)
+        connection.execute(SQL("ALTER DATABASE {} OWNER TO {}").format(database, Identifier(name)))
+        yield _log_in(connection, bare.isolated.database_url, name)
+        connection.execute(SQL("ALTER DATABASE {} OWNER TO CURRENT_USER").format(database))
+    _drop_roles(bare, *NAMES)
+    _drop_roles(bare, name)
+
+
+def _run_roles(url: str) -> list[str]:
+    """Run the role file, as psql does; return the hints of its warnings."""
+    hints: list[str] = []
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.add_notice_handler(lambda notice: hints.append(notice.message_hint or ""))
+        connection.execute(ROLES)
+    return [hint for hint in hints if hint]
+
+
+def test_a_managed_servers_administrator_makes_the_roles_and_is_told_what_a_superuser_must_do(
+    bare: Site, administrator: str
+) -> None:
+    hints = _run_roles(administrator)
+    statements = [match.group() for hint in hints if (match := re.search(r"ALTER ROLE \w+ REPLICATION", hint))]
+    assert statements == ["ALTER ROLE outbox_owner REPLICATION", "ALTER ROLE outbox_relay REPLICATION"]
+    with psycopg.connect(bare.isolated.database_url, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
+        for role in ("outbox_owner", "outbox_relay"):
+            bare.urls[role] = _log_in(connection, bare.isolated.database_url, role)
+    setup = bare.call("outbox_owner", "setup")
+    assert setup.code == 0, setup.output
+    assert _run_roles(administrator) == []
+    assert bare.missing() == {}
+    with psycopg.connect(administrator) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+        connection.execute("SELECT FROM outbox.event")  # it is no longer a member of outbox_owner
+
+
+def test_where_the_server_has_a_role_for_replication_that_one_is_granted(bare: Site, administrator: str) -> None:
+    with psycopg.connect(bare.isolated.database_url, autocommit=True) as connection:
+        connection.execute("CREATE ROLE rds_replication")
+        try:
+            connection.execute(f"GRANT rds_replication TO {bare.isolated.name}_admin WITH ADMIN OPTION".encode())
+            assert _run_roles(administrator) == []
+            members = "SELECT pg_has_role(name, 'rds_replication', 'USAGE') FROM unnest(%s::text[]) AS name"
+            roles = ["outbox_owner", "outbox_relay", "outbox_writer"]
+            assert connection.execute(members, [roles]).fetchall() == [(True,), (True,), (False,)]
+        finally:
+            connection.execute("DROP ROLE rds_replication")

@@ -21,9 +21,10 @@ from relay.operating.check.judging.connection import PostgresConnection
 from relay.operating.check.judging.outbox import Outbox, Publication, Schema
 from relay.operating.check.judging.position import Position
 from relay.operating.check.judging.role import Privilege, Role, grant_replication
-from relay.operating.check.judging.server import Probe, Server, Transaction
+from relay.operating.check.judging.server import Probe, Server
 from relay.operating.check.judging.slot import RelaySlot
 from relay.operating.connection import connected
+from relay.operating.obstacles import Obstacle
 from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
 from relay.sources.layout import layout
@@ -113,7 +114,7 @@ class _Asking:
         found = self._one("check_server", {})
         found.pop("backend_pid")
         wanted = self._settings.plugin if slot is None or slot.plugin is None else slot.plugin
-        rows = self._connection.cursor(row_factory=class_row(Transaction))
+        rows = self._connection.cursor(row_factory=class_row(Obstacle))
         levels = {found["settings"].get("wal_level"), found["settings"].get("effective_wal_level")}
         probes = self._probes(wanted) if may_probe and "logical" in levels else []
         return Server(
@@ -160,7 +161,7 @@ class _Asking:
 
     def _schema(self) -> Schema:
         try:
-            return Schema(tuple(file.name for file in schema.pending(self._connection)))
+            return Schema(tuple(schema.lacking(self._connection)))
         except schema.SchemaChanged as problem:
             return Schema((), problem)
 

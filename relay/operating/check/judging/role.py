@@ -12,8 +12,7 @@ from relay.operating.check.finding import Check, Verdict, fail, ok, unknown, war
 
 # A relay has up to four sessions, and its commands one or two more.
 _SESSIONS = 6
-_SCHEMAS_OF_SETUP = ("relay", "outbox")
-_RECORD_OF_SETUP = "public.outbox_relay_schema"
+_SCHEMAS_OF_SETUP = ("relay", "outbox", "outbox_setup")
 _CREATE_IN_PUBLIC = "CREATE on schema public"
 
 
@@ -74,7 +73,10 @@ def replication(role: Role) -> Verdict:
 
 def grant_replication(role: Role) -> str:
     """Return the remedy for a role that may not stream."""
-    return f"as a superuser: ALTER ROLE {_quoted(role.name)} REPLICATION; see sql/roles.sql"
+    return (
+        f"as a superuser: ALTER ROLE {_quoted(role.name)} REPLICATION; on Amazon RDS: "
+        f"GRANT rds_replication TO {_quoted(role.name)}; sql/roles.sql does either"
+    )
 
 
 def privileges(role: Role) -> Verdict:
@@ -90,7 +92,7 @@ def privileges(role: Role) -> Verdict:
         grants = "; ".join(f"{each.grant} {_quoted(role.name)}" for each in missing)
         return fail(f"role {role.name} lacks {what}", remedy=grants, **facts)
     if absent:
-        ours = [each for each in absent if each.partition(".")[0] in _SCHEMAS_OF_SETUP or each == _RECORD_OF_SETUP]
+        ours = [each for each in absent if each.partition(".")[0] in _SCHEMAS_OF_SETUP]
         remedy = "run `relay setup`" if ours else "see outbox.table"
         return unknown(f"these do not exist: {', '.join(absent)}", remedy=remedy, **facts)
     return ok(f"{role.name} has the {len(role.privileges)} privileges that it needs", **facts)

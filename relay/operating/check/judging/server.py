@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from relay.operating.check.finding import Check, Verdict, fail, ok, warn
+from relay.operating.obstacles import Obstacle
 
 # outbox.publish has a body that Postgres parses when it is created: https://www.postgresql.org/docs/14/release-14.html
 _OLDEST = 140000
@@ -33,24 +34,6 @@ class Probe:
 
 
 @dataclass(frozen=True, slots=True)
-class Transaction:
-    """An open transaction that has an id; `seconds` is None if its age is hidden from this role."""
-
-    pid: int | None
-    prepared: str | None
-    database: str | None
-    role: str | None
-    application_name: str | None
-    state: str | None
-    seconds: float | None
-
-    def __str__(self) -> str:
-        who = f"pid {self.pid}" if self.prepared is None else f"prepared transaction {self.prepared!r}"
-        age = "of unknown age" if self.seconds is None else f"open for {self.seconds:.0f} s"
-        return f"{who} ({self.role} in {self.database}, {age})"
-
-
-@dataclass(frozen=True, slots=True)
 class Server:
     """Facts about the server; `settings` are the values of pg_settings, in its units."""
 
@@ -67,7 +50,7 @@ class Server:
     wanted: str
     """The plugin of the existing slot, else RELAY_PLUGIN."""
     probes: Sequence[Probe]
-    transactions: Sequence[Transaction]
+    transactions: Sequence[Obstacle]
 
     @property
     def plugin(self) -> str:

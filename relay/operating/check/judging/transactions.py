@@ -2,6 +2,7 @@
 
 from relay.operating.check.finding import Check, Verdict, fail, ok, unknown, warn
 from relay.operating.check.judging.server import Server
+from relay.operating.obstacles import ends
 
 _LONG_SECONDS = 30.0
 _SHOWN = 5
@@ -14,8 +15,8 @@ def long_transactions(server: Server) -> Verdict:
     old = [each for each in server.transactions if (each.seconds or 0) >= _LONG_SECONDS]
     shown = [*old, *(each for each in server.transactions if blocked and each not in old)]
     facts = {"pids": [each.pid or each.prepared for each in shown], "blocked": blocked}
-    named = ", ".join(map(str, shown[:_SHOWN])) + (f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else "")
-    remedy = "end them: SELECT pg_terminate_backend(<pid>), or ROLLBACK PREPARED '<name>' in their database"
+    named = "; ".join(map(str, shown[:_SHOWN])) + (f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else "")
+    remedy = f"end them, as the same user or a superuser: {ends(shown[:_SHOWN])}"
     if blocked and not server.slot_exists:
         return fail(f"a slot cannot be created until these transactions end: {named}", remedy=remedy, **facts)
     if shown:

@@ -55,8 +55,7 @@ def test_a_ready_relay_passes_with_no_more_than_warnings(ready: Isolated) -> Non
 
 def test_a_bare_database_lacks_what_setup_creates(isolated: Isolated) -> None:
     with psycopg.connect(isolated.database_url) as connection:
-        connection.execute("DROP SCHEMA relay, outbox, tasks CASCADE")
-        connection.execute("DROP TABLE public.outbox_relay_schema")
+        connection.execute("DROP SCHEMA relay, outbox, tasks, outbox_setup CASCADE")
     findings = check(isolated, code=3)
     assert statuses(findings, "FAIL") == {
         "schema.version",
@@ -67,6 +66,15 @@ def test_a_bare_database_lacks_what_setup_creates(isolated: Isolated) -> None:
     }
     assert all("relay setup" in findings[identity]["remedy"] for identity in statuses(findings, "FAIL"))
     assert findings["checkpoint.position"]["status"] == "UNKNOWN"
+
+
+def test_a_schema_that_was_dropped_is_missed_until_setup_makes_it_again(ready: Isolated) -> None:
+    with psycopg.connect(ready.database_url) as connection:
+        connection.execute("DROP SCHEMA relay CASCADE")
+    assert check(ready, code=3)["schema.version"]["summary"] == "the schema lacks relay"
+    said = call(environment(ready), "setup")
+    assert "schema: relay had been dropped, and is made again" in said.output
+    check(ready, code=0)
 
 
 def test_the_same_ids_are_reported_whatever_is_wrong(ready: Isolated) -> None:
@@ -106,7 +114,7 @@ def test_each_fault_is_a_finding(ready: Isolated) -> None:
     with psycopg.connect(ready.database_url, autocommit=True) as connection:
         connection.execute("SELECT pg_drop_replication_slot(%s)", [ready.name])
         connection.execute("ALTER TABLE outbox.event RENAME COLUMN payload TO body")
-        connection.execute("UPDATE public.outbox_relay_schema SET checksum = 'other' WHERE name = '001_outbox.sql'")
+        connection.execute("UPDATE outbox_setup.applied SET checksum = 'other' WHERE name = '001_outbox.sql'")
     asyncio.run(_on_channel(ready, lambda connection, channel: connection.call(channel.exchange_delete, ready.name)))
     findings = check(ready, code=3)
     assert statuses(findings, "FAIL") == {

@@ -3,6 +3,7 @@
 import psycopg
 import pytest
 
+from outboxkit import sql
 from relay.operating.setup import steps
 from sandbox import Isolated
 from tests.integration.relay.stage import call, environment, one, settings
@@ -16,8 +17,7 @@ CHECKPOINT = "SELECT slot FROM relay.checkpoint WHERE name = 'relay'"
 def bare(isolated: Isolated) -> Isolated:
     """Return a database in which nothing is set up."""
     with psycopg.connect(isolated.database_url) as connection:
-        connection.execute("DROP SCHEMA relay, outbox, tasks CASCADE")
-        connection.execute("DROP TABLE public.outbox_relay_schema")
+        connection.execute("DROP SCHEMA relay, outbox, tasks, outbox_setup CASCADE")
     return isolated
 
 
@@ -27,13 +27,13 @@ def test_a_dry_run_changes_nothing(bare: Isolated) -> None:
     assert "INSERT INTO relay.checkpoint" in said.output
     assert one(bare.database_url, OURS) == 0
     assert one(bare.database_url, SLOTS) == 0
-    assert one(bare.database_url, "SELECT to_regclass('public.outbox_relay_schema')") is None
+    assert one(bare.database_url, "SELECT to_regclass('outbox_setup.applied')") is None
 
 
 @pytest.mark.parametrize("plugin", ["wal2json", "pgoutput"])
 def test_the_printed_sql_leaves_only_the_exchange_to_setup(plugin: str, bare: Isolated) -> None:
     with psycopg.connect(bare.database_url, autocommit=True) as connection:
-        for script in steps.plan(settings(bare, plugin=plugin)):
+        for script in steps.plan(settings(bare, plugin=plugin), accept_gap=False):
             connection.execute(script.encode())
     assert one(bare.database_url, CHECKPOINT) == bare.name
 
@@ -77,4 +77,23 @@ def test_a_dry_run_after_setup_prints_neither_slot_nor_checkpoint(bare: Isolated
     assert call(environment(bare), "setup").code == 0
     output = call(environment(bare), "setup", "--dry-run").output
     assert "pg_create_logical_replication_slot" not in output
+    assert "relay.checkpoint" not in output
+
+
+def test_a_dry_run_after_a_schema_was_dropped_prints_what_makes_it_again(bare: Isolated) -> None:
+    assert call(environment(bare), "setup").code == 0
+    with psycopg.connect(bare.database_url, autocommit=True) as connection:
+        connection.execute("DROP SCHEMA relay CASCADE")
+        for script in steps.plan(settings(bare), accept_gap=False):
+            connection.execute(script.encode())
+    assert one(bare.database_url, CHECKPOINT) == bare.name
+    assert call(environment(bare), "setup").output.startswith("schema: up to date")
+
+
+def test_a_dry_run_of_an_upgrade_leaves_the_position_alone(bare: Isolated, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert call(environment(bare), "setup").code == 0
+    files = [*sql.schema(), sql.SchemaFile("999_more.sql", "CREATE TABLE relay.more ()", "x")]
+    monkeypatch.setattr(sql, "schema", lambda: files)
+    output = call(environment(bare), "setup", "--dry-run").output
+    assert "CREATE TABLE relay.more" in output
     assert "relay.checkpoint" not in output

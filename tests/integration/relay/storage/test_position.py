@@ -260,7 +260,7 @@ def test_a_slot_has_one_relay(ready: Isolated) -> None:
 def test_an_upgrade_keeps_the_latest_row_of_each_slot(isolated: Isolated, monkeypatch: pytest.MonkeyPatch) -> None:
     with psycopg.connect(isolated.database_url, autocommit=True) as connection:
         connection.execute("DROP SCHEMA outbox, tasks, relay CASCADE")
-        connection.execute("DROP TABLE public.outbox_relay_schema")
+        connection.execute("DROP SCHEMA outbox_setup CASCADE")
         files = sql.schema()
         monkeypatch.setattr(sql, "schema", lambda: [file for file in files if file.name < "006"])
         apply(connection)
@@ -269,7 +269,7 @@ def test_an_upgrade_keeps_the_latest_row_of_each_slot(isolated: Isolated, monkey
         )
         connection.execute("INSERT INTO relay.checkpoint VALUES ('relay', 'outbox_relay', '0/10', '7', 1)")
         monkeypatch.undo()
-        assert [file.name for file in apply(connection)] == [file.name for file in files if file.name >= "006"]
+        assert [file.name for file in apply(connection).files] == [file.name for file in files if file.name >= "006"]
         rows = connection.execute("SELECT name, lsn::text, mode, snapshot, epoch FROM relay.checkpoint").fetchall()
     assert rows == [("relay", "0/10", "wal", None, 0)]
 

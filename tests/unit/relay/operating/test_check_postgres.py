@@ -12,9 +12,10 @@ from relay.operating.check.judging import connection, limits, outbox, plugin, po
 from relay.operating.check.judging.connection import PostgresConnection
 from relay.operating.check.judging.outbox import Outbox, Publication, Schema
 from relay.operating.check.judging.role import Role
-from relay.operating.check.judging.server import Probe, Server, Transaction
+from relay.operating.check.judging.server import Probe, Server
 from relay.operating.check.judging.slot import RelaySlot
 from relay.operating.check.run import SERVER_CHECKS
+from relay.operating.obstacles import Obstacle
 from relay.sources.fields import FIELDS
 from relay.sources.layout import layout
 from relay.storage.facts import Facts
@@ -32,7 +33,7 @@ from tests.unit.relay.operating.check_facts import (
     with_slot,
 )
 
-OPEN = Transaction(7, None, "shop", "alice", "psql", "idle in transaction", 90.0)
+OPEN = Obstacle(7, None, "shop", "alice", "psql", "idle in transaction", None, 90.0, waits=False)
 
 
 REFUSED = Probe("wal2json", "42501", "library may not be used")
@@ -100,7 +101,7 @@ def test_a_ready_server_passes(check: Check[Server]) -> None:
             transactions.long_transactions,
             replace(SERVER, transactions=[OPEN]),
             "WARN",
-            "pid 7 (alice in shop, open for 90 s)",
+            "pid 7 (user alice, database shop, application 'psql', idle in transaction)",
         ),
         (transactions.long_transactions, replace(SERVER, transactions=[replace(OPEN, seconds=1.0)]), "OK", ""),
         (transactions.long_transactions, replace(SERVER, transactions=[replace(OPEN, seconds=None)]), "OK", ""),
@@ -111,7 +112,7 @@ def test_a_ready_server_passes(check: Check[Server]) -> None:
             transactions.long_transactions,
             probed(BLOCKED, transactions=[replace(OPEN, seconds=None)], slot_exists=False),
             "FAIL",
-            "pid 7 (alice in shop, of unknown age)",
+            "pid 7 (user alice, database shop",
         ),
         (
             transactions.long_transactions,
