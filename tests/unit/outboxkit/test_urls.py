@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from pika import URLParameters
 from psycopg.conninfo import conninfo_to_dict
 
+from outboxkit.amqp.url import nodes
 from outboxkit.errors import ConfigurationProblem
 from outboxkit.settings import load, reloading
 from relay.settings import RelaySettings
@@ -52,8 +52,8 @@ def test_of_rabbitmq(password: str, monkeypatch: pytest.MonkeyPatch) -> None:
     refused = refusal(monkeypatch, "RELAY_AMQP_URL", url)
     assert not [piece for piece in (FIRST, LAST) if piece in refused]
     if not refused:
-        read = URLParameters(url)
-        assert (read.credentials.username, read.credentials.password) == ("relay", password)  # type: ignore[attr-defined]
+        (read,) = nodes(url)
+        assert (read.user, read.password) == ("relay", password)
         assert (read.host, read.port, read.virtual_host) == ("mq.example", 5671, "shop")
 
 
