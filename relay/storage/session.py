@@ -12,12 +12,11 @@ import psycopg
 from psycopg.rows import AsyncRowFactory, tuple_row
 
 from outboxkit import sql
+from outboxkit.postgres import conninfo
 from relay.storage.deadline import SECONDS, deadline, hang_up
 from relay.storage.refusals import from_postgres
 
 Row = TypeVar("Row")
-
-_CONNECT_SECONDS = 10
 
 
 class Session:
@@ -105,10 +104,7 @@ class Session:
         if self._connection is None or self._connection.closed:
             try:
                 self._connection = await psycopg.AsyncConnection.connect(
-                    self._database_url(),
-                    autocommit=True,
-                    application_name=self._name,
-                    connect_timeout=_CONNECT_SECONDS,
+                    conninfo(self._database_url()), autocommit=True, application_name=self._name
                 )
             except psycopg.Error as error:
                 self._failed_connects += 1

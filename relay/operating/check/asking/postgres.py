@@ -14,6 +14,7 @@ from psycopg.rows import class_row, dict_row
 
 from outboxkit import sql
 from outboxkit.errors import Problem
+from outboxkit.postgres import conninfo
 from outboxkit.sql import apply as schema
 from relay.core.position import Lsn
 from relay.operating.check.finding import Unknown
@@ -213,11 +214,10 @@ def _gathered(settings: RelaySettings, question: Callable[[], T]) -> T | Unknown
 
 def _identify(settings: RelaySettings) -> System:
     with psycopg.connect(
-        settings.database_url.get_secret_value(),
+        conninfo(settings.database_url.get_secret_value()),
         autocommit=True,
         replication="database",
         application_name=f"{settings.name} check",
-        connect_timeout=10,
     ) as connection:
         row = connection.execute("IDENTIFY_SYSTEM").fetchone()
     assert row is not None  # noqa: S101 - the command always returns one row
