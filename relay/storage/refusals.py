@@ -89,6 +89,12 @@ _NOT_NOW = Meaning(
 )
 
 
+NOT_THROUGH_A_POOLER = (
+    "set RELAY_DATABASE_URL to Postgres itself: the relay needs a replication connection, and sessions that keep their "
+    "state and locks"
+)
+
+
 def check_wal_level(level: str) -> None:
     """Raise SourceRefused for a server whose WAL does not have what logical decoding needs."""
     if level != "logical":

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self, TypeVar
 
 import psycopg
-from psycopg.rows import AsyncRowFactory, tuple_row
+from psycopg.rows import AsyncRowFactory, scalar_row, tuple_row
 
 from outboxkit import sql
 from outboxkit.postgres import conninfo
@@ -62,6 +62,11 @@ class Session:
     async def execute(self, query: str, parameters: Mapping[str, object], *, seconds: float = SECONDS) -> None:
         """Run a query for its effect; raises as `fetch` does."""
         await self.fetch(tuple_row, query, parameters, seconds=seconds)
+
+    async def pooled(self) -> bool:
+        """Return whether a connection pooler is in between: Postgres tells at login the pid that the session has."""
+        pid = await self.fetch(scalar_row, "backend_pid", {})
+        return self._connection is not None and self._connection.info.backend_pid != pid
 
     async def close(self) -> None:
         """Close the connection, if there is one; a running statement fails, and those that wait are cancelled.

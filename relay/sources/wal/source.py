@@ -12,6 +12,7 @@ from relay.sources.wal.replication import ReplicationConnection
 from relay.sources.wal.starting import check, start_position
 from relay.sources.wal.stream import Timings, WalStream, Writing
 from relay.storage.facts import Facts, System
+from relay.storage.refusals import NOT_THROUGH_A_POOLER
 from relay.storage.server import Server
 
 
@@ -98,8 +99,15 @@ class WalSource:
                 self._database_url(), slot=self._slot.name, name=self._slot.relay
             )
         except SourceUnavailable as problem:
-            # libpq gives no SQLSTATE for a connection that was refused. The attribute alone proves nothing either:
-            # some hosted servers let roles stream that lack it.
+            # libpq gives no SQLSTATE for a connection that was refused.
+            if await self._server.pooled():
+                # A relay that has streamed before knows that it can: it tries again.
+                kind = SourceRefused if self._system is None else SourceUnavailable
+                raise kind(
+                    f"a connection pooler lets no replication through to Postgres ({problem.__cause__})",
+                    remedy=NOT_THROUGH_A_POOLER,
+                ) from problem
+            # The attribute alone proves nothing either: some hosted servers let roles stream that lack it.
             if facts.may_replicate:
                 raise
             raise SourceRefused(

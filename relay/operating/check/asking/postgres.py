@@ -29,7 +29,7 @@ from relay.settings import RelaySettings
 from relay.sources.layout import layout
 from relay.sources.wal.decoders import pgoutput, wal2json
 from relay.storage.facts import Facts, System, TableFacts
-from relay.storage.refusals import from_postgres
+from relay.storage.refusals import NOT_THROUGH_A_POOLER, from_postgres
 
 T = TypeVar("T")
 
@@ -76,9 +76,11 @@ class _Asking:
         """Gather every section; later ones need facts of earlier ones."""
         connection = self._gathered(self._postgres_connection)
         role = self._gathered(lambda: self._role(streams=isinstance(replication, System)))
-        if isinstance(replication, Unknown) and isinstance(role, Role) and not role.may_stream:
-            # libpq reports only that the connection failed.
-            replication = Unknown(replication.reason, grant_replication(role))
+        if isinstance(replication, Unknown):  # libpq reports only that the connection failed
+            if isinstance(connection, PostgresConnection) and connection.pooled:
+                replication = Unknown(replication.reason, NOT_THROUGH_A_POOLER)
+            elif isinstance(role, Role) and not role.may_stream:
+                replication = Unknown(replication.reason, grant_replication(role))
         slot = self._gathered(lambda: slots.find(self._connection, self._settings.slot))
         if isinstance(slot, Unknown):
             return Sections(connection, slot, role, replication, slot, slot, slot, slot)
