@@ -84,10 +84,10 @@ def _of_keywords(text: str) -> Iterator[str]:
     """Yield what is wrong with `keyword=value` pairs."""
     if "=" not in text:
         yield "it is neither a URL nor keyword=value pairs"
-    yield from _of_names(_PAIR.findall(text), shown="password" not in text)
+    yield from _of_names(_PAIR.findall(text), shown=False)  # an unknown one may be a part of a password
     values = _parsed(text)
     if values is None:
-        yield "it is not a Postgres connection string: a value that contains a space is written in single quotes"
+        yield "it has an unknown keyword, or a value with a space that is not in single quotes"
         return
     yield from _of_values(values)
 
