@@ -86,7 +86,7 @@ def test_a_certificate_without_tls_is_an_error(name: str, monkeypatch: pytest.Mo
         with pytest.raises(ConfigurationProblem, match="CONSUMERS_AMQP_KEY is set without CONSUMERS_AMQP_CERTIFICATE"):
             load(ConsumerSettings)
         monkeypatch.setenv("CONSUMERS_AMQP_CERTIFICATE", "planted")
-    assert load(ConsumerSettings).tls()
+    assert load(ConsumerSettings).amqp_url
 
 
 def test_every_host_counts_for_encryption(monkeypatch: pytest.MonkeyPatch) -> None:
