@@ -1,6 +1,6 @@
 """A connection pooler in front of Postgres, as far as its clients can tell: PgBouncer's answers, on the wire.
 
-It refuses a replication connection as PgBouncer before 1.24 does, and gives at login a pid that no session has. What
+It refuses a replication connection as PgBouncer before 1.23 does, and gives at login a pid that no session has. What
 follows a login is passed on as it is (https://www.postgresql.org/docs/current/protocol-flow.html).
 """
 
