@@ -2,11 +2,9 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from sandbox import Isolated
 from sandbox.machine.waiting import until
 from tests.support.pooler import Pooler
 from tests.support.refusing import refusal
@@ -14,16 +12,10 @@ from tests.support.stage import Stage
 
 
 @pytest.fixture
-def stage(isolated: Isolated, tmp_path: Path) -> Iterator[Stage]:
-    stage = Stage(isolated, tmp_path)
+def pooler(stage: Stage) -> Iterator[Pooler]:
+    """Yield a pooler in front of a database on which `relay setup` has run."""
     stage.set_up()
-    yield stage
-    stage.end()
-
-
-@pytest.fixture
-def pooler(isolated: Isolated) -> Iterator[Pooler]:
-    with Pooler(isolated.database_url) as pooler:
+    with Pooler(stage.isolated.database_url) as pooler:
         yield pooler
 
 
