@@ -19,8 +19,9 @@ def pooler(stage: Stage) -> Iterator[Pooler]:
         yield pooler
 
 
-def test_the_start_ends_with_the_reason_and_what_to_do(stage: Stage, pooler: Pooler) -> None:
-    line = refusal(stage, RELAY_DATABASE_URL=pooler.url)
+@pytest.mark.parametrize("command", ["run", "tail"])
+def test_the_start_ends_with_the_reason_and_what_to_do(command: str, stage: Stage, pooler: Pooler) -> None:
+    line = refusal(stage, "relay", command, RELAY_DATABASE_URL=pooler.url)
     assert "a connection pooler lets no replication through to Postgres" in line
     assert "unsupported startup parameter: replication" in line
     assert "set RELAY_DATABASE_URL to Postgres itself" in line

@@ -4,15 +4,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
-from relay.core.errors import SourceRefused, SourceStalled, SourceUnavailable
+from relay.core.errors import SourceStalled
 from relay.core.observations import Observe, Streaming
 from relay.core.position import Lsn, Position
+from relay.sources.wal.connecting import connected
 from relay.sources.wal.opening import Decoding, opened
-from relay.sources.wal.replication import ReplicationConnection
 from relay.sources.wal.starting import check, start_position
 from relay.sources.wal.stream import Timings, WalStream, Writing
-from relay.storage.facts import Facts, System
-from relay.storage.refusals import NOT_THROUGH_A_POOLER
+from relay.storage.facts import System
 from relay.storage.server import Server
 
 
@@ -58,7 +57,14 @@ class WalSource:
         """Check everything, then stream after `after` or the stored position, whichever holds on this server."""
         facts = await self._server.facts()
         plugin = check(facts, self._slot.name, plugin=self._slot.plugin)
-        connection = await self._connect(facts)
+        connection = await connected(
+            self._database_url(),
+            self._server,
+            facts,
+            slot=self._slot.name,
+            name=self._slot.relay,
+            proven=self._system is not None,
+        )
         try:
             system = await connection.identify()
             start = start_position(facts, system, self._slot.name, self._known(after, system))
@@ -92,25 +98,3 @@ class WalSource:
         before = self._system
         same = before is not None and (before.identifier, before.timeline) == (system.identifier, system.timeline)
         return after if same and isinstance(after, Lsn) else None
-
-    async def _connect(self, facts: Facts) -> ReplicationConnection:
-        try:
-            return await ReplicationConnection.connect(
-                self._database_url(), slot=self._slot.name, name=self._slot.relay
-            )
-        except SourceUnavailable as problem:
-            # libpq gives no SQLSTATE for a connection that was refused.
-            if await self._server.pooled():
-                # A relay that has streamed before knows that it can: it tries again.
-                kind = SourceRefused if self._system is None else SourceUnavailable
-                raise kind(
-                    f"a connection pooler lets no replication through to Postgres ({problem.__cause__})",
-                    remedy=NOT_THROUGH_A_POOLER,
-                ) from problem
-            # The attribute alone proves nothing either: some hosted servers let roles stream that lack it.
-            if facts.may_replicate:
-                raise
-            raise SourceRefused(
-                f"role {facts.role!r} lacks REPLICATION ({problem.__cause__})",
-                remedy=f'ALTER ROLE "{facts.role}" REPLICATION',
-            ) from problem
