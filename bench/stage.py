@@ -13,7 +13,7 @@ from bench.instruments.metrics import Endpoint
 from bench.load import ceiling, programs, queues, wire
 from bench.load.programs import Program
 from outboxkit import sql
-from outboxkit.amqp import format as names
+from outboxkit.amqp.format import NAMES
 from sandbox import Isolated, Sandbox
 from sandbox.machine import ports, processes
 
@@ -154,10 +154,10 @@ class Stage:
             kind=kind,
             timestamp=created_at,
             headers={
-                names.AGGREGATE_TYPE: aggregate_type,
-                names.AGGREGATE_ID: aggregate_id,
-                names.AGGREGATE_VERSION: version,
-                names.SEQ: seq,
+                NAMES.aggregate_type: aggregate_type,
+                NAMES.aggregate_id: aggregate_id,
+                NAMES.aggregate_version: version,
+                NAMES.seq: seq,
             },
             body=payload.encode(),
         )

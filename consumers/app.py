@@ -34,6 +34,7 @@ from outboxkit.amqp.connection import Connection
 from outboxkit.amqp.format import TASK_PENDING
 from outboxkit.amqp.subscription import Subscription
 from outboxkit.amqp.topology import declare_queue
+from outboxkit.amqp.turn import Turn
 from outboxkit.http import health_route, metrics_route, serving
 from outboxkit.postgres import conninfo
 
@@ -53,6 +54,7 @@ async def run(fresh: Callable[[], ConsumerSettings], registry: Registry) -> None
     settings = fresh()
     timings = Timings()
     metrics = Metrics(registry.types)
+    turn = Turn()
 
     def url() -> str:
         return fresh().database_url.get_secret_value()
@@ -60,7 +62,7 @@ async def run(fresh: Callable[[], ConsumerSettings], registry: Registry) -> None
     async with (
         Database(url, name=f"consumers claims {name}") as claiming,
         Database(url, name=f"consumers leases {name}") as leasing,
-        Intake(lambda: subscribe(fresh(), name)) as intake,
+        Intake(lambda: subscribe(fresh(), name, turn)) as intake,
         contextlib.AsyncExitStack() as stack,
     ):
         if settings.http_address is not None:
@@ -87,10 +89,10 @@ async def run(fresh: Callable[[], ConsumerSettings], registry: Registry) -> None
     log.info("stopped", worker=name)
 
 
-async def subscribe(settings: ConsumerSettings, name: str) -> Subscription:
+async def subscribe(settings: ConsumerSettings, name: str, turn: Turn) -> Subscription:
     """Connect, declare the queue and consume it; the caller closes the subscription's connection."""
     connection = await Connection.open(
-        settings.amqp_url.get_secret_value(), name=f"consumers {name}", tls=settings.tls()
+        settings.amqp_url.get_secret_value(), name=f"consumers {name}", tls=settings.tls(), turn=turn
     )
     try:
         channel = await connection.channel()

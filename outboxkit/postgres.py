@@ -1,4 +1,4 @@
-"""What consumers and writers share about Postgres: options that detect a dead link, and the meaning of an error.
+"""What relay, consumers and writers share about Postgres: options that detect a dead link, and what an error means.
 
 It opens no connection and raises nothing of its own.
 """
@@ -6,6 +6,7 @@ It opens no connection and raises nothing of its own.
 from types import MappingProxyType
 
 import psycopg
+from psycopg import pq
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from outboxkit.sqlstates import Recovery, recovery
@@ -25,9 +26,11 @@ _DEAD_LINK = MappingProxyType(
 
 
 def conninfo(url: str, **options: str) -> str:
-    """Return the connection string of `url` with `options` and timeouts; what `url` sets itself wins."""
+    """Return the connection string of `url` with `options` and timeouts; what `url` or PG* variables set wins."""
     own = {name: str(value) for name, value in conninfo_to_dict(url).items() if value is not None}
-    return make_conninfo(**{**_DEAD_LINK, **options, **own})
+    set_elsewhere = {option.keyword.decode() for option in pq.Conninfo.get_defaults() if option.val is not None}
+    timeouts = {name: value for name, value in _DEAD_LINK.items() if name not in set_elsewhere}
+    return make_conninfo(**{**timeouts, **options, **own})
 
 
 def recovery_of(error: psycopg.Error) -> Recovery:

@@ -1,22 +1,23 @@
 """Settings from the environment, secret files and a TOML file. No other module reads the environment.
 
 Precedence: environment, then `<NAME>_FILE` (the path of a file with the value, for secrets), then the TOML file, then
-the default. A variable that starts with the prefix and is not a setting is an error that suggests the nearest name: a
-misspelt setting must not be ignored.
+the default. A variable that starts with the prefix and is not a setting is an error that suggests the nearest name, and
+so is a setting's name whose prefix is misspelt: a misspelt setting must not be ignored.
 """
 
 import difflib
+import json
 import os
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings.exceptions import SettingsError
 
 from outboxkit.errors import ConfigurationProblem
@@ -37,11 +38,40 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Put secret files between the environment and the TOML file, which `load` passes as init values."""
-        del dotenv_settings, file_secret_settings
-        return env_settings, _SecretFiles(settings_cls), init_settings
+        del env_settings, dotenv_settings, file_secret_settings
+        return _Environment(settings_cls), _SecretFiles(settings_cls), init_settings
 
 
-class _SecretFiles(PydanticBaseSettingsSource):
+class _RepeatedKeyError(ValueError):
+    """JSON with the same key twice: Python's parser would take the last one."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in values:
+            raise _RepeatedKeyError(f"its key {name!r} is given twice")
+        values[name] = value
+    return values
+
+
+def _not_json(error: BaseException | None) -> str:
+    return str(error) if isinstance(error, _RepeatedKeyError) else "it is not JSON"
+
+
+class _Json(PydanticBaseSettingsSource):
+    """Reads a list or a mapping from JSON."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:  # noqa: ANN401 - pydantic's
+        del field_name, field
+        return json.loads(value, object_pairs_hook=_object)
+
+
+class _Environment(_Json, EnvSettingsSource):
+    """Reads `<PREFIX><NAME>`."""
+
+
+class _SecretFiles(_Json):
     """Reads `<PREFIX><NAME>_FILE`: the path of a file with the value; its last newline is removed."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
@@ -65,7 +95,7 @@ class _SecretFiles(PydanticBaseSettingsSource):
             try:
                 value = self.decode_complex_value(field_name, field, value)
             except ValueError as error:
-                what = f"{variable.removesuffix('_FILE')}, read from {variable}, is wrong: it is not JSON"
+                what = f"{variable.removesuffix('_FILE')}, read from {variable}, is wrong: {_not_json(error)}"
                 raise ConfigurationProblem(what, remedy=field.description or "see --help") from error
         return value, field_name, False
 
@@ -95,12 +125,15 @@ def load(settings: type[S], config: Path | None = None) -> S:
     variables = _variables(settings)
     _refuse_unknown(settings, variables)
     values = _toml(settings, config)
+    _refuse_misspelt_prefix(settings, variables, set_elsewhere=values)
+    _refuse_bytes(settings, variables)
     try:
         return settings(**values)
     except SettingsError as error:  # only its text names the field
         named = (known for known in variables.items() if f'"{known[1]}"' in str(error))
         name, field = next(named, ("a setting", ""))
-        raise ConfigurationProblem(f"{name} is wrong: it is not JSON", remedy=_description(settings, field)) from error
+        what = f"{name} is wrong: {_not_json(error.__cause__)}"
+        raise ConfigurationProblem(what, remedy=_description(settings, field)) from error
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         field = str(first["loc"][0]) if first["loc"] else ""
@@ -110,6 +143,8 @@ def load(settings: type[S], config: Path | None = None) -> S:
                 f"{name} is not set", remedy=f"set it in the environment, in {name}_FILE or with --config"
             ) from error
         message = first["msg"].removeprefix("Value error, ")
+        if len(first["loc"]) > 1 and isinstance(first["loc"][1], str):
+            message = f"for {first['loc'][1]!r}: {message}"
         source = f", read from {name}_FILE," if name not in os.environ and f"{name}_FILE" in os.environ else ""
         raise ConfigurationProblem(
             f"{name}{source} is wrong: {message}" if name else message, remedy=_description(settings, field)
@@ -145,6 +180,36 @@ def _refuse_unknown(settings: type[Settings], variables: dict[str, str]) -> None
             raise ConfigurationProblem(f"{name} is not a setting", remedy=_nearest(name, variables))
 
 
+def _refuse_misspelt_prefix(
+    settings: type[Settings], variables: dict[str, str], *, set_elsewhere: Collection[str]
+) -> None:
+    """Refuse the name of a setting under a prefix that is almost ours, unless that setting has a value."""
+    start = settings.model_config.get("env_prefix", "")
+    almost = {f"{slip}_" for slip in _slips(start.removesuffix("_"))} - {start}
+    for known, field in variables.items():
+        if field in set_elsewhere or {known, f"{known}_FILE"} & os.environ.keys():
+            continue
+        for meant in (known, f"{known}_FILE"):
+            for name in sorted(prefix + meant.removeprefix(start) for prefix in almost):
+                if name in os.environ:
+                    raise ConfigurationProblem(f"{name} is not a setting", remedy=f"did you mean {meant}?")
+
+
+def _slips(word: str) -> Iterator[str]:
+    """Yield `word` in the plural, and with a letter left out, doubled, or swapped with the next."""
+    yield f"{word}S"
+    for at, letter in enumerate(word):
+        before, after = word[:at], word[at + 1 :]
+        yield from (before + after, before + letter * 2 + after, before + after[:1] + letter + after[1:])
+
+
+def _refuse_bytes(settings: type[Settings], variables: dict[str, str]) -> None:
+    """Refuse what is not UTF-8: Python keeps such bytes of the environment as text that nobody can encode."""
+    for name, field in variables.items():
+        if not os.environ.get(name, "").isascii() and re.search("[\ud800-\udfff]", os.environ[name]):
+            raise ConfigurationProblem(f"{name} is wrong: it is not UTF-8 text", remedy=_description(settings, field))
+
+
 def _toml(settings: type[Settings], config: Path | None) -> dict[str, Any]:
     if config is None:
         return {}
@@ -164,6 +229,11 @@ def _toml(settings: type[Settings], config: Path | None) -> dict[str, Any]:
             raise ConfigurationProblem(
                 f"{config} sets {name!r}, which is not a setting",
                 remedy=f"write {example}, outside any table" if nested else _nearest(key, settings.model_fields),
+            )
+        if isinstance(value, bool) and settings.model_fields[name].annotation in {int, float}:  # pydantic reads 0 or 1
+            raise ConfigurationProblem(
+                f"{config} sets {name!r} to {str(value).lower()}, which is no number",
+                remedy=_description(settings, name),
             )
     return values
 

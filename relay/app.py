@@ -142,7 +142,12 @@ def _tune_collector() -> None:
 def router(settings: RelaySettings) -> Router:
     """Return what makes messages from events."""
     source = f"/outbox/{quote(settings.name)}" if settings.format == "cloudevents" else None
-    return Router(settings.exchange, settings.routing_key, cloudevents_source=source)
+    return Router(
+        settings.exchange,
+        settings.routing_key,
+        cloudevents_source=source,
+        cloudevents_prefix=settings.cloudevents_prefix,
+    )
 
 
 def _traced(publisher: Publisher, name: str) -> AbstractContextManager[Publisher]:

@@ -1,14 +1,15 @@
 """The relay's settings, read from the environment or a TOML file by outboxkit.settings."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from outboxkit.address import parse_address
 from outboxkit.amqp.settings import BrokerSettings
 from outboxkit.errors import ConfigurationProblem
 from outboxkit.settings import prefix
 from outboxkit.sql.url import DatabaseUrl
+from relay.core.cloudevents import Prefix
 from relay.core.routing import check_template
 from relay.sources.layout import layout
 from relay.storage.facts import Owner
@@ -49,6 +50,9 @@ class RelaySettings(BrokerSettings):
         Field(description="write text with the fields {aggregate_type}, {aggregate_id}, {event_type}"),
     ] = "{aggregate_type}.{event_type}"
     format: Literal["plain", "cloudevents"] = Field("plain", description="write plain or cloudevents")
+    cloudevents_prefix: Prefix = Field(
+        "cloudEvents_", description="write cloudEvents_, cloudEvents: or ce-, what the consumers of CloudEvents expect"
+    )
     max_in_flight: int = Field(1000, ge=1, le=100_000, description="write how many messages may be unconfirmed")
     max_message_bytes: int = Field(
         1 << 20, ge=1024, le=128 << 20, description="write how many bytes of body and headers RabbitMQ takes"
@@ -82,6 +86,12 @@ class RelaySettings(BrokerSettings):
         description="write true to have a span for each message that belongs to a trace; OTEL_* say where",
     )
     ready_lag: Seconds = Field(60.0, description="write at how many seconds of lag /readyz says no")
+
+    @model_validator(mode="after")
+    def _no_prefix_without_a_use(self) -> Self:
+        if "cloudevents_prefix" in self.model_fields_set and self.format != "cloudevents":
+            raise ValueError("RELAY_CLOUDEVENTS_PREFIX is set, and RELAY_FORMAT is not cloudevents: set that too")
+        return self
 
     @property
     def table(self) -> str | None:

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, Counter
 from bench.instruments.metrics import PUBLISHED
 from bench.load import programs
 from bench.load.wire import CHANNEL, Confirms
-from outboxkit.amqp.connection import parameters
+from outboxkit.amqp.url import nodes
 from outboxkit.errors import Problem
 from outboxkit.http import metrics_route, serving
 
@@ -81,7 +81,7 @@ async def _publish(amqp_url: str, encoded: Encoded, window: int, counter: Counte
 
 async def _confirming_channel(amqp_url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Open a connection without heartbeats and a channel in confirm mode (AMQP 0-9-1, section 2.2.4)."""
-    to = parameters(amqp_url, name="ceiling")
+    to = nodes(amqp_url)[0]
     reader, writer = await asyncio.open_connection(to.host, to.port)
 
     def send(channel: int, method: pika.amqp_object.Method) -> None:
@@ -89,8 +89,7 @@ async def _confirming_channel(amqp_url: str) -> tuple[asyncio.StreamReader, asyn
 
     writer.write(frame.ProtocolHeader().marshal())
     await _receive(reader, spec.Connection.Start)
-    assert isinstance(to.credentials, pika.PlainCredentials)  # noqa: S101 - from a URL, they are
-    secret = f"\0{to.credentials.username}\0{to.credentials.password}"
+    secret = f"\0{to.user}\0{to.password}"
     send(0, spec.Connection.StartOk(client_properties={"connection_name": "ceiling"}, response=secret))
     tune = await _receive(reader, spec.Connection.Tune)
     send(0, spec.Connection.TuneOk(channel_max=tune.channel_max, frame_max=tune.frame_max, heartbeat=0))

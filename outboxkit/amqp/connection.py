@@ -1,13 +1,12 @@
 """An AMQP connection in the running asyncio loop: pika's callbacks as awaitables.
 
 It opens, reports that it is blocked or lost, and closes. It never reconnects: its user decides about messages in doubt.
-Heartbeat, blocked and socket timeouts are set here (https://www.rabbitmq.com/docs/heartbeats); the query parameters of
-the URL win.
+Of the nodes that a URL names, the first that accepts the connection is used. Heartbeat, blocked and socket timeouts are
+set here (https://www.rabbitmq.com/docs/heartbeats); the query parameters of the URL win.
 """
 
 import asyncio
 import contextlib
-import re
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -17,10 +16,12 @@ from pika.channel import Channel
 from pika.exceptions import AMQPError
 
 from outboxkit.amqp import pika_internals
-from outboxkit.amqp.errors import BrokerUnavailable
-from outboxkit.amqp.refusals import problem
+from outboxkit.amqp.errors import BrokerRefused, BrokerUnavailable
+from outboxkit.amqp.refusals import all_of, problem
 from outboxkit.amqp.tls import Tls
-from outboxkit.errors import ConfigurationProblem, Problem
+from outboxkit.amqp.turn import Turn
+from outboxkit.amqp.url import Node, nodes
+from outboxkit.errors import Problem
 
 HEARTBEAT_SECONDS = 10
 BLOCKED_SECONDS = 300.0
@@ -28,34 +29,25 @@ CONNECT_SECONDS = 10.0
 _CLOSE_SECONDS = 5.0
 
 
-def parameters(url: str, *, name: str, tls: Tls | None = None) -> pika.URLParameters:
-    """Parse an `amqp://` or `amqps://` URL; RabbitMQ's management UI shows the connection as `name`.
+def parameters(node: Node, *, name: str, tls: Tls | None = None) -> pika.ConnectionParameters:
+    """Return pika's parameters for `node`; RabbitMQ's management UI shows the connection as `name`.
 
     With `amqps://`, the broker's certificate is verified by `tls`, or by the system's authorities.
     """
-    try:
-        parsed = pika.URLParameters(url)
-    except (ValueError, TypeError, IndexError, KeyError) as error:
-        raise ConfigurationProblem(
-            "the AMQP URL cannot be parsed", remedy="write amqp://user:password@host:5672/vhost"
-        ) from error
-    if re.search("[/?#].*@", url.partition("://")[2]):
-        # pika would take a part of the password for a port or a virtual host, and errors would show it.
-        raise ConfigurationProblem(
-            "a character of the AMQP URL's password must be percent-encoded: / is %2F, ? is %3F, # is %23",
-            remedy="write amqp://user:password@host:5672/vhost",
-        )
-    if not url.startswith(("amqp://", "amqps://")) or not parsed.host:
-        raise ConfigurationProblem("the AMQP URL is not one", remedy="write amqp://user:password@host:5672/vhost")
-    if url.startswith("amqps://"):
-        parsed.ssl_options = pika.SSLOptions((tls or Tls()).context(), parsed.host)
-    if parsed.heartbeat is None:
-        parsed.heartbeat = HEARTBEAT_SECONDS
-    if parsed.blocked_connection_timeout is None:
-        parsed.blocked_connection_timeout = BLOCKED_SECONDS
-    parsed.socket_timeout = parsed.stack_timeout = CONNECT_SECONDS
-    parsed.client_properties = {"connection_name": name}
-    return parsed
+    blocked = node.blocked_connection_timeout
+    return pika.ConnectionParameters(
+        host=node.host,
+        port=node.port,
+        virtual_host=node.virtual_host,
+        credentials=pika.PlainCredentials(node.user, node.password),
+        ssl_options=pika.SSLOptions((tls or Tls()).context(), node.host) if node.tls else None,
+        heartbeat=HEARTBEAT_SECONDS if node.heartbeat is None else node.heartbeat,
+        blocked_connection_timeout=BLOCKED_SECONDS if blocked is None else blocked,
+        socket_timeout=CONNECT_SECONDS,
+        stack_timeout=CONNECT_SECONDS,
+        client_properties={"connection_name": name},
+        frame_max=node.frame_max,
+    )
 
 
 class Connection:
@@ -68,10 +60,23 @@ class Connection:
         self._connection: AsyncioConnection | None = None
 
     @classmethod
-    async def open(cls, url: str, *, name: str, tls: Tls | None = None) -> Self:
-        """Connect and log in; raises BrokerUnavailable or LoginRefused."""
-        settings = parameters(url, name=name, tls=tls)
-        connection = cls(f"{settings.host}:{settings.port}/{settings.virtual_host.removeprefix('/')}")
+    async def open(cls, url: str, *, name: str, tls: Tls | None = None, turn: Turn | None = None) -> Self:
+        """Connect to a node of `url` and log in; raises the BrokerUnavailable or BrokerRefused of all of them.
+
+        `turn` is for who connects again: each attempt begins with the node after the last one's.
+        """
+        problems: list[Problem] = []
+        for node in (turn or Turn()).order(nodes(url)):
+            try:
+                return await cls._open(node, name=name, tls=tls)
+            except (BrokerUnavailable, BrokerRefused) as problem:
+                problems.append(problem)
+        raise all_of(problems)
+
+    @classmethod
+    async def _open(cls, node: Node, *, name: str, tls: Tls | None) -> Self:
+        settings = parameters(node, name=name, tls=tls)
+        connection = cls(str(node))
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def on_open(_: object) -> None:

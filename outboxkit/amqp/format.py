@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from uuid import UUID
 
 JSON = "application/json"
@@ -10,12 +10,21 @@ TEXT = "text/plain; charset=utf-8"
 BINARY = "application/octet-stream"
 PERSISTENT: Final = 2  # delivery mode, https://www.rabbitmq.com/docs/publishers#message-properties
 
-AGGREGATE_TYPE = "aggregate_type"
-AGGREGATE_ID = "aggregate_id"
-AGGREGATE_VERSION = "aggregate_version"
-SEQ = "seq"
-OURS = frozenset({AGGREGATE_TYPE, AGGREGATE_ID, AGGREGATE_VERSION, SEQ})
+
+class HeaderNames(NamedTuple):
+    """The names of the headers that every message has."""
+
+    aggregate_type: str = "aggregate_type"
+    aggregate_id: str = "aggregate_id"
+    aggregate_version: str = "aggregate_version"
+    seq: str = "seq"
+
+
+NAMES = HeaderNames()
+OURS = frozenset(NAMES)
 """The headers of every message; a row cannot override them."""
+ALPHANUMERIC = HeaderNames("aggregatetype", "aggregateid", "aggregateversion")
+"""The same for consumers that know only letters and digits in a name."""
 
 _MAX_VERSION = 2**63 - 1  # of a bigint: one message must not make the statement of a whole batch fail
 
@@ -37,12 +46,14 @@ class TaskReference:
 def task_reference(headers: Mapping[str, object] | None) -> TaskReference:
     """Read the task from a message's headers; raises UndecodableMessage when they do not name one."""
     headers = headers or {}
-    kind, task_id, version = (headers.get(name) for name in (AGGREGATE_TYPE, AGGREGATE_ID, AGGREGATE_VERSION))
+    plain = NAMES.aggregate_type in headers or ALPHANUMERIC.aggregate_type not in headers
+    of = NAMES if plain else ALPHANUMERIC
+    kind, task_id, version = (headers.get(name) for name in (of.aggregate_type, of.aggregate_id, of.aggregate_version))
     if kind != "task":
-        raise UndecodableMessage(f"header {AGGREGATE_TYPE} is {kind!r}, not 'task'")
+        raise UndecodableMessage(f"header {of.aggregate_type} is {kind!r}, not 'task'")
     if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= _MAX_VERSION:
-        raise UndecodableMessage(f"header {AGGREGATE_VERSION} is {version!r}, not a positive bigint")
+        raise UndecodableMessage(f"header {of.aggregate_version} is {version!r}, not a positive bigint")
     try:
         return TaskReference(UUID(str(task_id)), version)
     except ValueError as error:
-        raise UndecodableMessage(f"header {AGGREGATE_ID} is {task_id!r}, not a uuid") from error
+        raise UndecodableMessage(f"header {of.aggregate_id} is {task_id!r}, not a uuid") from error

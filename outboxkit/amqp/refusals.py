@@ -1,6 +1,7 @@
 """What an error of pika means: the Problem with its remedy."""
 
 import re
+from collections.abc import Sequence
 
 from pika import exceptions as pika
 
@@ -43,6 +44,16 @@ def problem(error: BaseException, broker: str) -> Problem:
             return refused(f"RabbitMQ at {broker} answered {code}: {text}", remedy=_channel_remedy(code, text))
         case _:
             return _unreachable(broker, _reason(error))
+
+
+def all_of(problems: Sequence[Problem]) -> Problem:
+    """Return the problems of all nodes of a cluster as one: it passes by itself if one of them does."""
+    if len(problems) == 1:
+        return problems[0]
+    unavailable = any(isinstance(each, BrokerUnavailable) for each in problems)
+    kind = BrokerUnavailable if unavailable else type(problems[0])
+    what, remedies = "; ".join(each.what for each in problems), dict.fromkeys(each.remedy for each in problems)
+    return kind(f"none of {len(problems)} RabbitMQ nodes is usable: {what}", remedy="; ".join(remedies))
 
 
 def _closed(broker: str, code: int, text: str) -> Problem:

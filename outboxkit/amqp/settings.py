@@ -1,19 +1,27 @@
 """The settings of everything that connects to RabbitMQ: its URL, and TLS."""
 
-from typing import Self
-from urllib.parse import urlsplit
+from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from outboxkit.amqp.tls import Tls, is_loopback
-from outboxkit.amqp.url import AmqpUrl
+from outboxkit.amqp.url import EXAMPLE, nodes
+from outboxkit.errors import ConfigurationProblem
 from outboxkit.settings import Settings
+
+
+def _checked(url: SecretStr) -> SecretStr:
+    try:
+        nodes(url.get_secret_value())
+    except ConfigurationProblem as problem:
+        raise ValueError(problem.what) from problem
+    return url
 
 
 class BrokerSettings(Settings):
     """How to reach RabbitMQ; a subclass names the prefix of its variables."""
 
-    amqp_url: AmqpUrl = Field(description="write amqp://user:password@host:5672/vhost")
+    amqp_url: Annotated[SecretStr, AfterValidator(_checked)] = Field(description=EXAMPLE)
     # Python would read an empty text as the system's authorities.
     amqp_ca: str | None = Field(
         None, min_length=1, description="write the PEM of the CA that signed RabbitMQ's certificate"
@@ -26,13 +34,27 @@ class BrokerSettings(Settings):
 
     @model_validator(mode="after")
     def _no_plaintext_by_accident(self) -> Self:
-        place = urlsplit(self.amqp_url.get_secret_value())
-        if place.scheme == "amqp" and not self.amqp_plaintext and not is_loopback(place.hostname or ""):
+        plain = [node.host for node in nodes(self.amqp_url.get_secret_value()) if not node.tls]
+        remote = [host for host in plain if not is_loopback(host)]
+        if remote and not self.amqp_plaintext:
             start = self.model_config.get("env_prefix", "")
             raise ValueError(
-                f"{start}AMQP_URL sends passwords and messages unencrypted to {place.hostname}; use amqps://, "
+                f"{start}AMQP_URL sends passwords and messages unencrypted to {', '.join(remote)}; use amqps://, "
                 f"or allow it with {start}AMQP_PLAINTEXT=true"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _no_certificate_without_a_use(self) -> Self:
+        start = self.model_config.get("env_prefix", "")
+        given = [name for name in ("ca", "certificate", "key") if getattr(self, f"amqp_{name}") is not None]
+        if given and not any(node.tls for node in nodes(self.amqp_url.get_secret_value())):
+            raise ValueError(
+                f"{start}AMQP_{given[0].upper()} is set, and {start}AMQP_URL does not use TLS; write amqps:// there, "
+                f"or unset {start}AMQP_{given[0].upper()}"
+            )
+        if given[-1:] == ["key"] and "certificate" not in given:
+            raise ValueError(f"{start}AMQP_KEY is set without {start}AMQP_CERTIFICATE; set both, or neither")
         return self
 
     def tls(self) -> Tls:

@@ -60,6 +60,7 @@ class Route(Struct, frozen=True, eq=False, gc=False):
     aggregate_type: str
     type: str
     content_type: str = JSON
+    header_names: names.HeaderNames = names.NAMES
 
 
 class Message(Struct, frozen=True, gc=False):
@@ -78,11 +79,12 @@ class Message(Struct, frozen=True, gc=False):
 
     def all_headers(self) -> dict[str, object]:
         """Return the headers that a consumer sees: those that every message has, and the row's own."""
+        of = self.route.header_names
         return {
-            names.AGGREGATE_TYPE: self.route.aggregate_type,
-            names.AGGREGATE_ID: self.aggregate_id,
-            names.AGGREGATE_VERSION: self.aggregate_version,
-            names.SEQ: self.seq,
+            of.aggregate_type: self.route.aggregate_type,
+            of.aggregate_id: self.aggregate_id,
+            of.aggregate_version: self.aggregate_version,
+            of.seq: self.seq,
             **self.headers,
         }
 

@@ -5,6 +5,7 @@ from string import Formatter
 
 from outboxkit.amqp import format as names
 from outboxkit.errors import ConfigurationProblem
+from relay.core.cloudevents import CloudEvents, Prefix
 from relay.core.event import Message, OutboxEvent, Route
 
 _ROUTES = 4096
@@ -15,14 +16,21 @@ FIELDS = ("aggregate_type", "aggregate_id", "event_type")
 class Router:
     """Routes events to `exchange` with a routing key made from `template`, such as `{aggregate_type}.{event_type}`.
 
-    A row's own `exchange` and `routing_key` take precedence. With `cloudevents_source`, a URI reference, messages also
-    have the headers of a CloudEvent in binary mode (https://github.com/cloudevents/spec, AMQP protocol binding). Raises
-    ConfigurationProblem for a template with any field that is not in `FIELDS`.
+    A row's own `exchange` and `routing_key` take precedence. With `cloudevents_source`, a URI reference, messages are
+    CloudEvents. Raises ConfigurationProblem for a template with any field that is not in `FIELDS`.
     """
 
-    def __init__(self, exchange: str, template: str, *, cloudevents_source: str | None = None) -> None:
+    def __init__(
+        self,
+        exchange: str,
+        template: str,
+        *,
+        cloudevents_source: str | None = None,
+        cloudevents_prefix: Prefix = "cloudEvents_",
+    ) -> None:
         check_template(template)
-        self._cloudevents_source = cloudevents_source
+        self._cloudevents = None if cloudevents_source is None else CloudEvents(cloudevents_source, cloudevents_prefix)
+        header_names = names.NAMES if self._cloudevents is None else self._cloudevents.names
         # A template without the id makes few routes, and the cache has room for all of them.
         self._names_the_id = any(field == "aggregate_id" for _, field, _, _ in Formatter().parse(template))
 
@@ -33,7 +41,8 @@ class Router:
             key = own_key
             if key is None:
                 key = template.format(aggregate_type=kind, aggregate_id=named_id, event_type=event_type)
-            return Route(exchange if own_exchange is None else own_exchange, key, kind, event_type, content_type)
+            chosen_exchange = exchange if own_exchange is None else own_exchange
+            return Route(chosen_exchange, key, kind, event_type, content_type, header_names)
 
         self._chosen = chosen
 
@@ -44,8 +53,8 @@ class Router:
         route = self._chosen(kind, event.event_type, event.content_type, event.exchange, event.routing_key, named_id)
         if headers and not names.OURS.isdisjoint(headers):
             headers = {name: value for name, value in headers.items() if name not in names.OURS}
-        if self._cloudevents_source is not None:
-            headers = {**headers, **_cloudevent(event, self._cloudevents_source)}
+        if self._cloudevents is not None:
+            headers = self._cloudevents.headers(event, headers)
         return Message(
             event.id,
             route,
@@ -56,17 +65,6 @@ class Router:
             headers,
             event.payload,
         )
-
-
-def _cloudevent(event: OutboxEvent, source: str) -> dict[str, str]:
-    return {
-        "cloudEvents_specversion": "1.0",
-        "cloudEvents_id": event.id,
-        "cloudEvents_source": source,
-        "cloudEvents_type": f"{event.aggregate_type}.{event.event_type}",
-        "cloudEvents_subject": event.aggregate_id,
-        "cloudEvents_time": event.created_at.isoformat(),
-    }
 
 
 def check_template(template: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 
+from outboxkit.postgres import conninfo
 from relay.settings import RelaySettings
 from relay.storage.refusals import from_postgres
 
@@ -15,10 +16,9 @@ def connected(settings: RelaySettings, purpose: str) -> Iterator[psycopg.Connect
     """Connect as `<relay> <purpose>`, with autocommit; an error of Postgres in the block is raised as a Problem."""
     try:
         with psycopg.connect(
-            settings.database_url.get_secret_value(),
+            conninfo(settings.database_url.get_secret_value()),
             autocommit=True,
             application_name=f"{settings.name} {purpose}",
-            connect_timeout=10,
         ) as connection:
             yield connection
     except psycopg.Error as error:

@@ -13,7 +13,6 @@ from struct import Struct
 from struct import error as StructError  # noqa: N812 - an exception whose own name is `error`
 from typing import Any, NamedTuple
 
-from outboxkit.amqp import format as names
 from outboxkit.amqp.format import PERSISTENT
 from relay.core.errors import MessageTooLarge, UnpublishableEvent
 from relay.core.event import Message, Route
@@ -42,9 +41,6 @@ _FIELD_DOUBLE = Struct(">cd")
 _PROPERTIES = 1 << 15 | 1 << 13 | 1 << 12 | 1 << 7 | 1 << 6 | 1 << 5 | 1 << 3
 # The delivery mode, and the length of the message id that follows.
 _ID_LENGTHS = [bytes((PERSISTENT, length)) for length in range(_SHORT_STRING + 1)]
-_VERSION, _SEQ = (bytes((len(name),)) + name.encode() for name in (names.AGGREGATE_VERSION, names.SEQ))
-_VERSION_INT32, _SEQ_INT32 = _VERSION + b"I", _SEQ + b"I"
-_NUMBERS = Struct(f">{len(_VERSION_INT32)}si{len(_SEQ_INT32)}si")
 _INT32 = range(-(2**31), 2**31)
 
 
@@ -57,6 +53,8 @@ class _Kind(NamedTuple):
     """Packs everything before the aggregate's id: start of the header frame, content type, start of the table."""
     content_type: bytes
     first_fields: bytes
+    numbers: Callable[[int, int], bytes]
+    """Encodes the version and the sequence number with their names."""
     tail: Callable[..., bytes]
     """Packs everything after the message id: timestamp, type, app id, end of the frame, start of a body frame."""
     type_and_app: bytes
@@ -85,9 +83,10 @@ class Encoder:
         """
         headers, body, channel = message.headers, message.body, self.channel
         try:
-            method, head, content_type, first_fields, tail, type_and_app, fixed = self._kind(message.route)
+            kind = self._kind(message.route)
+            method, head, content_type, first_fields, encode_numbers, tail, type_and_app, fixed = kind
             message_id, aggregate_id = message.id.encode(), message.aggregate_id.encode()
-            numbers = _numbers(message.aggregate_version, message.seq)
+            numbers = encode_numbers(message.aggregate_version, message.seq)
             more = _row_headers(headers) if headers else b""
             if len(message_id) > _SHORT_STRING:
                 raise ValueError(f"its id is longer than {_SHORT_STRING} bytes")  # noqa: TRY301 - reported like the others
@@ -122,9 +121,10 @@ class Encoder:
         exchange, key = _short(route.exchange, "exchange"), _short(route.routing_key, "routing key")
         publish = _PUBLISH_START.pack(_BASIC, _PUBLISH, 0) + exchange + key + _MANDATORY
         content_type = _short(route.content_type, "content type")
+        of = route.header_names
         first_fields = b"".join((
-            _short(names.AGGREGATE_TYPE, "header's name"), _string("", route.aggregate_type),
-            _short(names.AGGREGATE_ID, "header's name"), b"S",
+            _short(of.aggregate_type, "header's name"), _string("", route.aggregate_type),
+            _short(of.aggregate_id, "header's name"), b"S",
         ))  # fmt: skip
         type_and_app = _short(route.type, "type") + _short(self._app_id, "app id")
         tail = Struct(f">Q{len(type_and_app)}scBHI")
@@ -133,6 +133,7 @@ class Encoder:
             Struct(f">BHIHHQH{len(content_type)}sI{len(first_fields)}sI").pack,
             content_type,
             first_fields,
+            _numbers(of.aggregate_version, of.seq),
             tail.pack,
             type_and_app,
             _HEADER_BYTES + len(content_type) + _LENGTH.size + len(_ID_LENGTHS[0]) + tail.size - FRAME_OVERHEAD,
@@ -163,12 +164,20 @@ def _short(text: str, what: str) -> bytes:
 _header_name = lru_cache(maxsize=_CACHED)(partial(_short, what="header's name"))
 
 
-def _numbers(version: int, seq: int) -> bytes:
-    try:
-        return _NUMBERS.pack(_VERSION_INT32, version, _SEQ_INT32, seq)
-    except StructError:  # beyond 32 bits
-        pass
-    return b"".join((_VERSION, _integer(names.AGGREGATE_VERSION, version), _SEQ, _integer(names.SEQ, seq)))
+def _numbers(version_name: str, seq_name: str) -> Callable[[int, int], bytes]:
+    """Return what encodes two numbers under these names."""
+    start_of_version, start_of_seq = _short(version_name, "header's name"), _short(seq_name, "header's name")
+    version_int32, seq_int32 = start_of_version + b"I", start_of_seq + b"I"
+    pack = Struct(f">{len(version_int32)}si{len(seq_int32)}si").pack
+
+    def encoded(version: int, seq: int) -> bytes:
+        try:
+            return pack(version_int32, version, seq_int32, seq)
+        except StructError:  # beyond 32 bits
+            pass
+        return b"".join((start_of_version, _integer(version_name, version), start_of_seq, _integer(seq_name, seq)))
+
+    return encoded
 
 
 def _row_headers(headers: Mapping[str, object]) -> bytes:

@@ -19,6 +19,7 @@ from outboxkit.amqp.connection import HEARTBEAT_SECONDS, Connection
 from outboxkit.amqp.errors import BrokerUnavailable
 from outboxkit.amqp.tls import Tls
 from outboxkit.amqp.topology import check_exchange
+from outboxkit.amqp.turn import Turn
 from outboxkit.errors import Problem
 from relay.core.observations import Blocked, Observe
 from relay.publishing.silence import Silence
@@ -89,6 +90,7 @@ class BrokerLink:
         now = self._loop.time()
         self._silence = Silence(now, ask_after=timings.ask_after, answer_within=timings.answer_within)
         self._away_since = now
+        self._turn = Turn()
         self._connection: Connection | None = None
         self._channel: Channel | None = None
         self._lost: asyncio.Future[Problem] = self._loop.create_future()
@@ -103,7 +105,7 @@ class BrokerLink:
     async def connect(self) -> Opened:
         """Connect, check that the exchange exists, and turn on confirms; raises the Problem that prevents it."""
         broker = self._broker()
-        connection = await Connection.open(broker.url, name=self._name, tls=broker.tls)
+        connection = await Connection.open(broker.url, name=self._name, tls=broker.tls, turn=self._turn)
         lost: asyncio.Future[Problem] = self._loop.create_future()
         try:
             channel = await connection.channel(partial(_resolve, lost))

@@ -94,6 +94,12 @@ _OTHERS = {
 _MISTAKE = Meaning(SourceRefused, "psycopg refuses: {words}", "this is a bug in the relay: report it")
 
 
+NOT_THROUGH_A_POOLER = (
+    "set RELAY_DATABASE_URL to Postgres itself: the relay needs a replication connection, and sessions that keep their "
+    "state and locks"
+)
+
+
 def check_wal_level(level: str) -> None:
     """Raise SourceRefused for a server whose WAL does not have what logical decoding needs."""
     if level != "logical":

@@ -37,3 +37,7 @@ class Server:
             return None
         schema, _, table = self._table.partition(".")
         return await self._session.fetch(class_row(TableFacts), "outbox_table", {"schema": schema, "table": table})
+
+    async def pooled(self) -> bool:
+        """Return whether a connection pooler is between the relay and Postgres."""
+        return await self._session.pooled()

@@ -12,16 +12,16 @@ from contextlib import suppress
 from typing import Any, Self, TypeVar
 
 import psycopg
-from psycopg.rows import AsyncRowFactory, tuple_row
+from psycopg.rows import AsyncRowFactory, scalar_row, tuple_row
 
 from outboxkit import sql
+from outboxkit.postgres import conninfo
 from relay.storage.deadline import SECONDS, deadline, hang_up
 from relay.storage.refusals import from_postgres
 from relay.storage.shutdown import ENDED, Address
 
 Row = TypeVar("Row")
 
-_CONNECT_SECONDS = 10
 # What a session's own settings may cause: read only, lock_timeout, statement_timeout. ALTER ROLE and ALTER DATABASE
 # change them for new sessions only, so the next statement gets one.
 _BY_SETTINGS = {"25006", "55P03", "57014"}
@@ -83,6 +83,11 @@ class Session:
         """Run a query for its effect; raises as `fetch` does."""
         await self.fetch(tuple_row, query, parameters, seconds=seconds)
 
+    async def pooled(self) -> bool:
+        """Return whether a connection pooler is in between: Postgres tells at login the pid that the session has."""
+        pid = await self.fetch(scalar_row, "backend_pid", {})
+        return self._connection is not None and self._connection.info.backend_pid != pid
+
     async def close(self) -> None:
         """Close the connection, if there is one; a running statement fails, and those that wait are cancelled.
 
@@ -132,13 +137,7 @@ class Session:
     async def _connected(self) -> psycopg.AsyncConnection[Any]:
         if self._connection is None or self._connection.closed:
             try:
-                self._connection = await psycopg.AsyncConnection.connect(
-                    self._database_url(),
-                    autocommit=True,
-                    application_name=self._name,
-                    connect_timeout=_CONNECT_SECONDS,
-                )
-                await self._connection.execute(sql.query("session_own_writes"))
+                self._connection = await self._connect()
             except psycopg.Error as error:
                 self._failed_connects += 1
                 self._failure = error
@@ -147,6 +146,18 @@ class Session:
             self._connection.add_notice_handler(self._noted)
             self._over = False
         return self._connection
+
+    async def _connect(self) -> psycopg.AsyncConnection[Any]:
+        connection = await psycopg.AsyncConnection.connect(
+            conninfo(self._database_url()), autocommit=True, application_name=self._name
+        )
+        try:
+            with deadline(connection):
+                await connection.execute(sql.query("session_own_writes"))
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
 
     # What Postgres says by itself.
 

@@ -211,7 +211,7 @@ class TestRabbitmq:
 
     def test_no_encryption_towards_another_machine(self, site: Site, command: str) -> None:
         owner = command.upper()
-        url = {f"{owner}_AMQP_URL": f"amqp://relay:{SECRET}@mq.example/"}
+        url = {f"{owner}_AMQP_URL": f"amqp://relay:{SECRET}@mq.example"}
         line = mistake(site.stage, command, "run", **url)
         assert f"{owner}_AMQP_URL sends passwords and messages unencrypted to mq.example" in line
         assert f"{owner}_AMQP_PLAINTEXT=true" in line

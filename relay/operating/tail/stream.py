@@ -19,6 +19,7 @@ from relay.core.position import Lsn
 from relay.core.routing import Router
 from relay.publishing.json_lines import json_line
 from relay.settings import RelaySettings
+from relay.sources.wal.connecting import connected
 from relay.sources.wal.opening import Decoding, opened
 from relay.sources.wal.replication import ReplicationConnection
 from relay.sources.wal.stream import Timings, WalStream
@@ -59,7 +60,7 @@ async def _stream(settings: RelaySettings, decoding: Decoding, *, from_now: bool
         plugin = _plugin(facts, settings, from_now=from_now)
         decoding.examine(await server.table(), plugin)
         slot = f"tail_{secrets.token_hex(6)}"
-        connection = await ReplicationConnection.connect(database_url(), slot=slot, name=name)
+        connection = await connected(database_url(), server, facts, slot=slot, name=name)
         try:
             if from_now:
                 await _create(connection, slot, plugin)

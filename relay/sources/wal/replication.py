@@ -12,9 +12,9 @@ from typing import Any, LiteralString, Self
 
 import psycopg
 from psycopg import pq
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from outboxkit import sql
+from outboxkit.postgres import conninfo
 from relay.core.errors import SourceRefused, SourceStalled, SourceUnavailable
 from relay.core.position import Lsn
 from relay.sources.wal.psycopg_internals import execute_raw
@@ -22,11 +22,6 @@ from relay.storage.deadline import deadline
 from relay.storage.facts import System
 from relay.storage.refusals import from_postgres
 
-# The session's formats are pinned, so that a server's or role's settings cannot change what a value looks like.
-_SESSION = (
-    "-c bytea_output=hex -c DateStyle=ISO -c TimeZone=UTC -c IntervalStyle=iso_8601 -c extra_float_digits=1 "
-    "-c client_encoding=UTF8"
-)
 # The limits of one `receive`, so that neither memory nor the time away from the loop grows with a backlog. A larger
 # batch is not cheaper: malloc gives its memory back and takes it again each time.
 _BATCH_FRAMES = 256
@@ -36,11 +31,11 @@ _PARTING_SECONDS = 1.0
 # every 10 s at least. Keepalives are for the time before the stream. If a proxy acknowledges by itself, only
 # wal_sender_timeout notices that the direction behind it is dead.
 # https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-CONNECT-TCP-USER-TIMEOUT
-_LIVENESS: dict[str, Any] = {
-    "keepalives_idle": 5,
-    "keepalives_interval": 5,
-    "keepalives_count": 2,
-    "tcp_user_timeout": 15_000,
+_LIVENESS = {
+    "keepalives_idle": "5",
+    "keepalives_interval": "5",
+    "keepalives_count": "2",
+    "tcp_user_timeout": "15000",
 }
 
 
@@ -64,17 +59,19 @@ class ReplicationConnection:
     async def connect(cls, database_url: str, *, slot: str, name: str) -> Self:
         """Connect as `application_name` `name`; raises SourceUnavailable or SourceRefused.
 
-        The URL's own TCP parameters win over ours. Errors name `slot`.
+        The URL's own parameters win over ours, `options` too. Only the formats of values are pinned: no setting of a
+        server, role or client may change what a value looks like. Errors name `slot`.
         """
         try:
             connection = await psycopg.AsyncConnection.connect(
-                make_conninfo(**{**_LIVENESS, **conninfo_to_dict(database_url)}),
-                autocommit=True,
-                replication="database",
-                application_name=name,
-                options=_SESSION,
-                connect_timeout=10,
+                conninfo(database_url, **_LIVENESS), autocommit=True, replication="database", application_name=name
             )
+            try:
+                with deadline(connection):
+                    await connection.execute(sql.query("stream_formats"))
+            except BaseException:
+                await connection.close()
+                raise
         except psycopg.Error as error:
             raise from_postgres(error, slot=slot) from error
         return cls(connection, slot)

@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from relay.core.errors import RepairNeeded, SourceStalled, SourceUnavailable
+from relay.core.errors import SourceStalled, SourceUnavailable
 from relay.core.observations import Observe, Streaming
 from relay.core.position import Lsn, Position
+from relay.sources.wal.connecting import connected
 from relay.sources.wal.opening import Decoding, opened
-from relay.sources.wal.replication import ReplicationConnection
 from relay.sources.wal.starting import plugin_of, require_free, start_position
 from relay.sources.wal.stream import Timings, WalStream, Writing
 from relay.storage.facts import Facts, Owner, System
@@ -56,7 +56,9 @@ class WalSource:
         table = await self._server.table()
         self._decoding.examine(table, plugin)
         require_free(facts, self._owner)
-        connection = await self._connect(facts)
+        connection = await connected(
+            self._database_url(), self._server, facts, slot=self._owner.slot, name=self._owner.relay
+        )
         try:
             self._pid = connection.pid
             facts = replace(facts, wal_sender_timeout_ms=await connection.sender_timeout())
@@ -103,18 +105,3 @@ class WalSource:
         same = before is not None and (before.identifier, before.timeline) == (system.identifier, system.timeline)
         counts = same and (self._writing is None or self._writing.positions.wrote(facts))
         return after if counts and isinstance(after, Lsn) else None
-
-    async def _connect(self, facts: Facts) -> ReplicationConnection:
-        try:
-            return await ReplicationConnection.connect(
-                self._database_url(), slot=self._owner.slot, name=self._owner.relay
-            )
-        except SourceUnavailable as problem:
-            # libpq gives no SQLSTATE for a connection that was refused. The attribute alone proves nothing either:
-            # some hosted servers let roles stream that lack it.
-            if facts.may_replicate:
-                raise
-            raise RepairNeeded(
-                f"role {facts.role!r} lacks REPLICATION ({problem.__cause__})",
-                remedy=f'ALTER ROLE "{facts.role}" REPLICATION',
-            ) from problem

@@ -276,7 +276,10 @@ def test_an_error_at_start_is_one_line_with_its_remedy(stage: Stage) -> None:
             "consumers.errors registers no handler": (2, {"handlers": "consumers.errors"}),
             "did you mean CONSUMERS_QUEUE?": (2, {"qeue": "x"}),
             "CONSUMERS_PREFETCH is wrong: it is less than CONSUMERS_CONCURRENCY": (2, {"prefetch": "2"}),
-            "CONSUMERS_AMQP_URL is wrong: the AMQP URL is not one": (2, {"amqp_url": "http://planted"}),
+            "CONSUMERS_AMQP_URL is wrong: it does not begin with amqp:// or amqps://": (
+                2,
+                {"amqp_url": "http://planted"},
+            ),
             "CONSUMERS_LEASE is wrong": (2, {"lease": "0"}),
         }
         started = {line: stage.command("run", **settings) for line, (_, settings) in wrong.items()}

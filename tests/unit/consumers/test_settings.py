@@ -72,3 +72,31 @@ def test_a_wrong_value_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name:
 def test_an_http_address_is_host_and_port(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
     monkeypatch.setenv("CONSUMERS_HTTP_ADDRESS", address)
     assert load(ConsumerSettings).http_address == address
+
+
+@pytest.mark.parametrize("name", ["CA", "CERTIFICATE", "KEY"])
+def test_a_certificate_without_tls_is_an_error(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"CONSUMERS_AMQP_{name}", "planted")
+    why = f"CONSUMERS_AMQP_{name} is set, and CONSUMERS_AMQP_URL does not use TLS"
+    with pytest.raises(ConfigurationProblem, match=why) as raised:
+        load(ConsumerSettings)
+    assert "planted" not in str(raised.value)
+    monkeypatch.setenv("CONSUMERS_AMQP_URL", "amqp://localhost,amqps://mq.example")
+    if name == "KEY":
+        with pytest.raises(ConfigurationProblem, match="CONSUMERS_AMQP_KEY is set without CONSUMERS_AMQP_CERTIFICATE"):
+            load(ConsumerSettings)
+        monkeypatch.setenv("CONSUMERS_AMQP_CERTIFICATE", "planted")
+    assert load(ConsumerSettings).amqp_url
+
+
+def test_every_host_counts_for_encryption(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONSUMERS_AMQP_URL", "amqps://u:planted@a.example,amqp://u:planted@localhost,b.example")
+    with pytest.raises(ConfigurationProblem, match=r"unencrypted to b\.example; use amqps"):
+        load(ConsumerSettings)
+
+
+@pytest.mark.parametrize("name", ["CONSUMER_QUEUE", "COSNUMERS_QUEUE"])
+def test_a_misspelt_prefix_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "x")
+    with pytest.raises(ConfigurationProblem, match=f"{name} is not a setting - did you mean CONSUMERS_QUEUE"):
+        load(ConsumerSettings)

@@ -22,6 +22,20 @@ def test_what_the_url_sets_itself_wins() -> None:
     assert (read["application_name"], str(read["connect_timeout"]), read["user"]) == ("mine", "3", "me")
 
 
+def test_a_timeout_of_the_environment_wins_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGCONNECT_TIMEOUT", "3")
+    read = conninfo_to_dict(conninfo("postgresql://me@host/db"))
+    assert "connect_timeout" not in read
+    assert int(str(read["tcp_user_timeout"])) == 10_000
+
+
+def test_options_are_left_to_libpq(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGOPTIONS", "-c statement_timeout=5s")
+    assert "options" not in conninfo_to_dict(conninfo("postgresql://me@host/db"))
+    url = "postgresql://me@host/db?options=-c%20lock_timeout%3D5s"
+    assert conninfo_to_dict(conninfo(url))["options"] == "-c lock_timeout=5s"
+
+
 @pytest.mark.parametrize(
     ("error", "recovery"),
     [

@@ -1,5 +1,6 @@
 """Settings: where a value comes from; an error is one line without a secret."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ class Example(Settings):
     url: SecretStr = Field(description="write scheme://host")
     count: int = Field(5, ge=1, description="write a number from 1 up")
     names: list[str] = Field(default_factory=list, description='write a list such as ["a", "b"]')
+    mapping: dict[str, str] = Field(default_factory=dict, description="write a mapping")
+    seconds: float = Field(1.0, description="write seconds")
 
     @field_validator("url")
     @classmethod
@@ -97,7 +100,7 @@ def test_a_misspelt_name_is_an_error_that_suggests_the_nearest(name: str, monkey
 def test_a_name_that_resembles_none_is_an_error_that_lists_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXAMPLE_URL", "a://b")
     monkeypatch.setenv("EXAMPLE_ZZZZZZZZZZZZZZZZ", "3")
-    assert problem().remedy == "known are EXAMPLE_URL, EXAMPLE_COUNT, EXAMPLE_NAMES"
+    assert problem().remedy == "known are EXAMPLE_URL, EXAMPLE_COUNT, EXAMPLE_NAMES, EXAMPLE_MAPPING, EXAMPLE_SECONDS"
 
 
 def test_a_misspelt_name_in_the_toml_file_suggests_the_nearest(toml: Path) -> None:
@@ -118,9 +121,30 @@ def test_a_table_in_the_toml_file_is_the_first_error(toml: Path) -> None:
     assert found.remedy == 'write lines such as url = "...", outside any table'
 
 
-def test_names_with_another_prefix_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("EXAMPLES_COUNT", "EXAMPLE_COUNT"),
+        ("EXAMPL_COUNT", "EXAMPLE_COUNT"),
+        ("EXMAPLE_COUNT", "EXAMPLE_COUNT"),
+        ("EXAMPPLE_COUNT_FILE", "EXAMPLE_COUNT_FILE"),
+    ],
+)
+def test_a_misspelt_prefix_is_an_error_that_suggests_the_setting(
+    name: str, meant: str, monkeypatch: pytest.MonkeyPatch, toml: Path
+) -> None:
     monkeypatch.setenv("EXAMPLE_URL", "a://b")
-    monkeypatch.setenv("EXAMPLES_COUNT", "x")
+    monkeypatch.setenv(name, "hunter2")
+    assert str(problem()) == f"{name} is not a setting - did you mean {meant}?"
+    assert load(Example, toml).count == 7  # the setting has a value, so the variable is somebody else's
+    monkeypatch.setenv("EXAMPLE_COUNT", "3")
+    assert load(Example).count == 3
+
+
+@pytest.mark.parametrize("name", ["EXAMPLES_COUNTS", "SAMPLE_COUNT", "EXEMPLE_COUNT", "MY_EXAMPLE_COUNT", "COUNT"])
+def test_names_of_others_are_ignored(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXAMPLE_URL", "a://b")
+    monkeypatch.setenv(name, "x")
     assert load(Example).count == 5
 
 
@@ -208,6 +232,38 @@ def test_a_secret_file_that_is_not_text_is_an_error_that_does_not_show_it(
     found = problem()
     assert found.what == "EXAMPLE_URL_FILE names a file that cannot be read: it is not UTF-8 text"
     assert "hunter2" not in str(found)
+
+
+def test_json_with_a_key_twice_is_an_error_that_names_the_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    text = '{"a": "hunter2", "b": "c", "a": "d"}'
+    file = tmp_path / "mapping"
+    file.write_text(text)
+    monkeypatch.setenv("EXAMPLE_URL", "a://b")
+    monkeypatch.setenv("EXAMPLE_MAPPING_FILE", str(file))
+    read = "EXAMPLE_MAPPING, read from EXAMPLE_MAPPING_FILE,"
+    assert str(problem()) == f"{read} is wrong: its key 'a' is given twice - write a mapping"
+    monkeypatch.setenv("EXAMPLE_MAPPING", text)
+    assert str(problem()) == "EXAMPLE_MAPPING is wrong: its key 'a' is given twice - write a mapping"
+
+
+def test_a_wrong_value_in_a_mapping_names_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXAMPLE_URL", "a://b")
+    monkeypatch.setenv("EXAMPLE_MAPPING", '{"a": "b", "c": null}')
+    assert str(problem()) == "EXAMPLE_MAPPING is wrong: for 'c': Input should be a valid string - write a mapping"
+
+
+@pytest.mark.parametrize("line", ["count = true", "seconds = false"])
+def test_a_truth_value_is_no_number(line: str, toml: Path) -> None:
+    toml.write_text(f'url = "a://b"\n{line}\n')
+    name, _, value = line.partition(" = ")
+    assert problem(toml).what == f"{toml} sets {name!r} to {value}, which is no number"
+
+
+def test_bytes_that_are_not_text_are_an_error_that_does_not_show_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EXAMPLE_URL", os.fsdecode(b"hunter2\xff"))
+    assert str(problem()) == "EXAMPLE_URL is wrong: it is not UTF-8 text - write scheme://host"
+    monkeypatch.setenv("EXAMPLE_URL", "höst")
+    assert load(Example).url.get_secret_value() == "höst"
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -14,6 +14,7 @@ from psycopg.rows import class_row, dict_row
 
 from outboxkit import sql
 from outboxkit.errors import Problem
+from outboxkit.postgres import conninfo
 from outboxkit.sql import apply as schema
 from relay.core.position import Lsn
 from relay.operating.check.finding import Unknown
@@ -30,7 +31,7 @@ from relay.settings import RelaySettings
 from relay.sources.layout import layout
 from relay.sources.wal.decoders import pgoutput, wal2json
 from relay.storage.facts import System, TableFacts
-from relay.storage.refusals import from_postgres
+from relay.storage.refusals import NOT_THROUGH_A_POOLER, from_postgres
 
 T = TypeVar("T")
 
@@ -77,9 +78,11 @@ class _Asking:
         """Gather every section; later ones need facts of earlier ones."""
         connection = self._gathered(self._postgres_connection)
         role = self._gathered(lambda: self._role(streams=isinstance(replication, System)))
-        if isinstance(replication, Unknown) and isinstance(role, Role) and not role.may_stream:
-            # libpq reports only that the connection failed.
-            replication = Unknown(replication.reason, grant_replication(role))
+        if isinstance(replication, Unknown):  # libpq reports only that the connection failed
+            if isinstance(connection, PostgresConnection) and connection.pooled:
+                replication = Unknown(replication.reason, NOT_THROUGH_A_POOLER)
+            elif isinstance(role, Role) and not role.may_stream:
+                replication = Unknown(replication.reason, grant_replication(role))
         slot = self._gathered(lambda: slots.find(self._connection, self._settings.slot))
         if isinstance(slot, Unknown):
             return Sections(connection, slot, role, replication, slot, slot, slot, slot)
@@ -208,11 +211,10 @@ def _gathered(settings: RelaySettings, question: Callable[[], T]) -> T | Unknown
 
 def _identify(settings: RelaySettings) -> System:
     with psycopg.connect(
-        settings.database_url.get_secret_value(),
+        conninfo(settings.database_url.get_secret_value()),
         autocommit=True,
         replication="database",
         application_name=f"{settings.name} check",
-        connect_timeout=10,
     ) as connection:
         row = connection.execute("IDENTIFY_SYSTEM").fetchone()
     assert row is not None  # noqa: S101 - the command always returns one row

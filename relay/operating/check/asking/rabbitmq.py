@@ -4,12 +4,12 @@ import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 from outboxkit.amqp.connection import Connection
 from outboxkit.amqp.errors import ChannelRefused
 from outboxkit.amqp.tls import is_loopback
 from outboxkit.amqp.topology import check_exchange, declare_exchange
+from outboxkit.amqp.url import nodes
 from outboxkit.errors import Problem
 from relay.operating.check.answer import ACCEPTED, NO_ANSWER, NOT_RETURNED, PRECONDITION_FAILED, Answer
 from relay.operating.check.finding import Unknown
@@ -46,8 +46,8 @@ async def ask(settings: RelaySettings, queues: Sequence[str]) -> tuple[Broker, l
 async def _broker(connection: Connection, settings: RelaySettings) -> Broker:
     exchange = settings.exchange
     properties = await _properties(connection)
-    url = urlsplit(settings.amqp_url.get_secret_value())
-    host = url.hostname or ""
+    named = nodes(settings.amqp_url.get_secret_value())
+    remote = [node.host for node in named if not is_loopback(node.host)]
 
     async def there(channel: Channel) -> None:
         await check_exchange(connection, channel, exchange)
@@ -65,8 +65,8 @@ async def _broker(connection: Connection, settings: RelaySettings) -> Broker:
         product=str(properties.get("product", "an AMQP broker")),
         version=str(properties.get("version", "")),
         capabilities=[name for name, has in properties.get("capabilities", {}).items() if has],
-        encrypted=url.scheme == "amqps",
-        remote=None if is_loopback(host) else host,
+        encrypted=all(node.tls for node in named),
+        remote=", ".join(remote) or None,
         exchange_name=exchange,
         exchange=found,
         declared=await _try(connection, declared) if found.code == ACCEPTED else found,

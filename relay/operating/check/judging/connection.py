@@ -26,6 +26,11 @@ class PostgresConnection:
     """The result of pg_backend_pid()."""
 
     @property
+    def pooled(self) -> bool:
+        """Whether a pooler is in between."""
+        return self.client_pid != self.server_pid
+
+    @property
     def remote(self) -> list[str]:
         """The hosts that are another machine, judged by their names."""
         return [host for host in self.hosts if not host.startswith(("/", "@")) and not is_loopback(host)]
@@ -50,7 +55,7 @@ def tls(connection: PostgresConnection) -> Verdict:
 def pooler(connection: PostgresConnection) -> Verdict:
     """Judge whether the connection goes to Postgres itself."""
     facts = {"client_pid": connection.client_pid, "server_pid": connection.server_pid}
-    if connection.client_pid == connection.server_pid:
+    if not connection.pooled:
         return ok("the connection goes to Postgres without a pooler", **facts)
     return warn(
         f"the connection goes through a pooler: pid {connection.client_pid} at login, then {connection.server_pid}",

@@ -81,7 +81,7 @@ def test_the_same_ids_are_reported_whatever_is_wrong(ready: Isolated) -> None:
     nobody = f"127.0.0.1:{free(1)[0]}"
     passing = check(ready)
     without_postgres = check(ready, code=3, RELAY_DATABASE_URL=f"postgresql://u:planted@{nobody}/d")
-    without_rabbitmq = check(ready, code=3, RELAY_AMQP_URL=f"amqp://u:planted@{nobody}/")
+    without_rabbitmq = check(ready, code=3, RELAY_AMQP_URL=f"amqp://u:planted@{nobody}")
     assert list(passing) == list(without_postgres) == list(without_rabbitmq)
     assert statuses(without_postgres, "FAIL") == {"postgres.connection", "postgres.replication"}
     assert statuses(without_rabbitmq, "FAIL") == {"broker.connection"}

@@ -5,6 +5,7 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -14,6 +15,7 @@ from relay.core.errors import SourceUnavailable
 from relay.core.position import Lsn
 from relay.sources.wal.frames import standby_status
 from relay.sources.wal.replication import ReplicationConnection
+from relay.storage.session import Session
 from sandbox.lifetime.isolation import Isolated
 from tests.support.proxy import Proxy
 
@@ -83,6 +85,73 @@ def test_what_is_not_acknowledged_for_fifteen_seconds_or_as_long_as_the_url_says
                 number = os.dup(stream._socket)  # noqa: SLF001 - what libpq made of the parameters
                 with socket.socket(fileno=number) as end:
                     assert end.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == milliseconds
+
+    asyncio.run(scenario())
+
+
+async def _settings(url: str, *names: str) -> list[str]:
+    """Return settings of a replication connection to `url`."""
+    stream = await ReplicationConnection.connect(url, slot="none", name="test")
+    try:
+        query = "SELECT current_setting(name) FROM unnest(%s::text[]) WITH ORDINALITY AS o (name, n) ORDER BY n"
+        cursor = psycopg.AsyncClientCursor(stream._connection)  # noqa: SLF001 - what the walsender has
+        await cursor.execute(query, [list(names)])
+        return [str(row[0]) for row in await cursor.fetchall()]
+    finally:
+        await stream.close()
+
+
+_OTHERS = (
+    "-c statement_timeout=7777 -c DateStyle=German -c TimeZone=Asia/Tokyo -c IntervalStyle=postgres "
+    "-c bytea_output=escape -c extra_float_digits=-1"
+)
+_FORMATS = {
+    "DateStyle": "ISO",
+    "TimeZone": "UTC",
+    "IntervalStyle": "iso_8601",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "client_encoding": "UTF8",
+}
+
+
+@pytest.mark.parametrize("where", ["url", "environment"])
+def test_what_the_user_sets_is_kept_and_the_formats_of_values_are_ours(
+    where: str, isolated: Isolated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = isolated.database_url
+    if where == "url":
+        url += f"?options={quote(_OTHERS)}&client_encoding=latin1"
+    else:
+        for name, value in {
+            "PGOPTIONS": _OTHERS,
+            "PGTZ": "Asia/Tokyo",
+            "PGDATESTYLE": "German",
+            "PGCLIENTENCODING": "latin1",
+        }.items():
+            monkeypatch.setenv(name, value)
+    found = asyncio.run(_settings(url, "statement_timeout", *_FORMATS))
+    assert found[0] == "7777ms"
+    assert [value.partition(",")[0] for value in found[1:]] == list(_FORMATS.values())
+
+
+@pytest.mark.parametrize("where", ["url", "environment"])
+def test_a_server_that_says_nothing_is_given_up_after_the_time_that_the_user_set(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            url = f"postgresql://127.0.0.1:{silent.getsockname()[1]}/none"
+            if where == "url":
+                url += "?connect_timeout=2"
+            else:
+                monkeypatch.setenv("PGCONNECT_TIMEOUT", "2")
+            async with asyncio.timeout(8):
+                with pytest.raises(SourceUnavailable):
+                    await ReplicationConnection.connect(url, slot="none", name="test")
+                async with Session(lambda: url, name="test", slot="none") as session:
+                    with pytest.raises(SourceUnavailable):
+                        await session.execute("wal_level", {})
 
     asyncio.run(scenario())
 

@@ -1,0 +1,8 @@
+-- Pins the text forms of values for the session. It runs after the login, since a client's PGTZ, PGDATESTYLE and
+-- PGCLIENTENCODING win over options: https://www.postgresql.org/docs/current/libpq-envars.html
+SELECT set_config('bytea_output', 'hex', false),
+       set_config('DateStyle', 'ISO', false),
+       set_config('TimeZone', 'UTC', false),
+       set_config('IntervalStyle', 'iso_8601', false),
+       set_config('extra_float_digits', '1', false),
+       set_config('client_encoding', 'UTF8', false)

@@ -1,0 +1,65 @@
+"""The relay's settings: what would be ignored, or taken for something else, is refused by name."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from outboxkit.errors import ConfigurationProblem
+from outboxkit.settings import load
+from relay.settings import RelaySettings
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("RELAY_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("RELAY_DATABASE_URL", "postgresql://relay@db.example/shop")
+    monkeypatch.setenv("RELAY_AMQP_URL", "amqps://relay:right@mq1.example,mq2.example/shop")
+
+
+def refusal(config: Path | None = None) -> str:
+    with pytest.raises(ConfigurationProblem) as caught:
+        load(RelaySettings, config)
+    return str(caught.value)
+
+
+def test_two_urls_are_enough() -> None:
+    settings = load(RelaySettings)
+    assert (settings.name, settings.slot, settings.cloudevents_prefix) == ("relay", "outbox_relay", "cloudEvents_")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("RELAYS_NAME", "x", "RELAYS_NAME is not a setting - did you mean RELAY_NAME?"),
+        ("RELY_AMQP_CA_FILE", "/x", "RELY_AMQP_CA_FILE is not a setting - did you mean RELAY_AMQP_CA_FILE?"),
+        ("RELAY_AMQP_URL", "amqp://u:p@h/a/b", "RELAY_AMQP_URL is wrong: its path has more than one segment"),
+        ("RELAY_CLOUDEVENTS_PREFIX", "ce-", "RELAY_CLOUDEVENTS_PREFIX is set, and RELAY_FORMAT is not cloudevents"),
+        ("RELAY_CLOUDEVENTS_PREFIX", "ce_", "RELAY_CLOUDEVENTS_PREFIX is wrong: "),
+        ("RELAY_OUTBOX_COLUMNS", '{"payload": null}', "RELAY_OUTBOX_COLUMNS is wrong: for 'payload': "),
+        ("RELAY_OUTBOX_COLUMNS", '{"payload": "a", "payload": "b"}', "its key 'payload' is given twice"),
+    ],
+)
+def test_what_would_be_ignored_is_named(name: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    assert said in refusal()
+
+
+def test_a_certificate_for_a_connection_without_tls_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELAY_AMQP_URL", "amqp://localhost")
+    monkeypatch.setenv("RELAY_AMQP_CA", "a certificate")
+    assert "RELAY_AMQP_CA is set, and RELAY_AMQP_URL does not use TLS" in refusal()
+
+
+@pytest.mark.parametrize("name", ["release_slot_after", "max_in_flight", "ready_lag"])
+def test_true_is_no_number(name: str, tmp_path: Path) -> None:
+    config = tmp_path / "relay.toml"
+    config.write_text(f"{name} = true\n")
+    assert f"sets {name!r} to true, which is no number - write " in refusal(config)
+
+
+def test_cloudevents_have_the_prefix_that_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELAY_FORMAT", "cloudevents")
+    monkeypatch.setenv("RELAY_CLOUDEVENTS_PREFIX", "ce-")
+    assert load(RelaySettings).cloudevents_prefix == "ce-"
