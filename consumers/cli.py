@@ -38,7 +38,7 @@ def run(
 ) -> None:
     """Run the handlers of CONSUMERS_HANDLERS until SIGTERM or SIGINT, then let running handlers end."""
     from consumers import app as application  # noqa: PLC0415 - half of the start-up time; only this command needs it
-    from outboxkit import logs  # noqa: PLC0415 - the same
+    from outboxkit import logs, service  # noqa: PLC0415 - the same
 
     logs.configure(verbose=verbose)
     fresh = reloading(ConsumerSettings, config)
@@ -48,11 +48,12 @@ def run(
             "CONSUMERS_HANDLERS is not set",
             remedy="name the Python module that registers your handlers, such as consumers.examples",
         )
+    registry = load_handlers(handlers)
     try:
-        asyncio.run(application.run(fresh, load_handlers(handlers)))
+        service.run(lambda stop: application.run(fresh, registry, stop))
     except HandlersAbandoned as problem:
         # Python cannot end a thread from outside, and a normal exit would wait for it.
-        sys.stderr.write(f"consumers: {problem}\n")
+        commands.report(problem, name="consumers")
         sys.stderr.flush()
         os._exit(problem.exit_code)
 

@@ -6,18 +6,17 @@ the confirms of what is in flight, report it as flushed, store the position, clo
 and with them the broker's connection, close the sessions with Postgres.
 """
 
-import asyncio
 import gc
-import signal
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack
 from urllib.parse import quote
 
 from outboxkit.errors import ConfigurationProblem
+from outboxkit.service import Stop
 from relay.core.engine import Engine, Timings
 from relay.core.fencing import Fencing
-from relay.core.observations import Observation
+from relay.core.observations import NotDrained, Observation
 from relay.core.ports import Publisher
 from relay.core.routing import Router
 from relay.core.supervisor import Supervisor
@@ -48,15 +47,12 @@ from relay.watching.metrics import Metrics
 _WAL_SENDER_TIMEOUT = 60.0
 
 
-async def run(fresh: Callable[[], RelaySettings], *, stdout: bool = False) -> None:
-    """Relay until a signal comes; raises a Problem that trying again cannot help.
+async def run(fresh: Callable[[], RelaySettings], stop: Stop, *, stdout: bool = False) -> None:
+    """Relay until `stop` is set; raises a Problem that trying again cannot help.
 
     `fresh` reads the settings; it is called again at each connect, so that a changed secret file is picked up. With
     `stdout`, messages are written as lines instead of published, and neither slot nor stored position moves.
     """
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     settings = fresh()
     logbook, metrics = Logbook(), Metrics()
 
@@ -116,6 +112,7 @@ async def run(fresh: Callable[[], RelaySettings], *, stdout: bool = False) -> No
             supervisor.repeat("the state of the slot", look, every=guardian.WATCH_EVERY)
             supervisor.repeat("partitions", partitions.Partitions(upkeep).make, every=partitions.MAKE_EVERY)
         _tune_collector()
+        stop.ready(lambda: observe(NotDrained(publisher.in_flight())))
         await engine.run(stop)
 
 
