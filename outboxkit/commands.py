@@ -38,7 +38,7 @@ def _refuse_bytes(arguments: list[str]) -> None:
             argument.encode()
         except UnicodeEncodeError as error:
             raise ConfigurationProblem(
-                f"argument {number} is no text: {ascii(argument)}", remedy="write it in UTF-8"
+                f"argument {number} is no text: {argument!a}", remedy="write it in UTF-8"
             ) from error
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 import structlog
 
 from outboxkit.errors import Problem
-from outboxkit.signals import signals
+from outboxkit.signals import Listener, signals
 
 log = structlog.get_logger()
 
@@ -56,7 +56,7 @@ def run(work: Callable[[Stop], Awaitable[None]]) -> None:
         log.info("stopped", reason="a signal came before it had begun")
 
 
-class _Listener:
+class _Listener(Listener):
     """Takes signals from the main thread into the loop."""
 
     def __init__(self, stop: Stop, work: "asyncio.Future[None]") -> None:
@@ -82,7 +82,7 @@ def _woken() -> Iterator[None]:
     reader, writer = socket.socketpair()
     with reader, writer:
         for each in (reader, writer):
-            each.setblocking(False)  # noqa: FBT003 - the only way
+            each.setblocking(False)
         loop.add_reader(reader, _emptied, reader)
         before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         try:

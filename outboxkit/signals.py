@@ -1,33 +1,34 @@
 """What SIGINT and SIGTERM do, from a process's first moment to its last.
 
-|                                      | the command `run`                              | other commands                  |
-|--------------------------------------|------------------------------------------------|---------------------------------|
-| before the work begins               | nothing was taken on: one line, exit code 0    | 130; SIGTERM has its own effect |
-| while `heard`                        | the listener is called, and ends it in order   | the same                        |
-| the second one                       | the process ends at once, with 128 + number    | the same                        |
-| after the work, or without a listener| ends with the exit code that it has            | SIGINT raises KeyboardInterrupt |
+| moment                | the command `run`                            | another command                     |
+|-----------------------|----------------------------------------------|-------------------------------------|
+| before the work       | nothing was taken on: one line, exit code 0  | ends it: SIGINT with 130            |
+| the work, if `heard`  | the first one lets the listener end the work | the same                            |
+|                       | the second one ends the process: 128 + number| the same                            |
+| the work, if not      | -                                            | ends it: SIGINT as KeyboardInterrupt|
+| after the work        | ends the process with the exit code it has   | the same                            |
 
-Python's own handlers come and go with an event loop. These stay, so that no moment is left out. It imports almost
-nothing, because each command begins with it.
+Python's own handlers come and go with an event loop. These stay, so that no moment is left out. Each command begins
+with this module, so it imports next to nothing.
 """
 
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
-from typing import Protocol
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # as `typing` defines it; importing that takes as long as all the rest
+    from types import FrameType
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
 INTERRUPTED = 128 + signal.SIGINT
 
 
-class Listener(Protocol):
+class Listener:
     """Who ends the work in order."""
 
     def stop(self) -> None:
-        """Begin to end: the first signal came."""
+        """Begin to end: the first signal came. It is called in the main thread, between two instructions of it."""
 
     def give_up(self) -> None:
         """Say what is left undone: the second signal came, and the process ends after this."""
@@ -39,7 +40,6 @@ class Signals:
     def __init__(self) -> None:
         self._service = False
         self._listener: Listener | None = None
-        self._began = False
         self._came = 0
 
     def start(self, *, service: bool) -> None:
@@ -55,16 +55,16 @@ class Signals:
         if not self._service and signal.getsignal(signal.SIGINT) == self._end_early:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    @contextmanager
-    def heard(self, listener: Listener) -> Iterator[None]:
-        """Call `listener` for what comes within the block, in the main thread, between two of its instructions."""
-        self._listener, self._began = listener, True
-        for number in ENDING:
-            signal.signal(number, self._end)
-        try:
-            yield
-        finally:
-            self._listener = None
+    def heard(self, listener: Listener) -> "_Heard":
+        """Call `listener` for the signals that come within the block."""
+        return _Heard(self, listener)
+
+    def listen(self, listener: Listener | None) -> None:
+        """Call `listener`, or nobody, from here on."""
+        self._listener = listener
+        if listener is not None:
+            for number in ENDING:
+                signal.signal(number, self._end)
 
     def over(self, code: int) -> None:
         """End at once with `code`, the command's exit code, if a signal comes while Python ends."""
@@ -72,11 +72,11 @@ class Signals:
         def end(*_: object) -> None:
             os._exit(code)
 
-        for number in ENDING if self._service or self._began else (signal.SIGINT,):
+        for number in ENDING:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, end)
 
-    def _end_early(self, number: int, _: FrameType | None) -> None:
+    def _end_early(self, number: int, _: "FrameType | None") -> None:
         # There is nothing to clean up, and an exception could be raised in the middle of an import.
         if not self._service:
             os._exit(INTERRUPTED)
@@ -87,7 +87,7 @@ class Signals:
         finally:
             os._exit(0)
 
-    def _end(self, number: int, _: FrameType | None) -> None:
+    def _end(self, number: int, _: "FrameType | None") -> None:
         self._came += 1
         listener = self._listener
         if self._came == 1:
@@ -100,6 +100,20 @@ class Signals:
             sys.stderr.flush()
         finally:
             os._exit(128 + number)
+
+
+class _Heard:
+    """The block of `Signals.heard`."""
+
+    def __init__(self, signals: Signals, listener: Listener) -> None:
+        self._signals = signals
+        self._listener = listener
+
+    def __enter__(self) -> None:
+        self._signals.listen(self._listener)
+
+    def __exit__(self, *_: object) -> None:
+        self._signals.listen(None)
 
 
 signals = Signals()

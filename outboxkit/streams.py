@@ -38,7 +38,7 @@ class Descriptor(io.RawIOBase):
         """Return whether it is a terminal."""
         return os.isatty(self._number)
 
-    def write(self, text: "bytes | memoryview", /) -> int:  # type: ignore[override]  # noqa: UP037 - not at run time
+    def write(self, text: "bytes | memoryview", /) -> int:  # type: ignore[override]
         """Write some of `text` and return how much; all of it counts as written when that has failed."""
         while self.error is None:
             try:
@@ -61,7 +61,7 @@ def prepare() -> None:
     for number in range(3):
         _open(number)
     if sys.stdin is None:
-        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: PTH123, SIM115 - as long as the process
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - as long as the process
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")
     sys.stdout = _stream(_output, sys.stdout)
@@ -99,10 +99,10 @@ def _open(number: int) -> None:
         os.open(os.devnull, os.O_RDWR)  # takes the lowest free descriptor, which is this one
 
 
-def _stream(descriptor: Descriptor, before: "TextIO | None") -> TextIO:  # noqa: UP037 - not at run time
+def _stream(descriptor: Descriptor, before: "TextIO | None") -> TextIO:
     encoding = getattr(before, "encoding", None) or "utf-8"
     return io.TextIOWrapper(
-        io.BufferedWriter(descriptor),
+        io.BufferedWriter(descriptor),  # type: ignore[type-var]  # a RawIOBase of another name
         encoding=encoding,
         errors=_ESCAPE,
         line_buffering=descriptor.isatty() or descriptor.fileno() == 2,  # noqa: PLR2004 - standard error

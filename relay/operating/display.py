@@ -1,8 +1,6 @@
 """How commands print for people."""
 
-import json
 import sys
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
