@@ -81,6 +81,11 @@ def until_reader_leaves() -> Iterator[None]:
         _output.raising = False
 
 
+def unread() -> bool:
+    """Return whether a write to standard output has failed, so that nobody reads what follows."""
+    return _output.error is not None
+
+
 def finish(code: int, *, name: str) -> int:
     """Flush the streams, say what could not be written, and return the exit code of a command that ends with `code`."""
     sys.stdout.flush()

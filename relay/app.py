@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack
 from urllib.parse import quote
 
+from psycopg.rows import scalar_row
+
 from outboxkit.errors import ConfigurationProblem
 from outboxkit.service import Stop
 from relay.core.engine import Engine, Timings
@@ -41,7 +43,7 @@ from relay.storage.session import Session
 from relay.storage.slot import SlotView
 from relay.watching.health import serve
 from relay.watching.logbook import Logbook
-from relay.watching.metrics import Metrics
+from relay.watching.metrics import About, Metrics
 
 # wal_sender_timeout's own default, for a server whose timeout is off.
 _WAL_SENDER_TIMEOUT = 60.0
@@ -77,6 +79,8 @@ async def run(fresh: Callable[[], RelaySettings], stop: Stop, *, stdout: bool = 
         parking = await stack.enter_async_context(session("parking"))
         server = Server(checkpoint, name=settings.name, slot=settings.slot, table=settings.outbox_table)
         facts = await server.facts()
+        system = await checkpoint.fetch(scalar_row, "system_identifier", {})
+        metrics.identify(About(settings.name, settings.slot, facts.database, str(system)))
         supervisor = await stack.enter_async_context(Supervisor(observe))
         fencing = Fencing((facts.wal_sender_timeout_ms / 1000 or _WAL_SENDER_TIMEOUT) / 3)
         publisher: Publisher
