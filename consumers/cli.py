@@ -18,6 +18,7 @@ from consumers.watching.status import QueueDepth, Status
 from consumers.watching.status import status as ask_status
 from outboxkit import commands
 from outboxkit.settings import load, reloading
+from outboxkit.text import one_line
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -64,12 +65,15 @@ def status(
     *,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show the number of tasks in each status and of messages in the queues."""
+    """Show the number of tasks in each status and of messages in the queues. Exit code 3 if nobody reads the queue."""
     found = asyncio.run(ask_status(load(ConsumerSettings, config)))
     if json_:
         sys.stdout.write(json.dumps(found.as_json()) + "\n")
     else:
         Console().print(_table(found))
+    if found.bad is not None:
+        sys.stderr.write(f"consumers: {one_line(found.bad)}\n")
+        raise typer.Exit(commands.BAD_ANSWER)
 
 
 def _table(found: Status) -> Table:

@@ -4,8 +4,10 @@ import asyncio
 import os
 import signal
 import socket
+import stat
+import sys
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 
 import structlog
 
@@ -39,21 +41,25 @@ class Stop(asyncio.Event):
             work.cancel()
 
 
-async def until_signal(work: Callable[[Stop], Awaitable[None]]) -> bool:
-    """Run `work` until it ends or a signal ends it; return whether it had not begun by then. Raises what it raises."""
+async def until_signal(work: Callable[[Stop], Awaitable[None]], *, prints: bool) -> bool:
+    """Run `work` until it ends or a signal ends it; return whether it had not begun by then. Raises what it raises.
+
+    Work that `prints` to standard output ends too when the reader of that leaves, also while there is nothing to print.
+    """
     stop = Stop()
     task = asyncio.ensure_future(work(stop))
-    with _woken(), signals.heard(_Listener(stop, task)):
+    listener = _Listener(stop, task)
+    with _woken(), signals.heard(listener), _reader_watched(listener.stop) if prints else nullcontext():
         await asyncio.wait([task])
     with suppress(*(asyncio.CancelledError, Problem) if stop.early else ()):  # whatever its end led to
         task.result()
     return stop.early
 
 
-def run(work: Callable[[Stop], Awaitable[None]]) -> None:
+def run(work: Callable[[Stop], Awaitable[None]], *, prints: bool = False) -> None:
     """Run the service `work` until SIGTERM or SIGINT, and log it if that came before the work had begun."""
-    if asyncio.run(until_signal(work)):
-        log.info("stopped", reason="a signal came before it had begun")
+    if asyncio.run(until_signal(work, prints=prints)):
+        log.info("stopped", reason="it was told to before it had begun")
 
 
 class _Listener(Listener):
@@ -90,6 +96,26 @@ def _woken() -> Iterator[None]:
         finally:
             signal.set_wakeup_fd(before)
             loop.remove_reader(reader)
+
+
+@contextmanager
+def _reader_watched(left: Callable[[], None]) -> Iterator[None]:
+    """Call `left` when the reader of standard output leaves, if that is a pipe: its writing end has an error then."""
+    output = sys.stdout.fileno()
+    if not stat.S_ISFIFO(os.fstat(output).st_mode):
+        yield
+        return
+    loop = asyncio.get_running_loop()
+
+    def gone() -> None:
+        loop.remove_reader(output)
+        left()
+
+    loop.add_reader(output, gone)
+    try:
+        yield
+    finally:
+        loop.remove_reader(output)
 
 
 def _emptied(reader: socket.socket) -> None:

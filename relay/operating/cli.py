@@ -44,7 +44,7 @@ def run(
     logs.configure()
     fresh = reloading(RelaySettings, config)
     with until_reader_leaves():
-        service.run(lambda stop: relay.run(fresh, stop, stdout=stdout))
+        service.run(lambda stop: relay.run(fresh, stop, stdout=stdout), prints=stdout)
 
 
 for command in (setup, run, check, status, tail):

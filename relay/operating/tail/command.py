@@ -33,4 +33,4 @@ def tail(
         await stream.tail(settings, decoding, router, count=count, from_now=from_now, out=sys.stdout)
 
     with until_reader_leaves():
-        asyncio.run(service.until_signal(work))
+        asyncio.run(service.until_signal(work, prints=True))
