@@ -60,8 +60,8 @@ class Signals:
         return _Heard(self, listener)
 
     def listen(self, listener: Listener | None) -> None:
-        """Call `listener`, or nobody, from here on."""
-        self._listener = listener
+        """Call `listener` from here on; or nobody, since the work is over: then the first signal changes nothing."""
+        self._listener, self._came = listener, 0
         if listener is not None:
             for number in ENDING:
                 signal.signal(number, self._end)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
-_ESCAPE = "outboxkit.escape"
+ESCAPE = "outboxkit.escape"
 _FAILED, _BAD_ANSWER = 1, 3
 
 
@@ -57,7 +57,7 @@ _output = Descriptor(1)
 
 def prepare() -> None:
     """Replace the standard streams; a descriptor that was closed (`>&-`) is /dev/null from here on."""
-    codecs.register_error(_ESCAPE, _escape)
+    codecs.register_error(ESCAPE, escaped)
     for number in range(3):
         _open(number)
     if sys.stdin is None:
@@ -109,12 +109,12 @@ def _stream(descriptor: Descriptor, before: "TextIO | None") -> TextIO:
     return io.TextIOWrapper(
         io.BufferedWriter(descriptor),  # type: ignore[type-var]  # a RawIOBase of another name
         encoding=encoding,
-        errors=_ESCAPE,
+        errors=ESCAPE,
         line_buffering=descriptor.isatty() or descriptor.fileno() == 2,  # noqa: PLR2004 - standard error
     )
 
 
-def _escape(error: UnicodeError) -> tuple[str, int]:
+def escaped(error: UnicodeError) -> tuple[str, int]:
     r"""Write what the encoding lacks as JSON does (`\u2192`): so a JSON document stays one, and text can be read."""
     if not isinstance(error, UnicodeEncodeError):
         raise error

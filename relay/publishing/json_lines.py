@@ -69,15 +69,15 @@ def json_line(message: Message) -> str:
         "message_id": message.id,
     }
     body = _body(message.body, route.content_type)
-    line = f'{json.dumps(fields, ensure_ascii=False)[:-1]}, "body": {body}}}'
+    line = f'{json.dumps(fields, ensure_ascii=False, default=str)[:-1]}, "body": {body}}}'
     return _ODD.sub(lambda found: f"\\u{ord(found[0]):04x}", line)
 
 
 def _body(body: bytes, content_type: str) -> str:
     match content_type:
         case names.JSON:  # a line break in JSON is insignificant whitespace: in a string it is escaped
-            return body.decode().replace("\r", " ").replace("\n", " ")
+            return body.decode(errors="replace").replace("\r", " ").replace("\n", " ")
         case names.TEXT:
-            return json.dumps(body.decode(), ensure_ascii=False)
+            return json.dumps(body.decode(errors="replace"), ensure_ascii=False)
         case _:
             return json.dumps(body.hex())
