@@ -4,12 +4,10 @@ Order at start: Postgres and its schema, RabbitMQ and the queue, the HTTP addres
 remedy. SIGTERM or SIGINT drains the worker (the steps are in worker.py), closes RabbitMQ and then Postgres.
 """
 
-import asyncio
 import contextlib
 import logging
 import os
 import secrets
-import signal
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -37,18 +35,17 @@ from outboxkit.amqp.topology import declare_queue
 from outboxkit.amqp.turn import Turn
 from outboxkit.http import health_route, metrics_route, serving
 from outboxkit.postgres import conninfo
+from outboxkit.service import Stop
 
 log = structlog.get_logger()
+_NOT_DRAINED = "these tasks run again when their leases expire"
 
 
-async def run(fresh: Callable[[], ConsumerSettings], registry: Registry) -> None:
-    """Consume until SIGTERM or SIGINT; raises a Problem at start when something is missing.
+async def run(fresh: Callable[[], ConsumerSettings], registry: Registry, stop: Stop) -> None:
+    """Consume until `stop` is set; raises a Problem at start when something is missing.
 
     `fresh` reads the settings. It is called again at each connect, so that a changed secret file is used.
     """
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     # Unique for each start: a claim under this name is of this process.
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     settings = fresh()
@@ -85,6 +82,7 @@ async def run(fresh: Callable[[], ConsumerSettings], registry: Registry) -> None
             timings=timings,
         )
         log.info("consuming", queue=settings.queue, worker=name, types=sorted(registry.types))
+        stop.ready(lambda: log.warning("not drained", tasks=worker.unfinished(), remedy=_NOT_DRAINED))
         await worker.run(stop)
     log.info("stopped", worker=name)
 

@@ -18,6 +18,7 @@ from consumers.watching.status import QueueDepth, Status
 from consumers.watching.status import status as ask_status
 from outboxkit import commands
 from outboxkit.settings import load, reloading
+from outboxkit.text import one_line
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,7 +39,7 @@ def run(
 ) -> None:
     """Run the handlers of CONSUMERS_HANDLERS until SIGTERM or SIGINT, then let running handlers end."""
     from consumers import app as application  # noqa: PLC0415 - half of the start-up time; only this command needs it
-    from outboxkit import logs  # noqa: PLC0415 - the same
+    from outboxkit import logs, service  # noqa: PLC0415 - the same
 
     logs.configure(verbose=verbose)
     fresh = reloading(ConsumerSettings, config)
@@ -48,11 +49,12 @@ def run(
             "CONSUMERS_HANDLERS is not set",
             remedy="name the Python module that registers your handlers, such as consumers.examples",
         )
+    registry = load_handlers(handlers)
     try:
-        asyncio.run(application.run(fresh, load_handlers(handlers)))
+        service.run(lambda stop: application.run(fresh, registry, stop))
     except HandlersAbandoned as problem:
         # Python cannot end a thread from outside, and a normal exit would wait for it.
-        sys.stderr.write(f"consumers: {problem}\n")
+        commands.report(problem, name="consumers")
         sys.stderr.flush()
         os._exit(problem.exit_code)
 
@@ -63,12 +65,15 @@ def status(
     *,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show the number of tasks in each status and of messages in the queues."""
+    """Show the number of tasks in each status and of messages in the queues. Exit code 3 if nobody reads the queue."""
     found = asyncio.run(ask_status(load(ConsumerSettings, config)))
     if json_:
         sys.stdout.write(json.dumps(found.as_json()) + "\n")
     else:
         Console().print(_table(found))
+    if found.bad is not None:
+        sys.stderr.write(f"consumers: {one_line(found.bad)}\n")
+        raise typer.Exit(commands.BAD_ANSWER)
 
 
 def _table(found: Status) -> Table:

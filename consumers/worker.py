@@ -87,6 +87,10 @@ class Worker:
                 remedy="they run again when their leases expire; let handlers end sooner",
             )
 
+    def unfinished(self) -> int:
+        """Return how many tasks are claimed and not ended."""
+        return len(self._claimed)
+
     async def _run(self, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as loops:  # a loop that raises ends all others, and `run`
             claiming = loops.create_task(self._claim_arriving(), name="claiming")

@@ -1,75 +1,54 @@
-"""Where the process of each command begins. Imports take a while, and Ctrl-C may come during them.
+"""Where the process of each command begins and ends: its streams, its signals and its exit code.
 
-So this module imports almost nothing itself, and knows the commands only by name: no package is imported for another.
+Imports take a while, and a signal may come during them. So this module imports next to nothing before it has told the
+system what signals do, and knows the commands only by name: no package is imported for another.
 """
 
-import io
-import os
-import signal
 import sys
-from importlib import import_module
-from importlib.machinery import PathFinder
-from importlib.util import module_from_spec
-from typing import NoReturn
 
-_INTERRUPTED = 128 + signal.SIGINT
-_HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - pathlib takes a while
+from outboxkit.signals import INTERRUPTED, signals
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # as `typing` defines it; importing that takes as long as all the rest
+    from typing import NoReturn
 
 
-def relay() -> NoReturn:
+def relay() -> "NoReturn":
     """Run the command `relay`."""
     run("relay.operating.cli")
 
 
-def consumers() -> NoReturn:
+def consumers() -> "NoReturn":
     """Run the command `consumers`."""
     run("consumers.cli")
 
 
-def writers() -> NoReturn:
+def writers() -> "NoReturn":
     """Run the command `writers`."""
     run("writers.cli")
 
 
-def run(module: str) -> NoReturn:
-    """Import `module` and run its `main` as this process; Ctrl-C ends it with exit code 130 at any time."""
-    # During the imports there is nothing to clean up, so the process ends at once: an exception could be raised in the
-    # middle of an import. A shell that starts a command in the background ignores SIGINT for it; that is kept.
-    interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if interruptible:
-        signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
-    _write_anything()
-    _import_package(module.partition(".")[0])
-    main = import_module(module).main
+def run(module: str) -> "NoReturn":
+    """Import `module`, run its `main` as this process, and end it. `run`, where a command has it, is a service."""
+    signals.start(service=sys.argv[1:2] == ["run"])
+    from outboxkit import loading, streams  # noqa: PLC0415 - see above
+
+    streams.prepare()
     try:
-        if interruptible:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        main = loading.load(module).main
+        signals.imported()
         main()
-    except KeyboardInterrupt as interrupt:  # before the command began, or after it ended
-        raise SystemExit(_INTERRUPTED) from interrupt
-    raise SystemExit
+        code = 0
+    except KeyboardInterrupt:  # before the command began, or after it ended
+        code = INTERRUPTED
+    except SystemExit as ended:
+        code = _code(ended)
+    signals.over(code)
+    sys.exit(streams.finish(code, name=module.partition(".")[0]))
 
 
-def _write_anything() -> None:
-    """Let standard output and error take any text, whatever their encoding: what it lacks is written as an escape.
-
-    Python has no stream for a descriptor that was closed (`>&-`); then what is written is dropped.
-    """
-    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - as long as the process
-    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - the same
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def _import_package(name: str) -> None:
-    """Import our package `name`, which lies beside this one, also when another `name` comes first on Python's path.
-
-    With PYTHONPATH or `python -m`, that is a package of the application, which may have the same name.
-    """
-    spec = PathFinder.find_spec(name, [_HOME])
-    if name in sys.modules or spec is None or spec.loader is None:
-        return
-    package = module_from_spec(spec)
-    sys.modules[name] = package
-    spec.loader.exec_module(package)
+def _code(ended: SystemExit) -> int:
+    if isinstance(ended.code, str):  # as Python does
+        sys.stderr.write(f"{ended.code}\n")
+        return 1
+    return ended.code or 0

@@ -6,9 +6,7 @@ the confirms of what is in flight, report it as flushed, store the position, clo
 and with them the broker's connection, close the sessions with Postgres.
 """
 
-import asyncio
 import gc
-import signal
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack
@@ -17,10 +15,11 @@ from urllib.parse import quote
 from psycopg.rows import scalar_row
 
 from outboxkit.errors import ConfigurationProblem
+from outboxkit.service import Stop
 from outboxkit.sql import apply as schema
 from relay.core.engine import Engine, Timings
 from relay.core.fencing import Fencing
-from relay.core.observations import Observation
+from relay.core.observations import NotDrained, Observation
 from relay.core.ports import Publisher
 from relay.core.routing import Router
 from relay.core.shutdown import Shutdown
@@ -47,18 +46,15 @@ from relay.storage.shutdown import ShutdownWatch
 from relay.storage.slot import SlotView
 from relay.watching.health import serve
 from relay.watching.logbook import Logbook
-from relay.watching.metrics import Metrics
+from relay.watching.metrics import About, Metrics
 
 
-async def run(fresh: Callable[[], RelaySettings], *, stdout: bool = False) -> None:
-    """Relay until a signal comes; raises a Problem that trying again cannot help.
+async def run(fresh: Callable[[], RelaySettings], stop: Stop, *, stdout: bool = False) -> None:
+    """Relay until `stop` is set; raises a Problem that trying again cannot help.
 
     `fresh` reads the settings; it is called again at each connect, so that a changed secret file is picked up. With
     `stdout`, messages are written as lines instead of published, and neither slot nor stored position moves.
     """
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     settings = fresh()
     logbook, metrics = Logbook(), Metrics()
 
@@ -86,7 +82,8 @@ async def run(fresh: Callable[[], RelaySettings], *, stdout: bool = False) -> No
         parking = await stack.enter_async_context(session("parking"))
         server = Server(checkpoint, name=settings.name, slot=settings.slot, table=settings.table)
         schema.require_current(await checkpoint.fetch(scalar_row, "schema_record_list", {}) or {})
-        await server.facts()
+        facts = await server.facts()
+        metrics.identify(About(settings.name, settings.slot, facts.database, facts.system_identifier))
         supervisor = await stack.enter_async_context(Supervisor(observe))
         fencing = Fencing()
         publisher: Publisher
@@ -126,6 +123,7 @@ async def run(fresh: Callable[[], RelaySettings], *, stdout: bool = False) -> No
             supervisor.repeat("the state of the slot", look, every=guardian.WATCH_EVERY)
             supervisor.repeat("partitions", partitions.Partitions(upkeep).make, every=partitions.MAKE_EVERY)
         _tune_collector()
+        stop.ready(lambda: observe(NotDrained(publisher.in_flight())))
         await engine.run(stop)
 
 

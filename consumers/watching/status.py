@@ -27,6 +27,13 @@ class Status:
     queue: QueueDepth
     dead_letter_queue: QueueDepth
 
+    @property
+    def bad(self) -> str | None:
+        """Why no task is taken; None if consumers read the queue."""
+        if self.queue.ready is None:
+            return f"queue {self.queue.name!r} does not exist, or its reading is forbidden"
+        return None if self.queue.consumers else f"no consumer reads queue {self.queue.name!r}"
+
     def as_json(self) -> dict[str, object]:
         """Return the status as `consumers status --json` prints it."""
         return asdict(self)

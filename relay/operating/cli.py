@@ -1,14 +1,13 @@
 """The command `relay`: its subcommands, and how `relay run` starts."""
 
-import asyncio
 from typing import Annotated
 
 import typer
 
 from outboxkit import commands
 from outboxkit.settings import reloading
+from outboxkit.streams import until_reader_leaves
 from relay.operating.check.command import check
-from relay.operating.display import until_reader_leaves
 from relay.operating.options import Config
 from relay.operating.parked import commands as parked
 from relay.operating.setup.command import setup
@@ -39,12 +38,13 @@ def run(
 ) -> None:
     """Relay events until SIGTERM or SIGINT, then drain and exit with 0."""
     # These take a third of a second to import, so only the commands that need them import them.
-    from outboxkit import logs  # noqa: PLC0415 - see above
+    from outboxkit import logs, service  # noqa: PLC0415 - see above
     from relay import app as relay  # noqa: PLC0415 - see above
 
     logs.configure()
+    fresh = reloading(RelaySettings, config)
     with until_reader_leaves():
-        asyncio.run(relay.run(reloading(RelaySettings, config), stdout=stdout))
+        service.run(lambda stop: relay.run(fresh, stop, stdout=stdout), prints=stdout)
 
 
 for command in (setup, run, check, status, tail):

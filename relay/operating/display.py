@@ -1,12 +1,11 @@
 """How commands print for people."""
 
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from rich.console import Console
 from rich.text import Text
+
+from outboxkit.text import printable
 
 _WIDE = 240
 
@@ -18,7 +17,7 @@ def console() -> Console:
 
 def plain(text: str) -> Text:
     """Return `text` without markup; control characters are printed as escapes."""
-    return Text("".join([each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text]))
+    return Text(printable(text))
 
 
 def size(count: int) -> str:
@@ -29,13 +28,3 @@ def size(count: int) -> str:
             break
         value, unit = value / 1024, larger
     return f"{count} bytes" if unit == "bytes" else f"{value:.1f} {unit}"
-
-
-@contextmanager
-def until_reader_leaves() -> Iterator[None]:
-    """End the block without an error when the reader of standard output closes it (`| head`)."""
-    try:
-        yield
-    except BrokenPipeError:
-        # Python flushes standard output at exit, which would fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

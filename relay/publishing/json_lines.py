@@ -2,12 +2,17 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Sequence
 from typing import TextIO
 
 from outboxkit.amqp import format as names
 from relay.core.event import Message
 from relay.core.ports import Outcomes, Parcel
+
+# JSON allows these in a string, and something takes them for the end of a line, for an order to the terminal, or for no
+# text at all: lone surrogates, control characters, and the line separators of Unicode.
+_ODD = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class JsonLinesPublisher:
@@ -49,7 +54,10 @@ class JsonLinesPublisher:
 
 
 def json_line(message: Message) -> str:
-    """Return `message` as JSON: a JSON body unchanged, a text as a string, any other body in hexadecimal."""
+    """Return `message` as one line of JSON: a JSON body stays as it is, text is a string, other bytes are hexadecimal.
+
+    What JSON may write in two ways is changed in the body: whitespace between its parts, and odd characters.
+    """
     route = message.route
     fields = {
         "exchange": route.exchange,
@@ -61,14 +69,15 @@ def json_line(message: Message) -> str:
         "message_id": message.id,
     }
     body = _body(message.body, route.content_type)
-    return f'{json.dumps(fields, ensure_ascii=False)[:-1]}, "body": {body}}}'
+    line = f'{json.dumps(fields, ensure_ascii=False, default=str)[:-1]}, "body": {body}}}'
+    return _ODD.sub(lambda found: f"\\u{ord(found[0]):04x}", line)
 
 
 def _body(body: bytes, content_type: str) -> str:
     match content_type:
         case names.JSON:  # a line break in JSON is insignificant whitespace: in a string it is escaped
-            return body.decode().replace("\r", " ").replace("\n", " ")
+            return body.decode(errors="replace").replace("\r", " ").replace("\n", " ")
         case names.TEXT:
-            return json.dumps(body.decode(), ensure_ascii=False)
+            return json.dumps(body.decode(errors="replace"), ensure_ascii=False)
         case _:
             return json.dumps(body.hex())

@@ -7,6 +7,7 @@ the server's clock with this machine's, so both must be synchronised.
 import time
 from collections.abc import Callable
 from operator import sub
+from typing import NamedTuple
 
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge
@@ -36,6 +37,15 @@ _WAL_STATUS = ("reserved", "extended", "unreserved", "lost", "missing")
 _MODES = ("wal", "standby", "none")
 
 
+class About(NamedTuple):
+    """What a relay is, and what it reads: the labels of `relay_info`."""
+
+    name: str
+    slot: str
+    database: str
+    system_identifier: str
+
+
 class Metrics:
     """Counts observations; `mode`, `broker` and `lag` are what readiness is judged by."""
 
@@ -52,6 +62,7 @@ class Metrics:
             _BUCKETS,
         )
         r.register(self._latency)
+        self._info = Gauge("relay_info", "What this relay reads: always 1.", About._fields, registry=r)
         self._mode = Gauge("relay_source_mode", "What the relay reads: 1 for the current mode.", ["mode"], registry=r)
         self._leader = Gauge("relay_leader", "1 while this relay holds the slot.", registry=r)
         self._retained = Gauge("relay_slot_retained_bytes", "WAL that the slot keeps from removal.", registry=r)
@@ -71,6 +82,10 @@ class Metrics:
         self._caught_up = time.monotonic()
         self._lag.set_function(self.lag)
         self._set_mode("none")
+
+    def identify(self, about: About) -> None:
+        """Name the relay, so that whoever reads its metrics knows whose they are."""
+        self._info.labels(*about).set(1)
 
     def watch_in_flight(self, count: Callable[[], int]) -> None:
         """Take the number of messages in flight from `count` whenever it is asked for."""

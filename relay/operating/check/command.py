@@ -8,14 +8,15 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from outboxkit.commands import BAD_ANSWER
 from outboxkit.settings import load
+from outboxkit.text import printable
 from relay.operating.check import run
 from relay.operating.check.finding import Finding, Status
 from relay.operating.display import console
 from relay.operating.options import Config, Json
 from relay.settings import RelaySettings
 
-_PROBLEM_FOUND = 3
 _STYLES = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "bold red", Status.UNKNOWN: "dim"}
 
 
@@ -39,7 +40,7 @@ def check(
     else:
         _print(findings)
     if failed:
-        raise typer.Exit(_PROBLEM_FOUND)
+        raise typer.Exit(BAD_ANSWER)
 
 
 def _print(findings: list[Finding]) -> None:
@@ -48,8 +49,10 @@ def _print(findings: list[Finding]) -> None:
     table.add_column("check", no_wrap=True)
     table.add_column("")
     for finding in findings:
-        remedy = f"\n[dim]→ {escape(finding.remedy)}[/]" if finding.remedy else ""
-        table.add_row(f"[{_STYLES[finding.status]}]{finding.status}[/]", finding.id, escape(finding.summary) + remedy)
+        summary, remedy = escape(printable(finding.summary)), escape(printable(finding.remedy))
+        below = f"\n[dim]→ {remedy}[/]" if remedy else ""
+        status = f"[{_STYLES[finding.status]}]{finding.status}[/]"
+        table.add_row(status, escape(printable(finding.id)), summary + below)
     console().print(table)
     counts = {each: sum(finding.status is each for finding in findings) for each in Status}
     typer.echo(", ".join(f"{count} {each}" for each, count in counts.items() if count))

@@ -5,7 +5,6 @@ from typing import Annotated
 import typer
 
 from outboxkit.settings import load
-from relay.operating.display import until_reader_leaves
 from relay.operating.options import Config
 from relay.operating.setup import steps, waiting
 from relay.settings import RelaySettings
@@ -37,5 +36,4 @@ def setup(
     settings = load(RelaySettings, config)
     done = steps.setup(settings, accept_gap=accept_gap, timeout=timeout, say=say)
     for line in steps.plan(settings, accept_gap=accept_gap) if dry_run else done:
-        with until_reader_leaves():  # what is left to do is done for nobody to read
-            typer.echo(line)
+        typer.echo(line)

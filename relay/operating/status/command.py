@@ -1,20 +1,33 @@
 """The command `relay status`."""
 
 import json
+import sys
 import time
-from typing import Annotated
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Annotated, NamedTuple
 
 import typer
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from outboxkit.commands import BAD_ANSWER
 from outboxkit.settings import load
+from outboxkit.streams import unread
+from outboxkit.text import one_line
 from relay.operating.display import console, plain, size
 from relay.operating.options import Config, Json
-from relay.operating.status.document import Status, Throughput, document, throughput
+from relay.operating.status.document import Status, Throughput, bad, document, throughput
 from relay.operating.status.gathering import gather
 from relay.settings import RelaySettings
+
+
+class Shown(NamedTuple):
+    """One answer: the status, the rates since the one before, and why it is bad."""
+
+    found: Status
+    rates: Throughput | None
+    bad: str | None
 
 
 def status(
@@ -24,35 +37,68 @@ def status(
         bool, typer.Option("--watch", help="Repeat until Ctrl-C, with the throughput since the last time.")
     ] = False,
     every: Annotated[float, typer.Option("--every", min=0.2, help="Seconds between repetitions of --watch.")] = 2.0,
+    max_lag: Annotated[
+        float | None,
+        typer.Option("--max-lag", min=0, help="Seconds of lag that are not bad. Without it, RELAY_READY_LAG."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show who streams, the positions, the lag, what is in flight, what is parked, and the last error."""
+    """Show who streams, the positions, the lag, what is in flight, what is parked, and the last error.
+
+    Exit code 3 if no events pass (nobody streams, the slot is missing or lost, RabbitMQ takes no message), or the lag
+    is over the limit; the reason is printed to standard error.
+    """
     settings = load(RelaySettings, config)
-    found = gather(settings)
-    if not watch:
-        if as_json:
-            _print_json(found, None)
-        else:
-            console().print(_table(found, None))
+    limit = settings.ready_lag if max_lag is None else max_lag
+
+    def look(before: Status | None) -> Shown:
+        found = gather(settings)
+        rates = None if before is None else throughput(before, found)
+        return Shown(found, rates, bad(found, limit, unknown=max_lag is not None))
+
+    if watch:
+        repeat(look, every=every, show=_print_json if as_json else None)
         return
-    with Live(_table(found, None), console=Console(quiet=as_json), auto_refresh=False) as live:
-        try:
-            while True:
-                time.sleep(every)
-                before, found = found, gather(settings)
-                rates = throughput(before, found)
-                if as_json:
-                    _print_json(found, rates)
-                live.update(_table(found, rates), refresh=True)
-        except KeyboardInterrupt:
-            return
+    shown = look(None)
+    if as_json:
+        _print_json(shown)
+    else:
+        console().print(_table(shown))
+    if shown.bad is not None:
+        sys.stderr.write(f"relay: {one_line(shown.bad)}\n")
+        raise typer.Exit(BAD_ANSWER)
 
 
-def _print_json(found: Status, rates: Throughput | None) -> None:
-    typer.echo(json.dumps(document(found, rates), default=_plain))
+def repeat(look: Callable[[Status | None], Shown], *, every: float, show: Callable[[Shown], None] | None) -> None:
+    """Look and show until Ctrl-C, or until nobody reads it. Without `show` it is a table: on a terminal in place."""
+    with suppress(KeyboardInterrupt):
+        shown = look(None)
+        if show is None and sys.stdout.isatty():
+            with Live(_table(shown), auto_refresh=False) as live:
+                while True:
+                    time.sleep(every)
+                    shown = look(shown.found)
+                    live.update(_table(shown), refresh=True)
+        show = show or _print_table
+        while True:
+            show(shown)
+            sys.stdout.flush()
+            if unread():
+                return
+            time.sleep(every)
+            shown = look(shown.found)
 
 
-def _table(found: Status, rates: Throughput | None) -> Table:
+def _print_json(shown: Shown) -> None:
+    typer.echo(json.dumps(document(shown.found, shown.rates, shown.bad), default=_plain))
+
+
+def _print_table(shown: Shown) -> None:
+    console().print(_table(shown), "")
+
+
+def _table(shown: Shown) -> Table:
+    found, rates = shown.found, shown.rates
     slot, local, backlog = found.slot, found.local, found.backlog
     table = Table(show_header=False, box=None)
 
@@ -78,7 +124,7 @@ def _table(found: Status, rates: Throughput | None) -> Table:
         events_per_second, wal = rates.events_per_second, rates.wal_bytes_per_second
         row("throughput", None if events_per_second is None else f"{events_per_second:.0f} events/s")
         row("WAL confirmed", None if wal is None else f"{size(round(wal))}/s")
-    row("last error", found.last_error or "none")
+    row("last error", shown.bad or found.last_error or "none")
     return table
 
 

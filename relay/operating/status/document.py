@@ -55,7 +55,10 @@ class Status:
     backlog: Backlog | None
     """None if the streaming relay answers here."""
     parked: Parked | None
+    wrong: str | None
+    """Why no events pass now."""
     last_error: str | None
+    """The same; or what is less bad, down to the event that was parked last."""
 
     @property
     def mode(self) -> str:
@@ -70,6 +73,17 @@ class Status:
         return None if self.backlog is None else self.backlog.lag_seconds
 
 
+def bad(status: Status, max_lag: float, *, unknown: bool) -> str | None:
+    """Return why the answer is bad: no events pass, or the lag is over `max_lag` seconds, or (`unknown`) not known."""
+    if status.wrong is not None:
+        return status.wrong
+    if status.lag_seconds is None:
+        return "the lag is unknown: it takes the right to copy the slot, or the relay's own answer" if unknown else None
+    if status.lag_seconds > max_lag:
+        return f"the lag is {status.lag_seconds:.1f} s, more than {max_lag:g} s"
+    return None
+
+
 def throughput(before: Status, after: Status) -> Throughput:
     """Return the rates between two statuses."""
     seconds = (after.at - before.at).total_seconds()
@@ -82,8 +96,11 @@ def throughput(before: Status, after: Status) -> Throughput:
     return Throughput(events, wal)
 
 
-def document(status: Status, rates: Throughput | None) -> dict[str, Any]:
-    """Return what `--json` prints. Sizes are bytes, times are ISO 8601, null is missing or unknown."""
+def document(status: Status, rates: Throughput | None, bad: str | None) -> dict[str, Any]:
+    """Return what `--json` prints of a status that is `bad` for that reason.
+
+    Sizes are bytes, times are ISO 8601, null is missing or unknown.
+    """
     slot, local = status.slot, status.local
     active = None
     if slot is not None and slot.holder_pid is not None:
@@ -94,6 +111,7 @@ def document(status: Status, rates: Throughput | None) -> dict[str, Any]:
             "client_address": slot.holder_address,
         }
     return {
+        "ok": bad is None,
         "relay": status.relay,
         "at": status.at,
         "mode": status.mode,
@@ -114,5 +132,5 @@ def document(status: Status, rates: Throughput | None) -> dict[str, Any]:
         "in_flight": None if local is None else local.in_flight,
         "parked": None if status.parked is None else status.parked.waiting,
         "throughput": None if rates is None else asdict(rates),
-        "last_error": status.last_error,
+        "last_error": bad or status.last_error,
     }

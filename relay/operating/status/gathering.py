@@ -2,7 +2,8 @@
 
 Postgres knows who streams, the positions, the retained WAL and the parked events. Only the relay itself knows what is
 in flight, its lag in seconds and how many events it has confirmed. It is asked at RELAY_HTTP_ADDRESS; its answer counts
-only if it is the relay that streams. Without an answer, a copy of the slot is read for its oldest transaction.
+only if it is this relay, and the one that streams. Without an answer, a copy of the slot is read for its oldest
+transaction.
 """
 
 from collections.abc import Iterator
@@ -20,8 +21,9 @@ from relay.operating.slot import statements as slots
 from relay.operating.slot.statements import Slot, Transaction
 from relay.operating.status import local_relay
 from relay.operating.status.document import Backlog, Parked, Status
-from relay.operating.status.last_error import last_error
+from relay.operating.status.last_error import last_error, wrong
 from relay.settings import RelaySettings
+from relay.watching.metrics import About
 
 # Reading the copy of the slot is limited, so that status also answers after a long outage.
 _TRANSACTIONS = 1000
@@ -30,10 +32,12 @@ _TIMEOUT = "3s"
 
 def gather(settings: RelaySettings) -> Status:
     """Return the state of the relay; raises a Problem if Postgres does not answer."""
-    asked = local = local_relay.ask(settings.http_address)
+    asked = local_relay.ask(settings.http_address)
     with connected(settings, "status") as connection:
         server = _row(connection, _Server, "status_server", {"name": settings.name})
         slot = slots.find(connection, settings.slot)
+        about = About(settings.name, settings.slot, server.database, server.system)
+        asked = local = asked if asked is not None and asked.about == about else None
         active = slot is not None and slot.holder_pid is not None
         if local is not None and active and local.mode != "wal":
             local = None  # the relay that streams runs elsewhere
@@ -53,6 +57,7 @@ def gather(settings: RelaySettings) -> Status:
         local=local,
         backlog=backlog,
         parked=parked,
+        wrong=wrong(settings.slot, slot, asked, at=server.at),
         last_error=last_error(settings.slot, slot, asked, parked, at=server.at),
     )
 
@@ -61,6 +66,8 @@ def gather(settings: RelaySettings) -> Status:
 class _Server:
     current_lsn: str
     at: datetime
+    database: str
+    system: str
     relays: int
     has_checkpoint: bool
     has_parked: bool

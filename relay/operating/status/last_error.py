@@ -1,4 +1,4 @@
-"""The worst of what is wrong with a relay now. Pure."""
+"""What is wrong with a relay now. Pure."""
 
 from datetime import datetime, timedelta
 
@@ -18,21 +18,23 @@ def last_error(
 
     `local` is the relay on this machine, whether it streams or not.
     """
+    found = wrong(name, slot, local, at=at)
+    if found is None and local is not None:
+        found = {"wal": _behind(local), "none": _does_not_stream(local)}.get(local.mode)
+    if found is None and parked is not None and parked.waiting:
+        return f"parked at {parked.latest_at:%Y-%m-%d %H:%M:%S %Z}: {parked.latest}"
+    return found
+
+
+def wrong(name: str, slot: Slot | None, local: LocalRelay | None, *, at: datetime) -> str | None:
+    """Return why no events pass at `at`, whatever their lag; None if they do."""
     if slot is None:
         return f"replication slot {name!r} does not exist"
     if slot.lost:
         return f"replication slot {name!r} is lost: {slot.why_lost}"
     if slot.holder_pid is None:
         return _no_holder(slot) if local is None else _does_not_stream(local)
-    if local is not None and local.mode == "wal":
-        wrong = _stream_held(local)
-    else:
-        wrong = _no_report(slot, at)
-        if wrong is None and local is not None and local.mode == "none":
-            wrong = _does_not_stream(local)
-    if wrong is None and parked is not None and parked.waiting:
-        return f"parked at {parked.latest_at:%Y-%m-%d %H:%M:%S %Z}: {parked.latest}"
-    return wrong
+    return _held(local) if local is not None and local.mode == "wal" else _no_report(slot, at)
 
 
 def _no_holder(slot: Slot) -> str:
@@ -40,7 +42,7 @@ def _no_holder(slot: Slot) -> str:
     return f"no relay streams from replication slot {slot.name!r}{since}"
 
 
-def _stream_held(local: LocalRelay) -> str | None:
+def _held(local: LocalRelay) -> str | None:
     """Return what stops the stream of the relay on this machine."""
     if local.blocked:
         return "RabbitMQ has blocked the connection and accepts no messages"
@@ -48,6 +50,10 @@ def _stream_held(local: LocalRelay) -> str | None:
         return f"the relay is not ready: {', '.join(local.not_ready)}"
     if local.held:
         return "RabbitMQ does not accept a message; it is tried again and holds the stream: the relay's log names it"
+    return None
+
+
+def _behind(local: LocalRelay) -> str | None:
     if not local.in_flight and local.lag_seconds > _COMES_WITHIN:
         return (
             f"the stream has sent nothing for {local.lag_seconds:.0f} s: Postgres is decoding a large transaction, "

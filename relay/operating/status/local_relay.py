@@ -1,13 +1,17 @@
-"""The relay that runs on this machine: what its HTTP server at RELAY_HTTP_ADDRESS reports. It is asked once."""
+"""The relay that runs on this machine: what its HTTP server at RELAY_HTTP_ADDRESS reports. It is asked once.
+
+Any relay may answer there, so the answer says which one it is.
+"""
 
 import http.client
 import json
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from outboxkit.address import parse_address
+from relay.watching.metrics import About
 
 _TIMEOUT = 2.0
 _OK, _UNAVAILABLE = 200, 503
@@ -17,6 +21,7 @@ _OK, _UNAVAILABLE = 200, 503
 class LocalRelay:
     """What a relay knows about itself and SQL does not; `lag_seconds` is the metric of that name."""
 
+    about: About
     mode: str
     in_flight: int
     lag_seconds: float
@@ -35,9 +40,10 @@ def ask(address: str | None) -> LocalRelay | None:
         return None
     host, port = parse_address(address)
     try:
-        metrics = dict(_samples(_get(host, port, "/metrics")))
+        about, metrics = _read(_get(host, port, "/metrics"))
         ready = json.loads(_get(host, port, "/readyz"))
         return LocalRelay(
+            about=about,
             mode=next((mode for mode in ("wal", "standby") if metrics[f"relay_source_mode {mode}"]), "none"),
             in_flight=int(metrics["relay_in_flight_messages"]),
             lag_seconds=metrics["relay_outbox_lag_seconds"],
@@ -46,7 +52,7 @@ def ask(address: str | None) -> LocalRelay | None:
             held=bool(metrics.get("relay_stream_held", 0.0)),
             not_ready=tuple(sorted(name for name, holds in ready.items() if not holds)),
         )
-    except (OSError, http.client.HTTPException, ValueError, KeyError, AttributeError):
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
@@ -62,8 +68,12 @@ def _get(host: str, port: int, path: str) -> str:
         connection.close()
 
 
-def _samples(text: str) -> Iterator[tuple[str, float]]:
-    """Yield each sample under its name and the values of its labels."""
-    for family in text_string_to_metric_families(text):
-        for sample in family.samples:
-            yield " ".join((sample.name, *sample.labels.values())), sample.value
+def _read(text: str) -> tuple[About, dict[str, float]]:
+    """Return whose metrics these are, and each sample under its name and the values of its labels."""
+    samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    (info,) = (sample.labels for sample in samples if sample.name == "relay_info")
+    return About(**info), {
+        " ".join((sample.name, *sample.labels.values())): sample.value
+        for sample in samples
+        if math.isfinite(sample.value)
+    }

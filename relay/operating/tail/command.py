@@ -1,14 +1,13 @@
 """The command `relay tail`."""
 
 import asyncio
-import signal
 import sys
 from typing import Annotated
 
 import typer
 
 from outboxkit.settings import load
-from relay.operating.display import until_reader_leaves
+from outboxkit.streams import until_reader_leaves
 from relay.operating.options import Config
 from relay.settings import RelaySettings
 
@@ -23,21 +22,15 @@ def tail(
 ) -> None:
     """Print messages as JSON lines, as they would be published. The relay and its slot are not affected."""
     # These take a third of a second to import, so only the commands that need them import them.
+    from outboxkit import service  # noqa: PLC0415 - see above
     from relay import app as relay  # noqa: PLC0415 - see above
     from relay.operating.tail import stream  # noqa: PLC0415 - see above
 
     settings = load(RelaySettings, config)
     decoding, router = relay.decoding(settings), relay.router(settings)
 
-    async def run() -> None:
-        task = asyncio.ensure_future(
-            stream.tail(settings, decoding, router, count=count, from_now=from_now, out=sys.stdout)
-        )
-        for number in (signal.SIGTERM, signal.SIGINT):
-            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-        await asyncio.wait([task])
-        if not task.cancelled():
-            task.result()
+    async def work(_: service.Stop) -> None:
+        await stream.tail(settings, decoding, router, count=count, from_now=from_now, out=sys.stdout)
 
     with until_reader_leaves():
-        asyncio.run(run())
+        asyncio.run(service.until_signal(work, prints=True))

@@ -15,6 +15,7 @@ from outboxkit.errors import Problem
 from outboxkit.settings import Settings
 from relay.core.observations import SlotWatched
 from relay.settings import RelaySettings
+from relay.watching.metrics import About
 from relay.watching.metrics import Metrics as RelayMetrics
 from sandbox.settings import SandboxSettings
 from tests.unit.docs.markdown import ROOT, quoted, rows, section
@@ -71,6 +72,7 @@ def test_every_setting_is_listed_once_with_its_default(heading: str, kind: type[
 
 def _relay_metrics() -> CollectorRegistry:
     metrics = RelayMetrics()
+    metrics.identify(About("relay", "slot", "database", "1"))
     metrics(SlotWatched(0, 0, "reserved", None, 0))
     return metrics.registry
 

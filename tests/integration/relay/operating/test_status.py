@@ -1,7 +1,9 @@
 """`relay status` on real servers: what SQL shows, what only the running relay knows, and what is unknown without it."""
 
 import json
+import os
 import re
+import signal
 import socket
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -76,6 +78,11 @@ def test_a_running_relay_and_its_standby_are_shown(stage: Stage, address: str) -
     assert shown["lag_seconds"] < 30
     assert shown["last_error"] is None
     assert tap.waiting() == 5
+    assert call(variables, "status").code == 0
+    assert call(variables, "status", "--max-lag", "0").code == 3
+    strangers = call({**variables, "RELAY_NAME": "another"}, "status", "--json").json
+    assert strangers["in_flight"] is None
+    assert strangers["backlog"]["complete"]
     elsewhere = call(environment(stage.isolated), "status", "--json").json
     assert elsewhere["in_flight"] is None
     assert elsewhere["backlog"]["complete"]
@@ -96,7 +103,7 @@ def test_a_database_without_the_schema_has_a_status(isolated: Isolated) -> None:
     shown = call(environment(isolated), "status", "--json").json
     assert shown["last_error"] == f"replication slot '{isolated.name}' does not exist"
     assert (shown["parked"], shown["lsn"]["checkpoint"], shown["backlog"]) == (None, None, None)
-    assert call(environment(isolated), "status").code == 0
+    assert call(environment(isolated), "status").code == 3
 
 
 def test_an_unreachable_server_is_a_problem(isolated: Isolated, address: str) -> None:
@@ -121,7 +128,21 @@ def test_watch_prints_throughput_until_it_is_ended(stage: Stage, address: str) -
     stage.publish_in_one_transaction(50, "a")
     until(lambda: any(rates()), what="events are seen to pass", seconds=15)
     assert tap.waiting() == 50
-    assert watch.terminate() in {0, -15}
+    watch.process.send_signal(signal.SIGINT)
+    assert watch.ended() == 0
+    assert watch.stderr == ""
+
+
+def test_watch_flushes_into_a_pipe_and_ends_when_its_reader_leaves(stage: Stage) -> None:
+    stage.set_up()
+    reader, writer = os.pipe()
+    watch = stage.start_into(writer, "relay", "status", "--watch", "--every", "0.2")
+    os.close(writer)
+    with os.fdopen(reader, encoding="utf-8") as lines:
+        shown = [next(lines) for _ in range(20)]
+    assert [each.split() for each in shown if "mode" in each] == [["mode", "none"]] * 2
+    assert watch.ended() == 0
+    assert watch.stderr == ""
 
 
 def last_error(isolated: Isolated, **settings: str) -> str:

@@ -4,14 +4,24 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from relay.operating.slot.statements import Slot
-from relay.operating.status.document import Parked, Status, document, throughput
-from relay.operating.status.last_error import last_error
+from relay.operating.status.document import Backlog, Parked, Status, bad, document, throughput
+from relay.operating.status.last_error import last_error, wrong
 from relay.operating.status.local_relay import LocalRelay
+from relay.watching.metrics import About
 from tests.support.examples import SLOT
 
-LOCAL = LocalRelay(mode="wal", in_flight=3, lag_seconds=0.5, confirmed=10.0, blocked=False, held=False, not_ready=())
+LOCAL = LocalRelay(
+    About("relay", "s", "d", "1"),
+    mode="wal",
+    in_flight=3,
+    lag_seconds=0.5,
+    confirmed=10.0,
+    blocked=False,
+    held=False,
+    not_ready=(),
+)
 AT = datetime(2026, 1, 1, tzinfo=UTC)
-STATUS = Status("relay", AT, "0/20", SLOT, None, 0, LOCAL, None, None, None)
+STATUS = Status("relay", AT, "0/20", SLOT, None, 0, LOCAL, None, None, None, None)
 HELD = replace(SLOT, holder_pid=7, holder_name="relay")
 WAITING = Parked(1, AT, "returned: no queue")
 
@@ -61,7 +71,36 @@ def test_throughput_is_the_rate_between_two_statuses() -> None:
 
 
 def test_what_is_unknown_is_null_in_the_document() -> None:
-    found = document(replace(STATUS, slot=None, local=None), None)
+    found = document(replace(STATUS, slot=None, local=None), None, None)
     unknown = ("active", "lag_bytes", "lag_seconds", "backlog", "retained_bytes", "wal_status", "in_flight", "parked")
     assert [found[name] for name in unknown] == [None] * len(unknown)
     assert found["lsn"] == {"current": "0/20", "confirmed_flush": None, "restart": None, "checkpoint": None}
+
+
+def test_the_answer_is_bad_when_no_events_pass() -> None:
+    def reason(slot: Slot | None, local: LocalRelay | None) -> str | None:
+        return bad(replace(STATUS, wrong=wrong("s", slot, local, at=AT)), 60, unknown=False)
+
+    lagging = replace(LOCAL, not_ready=("lag",))
+    for slot, local in ((None, None), (SLOT, None), (SLOT, LOCAL), (replace(HELD, wal_status="lost"), LOCAL)):
+        assert reason(slot, local)
+    for local in (replace(LOCAL, blocked=True), replace(LOCAL, held=True), replace(LOCAL, not_ready=("broker",))):
+        assert reason(HELD, local)
+    for here in (None, LOCAL, lagging, replace(LOCAL, mode="standby"), replace(LOCAL, mode="none")):
+        assert reason(HELD, here) is None
+
+
+def test_the_answer_is_bad_when_the_lag_is_over_the_limit_or_unknown_to_who_asks_for_it() -> None:
+    elsewhere = replace(STATUS, local=None, backlog=Backlog(0.5, 1, 1, complete=True))
+    for status in (STATUS, elsewhere):
+        assert bad(status, 0.5, unknown=True) is None
+        assert bad(status, 0.4, unknown=False) == "the lag is 0.5 s, more than 0.4 s"
+    unknown = replace(STATUS, local=None)
+    assert bad(unknown, 60, unknown=False) is None
+    assert str(bad(unknown, 60, unknown=True)).startswith("the lag is unknown")
+
+
+def test_the_document_says_whether_the_answer_is_good_and_why_not() -> None:
+    assert document(STATUS, None, None)["ok"] is True
+    shown = document(STATUS, None, "it is bad")
+    assert (shown["ok"], shown["last_error"]) == (False, "it is bad")
