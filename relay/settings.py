@@ -10,7 +10,7 @@ from outboxkit.errors import ConfigurationProblem
 from outboxkit.settings import prefix
 from outboxkit.sql.url import DatabaseUrl
 from relay.core.routing import check_template
-from relay.sources.layout import layout
+from relay.sources.layout import Layout, layout
 
 
 def _address(text: str | None) -> str | None:
@@ -73,6 +73,9 @@ class RelaySettings(BrokerSettings):
         default_factory=dict,
         description='write JSON (in TOML a table) from event field to column, such as {"payload": "body"}',
     )
+    outbox_time_unit: Literal["s", "ms", "us", "ns"] = Field(
+        "ms", description="write s, ms, us or ns: the unit of times that are numbers since 1970"
+    )
     http_address: Annotated[str | None, AfterValidator(_address), Field(description="write host:port")] = (
         "127.0.0.1:9187"
     )
@@ -86,6 +89,16 @@ class RelaySettings(BrokerSettings):
     def outboxes(self) -> list[str]:
         """What is read, as the stored position names it: a table as `schema.table`, or `message:prefix`."""
         return [f"message:{self.message_prefix}" if self.message_prefix else self.outbox_table]
+
+    def layout(self, *, partitioned: bool) -> Layout:
+        """Return the layout of the outbox table; `partitioned` is what the server says of it."""
+        return layout(
+            self.outbox_layout,
+            self.outbox_table,
+            self.outbox_columns,
+            partitioned=partitioned,
+            time_unit=self.outbox_time_unit,
+        )
 
     @field_validator("outbox_columns")
     @classmethod

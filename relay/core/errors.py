@@ -5,6 +5,7 @@ Problem
 │   ├── SlotHeld           another process streams from the slot              transient: the relay stands by
 │   ├── SourceStalled      nothing arrives for too long                       transient: again, with a longer limit
 │   ├── SlotReleased       the broker is away too long to hold the slot       transient: until the broker is back
+│   ├── OutboxChanged      a table came that was not there at the opening     transient: opened again, with new facts
 │   └── StoodStill         this process was stopped and may be replaced       transient: what it held is dropped
 ├── SourceRefused          Postgres answered, and refused                     fatal: repair, then start again
 │   └── SlotMissing        the slot is gone, or was invalidated
@@ -37,6 +38,10 @@ class SlotReleased(SourceUnavailable):
 
 class StoodStill(SourceUnavailable):
     """This process was stopped for so long that another may have taken its place."""
+
+
+class OutboxChanged(SourceUnavailable):
+    """The stream has a row of a table that was not known when it opened: a partition, or a table beside them."""
 
 
 class SourceRefused(Problem):

@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec.structs import asdict
 
-from relay.core.event import Headers
+from relay.core.event import Defective, Headers
 from relay.core.ports import Rejection
 from relay.core.position import Position
 from relay.storage.position import columns
@@ -39,6 +39,8 @@ def _row(rejection: Rejection) -> dict[str, Any]:
     """Return the columns of an event, each in a form that Postgres takes: a refused one would stop the relay."""
     event = rejection.parcel.event
     headers = event.headers.text if isinstance(event.headers, Headers) else json.dumps(event.headers)
+    if isinstance(event.headers, Defective):
+        headers = json.dumps(headers)  # the text may be no JSON
     row = asdict(event) | {"headers": headers, "reason": rejection.reason, "detail": rejection.detail}
     return {name: _storable(value) for name, value in row.items()}
 

@@ -18,15 +18,15 @@ from outboxkit.amqp.topology import EXCHANGE_TYPE, declare_exchange
 from outboxkit.sql import apply as schema
 from relay.core.errors import SlotMissing
 from relay.core.position import Lsn
+from relay.operating import outbox
 from relay.operating.connection import connected
 from relay.operating.setup import publication
 from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
+from relay.sources.layout import NATIVE
 from relay.sources.wal.decoders import pgoutput, wal2json
-from relay.storage.facts import Facts
+from relay.storage.facts import Facts, TableFacts
 from relay.storage.refusals import check_wal_level
-
-_PREFERRED = wal2json.PLUGIN
 
 
 def setup(settings: RelaySettings, *, accept_gap: bool) -> Iterator[str]:
@@ -52,7 +52,10 @@ def plan(settings: RelaySettings) -> Iterator[str]:
         if slot is not None and slot.lost:
             yield f"{written(sql.query('slot_drop'), names)};"
         if slot is None or slot.lost:
-            plugin = _PREFERRED if settings.plugin == "auto" else settings.plugin
+            found = outbox.facts(connection, settings)
+            plugin = outbox.preferred(found, settings)
+            if not (new and settings.outbox_table == NATIVE.name):
+                outbox.require(found, settings, plugin)
             if plugin == pgoutput.PLUGIN:
                 yield f"{publication.statement(settings).as_string(connection)};"
             yield f"{written(sql.query('slot_create'), {**names, 'plugin': plugin})};"
@@ -79,11 +82,15 @@ def make_slot(connection: psycopg.Connection[Any], settings: RelaySettings, *, a
             remedy=f"if RELAY_SLOT was changed, set it back; otherwise compare {_record(settings)} with what consumers "
             "received, then create a new slot with `relay setup --accept-gap`",
         )
+    new = facts.slot is None or lost
+    found = outbox.facts(connection, settings)
+    plugin = outbox.preferred(found, settings) if new else str(facts.plugin)
+    outbox.require(found, settings, plugin)
     if lost:
         connection.execute(sql.query("slot_drop"), parameters)
-    new = facts.slot is None or lost
-    republished = not new and facts.plugin == pgoutput.PLUGIN and publication.create(connection, settings)
-    plugin = _create(connection, settings) if new else facts.plugin
+    republished = not new and plugin == pgoutput.PLUGIN and publication.create(connection, settings)
+    if new:
+        plugin = _create(connection, settings, found, plugin)
     start = connection.execute(sql.query("slot_position"), {"slot": settings.slot}).fetchone()
     assert start is not None  # noqa: S101 - the slot exists by now
     if facts.checkpoint_lsn is None or accept_gap:
@@ -98,14 +105,15 @@ def _record(settings: RelaySettings) -> str:
     return "the application's own data" if settings.message_prefix else settings.outbox_table
 
 
-def _create(connection: psycopg.Connection[Any], settings: RelaySettings) -> str:
-    """Create the slot with the configured plugin; with `auto`, wal2json if the server has it, else pgoutput."""
-    if settings.plugin in {"auto", wal2json.PLUGIN}:
+def _create(connection: psycopg.Connection[Any], settings: RelaySettings, found: TableFacts, plugin: str) -> str:
+    """Create the slot with `plugin`; with RELAY_PLUGIN=auto, pgoutput if the server does not have it."""
+    if plugin == wal2json.PLUGIN:
         try:
             return _create_slot(connection, settings.slot, wal2json.PLUGIN)
         except (psycopg.errors.UndefinedFile, psycopg.errors.InsufficientPrivilege):
             if settings.plugin != "auto":
                 raise
+            outbox.require(found, settings, pgoutput.PLUGIN)
     # First the publication, then the slot: pgoutput reads the publication as it was at each change.
     publication.create(connection, settings)
     return _create_slot(connection, settings.slot, pgoutput.PLUGIN)
