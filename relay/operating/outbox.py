@@ -30,7 +30,7 @@ def layout(found: TableFacts, settings: RelaySettings) -> Layout | None:
 
 
 def require(found: TableFacts, settings: RelaySettings, plugin: str) -> None:
-    """Raise SourceRefused or UndecodableChange if `plugin` would not deliver the rows of the outbox table as they are."""
+    """Raise SourceRefused or UndecodableChange if `plugin` would not deliver the rows of the table as they are."""
     table = layout(found, settings)
     if table is not None:
         tables.check(found, table, plugin=plugin)

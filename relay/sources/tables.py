@@ -49,8 +49,7 @@ def check_publication(facts: TableFacts, layout: Layout | None, name: str) -> No
         raise SourceRefused(
             f"publication {name!r} {' and '.join(lack for lack, _ in lacks)}",
             remedy=f"if nobody else reads it: {'; '.join(statement for _, statement in lacks)}; otherwise set another "
-            "RELAY_SLOT and run `relay setup`. A slot that exists already has no rows that were not published when they "
-            "were written",
+            "RELAY_SLOT and run `relay setup`. The stream of an existing slot has no rows from before that",
         )
 
 
@@ -115,7 +114,7 @@ def _have_values(facts: TableFacts, layout: Layout, plugin: str) -> None:
     if objects:
         raise SourceRefused(
             f"{_named(objects)} of {layout.name} has the number of a large object, not its content",
-            remedy="store the content in the row, as text, jsonb or bytea (Hibernate: @Lob makes a large object, so drop it)",
+            remedy="store the content in the row, as text, jsonb or bytea (in Hibernate, without @Lob)",
         )
     numbers = [column for of, column in used.items() if of != "created_at" and column.type in types.UNSHOWN_BY_WAL2JSON]
     if numbers and plugin == wal2json.PLUGIN:

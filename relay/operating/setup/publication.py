@@ -17,7 +17,7 @@ CREATED_AGAIN = (
 
 
 def create(connection: psycopg.Connection[Any], settings: RelaySettings) -> bool:
-    """Create the publication if it is missing; return whether it was. Raises SourceRefused for one that lacks the outbox."""
+    """Create the publication if it is missing; return whether it was. Raises SourceRefused if it lacks the outbox."""
     try:
         connection.execute(statement(settings))
     except psycopg.errors.DuplicateObject:

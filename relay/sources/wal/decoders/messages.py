@@ -90,10 +90,10 @@ def _members(text: str) -> Mapping[str, str]:
 
 def _member(text: str, at: int) -> tuple[str, int]:
     """Return the name of the member at `at`, and where its value begins; raises ValueError."""
-    name, at = _scan(text, at)
-    if not isinstance(name, str):
-        raise ValueError(f"{name!r} is not the name of a member")  # noqa: TRY004 - wrong input, not a wrong argument
-    return name, _mark(":", text, at)[1]
+    name, end = _scan(text, at)
+    if text[at] != '"':
+        raise ValueError(f"{text[at:end]} is not the name of a member")
+    return name, _mark(":", text, end)[1]
 
 
 def _end(text: str, at: int) -> int:

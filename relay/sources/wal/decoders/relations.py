@@ -90,6 +90,6 @@ class Relations:
         return full < self.snapshot.xmax and full not in self.snapshot.running
 
 
-def moved(tx: str | None, xid: int) -> bool:
-    """Return whether a row of our own table was written first by another transaction than `xid`, which copied it."""
-    return tx is not None and int(tx) % _XIDS != xid
+def moved(tx: object, xid: int) -> bool:
+    """Return whether a row of our own table, with `tx`, was written first by another transaction than `xid`."""
+    return isinstance(tx, str) and tx.isdecimal() and int(tx) % _XIDS != xid

@@ -155,6 +155,8 @@ class Wal2JsonDecoder:
         self._leaves = relations.leaves
         self._begun = ""
         self._xid = 0
+        self._tx = ""
+        """What rows of our own table have as `tx` until transaction ids pass 32 bits."""
         self._tables: dict[Name, _Table] = {}
 
     def decode(self, payloads: Sequence[bytes | memoryview]) -> Iterator[OutboxEvent | Boundary[Lsn] | Fence | None]:
@@ -165,6 +167,7 @@ class Wal2JsonDecoder:
                 yield self._native_row(change) or self._row(_change(payload))
             elif kind is _Begin:
                 self.in_transaction, self._begun, self._xid = True, change.timestamp, change.xid
+                self._tx = str(change.xid)
                 yield None
             elif kind is _Commit:
                 self.in_transaction = False
@@ -196,7 +199,7 @@ class Wal2JsonDecoder:
         if (row.schema, row.table) not in self._leaves or not key.value or not at.value.endswith("+00"):
             return None
         try:
-            if moved(tx.value, self._xid):
+            if tx.value != self._tx and moved(tx.value, self._xid):
                 return None
             return OutboxEvent(
                 key.value, seq.value, kind.value, aggregate.value, version.value, event.value, body.value.encode(),
@@ -218,7 +221,7 @@ class Wal2JsonDecoder:
         values: list[str | int | None] = [column.value for column in columns]
         for place in table.binary:
             values[place] = None if values[place] is None else f"\\x{values[place]}"
-        if table.tx is not None and moved(cast("str | None", values[table.tx]), self._xid):
+        if table.tx is not None and moved(values[table.tx], self._xid):
             return None
         return table.reader.event(values, self._committed_at)
 
