@@ -19,8 +19,8 @@ from relay.storage.facts import TableFacts, table_facts
 from sandbox.lifetime.isolation import Isolated
 
 PLUGINS = ("wal2json", "pgoutput")
-# As relay/sources/wal/replication.py pins the session that streams.
-_SESSION = "-c bytea_output=hex -c DateStyle=ISO -c TimeZone=UTC -c IntervalStyle=iso_8601 -c extra_float_digits=1"
+SESSION = "-c bytea_output=hex -c DateStyle=ISO -c TimeZone=UTC -c IntervalStyle=iso_8601 -c extra_float_digits=1"
+"""The session that streams, as relay/sources/wal/replication.py pins it."""
 
 Item = OutboxEvent | Boundary[Lsn] | Fence | str
 """What a decoder yields; a text is the error that ended the stream."""
@@ -76,7 +76,7 @@ class Recording:
 
     def connect(self, *, autocommit: bool = True) -> psycopg.Connection[tuple[object, ...]]:
         """Open a session with the settings of a session that streams, so that values have the same form."""
-        return psycopg.connect(self._url, autocommit=autocommit, options=_SESSION)
+        return psycopg.connect(self._url, autocommit=autocommit, options=SESSION)
 
     def execute(self, *statements: str) -> None:
         """Execute each statement in a transaction of its own."""

@@ -229,9 +229,12 @@ def test_every_partition_is_the_outbox(recording: Recording) -> None:
         "CREATE TABLE outbox.backup AS SELECT * FROM outbox.event",
         "INSERT INTO outbox.event OVERRIDING SYSTEM VALUE SELECT * FROM outbox.event",
         "UPDATE outbox.event SET created_at = '2001-01-01'",
-        "CREATE TABLE outbox.moved (LIKE outbox.event); INSERT INTO outbox.moved SELECT * FROM outbox.event;"
-        " UPDATE outbox.moved SET created_at = '2031-01-01';"
-        " ALTER TABLE outbox.event ATTACH PARTITION outbox.moved FOR VALUES FROM ('2031-01-01') TO ('2031-01-02')",
+        """
+        CREATE TABLE outbox.moved (LIKE outbox.event INCLUDING CONSTRAINTS);
+        INSERT INTO outbox.moved SELECT * FROM outbox.event;
+        UPDATE outbox.moved SET created_at = '2031-01-01';
+        ALTER TABLE outbox.event ATTACH PARTITION outbox.moved FOR VALUES FROM ('2031-01-01') TO ('2031-01-02')
+        """,
     ],
 )
 def test_a_row_that_is_copied_or_moved_is_no_second_event(recording: Recording, change: str) -> None:
