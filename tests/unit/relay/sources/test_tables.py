@@ -65,7 +65,7 @@ def test_a_table_whose_rows_or_values_no_stream_has_is_refused(facts: TableFacts
     [
         (
             replace(FACTS, leaves=[("outbox", "event_1"), ("else", "where")]),
-            'of outbox.event: else.where - ALTER TABLE "else"."where" SET SCHEMA "outbox"; or use RELAY_PLUGIN=pgoutput',
+            'else.where - ALTER TABLE "else"."where" SET SCHEMA "outbox"; or use RELAY_PLUGIN=pgoutput',
         ),
         (of("aggregate_id", types.NUMERIC, "numeric(20)"), r"'aggregate_id' \(numeric\(20\)\) .*RELAY_PLUGIN=pgoutput"),
         (of("id", types.FLOAT4), "NaN and infinity as NULL in 'id'"),
