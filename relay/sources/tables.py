@@ -4,7 +4,7 @@
 time that a stream is opened.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from relay.core.errors import SourceRefused
 from relay.sources import types
@@ -34,7 +34,8 @@ def check(facts: TableFacts, layout: Layout, *, plugin: str) -> None:
         raise missing(layout.name)
     _have_rows_in_the_wal(facts, layout.name)
     layout.require([column.name for column in facts.columns])
-    _have_values(facts, layout, plugin)
+    _are_sent(facts, layout, plugin)
+    _are_whole(facts, layout, plugin)
     if plugin == wal2json.PLUGIN:
         _is_shown_by_wal2json(facts, layout)
 
@@ -95,21 +96,23 @@ def _have_rows_in_the_wal(facts: TableFacts, table: str) -> None:
         )
 
 
-def _have_values(facts: TableFacts, layout: Layout, plugin: str) -> None:
-    """Raise SourceRefused for needed columns whose values the stream lacks, or has in another form than Postgres."""
-    used = {of: column for of, name in layout.columns.items() for column in facts.columns if column.name == name}
-    published = facts.publication is not None and facts.publication.generated
-    unseen = [
-        column
-        for column in used.values()
-        if column.generated and (column.generated == _VIRTUAL or (plugin == pgoutput.PLUGIN and not published))
-    ]
-    if unseen:
+def _are_sent(facts: TableFacts, layout: Layout, plugin: str) -> None:
+    """Raise SourceRefused for columns of the event that `plugin` does not send."""
+    published = () if facts.publication is None else facts.publication.columns or ()
+    virtual = [column for column in _used(facts, layout).values() if column.generated == _VIRTUAL]
+    stored = [column for column in _used(facts, layout).values() if column.generated and column.name not in published]
+    unsent = stored if plugin == pgoutput.PLUGIN else virtual
+    if unsent:
         raise SourceRefused(
-            f"{plugin} does not send the generated columns of {layout.name}: {_named(unseen)}",
+            f"{plugin} does not send the generated columns of {layout.name}: {_named(unsent)}",
             remedy="write them as ordinary columns, or name others with RELAY_OUTBOX_COLUMNS"
-            + ("" if any(column.generated == _VIRTUAL for column in unseen) else "; or use RELAY_PLUGIN=wal2json"),
+            + ("" if virtual else "; or use RELAY_PLUGIN=wal2json, with a slot of its own (RELAY_SLOT)"),
         )
+
+
+def _are_whole(facts: TableFacts, layout: Layout, plugin: str) -> None:
+    """Raise SourceRefused for columns of the event whose values are not what they stand for, or not all of them."""
+    used = _used(facts, layout)
     objects = [column for of, column in used.items() if of in {"payload", "headers"} and column.base == types.OID]
     if objects:
         raise SourceRefused(
@@ -122,6 +125,12 @@ def _have_values(facts: TableFacts, layout: Layout, plugin: str) -> None:
             f"wal2json writes NaN and infinity as NULL in {_named(numbers)} of {layout.name}",
             remedy=f"change the type (bigint or text keep every value), or {_PGOUTPUT}",
         )
+
+
+def _used(facts: TableFacts, layout: Layout) -> Mapping[str, ColumnFacts]:
+    """Return the columns of an event, by its fields."""
+    columns = {column.name: column for column in facts.columns}
+    return {of: columns[name] for of, name in layout.columns.items() if name in columns}
 
 
 def _is_shown_by_wal2json(facts: TableFacts, layout: Layout) -> None:

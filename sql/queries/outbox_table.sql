@@ -50,10 +50,9 @@ SELECT (SELECT relkind FROM outbox) AS kind,
                         SELECT FROM leaf WHERE NOT EXISTS (
                             SELECT FROM pg_publication_tables AS l
                             WHERE l.pubname = p.pubname AND l.schemaname = leaf.schema AND l.tablename = leaf.name))),
-                   -- Postgres 14 has neither filters nor lists of columns, and 17 publishes no generated columns.
+                   -- before Postgres 15 there are no such columns
                    'row_filter', to_jsonb(t) ->> 'rowfilter',
-                   'columns', to_jsonb(t) -> 'attnames',
-                   'generated', coalesce(to_jsonb(p) ->> 'pubgencols', 'n') = 's')
+                   'columns', to_jsonb(t) -> 'attnames')
         FROM pg_publication AS p LEFT JOIN pg_publication_tables AS t
           ON t.pubname = p.pubname AND t.schemaname = %(schema)s AND t.tablename = %(table)s
         WHERE p.pubname = %(publication)s) AS publication,

@@ -62,6 +62,8 @@ class PgoutputDecoder:
         self._messages = messages
         self._known = relations
         self._committed = self._xid = 0
+        self._tx = ""
+        """What rows of our own table have as `tx` until transaction ids pass 32 bits."""
         self._relations: dict[int, _Relation | None] = {}
 
     def decode(self, payloads: Sequence[bytes | memoryview]) -> Iterator[OutboxEvent | Boundary[Lsn] | Fence | None]:
@@ -76,6 +78,7 @@ class PgoutputDecoder:
                 case b"B":
                     self.in_transaction = True
                     _, _, self._committed, self._xid = _BEGIN.unpack(payload)
+                    self._tx = str(self._xid)
                     return None
                 case b"C":
                     self.in_transaction = False
@@ -103,7 +106,7 @@ class PgoutputDecoder:
         if count != relation.columns:
             raise ValueError("the number of columns of a row is not its relation's")
         values = _values(payload, _INSERT.size, count)
-        if relation.tx is not None and moved(values[relation.tx], self._xid):
+        if relation.tx is not None and (tx := values[relation.tx]) != self._tx and moved(tx, self._xid):
             return None
         return relation.reader.event(values, self._committed_at)
 
@@ -123,7 +126,8 @@ class PgoutputDecoder:
             self._relations[oid] = None
             return
         tx = next((place for place, column in enumerate(columns) if column.name == TX), None)
-        self._relations[oid] = _Relation(count, self._layout.reader(columns), tx if self._layout == NATIVE else None)
+        ours = self._layout.name == NATIVE.name
+        self._relations[oid] = _Relation(count, self._layout.reader(columns), tx if ours else None)
 
     def _message(self, payload: bytes) -> OutboxEvent | Fence | None:
         _, flags, _ = _MESSAGE.unpack_from(payload)

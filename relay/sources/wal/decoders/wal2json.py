@@ -235,7 +235,7 @@ class Wal2JsonDecoder:
         reader = layout.reader([self._relations.column(column.name, column.typeoid) for column in change.columns])
         binary = [place for place, column in enumerate(change.columns) if column.typeoid == BYTEA]
         tx = next((place for place, column in enumerate(change.columns) if column.name == TX), None)
-        return _Table(description, reader, binary, None if self._typed else tx)
+        return _Table(description, reader, binary, tx if layout.name == NATIVE.name else None)
 
     def _message(self, message: _Message) -> OutboxEvent | Fence | None:
         if not message.transactional:

@@ -203,6 +203,7 @@ def test_a_table_that_no_stream_can_tell_is_refused_and_the_remedy_in_sql_works(
 def test_a_generated_column_is_not_in_the_stream_of_pgoutput_and_in_that_of_wal2json(isolated: Isolated) -> None:
     columns = "id text, aggregatetype text, aggregateid text, kind text, payload jsonb"
     execute(isolated, f"CREATE TABLE t ({columns}, type text GENERATED ALWAYS AS (kind || '.made') STORED)")
+    execute(isolated, "CREATE PUBLICATION relay FOR TABLE t")
     found = facts(isolated, "public", "t")
     of = layout("debezium", "public.t", {}, partitioned=False)
 
