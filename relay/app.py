@@ -180,8 +180,7 @@ def _policy(settings: RelaySettings) -> Policy:
 def decoding(settings: RelaySettings) -> Decoding:
     """Return how the outbox is decoded."""
     publication = settings.slot
-    former: set[tuple[str, str]] = set()
-    """Every partition that a stream of this process has been opened with."""
+    former: set[tuple[str, str]] = set()  # every partition that a stream of this process was opened with
 
     def outbox(facts: TableFacts) -> Layout:
         return settings.layout(partitioned=facts.partitioned)
