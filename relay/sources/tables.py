@@ -98,10 +98,10 @@ def _have_rows_in_the_wal(facts: TableFacts, table: str) -> None:
 
 def _are_sent(facts: TableFacts, layout: Layout, plugin: str) -> None:
     """Raise SourceRefused for columns of the event that `plugin` does not send."""
-    published = () if facts.publication is None else facts.publication.columns or ()
-    virtual = [column for column in _used(facts, layout).values() if column.generated == _VIRTUAL]
-    stored = [column for column in _used(facts, layout).values() if column.generated and column.name not in published]
-    unsent = stored if plugin == pgoutput.PLUGIN else virtual
+    published = facts.publication is not None and facts.publication.generated
+    generated = [column for column in _used(facts, layout).values() if column.generated]
+    virtual = [column for column in generated if column.generated == _VIRTUAL]
+    unsent = generated if plugin == pgoutput.PLUGIN and not published else virtual
     if unsent:
         raise SourceRefused(
             f"{plugin} does not send the generated columns of {layout.name}: {_named(unsent)}",

@@ -70,7 +70,9 @@ class PublicationFacts:
     has_table: bool
     row_filter: str | None = None
     columns: Sequence[str] | None = None
-    """The columns that are published, generated ones only if they are; None before Postgres 15."""
+    """The columns that are published; None before Postgres 15, which publishes all."""
+    generated: bool = False
+    """Whether stored generated columns are published."""
 
 
 @dataclass(frozen=True, slots=True)

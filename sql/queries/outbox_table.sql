@@ -1,5 +1,5 @@
--- What the catalog says of the outbox table, and of the publication that pgoutput reads. There is always one row; `kind`
--- is NULL if there is no such table. Relations are found by oid, not by name. `snapshot` says how new this is: a
+-- What the catalog says of the outbox table, and of the publication that pgoutput reads. There is always one row, with
+-- `kind` NULL without such a table. Relations are found by oid, not by name. `snapshot` says how new this is: a
 -- transaction that it sees knew no relations, and no names, that came later.
 WITH outbox AS (
     SELECT c.oid, c.relkind, c.relnamespace
@@ -45,14 +45,16 @@ SELECT (SELECT relkind FROM outbox) AS kind,
                         CASE WHEN p.pubinsert THEN 'insert' END, CASE WHEN p.pubupdate THEN 'update' END,
                         CASE WHEN p.pubdelete THEN 'delete' END, CASE WHEN p.pubtruncate THEN 'truncate' END], NULL),
                    'through_root', p.pubviaroot,
-                   -- without the root, its leaves are listed
-                   'has_table', t.tablename IS NOT NULL OR (NOT p.pubviaroot AND EXISTS (SELECT FROM leaf) AND NOT EXISTS (
-                        SELECT FROM leaf WHERE NOT EXISTS (
-                            SELECT FROM pg_publication_tables AS l
-                            WHERE l.pubname = p.pubname AND l.schemaname = leaf.schema AND l.tablename = leaf.name))),
-                   -- before Postgres 15 there are no such columns
+                   'has_table', t.tablename IS NOT NULL
+                       OR (NOT p.pubviaroot AND (  -- then the leaves are listed, and not their table
+                           SELECT bool_and(EXISTS (
+                               SELECT FROM pg_publication_tables AS l
+                               WHERE l.pubname = p.pubname AND l.schemaname = leaf.schema AND l.tablename = leaf.name))
+                           FROM leaf) IS TRUE),
+                   -- Postgres 14 has neither filters nor lists of columns, and 17 publishes no generated columns.
                    'row_filter', to_jsonb(t) ->> 'rowfilter',
-                   'columns', to_jsonb(t) -> 'attnames')
+                   'columns', to_jsonb(t) -> 'attnames',
+                   'generated', coalesce(to_jsonb(p) ->> 'pubgencols', 'n') = 's')
         FROM pg_publication AS p LEFT JOIN pg_publication_tables AS t
           ON t.pubname = p.pubname AND t.schemaname = %(schema)s AND t.tablename = %(table)s
         WHERE p.pubname = %(publication)s) AS publication,
