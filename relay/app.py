@@ -30,13 +30,14 @@ from relay.publishing.link import Broker
 from relay.publishing.publisher import Policy, RabbitPublisher
 from relay.settings import RelaySettings
 from relay.sources import tables
-from relay.sources.layout import Layout, layout
+from relay.sources.layout import Layout
 from relay.sources.wal.decoders.decoding import Decoder
 from relay.sources.wal.decoders.decoding import decoder as choose
+from relay.sources.wal.decoders.relations import Relations
 from relay.sources.wal.opening import Decoding
 from relay.sources.wal.source import WalSource
 from relay.sources.wal.stream import Writing
-from relay.storage.facts import Facts, TableFacts
+from relay.storage.facts import TableFacts
 from relay.storage.fence import FenceWriter
 from relay.storage.parking import PostgresParking
 from relay.storage.position import StoredPosition
@@ -172,16 +173,19 @@ def _policy(settings: RelaySettings) -> Policy:
 
 def decoding(settings: RelaySettings) -> Decoding:
     """Return how the outbox is decoded."""
+    publication = settings.slot
+    former: set[tuple[str, str]] = set()  # every partition that a stream of this process was opened with
 
-    def outbox(*, partitioned: bool) -> Layout:
-        return layout(settings.outbox_layout, settings.outbox_table, settings.outbox_columns, partitioned=partitioned)
+    def outbox(facts: TableFacts) -> Layout:
+        return settings.layout(partitioned=facts.partitioned)
 
-    def decoder(plugin: str, facts: Facts) -> tuple[Decoder, Mapping[str, str]]:
-        table = outbox(partitioned=facts.partitioned)
-        return choose(plugin, table, settings.message_prefix, publication=settings.slot)
+    def decoder(plugin: str, facts: TableFacts) -> tuple[Decoder, Mapping[str, str]]:
+        relations = Relations.of(outbox(facts), facts, frozenset(former))
+        former.update(relations.leaves)
+        return choose(plugin, outbox(facts), settings.message_prefix, publication=publication, relations=relations)
 
-    def examine(found: TableFacts | None, plugin: str) -> None:
-        if settings.message_prefix is None:
-            tables.check(found, outbox(partitioned=found is not None and found.partitioned), plugin=plugin)
+    def examine(facts: TableFacts, plugin: str) -> None:
+        table = outbox(facts) if settings.message_prefix is None else None
+        tables.examine(facts, table, plugin=plugin, publication=publication)
 
     return Decoding(decoder, examine)

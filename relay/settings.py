@@ -11,7 +11,7 @@ from outboxkit.settings import prefix
 from outboxkit.sql.url import DatabaseUrl
 from relay.core.cloudevents import Prefix
 from relay.core.routing import check_template
-from relay.sources.layout import layout
+from relay.sources.layout import Layout, layout
 from relay.storage.facts import Owner
 
 
@@ -78,6 +78,9 @@ class RelaySettings(BrokerSettings):
         default_factory=dict,
         description='write JSON (in TOML a table) from event field to column, such as {"payload": "body"}',
     )
+    outbox_time_unit: Literal["s", "ms", "us", "ns"] = Field(
+        "ms", description="write s, ms, us or ns: the unit of times that are numbers since 1970"
+    )
     http_address: Annotated[str | None, AfterValidator(_address), Field(description="write host:port")] = (
         "127.0.0.1:9187"
     )
@@ -107,6 +110,16 @@ class RelaySettings(BrokerSettings):
     def owner(self) -> Owner:
         """Which relay the slot and the stored position belong to."""
         return Owner(self.name, self.slot, self.outboxes)
+
+    def layout(self, *, partitioned: bool) -> Layout:
+        """Return the layout of the outbox table; `partitioned` is what the server says of it."""
+        return layout(
+            self.outbox_layout,
+            self.outbox_table,
+            self.outbox_columns,
+            partitioned=partitioned,
+            time_unit=self.outbox_time_unit,
+        )
 
     @field_validator("outbox_columns")
     @classmethod

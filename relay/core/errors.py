@@ -57,7 +57,7 @@ class PositionLost(SourceUnavailable):
 
 
 class OutboxChanged(SourceUnavailable):
-    """The outbox has other partitions than those that are streamed."""
+    """The outbox has other partitions than those that are streamed, or a row came of a table that was not known."""
 
 
 class ServerStops(SourceUnavailable):

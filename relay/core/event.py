@@ -23,6 +23,17 @@ class Headers(dict[str, object]):
         self.text = text
 
 
+class Defective(Headers):
+    """In place of the headers of an event that no message can carry: their text, and why. It counts as not empty."""
+
+    def __init__(self, text: str, why: str) -> None:
+        super().__init__(text, {})
+        self.why = why
+
+    def __bool__(self) -> bool:
+        return True
+
+
 class OutboxEvent(Struct, frozen=True, gc=False):
     """One row of the outbox, as its source saw it."""
 

@@ -6,7 +6,7 @@ from string import Formatter
 from outboxkit.amqp import format as names
 from outboxkit.errors import ConfigurationProblem
 from relay.core.cloudevents import CloudEvents, Prefix
-from relay.core.event import Message, OutboxEvent, Route
+from relay.core.event import Defective, Message, OutboxEvent, Route
 
 _ROUTES = 4096
 
@@ -53,7 +53,7 @@ class Router:
         route = self._chosen(kind, event.event_type, event.content_type, event.exchange, event.routing_key, named_id)
         if headers and not names.OURS.isdisjoint(headers):
             headers = {name: value for name, value in headers.items() if name not in names.OURS}
-        if self._cloudevents is not None:
+        if self._cloudevents is not None and not isinstance(headers, Defective):
             headers = self._cloudevents.headers(event, headers)
         return Message(
             event.id,

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from outboxkit.amqp.format import PERSISTENT
 from relay.core.errors import MessageTooLarge, UnpublishableEvent
-from relay.core.event import Message, Route
+from relay.core.event import Defective, Message, Route
 
 FRAME_MAX = 131_072
 """RabbitMQ's default limit of a frame in bytes, overhead included."""
@@ -181,6 +181,8 @@ def _numbers(version_name: str, seq_name: str) -> Callable[[int, int], bytes]:
 
 
 def _row_headers(headers: Mapping[str, object]) -> bytes:
+    if isinstance(headers, Defective):
+        raise ValueError(headers.why)  # noqa: TRY004 - of the event, not of an argument
     if "CC" in headers or "BCC" in headers:
         _check_copies(headers)
     return _fields(headers)

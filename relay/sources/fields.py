@@ -1,7 +1,8 @@
 """The fields of an event, and how each is read from the text of a column. Pure.
 
-A payload is relayed byte for byte. A time may be a timestamp (one without time zone is UTC) or an integer:
-milliseconds since 1970. A time that Python's datetime cannot represent, such as infinity, reads as None.
+A payload is relayed byte for byte. A time may be a timestamp (one without time zone is UTC) or a number since 1970, in
+a unit that is set. A time that Python's datetime cannot represent, such as infinity, reads as None. Headers that cannot
+be read, or not without loss, are Defective: the event is parked, and the stream goes on.
 """
 
 import json
@@ -9,9 +10,10 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, NoReturn
 
-from relay.core.event import Headers, OutboxEvent
+from relay.core.event import Defective, Headers, OutboxEvent
 
 FIELDS = tuple(field for field in OutboxEvent.__struct_fields__ if field != "content_type")
 REQUIRED = frozenset({"id", "aggregate_type", "aggregate_id", "event_type", "payload"})
@@ -22,9 +24,14 @@ DEFAULTS: Mapping[str, object] = {
     "seq": 0, "aggregate_id": "", "aggregate_version": 0, "payload": b"null", "headers": _NO_HEADERS,
 }  # fmt: skip
 """The values of fields without a column, or with NULL in it; other fields are None then."""
+TIME_UNITS = {"s": Decimal(1_000_000), "ms": Decimal(1000), "us": Decimal(1), "ns": Decimal("0.001")}
+"""The units of a time that is a number, in microseconds."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# Timestamps of Postgres outside the years 1 to 9999.
-_OUTSIDE_DATETIME = re.compile(r"-?infinity|\d{5,}-.*|.* BC")
+_MOST_MICROSECONDS = Decimal(10) ** 18
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
+# Timestamps of Postgres outside the years 1 to 9999, and numbers that are none.
+_OUTSIDE_DATETIME = re.compile(r"-?infinity|nan|\d{5,}-.*|.* BC", re.IGNORECASE)
+_SHOWN = 60
 
 
 def bytea(value: str) -> bytes:
@@ -37,18 +44,29 @@ def refuse_constant(constant: str) -> NoReturn:
     raise ValueError(f"JSON has no {constant}")
 
 
-def _integer(text: str) -> int | float:
-    """Read an integer; one with more digits than Python reads becomes infinity, as json does with such a fraction.
+def _number(text: str) -> float:
+    """Read a fraction; raises ValueError if a double, which is all that AMQP has, does not keep its digits."""
+    value = float(text)
+    try:
+        if math.isfinite(value) and Decimal(repr(value)) == Decimal(text):
+            return value
+    except ArithmeticError:  # an exponent beyond Decimal's
+        pass
+    raise ValueError(f"the number {text[:_SHOWN]} has more digits than a message keeps")
 
-    https://docs.python.org/3/library/stdtypes.html#int-max-str-digits. No message can carry it.
+
+def _integer(text: str) -> int:
+    """Read an integer; raises ValueError for more digits than Python reads, which are too many for any message.
+
+    https://docs.python.org/3/library/stdtypes.html#int-max-str-digits
     """
     try:
         return int(text)
-    except ValueError:
-        return -math.inf if text.startswith("-") else math.inf
+    except ValueError as error:
+        raise ValueError(f"the number {text[:_SHOWN]}... has {len(text)} digits") from error
 
 
-_JSON = json.JSONDecoder(parse_int=_integer, parse_constant=refuse_constant)
+_JSON = json.JSONDecoder(parse_float=_number, parse_int=_integer, parse_constant=refuse_constant)
 
 
 def _payload(value: str | int) -> bytes:
@@ -56,26 +74,47 @@ def _payload(value: str | int) -> bytes:
 
 
 def _headers(value: str | int) -> Mapping[str, object]:
-    if value == "{}":
+    if value in {"{}", "null"}:
         return _NO_HEADERS
     text = str(value)
-    headers = _JSON.decode(text)
+    try:
+        headers = _JSON.decode(text)
+    except RecursionError:
+        return Defective(text, "its headers nest too deep")
+    except ValueError as error:
+        return Defective(text, f"its headers cannot be read: {error}")
     if not isinstance(headers, dict):
-        raise ValueError("it is not a JSON object")  # noqa: TRY004 - wrong input, reported as other wrong values are
+        return Defective(text, "its headers are not a JSON object") if headers is not None else _NO_HEADERS
     return Headers(text, headers)
 
 
-def _time(value: str | int) -> datetime | None:
-    text = str(value)
+def time(unit: str) -> Callable[[str | int], datetime | None]:
+    """Return what reads a time; a number is in `unit` since 1970, a key of `TIME_UNITS`."""
+    microseconds = TIME_UNITS[unit]
+
+    def read(value: str | int) -> datetime | None:
+        text = str(value)
+        if _NUMBER.fullmatch(text):
+            return _since_1970(text, microseconds)
+        try:
+            found = datetime.fromisoformat(text)
+        except ValueError:
+            if _OUTSIDE_DATETIME.fullmatch(text):
+                return None
+            raise
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+    return read
+
+
+def _since_1970(number: str, microseconds: Decimal) -> datetime | None:
     try:
-        if text.isdecimal():
-            return _EPOCH + timedelta(milliseconds=int(text))
-        time = datetime.fromisoformat(text)
-    except (ValueError, OverflowError):
-        if text.isdecimal() or _OUTSIDE_DATETIME.fullmatch(text):
+        since = Decimal(number) * microseconds
+        if abs(since) > _MOST_MICROSECONDS:
             return None
-        raise
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
+        return _EPOCH + timedelta(microseconds=math.floor(since))
+    except (ArithmeticError, OverflowError):
+        return None
 
 
 CONVERSIONS: Mapping[str, Callable[[Any], Any]] = {
@@ -89,6 +128,6 @@ CONVERSIONS: Mapping[str, Callable[[Any], Any]] = {
     "headers": _headers,
     "exchange": str,
     "routing_key": str,
-    "created_at": _time,
+    "created_at": time("ms"),
 }
 """What makes a field's value from a column's; each raises ValueError or RecursionError for what it cannot read."""

@@ -9,11 +9,11 @@ from typing import Any, NoReturn
 
 from outboxkit.amqp.format import JSON
 from relay.core.errors import UndecodableChange
-from relay.core.event import OutboxEvent
-from relay.sources.fields import CONVERSIONS, DEFAULTS, FIELDS
+from relay.core.event import Defective, OutboxEvent
+from relay.sources.fields import CONVERSIONS, DEFAULTS, FIELDS, time
 
 _ID, _AGGREGATE_TYPE, _EVENT_TYPE = map(FIELDS.index, ("id", "aggregate_type", "event_type"))
-_CREATED_AT = FIELDS.index("created_at")
+_HEADERS, _CREATED_AT = map(FIELDS.index, ("headers", "created_at"))
 _SKIP = "skip the transaction with `relay slot skip` and write the event again, or correct RELAY_OUTBOX_COLUMNS"
 
 
@@ -50,10 +50,19 @@ class Reader:
         if event[_CREATED_AT] is None:
             event[_CREATED_AT] = committed_at()
         if not event[_ID] or event[_AGGREGATE_TYPE] is None or event[_EVENT_TYPE] is None:
-            empty = next(place for place in (_ID, _AGGREGATE_TYPE, _EVENT_TYPE) if not event[place])
-            name = next(self._names[column] for place, column, _ in self._plan if place == empty)
-            raise UndecodableChange(f"{name!r} of {self._of} is empty", remedy=_SKIP)
+            self._complete(event)
         return OutboxEvent(*event)
+
+    def _complete(self, event: list[Any]) -> None:
+        """Make `event`, which lacks a type, one that is parked; raises UndecodableChange if it lacks an id."""
+        lacks = [place for place in (_ID, _AGGREGATE_TYPE, _EVENT_TYPE) if not event[place]]
+        name = next(self._names[column] for place, column, _ in self._plan if place == lacks[0])
+        why = f"{name!r} of {self._of} is empty"
+        if not event[_ID]:
+            raise UndecodableChange(why, remedy=_SKIP)
+        for place in lacks:
+            event[place] = ""
+        event[_HEADERS] = Defective(getattr(event[_HEADERS], "text", "{}"), why)
 
     def _refuse(self, values: Sequence[str | int | None]) -> NoReturn:
         for _, column, convert in self._plan:
@@ -68,6 +77,7 @@ class Reader:
         raise AssertionError("a value that could not be read can be read now")
 
 
-def message_reader(of: str) -> Reader:
+def message_reader(of: str, *, time_unit: str) -> Reader:
     """Return a reader of messages, whose values stand in the order of `FIELDS`."""
-    return Reader([(place, place, CONVERSIONS[field]) for place, field in enumerate(FIELDS)], FIELDS, of)
+    conversions = {**CONVERSIONS, "created_at": time(time_unit)}
+    return Reader([(place, place, conversions[field]) for place, field in enumerate(FIELDS)], FIELDS, of)

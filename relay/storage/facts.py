@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+import msgspec
+
 from relay.core.position import Lsn
 
 
@@ -81,15 +83,61 @@ class SlotState:
 
 
 @dataclass(frozen=True, slots=True)
+class ColumnFacts:
+    """A column of the outbox table."""
+
+    name: str
+    type: int
+    base: int
+    """The type below all domains; the same as `type` if it is none."""
+    type_name: str
+    generated: str = ""
+    """`s` for a stored generated column, `v` for a virtual one."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublicationFacts:
+    """The publication that has the slot's name."""
+
+    actions: Sequence[str]
+    through_root: bool
+    """Whether rows of partitions are published as rows of their table."""
+    has_table: bool
+    row_filter: str | None = None
+    columns: Sequence[str] | None = None
+    """The columns that are published; None before Postgres 15, which publishes all."""
+    generated: bool = False
+    """Whether stored generated columns are published."""
+
+
+@dataclass(frozen=True, slots=True)
 class TableFacts:
     """What the server says of the outbox table; the fields of sql/queries/outbox_table.sql."""
 
-    partitioned: bool
-    columns: Sequence[str]
-    other_names: Sequence[str]
-    """Partitions that are not called like the table."""
-    other_tables: Sequence[str]
-    """Tables that are called like its partitions, and are none."""
+    kind: str | None
+    """As in pg_class: `r` table, `p` partitioned table, `v` view, `m` materialized view, `f` foreign table; or None."""
+    columns: Sequence[ColumnFacts] = ()
+    leaves: Sequence[tuple[str, str]] = ()
+    """Schema and name of what holds the rows: the partitions, or the table itself."""
+    others: Sequence[str] = ()
+    """The other tables in the schema of a partitioned table."""
+    unlogged: Sequence[str] = ()
+    temporary: Sequence[str] = ()
+    foreign_partitions: Sequence[str] = ()
+    children: Sequence[str] = ()
+    """Tables that inherit from a table without partitions."""
+    publication: PublicationFacts | None = None
+    snapshot: str = "1:1:"
+
+    @property
+    def partitioned(self) -> bool:
+        """Whether the table has partitions."""
+        return self.kind == "p"
+
+
+def table_facts(**row: object) -> TableFacts:
+    """Return the facts in a row of sql/queries/outbox_table.sql."""
+    return msgspec.convert(row, TableFacts)
 
 
 class System(NamedTuple):

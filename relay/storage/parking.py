@@ -7,11 +7,11 @@ many and large, and nothing else has to wait for them. Redriving and discarding 
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from msgspec.structs import asdict
 
-from relay.core.event import Headers
+from relay.core.event import Defective, Headers
 from relay.core.ports import Rejection
 from relay.core.position import Position
 from relay.storage.position import columns
@@ -39,8 +39,26 @@ def _row(rejection: Rejection) -> dict[str, Any]:
     """Return the columns of an event, each in a form that Postgres takes: a refused one would stop the relay."""
     event = rejection.parcel.event
     headers = event.headers.text if isinstance(event.headers, Headers) else json.dumps(event.headers)
+    if isinstance(event.headers, Defective):
+        headers = _as_json(headers)
     row = asdict(event) | {"headers": headers, "reason": rejection.reason, "detail": rejection.detail}
     return {name: _storable(value) for name, value in row.items()}
+
+
+def _as_json(text: str) -> str:
+    """Return `text`, or a JSON string of it if it is no JSON, or nests so deep that Postgres may not read it."""
+    try:
+        _JSON.decode(text)
+    except (ValueError, RecursionError):
+        return json.dumps(text)
+    return text
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"JSON has no {constant}")
+
+
+_JSON = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=_refuse)
 
 
 def _storable(value: object) -> object:

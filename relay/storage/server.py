@@ -1,9 +1,9 @@
 """What the server says before the relay streams: its settings, the slot, the stored position, the outbox table."""
 
-from psycopg.rows import class_row, scalar_row
+from psycopg.rows import class_row, kwargs_row, scalar_row
 
 from relay.core.errors import SourceRefused
-from relay.storage.facts import Facts, TableFacts
+from relay.storage.facts import Facts, TableFacts, table_facts
 from relay.storage.refusals import check_wal_level
 from relay.storage.session import Session
 
@@ -31,13 +31,15 @@ class Server:
         """Return the pid of the server process that streams from the slot now; raises SourceUnavailable."""
         return await self._session.fetch(scalar_row, "slot_holder", {"slot": self._slot})
 
-    async def table(self) -> TableFacts | None:
-        """Return what the outbox table is; None if there is no such table."""
-        if self._table is None:
-            return None
-        schema, _, table = self._table.partition(".")
-        return await self._session.fetch(class_row(TableFacts), "outbox_table", {"schema": schema, "table": table})
-
     async def pooled(self) -> bool:
         """Return whether a connection pooler is between the relay and Postgres."""
         return await self._session.pooled()
+
+    async def table(self) -> TableFacts:
+        """Return what the outbox table and the slot's publication are, and whether they exist."""
+        schema, _, table = (self._table or "").partition(".")
+        asked = {"schema": schema, "table": table, "publication": self._slot}
+        facts = await self._session.fetch(kwargs_row(table_facts), "outbox_table", asked)
+        if facts is None:
+            raise SourceRefused("Postgres gave no facts", remedy="this is a bug in sql/queries/outbox_table.sql")
+        return facts

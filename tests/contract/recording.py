@@ -5,19 +5,22 @@ from itertools import zip_longest
 from typing import Any
 
 import psycopg
+from psycopg.rows import kwargs_row
 from psycopg.sql import SQL, Identifier, Literal
 
 from outboxkit import sql
-from relay.core.errors import UndecodableChange
+from relay.core.errors import OutboxChanged, UndecodableChange
 from relay.core.event import Boundary, Fence, OutboxEvent
 from relay.core.position import Lsn
 from relay.sources.layout import NATIVE, Layout
 from relay.sources.wal.decoders.decoding import decoder
+from relay.sources.wal.decoders.relations import Relations
+from relay.storage.facts import TableFacts, table_facts
 from sandbox.lifetime.isolation import Isolated
 
 PLUGINS = ("wal2json", "pgoutput")
-# As relay/sources/wal/replication.py pins the session that streams.
-_SESSION = "-c bytea_output=hex -c DateStyle=ISO -c TimeZone=UTC -c IntervalStyle=iso_8601 -c extra_float_digits=1"
+SESSION = "-c bytea_output=hex -c DateStyle=ISO -c TimeZone=UTC -c IntervalStyle=iso_8601 -c extra_float_digits=1"
+"""The session that streams, as relay/sources/wal/replication.py pins it."""
 
 Item = OutboxEvent | Boundary[Lsn] | Fence | str
 """What a decoder yields; a text is the error that ended the stream."""
@@ -43,7 +46,8 @@ OUTBOX_ROW: dict[str, object] = {
 class Recording:
     """Records all changes of a database from now on, once for each plugin.
 
-    The publication must exist before the slots. With `message_prefix` it contains no table.
+    The publication must exist before the slots. With `message_prefix` it contains no table. What the catalog says now
+    is what a stream is opened with; `reopen` opens it anew, as a relay does that notices a change.
     """
 
     def __init__(self, isolated: Isolated, layout: Layout = NATIVE, message_prefix: str | None = None) -> None:
@@ -62,10 +66,17 @@ class Recording:
                 connection.execute(SQL(sql.query("publication_create_empty")).format(publication=publication))
             for plugin in PLUGINS:
                 connection.execute(sql.query("slot_create"), {"slot": f"{isolated.name}_{plugin}", "plugin": plugin})
+        self.facts = self._ask()
+        self._former: frozenset[tuple[str, str]] = frozenset()
+
+    def reopen(self) -> None:
+        """Let the streams be opened with what the catalog says now, by a relay that remembers what it said before."""
+        self._former |= {(schema, name) for schema, name in self.facts.leaves}
+        self.facts = self._ask()
 
     def connect(self, *, autocommit: bool = True) -> psycopg.Connection[tuple[object, ...]]:
         """Open a session with the settings of a session that streams, so that values have the same form."""
-        return psycopg.connect(self._url, autocommit=autocommit, options=_SESSION)
+        return psycopg.connect(self._url, autocommit=autocommit, options=SESSION)
 
     def execute(self, *statements: str) -> None:
         """Execute each statement in a transaction of its own."""
@@ -105,8 +116,29 @@ class Recording:
         assert not [item for item in items if isinstance(item, str)]
         return [item for item in items if isinstance(item, OutboxEvent)]
 
-    def _decode(self, plugin: str) -> Iterable[Item]:
-        made, options = decoder(plugin, self._layout, self._message_prefix, publication=self._name)
+    def _decode(self, plugin: str) -> Sequence[Item]:
+        try:
+            return list(self._stream(plugin, self.facts))
+        except OutboxChanged:
+            return list(self._stream(plugin, self._ask()))
+
+    def _ask(self) -> TableFacts:
+        layout = self._layout
+        asked = {"schema": layout.schema, "table": layout.table, "publication": self._name}
+        with self.connect() as connection:
+            cursor = connection.cursor(row_factory=kwargs_row(table_facts))
+            found = cursor.execute(sql.query("outbox_table"), asked).fetchone()
+        assert found is not None
+        return found
+
+    def _stream(self, plugin: str, facts: TableFacts) -> Iterable[Item]:
+        made, options = decoder(
+            plugin,
+            self._layout,
+            self._message_prefix,
+            publication=self._name,
+            relations=Relations.of(self._layout, facts, self._former),
+        )
         chosen = [text for option in options.items() for text in option]
         peek = "SELECT data FROM pg_logical_slot_peek_binary_changes(%s, NULL, NULL, VARIADIC %s)"
         with self.connect() as connection:

@@ -222,6 +222,42 @@ def test_every_partition_is_the_outbox(recording: Recording) -> None:
     assert len(recording.rows("SELECT DISTINCT tableoid FROM outbox.event")) == 3
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "CREATE TABLE outbox.event_backup AS SELECT * FROM outbox.event",
+        "CREATE TABLE outbox.backup AS SELECT * FROM outbox.event",
+        "INSERT INTO outbox.event OVERRIDING SYSTEM VALUE SELECT * FROM outbox.event",
+        "UPDATE outbox.event SET created_at = '2001-01-01'",
+        """
+        CREATE TABLE outbox.moved (LIKE outbox.event INCLUDING CONSTRAINTS);
+        INSERT INTO outbox.moved SELECT * FROM outbox.event;
+        UPDATE outbox.moved SET created_at = '2031-01-01';
+        ALTER TABLE outbox.event ATTACH PARTITION outbox.moved FOR VALUES FROM ('2031-01-01') TO ('2031-01-02')
+        """,
+    ],
+)
+def test_a_row_that_is_copied_or_moved_is_no_second_event(recording: Recording, change: str) -> None:
+    recording.execute("SELECT outbox.create_partitions()")
+    recording.insert(ROW | {"aggregate_id": "before"})
+    recording.execute(change, "DROP TABLE IF EXISTS outbox.backup")
+    recording.insert(ROW | {"aggregate_id": "after"})
+
+    assert names(recording.events()) == ["before", "after"]
+
+
+def test_a_partition_of_any_name_that_is_attached_while_streaming_is_the_outbox(recording: Recording) -> None:
+    recording.insert(ROW | {"aggregate_id": "before"})
+    recording.execute(
+        "CREATE TABLE outbox.archive2031 (LIKE outbox.event INCLUDING DEFAULTS INCLUDING CONSTRAINTS)",
+        "ALTER TABLE outbox.event ATTACH PARTITION outbox.archive2031 FOR VALUES FROM ('2031-01-01') TO ('2032-01-01')",
+    )
+    recording.insert(ROW | {"aggregate_id": "attached", "created_at": "2031-06-01"})
+    recording.insert(ROW | {"aggregate_id": "after"})
+
+    assert names(recording.events()) == ["before", "attached", "after"]
+
+
 def test_columns_that_come_and_go_beside_those_of_the_event_change_nothing(recording: Recording) -> None:
     recording.insert(ROW | {"aggregate_id": "before"})
     recording.execute("ALTER TABLE outbox.event ADD COLUMN tenant text, ADD COLUMN size int DEFAULT 7")

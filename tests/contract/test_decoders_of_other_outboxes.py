@@ -7,7 +7,7 @@ import pytest
 from msgspec import structs
 
 from outboxkit.amqp.format import BINARY, JSON, TEXT
-from relay.core.event import Boundary, Fence, OutboxEvent
+from relay.core.event import Boundary, Defective, Fence, OutboxEvent
 from relay.sources.layout import layout
 from sandbox.lifetime.isolation import Isolated
 from tests.contract.recording import OUTBOX_ROW, ROW, Recording
@@ -145,15 +145,57 @@ def test_numbers_and_enumerations_are_read_as_their_text_and_null_as_absent(isol
     ]
 
 
-@pytest.mark.parametrize("column", ["id", "type"])
-def test_null_where_an_event_needs_a_value_ends_the_stream_with_the_columns_name(
-    isolated: Isolated, column: str
-) -> None:
+def test_null_for_an_id_ends_the_stream_with_the_columns_name(isolated: Isolated) -> None:
     recording = debezium(isolated, (_TABLE + "jsonb").replace(" NOT NULL", ""))
-    recording.insert(OUTBOX_ROW | {column: None}, "public.outbox")
+    recording.insert(OUTBOX_ROW | {"id": None}, "public.outbox")
     (problem,) = recording.items()
 
-    assert f"'{column}' of a row of public.outbox is empty" in str(problem)
+    assert "'id' of a row of public.outbox is empty" in str(problem)
+
+
+@pytest.mark.parametrize("column", ["aggregatetype", "type"])
+def test_an_event_without_a_type_is_one_to_park_and_the_stream_goes_on(isolated: Isolated, column: str) -> None:
+    recording = debezium(isolated, (_TABLE + "jsonb").replace(" NOT NULL", ""))
+    recording.insert(OUTBOX_ROW | {column: None}, "public.outbox")
+    recording.insert(OUTBOX_ROW, "public.outbox")
+    bad, good = recording.events()
+
+    assert isinstance(bad.headers, Defective)
+    assert bad.headers.why == f"'{column}' of a row of public.outbox is empty"
+    assert (bad.id, good.headers) == (good.id, {})
+
+
+DEEP = '{"a":' * 1000 + "1" + "}" * 1000
+
+
+@pytest.mark.parametrize(
+    ("kind", "headers"),
+    [
+        ("json", "[1]"), ("jsonb", "1"), ("jsonb", '"text"'), ("text", "a=b"), ("text", ""), ("json", DEEP),
+        ("jsonb", DEEP), ("json", '{"a": 1e400}'), ("jsonb", '{"a": 0.1234567890123456789}'), ("int", "7"),
+    ],
+)  # fmt: skip
+def test_headers_that_no_message_can_carry_are_parked_with_their_text_and_the_stream_goes_on(
+    isolated: Isolated, kind: str, headers: str
+) -> None:
+    recording = debezium(isolated, f"{_TABLE} jsonb, meta {kind}", headers="meta")
+    recording.insert(OUTBOX_ROW | {"meta": headers}, "public.outbox")
+    recording.insert(OUTBOX_ROW | {"meta": None}, "public.outbox")
+    ((text,), _) = recording.rows("SELECT meta::text FROM outbox")
+    bad, good = recording.events()
+
+    assert isinstance(bad.headers, Defective)
+    assert (bad.headers.text, good.headers) == (text, {})
+
+
+@pytest.mark.parametrize("kind", ["json", "jsonb", "text"])
+@pytest.mark.parametrize("headers", ["null", "{}", None])
+def test_no_headers_may_be_null_json_null_or_empty(isolated: Isolated, kind: str, headers: str | None) -> None:
+    recording = debezium(isolated, f"{_TABLE} jsonb, meta {kind}", headers="meta")
+    recording.insert(OUTBOX_ROW | {"meta": headers}, "public.outbox")
+    (found,) = recording.events()
+
+    assert (found.headers, bool(found.headers)) == ({}, False)
 
 
 @pytest.mark.parametrize("name", ["o'Ut, b*ox\\", "*", "ÄÖ%s{}"])
@@ -171,29 +213,73 @@ def test_a_table_of_any_name_is_distinguished_from_its_neighbours(isolated: Isol
     assert [event.aggregate_id for event in recording.events()] == ["here"]
 
 
-def test_a_partitioned_table_is_distinguished_from_its_neighbours_and_new_partitions_belong_to_it(
-    isolated: Isolated,
-) -> None:
+def partitioned(isolated: Isolated, *partitions: str) -> Recording:
+    """Make a table with a partition for each of the types that `partitions` are called by, and record it."""
     with psycopg.connect(isolated.database_url, autocommit=True) as connection:
         connection.execute(
             "CREATE TABLE outbox (id text, aggregatetype text, aggregateid text, type text, payload bytea)"
             " PARTITION BY LIST (type)"
         )
-        connection.execute("CREATE TABLE outbox_placed PARTITION OF outbox FOR VALUES IN ('placed')")
-        connection.execute("CREATE TABLE other (LIKE outbox)")
-    recording = Recording(isolated, layout("debezium", "public.outbox", {}, partitioned=True))
-    recording.insert(OUTBOX_ROW | {"id": "1"}, "public.outbox")
+        for name in partitions:
+            of = f"CREATE TABLE {name} PARTITION OF outbox FOR VALUES IN ('{name}')"
+            connection.execute(of.encode())
+    return Recording(isolated, layout("debezium", "public.outbox", {}, partitioned=True))
+
+
+def told(recording: Recording) -> list[tuple[str, str, bytes]]:
+    return [(event.id, event.event_type, event.payload) for event in recording.events()]
+
+
+def test_a_partition_that_comes_while_streaming_belongs_to_the_table_and_its_neighbours_do_not(
+    isolated: Isolated,
+) -> None:
+    recording = partitioned(isolated, "outbox_placed")
+    recording.insert(OUTBOX_ROW | {"id": "1", "type": "outbox_placed"}, "public.outbox")
     recording.execute(
-        "CREATE TABLE outbox_paid (payload bytea, type text, id text, more text, aggregatetype text, aggregateid text)",
-        "ALTER TABLE outbox_paid DROP COLUMN more",
-        "ALTER TABLE outbox ATTACH PARTITION outbox_paid FOR VALUES IN ('paid')",
+        "CREATE TABLE paid (payload bytea, type text, id text, more text, aggregatetype text, aggregateid text)",
+        "ALTER TABLE paid DROP COLUMN more",
+        "ALTER TABLE outbox ATTACH PARTITION paid FOR VALUES IN ('paid')",
+        "CREATE TABLE outbox_2 PARTITION OF outbox FOR VALUES IN ('2')",
+        "CREATE TABLE outbox_backup AS SELECT * FROM outbox",
+        "CREATE TABLE other (LIKE outbox)",
     )
     recording.insert(OUTBOX_ROW | {"id": "2", "type": "paid"}, "public.outbox")
-    recording.insert(OUTBOX_ROW | {"id": "3"}, "public.outbox")
+    recording.insert(OUTBOX_ROW | {"id": "3", "type": "2"}, "public.outbox")
+    recording.insert(OUTBOX_ROW | {"id": "4", "type": "outbox_placed"}, "public.outbox")
+    recording.insert(OUTBOX_ROW, "public.outbox_backup")
     recording.insert(OUTBOX_ROW, "public.other")
 
-    assert [(event.id, event.event_type, event.payload) for event in recording.events()] == [
-        ("1", "placed", b"{}"),
-        ("2", "paid", b"{}"),
-        ("3", "placed", b"{}"),
-    ]
+    assert told(recording) == [
+        ("1", "outbox_placed", b"{}"), ("2", "paid", b"{}"), ("3", "2", b"{}"), ("4", "outbox_placed", b"{}"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("ALTER TABLE outbox DETACH PARTITION old",),
+        ("DROP TABLE old",),
+        ("ALTER TABLE old RENAME TO outbox_older",),
+        ("ALTER TABLE outbox DETACH PARTITION old", "DROP TABLE old"),
+    ],
+)
+def test_what_was_written_into_a_partition_is_delivered_although_it_went_meanwhile(
+    isolated: Isolated, change: tuple[str, ...]
+) -> None:
+    recording = partitioned(isolated, "old", "kept")
+    recording.insert(OUTBOX_ROW | {"id": "1", "type": "old"}, "public.outbox")
+    recording.execute(*change)
+    recording.insert(OUTBOX_ROW | {"id": "2", "type": "kept"}, "public.outbox")
+    before = told(recording)
+    recording.reopen()
+
+    assert before == told(recording) == [("1", "old", b"{}"), ("2", "kept", b"{}")]
+
+
+def test_a_table_that_is_a_partition_no_more_is_not_the_outbox(isolated: Isolated) -> None:
+    recording = partitioned(isolated, "old", "kept")
+    recording.execute("ALTER TABLE outbox DETACH PARTITION old")
+    recording.reopen()
+    recording.insert(OUTBOX_ROW | {"type": "old"}, "public.old")
+
+    assert told(recording) == []

@@ -9,10 +9,12 @@ from typing import Any
 import psycopg
 
 from outboxkit import sql
+from relay.operating import outbox
 from relay.operating.setup import publication
 from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
 from relay.sources.wal.decoders import pgoutput, wal2json
+from relay.storage.facts import TableFacts
 
 
 def take_turn(connection: psycopg.Connection[Any], slot: str) -> None:
@@ -22,14 +24,18 @@ def take_turn(connection: psycopg.Connection[Any], slot: str) -> None:
     _until_finished(connection, slot)
 
 
-def create(connection: psycopg.Connection[Any], settings: RelaySettings) -> str:
-    """Create the slot and return its plugin: the configured one; with `auto`, wal2json if the server has it."""
-    if settings.plugin in {"auto", wal2json.PLUGIN}:
+def create(connection: psycopg.Connection[Any], settings: RelaySettings, found: TableFacts, plugin: str) -> str:
+    """Create the slot with `plugin`; with RELAY_PLUGIN=auto, with pgoutput if the server does not have it.
+
+    Returns the plugin that it has; raises SourceRefused if pgoutput would not deliver the outbox that was `found`.
+    """
+    if plugin == wal2json.PLUGIN:
         try:
             return _create_slot(connection, settings.slot, wal2json.PLUGIN)
         except (psycopg.errors.UndefinedFile, psycopg.errors.InsufficientPrivilege):
             if settings.plugin != "auto":
                 raise
+            outbox.require(found, settings, pgoutput.PLUGIN)
     # First the publication, then the slot: pgoutput reads the publication as it was at each change.
     publication.create(connection, settings)
     return _create_slot(connection, settings.slot, pgoutput.PLUGIN)

@@ -15,15 +15,15 @@ from outboxkit.amqp.topology import EXCHANGE_TYPE, declare_exchange
 from outboxkit.sql import apply as schema
 from outboxkit.sql.restoring import present
 from relay.core.position import Lsn
+from relay.operating import outbox
 from relay.operating.connection import connected
 from relay.operating.setup import creating, publication, waiting
 from relay.operating.setup.deciding import Decision, decide
 from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
-from relay.sources.wal.decoders import pgoutput, wal2json
+from relay.sources.layout import NATIVE
+from relay.sources.wal.decoders import pgoutput
 from relay.storage.refusals import check_wal_level
-
-_PREFERRED = wal2json.PLUGIN
 
 
 def setup(
@@ -57,7 +57,10 @@ def plan(settings: RelaySettings, *, accept_gap: bool) -> Iterator[str]:
         if decision.slot == "drop and create":
             yield f"{written(sql.query('slot_drop'), names)};"
         if decision.slot != "keep":
-            plugin = _PREFERRED if settings.plugin == "auto" else settings.plugin
+            found = outbox.facts(connection, settings)
+            plugin = outbox.preferred(found, settings)
+            if not (schema.lacking(connection) and settings.outbox_table == NATIVE.name):
+                outbox.require(found, settings, plugin)
             if plugin == pgoutput.PLUGIN:
                 yield f"{publication.statement(settings).as_string(connection)};"
             yield f"{written(sql.query('slot_create'), {**names, 'plugin': plugin})};"
@@ -94,11 +97,15 @@ def make_slot(connection: psycopg.Connection[Any], settings: RelaySettings, *, a
     """Create the slot and the stored position if missing, and return a line; raises SourceRefused, see `decide`."""
     facts = slots.facts(connection, settings)
     decision = decide(facts, settings.owner, plugin=settings.plugin, accept_gap=accept_gap)
+    new = decision.slot != "keep"
+    found = outbox.facts(connection, settings)
+    plugin = outbox.preferred(found, settings) if new else str(facts.plugin)
+    outbox.require(found, settings, plugin)
     if decision.slot == "drop and create":
         slots.drop(connection, settings.slot)
-    new = decision.slot != "keep"
-    republished = not new and facts.plugin == pgoutput.PLUGIN and publication.create(connection, settings)
-    plugin = creating.create(connection, settings) if new else facts.plugin
+    republished = not new and plugin == pgoutput.PLUGIN and publication.create(connection, settings)
+    if new:
+        plugin = creating.create(connection, settings, found, plugin)
     start = connection.execute(sql.query("slot_position"), {"slot": settings.slot}).fetchone()
     assert start is not None  # noqa: S101 - the slot exists by now
     if decision.set_position:

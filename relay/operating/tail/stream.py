@@ -58,7 +58,8 @@ async def _stream(settings: RelaySettings, decoding: Decoding, *, from_now: bool
         server = Server(session, name=name, slot=settings.slot, table=settings.table)
         facts = await server.facts()
         plugin = _plugin(facts, settings, from_now=from_now)
-        decoding.examine(await server.table(), plugin)
+        table = await server.table()
+        decoding.examine(table, plugin)
         slot = f"tail_{secrets.token_hex(6)}"
         connection = await connected(database_url(), server, facts, slot=slot, name=name)
         try:
@@ -72,6 +73,7 @@ async def _stream(settings: RelaySettings, decoding: Decoding, *, from_now: bool
                 plugin=plugin,
                 decoding=decoding,
                 facts=facts,
+                table=table,
                 writing=None,
                 timings=Timings(),
                 observe=lambda _: None,

@@ -16,10 +16,10 @@ from relay.storage.facts import Facts, TableFacts
 class Decoding:
     """How an outbox is decoded, and what must hold for that."""
 
-    decoder: Callable[[str, Facts], tuple[Decoder, Mapping[str, str]]]
-    """From the slot's plugin and the server's facts to a fresh decoder and the plugin's options."""
-    examine: Callable[[TableFacts | None, str], None]
-    """Raises a Problem if the outbox table cannot be read with the slot's plugin."""
+    decoder: Callable[[str, TableFacts], tuple[Decoder, Mapping[str, str]]]
+    """From the slot's plugin and what the outbox is to a fresh decoder and the plugin's options."""
+    examine: Callable[[TableFacts, str], None]
+    """Raises a Problem if the outbox cannot be read with the slot's plugin."""
 
 
 @asynccontextmanager
@@ -30,6 +30,7 @@ async def opened(  # noqa: PLR0913 - what a stream is
     plugin: str,
     decoding: Decoding,
     facts: Facts,
+    table: TableFacts,
     writing: Writing | None,
     timings: Timings,
     observe: Observe,
@@ -38,7 +39,7 @@ async def opened(  # noqa: PLR0913 - what a stream is
 
     The caller has examined the outbox. Without `writing`, slot and stored position stay where they are.
     """
-    decoder, options = decoding.decoder(plugin, facts)
+    decoder, options = decoding.decoder(plugin, table)
     await connection.start(start, options)
     stream = WalStream(
         connection,

@@ -75,6 +75,7 @@ class WalSource:
                 plugin=plugin,
                 decoding=self._decoding,
                 facts=facts,
+                table=table,
                 writing=self._writing,
                 timings=self._timings,
                 observe=self._observe,

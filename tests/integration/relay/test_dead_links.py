@@ -16,11 +16,12 @@ from relay.core.supervisor import Supervisor
 from relay.publishing.link import Timings
 from relay.sources.layout import NATIVE
 from relay.sources.wal.decoders.decoding import Decoder, decoder
+from relay.sources.wal.decoders.relations import Relations
 from relay.sources.wal.opening import Decoding
 from relay.sources.wal.source import WalSource
 from relay.sources.wal.stream import WalStream, Writing
 from relay.storage.deadline import deadline
-from relay.storage.facts import Facts, Owner
+from relay.storage.facts import Owner
 from relay.storage.fence import FenceWriter
 from relay.storage.position import StoredPosition
 from relay.storage.server import Server
@@ -75,8 +76,8 @@ async def _read(stream: WalStream, *, lively: bool | None = None) -> None:
         await stream.receive()
 
 
-def _decoder(plugin: str, _: Facts) -> tuple[Decoder, Mapping[str, str]]:
-    return decoder(plugin, NATIVE, None, publication="unused")
+def _decoder(plugin: str, facts: TableFacts) -> tuple[Decoder, Mapping[str, str]]:
+    return decoder(plugin, NATIVE, None, publication="unused", relations=Relations.of(NATIVE, facts))
 
 
 def test_the_limit_doubles_for_each_stream_in_a_row_that_falls_silent_until_one_has_lived(

@@ -17,9 +17,10 @@ from outboxkit.errors import Problem
 from outboxkit.postgres import conninfo
 from outboxkit.sql import apply as schema
 from relay.core.position import Lsn
+from relay.operating import outbox
 from relay.operating.check.finding import Unknown
 from relay.operating.check.judging.connection import PostgresConnection
-from relay.operating.check.judging.outbox import Outbox, Publication, Schema
+from relay.operating.check.judging.outbox import Outbox, Schema
 from relay.operating.check.judging.position import Position
 from relay.operating.check.judging.role import Privilege, Role, grant_replication
 from relay.operating.check.judging.server import Probe, Server
@@ -28,9 +29,8 @@ from relay.operating.connection import connected
 from relay.operating.obstacles import Obstacle
 from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
-from relay.sources.layout import layout
 from relay.sources.wal.decoders import pgoutput, wal2json
-from relay.storage.facts import System, TableFacts
+from relay.storage.facts import System
 from relay.storage.refusals import NOT_THROUGH_A_POOLER, from_postgres
 
 T = TypeVar("T")
@@ -170,24 +170,9 @@ class _Asking:
 
     def _outbox(self, slot: slots.Slot | None, server: Server | Unknown) -> Outbox:
         settings = self._settings
-        namespace, _, table = settings.outbox_table.partition(".")
-        where = {"schema": namespace, "table": table, "publication": settings.slot}
-        facts = self._connection.cursor(row_factory=class_row(TableFacts))
-        facts.execute(sql.query("outbox_table"), where)
-        found = facts.fetchone()
-        publication = self._connection.cursor(row_factory=class_row(Publication))
-        publication.execute(sql.query("publication_exists"), where)
-        partitioned = found is not None and found.partitioned
-        described = layout(
-            settings.outbox_layout, settings.outbox_table, settings.outbox_columns, partitioned=partitioned
-        )
-        return Outbox(
-            layout=described if self._table else None,
-            facts=found,
-            plugin=(slot and slot.plugin) or _likely(settings.plugin, server),
-            publication_name=settings.slot,
-            publication=publication.fetchone(),
-        )
+        facts = outbox.facts(self._connection, settings)
+        plugin = (slot and slot.plugin) or _likely(server, outbox.preferred(facts, settings))
+        return Outbox(outbox.layout(facts, settings), facts, plugin, publication_name=settings.slot)
 
     def _position(self) -> Position:
         return slots.facts(self._connection, self._settings), self._settings.owner
@@ -221,10 +206,9 @@ def _identify(settings: RelaySettings) -> System:
     return System(str(row[0]), int(row[1]), Lsn.parse(row[2]))
 
 
-def _likely(wanted: str, server: Server | Unknown) -> str:
-    """Return the plugin that `relay setup` would use."""
-    if wanted != "auto":
-        return wanted
-    if isinstance(server, Unknown) or not server.probes:
-        return wal2json.PLUGIN
-    return server.probes[-1].plugin
+def _likely(server: Server | Unknown, preferred: str) -> str:
+    """Return the plugin that `relay setup` would use: the preferred one, or with `auto` the only one that works."""
+    if isinstance(server, Unknown) or server.wanted != "auto" or not server.probes:
+        return preferred
+    only_pgoutput = server.probes[-1].plugin == pgoutput.PLUGIN
+    return pgoutput.PLUGIN if only_pgoutput else preferred

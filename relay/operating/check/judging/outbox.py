@@ -19,25 +19,15 @@ class Schema:
 
 
 @dataclass(frozen=True, slots=True)
-class Publication:
-    """The publication that pgoutput reads: the columns of sql/queries/publication_exists.sql."""
-
-    inserts: bool
-    through_root: bool
-    has_table: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Outbox:
     """The outbox table in the database and in the settings."""
 
     layout: Layout | None
     """None if the outbox is logical messages."""
-    facts: TableFacts | None
+    facts: TableFacts
     plugin: str
     """The slot's, or the one that `relay setup` would use."""
     publication_name: str
-    publication: Publication | None
 
 
 def schema(found: Schema) -> Verdict:
@@ -55,7 +45,7 @@ def table(outbox: Outbox) -> Verdict:
     """Judge whether the relay can decode the columns and partitions of the outbox table."""
     if outbox.layout is None:
         return ok("the outbox is logical messages, and needs no table")
-    name = f"{outbox.layout.schema}.{outbox.layout.table}"
+    name = outbox.layout.name
     try:
         tables.check(outbox.facts, outbox.layout, plugin=outbox.plugin)
     except Problem as problem:
@@ -65,19 +55,13 @@ def table(outbox: Outbox) -> Verdict:
 
 def publication(outbox: Outbox) -> Verdict:
     """Judge whether pgoutput would send the rows of the outbox."""
-    name, found = outbox.publication_name, outbox.publication
+    name = outbox.publication_name
     if outbox.plugin != pgoutput.PLUGIN:
         return ok(f"{outbox.plugin} needs no publication", publication=None)
-    if found is None:
-        return fail(f"publication {name!r} does not exist", remedy="run `relay setup`", publication=name)
-    lacks = []
-    if outbox.layout is not None:
-        lacks += [] if found.inserts else ["no inserts"]
-        lacks += [] if found.has_table else [f"no table {outbox.layout.schema}.{outbox.layout.table}"]
-        lacks += [] if found.through_root or not outbox.layout.partitioned else ["partitions under their own names"]
-    if lacks:
-        remedy = f'DROP PUBLICATION "{name}", then run `relay setup`'
-        return fail(f"publication {name!r} has {' and '.join(lacks)}", remedy=remedy, publication=name)
+    try:
+        tables.check_publication(outbox.facts, outbox.layout, name)
+    except Problem as problem:
+        return fail(problem.what, remedy=problem.remedy, publication=name)
     return ok(f"publication {name!r} publishes the outbox", publication=name)
 
 

@@ -14,13 +14,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - it is an exception, and its own name says nothing
+from typing import NamedTuple
 
 from relay.core.errors import UndecodableChange
 from relay.core.event import Boundary, Fence, OutboxEvent
 from relay.core.position import Lsn
-from relay.sources.layout import NATIVE, Column, Layout
+from relay.sources.layout import NATIVE, Layout
 from relay.sources.reader import Reader
 from relay.sources.wal.decoders.messages import Messages
+from relay.sources.wal.decoders.relations import TX, Relations, moved
 
 PLUGIN = "pgoutput"
 
@@ -44,15 +46,25 @@ def options(publication: str) -> Mapping[str, str]:
     return {"proto_version": "1", "publication_names": f'"{quoted}"', "messages": "true"}
 
 
+class _Relation(NamedTuple):
+    columns: int
+    reader: Reader
+    tx: int | None
+    """The place of the column that names the row's transaction; None if the table has none that counts."""
+
+
 class PgoutputDecoder:
     """Turns the payloads of one stream, in order, into events, boundaries and fences."""
 
-    def __init__(self, layout: Layout | None = NATIVE, message_prefix: str | None = None) -> None:
+    def __init__(self, layout: Layout | None, messages: Messages, relations: Relations) -> None:
         self.in_transaction = False
         self._layout = layout
-        self._messages = Messages(message_prefix)
-        self._committed = 0
-        self._relations: dict[int, tuple[int, Reader] | None] = {}
+        self._messages = messages
+        self._known = relations
+        self._committed = self._xid = 0
+        self._tx = ""
+        """What rows of our own table have as `tx` until transaction ids pass 32 bits."""
+        self._relations: dict[int, _Relation | None] = {}
 
     def decode(self, payloads: Sequence[bytes | memoryview]) -> Iterator[OutboxEvent | Boundary[Lsn] | Fence | None]:
         """Yield one result for each of `payloads`; see `Decoder`."""
@@ -65,7 +77,8 @@ class PgoutputDecoder:
                     return self._insert(payload)
                 case b"B":
                     self.in_transaction = True
-                    _, _, self._committed, _ = _BEGIN.unpack(payload)
+                    _, _, self._committed, self._xid = _BEGIN.unpack(payload)
+                    self._tx = str(self._xid)
                     return None
                 case b"C":
                     self.in_transaction = False
@@ -90,10 +103,12 @@ class PgoutputDecoder:
         relation = self._relations[oid]
         if relation is None:
             return None
-        columns, reader = relation
-        if count != columns:
+        if count != relation.columns:
             raise ValueError("the number of columns of a row is not its relation's")
-        return reader.event(_values(payload, _INSERT.size, count), self._committed_at)
+        values = _values(payload, _INSERT.size, count)
+        if relation.tx is not None and (tx := values[relation.tx]) != self._tx and moved(tx, self._xid):
+            return None
+        return relation.reader.event(values, self._committed_at)
 
     def _relation(self, payload: bytes) -> None:
         _, oid = _RELATION.unpack_from(payload)
@@ -106,11 +121,13 @@ class PgoutputDecoder:
             name, at = _name(payload, at + 1)
             type_oid, _ = _TYPE.unpack_from(payload, at)
             at += _TYPE.size
-            columns.append(Column(name, type_oid))
-        if self._layout is not None and self._layout.holds(schema, table):
-            self._relations[oid] = count, self._layout.reader(columns)
-        else:
+            columns.append(self._known.column(name, type_oid))
+        if self._layout is None or (schema, table) != self._known.table:  # the publication names the root of partitions
             self._relations[oid] = None
+            return
+        tx = next((place for place, column in enumerate(columns) if column.name == TX), None)
+        ours = self._layout.name == NATIVE.name
+        self._relations[oid] = _Relation(count, self._layout.reader(columns), tx if ours else None)
 
     def _message(self, payload: bytes) -> OutboxEvent | Fence | None:
         _, flags, _ = _MESSAGE.unpack_from(payload)

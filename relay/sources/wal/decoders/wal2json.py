@@ -27,9 +27,11 @@ from relay.core.errors import UndecodableChange
 from relay.core.event import Boundary, Fence, OutboxEvent
 from relay.core.position import Lsn
 from relay.sources.fields import CONVERSIONS
-from relay.sources.layout import BYTEA, NATIVE, Column, Layout
+from relay.sources.layout import NATIVE, Layout
 from relay.sources.reader import Reader
+from relay.sources.types import BYTEA
 from relay.sources.wal.decoders.messages import FENCE, Messages
+from relay.sources.wal.decoders.relations import TX, Name, Relations, moved
 
 PLUGIN = "wal2json"
 
@@ -42,12 +44,13 @@ _EXACT = json.JSONDecoder(parse_float=str, parse_int=str)
 
 class _Value(msgspec.Struct, gc=False):
     name: str
-    value: str | int | None
+    value: str | int | bool | None
     typeoid: int = 0
 
 
 class _Begin(msgspec.Struct, tag_field="action", tag="B", gc=False):
     timestamp: str
+    xid: int
 
 
 class _Insert(msgspec.Struct, tag_field="action", tag="I", gc=False):
@@ -102,10 +105,11 @@ _headers = CONVERSIONS["headers"]
 class _Table(NamedTuple):
     description: Sequence[str | int]
     """The names of its columns, and their types if they were asked for."""
-    reader: Reader | None
-    """None for a table that is not the outbox."""
+    reader: Reader
     binary: Sequence[int]
     """The places of bytea columns."""
+    tx: int | None
+    """The place of the column that names the row's transaction; None if the table has none that counts."""
 
 
 def options(layout: Layout | None, message_prefix: str | None) -> Mapping[str, str]:
@@ -122,6 +126,7 @@ def options(layout: Layout | None, message_prefix: str | None) -> Mapping[str, s
         "format-version": "2",
         "include-transaction": "1",
         "include-lsn": "1",
+        "include-xids": "1",
         "include-timestamp": "1",
         "include-types": "0",
         "add-tables": "" if layout is None else _tables(layout),
@@ -141,14 +146,18 @@ def _tables(layout: Layout) -> str:
 class Wal2JsonDecoder:
     """Turns the payloads of one stream, in order, into events, boundaries and fences."""
 
-    def __init__(self, layout: Layout | None = NATIVE, message_prefix: str | None = None) -> None:
+    def __init__(self, layout: Layout | None, messages: Messages, relations: Relations) -> None:
         self.in_transaction = False
         self._layout = layout
         self._typed = layout != NATIVE
-        self._messages = Messages(message_prefix)
+        self._messages = messages
+        self._relations = relations
+        self._leaves = relations.leaves
         self._begun = ""
-        self._tables: dict[tuple[str, str], _Table] = {}
-        self._outboxes: set[tuple[str, str]] = set()
+        self._xid = 0
+        self._tx = ""
+        """What rows of our own table have as `tx` until transaction ids pass 32 bits."""
+        self._tables: dict[Name, _Table] = {}
 
     def decode(self, payloads: Sequence[bytes | memoryview]) -> Iterator[OutboxEvent | Boundary[Lsn] | Fence | None]:
         """Yield one result for each of `payloads`; see `Decoder`."""
@@ -157,7 +166,8 @@ class Wal2JsonDecoder:
             if kind is _Native:
                 yield self._native_row(change) or self._row(_change(payload))
             elif kind is _Begin:
-                self.in_transaction, self._begun = True, change.timestamp
+                self.in_transaction, self._begun, self._xid = True, change.timestamp, change.xid
+                self._tx = str(change.xid)
                 yield None
             elif kind is _Commit:
                 self.in_transaction = False
@@ -185,10 +195,12 @@ class Wal2JsonDecoder:
 
     def _native_row(self, row: Any) -> OutboxEvent | None:  # noqa: ANN401 - a type that is made above
         """Return the event in a row of our own table; None if `_row` has to read it."""
-        key, seq, _, kind, aggregate, version, event, body, headers, exchange, routing_key, at = row.columns
-        if (row.schema, row.table) not in self._outboxes or not key.value or not at.value.endswith("+00"):
+        key, seq, tx, kind, aggregate, version, event, body, headers, exchange, routing_key, at = row.columns
+        if (row.schema, row.table) not in self._leaves or not key.value or not at.value.endswith("+00"):
             return None
         try:
+            if tx.value != self._tx and moved(tx.value, self._xid):
+                return None
             return OutboxEvent(
                 key.value, seq.value, kind.value, aggregate.value, version.value, event.value, body.value.encode(),
                 _headers(headers.value), exchange.value, routing_key.value, datetime.fromisoformat(at.value),
@@ -198,32 +210,32 @@ class Wal2JsonDecoder:
 
     def _row(self, change: _Insert) -> OutboxEvent | None:
         name, columns = (change.schema, change.table), change.columns
+        if self._layout is None or not self._relations.hold(name, self._xid):
+            return None
         description: list[str | int] = [column.name for column in columns]
         if self._typed:
             description += [column.typeoid for column in columns]
         table = self._tables.get(name)
         if table is None or table.description != description:
-            table = self._tables[name] = _Table(description, *self._reader(change))
-        if table.reader is None:
-            return None
-        self._outboxes.add(name)
+            table = self._tables[name] = self._described(description, change, self._layout)
         values: list[str | int | None] = [column.value for column in columns]
         for place in table.binary:
             values[place] = None if values[place] is None else f"\\x{values[place]}"
+        if table.tx is not None and moved(values[table.tx], self._xid):
+            return None
         return table.reader.event(values, self._committed_at)
 
-    def _reader(self, change: _Insert) -> tuple[Reader | None, Sequence[int]]:
-        """Return a reader of rows with these columns, if the table is the outbox, and the places of bytea columns."""
-        if self._layout is None or not self._layout.holds(change.schema, change.table):
-            return None, ()
+    def _described(self, description: Sequence[str | int], change: _Insert, layout: Layout) -> _Table:
         if self._typed and not all(column.typeoid for column in change.columns):
             raise UndecodableChange(
                 f"this wal2json does not send the column types of {change.schema}.{change.table}, "
                 "and bytea looks like text without them",
                 remedy="install wal2json 2.5 or later, or use RELAY_PLUGIN=pgoutput",
             )
-        reader = self._layout.reader([Column(column.name, column.typeoid) for column in change.columns])
-        return reader, [place for place, column in enumerate(change.columns) if column.typeoid == BYTEA]
+        reader = layout.reader([self._relations.column(column.name, column.typeoid) for column in change.columns])
+        binary = [place for place, column in enumerate(change.columns) if column.typeoid == BYTEA]
+        tx = next((place for place, column in enumerate(change.columns) if column.name == TX), None)
+        return _Table(description, reader, binary, tx if layout.name == NATIVE.name else None)
 
     def _message(self, message: _Message) -> OutboxEvent | Fence | None:
         if not message.transactional:
@@ -250,12 +262,10 @@ def _change(payload: bytes | memoryview) -> Any:  # noqa: ANN401 - one of many t
         raise _unknown(payload) from error
 
 
-def _text(value: object) -> str | None:
+def _text(value: object) -> str | bool | None:
     match value:
-        case None | str():
+        case None | str() | bool():
             return value
-        case bool():
-            return "true" if value else "false"
     raise TypeError("the value of a column is neither a scalar nor NULL")
 
 

@@ -69,8 +69,58 @@ def test_a_missing_table_of_the_application_is_created_by_its_owner_and_not_by_s
 
     with psycopg.connect(bare.database_url, autocommit=True) as connection:
         connection.execute(f"CREATE SCHEMA IF NOT EXISTS {table.partition('.')[0]}".encode())
-        connection.execute(f"CREATE TABLE {table} (id uuid)".encode())
+        connection.execute(f"CREATE TABLE {table} (LIKE outbox.event)".encode())
     assert call(variables, "setup").code == 0
+
+
+@pytest.mark.parametrize("plugin", ["auto", "wal2json", "pgoutput"])
+def test_a_table_that_can_never_deliver_is_refused_before_a_slot_is_made(plugin: str, isolated: Isolated) -> None:
+    variables = environment(isolated, RELAY_PLUGIN=plugin, RELAY_OUTBOX_TABLE="public.events")
+    with psycopg.connect(isolated.database_url, autocommit=True) as connection:
+        connection.execute("CREATE UNLOGGED TABLE public.events (LIKE outbox.event)")
+        said = call(variables, "setup")
+        assert said.code == 1
+        assert 'public.events: the rows of unlogged tables are not in the WAL - ALTER TABLE "public"."ev' in said.output
+        assert one(isolated.database_url, SLOTS) == 0
+        assert checked(variables)["outbox.table"] == "FAIL"
+
+        connection.execute('ALTER TABLE "public"."events" SET LOGGED')
+        assert call(variables, "setup").code == 0
+        assert checked(variables)["outbox.table"] == "OK"
+
+
+def checked(variables: dict[str, str]) -> dict[str, str]:
+    """Return the status of each check."""
+    return {each["id"]: each["status"] for each in call(variables, "check", "--json").json["checks"]}
+
+
+def test_auto_takes_the_plugin_that_can_read_the_outbox(bare: Isolated) -> None:
+    variables = environment(bare, RELAY_OUTBOX_TABLE="public.events", RELAY_OUTBOX_LAYOUT="debezium")
+    with psycopg.connect(bare.database_url, autocommit=True) as connection:
+        connection.execute(
+            "CREATE TABLE public.events"
+            " (id uuid, aggregatetype text, aggregateid numeric(20), type text, payload jsonb)"
+        )
+    refused = call(variables | {"RELAY_PLUGIN": "wal2json"}, "setup")
+    assert "wal2json writes NaN and infinity as NULL in 'aggregateid' (numeric(20,0))" in refused.output
+    assert "use RELAY_PLUGIN=pgoutput" in refused.output
+    assert f"slot: '{bare.name}' (pgoutput) created" in call(variables, "setup").output
+
+
+def test_a_publication_of_another_service_is_kept_and_the_statement_that_is_named_makes_it_do(bare: Isolated) -> None:
+    variables = environment(bare, RELAY_PLUGIN="pgoutput")
+    with psycopg.connect(bare.database_url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE theirs ()")
+        connection.execute(f"CREATE PUBLICATION \"{bare.name}\" FOR TABLE theirs WITH (publish = 'delete')".encode())
+        said = call(variables, "setup").output
+        assert "does not publish inserts and does not contain outbox.event and publishes partitions" in said
+        assert "set another RELAY_SLOT" in said
+        assert one(bare.database_url, SLOTS) == 0
+        statements = said.partition("if nobody else reads it: ")[2].partition("; otherwise")[0]
+        for statement in statements.split(";"):
+            connection.execute(statement.encode())
+    assert call(variables, "setup").code == 0
+    assert checked(variables)["outbox.publication"] == "OK"
 
 
 def test_a_dry_run_after_setup_prints_neither_slot_nor_checkpoint(bare: Isolated) -> None:

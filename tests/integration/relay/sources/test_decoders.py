@@ -5,17 +5,21 @@ from collections.abc import Sequence
 
 import psycopg
 import pytest
-from psycopg.rows import class_row
+from psycopg.rows import kwargs_row
 from psycopg.sql import SQL, Identifier
 
 from outboxkit import sql
+from outboxkit.errors import Problem
+from relay.core.errors import SourceRefused
 from relay.core.event import Boundary, Fence, OutboxEvent
 from relay.core.position import Lsn
 from relay.sources.layout import NATIVE, Layout, layout
+from relay.sources.tables import check, check_publication
 from relay.sources.wal import frames
 from relay.sources.wal.decoders.decoding import decoder
+from relay.sources.wal.decoders.relations import Relations
 from relay.sources.wal.replication import ReplicationConnection
-from relay.storage.facts import TableFacts
+from relay.storage.facts import ColumnFacts, TableFacts, table_facts
 from sandbox.lifetime.isolation import Isolated
 
 PLUGINS = ("wal2json", "pgoutput")
@@ -44,7 +48,8 @@ async def stream(
     isolated: Isolated, plugin: str, of: Layout, *, prefix: str | None = None, publication: str = "relay"
 ) -> Sequence[OutboxEvent | Boundary[Lsn] | Fence]:
     """Stream until a fence, and return what the decoder made of it."""
-    made, options = decoder(plugin, of, prefix, publication=publication)
+    relations = Relations.of(of, facts(isolated, of.schema, of.table))
+    made, options = decoder(plugin, of, prefix, publication=publication, relations=relations)
     connection = await ReplicationConnection.connect(isolated.database_url, slot=isolated.name, name="test")
     found: list[OutboxEvent | Boundary[Lsn] | Fence] = []
     try:
@@ -94,61 +99,160 @@ def test_a_stream_tells_messages_instead_of_a_table(isolated: Isolated, plugin: 
     assert [(event.id, event.payload) for event in found if isinstance(event, OutboxEvent)] == [("7f2c", b"1.10")]
 
 
-def publication(isolated: Isolated, **names: str) -> tuple[object, ...] | None:
-    asked = {"publication": "relay", "schema": "outbox", "table": "event"} | names
+def facts(isolated: Isolated, schema: str = "outbox", table: str = "event") -> TableFacts:
     with psycopg.connect(isolated.database_url) as connection:
-        return connection.execute(sql.query("publication_exists"), asked).fetchone()
-
-
-def test_a_publication_is_of_inserts_through_the_partitioned_table(isolated: Isolated) -> None:
-    assert publication(isolated) is None
-    prepare(isolated, "pgoutput", NATIVE, publication="relay")
-
-    assert publication(isolated) == (True, True, True)
-    assert publication(isolated, table="other") == (True, True, False)
-
-
-def test_a_publication_of_no_table_has_none(isolated: Isolated) -> None:
-    prepare(isolated, "pgoutput", None, publication="relay")
-
-    assert publication(isolated) == (True, False, False)
-
-
-def facts(isolated: Isolated, schema: str, table: str) -> TableFacts | None:
-    with psycopg.connect(isolated.database_url) as connection:
-        cursor = connection.cursor(row_factory=class_row(TableFacts))
-        return cursor.execute(sql.query("outbox_table"), {"schema": schema, "table": table}).fetchone()
+        cursor = connection.cursor(row_factory=kwargs_row(table_facts))
+        asked = {"schema": schema, "table": table, "publication": "relay"}
+        found = cursor.execute(sql.query("outbox_table"), asked).fetchone()
+    assert found is not None
+    return found
 
 
 def test_the_outbox_that_setup_makes_has_the_columns_and_partitions_that_the_relay_reads(isolated: Isolated) -> None:
     execute(isolated, "SELECT outbox.create_partitions()")
-    found = facts(isolated, "outbox", "event")
+    found = facts(isolated)
 
-    assert found is not None
-    assert (found.partitioned, found.other_names, found.other_tables) == (True, [], [])
-    assert set(NATIVE.columns.values()) < set(found.columns)
+    assert len(found.leaves) == 9
+    assert ("outbox", "event_default") in found.leaves
+    assert set(NATIVE.columns.values()) < {column.name for column in found.columns}
+    for plugin in PLUGINS:
+        check(found, NATIVE, plugin=plugin)
 
 
-def test_partitions_that_cannot_be_told_by_their_names_are_found(isolated: Isolated) -> None:
+def test_partitions_are_found_by_what_they_are_and_not_by_their_names(isolated: Isolated) -> None:
     execute(
         isolated,
         "CREATE SCHEMA other",
         "CREATE TABLE outbox.event_log (a int)",
-        "CREATE TABLE outbox.events (a int)",
         "CREATE TABLE outbox.old PARTITION OF outbox.event FOR VALUES FROM ('2001-01-01') TO ('2001-01-02')",
-        "CREATE TABLE other.event_2 PARTITION OF outbox.event FOR VALUES FROM ('2002-01-01') TO ('2002-01-02')",
+        "CREATE TABLE outbox.event_2 PARTITION OF outbox.event FOR VALUES FROM ('2002-01-01') TO ('2003-01-01')"
+        " PARTITION BY RANGE (created_at)",
+        "CREATE TABLE other.event_3 PARTITION OF outbox.event_2 FOR VALUES FROM ('2002-01-01') TO ('2002-01-02')",
     )
-    found = facts(isolated, "outbox", "event")
+    found = facts(isolated)
 
-    assert found is not None
-    assert found.other_names == ["other.event_2", "outbox.old"]
-    assert found.other_tables == ["outbox.event_log"]
+    assert {("other", "event_3"), ("outbox", "event_default"), ("outbox", "old")} < set(found.leaves)
+    assert ("outbox", "event_2") not in found.leaves
+    assert found.others == ["event_log"]
 
 
-def test_a_table_without_partitions_has_no_neighbours_that_matter(isolated: Isolated) -> None:
+def test_a_table_without_partitions_is_its_own_leaf_and_has_no_neighbours_that_matter(isolated: Isolated) -> None:
     execute(isolated, "CREATE TABLE plain (a int, b int)", "CREATE TABLE plain_old (a int)", "ALTER TABLE plain DROP a")
+    found = facts(isolated, "public", "plain")
 
-    assert facts(isolated, "public", "plain") == TableFacts(
-        partitioned=False, columns=["b"], other_names=[], other_tables=[]
-    )
-    assert facts(isolated, "public", "missing") is None
+    assert (found.kind, found.leaves, found.others) == ("r", [("public", "plain")], [])
+    assert found.columns == [ColumnFacts("b", 23, 23, "integer")]
+    assert facts(isolated, "public", "missing").kind is None
+
+
+OUTBOX = "id text, aggregatetype text, aggregateid text, type text, payload jsonb"
+BY_TYPE = f"CREATE TABLE t ({OUTBOX}) PARTITION BY LIST (type)"
+UNLOGGED = "CREATE UNLOGGED TABLE"
+AWAY = "CREATE FOREIGN DATA WRAPPER far; CREATE SERVER away FOREIGN DATA WRAPPER far"
+
+
+@pytest.mark.parametrize("plugin", PLUGINS)
+@pytest.mark.parametrize(
+    ("made", "words", "by_the_remedy"),
+    [
+        (f"{UNLOGGED} t ({OUTBOX})", "public.t: the rows of unlogged tables", True),
+        (
+            f"{BY_TYPE}; CREATE TABLE a PARTITION OF t DEFAULT; {UNLOGGED} b PARTITION OF t FOR VALUES IN ('b')",
+            "public.b: the rows of unlogged tables",
+            True,
+        ),
+        (
+            f"{BY_TYPE}; {AWAY}; CREATE FOREIGN TABLE a PARTITION OF t DEFAULT SERVER away",
+            "public.a: the rows of a partition that is a foreign table",
+            True,
+        ),
+        (
+            f"CREATE TABLE t ({OUTBOX}); CREATE TABLE child () INHERITS (t)",
+            "child: the rows of tables that inherit from public.t",
+            False,
+        ),
+        ("CREATE VIEW t AS TABLE outbox.event", "public.t is a view", False),
+        ("CREATE MATERIALIZED VIEW t AS TABLE outbox.event", "public.t is a materialized view", False),
+        (f"{AWAY}; CREATE FOREIGN TABLE t ({OUTBOX}) SERVER away", "public.t is a foreign table", False),
+        (
+            f"CREATE TABLE t ({OUTBOX.replace('jsonb', 'oid')})",
+            r"'payload' \(oid\) of public.t has the number of a large object",
+            False,
+        ),
+        (
+            f"CREATE DOMAIN lo AS oid; CREATE TABLE t ({OUTBOX.replace('jsonb', 'lo')})",
+            r"'payload' \(lo\) of public.t has the number of a large object",
+            False,
+        ),
+        ("CREATE TABLE t (id text, type text)", "no column 'aggregatetype', 'aggregateid', 'payload'", False),
+    ],
+)
+def test_a_table_that_no_stream_can_tell_is_refused_and_the_remedy_in_sql_works(
+    isolated: Isolated, plugin: str, made: str, words: str, *, by_the_remedy: bool
+) -> None:
+    execute(isolated, *made.split(";"))
+    found = facts(isolated, "public", "t")
+    of = layout("debezium", "public.t", {}, partitioned=found.partitioned)
+    with pytest.raises(Problem, match=words) as refused:
+        check(found, of, plugin=plugin)
+    if by_the_remedy:
+        execute(isolated, *refused.value.remedy.split(";"))
+        check(facts(isolated, "public", "t"), of, plugin=plugin)
+
+
+def test_a_generated_column_is_not_in_the_stream_of_pgoutput_and_in_that_of_wal2json(isolated: Isolated) -> None:
+    columns = "id text, aggregatetype text, aggregateid text, kind text, payload jsonb"
+    execute(isolated, f"CREATE TABLE t ({columns}, type text GENERATED ALWAYS AS (kind || '.made') STORED)")
+    execute(isolated, "CREATE PUBLICATION relay FOR TABLE t")
+    found = facts(isolated, "public", "t")
+    of = layout("debezium", "public.t", {}, partitioned=False)
+
+    check(found, of, plugin="wal2json")
+    with pytest.raises(SourceRefused, match=r"does not send the generated columns of public.t: 'type' \(text\)"):
+        check(found, of, plugin="pgoutput")
+
+
+PARTITIONED = "CREATE PUBLICATION relay FOR TABLE outbox.event"
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        ("CREATE PUBLICATION relay WITH (publish_via_partition_root = true)", "does not contain outbox.event"),
+        (PARTITIONED, "publishes partitions under their own names"),
+        ("CREATE PUBLICATION relay FOR ALL TABLES", "publishes partitions under their own names"),
+        ("CREATE PUBLICATION relay", "does not contain outbox.event and publishes partitions under their own names"),
+        (f"{PARTITIONED} WITH (publish = 'update, delete', publish_via_partition_root = true)", "publish inserts"),
+        (
+            f"{PARTITIONED} WHERE (seq > 1) WITH (publish_via_partition_root = true, publish = 'insert')",
+            "by the filter",
+        ),
+        (
+            f"{PARTITIONED} (id, seq, tx, payload) WITH (publish_via_partition_root = true, publish = 'insert')",
+            "hides columns aggregate_id, aggregate_type, aggregate_version, created_at, event_type, exchange, headers",
+        ),
+    ],
+)
+def test_a_publication_that_lacks_events_is_refused_and_the_remedy_works(
+    isolated: Isolated, made: str, words: str
+) -> None:
+    execute(isolated, made)
+    with pytest.raises(SourceRefused, match=words) as refused:
+        check_publication(facts(isolated), NATIVE, "relay")
+
+    statements, _, _ = refused.value.remedy.removeprefix("if nobody else reads it: ").partition("; otherwise")
+    execute(isolated, *statements.split(";"))
+    check_publication(facts(isolated), NATIVE, "relay")
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        f"{PARTITIONED} WITH (publish_via_partition_root = true)",
+        "CREATE PUBLICATION relay FOR ALL TABLES WITH (publish_via_partition_root = true)",
+        "CREATE PUBLICATION relay FOR TABLES IN SCHEMA outbox WITH (publish_via_partition_root = true)",
+    ],
+)
+def test_a_publication_of_more_than_the_outbox_is_accepted(isolated: Isolated, made: str) -> None:
+    execute(isolated, made)
+    check_publication(facts(isolated), NATIVE, "relay")

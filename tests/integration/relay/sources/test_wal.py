@@ -15,10 +15,10 @@ from relay.operating.setup.steps import setup
 from relay.settings import RelaySettings
 from relay.sources.layout import layout
 from relay.sources.wal.decoders.decoding import Decoder, decoder
+from relay.sources.wal.decoders.relations import Relations
 from relay.sources.wal.opening import Decoding
 from relay.sources.wal.source import WalSource
 from relay.sources.wal.stream import WalStream, Writing
-from relay.storage.facts import Facts
 from relay.storage.fence import FenceWriter
 from relay.storage.position import StoredPosition
 from relay.storage.server import Server
@@ -42,9 +42,9 @@ def settings(isolated: Isolated) -> RelaySettings:
     return made
 
 
-def _decoder(plugin: str, facts: Facts) -> tuple[Decoder, Mapping[str, str]]:
+def _decoder(plugin: str, facts: TableFacts) -> tuple[Decoder, Mapping[str, str]]:
     outbox = layout("native", "outbox.event", {}, partitioned=facts.partitioned)
-    return decoder(plugin, outbox, None, publication="unused")
+    return decoder(plugin, outbox, None, publication="unused", relations=Relations.of(outbox, facts))
 
 
 @asynccontextmanager

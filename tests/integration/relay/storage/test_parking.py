@@ -3,9 +3,10 @@
 import asyncio
 import json
 
+import pytest
 from msgspec import structs
 
-from relay.core.event import Headers
+from relay.core.event import Defective, Headers
 from relay.core.ledger import Stretch
 from relay.core.ports import Parcel, Rejection
 from relay.core.position import Lsn
@@ -54,3 +55,29 @@ def test_what_no_jsonb_no_bigint_and_no_text_holds_is_parked_all_the_same(isolat
     stored = "SELECT (headers::text, seq, aggregate_id, aggregate_version)::text FROM relay.parked WHERE id = 'odd'"
     kept = "SELECT (%s::text, 9223372036854775807, %s::text, -9223372036854775808)::text"
     assert one(isolated.database_url, stored) == one(isolated.database_url, kept, written, "b\ufffdc")
+
+
+@pytest.mark.parametrize(
+    ("text", "stored"),
+    [
+        ("[1]", "[1]"),
+        ('{"n": 1e400}', '{"n": 1e400}'),
+        ("a=b", '"a=b"'),
+        ("{", '"{"'),
+        ("[" * 100_000, json.dumps("[" * 100_000)),
+        ('{"a": NaN}', '"{\\"a\\": NaN}"'),
+    ],
+)
+def test_headers_that_cannot_be_read_are_parked_as_they_are_or_as_a_text(
+    isolated: Isolated, text: str, stored: str
+) -> None:
+    event = structs.replace(EVENT, id="odd", headers=Defective(text, "they cannot be read"))
+    rejection = Rejection(Parcel(Stretch(), event, Router("outbox", "{event_type}").route(event)), "unencodable", "odd")
+
+    async def park() -> None:
+        async with Session(lambda: isolated.database_url, name="relay parking", slot=isolated.name) as session:
+            await PostgresParking(session, relay="relay").park([rejection], after=Lsn(1))
+
+    asyncio.run(park())
+
+    assert one(isolated.database_url, "SELECT headers::text FROM relay.parked WHERE id = 'odd'") == stored

@@ -6,13 +6,13 @@ from typing import Any
 from relay.operating.check import answer
 from relay.operating.check.answer import Answer
 from relay.operating.check.judging.broker import Broker
-from relay.operating.check.judging.outbox import Outbox, Publication
+from relay.operating.check.judging.outbox import Outbox
 from relay.operating.check.judging.role import Privilege, Role
 from relay.operating.check.judging.server import Probe, Server
 from relay.operating.check.judging.slot import RelaySlot
 from relay.sources.fields import FIELDS
 from relay.sources.layout import NATIVE
-from relay.storage.facts import TableFacts
+from relay.storage.facts import ColumnFacts, PublicationFacts, TableFacts
 from tests.support.examples import SLOT
 
 SETTINGS = {
@@ -73,13 +73,16 @@ def with_slot(limit: int | None = 1 << 30, **changes: Any) -> RelaySlot:  # noqa
     return replace(RELAY_SLOT, slot=replace(SLOT, **changes), limit_bytes=limit)
 
 
-TABLE = TableFacts(partitioned=True, columns=FIELDS, other_names=[], other_tables=[])
+TABLE = TableFacts("p", [ColumnFacts(name, 25, 25, "text") for name in FIELDS], leaves=[("outbox", "event_1")])
 
 
-OUTBOX = Outbox(NATIVE, TABLE, "wal2json", "s", None)
+OUTBOX = Outbox(NATIVE, TABLE, "wal2json", "s")
 
 
-PUBLISHED = replace(OUTBOX, plugin="pgoutput", publication=Publication(inserts=True, through_root=True, has_table=True))
+PUBLICATION = PublicationFacts(["insert"], through_root=True, has_table=True)
+
+
+PUBLISHED = replace(OUTBOX, plugin="pgoutput", facts=replace(TABLE, publication=PUBLICATION))
 
 
 ACCEPTED = Answer(answer.ACCEPTED)

@@ -10,19 +10,19 @@ from outboxkit.errors import Problem
 from relay.operating.check.finding import Check, Status, Unknown, Verdict, judged, reached
 from relay.operating.check.judging import connection, limits, outbox, plugin, position, role, server, slot, transactions
 from relay.operating.check.judging.connection import PostgresConnection
-from relay.operating.check.judging.outbox import Outbox, Publication, Schema
+from relay.operating.check.judging.outbox import Outbox, Schema
 from relay.operating.check.judging.role import Role
 from relay.operating.check.judging.server import Probe, Server
 from relay.operating.check.judging.slot import RelaySlot
 from relay.operating.check.run import SERVER_CHECKS
 from relay.operating.obstacles import Obstacle
-from relay.sources.fields import FIELDS
 from relay.sources.layout import layout
 from relay.storage.facts import Facts
 from tests.support.examples import FACTS, OWNER
 from tests.unit.relay.operating.check_facts import (
     HELD,
     OUTBOX,
+    PUBLICATION,
     PUBLISHED,
     RELAY_SLOT,
     ROLE,
@@ -267,27 +267,31 @@ def test_whose_the_slot_and_the_position_are(facts: Facts, status: str, says: st
     assert says in verdict.summary
 
 
+NOWHERE = TableFacts(None)
+
+
 def test_setup_creates_only_our_own_table() -> None:
     theirs = layout("native", "orders.outbox", {}, partitioned=False)
-    assert "run `relay setup`" in str(outbox.table(replace(OUTBOX, facts=None)).remedy)
-    assert "its owner has to create it" in str(outbox.table(replace(OUTBOX, facts=None, layout=theirs)).remedy)
+    assert "run `relay setup`" in str(outbox.table(replace(OUTBOX, facts=NOWHERE)).remedy)
+    assert "its owner has to create it" in str(outbox.table(replace(OUTBOX, facts=NOWHERE, layout=theirs)).remedy)
 
 
 @pytest.mark.parametrize(
     ("judge", "facts", "status", "says"),
     [
         (outbox.table, OUTBOX, "OK", ""),
-        (outbox.table, replace(OUTBOX, facts=None), "FAIL", "no table outbox.event"),
-        (outbox.table, replace(OUTBOX, facts=replace(TABLE, columns=FIELDS[1:])), "FAIL", "'id'"),
-        (outbox.table, replace(OUTBOX, layout=None, facts=None), "OK", "needs no table"),
+        (outbox.table, replace(OUTBOX, facts=NOWHERE), "FAIL", "no table outbox.event"),
+        (outbox.table, replace(OUTBOX, facts=replace(TABLE, columns=TABLE.columns[1:])), "FAIL", "'id'"),
+        (outbox.table, replace(OUTBOX, facts=replace(TABLE, unlogged=["outbox.event_1"])), "FAIL", "unlogged"),
+        (outbox.table, replace(OUTBOX, layout=None, facts=NOWHERE), "OK", "needs no table"),
         (outbox.publication, OUTBOX, "OK", "needs no publication"),
         (outbox.publication, PUBLISHED, "OK", ""),
-        (outbox.publication, replace(PUBLISHED, publication=None), "FAIL", "does not exist"),
+        (outbox.publication, replace(PUBLISHED, facts=TABLE), "FAIL", "does not exist"),
         (
             outbox.publication,
-            replace(PUBLISHED, publication=Publication(inserts=False, through_root=False, has_table=False)),
+            replace(PUBLISHED, facts=replace(TABLE, publication=replace(PUBLICATION, through_root=False))),
             "FAIL",
-            "no inserts and no table outbox.event and partitions",
+            "publishes partitions under their own names",
         ),
     ],
 )

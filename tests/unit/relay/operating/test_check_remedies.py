@@ -7,17 +7,18 @@ import pytest
 from relay.operating.check import answer
 from relay.operating.check.answer import Answer
 from relay.operating.check.judging import broker, outbox, plugin, queues, role, slot
-from relay.operating.check.judging.outbox import Publication
 from relay.operating.check.judging.queues import Queue
 from relay.operating.check.judging.server import Probe, Server
 from tests.unit.relay.operating.check_facts import (
     BROKER,
     HELD,
+    PUBLICATION,
     PUBLISHED,
     REFUSED,
     RELAY_SLOT,
     ROLE,
     SERVER,
+    TABLE,
     probed,
     with_settings,
     with_slot,
@@ -95,10 +96,12 @@ def test_an_item_that_is_not_an_identifier_is_quoted() -> None:
     assert "= pgoutput, 'my-plugin', wal2json;" in plugin.plugin_listed(listed).remedy
 
 
-def test_a_missing_publication_is_created_and_a_wrong_one_dropped_first() -> None:
-    assert outbox.publication(replace(PUBLISHED, publication=None)).remedy == "run `relay setup`"
-    wrong = replace(PUBLISHED, publication=Publication(inserts=False, through_root=True, has_table=True))
-    assert outbox.publication(wrong).remedy == 'DROP PUBLICATION "s", then run `relay setup`'
+def test_a_missing_publication_is_created_and_a_wrong_one_altered() -> None:
+    assert outbox.publication(replace(PUBLISHED, facts=TABLE)).remedy == "run `relay setup`"
+    wrong = replace(PUBLISHED, facts=replace(TABLE, publication=replace(PUBLICATION, actions=["update"])))
+    remedy = outbox.publication(wrong).remedy
+    assert "ALTER PUBLICATION \"s\" SET (publish = 'insert, update')" in remedy
+    assert "set another RELAY_SLOT" in remedy
 
 
 def test_an_exchange_that_differs_is_replaced_by_another_and_never_deleted() -> None:

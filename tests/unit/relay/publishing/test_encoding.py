@@ -16,7 +16,7 @@ from pika.spec import Basic
 from outboxkit.amqp.format import BINARY, JSON, TEXT
 from outboxkit.errors import ConfigurationProblem
 from relay.core.errors import MessageTooLarge, UnpublishableEvent
-from relay.core.event import Message, OutboxEvent, Route
+from relay.core.event import Defective, Message, OutboxEvent, Route
 from relay.core.routing import Router
 from relay.publishing.encoding import Encoder
 from relay.publishing.json_lines import json_line
@@ -284,6 +284,15 @@ def test_a_cloudevent_has_its_own_headers_and_keeps_the_others() -> None:
     assert headers["cloudEvents_time"] == "2026-11-20T20:00:00.900000+00:00"
     assert headers["aggregate_version"] == 3
     assert headers["traceparent"] == "00-ab"
+
+
+@pytest.mark.parametrize("source", [None, "/outbox/relay"])
+def test_an_event_with_defective_headers_is_refused_with_their_reason(source: str | None) -> None:
+    event = structs.replace(EVENT, headers=Defective("[1]", "its headers are not a JSON object"))
+    message = Router("outbox", "{event_type}", cloudevents_source=source).route(event)
+
+    with pytest.raises(UnpublishableEvent, match="cannot be published: its headers are not a JSON object"):
+        encode(message)
 
 
 def test_a_message_is_one_line_whatever_whitespace_its_json_has() -> None:

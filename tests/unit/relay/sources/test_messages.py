@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from relay.core.errors import UndecodableChange
-from relay.core.event import Fence
+from relay.core.event import Defective, Fence, OutboxEvent
 from relay.sources.layout import NATIVE
 from relay.sources.wal.decoders.decoding import decoder
 from relay.sources.wal.decoders.messages import Messages
+from relay.sources.wal.decoders.relations import Relations
+from tests.unit.relay.sources.decoders import facts
 from tests.unit.relay.sources.events import COMMITTED_AT, EVENT
 
 CONTENT = """ {"id": "7f2c", "aggregate_type": "order", "aggregate_id" : 42,
@@ -63,6 +65,43 @@ def test_any_payload_of_a_message_is_relayed_byte_for_byte(
 
 
 @pytest.mark.parametrize(
+    "payload",
+    [
+        "1" * 5000,
+        "-" + "1" * 5000 + ".5e-7",
+        "[" * 50_000 + "]" * 50_000,
+        '{"a" :' * 20_000 + " 1" + " }" * 20_000,
+        '[1 , {"b": [[]' + ", [{ }]" * 3 + '], "c}]": "]}"} , ' + "[" * 5000 + "null" + "]" * 5000 + " ,true]",
+    ],
+)
+def test_a_payload_of_any_size_and_depth_is_relayed_byte_for_byte(payload: str) -> None:
+    assert message(CONTENT.replace('{"total": 1.10}', payload)) == structs.replace(EVENT, payload=payload.encode())
+
+
+@pytest.mark.parametrize("ends", ["", "]", "}", ",]", ":", " 1]", ",,", "NaN]"])
+def test_a_deep_payload_that_is_no_json_is_refused(ends: str) -> None:
+    with pytest.raises(UndecodableChange, match="cannot be read"):
+        message(CONTENT.replace('{"total": 1.10}', "[" * 5000 + "1" + ends + "]" * 4998))
+
+
+@pytest.mark.parametrize("change", [('"unknown": [1, {"a": "}"}]', '"headers": []'), ('"order"', "null")])
+def test_a_message_with_an_id_that_cannot_be_published_is_an_event_all_the_same(change: tuple[str, str]) -> None:
+    found = message(CONTENT.replace(*change))
+
+    assert isinstance(found, OutboxEvent)
+    assert isinstance(found.headers, Defective)
+    assert structs.replace(found, headers={}, aggregate_type="order") == EVENT
+
+
+def test_a_time_of_a_message_is_in_the_unit_that_is_set() -> None:
+    content = CONTENT.replace('"unknown": [1, {"a": "}"}]', '"created_at": 1795204800.5').encode()
+    found = Messages("orders", time_unit="s").read("orders", content, lambda: COMMITTED_AT)
+
+    assert isinstance(found, OutboxEvent)
+    assert found.created_at == datetime(2026, 11, 20, 20, 0, 0, 500000, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
     ("content", "words"),
     [
         ("", "{ is missing"),
@@ -79,7 +118,6 @@ def test_any_payload_of_a_message_is_relayed_byte_for_byte(
         (CONTENT.replace("42", '"\\ud800"'), "cannot be read"),
         (CONTENT.replace('"7f2c"', '""'), "'id' of a message 'orders' is empty"),
         (CONTENT.replace('"unknown"', '"seq"'), "'seq' is neither text nor a number"),
-        (CONTENT.replace('"unknown": [1, {"a": "}"}]', '"headers": []'), "'headers' of a message 'orders'"),
         (CONTENT.replace('{"total": 1.10}', "[" * 100_000), "cannot be read"),
         (b"\xff", "cannot be read"),
     ],
@@ -97,7 +135,8 @@ def test_messages_of_others_are_ignored_and_fences_are_read() -> None:
 
 @pytest.mark.parametrize("plugin", ["wal2json", "pgoutput"])
 def test_a_decoder_comes_with_the_options_of_its_stream(plugin: str) -> None:
-    made, options = decoder(plugin, NATIVE, None, publication="outbox_relay")
+    relations = Relations.of(NATIVE, facts(NATIVE))
+    made, options = decoder(plugin, NATIVE, None, publication="outbox_relay", relations=relations)
 
     assert not made.in_transaction
     assert ("outbox.*" in options.values()) == (plugin == "wal2json")

@@ -13,6 +13,7 @@ from relay.core.event import Boundary, Fence, OutboxEvent
 from relay.core.position import Lsn
 from relay.sources.layout import NATIVE, layout
 from relay.sources.wal.decoders.pgoutput import PgoutputDecoder, options
+from tests.unit.relay.sources.decoders import of_pgoutput
 
 ROW: dict[str, str | None] = {
     "id": "0b0c9a1e-9df5-4a0e-8f4e-1f2f3f4f5f6f",
@@ -84,7 +85,7 @@ def answer(decoder: PgoutputDecoder, payload: bytes) -> object:
 
 
 def test_a_row_becomes_an_event_when_its_relation_has_been_described() -> None:
-    decoder = PgoutputDecoder()
+    decoder = of_pgoutput()
 
     assert [one(decoder, payload) for payload in (begin(), relation(), insert(), commit())] == [
         None, None, EVENT, Boundary(Lsn(0x20), COMMITTED_AT.timestamp()),
@@ -92,7 +93,7 @@ def test_a_row_becomes_an_event_when_its_relation_has_been_described() -> None:
 
 
 def test_a_transaction_is_open_between_begin_and_commit() -> None:
-    decoder = PgoutputDecoder()
+    decoder = of_pgoutput()
     seen = [decoder.in_transaction]
     for payload in (begin(), relation(), insert(), commit()):
         one(decoder, payload)
@@ -102,7 +103,7 @@ def test_a_transaction_is_open_between_begin_and_commit() -> None:
 
 
 def test_a_relation_that_is_described_again_is_read_by_the_new_description() -> None:
-    decoder = PgoutputDecoder()
+    decoder = of_pgoutput()
     columns = ["tenant", *reversed(ROW), "region"]
     values = ["acme", *reversed(ROW.values()), "eu"]
     stream = [relation(), insert(), relation(columns), insert(values)]
@@ -111,7 +112,7 @@ def test_a_relation_that_is_described_again_is_read_by_the_new_description() -> 
 
 
 def test_two_relations_are_kept_apart() -> None:
-    decoder = PgoutputDecoder()
+    decoder = of_pgoutput()
     one(decoder, relation())
     one(decoder, relation(["a"], table="other", oid=1))
 
@@ -121,11 +122,11 @@ def test_two_relations_are_kept_apart() -> None:
 @pytest.mark.parametrize("column", sorted(set(ROW) - {"tx"}))
 def test_a_missing_column_is_named(column: str) -> None:
     with pytest.raises(UndecodableChange, match=rf"outbox\.event has no column '{column}'"):
-        one(PgoutputDecoder(), relation([name for name in ROW if name != column]))
+        one(of_pgoutput(), relation([name for name in ROW if name != column]))
 
 
 def test_bytes_are_recognized_by_their_type() -> None:
-    decoder = PgoutputDecoder(layout("debezium", "public.outbox", {}, partitioned=False))
+    decoder = of_pgoutput(layout("debezium", "public.outbox", {}, partitioned=False))
     columns = ["id", "aggregatetype", "aggregateid", "type", "payload"]
     one(decoder, begin())
     one(decoder, relation(columns, schema="public", table="outbox", of=17))
@@ -150,18 +151,18 @@ def test_bytes_are_recognized_by_their_type() -> None:
     ],
 )
 def test_changes_that_are_not_events_are_ignored(payload: bytes) -> None:
-    assert one(PgoutputDecoder(), payload) is None
+    assert one(of_pgoutput(), payload) is None
 
 
 def test_a_fence_is_read_with_its_text_even_if_that_is_not_utf_8() -> None:
-    decoder = PgoutputDecoder()
+    decoder = of_pgoutput()
 
     assert one(decoder, message(b"ab:1 10:20:")) == Fence("ab:1 10:20:")
     assert one(decoder, message(b"\xff")) == Fence("\ufffd")
 
 
 def test_without_a_table_its_rows_are_ignored() -> None:
-    decoder = PgoutputDecoder(None, "orders")
+    decoder = of_pgoutput(None, "orders")
 
     assert [one(decoder, relation()), one(decoder, insert())] == [None, None]
 
@@ -170,17 +171,17 @@ def test_without_a_table_its_rows_are_ignored() -> None:
 def test_an_unknown_kind_of_message_is_refused_since_it_may_contain_events(kind: bytes) -> None:
     """Streamed and prepared transactions come only if they are requested; ignoring them would lose events."""
     with pytest.raises(UndecodableChange, match="does not know"):
-        one(PgoutputDecoder(), kind + bytes(30))
+        one(of_pgoutput(), kind + bytes(30))
 
 
 def test_a_row_of_a_relation_that_was_not_described_is_refused() -> None:
     with pytest.raises(UndecodableChange, match="does not know"):
-        one(PgoutputDecoder(), insert())
+        one(of_pgoutput(), insert())
 
 
 @pytest.mark.parametrize("values", [list(ROW.values())[:-1], [*ROW.values(), "more"]])
 def test_a_row_with_other_columns_than_its_relation_is_refused(values: list[str | None]) -> None:
-    decoder = PgoutputDecoder()
+    decoder = of_pgoutput()
     one(decoder, relation())
 
     with pytest.raises(UndecodableChange, match="does not know"):
@@ -189,7 +190,7 @@ def test_a_row_with_other_columns_than_its_relation_is_refused(values: list[str 
 
 @pytest.mark.parametrize("kind", [b"u", b"b"])
 def test_a_value_that_is_not_text_is_refused(kind: bytes) -> None:
-    decoder = PgoutputDecoder()
+    decoder = of_pgoutput()
     one(decoder, relation())
     cut = insert().replace(pack(">cI", b"t", 1) + b"7", kind + pack(">I", 1) + b"7", 1)
 
@@ -221,7 +222,7 @@ WITH_PAYLOAD_LAST = sorted(ROW, key=lambda name: name == "payload")
     ],
 )
 def test_a_payload_of_any_shorter_length_is_refused(payload: bytes) -> None:
-    decoder = PgoutputDecoder()
+    decoder = of_pgoutput()
     one(decoder, relation(WITH_PAYLOAD_LAST))
     assert isinstance(answer(decoder, payload), OutboxEvent | Boundary | Fence | None)
 
@@ -233,7 +234,7 @@ def test_a_payload_of_any_shorter_length_is_refused(payload: bytes) -> None:
 @given(payloads, st.data())
 def test_an_incomplete_payload_is_refused_and_yields_nothing(payload: bytes, data: st.DataObject) -> None:
     cut = payload[: data.draw(st.integers(0, len(payload) - 1))]
-    decoder = PgoutputDecoder(NATIVE, "orders")
+    decoder = of_pgoutput(NATIVE, "orders")
     one(decoder, relation())
 
     with pytest.raises(UndecodableChange):
@@ -243,7 +244,7 @@ def test_an_incomplete_payload_is_refused_and_yields_nothing(payload: bytes, dat
 @given(st.binary(max_size=200) | st.builds(bytes.__add__, payloads, st.binary(min_size=1, max_size=20)))
 @example(pack(">cQqI", b"B", 0, 2**63 - 1, 0))
 def test_any_input_raises_undecodable_change_or_nothing(payload: bytes) -> None:
-    decoder = PgoutputDecoder(layout("debezium", "outbox.event", {}, partitioned=False), "orders")
+    decoder = of_pgoutput(layout("debezium", "outbox.event", {}, partitioned=False), "orders")
     one(decoder, relation(["id", "aggregatetype", "aggregateid", "type", "payload"], oid=1))
     for item in (payload, insert(["1", "a", "b", "c", "d"], oid=1)):
         answer(decoder, item)
@@ -251,7 +252,7 @@ def test_any_input_raises_undecodable_change_or_nothing(payload: bytes) -> None:
 
 @given(st.tuples(*[texts for _ in ROW]))
 def test_every_value_of_a_row_is_read_or_refused_naming_its_column(values: tuple[str | None, ...]) -> None:
-    decoder = PgoutputDecoder()
+    decoder = of_pgoutput()
     one(decoder, relation())
     row = dict(zip(ROW, values, strict=True))
     good = dict(ROW) | {name: row[name] for name in ("payload", "exchange", "routing_key")}

@@ -12,9 +12,9 @@ from relay.core.errors import OutboxChanged, SourceRefused, SourceUnavailable, U
 from relay.core.event import Boundary, OutboxEvent
 from relay.core.observations import NotStored, Observation, Observe
 from relay.core.position import Lsn, Snapshot
-from relay.sources.wal.decoders.wal2json import Wal2JsonDecoder
 from relay.sources.wal.replication import ReplicationConnection
 from relay.sources.wal.stream import Timings, WalStream, Writing
+from tests.unit.relay.sources.decoders import of_wal2json
 from tests.unit.relay.sources.wal2json_objects import COMMITTED_AT, ROW, begin, commit, insert
 
 START = Lsn(0x100)
@@ -83,7 +83,7 @@ async def stream(
     kept = kept or Kept()
     opened = WalStream(
         server,
-        Wal2JsonDecoder(),
+        of_wal2json(),
         START,
         wal_sender_timeout=60,
         relations=RELATIONS,
@@ -119,8 +119,8 @@ def test_a_change_that_cannot_be_read_is_named_with_its_place_in_the_wal() -> No
     async def scenario() -> None:
         server = Server()
         async with stream(server) as opened:
-            server.says(begin("0/200"), insert(ROW | {"headers": "["}), at=0x1A0)
-            with pytest.raises(UndecodableChange, match=r"'headers' .* \(in the WAL at 0/1A0\)"):
+            server.says(begin("0/200"), insert(ROW | {"created_at": "soon"}), at=0x1A0)
+            with pytest.raises(UndecodableChange, match=r"'created_at' .* \(in the WAL at 0/1A0\)"):
                 await opened.receive()
 
     asyncio.run(scenario())
@@ -130,7 +130,9 @@ def test_what_came_before_a_change_that_cannot_be_read_is_handed_over_first_and_
     async def scenario() -> None:
         server = Server()
         async with stream(server) as opened:
-            server.says(begin("0/200"), insert(ROW), commit("0/200"), begin("0/300"), insert(ROW | {"headers": "["}))
+            server.says(
+                begin("0/200"), insert(ROW), commit("0/200"), begin("0/300"), insert(ROW | {"created_at": "soon"})
+            )
             server.keeps_alive(0x900)
             server.says(insert(ROW), commit("0/300"))
             event, boundary = await opened.receive()
