@@ -103,7 +103,7 @@ async def run(fresh: Callable[[], RelaySettings], *, stdout: bool = False) -> No
             source,
             router(settings),
             publisher,
-            PostgresParking(parking, relay=settings.name),
+            PostgresParking(parking, relay=settings.name, outbox=settings.outboxes[0]),
             fencing=fencing,
             supervisor=supervisor,
             observe=observe,
@@ -112,7 +112,7 @@ async def run(fresh: Callable[[], RelaySettings], *, stdout: bool = False) -> No
         if not stdout:
             address, ready_lag = settings.http_address, settings.ready_lag
             await stack.enter_async_context(serve(address, metrics, publisher.in_flight, ready_lag=ready_lag))
-            look = guardian.Guardian(SlotView(upkeep, slot=settings.slot), observe).look
+            look = guardian.Guardian(SlotView(upkeep, slot=settings.slot, relay=settings.name), observe).look
             supervisor.repeat("the state of the slot", look, every=guardian.WATCH_EVERY)
             supervisor.repeat("partitions", partitions.Partitions(upkeep).make, every=partitions.MAKE_EVERY)
         _tune_collector()
@@ -184,7 +184,7 @@ def decoding(settings: RelaySettings) -> Decoding:
 
     def decoder(plugin: str, facts: Facts) -> tuple[Decoder, Mapping[str, str]]:
         table = outbox(partitioned=facts.partitioned)
-        return choose(plugin, table, settings.message_prefix, publication=settings.slot)
+        return choose(plugin, table, settings.message_prefix, publication=settings.slot, relay=settings.name)
 
     def examine(found: TableFacts | None, plugin: str) -> None:
         if settings.message_prefix is None:

@@ -3,13 +3,14 @@
 What is parked is durable before the relay's position moves past it. It has a session of its own: parked events may be
 many and large, and nothing else has to wait for them. Redriving and discarding are an operator's commands
 (relay/operating/parked).
+
+A row is one event of one relay as it stood in the stream: relay, outbox, transaction, and place in the transaction. So
+an event that comes again is stored once, and two events are two rows even when the application gave them one id.
 """
 
 import json
 from collections.abc import Sequence
 from typing import Any
-
-from msgspec.structs import asdict
 
 from relay.core.event import Headers
 from relay.core.ports import Rejection
@@ -21,25 +22,34 @@ _SECONDS = 60.0
 
 
 class PostgresParking:
-    """Stores the rejected events of `relay`."""
+    """Stores the rejected events that `relay` read from `outbox`, a table or `message:prefix`."""
 
-    def __init__(self, session: Session, *, relay: str) -> None:
+    def __init__(self, session: Session, *, relay: str, outbox: str) -> None:
         self._session = session
-        self._relay = relay
+        self._whose = {"relay": relay, "outbox": outbox}
 
     async def park(self, rejections: Sequence[Rejection], *, after: Position | None) -> None:
         """Store `rejections`, at least one, in one transaction; raises SourceUnavailable if it cannot be done now."""
-        rows = [_row(rejection) for rejection in rejections]
-        parked = {name: [row[name] for row in rows] for name in rows[0]}
-        where = {f"after_{name}": value for name, value in columns(after).items()}
-        await self._session.execute("park", {**parked, **where, "relay": self._relay}, seconds=_SECONDS)
+        await self._session.execute("park", {**rows(rejections, after=after), **self._whose}, seconds=_SECONDS)
+
+
+def rows(rejections: Sequence[Rejection], *, after: Position | None) -> dict[str, Any]:
+    """Return the parameters of sql/queries/park.sql, without those that say whose the events are."""
+    each = [_row(rejection) for rejection in rejections]
+    where = {f"after_{name}": value for name, value in columns(after).items()}
+    return {**{name: [row[name] for row in each] for name in each[0]}, **where}
 
 
 def _row(rejection: Rejection) -> dict[str, Any]:
     """Return the columns of an event, each in a form that Postgres takes: a refused one would stop the relay."""
     event = rejection.parcel.event
     headers = event.headers.text if isinstance(event.headers, Headers) else json.dumps(event.headers)
-    row = asdict(event) | {"headers": headers, "reason": rejection.reason, "detail": rejection.detail}
+    row = {name: getattr(event, name) for name in event.__struct_fields__} | {
+        "headers": headers,
+        "place": rejection.parcel.place,
+        "reason": rejection.reason,
+        "detail": rejection.detail,
+    }
     return {name: _storable(value) for name, value in row.items()}
 
 

@@ -47,11 +47,14 @@ def options(publication: str) -> Mapping[str, str]:
 class PgoutputDecoder:
     """Turns the payloads of one stream, in order, into events, boundaries and fences."""
 
-    def __init__(self, layout: Layout | None = NATIVE, message_prefix: str | None = None) -> None:
+    def __init__(
+        self, layout: Layout | None = NATIVE, message_prefix: str | None = None, *, relay: str | None = None
+    ) -> None:
         self.in_transaction = False
         self._layout = layout
-        self._messages = Messages(message_prefix)
+        self._messages = Messages(message_prefix, relay=relay)
         self._committed = 0
+        self._transaction: int | None = None
         self._relations: dict[int, tuple[int, Reader] | None] = {}
 
     def decode(self, payloads: Sequence[bytes | memoryview]) -> Iterator[OutboxEvent | Boundary[Lsn] | Fence | None]:
@@ -65,7 +68,7 @@ class PgoutputDecoder:
                     return self._insert(payload)
                 case b"B":
                     self.in_transaction = True
-                    _, _, self._committed, _ = _BEGIN.unpack(payload)
+                    _, _, self._committed, self._transaction = _BEGIN.unpack(payload)
                     return None
                 case b"C":
                     self.in_transaction = False
@@ -93,7 +96,7 @@ class PgoutputDecoder:
         columns, reader = relation
         if count != columns:
             raise ValueError("the number of columns of a row is not its relation's")
-        return reader.event(_values(payload, _INSERT.size, count), self._committed_at)
+        return reader.event(_values(payload, _INSERT.size, count), self._committed_at, self._transaction)
 
     def _relation(self, payload: bytes) -> None:
         _, oid = _RELATION.unpack_from(payload)
@@ -119,7 +122,9 @@ class PgoutputDecoder:
         content = payload[at + _LENGTH.size :]
         if len(content) != length:
             raise ValueError("the message is incomplete")
-        return self._messages.read(prefix, content, self._committed_at) if flags & _TRANSACTIONAL else None
+        if not flags & _TRANSACTIONAL:
+            return None
+        return self._messages.read(prefix, content, self._committed_at, self._transaction)
 
 
 def _values(payload: bytes, at: int, count: int) -> list[str | None]:

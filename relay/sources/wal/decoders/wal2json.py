@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
+from outboxkit.amqp.format import JSON
 from outboxkit.errors import ConfigurationProblem
 from relay.core.errors import UndecodableChange
 from relay.core.event import Boundary, Fence, OutboxEvent
@@ -30,6 +31,7 @@ from relay.sources.fields import CONVERSIONS
 from relay.sources.layout import BYTEA, NATIVE, Column, Layout
 from relay.sources.reader import Reader
 from relay.sources.wal.decoders.messages import FENCE, Messages
+from relay.sources.wal.decoders.redrives import REDRIVE
 
 PLUGIN = "wal2json"
 
@@ -48,6 +50,7 @@ class _Value(msgspec.Struct, gc=False):
 
 class _Begin(msgspec.Struct, tag_field="action", tag="B", gc=False):
     timestamp: str
+    xid: int | None = None
 
 
 class _Insert(msgspec.Struct, tag_field="action", tag="I", gc=False):
@@ -122,11 +125,12 @@ def options(layout: Layout | None, message_prefix: str | None) -> Mapping[str, s
         "format-version": "2",
         "include-transaction": "1",
         "include-lsn": "1",
+        "include-xids": "1",
         "include-timestamp": "1",
         "include-types": "0",
         "add-tables": "" if layout is None else _tables(layout),
         "actions": "insert",
-        "add-msg-prefixes": f"{FENCE},{message_prefix}" if message_prefix else FENCE,
+        "add-msg-prefixes": ",".join([FENCE, REDRIVE, *([message_prefix] if message_prefix else [])]),
     }
     # A bytea arrives as bare hex, like a text; only its type shows the difference. Our own table has none.
     return chosen if layout == NATIVE else chosen | {"include-type-oids": "1"}
@@ -141,12 +145,15 @@ def _tables(layout: Layout) -> str:
 class Wal2JsonDecoder:
     """Turns the payloads of one stream, in order, into events, boundaries and fences."""
 
-    def __init__(self, layout: Layout | None = NATIVE, message_prefix: str | None = None) -> None:
+    def __init__(
+        self, layout: Layout | None = NATIVE, message_prefix: str | None = None, *, relay: str | None = None
+    ) -> None:
         self.in_transaction = False
         self._layout = layout
         self._typed = layout != NATIVE
-        self._messages = Messages(message_prefix)
+        self._messages = Messages(message_prefix, relay=relay)
         self._begun = ""
+        self._transaction: int | None = None
         self._tables: dict[tuple[str, str], _Table] = {}
         self._outboxes: set[tuple[str, str]] = set()
 
@@ -157,7 +164,7 @@ class Wal2JsonDecoder:
             if kind is _Native:
                 yield self._native_row(change) or self._row(_change(payload))
             elif kind is _Begin:
-                self.in_transaction, self._begun = True, change.timestamp
+                self.in_transaction, self._begun, self._transaction = True, change.timestamp, change.xid
                 yield None
             elif kind is _Commit:
                 self.in_transaction = False
@@ -192,6 +199,7 @@ class Wal2JsonDecoder:
             return OutboxEvent(
                 key.value, seq.value, kind.value, aggregate.value, version.value, event.value, body.value.encode(),
                 _headers(headers.value), exchange.value, routing_key.value, datetime.fromisoformat(at.value),
+                JSON, self._transaction,
             )  # fmt: skip
         except (ValueError, RecursionError):
             return None
@@ -210,7 +218,7 @@ class Wal2JsonDecoder:
         values: list[str | int | None] = [column.value for column in columns]
         for place in table.binary:
             values[place] = None if values[place] is None else f"\\x{values[place]}"
-        return table.reader.event(values, self._committed_at)
+        return table.reader.event(values, self._committed_at, self._transaction)
 
     def _reader(self, change: _Insert) -> tuple[Reader | None, Sequence[int]]:
         """Return a reader of rows with these columns, if the table is the outbox, and the places of bytea columns."""
@@ -229,7 +237,7 @@ class Wal2JsonDecoder:
         if not message.transactional:
             return None
         content = message.content.encode(errors="surrogateescape")
-        return self._messages.read(message.prefix, content, self._committed_at)
+        return self._messages.read(message.prefix, content, self._committed_at, self._transaction)
 
 
 def _change(payload: bytes | memoryview) -> Any:  # noqa: ANN401 - one of many types

@@ -27,7 +27,7 @@ def test_events_that_are_larger_together_than_a_jsonb_may_be_are_parked_at_once(
 
     async def park() -> None:
         async with Session(lambda: isolated.database_url, name="relay parking", slot=isolated.name) as session:
-            await PostgresParking(session, relay="relay").park(rejections, after=Lsn(1))
+            await PostgresParking(session, relay="relay", outbox="outbox.event").park(rejections, after=Lsn(1))
 
     asyncio.run(park())
 
@@ -47,7 +47,7 @@ def test_what_no_jsonb_no_bigint_and_no_text_holds_is_parked_all_the_same(isolat
 
     async def park() -> None:
         async with Session(lambda: isolated.database_url, name="relay parking", slot=isolated.name) as session:
-            await PostgresParking(session, relay="relay").park([rejection], after=Lsn(1))
+            await PostgresParking(session, relay="relay", outbox="outbox.event").park([rejection], after=Lsn(1))
 
     asyncio.run(park())
 

@@ -39,8 +39,9 @@ def insert(
     return written(start | {"schema": schema, "table": table, "columns": columns})
 
 
-def begin(end: str = "0/20") -> bytes:
-    return written({"action": "B", "timestamp": TIMESTAMP, "lsn": "0/10", "nextlsn": end})
+def begin(end: str = "0/20", *, xid: int | None = None) -> bytes:
+    start = {"action": "B"} if xid is None else {"action": "B", "xid": xid}
+    return written(start | {"timestamp": TIMESTAMP, "lsn": "0/10", "nextlsn": end})
 
 
 def commit(end: str = "0/20") -> bytes:
