@@ -12,7 +12,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from relay.core.event import Headers
+from msgspec.structs import asdict
+
+from relay.core.event import Headers, OutboxEvent
 from relay.core.ports import Rejection
 from relay.core.position import Position
 from relay.storage.position import columns
@@ -30,27 +32,21 @@ class PostgresParking:
 
     async def park(self, rejections: Sequence[Rejection], *, after: Position | None) -> None:
         """Store `rejections`, at least one, in one transaction; raises SourceUnavailable if it cannot be done now."""
-        await self._session.execute("park", {**rows(rejections, after=after), **self._whose}, seconds=_SECONDS)
+        rows = [row(each.parcel.event, each.parcel.place, each.reason, each.detail) for each in rejections]
+        await self._session.execute("park", {**parameters(rows, after=after), **self._whose}, seconds=_SECONDS)
 
 
-def rows(rejections: Sequence[Rejection], *, after: Position | None) -> dict[str, Any]:
-    """Return the parameters of sql/queries/park.sql, without those that say whose the events are."""
-    each = [_row(rejection) for rejection in rejections]
+def parameters(rows: Sequence[dict[str, Any]], *, after: Position | None) -> dict[str, Any]:
+    """Return the parameters of sql/queries/park.sql for `rows`, at least one, without those that say whose they are."""
     where = {f"after_{name}": value for name, value in columns(after).items()}
-    return {**{name: [row[name] for row in each] for name in each[0]}, **where}
+    return {**{name: [each[name] for each in rows] for name in rows[0]}, **where}
 
 
-def _row(rejection: Rejection) -> dict[str, Any]:
+def row(event: OutboxEvent, place: int, reason: str, detail: str) -> dict[str, Any]:
     """Return the columns of an event, each in a form that Postgres takes: a refused one would stop the relay."""
-    event = rejection.parcel.event
     headers = event.headers.text if isinstance(event.headers, Headers) else json.dumps(event.headers)
-    row = {name: getattr(event, name) for name in event.__struct_fields__} | {
-        "headers": headers,
-        "place": rejection.parcel.place,
-        "reason": rejection.reason,
-        "detail": rejection.detail,
-    }
-    return {name: _storable(value) for name, value in row.items()}
+    told = {"headers": headers, "place": place, "reason": reason, "detail": detail}
+    return {name: _storable(value) for name, value in (asdict(event) | told).items()}
 
 
 def _storable(value: object) -> object:

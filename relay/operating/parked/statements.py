@@ -14,7 +14,6 @@ import psycopg
 from psycopg.rows import class_row, dict_row
 
 from outboxkit import sql
-from outboxkit.errors import Problem
 from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
 from relay.storage.refusals import from_postgres
@@ -68,13 +67,7 @@ def find(
 
 def require_stream(connection: psycopg.Connection[Any], settings: RelaySettings) -> None:
     """Raise a Problem if nothing would read a redriven event: the slot is missing, lost, or of another database."""
-    slot = slots.usable(connection, settings.slot)
-    if slot.database != connection.info.dbname:
-        raise Problem(
-            f"replication slot {slot.name!r} is of database {slot.database!r}, and the parked events are in "
-            f"{connection.info.dbname!r}",
-            remedy="correct RELAY_SLOT or RELAY_DATABASE_URL: they must be those of the relay that parked the events",
-        )
+    slots.require_here(connection, slots.usable(connection, settings.slot))
 
 
 def redrive(
