@@ -225,7 +225,7 @@ def require_readable(connection: psycopg.Connection[Any], transactions: Sequence
         )
     if unseen:
         raise Problem(
-            f"transaction {unseen[0]} is committed, and its rows are not visible yet: it waits for a synchronous standby",
+            f"transaction {unseen[0]} is committed and not visible yet: it waits for a synchronous standby",
             remedy="run it again when the standby has answered; pg_stat_activity shows who waits for SyncRep",
         )
 
