@@ -6,6 +6,7 @@ from typing import LiteralString
 
 import psycopg
 import pytest
+from msgspec import structs
 
 from relay.core.errors import SlotHeld
 from relay.core.position import Lsn
@@ -13,6 +14,8 @@ from relay.operating.slot import contents, statements
 from sandbox import Isolated
 from sandbox.machine.waiting import until
 from tests.integration.relay.stage import Said, call, environment, held, one, own_address, publish, settings
+from tests.integration.relay.storage.parking_stage import park, rejected
+from tests.support.examples import EVENT
 from tests.support.roles import alter, role
 from tests.support.stage import Stage
 
@@ -185,9 +188,13 @@ def test_the_rows_of_a_transaction_are_parked_if_the_stream_cannot_be_decoded(re
 
 
 def test_the_events_of_another_outbox_are_unknown_if_the_stream_cannot_be_decoded(ready: Isolated) -> None:
-    variables = without_a_readable_stream(ready, RELAY_MESSAGE_PREFIX="orders")
     with psycopg.connect(ready.database_url, autocommit=True) as connection:
-        connection.execute("SELECT pg_logical_emit_message(true, 'orders', '{}')")
+        connection.execute(
+            "CREATE TABLE public.outbox (id int, aggregatetype text, aggregateid text, type text, payload text)"
+        )
+        table = {"RELAY_OUTBOX_TABLE": "public.outbox", "RELAY_OUTBOX_LAYOUT": "debezium"}
+        variables = without_a_readable_stream(ready, **table)
+        connection.execute("INSERT INTO outbox VALUES (1, 'a', 'b', 'c', 'd')")
     listed = call(variables, "slot", "skip", "--json").json
     assert listed["events"] is None
     said = call(variables, "slot", "skip").output
@@ -226,19 +233,19 @@ def test_events_whose_rows_are_gone_are_parked_all_the_same(ready: Isolated) -> 
     assert one(ready.database_url, stored, event) == "{}"
 
 
-def test_what_was_parked_or_discarded_before_is_not_parked_again(stage: Stage) -> None:
-    isolated = stage.isolated
-    events = publish(isolated.database_url, "a", "b")
-    relay = stage.start("relay", "run")
-    relay.logged("events parked")
-    relay.kill()
-    assert call(environment(isolated), "parked", "discard", events[0], "--yes").code == 0
-    listed = slot(isolated, "skip", "--json").json
-    if listed["transactions"]:  # the relay may have reported them before it ended
-        to = listed["transactions"][-1]["end_lsn"]
-        assert slot(isolated, "skip", "--to", to, "--yes").code == 0
-    assert [row["id"] for row in call(environment(isolated), "parked", "list", "--json").json] == [events[1]]
-    assert stage.value("SELECT count(*) FROM relay.parked") == 2
+def test_what_was_parked_or_discarded_before_is_not_parked_again(ready: Isolated) -> None:
+    events = publish(ready.database_url, "a", "b")
+    tx = one(ready.database_url, "SELECT tx::text::bigint FROM outbox.event LIMIT 1")
+    both = [structs.replace(EVENT, id=event, transaction=tx) for event in events]
+    park(ready, [rejected(event, place=place) for place, event in enumerate(both, 1)])
+    assert call(environment(ready), "parked", "discard", events[0], "--yes").code == 0
+
+    to = slot(ready, "skip", "--json").json["transactions"][-1]["end_lsn"]
+    assert slot(ready, "skip", "--to", to, "--yes").code == 0
+
+    assert one(ready.database_url, "SELECT count(*) FROM relay.parked") == 2
+    (row,) = call(environment(ready), "parked", "list", "--json").json
+    assert (row["id"], row["reason"]) == (events[1], "returned")
 
 
 SECURE: LiteralString = "ALTER TABLE outbox.event ENABLE ROW LEVEL SECURITY"

@@ -1,8 +1,6 @@
 """Parking on a real Postgres: what is stored, how much at once, and which events are one and the same."""
 
-import asyncio
 import json
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, LiteralString
 
@@ -12,32 +10,11 @@ from msgspec import structs
 
 from outboxkit import sql
 from relay.core.event import Headers, OutboxEvent
-from relay.core.ledger import Stretch
-from relay.core.ports import Parcel, Rejection
-from relay.core.position import Lsn
-from relay.core.routing import Router
-from relay.storage.parking import PostgresParking
-from relay.storage.session import Session
 from sandbox.lifetime.isolation import Isolated
 from sandbox.machine.waiting import until
 from tests.integration.relay.stage import one
+from tests.integration.relay.storage.parking_stage import park, rejected
 from tests.support.examples import EVENT
-
-ROUTER = Router("outbox", "{aggregate_type}.{event_type}")
-
-
-def rejected(event: OutboxEvent, *, place: int = 1, reason: str = "returned") -> Rejection:
-    return Rejection(Parcel(Stretch(), event, ROUTER.route(event), place), reason, "no queue takes it")
-
-
-def park(
-    isolated: Isolated, rejections: Sequence[Rejection], *, relay: str = "relay", outbox: str = "outbox.event"
-) -> None:
-    async def run() -> None:
-        async with Session(lambda: isolated.database_url, name="relay parking", slot=isolated.name) as session:
-            await PostgresParking(session, relay=relay, outbox=outbox).park(rejections, after=Lsn(1))
-
-    asyncio.run(run())
 
 
 def rows(isolated: Isolated, columns: LiteralString = "id") -> list[Any]:
