@@ -317,8 +317,9 @@ def test_a_rejected_event_holds_the_position_until_it_is_parked() -> None:
 
 def test_a_rejected_event_has_its_place_in_its_transaction() -> None:
     async def scenario() -> None:
-        first = [event("a"), event("b"), Boundary(Lsn(20)), Boundary(Lsn(30)), event("c"), event("d")]
-        script, broker, lot = Script(first, [event("e"), Boundary(Lsn(40))]), Broker(), Lot()
+        first: list[Item] = [event("a"), event("b"), Boundary(Lsn(20)), Boundary(Lsn(30)), event("c"), event("d")]
+        script, broker, lot = Script(first), Broker(), Lot()
+        script.later.put_nowait([event("e"), Boundary(Lsn(40))])
         stop = asyncio.Event()
         lot.opened.set()
         running = asyncio.create_task(engine(script, broker, lot).run(stop))
