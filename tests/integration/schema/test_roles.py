@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import LiteralString, cast
+from typing import LiteralString
 
 import psycopg
 import pytest
@@ -137,9 +137,9 @@ def test_everything_works_under_exactly_these_rights(site: Site, stage: Stage, s
 def test_events_are_redriven_when_others_may_not_write_logical_messages(site: Site, stage: Stage) -> None:
     """By the statement of docs/operations.md."""
     guide = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    site.administer(
-        cast("LiteralString", guide[guide.index("    DO $$\n    DECLARE emit") :].partition("    SQL\n")[0])
-    )
+    statement = guide[guide.index("    DO $$\n    DECLARE emit") :].partition("    SQL\n")[0]
+    with psycopg.connect(site.isolated.database_url, autocommit=True) as connection:
+        connection.execute(statement.encode())
     relay = stage.start("relay", "run", RELAY_DATABASE_URL=site.urls["outbox_relay"])
     (event,) = publish(site.urls["application"], "nobody takes it")
     relay.logged("events parked")
