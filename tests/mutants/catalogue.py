@@ -145,7 +145,7 @@ MUTANTS = (
         "relay/storage/parking.py",
         "(asdict(event) | told).items()",
         '(asdict(event) | told | {"transaction": 0, "place": 1}).items()',
-        ("tests/integration/relay/storage/test_parking.py",),
+        ("tests/unit/relay/storage/test_parked_rows.py", "tests/integration/relay/storage/test_parking.py"),
     ),
     Mutant(
         "forget the place of an event in its transaction",

@@ -4,8 +4,9 @@ They come from a temporary copy of the slot, through the slot's plugin and the r
 place in its transaction that the relay would give it. A row that Postgres cannot decode ends the reading.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
@@ -19,7 +20,8 @@ from relay.operating.slot import statements
 from relay.operating.slot.statements import READER, SkippedEvent, Slot, Transaction
 from relay.settings import RelaySettings
 from relay.sources.layout import layout
-from relay.sources.wal.decoders.decoding import decoder
+from relay.sources.wal.decoders import pgoutput
+from relay.sources.wal.decoders.decoding import Decoder, decoder
 from relay.storage.facts import TableFacts
 
 _AT_ONCE = 500
@@ -62,30 +64,58 @@ def read(
     """Yield the events of `transactions`, which commit after `after`; raises psycopg's errors."""
     if not transactions:
         return
-    plugin = slot.plugin or READER
+    made, options = _decoder(connection, settings, slot)
+    places = dict.fromkeys([each.xid for each in transactions], 0)
+    upto = Lsn.parse(transactions[-1].end_lsn)
+    for xid, change in _changes(connection, slot, options, after=after, upto=upto):
+        event: object = None
+        problem = None
+        try:
+            (event,) = made.decode([change])
+        except UndecodableChange as undecodable:
+            problem = undecodable.what
+        if xid in places and (problem is not None or isinstance(event, OutboxEvent)):
+            places[xid] += 1
+            yield Read(xid, places[xid], event if isinstance(event, OutboxEvent) else None, problem)
+
+
+def transactions(
+    connection: psycopg.Connection[Any], settings: RelaySettings, slot: Slot, *, after: Lsn, before: Lsn | None
+) -> list[Transaction]:
+    """Return the transactions that a slot of pgoutput would send, in commit order; raises psycopg's errors."""
+    _, options = _decoder(connection, settings, slot)
+    found = []
+    for xid, change in _changes(connection, slot, options, after=after, upto=before):
+        if (commit := pgoutput.committed(change)) is not None and (before is None or commit.lsn < before):
+            at = datetime.fromtimestamp(commit.at, UTC)
+            found.append(Transaction(xid, str(commit.lsn), str(commit.end), at))
+    return found
+
+
+def _decoder(
+    connection: psycopg.Connection[Any], settings: RelaySettings, slot: Slot
+) -> tuple[Decoder, Mapping[str, str]]:
+    """Return what the relay reads the slot with, and its options."""
     partitioned = _partitioned(connection, settings)
     table = layout(settings.outbox_layout, settings.outbox_table, settings.outbox_columns, partitioned=partitioned)
-    made, options = decoder(plugin, table, settings.message_prefix, publication=settings.slot, relay=settings.name)
-    asked = {"upto": transactions[-1].end_lsn, "options": [part for option in options.items() for part in option]}
-    wanted, places = {each.xid for each in transactions}, dict.fromkeys([each.xid for each in transactions], 0)
+    plugin = slot.plugin or READER
+    return decoder(plugin, table, settings.message_prefix, publication=settings.slot, relay=settings.name)
+
+
+def _changes(
+    connection: psycopg.Connection[Any], slot: Slot, options: Mapping[str, str], *, after: Lsn, upto: Lsn | None
+) -> Iterator[tuple[int, bytes]]:
+    """Yield what the slot would send, each with the low bits of its transaction's id."""
+    asked = {"upto": upto and str(upto), "options": [part for option in options.items() for part in option]}
     connection.execute(sql.query("slot_reading_session"))
     with (
-        statements.copied(connection, slot, plugin=plugin, after=after) as copy,
+        statements.copied(connection, slot, plugin=slot.plugin or READER, after=after) as copy,
         connection.transaction(),
         connection.cursor(name=copy, binary=True) as cursor,
     ):
         cursor.itersize = _AT_ONCE
         cursor.execute(sql.query("slot_read"), asked | {"slot": copy})
-        for xid, change in cursor:
-            event: object = None
-            problem = None
-            try:
-                (event,) = made.decode([change])
-            except UndecodableChange as undecodable:
-                problem = undecodable.what
-            if xid in wanted and (problem is not None or isinstance(event, OutboxEvent)):
-                places[xid] += 1
-                yield Read(xid, places[xid], event if isinstance(event, OutboxEvent) else None, problem)
+        yield from cursor
 
 
 def _partitioned(connection: psycopg.Connection[Any], settings: RelaySettings) -> bool:

@@ -17,12 +17,13 @@ from relay.core.position import Lsn
 from relay.operating.connection import connected
 from relay.operating.display import console, plain
 from relay.operating.options import Config, Json, Yes
-from relay.operating.slot import contents, statements
+from relay.operating.slot import contents, reading, statements
 from relay.operating.slot.contents import Contents
 from relay.operating.slot.statements import READER, SkippedEvent, Slot, Transaction
 from relay.settings import RelaySettings
+from relay.sources.wal.decoders.pgoutput import PLUGIN
 
-_AGAIN = "its transactions were parked, and the position stored, by an earlier `relay slot skip`"
+_SETTLED = "everything before it was confirmed or parked already"
 _UNKNOWN = Contents([], "nowhere")
 _INCOMPLETE = {
     "table": "the stream cannot be decoded: rows that are gone from outbox.event are not listed and will not be parked",
@@ -60,29 +61,44 @@ def skip(
         statements.require_free(slot, remedy=statements.STOP_THEN_SKIP)
         if Lsn.parse(slot.confirmed_flush_lsn or "0/0") < target <= after:
             statements.advance(connection, slot.name, target)
-            typer.echo(_report(after, target, [], None) if as_json else f"slot {slot.name!r} is at {target}: {_AGAIN}")
+            typer.echo(
+                _report(after, target, [], None) if as_json else f"slot {slot.name!r} is at {target}: {_SETTLED}"
+            )
             return
         _require_between(after, target, Lsn.parse(slot.current_lsn))
-        transactions = _transactions(connection, slot, after, before=target)
-        found = _UNKNOWN
-        if transactions is not None:
-            found = contents.contents(connection, settings, slot, transactions, after=after)
-        if not as_json:
-            _print(transactions, found)
-        if not yes:
-            question = f"Advance slot {slot.name!r} from {after} to {target}, and park {_count(found)}?"
-            typer.confirm(question, abort=True, err=as_json)
+        _skip(connection, settings, slot, after, target, yes=yes, as_json=as_json)
 
-        def park() -> None:
-            detail = f"`relay slot skip --to {target}` skipped its transaction"
-            contents.park(connection, settings, slot, transactions or (), found, after=after, detail=detail)
 
-        statements.skip(connection, settings, to=target, park=park)
+def _skip(  # noqa: PLR0913 - what the command was asked
+    connection: psycopg.Connection[Any],
+    settings: RelaySettings,
+    slot: Slot,
+    after: Lsn,
+    to: Lsn,
+    *,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    transactions = _transactions(connection, settings, slot, after, before=to)
+    found = _UNKNOWN
+    if transactions is not None:
+        found = contents.contents(connection, settings, slot, transactions, after=after)
+    if not as_json:
+        _print(transactions, found)
+    if not yes:
+        question = f"Advance slot {slot.name!r} from {after} to {to}, and park {_count(found)}?"
+        typer.confirm(question, abort=True, err=as_json)
+
+    def park() -> None:
+        detail = f"`relay slot skip --to {to}` skipped its transaction"
+        contents.park(connection, settings, slot, transactions or (), found, after=after, detail=detail)
+
+    statements.skip(connection, settings, to=to, park=park)
     if as_json:
-        typer.echo(_report(after, target, transactions, found))
+        typer.echo(_report(after, to, transactions, found))
     else:
         parked = f"; {_count(found)} parked: see `relay parked list`" if found.parkable else "; nothing was parked"
-        typer.echo(f"slot {slot.name!r} is at {target}{parked}")
+        typer.echo(f"slot {slot.name!r} is at {to}{parked}")
 
 
 def _lsn(text: str) -> Lsn:
@@ -100,13 +116,40 @@ def _require_between(after: Lsn, to: Lsn, current: Lsn) -> None:
 
 
 def _transactions(
-    connection: psycopg.Connection[Any], slot: Slot, after: Lsn, *, before: Lsn
+    connection: psycopg.Connection[Any], settings: RelaySettings, slot: Slot, after: Lsn, *, before: Lsn
 ) -> list[Transaction] | None:
-    """Return the transactions up to `before`; None if the server does not have, or does not allow, the plugin."""
+    """Return the transactions up to `before`; None if no plugin that the server has and allows shows them."""
     try:
         return statements.unconfirmed(connection, slot, after=after, before=before)
     except _READER_REFUSED:
+        return _readable(connection, settings, slot, after, before=before)
+
+
+def _readable(
+    connection: psycopg.Connection[Any], settings: RelaySettings, slot: Slot, after: Lsn, *, before: Lsn | None
+) -> list[Transaction] | None:
+    """Return the transactions that the slot's own plugin shows; None if that is the one that was refused, or fails."""
+    if slot.plugin != PLUGIN:
         return None
+    try:
+        return reading.transactions(connection, settings, slot, after=after, before=before)
+    except psycopg.Error:
+        if connection.closed:
+            raise
+        return None
+
+
+def _unconfirmed(
+    connection: psycopg.Connection[Any], settings: RelaySettings, slot: Slot, after: Lsn, *, limit: int
+) -> list[Transaction]:
+    """Return the next transactions; raises psycopg's error if no plugin shows them."""
+    try:
+        return statements.unconfirmed(connection, slot, after=after, limit=limit)
+    except _READER_REFUSED:
+        found = _readable(connection, settings, slot, after, before=None)
+        if found is None:
+            raise
+        return found[:limit]
 
 
 def _next(
@@ -115,7 +158,7 @@ def _next(
     """Return the next transactions and their events. Those without events are left out, if events are known."""
     limit = _LISTED
     while True:
-        transactions = statements.unconfirmed(connection, slot, after=after, limit=limit)
+        transactions = _unconfirmed(connection, settings, slot, after, limit=limit)
         found = contents.contents(connection, settings, slot, transactions, after=after)
         if found.source == "nowhere":
             return transactions, found

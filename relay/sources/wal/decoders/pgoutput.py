@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - it is an exception, and its own name says nothing
+from typing import NamedTuple
 
 from relay.core.errors import UndecodableChange
 from relay.core.event import Boundary, Fence, OutboxEvent
@@ -36,6 +37,24 @@ _NULL, _TEXT = b"nt"
 _TRANSACTIONAL = 1
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _EPOCH_MICROSECONDS = int(_EPOCH.timestamp()) * 1_000_000
+
+
+class Commit(NamedTuple):
+    """The end of a transaction."""
+
+    lsn: Lsn
+    """Where its commit record begins."""
+    end: Lsn
+    at: float
+    """When it was, in seconds since 1970."""
+
+
+def committed(payload: bytes) -> Commit | None:
+    """Return the COMMIT that `payload` is; None if it is something else."""
+    if payload[:1] != b"C":
+        return None
+    _, _, lsn, end, at = _COMMIT.unpack(payload)
+    return Commit(Lsn(lsn), Lsn(end), (_EPOCH_MICROSECONDS + at) / 1_000_000)
 
 
 def options(publication: str) -> Mapping[str, str]:
