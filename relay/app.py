@@ -110,7 +110,7 @@ async def run(fresh: Callable[[], RelaySettings], stop: Stop, *, stdout: bool = 
             source,
             router(settings),
             publisher,
-            PostgresParking(parking, relay=settings.name),
+            PostgresParking(parking, relay=settings.name, outbox=settings.outboxes[0]),
             fencing=fencing,
             shutdown=shutdown,
             supervisor=supervisor,
@@ -120,7 +120,7 @@ async def run(fresh: Callable[[], RelaySettings], stop: Stop, *, stdout: bool = 
         if not stdout:
             address, ready_lag = settings.http_address, settings.ready_lag
             await stack.enter_async_context(serve(address, metrics, publisher.in_flight, ready_lag=ready_lag))
-            look = guardian.Guardian(SlotView(upkeep, slot=settings.slot), observe).look
+            look = guardian.Guardian(SlotView(upkeep, slot=settings.slot, relay=settings.name), observe).look
             supervisor.repeat("the state of the slot", look, every=guardian.WATCH_EVERY)
             supervisor.repeat("partitions", partitions.Partitions(upkeep).make, every=partitions.MAKE_EVERY)
         _tune_collector()
@@ -182,7 +182,14 @@ def decoding(settings: RelaySettings) -> Decoding:
     def decoder(plugin: str, facts: TableFacts) -> tuple[Decoder, Mapping[str, str]]:
         relations = Relations.of(outbox(facts), facts, frozenset(former))
         former.update(relations.leaves)
-        return choose(plugin, outbox(facts), settings.message_prefix, publication=publication, relations=relations)
+        return choose(
+            plugin,
+            outbox(facts),
+            settings.message_prefix,
+            publication=publication,
+            relations=relations,
+            relay=settings.name,
+        )
 
     def examine(facts: TableFacts, plugin: str) -> None:
         table = outbox(facts) if settings.message_prefix is None else None

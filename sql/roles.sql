@@ -96,9 +96,8 @@ BEGIN
     GRANT EXECUTE ON FUNCTION outbox.create_partitions(integer) TO outbox_relay;
     GRANT SELECT ON outbox.event TO outbox_relay;
 
-    GRANT USAGE ON SCHEMA relay, outbox TO outbox_operator;
+    GRANT USAGE ON SCHEMA relay TO outbox_operator;
     GRANT SELECT, UPDATE ON relay.parked TO outbox_operator;
-    GRANT INSERT ON outbox.event TO outbox_operator;  -- a redriven event is written again
 
     GRANT USAGE ON SCHEMA outbox, tasks TO outbox_writer;
     GRANT INSERT ON outbox.event, tasks.task TO outbox_writer;

@@ -53,6 +53,10 @@ class OutboxEvent(Struct, frozen=True, gc=False):
     created_at: datetime
     content_type: str = JSON
     """The payload's media type, given by the type of its column."""
+    transaction: int | None = None
+    """The id of the transaction that wrote it; in a stream of the WAL, its low 32 bits."""
+    redrives: int | None = None
+    """The number of the parked row that it was redriven from."""
 
 
 class Boundary(Struct, Generic[P], frozen=True, gc=False):

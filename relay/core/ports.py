@@ -17,6 +17,8 @@ class Parcel(Struct, frozen=True, gc=False):
     stretch: Stretch
     event: OutboxEvent
     message: Message
+    place: int = 1
+    """Which event of its transaction it is, from 1."""
 
 
 class Rejection(Struct, frozen=True, gc=False):

@@ -57,7 +57,8 @@ class Pump(Generic[P]):
             ledger, route, now = self._ledger, self._route, time.time()
             for item in items:
                 if isinstance(item, OutboxEvent):
-                    parcels.append(Parcel(ledger.enter(), item, route(item)))
+                    stretch = ledger.enter()
+                    parcels.append(Parcel(stretch, item, route(item), stretch.events))
                 else:
                     settled += ledger.boundary(item, received_at=now)
                     if stop.is_set():

@@ -15,7 +15,8 @@ from typing import Any, NoReturn
 
 from relay.core.event import Defective, Headers, OutboxEvent
 
-FIELDS = tuple(field for field in OutboxEvent.__struct_fields__ if field != "content_type")
+FIELDS = OutboxEvent.__struct_fields__[: OutboxEvent.__struct_fields__.index("content_type")]
+"""Those that a row or a message has; the others of an event say where it comes from."""
 REQUIRED = frozenset({"id", "aggregate_type", "aggregate_id", "event_type", "payload"})
 """The fields for which a table must have a column, and a message a member."""
 

@@ -14,6 +14,7 @@ from relay.sources.fields import CONVERSIONS, DEFAULTS, FIELDS, time
 
 _ID, _AGGREGATE_TYPE, _EVENT_TYPE = map(FIELDS.index, ("id", "aggregate_type", "event_type"))
 _HEADERS, _CREATED_AT = map(FIELDS.index, ("headers", "created_at"))
+_TRANSACTION = OutboxEvent.__struct_fields__.index("transaction")
 _SKIP = "skip the transaction with `relay slot skip` and write the event again, or correct RELAY_OUTBOX_COLUMNS"
 
 
@@ -33,11 +34,13 @@ class Reader:
         content_type: str = JSON,
     ) -> None:
         self._plan = tuple(plan)
-        self._defaults: list[Any] = [*(DEFAULTS.get(field) for field in FIELDS), content_type]
+        self._defaults: list[Any] = [*(DEFAULTS.get(field) for field in FIELDS), content_type, None]
         self._names = names
         self._of = of
 
-    def event(self, values: Sequence[str | int | None], committed_at: Callable[[], datetime]) -> OutboxEvent:
+    def event(
+        self, values: Sequence[str | int | None], committed_at: Callable[[], datetime], transaction: int | None = None
+    ) -> OutboxEvent:
         """Return the event in a row of `values`, one for each column; raises UndecodableChange naming a column."""
         event = self._defaults.copy()
         try:
@@ -49,6 +52,7 @@ class Reader:
             self._refuse(values)
         if event[_CREATED_AT] is None:
             event[_CREATED_AT] = committed_at()
+        event[_TRANSACTION] = transaction
         if not event[_ID] or event[_AGGREGATE_TYPE] is None or event[_EVENT_TYPE] is None:
             self._complete(event)
         return OutboxEvent(*event)

@@ -3,6 +3,9 @@
 What is parked is durable before the relay's position moves past it. It has a session of its own: parked events may be
 many and large, and nothing else has to wait for them. Redriving and discarding are an operator's commands
 (relay/operating/parked).
+
+A row is one event of one relay as it stood in the stream: relay, outbox, transaction, and place in the transaction. So
+an event that comes again is stored once, and two events are two rows even when the application gave them one id.
 """
 
 import json
@@ -11,7 +14,7 @@ from typing import Any, NoReturn
 
 from msgspec.structs import asdict
 
-from relay.core.event import Defective, Headers
+from relay.core.event import Defective, Headers, OutboxEvent
 from relay.core.ports import Rejection
 from relay.core.position import Position
 from relay.storage.position import columns
@@ -21,28 +24,31 @@ _SECONDS = 60.0
 
 
 class PostgresParking:
-    """Stores the rejected events of `relay`."""
+    """Stores the rejected events that `relay` read from `outbox`, a table or `message:prefix`."""
 
-    def __init__(self, session: Session, *, relay: str) -> None:
+    def __init__(self, session: Session, *, relay: str, outbox: str) -> None:
         self._session = session
-        self._relay = relay
+        self._whose = {"relay": relay, "outbox": outbox}
 
     async def park(self, rejections: Sequence[Rejection], *, after: Position | None) -> None:
         """Store `rejections`, at least one, in one transaction; raises SourceUnavailable if it cannot be done now."""
-        rows = [_row(rejection) for rejection in rejections]
-        parked = {name: [row[name] for row in rows] for name in rows[0]}
-        where = {f"after_{name}": value for name, value in columns(after).items()}
-        await self._session.execute("park", {**parked, **where, "relay": self._relay}, seconds=_SECONDS)
+        rows = [row(each.parcel.event, each.parcel.place, each.reason, each.detail) for each in rejections]
+        await self._session.execute("park", {**parameters(rows, after=after), **self._whose}, seconds=_SECONDS)
 
 
-def _row(rejection: Rejection) -> dict[str, Any]:
+def parameters(rows: Sequence[dict[str, Any]], *, after: Position | None) -> dict[str, Any]:
+    """Return the parameters of sql/queries/park.sql for `rows`, at least one, without those that say whose they are."""
+    where = {f"after_{name}": value for name, value in columns(after).items()}
+    return {**{name: [each[name] for each in rows] for name in rows[0]}, **where}
+
+
+def row(event: OutboxEvent, place: int, reason: str, detail: str) -> dict[str, Any]:
     """Return the columns of an event, each in a form that Postgres takes: a refused one would stop the relay."""
-    event = rejection.parcel.event
     headers = event.headers.text if isinstance(event.headers, Headers) else json.dumps(event.headers)
     if isinstance(event.headers, Defective):
         headers = _as_json(headers)
-    row = asdict(event) | {"headers": headers, "reason": rejection.reason, "detail": rejection.detail}
-    return {name: _storable(value) for name, value in row.items()}
+    told = {"headers": headers, "place": place, "reason": reason, "detail": detail}
+    return {name: _storable(value) for name, value in (asdict(event) | told).items()}
 
 
 def _as_json(text: str) -> str:

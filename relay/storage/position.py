@@ -100,17 +100,15 @@ class StoredPosition:
             raise PositionLost("the stored position is not this relay's", remedy=_AGAIN)
         if str(position) != written.lsn:
             self._written = replace(written, attempted=(written.epoch + 1, str(position)))
-        parameters = {
-            "name": self._owner.relay,
-            "slot": self._owner.slot,
-            "outbox": self._owner.table,
-            "lsn": str(position),
-            "snapshot": None if published is None else str(published),
-            "epoch": written.epoch,
-            "server_started_at": written.server_started_at,
-            "relations": written.relations,
-        }
-        saved = await self._session.fetch(class_row(_Saved), "checkpoint_save", parameters)
+        saving = saved_as(
+            self._owner,
+            position,
+            published,
+            epoch=written.epoch,
+            server_started_at=written.server_started_at,
+            relations=written.relations,
+        )
+        saved = await self._session.fetch(class_row(_Saved), "checkpoint_save", saving)
         assert saved is not None  # noqa: S101 - the query always returns one row
         if saved.epoch is None:
             self._written = written
@@ -132,6 +130,28 @@ class StoredPosition:
         return PositionLost(
             f"position {position} is ahead of the server's WAL, or behind the stored position", remedy=_AGAIN
         )
+
+
+def saved_as(  # noqa: PLR0913 - what a position is stored under
+    owner: Owner,
+    position: Lsn,
+    published: Snapshot | None,
+    *,
+    epoch: int | None,
+    server_started_at: datetime,
+    relations: str | None,
+) -> dict[str, object]:
+    """Return the parameters of sql/queries/checkpoint_save.sql."""
+    return {
+        "name": owner.relay,
+        "slot": owner.slot,
+        "outbox": owner.table,
+        "lsn": str(position),
+        "snapshot": None if published is None else str(published),
+        "epoch": epoch,
+        "server_started_at": server_started_at,
+        "relations": relations,
+    }
 
 
 def outbox_changed() -> OutboxChanged:

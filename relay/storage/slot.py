@@ -8,15 +8,15 @@ from relay.storage.session import Session
 
 
 class SlotView:
-    """Looks at `slot`."""
+    """Looks at `slot`, and at what is parked of `relay`."""
 
-    def __init__(self, session: Session, *, slot: str) -> None:
+    def __init__(self, session: Session, *, slot: str, relay: str) -> None:
         self._session = session
-        self._slot = slot
+        self._about = {"slot": slot, "name": relay}
 
     async def state(self) -> SlotState:
         """Return what the slot retains and whether it is safe; raises SourceUnavailable or SourceRefused."""
-        state = await self._session.fetch(class_row(SlotState), "slot_watch", {"slot": self._slot})
+        state = await self._session.fetch(class_row(SlotState), "slot_watch", self._about)
         if state is None:
             raise SourceRefused("Postgres gave no state", remedy="this is a bug in sql/queries/slot_watch.sql")
         return state

@@ -1,5 +1,5 @@
--- The events that are waiting in relay.parked, oldest first.
-SELECT id, aggregate_type, aggregate_id, aggregate_version, event_type, reason, detail, parked_at, times
+-- The events of a relay that are waiting in relay.parked, oldest first.
+SELECT number AS row, id, aggregate_type, aggregate_id, aggregate_version, event_type, reason, detail, parked_at, times
 FROM relay.parked
-WHERE redriven_at IS NULL AND discarded_at IS NULL
-ORDER BY parked_at, seq
+WHERE relay = %(relay)s AND redriven_at IS NULL AND discarded_at IS NULL
+ORDER BY parked_at, seq, number

@@ -20,7 +20,7 @@ def test_a_message_that_is_too_large_is_parked_and_published_when_it_is_redriven
     assert relay.terminate() == 0
 
     relay = stage.start("relay", "run")
-    assert json.loads(stage.run("relay", "parked", "redrive", "--all", "--json").stdout) == {"redriven": [str(large)]}
+    assert json.loads(stage.run("relay", "parked", "redrive", "--all", "--json").stdout)["redriven"] == [str(large)]
     stage.confirmed()
     assert [delivery.message for delivery in tap.drain()] == [str(large)]
     assert relay.terminate() == 0
@@ -49,7 +49,7 @@ def test_events_that_rabbitmq_would_close_the_connection_for_are_parked_and_the_
     )
     assert shown
     stage.value("UPDATE relay.parked SET headers = '{}' WHERE id = %s RETURNING id", str(fraction))
-    assert json.loads(stage.run("relay", "parked", "redrive", "--all", "--json").stdout) == {"redriven": odd}
+    assert json.loads(stage.run("relay", "parked", "redrive", "--all", "--json").stdout)["redriven"] == odd
     stage.confirmed()
     assert [delivery.message for delivery in tap.drain()] == [str(fraction)]
     assert relay.terminate() == 0

@@ -35,7 +35,8 @@ def stored(recording: Recording) -> list[OutboxEvent]:
     """Return the events that the table holds, in insert order."""
     rows = recording.rows(
         "SELECT id::text, seq, aggregate_type, aggregate_id, aggregate_version, event_type, payload::text,"
-        " headers::text, exchange, routing_key, created_at FROM outbox.event ORDER BY seq"
+        " headers::text, exchange, routing_key, created_at, 'application/json', tx::text::bigint FROM outbox.event"
+        " ORDER BY seq"
     )
     return [OutboxEvent(*[*row[:6], str(row[6]).encode(), json.loads(str(row[7])), *row[8:]]) for row in rows]
 

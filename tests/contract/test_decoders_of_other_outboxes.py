@@ -98,8 +98,9 @@ def test_a_table_made_for_debezium_is_relayed_unchanged(
         routing_key=None,
         created_at=datetime.fromtimestamp(end.committed_at or 0, UTC),
         content_type=content_type,
+        transaction=first.transaction,
     )
-    assert second == structs.replace(first, created_at=second.created_at)
+    assert second == structs.replace(first, created_at=second.created_at, transaction=second.transaction)
 
 
 @pytest.mark.parametrize(

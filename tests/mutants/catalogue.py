@@ -193,6 +193,27 @@ MUTANTS = (
         (_ENGINE,),
     ),
     Mutant(
+        "store one parked row for each event id",
+        "relay/storage/parking.py",
+        "(asdict(event) | told).items()",
+        '(asdict(event) | told | {"transaction": 0, "place": 1}).items()',
+        ("tests/unit/relay/storage/test_parked_rows.py", "tests/integration/relay/storage/test_parking.py"),
+    ),
+    Mutant(
+        "forget the place of an event in its transaction",
+        "relay/core/pump.py",
+        "route(item), stretch.events)",
+        "route(item))",
+        (_ENGINE,),
+    ),
+    Mutant(
+        "take the redriven events of every relay",
+        "relay/sources/wal/decoders/redrives.py",
+        "        if event.relay != relay:\n",
+        "        if relay is None:\n",
+        ("tests/unit/relay/sources/test_redrives.py",),
+    ),
+    Mutant(
         "go on reading after the stop",
         "relay/core/engine.py",
         "                    reading.cancel()  # what comes from here on belongs to the next run\n",

@@ -1,84 +1,195 @@
-"""The commands `relay parked ...`."""
+"""The commands `relay parked ...`: about the events that the relay of these settings has parked."""
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Annotated
 
+import psycopg
 import typer
 from rich.table import Column, Table
 
 from outboxkit.errors import ConfigurationProblem, Problem
 from outboxkit.settings import load
+from relay.operating.connection import connected
 from relay.operating.display import console, plain
 from relay.operating.options import Config, Json, Yes
 from relay.operating.parked import statements
+from relay.operating.parked.statements import Failure, Row
 from relay.settings import RelaySettings
 
 app = typer.Typer(no_args_is_help=True, help="Events that could not be published: list, show, redrive, discard.")
 
-Ids = Annotated[list[str] | None, typer.Argument(help="Ids of parked events.")]
+Ids = Annotated[list[str] | None, typer.Argument(help="Ids of parked events: every parked event with this id.")]
+Rows = Annotated[
+    list[int] | None, typer.Option("--row", metavar="N", help="A row of `relay parked list`. May be repeated.")
+]
 All = Annotated[bool, typer.Option("--all", help="Every event that is waiting.")]
 
-_SEE_LIST = "`relay parked list` shows the events that are waiting"
+_SEE_LIST = "`relay parked list` shows the events of this relay that are waiting"
+_NAMED = 3
 
 
 @app.command(name="list")
 def list_(config: Config = None, *, as_json: Json = False) -> None:
     """List the events that are waiting, oldest first."""
-    rows = statements.waiting(load(RelaySettings, config))
+    settings = load(RelaySettings, config)
+    with connected(settings, "parked") as connection:
+        rows = statements.waiting(connection, settings.name)
     if as_json:
         typer.echo(json.dumps(rows, default=str))
         return
-    table = Table(Column("event", no_wrap=True), "aggregate", "version", "type", "reason", "times", "parked")
+    table = Table("row", Column("event", no_wrap=True), "aggregate", "version", "type", "reason", "times", "parked")
     for row in rows:
         aggregate = f"{row['aggregate_type']} {row['aggregate_id']}"
         version, times, at = str(row["aggregate_version"]), str(row["times"]), f"{row['parked_at']:%Y-%m-%d %H:%M:%S}"
-        table.add_row(*map(plain, (row["id"], aggregate, version, row["event_type"], row["reason"], times, at)))
+        cells = (str(row["row"]), row["id"], aggregate, version, row["event_type"], row["reason"], times, at)
+        table.add_row(*map(plain, cells))
     console().print(table if rows else "no parked event is waiting")
 
 
 @app.command()
-def show(
-    event: Annotated[str, typer.Argument(help="Id of a parked event.")],
-    config: Config = None,
-) -> None:
-    """Print everything that is stored of one event, as JSON."""
-    row = statements.stored(load(RelaySettings, config), event)
-    if row is None:
-        raise Problem(f"event {event} is not parked", remedy=_SEE_LIST)
-    typer.echo(json.dumps(row, indent=2, ensure_ascii=False, default=str))
-
-
-@app.command()
-def redrive(ids: Ids = None, config: Config = None, *, every: All = False, as_json: Json = False) -> None:
-    """Write events into the outbox again, with the same ids."""
-    _require_choice(ids, every=every)
-    _report("redriven", statements.redrive(load(RelaySettings, config), None if every else ids), ids, as_json=as_json)
-
-
-@app.command()
-def discard(
-    ids: Ids = None, config: Config = None, *, every: All = False, yes: Yes = False, as_json: Json = False
-) -> None:
-    """Discard events: they will never be published. Their rows stay as a record."""
-    _require_choice(ids, every=every)
+def show(ids: Ids = None, rows: Rows = None, config: Config = None, *, as_json: Json = False) -> None:
+    """Print everything that is stored of events, as JSON: one object for each, or with --json one array."""
+    _require_choice(ids, rows, every=False)
     settings = load(RelaySettings, config)
-    chosen = [row["id"] for row in statements.waiting(settings)] if every else list(ids or ())
-    if not yes:
-        typer.confirm(f"Discard {_count(chosen)}? They will never be published", abort=True)
-    _report("discarded", statements.discard(settings, chosen), ids, as_json=as_json)
+    with connected(settings, "parked") as connection:
+        found = statements.stored(connection, settings.name, ids or (), rows or ())
+    if as_json:
+        typer.echo(json.dumps(found, default=str))
+    for row in () if as_json else found:
+        typer.echo(_text(json.dumps(row, indent=2, ensure_ascii=False, default=str)))
+    _require_all(ids, rows, [Row(row["row"], row["id"], "") for row in found])
 
 
-def _require_choice(ids: Sequence[str] | None, *, every: bool) -> None:
-    if bool(ids) == every:
-        raise ConfigurationProblem("give ids of events, or --all, and not both", remedy=_SEE_LIST)
+@app.command()
+def redrive(
+    ids: Ids = None, rows: Rows = None, config: Config = None, *, every: All = False, as_json: Json = False
+) -> None:
+    """Publish events again: the relay gets them through its stream, as they were, with the same ids.
+
+    What was redriven already is left alone.
+    """
+    _require_choice(ids, rows, every=every)
+    settings = load(RelaySettings, config)
+    with connected(settings, "parked") as connection:
+        chosen = _choose(connection, settings, ids, rows, every=every)
+        done: list[Row] = []
+        failed: list[Failure] = []
+        if chosen.waiting:
+            statements.require_stream(connection, settings)
+            done, failed = statements.redrive(connection, settings, chosen.waiting)
+    if as_json:
+        _print_json("redriven", done, failed=failed)
+    else:
+        typer.echo(f"{_count(done)} redriven")
+    _report(chosen, failed, done="redriven", otherwise="discarded")
 
 
-def _report(done: str, found: Sequence[str], ids: Sequence[str] | None, *, as_json: bool) -> None:
-    typer.echo(json.dumps({done: found}) if as_json else f"{_count(found)} {done}")
-    if missing := sorted(set(ids or ()) - set(found)):
-        raise Problem(f"not waiting in relay.parked: {', '.join(missing)}", remedy=_SEE_LIST)
+@app.command()
+def discard(  # noqa: PLR0913 - the options of a command
+    ids: Ids = None,
+    rows: Rows = None,
+    config: Config = None,
+    *,
+    every: All = False,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Discard events: they will never be published. Their rows stay as a record.
+
+    What was discarded already is left alone.
+    """
+    _require_choice(ids, rows, every=every)
+    settings = load(RelaySettings, config)
+    with connected(settings, "parked") as connection:
+        chosen = _choose(connection, settings, ids, rows, every=every)
+        if chosen.waiting and not yes:
+            question = f"Discard {_count(chosen.waiting)} ({_names(chosen.waiting)})? They will never be published"
+            typer.confirm(question, abort=True, err=as_json)
+        done = statements.discard(connection, settings.name, chosen.waiting)
+    if as_json:
+        _print_json("discarded", done)
+    else:
+        typer.echo(f"{_count(done)} discarded")
+    _report(chosen, (), done="discarded", otherwise="redriven")
 
 
-def _count(events: Sequence[str]) -> str:
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """What an operator chose, by the state in which it was found."""
+
+    waiting: list[Row]
+    settled: list[Row]
+    """Rows that do not wait, of ids and rows of which none waits."""
+    missing: list[str]
+
+
+def _choose(
+    connection: psycopg.Connection[object],
+    settings: RelaySettings,
+    ids: Sequence[str] | None,
+    rows: Sequence[int] | None,
+    *,
+    every: bool,
+) -> _Chosen:
+    """Look up what was chosen; an id names the rows that wait, if there are any, else those that did."""
+    if every:
+        return _Chosen(statements.find(connection, settings.name, None, None), [], [])
+    found = statements.find(connection, settings.name, ids or (), rows or ())
+    wait = [row for row in found if row.state == "waiting"]
+    named = {row.id for row in wait}
+    settled = [row for row in found if row.state != "waiting" and (row.id not in named or row.row in (rows or ()))]
+    return _Chosen(wait, settled, _missing(ids, rows, found))
+
+
+def _require_choice(ids: Sequence[str] | None, rows: Sequence[int] | None, *, every: bool) -> None:
+    if bool(ids or rows) == every:
+        raise ConfigurationProblem("give ids of events, or --row, or --all alone", remedy=_SEE_LIST)
+
+
+def _missing(ids: Sequence[str] | None, rows: Sequence[int] | None, found: Sequence[Row]) -> list[str]:
+    known, numbers = {row.id for row in found}, {row.row for row in found}
+    missing = [each for each in ids or () if each not in known]
+    return missing + [f"row {number}" for number in rows or () if number not in numbers]
+
+
+def _require_all(ids: Sequence[str] | None, rows: Sequence[int] | None, found: Sequence[Row]) -> None:
+    if missing := _missing(ids, rows, found):
+        raise Problem(f"not in relay.parked for this relay: {', '.join(missing)}", remedy=_SEE_LIST)
+
+
+def _print_json(done: str, rows: Sequence[Row], *, failed: Sequence[Failure] | None = None) -> None:
+    report: dict[str, object] = {done: [row.id for row in rows], "rows": [row.row for row in rows]}
+    if failed is not None:
+        report["failed"] = [asdict(failure) for failure in failed]
+    typer.echo(json.dumps(report))
+
+
+def _report(chosen: _Chosen, failed: Sequence[Failure], *, done: str, otherwise: str) -> None:
+    """Raise a Problem for what was chosen and is not `done` now."""
+    wrong = [f"row {failure.row} ({failure.id:.40}): {failure.reason}" for failure in failed[:_NAMED]]
+    wrong += [f"and {len(failed) - _NAMED} more"] if len(failed) > _NAMED else []
+    if wrong:
+        raise Problem(
+            f"{len(failed)} not {done}: {'; '.join(wrong)}",
+            remedy="they wait as before: correct what is wrong, then run the command again",
+        )
+    if opposite := [row for row in chosen.settled if row.state == otherwise]:
+        raise Problem(f"already {otherwise}, so not {done}: {_names(opposite)}", remedy=_SEE_LIST)
+    if chosen.missing:
+        raise Problem(f"not in relay.parked for this relay: {', '.join(chosen.missing)}", remedy=_SEE_LIST)
+
+
+def _names(rows: Sequence[Row]) -> str:
+    names = [f"row {row.row}: {row.id:.40}" for row in rows[:_NAMED]]
+    return _text(", ".join([*names, *([f"and {len(rows) - _NAMED} more"] if len(rows) > _NAMED else [])]))
+
+
+def _count(events: Sequence[object]) -> str:
     return f"{len(events)} {'event' if len(events) == 1 else 'events'}"
+
+
+def _text(text: str) -> str:
+    """Return `text` with an escape for what UTF-8 has no bytes for: half of a surrogate pair."""
+    return text.encode(errors="backslashreplace").decode()

@@ -1,96 +1,111 @@
-"""The statements of `relay parked`.
+"""The statements of `relay parked`: each is about the rows of one relay.
 
-Redriving marks the parked row and writes the event into the outbox again, with the same id, in one transaction. The
-relay then publishes it from the stream like every other event. Discarding only marks the row. Neither deletes it.
+Redriving marks the row and writes the event into the WAL as a logical message, in one transaction; the relay publishes
+it from its stream like every other event. The outbox is not written to. Discarding only marks the row. Neither deletes
+it.
 """
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from psycopg.rows import dict_row
-from psycopg.sql import SQL, Identifier, Placeholder
+from psycopg.rows import class_row, dict_row
 
 from outboxkit import sql
-from relay.operating.connection import connected
+from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
-from relay.sources.layout import layout
-
-# The outbox table generates these for each new row.
-_GENERATED = frozenset({"seq", "created_at"})
+from relay.storage.refusals import from_postgres
 
 
-def waiting(settings: RelaySettings) -> list[dict[str, Any]]:
-    """Return the events that are waiting, oldest first."""
-    return _fetch(settings, "parked_list", {})
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of relay.parked: the columns of sql/queries/parked_find.sql."""
+
+    row: int
+    id: str
+    state: str
+    """waiting, redriven or discarded."""
 
 
-def stored(settings: RelaySettings, event: str) -> dict[str, Any] | None:
-    """Return everything that is stored of one event, its payload in readable form; None if it is not parked."""
-    rows = _fetch(settings, "parked_show", {"id": event})
-    if not rows:
-        return None
-    (row,) = rows
-    return row | {"payload": readable(bytes(row["payload"])), "headers": readable(row["headers"].encode())}
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A row that could not be redriven, and why; it waits as before."""
+
+    row: int
+    id: str
+    reason: str
 
 
-def redrive(settings: RelaySettings, ids: Sequence[str] | None) -> list[str]:
-    """Write events into the outbox again (None: all that are waiting); return the ids of those that were waiting."""
-    with connected(settings, "parked") as connection, connection.transaction():
-        rows = connection.cursor(row_factory=dict_row)
-        rows.execute(sql.query("parked_redrive"), {"ids": None if ids is None else list(ids)})
-        events = rows.fetchall()
-        for event in events:
-            _write(connection, settings, event)
-        return [event["id"] for event in events]
+def waiting(connection: psycopg.Connection[Any], relay: str) -> list[dict[str, Any]]:
+    """Return the events of `relay` that are waiting, oldest first."""
+    cursor = connection.cursor(row_factory=dict_row)
+    return cursor.execute(sql.query("parked_list"), {"relay": relay}).fetchall()
 
 
-def discard(settings: RelaySettings, ids: Sequence[str]) -> list[str]:
-    """Mark events as discarded; return the ids of those that were waiting."""
-    return [row["id"] for row in _fetch(settings, "parked_discard", {"ids": list(ids)})]
+def stored(
+    connection: psycopg.Connection[Any], relay: str, ids: Sequence[str], rows: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Return everything that is stored of some events of `relay`, their payloads in readable form."""
+    cursor = connection.cursor(row_factory=dict_row)
+    cursor.execute(sql.query("parked_show"), {"relay": relay, "ids": list(ids), "rows": list(rows)})
+    return [
+        row | {"payload": readable(bytes(row["payload"])), "headers": readable(row["headers"].encode())}
+        for row in cursor
+    ]
+
+
+def find(
+    connection: psycopg.Connection[Any], relay: str, ids: Sequence[str] | None, rows: Sequence[int] | None
+) -> list[Row]:
+    """Return the rows of `relay` with one of `ids` or `rows`, in the order of the events; for None, all that wait."""
+    chosen = {"ids": None if ids is None else list(ids), "rows": list(rows or ())}
+    cursor = connection.cursor(row_factory=class_row(Row))
+    return cursor.execute(sql.query("parked_find"), {"relay": relay, **chosen}).fetchall()
+
+
+def require_stream(connection: psycopg.Connection[Any], settings: RelaySettings) -> None:
+    """Raise a Problem if nothing would read a redriven event: the slot is missing, lost, or of another database."""
+    slots.usable(connection, settings.slot)
+    slots.require_ours(connection, settings)
+
+
+def redrive(
+    connection: psycopg.Connection[Any], settings: RelaySettings, rows: Sequence[Row]
+) -> tuple[list[Row], list[Failure]]:
+    """Put events on the stream again, each in a transaction of its own; return those that did and did not go.
+
+    Raises psycopg's error if the connection breaks. A row that does not wait any more is in neither list.
+    """
+    done, failed = [], []
+    for row in rows:
+        try:
+            sent = connection.execute(sql.query("parked_redrive"), {"row": row.row, "relay": settings.name}).fetchone()
+        except psycopg.Error as error:
+            if connection.closed:
+                raise
+            failed.append(Failure(row.row, row.id, from_postgres(error, slot=settings.slot).what))
+        else:
+            done += [row] if sent else []
+    return done, failed
+
+
+def discard(connection: psycopg.Connection[Any], relay: str, rows: Sequence[Row]) -> list[Row]:
+    """Mark the events in `rows` as discarded; return those that were waiting."""
+    numbers = [row.row for row in rows]
+    found = connection.execute(sql.query("parked_discard"), {"relay": relay, "rows": numbers}).fetchall()
+    discarded = {number for (number,) in found}
+    return [row for row in rows if row.row in discarded]
 
 
 def readable(payload: bytes) -> object:
     """Return a payload in readable form: as JSON, else as text, else in hexadecimal."""
     try:
         return json.loads(payload)
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     try:
         return payload.decode()
     except UnicodeDecodeError:
         return payload.hex()
-
-
-def _write(connection: psycopg.Connection[Any], settings: RelaySettings, event: dict[str, Any]) -> None:
-    """Write one event into the outbox: the table, in its layout, or a logical message."""
-    if settings.message_prefix is not None:
-        fields = {name: value for name, value in event.items() if name not in {*_GENERATED, "payload", "headers"}}
-        payload = bytes(event["payload"]).decode()
-        content = f'{json.dumps(fields)[:-1]}, "headers": {event["headers"]}, "payload": {payload}}}'
-        connection.execute("SELECT pg_logical_emit_message(true, %s, %s::text)", (settings.message_prefix, content))
-        return
-    table = layout(settings.outbox_layout, settings.outbox_table, settings.outbox_columns, partitioned=False)
-    columns = {field: column for field, column in table.columns.items() if field not in _GENERATED}
-    statement = SQL("INSERT INTO {} ({}) VALUES ({})").format(
-        Identifier(table.schema, table.table),
-        SQL(", ").join(map(Identifier, columns.values())),
-        SQL(", ").join(Placeholder() for _ in columns),
-    )
-    connection.execute(statement, [_value(field, event[field]) for field in columns])
-
-
-def _value(field: str, value: Any) -> Any:  # noqa: ANN401 - any column
-    """Return a value for a column of any type: the server converts text; a payload that is not text stays bytes."""
-    if field != "payload":
-        return value
-    try:
-        return bytes(value).decode()
-    except UnicodeDecodeError:
-        return bytes(value)
-
-
-def _fetch(settings: RelaySettings, query: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
-    with connected(settings, "parked") as connection:
-        return connection.cursor(row_factory=dict_row).execute(sql.query(query), parameters).fetchall()

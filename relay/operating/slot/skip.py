@@ -17,10 +17,19 @@ from relay.core.position import Lsn
 from relay.operating.connection import connected
 from relay.operating.display import console, plain
 from relay.operating.options import Config, Json, Yes
-from relay.operating.slot import statements
+from relay.operating.slot import contents, reading, statements
+from relay.operating.slot.contents import Contents
 from relay.operating.slot.statements import READER, SkippedEvent, Slot, Transaction
 from relay.settings import RelaySettings
+from relay.sources.wal.decoders.pgoutput import PLUGIN
+from relay.sources.wal.starting import start_position
 
+_SETTLED = "everything before it was confirmed or parked already"
+_UNKNOWN = Contents([], "nowhere")
+_INCOMPLETE = {
+    "table": "the stream cannot be decoded: rows that are gone from outbox.event are not listed and will not be parked",
+    "nowhere": "their events are unknown and will not be parked: compare your data with what consumers received",
+}
 _LISTED = 20
 _NAMED = 3
 _READER_REFUSED = (psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedFile)
@@ -45,25 +54,51 @@ def skip(
     target = None if to is None else _lsn(to)
     with connected(settings, "slot") as connection:
         slot = statements.usable(connection, settings.slot)
-        after = statements.confirmed(connection, slot, settings.name)
+        after = start_position(statements.require_ours(connection, settings), settings.owner, None)
         if target is None:
             _list(connection, settings, slot, after, as_json=as_json)
             return
-        _require_between(after, target, Lsn.parse(slot.current_lsn))
         statements.require_free(slot, remedy=statements.STOP_THEN_SKIP)
-        transactions = _transactions(connection, slot, after, before=target)
-        events = _events(connection, settings, transactions)
-        if not as_json:
-            _print(transactions, events)
-        if not yes:
-            question = f"Advance slot {slot.name!r} from {after} to {target}, and park {_count(events)}?"
-            typer.confirm(question, abort=True, err=as_json)
-        statements.skip(connection, settings, after=after, to=target, skipped=events or ())
+        if Lsn.parse(slot.confirmed_flush_lsn or "0/0") < target <= after:
+            statements.advance(connection, slot.name, target)
+            typer.echo(
+                _report(after, target, [], None) if as_json else f"slot {slot.name!r} is at {target}: {_SETTLED}"
+            )
+            return
+        _require_between(after, target, Lsn.parse(slot.current_lsn))
+        _skip(connection, settings, slot, after, target, yes=yes, as_json=as_json)
+
+
+def _skip(  # noqa: PLR0913 - what the command was asked
+    connection: psycopg.Connection[Any],
+    settings: RelaySettings,
+    slot: Slot,
+    after: Lsn,
+    to: Lsn,
+    *,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    transactions = _transactions(connection, settings, slot, after, before=to)
+    found = _UNKNOWN
+    if transactions is not None:
+        found = contents.contents(connection, settings, slot, transactions, after=after)
+    if not as_json:
+        _print(transactions, found)
+    if not yes:
+        question = f"Advance slot {slot.name!r} from {after} to {to}, and park {_count(found)}?"
+        typer.confirm(question, abort=True, err=as_json)
+
+    def park() -> None:
+        detail = f"`relay slot skip --to {to}` skipped its transaction"
+        contents.park(connection, settings, slot, transactions or (), found, after=after, detail=detail)
+
+    statements.skip(connection, settings, to=to, park=park)
     if as_json:
-        typer.echo(_report(after, target, transactions, events))
+        typer.echo(_report(after, to, transactions, found))
     else:
-        parked = f"; {_count(events)} parked: see `relay parked list`" if events else "; nothing was parked"
-        typer.echo(f"slot {slot.name!r} is at {target}{parked}")
+        parked = f"; {_count(found)} parked: see `relay parked list`" if found.parkable else "; nothing was parked"
+        typer.echo(f"slot {slot.name!r} is at {to}{parked}")
 
 
 def _lsn(text: str) -> Lsn:
@@ -81,96 +116,119 @@ def _require_between(after: Lsn, to: Lsn, current: Lsn) -> None:
 
 
 def _transactions(
-    connection: psycopg.Connection[Any], slot: Slot, after: Lsn, *, before: Lsn
+    connection: psycopg.Connection[Any], settings: RelaySettings, slot: Slot, after: Lsn, *, before: Lsn
 ) -> list[Transaction] | None:
-    """Return the transactions up to `before`; None if the server does not have, or does not allow, the plugin."""
+    """Return the transactions up to `before`; None if no plugin that the server has and allows shows them."""
     try:
         return statements.unconfirmed(connection, slot, after=after, before=before)
     except _READER_REFUSED:
+        return _readable(connection, settings, slot, after, before=before)
+
+
+def _readable(
+    connection: psycopg.Connection[Any], settings: RelaySettings, slot: Slot, after: Lsn, *, before: Lsn | None
+) -> list[Transaction] | None:
+    """Return the transactions that the slot's own plugin shows; None if that is the one that was refused, or fails."""
+    if slot.plugin != PLUGIN:
+        return None
+    try:
+        return reading.transactions(connection, settings, slot, after=after, before=before)
+    except psycopg.Error:
+        if connection.closed:
+            raise
         return None
 
 
-def _events(
-    connection: psycopg.Connection[Any], settings: RelaySettings, transactions: Sequence[Transaction] | None
-) -> list[SkippedEvent] | None:
-    """Return the outbox events of `transactions`; None if they are unknown.
-
-    Only our own table stores the transaction that wrote a row. A logical message is stored in the WAL alone.
-    """
-    if transactions is None or settings.message_prefix is not None or settings.outbox_table != statements.OUTBOX:
-        return None
-    return statements.events(connection, transactions)
+def _unconfirmed(
+    connection: psycopg.Connection[Any], settings: RelaySettings, slot: Slot, after: Lsn, *, limit: int
+) -> list[Transaction]:
+    """Return the next transactions; raises psycopg's error if no plugin shows them."""
+    try:
+        return statements.unconfirmed(connection, slot, after=after, limit=limit)
+    except _READER_REFUSED:
+        found = _readable(connection, settings, slot, after, before=None)
+        if found is None:
+            raise
+        return found[:limit]
 
 
 def _next(
     connection: psycopg.Connection[Any], settings: RelaySettings, slot: Slot, after: Lsn
-) -> tuple[list[Transaction], list[SkippedEvent] | None]:
+) -> tuple[list[Transaction], Contents]:
     """Return the next transactions and their events. Those without events are left out, if events are known."""
     limit = _LISTED
     while True:
-        found = statements.unconfirmed(connection, slot, after=after, limit=limit)
-        events = _events(connection, settings, found)
-        if events is None:
-            return found, None
-        if events or len(found) < limit:
-            wrote = {event.xid for event in events}
-            return [each for each in found if each.xid in wrote][:_LISTED], events
+        transactions = _unconfirmed(connection, settings, slot, after, limit=limit)
+        found = contents.contents(connection, settings, slot, transactions, after=after)
+        if found.source == "nowhere":
+            return transactions, found
+        if found.events or len(transactions) < limit:
+            wrote = {event.xid for event in found.events}
+            return [each for each in transactions if each.xid in wrote][:_LISTED], found
         limit *= 10  # none of these wrote to the outbox
 
 
 def _list(
     connection: psycopg.Connection[Any], settings: RelaySettings, slot: Slot, after: Lsn, *, as_json: bool
 ) -> None:
-    transactions, events = _next(connection, settings, slot, after)
+    transactions, found = _next(connection, settings, slot, after)
     if as_json:
-        typer.echo(_report(after, None, transactions, events))
+        typer.echo(_report(after, None, transactions, found))
         return
     if not transactions:
         typer.echo(f"no transaction after {after} wrote to the outbox")
         return
-    first = "the first of these" if events is not None else "the first of these that wrote to the outbox"
+    first = "the first of these" if found.source != "nowhere" else "the first of these that wrote to the outbox"
     typer.echo(f"confirmed up to {after}; if Postgres cannot decode a row, it is in {first}")
     typer.echo("if RabbitMQ refuses a message, the relay's log names it; --json lists all events of each transaction")
-    _print(transactions, events)
+    _print(transactions, found)
     if len(transactions) == _LISTED:
         typer.echo("there may be more transactions after these")
 
 
-def _print(transactions: Sequence[Transaction] | None, events: Sequence[SkippedEvent] | None) -> None:
+def _print(transactions: Sequence[Transaction] | None, found: Contents) -> None:
     if transactions is None:
         typer.echo(f"these transactions cannot be listed: this takes {READER}, and the right to use it")
         return
-    if events is None:
-        typer.echo("their events are unknown and will not be parked: compare your data with what consumers received")
-    nothing, events = "none" if events is not None else "unknown", events or ()
-    found = {xid: list(group) for xid, group in groupby(sorted(events, key=_xid), key=_xid)}
+    if found.source in _INCOMPLETE:
+        typer.echo(_INCOMPLETE[found.source])
+    nothing = "none" if found.source == "stream" else "unknown" if found.source == "nowhere" else "none is left"
+    wrote_by = {xid: list(group) for xid, group in groupby(sorted(found.events, key=_xid), key=_xid)}
     table = Table("transaction", "committed (UTC)", "commit LSN", "--to", "outbox events")
     for each in transactions:
-        wrote = found.get(each.xid, [])
-        names = [f"{event.id:.40} ({event.aggregate_type:.40} {event.aggregate_id:.40})" for event in wrote[:_NAMED]]
+        wrote = wrote_by.get(each.xid, [])
+        names = [_name(event) for event in wrote[:_NAMED]]
         names += [f"and {len(wrote) - _NAMED} more"] if len(wrote) > _NAMED else []
         at = f"{each.committed_at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
         table.add_row(str(each.xid), at, each.commit_lsn, each.end_lsn, plain("\n".join(names) or nothing))
     console().print(table)
 
 
-def _count(events: Sequence[SkippedEvent] | None) -> str:
-    if events is None:
+def _name(event: SkippedEvent) -> str:
+    if event.id is None:
+        return f"cannot be read, and will not be parked: {event.problem}"
+    return f"{event.id:.40} ({event.aggregate_type:.40} {event.aggregate_id:.40})"
+
+
+def _count(found: Contents) -> str:
+    count, unread = len(found.parkable), len(found.events) - len(found.parkable)
+    if found.source == "nowhere" and not count:
         return "nothing, because the events are unknown"
-    return f"{len(events)} {'event' if len(events) == 1 else 'events'}"
+    text = f"{count} {'event' if count == 1 else 'events'}"
+    return f"{text}, but not {unread} that cannot be read" if unread else text
 
 
 def _xid(event: SkippedEvent) -> int:
     return event.xid
 
 
-def _report(
-    after: Lsn, to: Lsn | None, transactions: Sequence[Transaction] | None, events: Sequence[SkippedEvent] | None
-) -> str:
+def _report(after: Lsn, to: Lsn | None, transactions: Sequence[Transaction] | None, found: Contents | None) -> str:
+    unknown = found is None or (found.source == "nowhere" and not found.events)
     fields = {
         "after": str(after),
         "to": to and str(to),
         "transactions": None if transactions is None else [asdict(each) for each in transactions],
-        "events": None if events is None else [asdict(each) for each in events],
+        "events": None if found is None or unknown else [asdict(each) for each in found.events],
+        "read_from": None if found is None else found.source,
     }
     return json.dumps(fields, default=str)

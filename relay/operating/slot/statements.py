@@ -5,8 +5,8 @@ position and the checkpoint.
 """
 
 import secrets
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,11 +15,14 @@ import psycopg
 from psycopg.rows import class_row
 
 from outboxkit import sql
-from relay.core.errors import SlotHeld, SlotMissing
+from outboxkit.errors import Problem
+from relay.core.errors import PositionLost, SlotHeld, SlotMissing
 from relay.core.position import Lsn
 from relay.settings import RelaySettings
 from relay.sources.wal.ownership import OtherOutbox, OtherSlot, differences, require_slot
 from relay.storage.facts import Facts
+from relay.storage.parking import parameters
+from relay.storage.position import saved_as
 
 # Unlike pgoutput, this plugin can filter out all tables and still send the transactions, which are then empty.
 READER = "wal2json"
@@ -102,12 +105,15 @@ class SkippedEvent:
     """An outbox event of a transaction to skip."""
 
     xid: int
-    id: str
-    aggregate_type: str
-    aggregate_id: str
-    aggregate_version: int
-    event_type: str
-    created_at: datetime
+    id: str | None
+    """None for one that cannot be read, as all but `problem` is then."""
+    aggregate_type: str | None
+    aggregate_id: str | None
+    aggregate_version: int | None
+    event_type: str | None
+    created_at: datetime | None
+    problem: str | None = None
+    """Why it cannot be read."""
 
 
 def find(connection: psycopg.Connection[Any], slot: str) -> Slot | None:
@@ -124,13 +130,14 @@ def facts(connection: psycopg.Connection[Any], settings: RelaySettings) -> Facts
     return found
 
 
-def require_ours(connection: psycopg.Connection[Any], settings: RelaySettings) -> None:
-    """Raise NotOurs if the slot belongs to another database, relay or outbox."""
+def require_ours(connection: psycopg.Connection[Any], settings: RelaySettings) -> Facts:
+    """Return what the server says of the slot; raises NotOurs if it belongs to another database, relay or outbox."""
     found = facts(connection, settings)
     require_slot(found, settings.owner)
     for problem in differences(found, settings.owner):
         if isinstance(problem, OtherOutbox | OtherSlot):
             raise problem
+    return found
 
 
 def usable(connection: psycopg.Connection[Any], slot: str) -> Slot:
@@ -191,16 +198,23 @@ def unconfirmed(
     With `before`, only those that a slot at that position never sends. It reads the WAL from the slot's restart LSN,
     which is slow after a long outage. Raises psycopg's errors.
     """
-    copy = f"peek_{secrets.token_hex(6)}"
-    connection.execute(sql.query("slot_copy"), {"slot": slot.name, "copy": copy, "plugin": READER})
-    try:
-        if after > Lsn.parse(slot.confirmed_flush_lsn or "0/0"):
-            connection.execute(sql.query("slot_advance"), {"slot": copy, "lsn": str(after)})
+    with copied(connection, slot, plugin=READER, after=after) as copy:
         rows = min(_ANY_NUMBER, 2 * limit)  # a BEGIN and a COMMIT for each
         upto = None if before is None else str(before)
         cursor = connection.cursor(row_factory=class_row(Transaction))
         cursor.execute(sql.query("slot_peek"), {"slot": copy, "upto": upto, "rows": rows})
         return [found for found in cursor if before is None or Lsn.parse(found.commit_lsn) < before]
+
+
+@contextmanager
+def copied(connection: psycopg.Connection[Any], slot: Slot, *, plugin: str, after: Lsn) -> Iterator[str]:
+    """Make a temporary copy of `slot` that begins after `after`, for the block."""
+    copy = f"peek_{secrets.token_hex(6)}"
+    connection.execute(sql.query("slot_copy"), {"slot": slot.name, "copy": copy, "plugin": plugin})
+    try:
+        if after > Lsn.parse(slot.confirmed_flush_lsn or "0/0"):
+            connection.execute(sql.query("slot_advance"), {"slot": copy, "lsn": str(after)})
+        yield copy
     finally:
         with suppress(psycopg.Error):  # after an error it no longer exists
             connection.execute(sql.query("slot_drop"), {"slot": copy})
@@ -209,46 +223,102 @@ def unconfirmed(
 def events(connection: psycopg.Connection[Any], transactions: Sequence[Transaction]) -> list[SkippedEvent]:
     """Return the rows of outbox.event that `transactions` wrote. Raises psycopg's errors."""
     cursor = connection.cursor(row_factory=class_row(SkippedEvent))
-    return cursor.execute(sql.query("slot_events"), {"xids": [each.xid for each in transactions]}).fetchall()
+    return cursor.execute(sql.query("slot_events"), {"xids": _xids(transactions)}).fetchall()
 
 
-def skip(
+def redriven(
+    connection: psycopg.Connection[Any], transactions: Sequence[Transaction], relay: str
+) -> list[SkippedEvent]:
+    """Return the parked events of `relay` that `transactions` put on the stream again."""
+    cursor = connection.cursor(row_factory=class_row(SkippedEvent))
+    return cursor.execute(sql.query("slot_redriven"), {"xids": _xids(transactions), "relay": relay}).fetchall()
+
+
+def require_readable(connection: psycopg.Connection[Any], transactions: Sequence[Transaction]) -> None:
+    """Raise a Problem if outbox.event does not show all rows of `transactions`: what is not seen would be lost."""
+    row = connection.execute(sql.query("slot_readable"), {"xids": _xids(transactions)}).fetchone()
+    hidden, unseen = row or (False, [])
+    if hidden:
+        raise Problem(
+            f"row-level security hides rows of {OUTBOX} from role {connection.info.user!r}: which events would be "
+            "skipped is not known",
+            remedy=f"run it as a role with BYPASSRLS, or ALTER TABLE {OUTBOX} DISABLE ROW LEVEL SECURITY",
+        )
+    if unseen:
+        raise Problem(
+            f"transaction {unseen[0]} is committed and not visible yet: it waits for a synchronous standby",
+            remedy="run it again when the standby has answered; pg_stat_activity shows who waits for SyncRep",
+        )
+
+
+def park(
+    connection: psycopg.Connection[Any], settings: RelaySettings, rows: Sequence[dict[str, Any]], after: Lsn
+) -> None:
+    """Park `rows`, at least one, made by relay.storage.parking."""
+    whose = {"relay": settings.name, "outbox": settings.outboxes[0]}
+    connection.execute(sql.query("park"), parameters(rows, after=after) | whose)
+
+
+def park_rows(  # noqa: PLR0913 - what is skipped, and why
     connection: psycopg.Connection[Any],
     settings: RelaySettings,
+    transactions: Sequence[Transaction],
     *,
     after: Lsn,
-    to: Lsn,
-    skipped: Sequence[SkippedEvent],
+    detail: str,
+    ours: bool,
 ) -> None:
-    """Park `skipped`, then advance the slot and the stored position from `after` to `to`.
-
-    In this order: if it fails in between, each event is in relay.parked, or in the stream, or in both.
-    """
+    """Park what `redriven` and, for our own table, `events` find of `transactions`."""
     parking = {
-        "ids": [event.id for event in skipped],
+        "xids": _xids(transactions),
         "relay": settings.name,
+        "outbox": settings.outboxes[0],
         "after_lsn": str(after),
-        "detail": f"`relay slot skip --to {to}` skipped its transaction",
+        "detail": detail,
     }
-    connection.execute(sql.query("slot_park_skipped"), parking)
+    connection.execute(sql.query("slot_park_redriven"), parking)
+    if ours:
+        connection.execute(sql.query("slot_park_skipped"), parking)
+
+
+def skip(connection: psycopg.Connection[Any], settings: RelaySettings, *, to: Lsn, park: Callable[[], None]) -> None:
+    """Park and store the position `to`, then advance the slot to it.
+
+    In this order: whenever it fails, each event is in relay.parked, or in the stream, or in both, and the slot is never
+    ahead of the stored position.
+    """
+    with connection.transaction():
+        park()
+        _store(connection, settings, to)
+    advance(connection, settings.slot, to)
+
+
+def advance(connection: psycopg.Connection[Any], slot: str, to: Lsn) -> None:
+    """Advance `slot` to `to`; raises SlotHeld if it is in use by now."""
     try:
-        connection.execute(sql.query("slot_advance"), {"slot": settings.slot, "lsn": str(to)})
+        connection.execute(sql.query("slot_advance"), {"slot": slot, "lsn": str(to)})
     except psycopg.errors.ObjectInUse as error:
         raise SlotHeld(str(error.diag.message_primary), remedy=STOP_THEN_SKIP) from error
-    where = _where(connection, settings.slot)
-    connection.execute(
-        sql.query("checkpoint_save"),
-        {
-            "name": settings.name,
-            "slot": settings.slot,
-            "lsn": str(to),
-            "snapshot": None,
-            "plugin": where.plugin,
-            "outboxes": settings.outboxes,
-            "system_identifier": where.system_identifier,
-            "timeline": where.timeline_id,
-        },
+
+
+def _xids(transactions: Sequence[Transaction]) -> list[int]:
+    return [each.xid for each in transactions]
+
+
+def _store(connection: psycopg.Connection[Any], settings: RelaySettings, to: Lsn) -> None:
+    """Store `to` where the row is still as it was found; raises PositionLost if it was written meanwhile."""
+    found = facts(connection, settings)
+    saving = saved_as(
+        settings.owner,
+        to,
+        None,
+        epoch=found.checkpoint_epoch,
+        server_started_at=found.server_started_at,
+        relations=found.relations,
     )
+    row = connection.execute(sql.query("checkpoint_save"), saving).fetchone()
+    if row is None or row[0] is None:
+        raise PositionLost("the stored position has just been written by somebody else", remedy=STOP_THEN_SKIP)
 
 
 @dataclass(frozen=True, slots=True)

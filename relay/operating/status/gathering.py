@@ -42,7 +42,7 @@ def gather(settings: RelaySettings) -> Status:
         if local is not None and active and local.mode != "wal":
             local = None  # the relay that streams runs elsewhere
         stored = slots.checkpoint(connection, settings.name) if server.has_checkpoint else None
-        parked = _row(connection, Parked, "status_parked", {}) if server.has_parked else None
+        parked = _row(connection, Parked, "status_parked", {"name": settings.name}) if server.has_parked else None
         backlog = None
         if slot is not None and not slot.lost and (local is None or local.mode != "wal"):
             ours = server.has_outbox and settings.outbox_table == slots.OUTBOX and not settings.message_prefix

@@ -21,7 +21,7 @@ from relay.sources.wal.opening import Decoding
 from relay.sources.wal.source import WalSource
 from relay.sources.wal.stream import WalStream, Writing
 from relay.storage.deadline import deadline
-from relay.storage.facts import Owner
+from relay.storage.facts import Owner, TableFacts
 from relay.storage.fence import FenceWriter
 from relay.storage.position import StoredPosition
 from relay.storage.server import Server

@@ -143,6 +143,26 @@ def test_everything_works_under_exactly_these_rights(site: Site, stage: Stage, s
         assert [each["id"] for each in findings["checks"] if each["status"] == "FAIL"] == ["broker.publish"]
 
 
+def test_events_are_redriven_when_others_may_not_write_logical_messages(site: Site, stage: Stage) -> None:
+    """By the statement of docs/operations.md."""
+    guide = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    statement = guide[guide.index("    DO $$\n    DECLARE emit") :].partition("    SQL\n")[0]
+    with psycopg.connect(site.isolated.database_url, autocommit=True) as connection:
+        connection.execute(statement.encode())
+    relay = stage.start("relay", "run", RELAY_DATABASE_URL=site.urls["outbox_relay"])
+    (event,) = publish(site.urls["application"], "nobody takes it")
+    relay.logged("events parked")
+    tap = Tap(stage.isolated.amqp_url, queue=stage.isolated.queue("tap"), exchange=stage.isolated.name)
+    assert site.call("operator", "parked", "redrive", event).code == 0
+    tap.grows(0)
+    with (
+        psycopg.connect(site.urls["application"]) as connection,
+        pytest.raises(psycopg.errors.InsufficientPrivilege),
+    ):
+        connection.execute("SELECT pg_logical_emit_message(true, 'relay.redrive', '{}')")
+    assert relay.terminate() == 0
+
+
 def test_setup_needs_only_the_permission_to_configure_the_exchange(site: Site, sandbox: Sandbox) -> None:
     with user(sandbox, f"{site.isolated.name}_setup") as setup:
         setup.permit(configure=f"^{site.isolated.name}$", write="^$", read="^$")
@@ -261,6 +281,7 @@ def test_no_role_may_do_what_is_not_its_task(site: Site) -> None:
         ("outbox_consumer", "INSERT INTO tasks.transition VALUES ('dead', 'running', 'no')"),
         ("outbox_consumer", "SELECT FROM relay.parked"),
         ("operator", "DELETE FROM relay.parked"),
+        ("operator", "INSERT INTO outbox.event DEFAULT VALUES"),
         ("operator", "SELECT pg_create_logical_replication_slot('mine', 'wal2json')"),
         ("auditor", "UPDATE relay.checkpoint SET lsn = '0/1'"),
         ("auditor", "INSERT INTO outbox.event DEFAULT VALUES"),

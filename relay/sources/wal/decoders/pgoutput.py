@@ -40,6 +40,24 @@ _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _EPOCH_MICROSECONDS = int(_EPOCH.timestamp()) * 1_000_000
 
 
+class Commit(NamedTuple):
+    """The end of a transaction."""
+
+    lsn: Lsn
+    """Where its commit record begins."""
+    end: Lsn
+    at: float
+    """When it was, in seconds since 1970."""
+
+
+def committed(payload: bytes) -> Commit | None:
+    """Return the COMMIT that `payload` is; None if it is something else."""
+    if payload[:1] != b"C":
+        return None
+    _, _, lsn, end, at = _COMMIT.unpack(payload)
+    return Commit(Lsn(lsn), Lsn(end), (_EPOCH_MICROSECONDS + at) / 1_000_000)
+
+
 def options(publication: str) -> Mapping[str, str]:
     """Return the options of a stream of `publication` and of logical messages (since Postgres 14)."""
     quoted = publication.replace('"', '""')
@@ -108,7 +126,7 @@ class PgoutputDecoder:
         values = _values(payload, _INSERT.size, count)
         if relation.tx is not None and (tx := values[relation.tx]) != self._tx and moved(tx, self._xid):
             return None
-        return relation.reader.event(values, self._committed_at)
+        return relation.reader.event(values, self._committed_at, self._xid)
 
     def _relation(self, payload: bytes) -> None:
         _, oid = _RELATION.unpack_from(payload)
@@ -136,7 +154,9 @@ class PgoutputDecoder:
         content = payload[at + _LENGTH.size :]
         if len(content) != length:
             raise ValueError("the message is incomplete")
-        return self._messages.read(prefix, content, self._committed_at) if flags & _TRANSACTIONAL else None
+        if not flags & _TRANSACTIONAL:
+            return None
+        return self._messages.read(prefix, content, self._committed_at, self._xid)
 
 
 def _values(payload: bytes, at: int, count: int) -> list[str | None]:

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
+from outboxkit.amqp.format import JSON
 from outboxkit.errors import ConfigurationProblem
 from relay.core.errors import UndecodableChange
 from relay.core.event import Boundary, Fence, OutboxEvent
@@ -31,6 +32,7 @@ from relay.sources.layout import NATIVE, Layout
 from relay.sources.reader import Reader
 from relay.sources.types import BYTEA
 from relay.sources.wal.decoders.messages import FENCE, Messages
+from relay.sources.wal.decoders.redrives import REDRIVE
 from relay.sources.wal.decoders.relations import TX, Name, Relations, moved
 
 PLUGIN = "wal2json"
@@ -131,7 +133,7 @@ def options(layout: Layout | None, message_prefix: str | None) -> Mapping[str, s
         "include-types": "0",
         "add-tables": "" if layout is None else _tables(layout),
         "actions": "insert",
-        "add-msg-prefixes": f"{FENCE},{message_prefix}" if message_prefix else FENCE,
+        "add-msg-prefixes": ",".join([FENCE, REDRIVE, *([message_prefix] if message_prefix else [])]),
     }
     # A bytea arrives as bare hex, like a text; only its type shows the difference. Our own table has none.
     return chosen if layout == NATIVE else chosen | {"include-type-oids": "1"}
@@ -204,6 +206,7 @@ class Wal2JsonDecoder:
             return OutboxEvent(
                 key.value, seq.value, kind.value, aggregate.value, version.value, event.value, body.value.encode(),
                 _headers(headers.value), exchange.value, routing_key.value, datetime.fromisoformat(at.value),
+                JSON, self._xid,
             )  # fmt: skip
         except (ValueError, RecursionError):
             return None
@@ -223,7 +226,7 @@ class Wal2JsonDecoder:
             values[place] = None if values[place] is None else f"\\x{values[place]}"
         if table.tx is not None and moved(values[table.tx], self._xid):
             return None
-        return table.reader.event(values, self._committed_at)
+        return table.reader.event(values, self._committed_at, self._xid)
 
     def _described(self, description: Sequence[str | int], change: _Insert, layout: Layout) -> _Table:
         if self._typed and not all(column.typeoid for column in change.columns):
@@ -241,7 +244,7 @@ class Wal2JsonDecoder:
         if not message.transactional:
             return None
         content = message.content.encode(errors="surrogateescape")
-        return self._messages.read(message.prefix, content, self._committed_at)
+        return self._messages.read(message.prefix, content, self._committed_at, self._xid)
 
 
 def _change(payload: bytes | memoryview) -> Any:  # noqa: ANN401 - one of many types

@@ -7,10 +7,11 @@ import psycopg
 
 from relay.sources.layout import NATIVE
 from relay.sources.wal.decoders.decoding import Decoder, decoder
+from relay.sources.wal.decoders.relations import Relations
 from relay.sources.wal.opening import Decoding
 from relay.sources.wal.replication import ReplicationConnection
 from relay.sources.wal.source import WalSource
-from relay.storage.facts import Facts, Owner
+from relay.storage.facts import Owner, TableFacts
 from relay.storage.server import Server
 from relay.storage.session import Session
 from sandbox import Isolated
@@ -22,8 +23,8 @@ END = "SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots W
 FREE = "SELECT NOT active FROM pg_replication_slots WHERE slot_name = %s"
 
 
-def _decoder(plugin: str, _: Facts) -> tuple[Decoder, Mapping[str, str]]:
-    return decoder(plugin, NATIVE, None, publication="unused")
+def _decoder(plugin: str, facts: TableFacts) -> tuple[Decoder, Mapping[str, str]]:
+    return decoder(plugin, NATIVE, None, publication="unused", relations=Relations.of(NATIVE, facts))
 
 
 def _source(isolated: Isolated, session: Session) -> WalSource:

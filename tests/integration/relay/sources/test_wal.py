@@ -19,6 +19,7 @@ from relay.sources.wal.decoders.relations import Relations
 from relay.sources.wal.opening import Decoding
 from relay.sources.wal.source import WalSource
 from relay.sources.wal.stream import WalStream, Writing
+from relay.storage.facts import TableFacts
 from relay.storage.fence import FenceWriter
 from relay.storage.position import StoredPosition
 from relay.storage.server import Server

@@ -1,36 +1,50 @@
-"""Parking on a real Postgres: what is stored, and how much at once."""
+"""Parking on a real Postgres: what is stored, how much at once, and which events are one and the same."""
 
-import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, LiteralString
 
+import psycopg
 import pytest
 from msgspec import structs
 
-from relay.core.event import Defective, Headers
-from relay.core.ledger import Stretch
-from relay.core.ports import Parcel, Rejection
-from relay.core.position import Lsn
-from relay.core.routing import Router
-from relay.storage.parking import PostgresParking
-from relay.storage.session import Session
+from outboxkit import sql
+from relay.core.event import Defective, Headers, OutboxEvent
 from sandbox.lifetime.isolation import Isolated
+from sandbox.machine.waiting import until
 from tests.integration.relay.stage import one
+from tests.integration.relay.storage.parking_stage import park, rejected
 from tests.support.examples import EVENT
+
+
+def rows(isolated: Isolated, columns: LiteralString = "id") -> list[Any]:
+    with psycopg.connect(isolated.database_url) as connection:
+        return connection.execute(b"SELECT %b FROM relay.parked ORDER BY number" % columns.encode()).fetchall()
+
+
+def execute(isolated: Isolated, statement: LiteralString) -> Any:  # noqa: ANN401 - a row of any columns
+    with psycopg.connect(isolated.database_url) as connection:
+        cursor = connection.execute(statement)
+        return cursor.fetchone() if cursor.description else None
+
+
+def redriven(isolated: Isolated, event: OutboxEvent) -> OutboxEvent:
+    """Redrive the only row that waits; return the event that the relay then reads."""
+    waits: LiteralString = "SELECT number FROM relay.parked WHERE redriven_at IS NULL"
+    with psycopg.connect(isolated.database_url) as connection:
+        row = connection.execute(waits).fetchone()
+        assert row is not None
+        connection.execute(sql.query("parked_redrive"), {"row": row[0], "relay": "relay"})
+        tx = connection.execute("SELECT pg_current_xact_id()::text::bigint % 4294967296").fetchone()
+        assert tx is not None
+    return structs.replace(event, transaction=int(tx[0]), redrives=row[0])
 
 
 def test_events_that_are_larger_together_than_a_jsonb_may_be_are_parked_at_once(isolated: Isolated) -> None:
     size = 70_000_000
-    router = Router("outbox", "{aggregate_type}.{event_type}")
     events = [structs.replace(EVENT, id=name, payload=name.encode() * size) for name in "ab"]
-    rejections = [
-        Rejection(Parcel(Stretch(), event, router.route(event)), "too_large", "it is large") for event in events
-    ]
 
-    async def park() -> None:
-        async with Session(lambda: isolated.database_url, name="relay parking", slot=isolated.name) as session:
-            await PostgresParking(session, relay="relay").park(rejections, after=Lsn(1))
-
-    asyncio.run(park())
+    park(isolated, [rejected(event, reason="too_large") for event in events])
 
     for name in "ab":
         stored = "SELECT payload = convert_to(repeat(id, %s), 'UTF8') FROM relay.parked WHERE id = %s"
@@ -44,13 +58,8 @@ def test_what_no_jsonb_no_bigint_and_no_text_holds_is_parked_all_the_same(isolat
     event = structs.replace(
         EVENT, id="odd", seq=10**25, aggregate_id="b\0c", aggregate_version=-(10**25), headers=headers
     )
-    rejection = Rejection(Parcel(Stretch(), event, Router("outbox", "{event_type}").route(event)), "unencodable", "odd")
 
-    async def park() -> None:
-        async with Session(lambda: isolated.database_url, name="relay parking", slot=isolated.name) as session:
-            await PostgresParking(session, relay="relay").park([rejection], after=Lsn(1))
-
-    asyncio.run(park())
+    park(isolated, [rejected(event)])
 
     stored = "SELECT (headers::text, seq, aggregate_id, aggregate_version)::text FROM relay.parked WHERE id = 'odd'"
     kept = "SELECT (%s::text, 9223372036854775807, %s::text, -9223372036854775808)::text"
@@ -72,12 +81,137 @@ def test_headers_that_cannot_be_read_are_parked_as_they_are_or_as_a_text(
     isolated: Isolated, text: str, stored: str
 ) -> None:
     event = structs.replace(EVENT, id="odd", headers=Defective(text, "they cannot be read"))
-    rejection = Rejection(Parcel(Stretch(), event, Router("outbox", "{event_type}").route(event)), "unencodable", "odd")
 
-    async def park() -> None:
-        async with Session(lambda: isolated.database_url, name="relay parking", slot=isolated.name) as session:
-            await PostgresParking(session, relay="relay").park([rejection], after=Lsn(1))
-
-    asyncio.run(park())
+    park(isolated, [rejected(event, reason="unencodable")])
 
     assert one(isolated.database_url, "SELECT headers::text FROM relay.parked WHERE id = 'odd'") == stored
+
+
+def test_an_id_that_no_index_takes_is_parked(isolated: Isolated) -> None:
+    for _ in range(2):
+        park(isolated, [rejected(structs.replace(EVENT, id=f"{n}{'x' * 100_000}", transaction=800)) for n in range(2)])
+
+    assert [len(row[0]) for row in rows(isolated)] == [100_001, 100_001]
+
+
+def test_an_id_that_stands_twice_in_a_transaction_is_parked_twice_and_stays_so_when_it_comes_again(
+    isolated: Isolated,
+) -> None:
+    twice = [rejected(structs.replace(EVENT, transaction=800), place=place) for place in (1, 2)]
+
+    for batch in (twice, twice, twice[1:]):
+        park(isolated, batch)
+
+    assert rows(isolated, "id, place, times") == [(EVENT.id, 1, 1), (EVENT.id, 2, 1)]
+
+
+def test_an_id_of_another_transaction_another_relay_or_another_outbox_is_another_event(isolated: Isolated) -> None:
+    for _ in range(2):
+        for transaction in (800, 801):
+            park(isolated, [rejected(structs.replace(EVENT, transaction=transaction))])
+        park(isolated, [rejected(structs.replace(EVENT, transaction=800))], relay="other")
+        park(isolated, [rejected(structs.replace(EVENT, transaction=800))], outbox="message:orders")
+
+    assert rows(isolated, "relay, outbox, tx::text") == [
+        ("relay", "outbox.event", "800"),
+        ("relay", "outbox.event", "801"),
+        ("other", "outbox.event", "800"),
+        ("relay", "message:orders", "800"),
+    ]
+
+
+def test_an_event_is_never_taken_for_another_one_that_was_counted_to_the_same_place(isolated: Isolated) -> None:
+    for name in ("a", "b"):
+        park(isolated, [rejected(structs.replace(EVENT, id=name, transaction=800))])
+
+    assert rows(isolated) == [("a",), ("b",)]
+
+
+def test_rows_of_one_batch_are_numbered_in_the_order_of_the_stream(isolated: Isolated) -> None:
+    names = [f"{n:03}" for n in range(200)]
+    park(isolated, [rejected(structs.replace(EVENT, id=name, transaction=800), place=int(name) + 1) for name in names])
+
+    assert [row[0] for row in rows(isolated)] == names
+
+
+def test_a_redriven_event_that_fails_again_waits_again_in_its_own_row(isolated: Isolated) -> None:
+    event = structs.replace(EVENT, transaction=800)
+    park(isolated, [rejected(event)])
+    again = redriven(isolated, event)
+    assert rows(isolated, "redriven_at IS NULL, times") == [(False, 1)]
+
+    for _ in range(2):  # the second time after a restart
+        park(isolated, [rejected(again, reason="refused")])
+        assert rows(isolated, "redriven_at IS NULL, times, reason") == [(True, 2, "refused")]
+
+
+def test_an_older_redrive_that_comes_again_leaves_the_row_to_the_newer_one(isolated: Isolated) -> None:
+    event = structs.replace(EVENT, transaction=800)
+    park(isolated, [rejected(event)])
+    older = redriven(isolated, event)
+    park(isolated, [rejected(older)])
+    redriven(isolated, event)
+
+    park(isolated, [rejected(older)])
+
+    assert rows(isolated, "redriven_at IS NULL, times") == [(False, 2)]
+
+
+def test_a_row_that_was_discarded_stays_so_when_its_event_comes_again(isolated: Isolated) -> None:
+    event = structs.replace(EVENT, transaction=800)
+    park(isolated, [rejected(event)])
+    execute(isolated, "UPDATE relay.parked SET discarded_at = clock_timestamp()")
+
+    park(isolated, [rejected(event)])
+
+    assert rows(isolated, "discarded_at IS NULL") == [(False,)]
+
+
+@pytest.mark.parametrize(
+    "gone",
+    ["DELETE FROM relay.parked", "UPDATE relay.parked SET relay = 'other'"],
+    ids=["deleted", "of another relay"],
+)
+def test_a_redriven_event_without_a_row_of_its_own_gets_a_new_one(isolated: Isolated, gone: LiteralString) -> None:
+    event = structs.replace(EVENT, transaction=800)
+    park(isolated, [rejected(event)])
+    again = redriven(isolated, event)
+    execute(isolated, gone)
+
+    park(isolated, [rejected(again)])
+
+    assert rows(isolated, "relay, times")[-1] == ("relay", 1)
+
+
+def test_a_redrive_that_is_streamed_before_it_is_visible_is_waited_for(isolated: Isolated) -> None:
+    """A commit is in the WAL before others see it: with a synchronous standby, for as long as that takes."""
+    event = structs.replace(EVENT, transaction=800)
+    park(isolated, [rejected(event)])
+    blocked = "SELECT FROM pg_stat_activity WHERE application_name = 'relay parking' AND wait_event_type = 'Lock'"
+    with psycopg.connect(isolated.database_url) as hidden, ThreadPoolExecutor() as threads:
+        hidden.execute(sql.query("parked_redrive"), {"row": rows(isolated, "number")[0][0], "relay": "relay"})
+        row = hidden.execute("SELECT pg_current_xact_id()::text::bigint % 4294967296").fetchone()
+        assert row is not None
+        again = structs.replace(event, transaction=int(row[0]), redrives=rows(isolated, "number")[0][0])
+        parking = threads.submit(park, isolated, [rejected(again)])
+        with psycopg.connect(isolated.database_url, autocommit=True) as watcher:
+            until(lambda: watcher.execute(blocked).rowcount, what="parking waits for the redrive", seconds=20)
+        hidden.commit()
+        parking.result(timeout=20)
+
+    assert rows(isolated, "redriven_at IS NULL, times") == [(True, 2)]
+
+
+@pytest.mark.parametrize("ahead", [-1000, -1, 0, 1, 1000])
+def test_a_transaction_is_known_by_its_low_bits_before_and_after_the_servers_latest(
+    isolated: Isolated, ahead: int
+) -> None:
+    with psycopg.connect(isolated.database_url) as connection:
+        row = connection.execute(
+            "SELECT relay.transaction_id((xid + %(ahead)s) %% 4294967296)::text::bigint - xid"
+            " FROM (SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint AS xid) AS latest"
+            " WHERE xid + %(ahead)s >= 0",
+            {"ahead": ahead},
+        ).fetchone()
+
+    assert row is None or row[0] == ahead

@@ -156,12 +156,14 @@ class Lot:
         self.asked = asyncio.Event()
         self.opened = asyncio.Event()
         self.parked: list[str] = []
+        self.places: list[int] = []
 
     async def park(self, rejections: Sequence[Rejection], *, after: Position | None) -> None:
         del after
         self.asked.set()
         await self.opened.wait()
         self.parked += [rejection.parcel.event.id for rejection in rejections]
+        self.places += [rejection.parcel.place for rejection in rejections]
 
 
 def engine(  # noqa: PLR0913 - what a test may replace
@@ -320,6 +322,23 @@ def test_a_rejected_event_holds_the_position_until_it_is_parked() -> None:
         await running
         assert lot.parked == ["a"]
         assert script.confirmed == script.stored == [Lsn(20)]
+
+    asyncio.run(scenario())
+
+
+def test_a_rejected_event_has_its_place_in_its_transaction() -> None:
+    async def scenario() -> None:
+        first: list[Item] = [event("a"), event("b"), Boundary(Lsn(20)), Boundary(Lsn(30)), event("c"), event("d")]
+        script, broker, lot = Script(first), Broker(), Lot()
+        script.later.put_nowait([event("e"), Boundary(Lsn(40))])
+        stop = asyncio.Event()
+        lot.opened.set()
+        running = asyncio.create_task(engine(script, broker, lot).run(stop))
+        await broker.has("a", "b", "c", "d", "e")
+        broker.rejects("a", "b", "c", "d", "e")
+        stop.set()
+        await running
+        assert dict(zip(lot.parked, lot.places, strict=True)) == {"a": 1, "b": 2, "c": 1, "d": 2, "e": 3}
 
     asyncio.run(scenario())
 

@@ -7,6 +7,7 @@ from struct import pack
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from relay.core.errors import UndecodableChange
 from relay.core.event import Boundary, Fence, OutboxEvent
@@ -88,7 +89,7 @@ def test_a_row_becomes_an_event_when_its_relation_has_been_described() -> None:
     decoder = of_pgoutput()
 
     assert [one(decoder, payload) for payload in (begin(), relation(), insert(), commit())] == [
-        None, None, EVENT, Boundary(Lsn(0x20), COMMITTED_AT.timestamp()),
+        None, None, structs.replace(EVENT, transaction=741), Boundary(Lsn(0x20), COMMITTED_AT.timestamp()),
     ]  # fmt: skip
 
 
