@@ -43,7 +43,7 @@ def run(
     from relay import app as relay  # noqa: PLC0415 - see above
 
     logs.configure()
-    with until_reader_leaves():
+    with logs.bugs(), until_reader_leaves():
         asyncio.run(relay.run(reloading(RelaySettings, config), stdout=stdout))
 
 

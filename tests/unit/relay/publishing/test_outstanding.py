@@ -103,7 +103,8 @@ def test_no_two_outstanding_messages_have_the_same_id_and_a_return_counts_for_th
     while waiting:
         sent = outstanding.publish(waiting, data.draw(st.integers(1, 4)))
         assert len({each.parcel.message.id for each in outstanding.rest()}) == len(outstanding)
-        if sent and data.draw(st.booleans()):
+        returns = data.draw(st.booleans())
+        if sent and returns:
             outstanding.returned(sent[-1].parcel.message.id, "NO_ROUTE")
             tag += len(sent)
             answered = outstanding.answered(tag, multiple=True)
