@@ -154,6 +154,13 @@ class NotStored:
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """Work beside the stream is done: a later failure of it is another incident."""
+
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
 class NotDrained:
     """The relay stops with messages unconfirmed; the next run publishes them again."""
 
@@ -185,6 +192,7 @@ Observation = (
     | CaughtUp
     | SlotWatched
     | NotStored
+    | Stored
     | NotDrained
     | Stopped
 )
