@@ -261,14 +261,16 @@ def test_two_messages_with_one_id_are_told_apart(isolated: Isolated) -> None:
     play(isolated, scenario, on_return="park")
 
 
-def test_an_error_in_taking_an_answer_ends_the_publisher_with_it(isolated: Isolated) -> None:
+def test_an_error_in_taking_an_answer_ends_the_publisher_with_it(
+    isolated: Isolated, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It is a bug; pika takes it for a lost connection."""
 
     async def scenario(it: Bench) -> None:
         def fail(_: object) -> None:
             raise ValueError("an event was settled that is not in flight")
 
-        it.confirmed = it.rejected = fail  # type: ignore[method-assign]
+        monkeypatch.setattr(it, "confirmed", fail)
         await it.queue("routed")
         await it.publish(it.message(key="routed"))
         async with asyncio.timeout(10):

@@ -100,6 +100,7 @@ RETURNED, NACKED, PARKED = (
     Parked(["1", "2"], ["returned"] * 2),
 )
 FULL = NotStored("parked events", Problem("the disk is full", remedy="free space"))
+GOOD: Observation = Confirmed(1)
 EVENTS: dict[str, Observation] = {
     "message returned": RETURNED,
     "message nacked": NACKED,
@@ -110,13 +111,9 @@ OF_EACH = {"message returned": 2, "message nacked": 1, "events parked": 2, "not 
 
 
 def test_good_and_bad_in_turn_are_one_line_at_the_beginning_and_one_at_the_end_with_the_count() -> None:
-    for event, bad in EVENTS.items():
-        turns: list[tuple[float, Observation]] = [
-            (number / 10, each) for number in range(200) for each in (bad, Confirmed(1))
-        ]
-        lines = told(*turns, (20 + QUIET_AFTER, Confirmed(1)))
-        of_each = OF_EACH[event]
-        assert counts(lines, event) == [of_each, 199 * of_each]
+    for event, (bad, of_each) in EVENTS.items():
+        turns = [(number / 10, each) for number in range(200) for each in (bad, GOOD)]
+        assert counts(told(*turns, (20 + QUIET_AFTER, GOOD)), event) == [of_each, 199 * of_each]
 
 
 def test_an_incident_that_lasts_is_told_once_a_minute_with_what_has_come_since() -> None:
