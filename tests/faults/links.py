@@ -88,7 +88,7 @@ def answered_late(run: Run) -> None:
     run.broker.release()
     until(lambda: run.stage.query(_PARKED), what="an event is parked", seconds=_NOTICED_SECONDS)
     run.stage.confirmed()
-    assert run.stage.query(_PARKED) == [(events[stray], "returned")]
+    assert run.stage.query(_PARKED) == [(str(events[stray]), "returned")]
     run.broker.slow(None)
     run.start_load()
     run.healed()

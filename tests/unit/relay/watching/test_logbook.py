@@ -101,13 +101,12 @@ RETURNED, NACKED, PARKED = (
 )
 FULL = NotStored("parked events", Problem("the disk is full", remedy="free space"))
 GOOD: Observation = Confirmed(1)
-EVENTS: dict[str, Observation] = {
-    "message returned": RETURNED,
-    "message nacked": NACKED,
-    "events parked": PARKED,
-    "not stored": FULL,
+EVENTS: dict[str, tuple[Observation, int]] = {
+    "message returned": (RETURNED, 2),
+    "message nacked": (NACKED, 1),
+    "events parked": (PARKED, 2),
+    "not stored": (FULL, 1),
 }
-OF_EACH = {"message returned": 2, "message nacked": 1, "events parked": 2, "not stored": 1}
 
 
 def test_good_and_bad_in_turn_are_one_line_at_the_beginning_and_one_at_the_end_with_the_count() -> None:
