@@ -2,8 +2,12 @@
 
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import structlog
+
+from outboxkit.errors import Problem
 
 
 def configure(*, verbose: bool = False) -> None:
@@ -27,3 +31,20 @@ def configure(*, verbose: bool = False) -> None:
     )
     # pika logs every refused connection at ERROR; our own log has it once, with the remedy.
     logging.getLogger("pika").setLevel(logging.CRITICAL)
+
+
+@contextmanager
+def bugs() -> Iterator[None]:
+    """Log an exception that is no Problem, with its traceback, as one line, and end the process with exit code 1."""
+    try:
+        yield
+    except Problem:
+        raise
+    except Exception as error:  # noqa: BLE001 - logged
+        structlog.get_logger().critical(
+            "bug",
+            reason=f"{type(error).__name__}: {error}",
+            remedy="start it again: nothing is lost; report this line, which has the traceback",
+            exc_info=error,
+        )
+        sys.exit(1)

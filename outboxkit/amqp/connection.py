@@ -6,7 +6,6 @@ set here (https://www.rabbitmq.com/docs/heartbeats); the query parameters of the
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from typing import Any, Self
 
@@ -156,18 +155,20 @@ class Connection:
 
     def abort(self) -> None:
         """Lose the connection at once, and with it what waits to be sent; do nothing when it is already lost."""
-        if self._connection is not None and self._connection.is_open:
+        if self._connection is not None and not self._connection.is_closed:
             pika_internals.lose(self._connection, "it was given up")
 
     async def close(self) -> None:
-        """Close in order, within a time limit; does nothing when the connection is already lost."""
+        """Close in order, and abort after a time limit; does nothing when the connection is already lost."""
         if self._connection is None or self.lost.done():
             return
         if self._connection.is_open:
             self._connection.close()
-        with contextlib.suppress(TimeoutError):  # the broker does not answer; the operating system closes the socket
+        try:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await asyncio.shield(self.lost)
+        except TimeoutError:  # the broker does not answer
+            self.abort()
 
     @property
     def _open_connection(self) -> AsyncioConnection:

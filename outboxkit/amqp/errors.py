@@ -2,6 +2,7 @@
 
 Problem
 ├── BrokerUnavailable    it does not answer, or the connection was lost          transient: try again
+├── ProtocolViolated     it answered for something that it was not sent          a bug: report it
 └── BrokerRefused        it refused                                              fix the cause, then try again
     ├── TlsRefused           one side does not accept the other's certificate
     ├── LoginRefused         user, password or virtual host
@@ -16,6 +17,10 @@ from outboxkit.errors import Problem
 
 class BrokerUnavailable(Problem):
     """The broker cannot be reached, or the connection to it was lost."""
+
+
+class ProtocolViolated(Problem):
+    """The broker answered for a message that was not sent to it, so none of its answers can be relied on."""
 
 
 class BrokerRefused(Problem):

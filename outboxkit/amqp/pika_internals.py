@@ -4,13 +4,17 @@ tests/unit/outboxkit/test_pika_internals.py compares the names and signatures wi
 pyproject.toml bounds its version.
 """
 
+import socket
 from collections.abc import Callable
 from errno import EAGAIN
 from ssl import SSLSocket, SSLWantWriteError
+from struct import pack
 from typing import Any
 
 from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.exceptions import StreamLostError
+
+_RESET = pack("ii", 1, 0)
 
 
 def guard_sends(connection: AsyncioConnection, forbidden: Callable[[], bool]) -> None:
@@ -47,8 +51,14 @@ def send_now(connection: AsyncioConnection, frames: bytes) -> None:
 
 
 def lose(connection: AsyncioConnection, reason: str) -> None:
-    """End `connection` at once and drop what waits to be sent; `close` would send it first."""
+    """End `connection` at once and drop what waits to be sent, in the kernel too; `close` would send it first.
+
+    Without lingering, the end of the socket is a reset (socket(7), SO_LINGER).
+    """
     ending: Any = connection
+    transport = _transport(connection)
+    if transport is not None:
+        transport._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)  # noqa: SLF001 - see above
     ending._terminate_stream(StreamLostError(reason))  # noqa: SLF001 - see above
 
 

@@ -43,7 +43,7 @@ def run(
 
     logs.configure()
     fresh = reloading(RelaySettings, config)
-    with until_reader_leaves():
+    with logs.bugs(), until_reader_leaves():
         service.run(lambda stop: relay.run(fresh, stop, stdout=stdout), prints=stdout)
 
 

@@ -4,10 +4,14 @@ pika creates objects for every frame, and writes each frame separately; a batch 
 that of AMQP 0-9-1 (https://www.rabbitmq.com/resources/specs/amqp0-9-1.pdf, sections 2.3 and 4.2), with RabbitMQ's field
 types (https://www.rabbitmq.com/amqp-0-9-1-errata#section_3). There is one for every JSON value, except integers of
 more than 64 bits; names have at most 255 bytes.
+
+Headers that RabbitMQ's Go client does not read are not published: it closes its connection, and the message comes back
+to it for ever (maxFieldDepth and maxContainerElements in
+https://github.com/rabbitmq/amqp091-go/blob/v1.16.0/read.go).
 """
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache, partial
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - an exception whose own name is `error`
@@ -21,6 +25,12 @@ FRAME_MAX = 131_072
 """RabbitMQ's default limit of a frame in bytes, overhead included."""
 _SHORT_STRING = 255
 _CACHED = 4096
+MOST_DEEP = 32
+"""How many tables and arrays may be inside one another in the table of headers."""
+MOST_ELEMENTS = 8192
+"""How many elements one of them may have."""
+MOST_HEADERS = 8000
+"""How many headers a row may have: the relay adds its own, and RabbitMQ those of a dead letter."""
 
 _METHOD, _HEADER, _BODY, _END = 1, 2, 3, b"\xce"
 _BASIC, _PUBLISH = 60, 40
@@ -123,7 +133,7 @@ class Encoder:
         content_type = _short(route.content_type, "content type")
         of = route.header_names
         first_fields = b"".join((
-            _short(of.aggregate_type, "header's name"), _string("", route.aggregate_type),
+            _short(of.aggregate_type, "header's name"), _string("", route.aggregate_type, 0),
             _short(of.aggregate_id, "header's name"), b"S",
         ))  # fmt: skip
         type_and_app = _short(route.type, "type") + _short(self._app_id, "app id")
@@ -185,20 +195,17 @@ def _row_headers(headers: Mapping[str, object]) -> bytes:
         raise ValueError(headers.why)  # noqa: TRY004 - of the event, not of an argument
     if "CC" in headers or "BCC" in headers:
         _check_copies(headers)
-    return _fields(headers)
+    if len(headers) > MOST_HEADERS:
+        raise ValueError(f"it has more than {MOST_HEADERS} headers")
+    return _fields(headers, 0)
 
 
-def _fields(fields: Mapping[str, object]) -> bytes:
+def _fields(fields: Mapping[str, object], depth: int) -> bytes:
     return b"".join([
         piece
         for name, value in fields.items()
-        for piece in (_header_name(name), _FIELDS.get(type(value), _strange)(name, value))
+        for piece in (_header_name(name), _FIELDS.get(type(value), _strange)(name, value, depth))
     ])  # fmt: skip
-
-
-def _table(fields: Mapping[str, object]) -> bytes:
-    table = _fields(fields)
-    return _LENGTH.pack(len(table)) + table
 
 
 def _check_copies(headers: Mapping[str, object]) -> None:
@@ -209,12 +216,12 @@ def _check_copies(headers: Mapping[str, object]) -> None:
             raise ValueError(f"header {name!r} is not a list of routing keys")
 
 
-def _string(_: str, value: str) -> bytes:
+def _string(_: str, value: str, __: int) -> bytes:
     encoded = value.encode()
     return _FIELD_LENGTH.pack(b"S", len(encoded)) + encoded
 
 
-def _integer(name: str, value: int) -> bytes:
+def _integer(name: str, value: int, _: int = 0) -> bytes:
     if value in _INT32:
         return _FIELD_INT32.pack(b"I", value)
     if -(2**63) <= value < 2**63:
@@ -222,27 +229,41 @@ def _integer(name: str, value: int) -> bytes:
     raise ValueError(f"header {name!r} is an integer beyond 64 bits")
 
 
-def _double(name: str, value: float) -> bytes:
+def _double(name: str, value: float, _: int) -> bytes:
     if not math.isfinite(value):  # RabbitMQ closes the connection for it
         raise ValueError(f"header {name!r} is a number outside the range of a double")
     return _FIELD_DOUBLE.pack(b"d", value)
 
 
-def _array(name: str, value: Sequence[object]) -> bytes:
-    items = b"".join([_FIELDS.get(type(item), _strange)(name, item) for item in value])
+def _array(name: str, value: Sequence[object], depth: int) -> bytes:
+    depth = _deeper(name, value, depth)
+    items = b"".join([_FIELDS.get(type(item), _strange)(name, item, depth) for item in value])
     return _FIELD_LENGTH.pack(b"A", len(items)) + items
 
 
-def _strange(name: str, _: object) -> bytes:
+def _table(name: str, value: Mapping[str, object], depth: int) -> bytes:
+    table = _fields(value, _deeper(name, value, depth))
+    return _FIELD_LENGTH.pack(b"F", len(table)) + table
+
+
+def _deeper(name: str, value: Collection[object], depth: int) -> int:
+    if depth == MOST_DEEP:
+        raise ValueError(f"header {name!r} is more than {MOST_DEEP} levels deep")
+    if len(value) > MOST_ELEMENTS:
+        raise ValueError(f"header {name!r} has more than {MOST_ELEMENTS} elements in one table or array")
+    return depth + 1
+
+
+def _strange(name: str, _: object, __: int) -> bytes:
     raise ValueError(f"header {name!r} is not a JSON value")
 
 
-_FIELDS: Mapping[type, Callable[[str, Any], bytes]] = {
+_FIELDS: Mapping[type, Callable[[str, Any, int], bytes]] = {
     str: _string,
-    bool: lambda _, value: b"t\x01" if value else b"t\x00",
+    bool: lambda _, value, __: b"t\x01" if value else b"t\x00",
     int: _integer,
     float: _double,
-    type(None): lambda _, __: b"V",
+    type(None): lambda _, __, ___: b"V",
     list: _array,
-    dict: lambda _, value: b"F" + _table(value),
+    dict: _table,
 }

@@ -2,13 +2,16 @@
 
 It opens, passes on what the broker answers, asks a silent broker, and gives up one that does not answer. It knows
 nothing of messages, and it never connects by itself. This is the relay's only file that imports pika.
+
+An answer belongs to the channel that asked: a channel is its own generation, and what comes from another one is
+dropped. A connection that is given up is aborted: nothing of it is written or read any more.
 """
 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from pika import BasicProperties
 from pika.channel import Channel
@@ -22,6 +25,7 @@ from outboxkit.amqp.topology import check_exchange
 from outboxkit.amqp.turn import Turn
 from outboxkit.errors import Problem
 from relay.core.observations import Blocked, Observe
+from relay.publishing.answers import Answers, OnAnswer
 from relay.publishing.silence import Silence
 
 
@@ -56,13 +60,6 @@ class Opened(NamedTuple):
     frame_max: int
 
 
-class OnAnswer(Protocol):
-    """Takes a confirm, or a nack, as the broker sent it."""
-
-    def __call__(self, tag: int, *, multiple: bool, nack: bool) -> None:
-        """Take the answer for `tag` or, with `multiple`, for all tags up to it."""
-
-
 class BrokerLink:
     """One connection at a time. Nothing is sent while `fenced` says that another process may be the active one."""
 
@@ -84,15 +81,13 @@ class BrokerLink:
         self._fenced = fenced
         self._observe = observe
         self._check_every = timings.check_every
-        self._on_answer = on_answer
-        self._on_return = on_return
+        self._answers: Answers[Channel] = Answers(on_answer, on_return, on_heard=self._heard, on_error=self._fail)
         self._loop = asyncio.get_running_loop()
         now = self._loop.time()
         self._silence = Silence(now, ask_after=timings.ask_after, answer_within=timings.answer_within)
         self._away_since = now
         self._turn = Turn()
         self._connection: Connection | None = None
-        self._channel: Channel | None = None
         self._lost: asyncio.Future[Problem] = self._loop.create_future()
         self.blocked = False
         """Whether RabbitMQ has blocked the connection (https://www.rabbitmq.com/docs/connection-blocked)."""
@@ -116,13 +111,14 @@ class BrokerLink:
             raise
         channel.add_on_return_callback(self._returned)
         connection.guard(self._fenced)
-        self._connection, self._channel, self._lost = connection, channel, lost
+        self._connection, self._answers.channel, self._lost = connection, channel, lost
         self._silence.restart(self._loop.time())
         return Opened(connection.broker, channel.channel_number, connection.frame_max)
 
     def writable(self) -> bool:
         """Return whether frames may be sent now."""
-        return self._channel is not None and self._channel.is_open and not self._fenced()
+        channel = self._answers.channel
+        return channel is not None and channel.is_open and not self._fenced()
 
     def write(self, frames: bytes) -> None:
         """Send `frames` in one piece; call it only while the link is writable."""
@@ -130,29 +126,26 @@ class BrokerLink:
             self._connection.write(frames)
 
     async def watch(self, overdue: Callable[[], Problem | None]) -> Problem:
-        """Return why the connection is lost or given up; `overdue` is asked regularly for the caller's own reason."""
+        """Return why the connection is lost or given up; `overdue` is asked regularly for the caller's own reason.
+
+        Raises what the caller's own code raised when it took an answer.
+        """
         while True:
             done, _ = await asyncio.wait([self._lost], timeout=self._check_every)
             if done:
                 return self._lost.result()
             self._note_blocked()
             if problem := overdue() or self._check_silence():
-                return problem
+                self.give_up(problem)
 
     def give_up(self, problem: Problem) -> None:
-        """Count the connection as lost because of `problem`, if it is not lost already."""
+        """Lose the connection at once, with what waits for the socket; `problem` is why, if it is not lost already."""
+        self._abort()
         _resolve(self._lost, problem)
 
-    def abort(self, problem: Problem) -> None:
-        """Lose the connection at once, with everything that still waits for the socket."""
-        self._channel = None  # its answers mean nothing from here on
-        if self._connection is not None:
-            self._connection.abort()  # `close` would first send what waits for the socket
-        self.give_up(problem)
-
     async def close(self) -> None:
-        """Close the connection in order; does nothing without one."""
-        connection, self._connection, self._channel = self._connection, None, None
+        """Close the connection in order, unless it was given up; does nothing without one."""
+        connection, self._connection, self._answers.channel = self._connection, None, None
         self._away_since = self._loop.time()
         if connection is not None:
             await connection.close()
@@ -165,14 +158,27 @@ class BrokerLink:
             left = seconds if self._connection else self._away_since + seconds - self._loop.time()
 
     def _answered(self, channel: Channel, frame: Method[Basic.Ack | Basic.Nack]) -> None:
-        if channel is self._channel:
-            self._silence.heard_at = self._loop.time()
-            answer = frame.method
-            self._on_answer(answer.delivery_tag, multiple=answer.multiple, nack=isinstance(answer, Basic.Nack))
+        answer = frame.method
+        nack = isinstance(answer, Basic.Nack)
+        self._answers.answered(channel, answer.delivery_tag, multiple=answer.multiple, nack=nack)
 
     def _returned(self, channel: Channel, method: Basic.Return, properties: BasicProperties, _: bytes) -> None:
-        if channel is self._channel:
-            self._on_return(str(properties.message_id), method.reply_text or "")
+        self._answers.returned(channel, str(properties.message_id), method.reply_text or "")
+
+    def _heard(self) -> None:
+        self._silence.heard_at = self._loop.time()
+
+    def _fail(self, error: Exception) -> None:
+        """Let `watch` raise `error`."""
+        self._abort()
+        if self._lost.done():
+            self._lost = self._loop.create_future()
+        self._lost.set_exception(error)
+
+    def _abort(self) -> None:
+        self._answers.channel = None
+        if self._connection is not None:
+            self._connection.abort()  # `close` would first send what waits for the socket
 
     def _note_blocked(self) -> None:
         blocked = self._connection is not None and self._connection.blocked
@@ -186,16 +192,14 @@ class BrokerLink:
             self._silence.restart(now)  # RabbitMQ does not read a connection that it has blocked
             return None
         verdict = self._silence.judge(now)
-        if verdict == "ask" and self._channel is not None and self._channel.is_open:
-            self._channel.basic_qos(callback=self._heard)
+        channel = self._answers.channel
+        if verdict == "ask" and channel is not None and channel.is_open:
+            channel.basic_qos(callback=lambda _: self._answers.replied(channel))
         if verdict == "give up":
             return BrokerUnavailable(
                 "RabbitMQ does not answer", remedy="unconfirmed messages are published again; check the network"
             )
         return None
-
-    def _heard(self, _: object) -> None:
-        self._silence.heard_at = self._loop.time()
 
 
 def _resolve(lost: asyncio.Future[Problem], problem: Problem) -> None:

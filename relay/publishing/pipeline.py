@@ -6,7 +6,8 @@
                       └─────────────────────┴──────────── retry() ◄───────────────┘
 
 Messages are sent in the order in which they were taken. After a failure nothing more is sent until the failed messages
-are sent again, so that only messages sent before the failure overtake them.
+are sent again, so that only messages sent before the failure overtake them. Of two messages with one id, the second
+waits until the first is answered for, and what is behind it waits too.
 """
 
 from collections import deque
@@ -87,9 +88,7 @@ class Pipeline:
         count = min(room, len(self._waiting))
         while count > 0 and self._waiting[count - 1].order >= end:
             count -= 1
-        items = [self._waiting.popleft() for _ in range(count)]
-        self._outstanding.published(items)
-        return items
+        return self._outstanding.publish(self._waiting, max(0, count))
 
     def returned(self, message_id: str, why: str) -> None:
         """Note that the broker returned a message; its confirm is still to come."""

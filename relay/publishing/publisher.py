@@ -4,9 +4,10 @@
                                  ▲           │ confirm, nack, return, loss
                                  └───────────┘
 
-`link.py` keeps the connection, `pipeline.py` the order, `returns.py` decides about returned messages, and `suspects.py`
-finds the message that the channel is closed for. What RabbitMQ did not confirm (nacked, or in doubt when the channel
-was lost) is published again under the same id (https://www.rabbitmq.com/docs/confirms).
+`link.py` keeps the connection, `answers.py` drops answers of other channels, `pipeline.py` keeps the order,
+`returns.py` decides about returned messages, and `suspects.py` finds the message that the channel is closed for. What
+RabbitMQ did not confirm (nacked, or in doubt when the channel was lost) is published again under the same id
+(https://www.rabbitmq.com/docs/confirms).
 """
 
 import asyncio
@@ -79,6 +80,7 @@ class RabbitPublisher:
         self._backoff = Backoff()
         self._retry: asyncio.TimerHandle | None = None
         self._halted: MessageReturned | None = None
+        self._ended = False
         self._changed = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._awaiting_since = self._loop.time()
@@ -103,7 +105,8 @@ class RabbitPublisher:
     async def run(self) -> None:
         """Connect again whenever the link is lost, until cancelled; then close it.
 
-        Raises MessageReturned when a message is returned and the policy is to halt.
+        Raises MessageReturned when a message is returned and the policy is to halt, ProtocolViolated when the broker
+        answers for what it was not sent, and any other error that was found in taking an answer: a bug.
         """
         try:
             while True:
@@ -119,6 +122,8 @@ class RabbitPublisher:
                 except Problem as problem:
                     self._observe(BrokerLost(problem))
         finally:
+            self._ended = True
+            self._changed.set()
             await self._disconnect()
 
     async def publish(self, parcels: Sequence[Parcel]) -> None:
@@ -142,8 +147,8 @@ class RabbitPublisher:
             await self._change()
 
     async def drained(self) -> None:
-        """Return when every parcel taken has an outcome, or can have none any more because the relay halts."""
-        while self._pipeline.unfinished and self._halted is None:
+        """Return when every parcel taken has an outcome, or can have none any more because `run` has ended."""
+        while self._pipeline.unfinished and not self._ended:
             await self._change()
 
     def in_flight(self) -> int:
@@ -154,7 +159,7 @@ class RabbitPublisher:
         """Drop everything without an outcome, and the connection."""
         self._pipeline.forget()
         self._suspects.clear()
-        self._link.abort(BrokerUnavailable("this process stood still", remedy="it connects again by itself"))
+        self._link.give_up(BrokerUnavailable("this process stood still", remedy="it connects again by itself"))
         self._changed.set()
 
     async def away(self, seconds: float) -> None:

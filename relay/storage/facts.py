@@ -39,8 +39,6 @@ class Facts:
     database_oid: int
     role: str
     may_replicate: bool
-    partitioned: bool
-    """Whether the outbox table has partitions."""
     relations: str | None
     """The relations that hold the outbox's rows, as one text to compare: `relay.outbox_relations`."""
     slot: str | None

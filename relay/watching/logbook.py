@@ -1,7 +1,14 @@
-"""One log line for each incident, with fixed keys; never one for each message."""
+"""One log line for each incident, with fixed keys; never one for each message.
 
+What may come with each message or with each attempt (returned, nacked, parked, not stored) is told by the rule of
+`incidents.py`: at its beginning, then once a minute with its count, and at its end. A server that is away, and a
+message that is refused, are told once, until that is over.
+"""
+
+import time
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -24,6 +31,7 @@ from relay.core.observations import (
     Stored,
     Streaming,
 )
+from relay.watching.incidents import Incidents
 
 log = structlog.get_logger()
 _NACKED = Problem(
@@ -34,14 +42,29 @@ _NACKED = Problem(
 _NOT_DRAINED = "the next run publishes these messages again, with the rest of their transactions"
 
 
-class Logbook:
-    """Logs observations; an incident that lasts is logged once, until something else happens on its side."""
+class _Kind(NamedTuple):
+    """What incidents have in common that are told together."""
 
-    def __init__(self) -> None:
+    event: str
+    what: str
+    """What could not be stored; the same for all others."""
+    fields: tuple[tuple[str, object], ...]
+    """What each line of it says."""
+
+
+class Logbook:
+    """Logs observations."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._logged: dict[str, str] = {}
+        self._incidents: Incidents[_Kind] = Incidents()
 
     def __call__(self, seen: Observation) -> None:  # noqa: C901, PLR0912 - one case for each incident
-        """Log `seen` if it is an incident."""
+        """Log `seen` if it is an incident, and the counts that are due."""
+        if self._incidents:
+            for kind, count in self._incidents.due(self._clock()):
+                _warn(kind, count)
         match seen:
             case Streaming(mode, start, details):
                 self._logged.pop("source", None)
@@ -55,38 +78,52 @@ class Logbook:
                 if "held" not in self._logged:
                     log.info("publishing", broker=broker, again=again)
             case BrokerLost(problem):
-                self._logged.pop("message", None)
                 self._logged.pop("held", None)
                 self._once("broker", "broker not available", problem)
             case Blocked(blocked):
                 log.warning("broker blocked" if blocked else "broker unblocked", remedy="see RabbitMQ's alarms")
             case Confirmed():
-                self._logged.pop("message", None)
                 if self._logged.pop("held", None):
                     log.info("message accepted")
-            case Returned(_, first, reason, policy):
+            case Returned(count, first, reason, policy):
                 problem = Problem(reason, remedy="bind a queue to this routing key")
-                self._once("message", "message returned", problem, **asdict(first), policy=policy)
-            case Nacked(_, first):
-                self._once("message", "message nacked", _NACKED, **asdict(first))
+                self._count("message returned", problem, count, asdict(first), policy=policy)
+            case Nacked(count, first):
+                self._count("message nacked", _NACKED, count, asdict(first))
             case Held(message, problem):
                 self._once("held", "message refused", problem, **asdict(message))
             case Parked(ids, reasons):
-                log.warning("events parked", count=len(ids), first=ids[0], reasons=sorted(set(reasons)),
-                            remedy="see `relay parked list`")  # fmt: skip
+                kinds = tuple(sorted(set(reasons)))
+                kind = _Kind("events parked", "", (("reasons", kinds), ("remedy", "see `relay parked list`")))
+                self._tell(kind, len(ids), {"first": ids[0]})
             case NotStored(what, problem):
-                self._once(what, "not stored", problem, what=what)
+                self._count("not stored", problem, 1, {}, what=what)
             case Stored(what):
-                if self._logged.pop(what, None):
-                    log.info("stored again", what=what)
+                untold = self._incidents.over(lambda kind: kind.what == what)
+                if untold is not None:
+                    log.info("stored again", what=what, count=untold)
             case NotDrained(in_flight):
                 log.warning("not drained", in_flight=in_flight, remedy=_NOT_DRAINED)
             case Stopped(confirmed, position):
+                for kind, count in self._incidents.rest():
+                    _warn(kind, count)
                 log.info("stopped", confirmed=confirmed, position=None if position is None else str(position))
             case _:
                 pass
+
+    def _count(self, event: str, problem: Problem, count: int, first: dict[str, object], **more: str) -> None:
+        fields = {"reason": problem.what, "remedy": problem.remedy, **more}
+        self._tell(_Kind(event, more.get("what", ""), tuple(fields.items())), count, first)
+
+    def _tell(self, kind: _Kind, count: int, first: dict[str, object]) -> None:
+        if self._incidents.seen(kind, count, self._clock()):
+            _warn(kind, count, **first)
 
     def _once(self, side: str, event: str, problem: Problem, **more: Any) -> None:  # noqa: ANN401 - log fields
         if self._logged.get(side) != problem.what:
             self._logged[side] = problem.what
             log.warning(event, reason=problem.what, remedy=problem.remedy, **more)
+
+
+def _warn(kind: _Kind, count: int, **more: object) -> None:
+    log.warning(kind.event, count=count, **dict(kind.fields), **more)

@@ -10,8 +10,6 @@ SELECT current_setting('server_encoding')                                  AS se
        (SELECT oid FROM pg_database WHERE datname = current_database())    AS database_oid,
        current_user::text                                                  AS role,
        (SELECT rolreplication OR rolsuper FROM pg_roles WHERE rolname = current_user) AS may_replicate,
-       coalesce((SELECT k.relkind = 'p' FROM pg_class AS k JOIN pg_namespace AS n ON n.oid = k.relnamespace
-                 WHERE n.nspname || '.' || k.relname = %(table)s::text), false)   AS partitioned,
        relay.outbox_relations(%(table)s::text)                             AS relations,
        s.slot_name                                                         AS slot,
        s.plugin                                                            AS plugin,

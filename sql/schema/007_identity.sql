@@ -14,14 +14,14 @@ COMMENT ON COLUMN relay.checkpoint.lsn IS
     'reported to the slot, so the slot is never ahead of it.';
 COMMENT ON COLUMN relay.checkpoint.database_oid IS 'NULL in rows of a version that reported before it stored.';
 
--- Returns the relations that hold the rows of an outbox (`schema.table`), by oid and by name, as one text to compare;
--- NULL if there is no such table, or none was asked for. Partitions are attached, detached and renamed while a relay
--- streams, and wal2json names a row's partition.
+-- Returns the relations that hold the rows of an outbox (`schema.table`), by oid, persistence and name, as one text to
+-- compare; NULL if there is no such table, or none was asked for. Partitions are attached, detached, renamed and SET
+-- UNLOGGED while a relay streams, and wal2json names a row's partition.
 -- https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-PARTITION
 CREATE FUNCTION relay.outbox_relations(outbox text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
 RETURN (
-    SELECT string_agg(format('%s %I.%I', c.oid, n.nspname, c.relname), ' ' ORDER BY c.oid)
+    SELECT string_agg(format('%s%s %I.%I', c.oid, c.relpersistence, n.nspname, c.relname), ' ' ORDER BY c.oid)
     FROM pg_class AS root
     JOIN pg_namespace AS schema ON schema.oid = root.relnamespace
     CROSS JOIN LATERAL (

@@ -1,7 +1,8 @@
-"""The network between the relay and its servers: cut, black-holed in one or both directions, slow, in small pieces."""
+"""The network between the relay and its servers: cut, black-holed one way or both, slow, late, in small pieces."""
 
 from functools import partial
 
+from sandbox.machine.waiting import until
 from tests.faults.run import REPEATED, Fault, Run
 from tests.support.proxy import Proxy
 
@@ -12,6 +13,13 @@ _NOTICED_SECONDS = 10 + 5
 _SLACK_SECONDS = 1
 _SLOW_BYTES_PER_SECOND = 40_000
 _SLOW_SECONDS = 20
+# So slow that the next connection is still publishing when the answers of the one before are released.
+_TRICKLE_BYTES_PER_SECOND = 2000
+_ONE_UNROUTABLE = """
+SELECT n, outbox.publish('late', '1', n, 'made', '{}', exchange => CASE n WHEN %s THEN %s END)
+FROM generate_series(1, 5) AS n
+"""
+_PARKED = "SELECT id, reason FROM relay.parked"
 _LOST = {"postgres": "source not available", "broker": "broker not available"}
 
 
@@ -62,6 +70,36 @@ def slow(link: str, run: Run) -> None:
     _lost_no_connection(run)
 
 
+def answered_late(run: Run) -> None:
+    """Keep RabbitMQ's answers until the relay has connected again, and release them while it publishes again."""
+    relay = run.streaming_relay()
+    run.stop_load()
+    run.stage.confirmed()
+    nowhere = run.stage.isolated.exchange("nowhere")
+    with run.tap.channel() as channel:
+        channel.exchange_declare(nowhere, "topic", durable=True)
+    run.broker.hold()
+    stray = run.draw.randint(1, 5)
+    events = dict(run.stage.query(_ONE_UNROUTABLE, stray, nowhere))
+    run.events += events.values()
+    relay.logged(_LOST["broker"], seconds=_NOTICED_SECONDS + _SLACK_SECONDS)
+    run.broker.slow(_TRICKLE_BYTES_PER_SECOND)
+    until(lambda: _publishing(run) > 1, what="the relay is connected again", seconds=_NOTICED_SECONDS)
+    run.broker.release()
+    until(lambda: run.stage.query(_PARKED), what="an event is parked", seconds=_NOTICED_SECONDS)
+    run.stage.confirmed()
+    assert run.stage.query(_PARKED) == [(str(events[stray]), "returned")]
+    run.broker.slow(None)
+    run.start_load()
+    run.healed()
+    run.flows()
+    run.no_storm(2)
+
+
+def _publishing(run: Run) -> int:
+    return [line["event"] for line in run.relay.log].count("publishing")
+
+
 def sliced(link: str, run: Run) -> None:
     """Deliver everything in small pieces."""
     _proxy(link, run).slice(run.draw)
@@ -97,4 +135,8 @@ def _faults(link: str, name: str) -> tuple[Fault, ...]:
     )
 
 
-FAULTS = (*_faults("postgres", "Postgres"), *_faults("broker", "RabbitMQ"))
+FAULTS = (
+    *_faults("postgres", "Postgres"),
+    *_faults("broker", "RabbitMQ"),
+    Fault("answers of a dead connection released late", answered_late, duplicates=REPEATED),
+)

@@ -19,9 +19,9 @@ class Mutant(NamedTuple):
 _STREAM = "tests/unit/relay/sources/test_wal_stream.py"
 _ENGINE = "tests/unit/relay/core/test_engine.py"
 _CORE = (
-    "tests/unit/relay/core/test_core_simulation.py",
     "tests/unit/relay/core/test_ledger.py",
     "tests/unit/relay/publishing/test_outstanding.py",
+    "tests/unit/relay/core/test_core_simulation.py",
 )
 _PUBLISHER = "tests/integration/relay/publishing/test_publisher.py"
 _WAL = "tests/integration/relay/sources/test_wal.py"
@@ -114,6 +114,20 @@ MUTANTS = (
         "        self._back([*self._failed, *self._outstanding.rest()])\n",
         "        self._back(self._failed)\n",
         (*_CORE, _PUBLISHER),
+    ),
+    Mutant(
+        "take the answers of a connection that was given up",
+        "relay/publishing/answers.py",
+        "        if channel is not self.channel:\n            return\n        self._on_heard()\n",
+        "        self._on_heard()\n",
+        ("tests/unit/relay/publishing/test_answers.py",),
+    ),
+    Mutant(
+        "send two messages of one id together",
+        "relay/publishing/outstanding.py",
+        "        if len(new) < len(ids) or not self._ids.isdisjoint(new):\n",
+        "        if False:\n",
+        ("tests/unit/relay/publishing/test_outstanding.py",),
     ),
     Mutant(
         "publish without mandatory",

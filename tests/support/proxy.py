@@ -1,4 +1,4 @@
-"""A TCP proxy that breaks what it forwards: cut, refused, slow, in small pieces, or swallowed one way or both.
+"""A TCP proxy that breaks what it forwards: cut, refused, slow, late, in small pieces, or swallowed one way or both.
 
 A direction that has swallowed bytes stays dead until its connection is cut, and carries no end of the connection
 either. A network that drops packets does the same, since TCP delivers nothing behind a gap.
@@ -12,7 +12,6 @@ import struct
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
-from itertools import count
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -56,7 +55,10 @@ class Proxy:
         self._watch = watch
         self._bytes_per_second: int | None = None
         self._slice: random.Random | None = None
-        self._numbers = count()
+        self._connections = 0
+        self._held = 0
+        """How many of the connections, from the first on, are held."""
+        self._released = asyncio.Event()
         self._open: dict[asyncio.Task[Any], list[asyncio.StreamWriter]] = {}
         self._failure: Exception | None = None
         self._loop = asyncio.new_event_loop()
@@ -69,6 +71,14 @@ class Proxy:
     def slice(self, draw: random.Random | None) -> None:
         """Forward in small pieces of random lengths; None to forward bytes as they come."""
         self._slice = draw
+
+    def hold(self) -> None:
+        """Keep what the server sends on the connections so far until `release`; later connections are not held."""
+        self._do(self._hold())
+
+    def release(self) -> None:
+        """Deliver what was held to the clients that still read it."""
+        self._loop.call_soon_threadsafe(self._released.set)
 
     def lose(self) -> None:
         """Drop the packets that clients send on the open connections, so that TCP does not acknowledge them.
@@ -100,6 +110,9 @@ class Proxy:
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _hold(self) -> None:
+        self._held, self._released = self._connections, asyncio.Event()
 
     async def _lose(self) -> None:
         for client, *_ in self._open.values():
@@ -134,7 +147,7 @@ class Proxy:
     ) -> None:
         back, server = await asyncio.open_connection(*self._server)
         ends.append(server)
-        number = next(self._numbers)
+        number, self._connections = self._connections, self._connections + 1
         pumps = [
             asyncio.create_task(self._pump(number, reader, server, to_server=True)),
             asyncio.create_task(self._pump(number, back, client, to_server=False)),
@@ -161,6 +174,8 @@ class Proxy:
         dead = False
         with suppress(OSError):
             while received := await source.read(_READ_BYTES):
+                if not to_server and number < self._held:
+                    await self._released.wait()
                 for piece in self._pieces(received):
                     dead = dead or swallow.is_set()
                     if not dead:

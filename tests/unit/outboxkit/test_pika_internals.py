@@ -29,6 +29,11 @@ def test_a_connection_keeps_its_transport_under_the_name_that_we_read() -> None:
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_transport_keeps_its_socket_under_the_name_that_we_read(transport: type) -> None:
+    assert "self._sock = sock" in inspect.getsource(transport.__mro__[1])
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
 def test_a_transport_sends_only_through_the_method_that_we_guard(transport: type) -> None:
     functions = [
         each for class_ in transport.__mro__ for each in vars(class_).values() if isinstance(each, FunctionType)

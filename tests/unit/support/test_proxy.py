@@ -221,3 +221,16 @@ def test_lost_packets_are_not_acknowledged_and_the_other_direction_goes_on() -> 
             with pytest.raises(TimeoutError, match="Connection timed out"):
                 client.recv(1)
             assert is_silent(session)
+
+
+def test_what_is_held_arrives_when_it_is_released_and_later_connections_are_not_held(url: str) -> None:
+    with Proxy(url) as proxy, connect(proxy) as client:
+        assert echoed(client)
+        proxy.hold()
+        client.sendall(MESSAGE)
+        assert is_silent(client)
+        with connect(proxy) as later:
+            assert echoed(later)
+        proxy.release()
+        client.settimeout(10)
+        assert receive(client) == MESSAGE

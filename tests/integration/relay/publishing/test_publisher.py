@@ -9,12 +9,12 @@ import pytest
 from msgspec import structs
 
 from outboxkit.amqp.connection import Connection
-from outboxkit.amqp.errors import ChannelRefused
+from outboxkit.amqp.errors import ChannelRefused, ProtocolViolated
 from outboxkit.amqp.topology import declare_exchange
 from relay.core.errors import MessageReturned
 from relay.core.ledger import Stretch
 from relay.core.observations import BrokerConnected, BrokerLost, Held, Nacked, Returned
-from relay.publishing.link import Broker
+from relay.publishing.link import Broker, Timings
 from relay.publishing.publisher import RabbitPublisher
 from sandbox import Sandbox
 from sandbox.lifetime.isolation import Isolated
@@ -209,6 +209,96 @@ def test_a_message_that_the_broker_does_not_take_is_rejected_and_the_others_are_
 
     with largest_message(sandbox, 1000):
         play(isolated, scenario)
+
+
+def test_answers_that_are_late_until_the_connection_was_given_up_change_nothing_and_it_is_reset(
+    isolated: Isolated,
+) -> None:
+    """Four messages are routed and one is not; their answers come when the next connection has sent them again."""
+    from_first: list[bytes] = []
+
+    def watch(connection: int, to_server: bool, data: bytes) -> None:  # noqa: FBT001 - the proxy's Watch
+        if to_server and connection == 0:
+            from_first.append(data)
+
+    async def scenario(it: Bench) -> None:
+        queue = await it.queue("routed")
+        proxy.hold()
+        messages = [it.message(key="unroutable"), *(it.message(key="routed") for _ in range(4))]
+        unroutable, *routed = await it.publish(*messages)
+        async with asyncio.timeout(10):
+            while not any(isinstance(each, BrokerLost) for each in it.seen):
+                await it.connection.call(it.channel.basic_qos)  # lets the loop run
+        sent = len(from_first)
+        proxy.slow(2000)
+        async with asyncio.timeout(20):
+            while sum(isinstance(each, BrokerConnected) for each in it.seen) < 2:
+                await it.connection.call(it.channel.basic_qos)
+        proxy.release()
+        await it.was_rejected(unroutable)
+        await it.has_settled(*routed)
+        assert [each.parcel.stretch for each in it.rejections] == [unroutable]
+        assert sorted(map(id, it.settled)) == sorted(map(id, routed))
+        assert await it.ready(queue) == 2 * len(routed)
+        assert len(from_first) == sent
+
+    with Proxy(isolated.amqp_url, watch) as proxy:
+        timings = Timings(check_every=0.05, ask_after=0.3, answer_within=0.3)
+        play(isolated, scenario, through=proxy.url, on_return="park", timings=timings)
+
+
+def test_two_messages_with_one_id_are_told_apart(isolated: Isolated) -> None:
+    async def scenario(it: Bench) -> None:
+        await it.queue("routed")
+        for _ in range(20):
+            first = it.message(key="routed")
+            second = structs.replace(first, route=it.message(key="unroutable").route)
+            taken, returned, behind = await it.publish(first, second, it.message(key="routed"))
+            await it.was_rejected(returned)
+            await it.has_settled(taken, behind)
+        assert (len(it.rejections), len(it.settled)) == (20, 40)
+
+    play(isolated, scenario, on_return="park")
+
+
+def test_an_error_in_taking_an_answer_ends_the_publisher_with_it(
+    isolated: Isolated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a bug; pika takes it for a lost connection."""
+
+    async def scenario(it: Bench) -> None:
+        def fail(_: object) -> None:
+            raise ValueError("an event was settled that is not in flight")
+
+        monkeypatch.setattr(it, "confirmed", fail)
+        await it.queue("routed")
+        await it.publish(it.message(key="routed"))
+        async with asyncio.timeout(10):
+            with pytest.raises(ValueError, match="settled that is not in flight"):
+                await it.running
+            await it.publisher.drained()
+        assert not any(isinstance(each, BrokerLost) for each in it.seen)
+
+    play(isolated, scenario)
+
+
+def test_an_answer_for_what_was_not_sent_ends_the_publisher_as_a_violation_of_the_protocol(
+    isolated: Isolated,
+) -> None:
+    async def scenario(it: Bench) -> None:
+        await it.queue("routed")
+        await it.has_settled(*await it.publish(it.message(key="routed")))
+        it.publisher._pipeline.forget()  # noqa: SLF001 - the broker itself does not break the protocol
+        await it.has_settled(*await it.publish(it.message(key="routed")))
+
+    async def violated(it: Bench) -> None:
+        publishing = asyncio.create_task(scenario(it))
+        async with asyncio.timeout(10):
+            with pytest.raises(ProtocolViolated, match=r"RabbitMQ answered for delivery tag 2, .* report it"):
+                await it.running
+        publishing.cancel()
+
+    play(isolated, violated)
 
 
 def test_what_is_forgotten_is_never_published(isolated: Isolated) -> None:

@@ -9,6 +9,6 @@ from relay.publishing.outstanding import Item
 from tests.support.examples import EVENT
 
 
-def item(order: int) -> Item:
-    message = Message(str(uuid4()), Route("outbox", "a.b", "a", "b"), "1", 1, 1, 0, {}, b"{}")
+def item(order: int, message_id: str | None = None) -> Item:
+    message = Message(message_id or str(uuid4()), Route("outbox", "a.b", "a", "b"), "1", 1, 1, 0, {}, b"{}")
     return Item(order, Parcel(Stretch(), EVENT, message), b"")

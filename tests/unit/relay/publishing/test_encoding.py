@@ -18,7 +18,7 @@ from outboxkit.errors import ConfigurationProblem
 from relay.core.errors import MessageTooLarge, UnpublishableEvent
 from relay.core.event import Defective, Message, OutboxEvent, Route
 from relay.core.routing import Router
-from relay.publishing.encoding import Encoder
+from relay.publishing.encoding import MOST_DEEP, MOST_ELEMENTS, MOST_HEADERS, Encoder
 from relay.publishing.json_lines import json_line
 from tests.support.examples import EVENT
 
@@ -224,6 +224,32 @@ def test_a_fraction_is_sent_as_a_double(number: float) -> None:
     assert b"\x05ratiod" + pack(">d", number) in wire
 
 
+def wide(count: int) -> dict[str, object]:
+    return {f"{number:x}": None for number in range(count)}
+
+
+def deep(levels: int, kind: type[list[object] | dict[str, object]]) -> dict[str, object]:
+    """Return headers with `levels` tables or arrays inside one another."""
+    value: object = kind()
+    for _ in range(levels - 1):
+        value = [value] if kind is list else {"deep": value}
+    return {"deep": value}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        deep(MOST_DEEP, list),
+        deep(MOST_DEEP, dict),
+        {"wide": [None] * MOST_ELEMENTS},
+        {"wide": wide(MOST_ELEMENTS)},
+        wide(MOST_HEADERS),
+    ],
+)
+def test_headers_that_every_client_reads_arrive_unchanged(headers: dict[str, object]) -> None:
+    assert (encoded(structs.replace(EVENT, headers=headers)).headers or {}).items() >= headers.items()
+
+
 @pytest.mark.parametrize("size", [0, 1, 131_064, 131_065, 300_000])
 def test_a_body_is_split_at_frame_max_and_arrives_whole(size: int) -> None:
     message = ROUTER.route(structs.replace(EVENT, payload=b"x" * size))
@@ -240,6 +266,12 @@ def test_a_body_is_split_at_frame_max_and_arrives_whole(size: int) -> None:
         ({"headers": {"deep": [{"n": -(2**63) - 1}]}}, "header 'n' is an integer beyond 64 bits"),
         ({"headers": {"n": math.inf}}, "header 'n' is a number outside the range of a double"),
         ({"headers": {"deep": [-math.inf]}}, "header 'deep' is a number outside the range of a double"),
+        ({"headers": deep(MOST_DEEP + 1, list)}, "header 'deep' is more than 32 levels deep"),
+        ({"headers": deep(MOST_DEEP + 1, dict)}, "header 'deep' is more than 32 levels deep"),
+        ({"headers": deep(1000, list)}, "header 'deep' is more than 32 levels deep"),
+        ({"headers": {"wide": [None] * (MOST_ELEMENTS + 1)}}, "header 'wide' has more than 8192 elements"),
+        ({"headers": {"wide": [wide(MOST_ELEMENTS + 1)]}}, "header 'wide' has more than 8192 elements"),
+        ({"headers": wide(MOST_HEADERS + 1)}, "it has more than 8000 headers"),
         ({"aggregate_id": "a" * 131_064}, "a frame has room for 131064"),
         ({"headers": {"a": "a" * 131_064}}, "a frame has room for 131064"),
         ({"headers": {"x" * 256: 1}}, "header's name is longer"),

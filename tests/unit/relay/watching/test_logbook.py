@@ -1,4 +1,7 @@
-"""An incident that lasts is logged once, and again when it ends or changes."""
+"""An incident that lasts is logged once, and again when it ends or changes; what is many is counted."""
+
+from collections.abc import Iterable, MutableMapping
+from typing import Any
 
 from structlog.testing import capture_logs
 
@@ -13,8 +16,12 @@ from relay.core.observations import (
     Named,
     NotStored,
     Observation,
+    Parked,
+    Returned,
+    Stopped,
     Stored,
 )
+from relay.watching.incidents import QUIET_AFTER, TELL_EVERY
 from relay.watching.logbook import Logbook
 
 CONNECTED = BrokerConnected("localhost:5672/", again=1)
@@ -61,12 +68,71 @@ def test_a_broker_that_goes_away_while_a_message_is_tried_again_is_logged_and_so
     ]  # fmt: skip
 
 
-def test_a_nacked_message_is_logged_again_after_a_confirm() -> None:
-    nacked = Nacked(1, FIRST)
-    assert logged(nacked, nacked, Confirmed(1), nacked) == ["message nacked", "message nacked"]
-
-
 def test_what_cannot_be_stored_is_logged_once_in_each_outage() -> None:
     full = NotStored("parked events", Problem("the disk is full", remedy="free space"))
     stored = Stored("parked events")
     assert logged(stored, full, full, stored, stored, full) == ["not stored", "stored again", "not stored"]
+
+
+def test_an_outage_of_one_thing_is_not_over_when_another_is_stored() -> None:
+    full = NotStored("parked events", Problem("the disk is full", remedy="free space"))
+    assert logged(full, Stored("checkpoint"), full) == ["not stored"]
+
+
+def told(*seen: tuple[float, Observation]) -> list[MutableMapping[str, Any]]:
+    """Return the lines of a logbook that is given these observations at these times."""
+    now = 0.0
+    logbook = Logbook(lambda: now)
+    with capture_logs() as lines:
+        for at, each in seen:
+            now = at
+            logbook(each)
+    return lines
+
+
+def counts(lines: Iterable[MutableMapping[str, Any]], event: str) -> list[int]:
+    return [line["count"] for line in lines if line["event"] == event]
+
+
+RETURNED, NACKED, PARKED = (
+    Returned(2, FIRST, "NO_ROUTE", "park"),
+    Nacked(1, FIRST),
+    Parked(["1", "2"], ["returned"] * 2),
+)
+FULL = NotStored("parked events", Problem("the disk is full", remedy="free space"))
+GOOD: Observation = Confirmed(1)
+EVENTS: dict[str, tuple[Observation, int]] = {
+    "message returned": (RETURNED, 2),
+    "message nacked": (NACKED, 1),
+    "events parked": (PARKED, 2),
+    "not stored": (FULL, 1),
+}
+
+
+def test_good_and_bad_in_turn_are_one_line_at_the_beginning_and_one_at_the_end_with_the_count() -> None:
+    for event, (bad, of_each) in EVENTS.items():
+        turns = [(number / 10, each) for number in range(200) for each in (bad, GOOD)]
+        assert counts(told(*turns, (20 + QUIET_AFTER, GOOD)), event) == [of_each, 199 * of_each]
+
+
+def test_an_incident_that_lasts_is_told_once_a_minute_with_what_has_come_since() -> None:
+    lines = told(*((float(second), RETURNED) for second in range(int(2 * TELL_EVERY) + 1)))
+    assert counts(lines, "message returned") == [2, 2 * (int(TELL_EVERY) - 1), 2 * int(TELL_EVERY)]
+    assert "message_id" in lines[0]
+    assert {(line["reason"], line["remedy"], line["policy"]) for line in lines} == {
+        ("NO_ROUTE", "bind a queue to this routing key", "park")
+    }
+
+
+def test_an_incident_begins_anew_when_none_of_its_kind_has_come_for_half_a_minute() -> None:
+    lines = told((0, NACKED), (1, NACKED), (2 + QUIET_AFTER, NACKED), (3 + QUIET_AFTER, NACKED))
+    assert counts(lines, "message nacked") == [1, 1, 1]
+
+
+def test_events_parked_for_another_reason_are_another_incident() -> None:
+    lines = told((0, PARKED), (1, Parked(["3"], ["too_large"])), (2, PARKED))
+    assert [(line["reasons"], line["first"]) for line in lines] == [(("returned",), "1"), (("too_large",), "3")]
+
+
+def test_a_relay_that_stops_tells_what_it_has_counted() -> None:
+    assert counts(told((0, RETURNED), (1, RETURNED), (2, Stopped(0, None))), "message returned") == [2, 2]

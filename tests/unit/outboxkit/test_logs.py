@@ -1,0 +1,32 @@
+"""How a bug ends a process."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from outboxkit import logs
+from outboxkit.errors import Problem
+
+
+@pytest.fixture(autouse=True)
+def _configured() -> Iterator[None]:
+    logs.configure()
+    yield
+    structlog.reset_defaults()
+
+
+def test_a_bug_is_one_line_with_its_reason_and_traceback_and_exit_code_1(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended, logs.bugs():
+        raise ValueError("an event was settled that is not in flight")
+    line = json.loads(capfd.readouterr().err)
+    assert ended.value.code == 1
+    assert line["event"] == "bug"
+    assert line["reason"] == "ValueError: an event was settled that is not in flight"
+    assert "Traceback" in line["exception"]
+
+
+def test_a_problem_is_left_to_the_command() -> None:
+    with pytest.raises(Problem, match="not reachable"), logs.bugs():
+        raise Problem("not reachable", remedy="start it")
