@@ -64,11 +64,13 @@ BEGIN
     RETURN to_jsonb(value);
 EXCEPTION WHEN data_exception THEN
     GET STACKED DIAGNOSTICS reason = PG_EXCEPTION_DETAIL;
-    RAISE EXCEPTION '% %: %', argument,
-        CASE SQLSTATE WHEN '22P02' THEN 'is not JSON' ELSE 'cannot be stored as JSON' END,
-        coalesce(nullif(reason, ''), SQLERRM)
-        USING ERRCODE = SQLSTATE, HINT = format('Pass as %s the text that a JSON library makes, such as {"total": 120}. '
-                                                'A string alone needs quotes of its own: "paid".', argument);
+    reason := coalesce(nullif(reason, ''), SQLERRM);
+    IF SQLSTATE = '22P02' THEN
+        RAISE EXCEPTION '% is not JSON: %', argument, reason USING ERRCODE = SQLSTATE, HINT = format(
+            'Pass as %s what a JSON library writes, such as {"total": 120}; a string has quotes of its own: "paid".', argument);
+    END IF;
+    RAISE EXCEPTION '% cannot be stored as JSON: %', argument, reason
+        USING ERRCODE = SQLSTATE, HINT = format('Take that part out of the %s.', argument);
 END $$;
 
 -- What every form of outbox.publish comes down to.
