@@ -25,7 +25,7 @@ BEGIN
             EXIT;
         EXCEPTION WHEN lock_not_available THEN
             tries := tries + 1;
-            IF tries = 5 THEN
+            IF tries = 3 THEN
                 RAISE EXCEPTION 'outbox.event cannot be changed while a transaction that has used it is open: process %', (
                     SELECT string_agg(DISTINCT pid::text, ', ')
                     FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
