@@ -1,6 +1,6 @@
 """Python's drivers call outbox.publish with the values that their users have, and name no type of Postgres'.
 
-Each form writes one event; the table beside it says what is written. The drivers have no types that mypy knows, so they are
+Each form writes one event; the value beside it says what is written. mypy knows no types of these drivers, so they are
 imported as Any.
 """
 
