@@ -48,18 +48,19 @@ END $$;
 -- argument, so each argument is decided on its own and a call is never ambiguous. An optional argument has another type
 -- only where it must be given: two functions that differ in what a call leaves out would be ambiguous.
 
--- What `value` is as JSON: text and bytes (in UTF-8) are JSON already, the rest is what to_jsonb makes of it. An error names
--- the argument and says how to mend it.
+-- What `value` is as JSON: text and bytes (in UTF-8) are JSON already, the rest is what to_jsonb makes of it. A driver may send
+-- bytes without their type: as text that begins with \x, which no JSON does. An error names the argument and says how to mend
+-- it.
 CREATE FUNCTION outbox.as_json(argument text, value anyelement) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
     reason text;
 BEGIN
-    IF pg_typeof(value) = 'text'::regtype THEN
-        RETURN value::text::jsonb;
-    ELSIF pg_typeof(value) = 'bytea'::regtype THEN
+    IF pg_typeof(value) = 'bytea'::regtype OR pg_typeof(value) = 'text'::regtype AND starts_with(value::text, E'\\x') THEN
         RETURN convert_from(value::text::bytea, 'UTF8')::jsonb;
+    ELSIF pg_typeof(value) = 'text'::regtype THEN
+        RETURN value::text::jsonb;
     END IF;
     RETURN to_jsonb(value);
 EXCEPTION WHEN data_exception THEN

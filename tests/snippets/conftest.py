@@ -17,6 +17,20 @@ _SECONDS = 300
 _EVENT = {"aggregate_type": "order", "aggregate_id": "42", "aggregate_version": 8, "event_type": "paid"}
 
 
+def ran(directory: Path, *command: str | Path, **settings: str) -> None:
+    """Run a program in `directory`, with more in its environment; it must succeed."""
+    done = subprocess.run(
+        command,
+        cwd=directory,
+        env={**os.environ, **settings},
+        capture_output=True,
+        text=True,
+        timeout=_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+
+
 @dataclass(frozen=True)
 class Shop:
     """A database with the order; `run` runs a program there."""
@@ -29,17 +43,8 @@ class Shop:
         """Run a program that finds the database in its environment; it must succeed."""
         place = urlsplit(self.url)
         jdbc = f"jdbc:postgresql://{place.hostname}:{place.port}{place.path}?user={place.username}"
-        mine = {"DATABASE_URL": self.url, "JDBC_URL": f"{jdbc}&password={place.password}", **settings}
-        ran = subprocess.run(
-            command,
-            cwd=self.directory,
-            env={**os.environ, **mine},
-            capture_output=True,
-            text=True,
-            timeout=_SECONDS,
-            check=False,
-        )
-        assert ran.returncode == 0, f"{ran.stdout}{ran.stderr}"
+        mine = {"DATABASE_URL": self.url, "JDBC_URL": f"{jdbc}&password={place.password}", "PGSSLMODE": "disable"}
+        ran(self.directory, *command, **mine, **settings)
 
     def write(self, files: Mapping[str, str]) -> None:
         """Write files into the program's directory."""

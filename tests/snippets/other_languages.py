@@ -6,11 +6,10 @@ what a developer of the relay has. A missing one fails.
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.snippets.conftest import Shop
+from tests.snippets.conftest import Shop, ran
 from tests.snippets.page import programs
 from tests.support.commands import ROOT
 
@@ -39,65 +38,68 @@ def copied(shop: Shop, folder: str) -> Path:
     return shop.directory
 
 
-class TestJava:
-    @pytest.fixture(scope="class")
-    def jar(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        directory = tmp_path_factory.mktemp("jdbc")
-        artifact = f"org.postgresql:postgresql:{JDBC}"
-        maven = [need("mvn", "maven"), "--batch-mode", "--quiet", "dependency:copy", f"-Dartifact={artifact}"]
-        Shop("postgresql://", Any, directory).run(*maven, "-DoutputDirectory=.")
-        return directory / f"postgresql-{JDBC}.jar"
-
-    def test_jdbc(self, shop: Shop, jar: Path) -> None:
-        shop.write({"Pay.java": program("Java", "JDBC")})
-        shop.run(need("java", "default-jdk-headless"), "-cp", jar, "Pay.java")
-        shop.assert_paid()
-
-    @pytest.mark.parametrize(
-        "options", ["", "&stringtype=unspecified", "&preferQueryMode=simple", "&prepareThreshold=1&binaryTransfer=true"]
-    )
-    def test_jdbc_in_each_form(self, options: str, shop: Shop, jar: Path) -> None:
-        copied(shop, "java")
-        shop.run(need("java", "default-jdk-headless"), "-cp", jar, "Forms.java", JDBC_OPTIONS=options)
-        assert shop.forms() == [
-            ("a", TOTAL, TRACE),
-            ("a", TOTAL, {}),
-            ("42", TOTAL, {}),
-            ("42", TOTAL, {}),
-            (AN_ID, TOTAL, TRACE),
-            ("a", TOTAL, {}),
-        ]
+@pytest.fixture(scope="session")
+def jar(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the driver's file."""
+    directory = tmp_path_factory.mktemp("jdbc")
+    artifact = f"-Dartifact=org.postgresql:postgresql:{JDBC}"
+    ran(directory, need("mvn", "maven"), "--batch-mode", "dependency:copy", artifact, f"-DoutputDirectory={directory}")
+    return directory / f"postgresql-{JDBC}.jar"
 
 
-class TestGo:
-    @pytest.mark.parametrize("client", ["pgx", "lib/pq"])
-    def test_a_program_of_the_page(self, client: str, shop: Shop) -> None:
-        copied(shop, "go").joinpath("forms.go").unlink()
-        shop.write({"pay.go": program("Go", client)})
-        shop.run(need("go", "golang-go"), "run", "pay.go")
-        shop.assert_paid()
-
-    @pytest.mark.parametrize(
-        ("client", "expected"), [("pgx", PLAIN * 6), ("pq", [*PLAIN, ("42", TOTAL, {})] * 2)], ids=["pgx", "pq"]
-    )
-    def test_each_form(self, client: str, expected: list[object], shop: Shop) -> None:
-        copied(shop, "go")
-        shop.run(need("go", "golang-go"), "run", "forms.go", client)
-        assert shop.forms() == expected
+def test_java_with_jdbc(shop: Shop, jar: Path) -> None:
+    shop.write({"Pay.java": program("Java", "JDBC")})
+    shop.run(need("java", "default-jdk-headless"), "-cp", jar, "Pay.java")
+    shop.assert_paid()
 
 
-class TestNode:
-    @pytest.fixture
-    def node(self, shop: Shop) -> str:
-        copied(shop, "node")
-        shop.run(need("npm", "npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-        return need("node", "nodejs")
+@pytest.mark.parametrize(
+    "options", ["", "&stringtype=unspecified", "&preferQueryMode=simple", "&prepareThreshold=-1&binaryTransfer=true"]
+)
+def test_java_with_jdbc_in_each_form(options: str, shop: Shop, jar: Path) -> None:
+    copied(shop, "java")
+    shop.run(need("java", "default-jdk-headless"), "-cp", jar, "Forms.java", JDBC_OPTIONS=options)
+    assert shop.forms() == [
+        ("a", TOTAL, TRACE),
+        ("a", TOTAL, {}),
+        ("42", TOTAL, {}),
+        ("42", TOTAL, {}),
+        (AN_ID, TOTAL, TRACE),
+        ("a", TOTAL, {}),
+    ]
 
-    def test_a_program_of_the_page(self, node: str, shop: Shop) -> None:
-        shop.write({"pay.mjs": program("Node", "pg")})
-        shop.run(node, "pay.mjs")
-        shop.assert_paid()
 
-    def test_each_form(self, node: str, shop: Shop) -> None:
-        shop.run(node, "forms.mjs")
-        assert shop.forms() == [*PLAIN, ("42", TOTAL, {})]
+@pytest.mark.parametrize("client", ["pgx", "lib/pq"])
+def test_go(client: str, shop: Shop) -> None:
+    copied(shop, "go").joinpath("forms.go").unlink()
+    shop.write({"pay.go": program("Go", client)})
+    shop.run(need("go", "golang-go"), "run", "pay.go")
+    shop.assert_paid()
+
+
+@pytest.mark.parametrize(
+    ("client", "expected"), [("pgx", PLAIN * 6), ("pq", [*PLAIN, ("42", TOTAL, {})] * 2)], ids=["pgx", "pq"]
+)
+def test_go_in_each_form(client: str, expected: list[object], shop: Shop) -> None:
+    copied(shop, "go")
+    shop.run(need("go", "golang-go"), "run", "forms.go", client)
+    assert shop.forms() == expected
+
+
+@pytest.fixture
+def node(shop: Shop) -> str:
+    """Install the client beside the program, and return Node's path."""
+    copied(shop, "node")
+    shop.run(need("npm", "npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+    return need("node", "nodejs")
+
+
+def test_node_with_pg(node: str, shop: Shop) -> None:
+    shop.write({"pay.mjs": program("Node", "pg")})
+    shop.run(node, "pay.mjs")
+    shop.assert_paid()
+
+
+def test_node_with_pg_in_each_form(node: str, shop: Shop) -> None:
+    shop.run(node, "forms.mjs")
+    assert shop.forms() == [*PLAIN, ("42", TOTAL, {})]

@@ -72,6 +72,6 @@ func main() {
 		throughSQL("pgx", url, false)
 	case "pq":
 		throughSQL("postgres", url, true)
-		throughSQL("postgres", url+"&binary_parameters=yes", true)
+		throughSQL("postgres", url+"?binary_parameters=yes", true)
 	}
 }
