@@ -113,7 +113,7 @@ def write(connection: Connection, call: str, *values: object) -> tuple[Any, ...]
     """Run the call and return the event's aggregate id, payload, headers, id, exchange and routing key."""
     with connection.transaction(force_rollback=True):
         connection.execute(f"SELECT outbox.publish({call})".encode(), values)
-        row = connection.execute(
+        row: tuple[Any, ...] | None = connection.execute(
             "SELECT aggregate_id, payload::text, headers, id, exchange, routing_key FROM outbox.event"
         ).fetchone()
     assert row is not None
@@ -131,6 +131,10 @@ class TestWhatIsWritten:
     def test_a_drivers_own_value_is_its_json(self, connection: Connection) -> None:
         for adapted, written in DRIVERS_OWN:
             assert write(connection, "'order', '42', 7, 'paid', %s", adapted)[1] == written
+
+    def test_bytes_without_a_type_are_read_too(self, connection: Connection) -> None:
+        for call in ("'order', '42', 7, 'paid', '\\x7b2261223a20317d'", "'order', 42, 7, 'paid', '{}', '\\x7b7d'"):
+            assert write(connection, call)[1:3] in [('{"a": 1}', {}), ("{}", {})]
 
     def test_a_row_of_the_callers_table_is_an_object(self, connection: Connection) -> None:
         connection.execute("CREATE TABLE orders AS SELECT 42 AS id, 'paid' AS status")
