@@ -6,7 +6,7 @@ ARGS   ?=
 WORKERS := --numprocesses=2 --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help bench check demo faults test mutants unit lint format lock clean
+.PHONY: help bench check demo faults test mutants snippets unit lint format lock clean
 
 # `make check` looks at one folder, and at the folders of tests that mirror it.
 FOLDER := $(patsubst %/,%,$(ARGS))
@@ -39,6 +39,9 @@ faults: .venv/.ready ## Break processes, servers and links under load, and check
 
 mutants: .venv/.ready ## Break the relay in known ways, and check that a test fails by each (ARGS picks by name)
 	$(BIN)/python -m tests.mutants $(ARGS)
+
+snippets: .venv/.ready ## Run every program of docs/writers.md: Python, Java, Go and Node with their clients (needs JDK, Maven, Go, npm)
+	$(BIN)/pytest tests/snippets/test_python.py tests/snippets/other_languages.py $(ARGS)
 
 bench: .venv/.ready ## Measure the relay on private servers, with nothing else running (ARGS=drain, cpu, latency, memory or all)
 	$(BIN)/bench $(ARGS)

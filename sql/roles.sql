@@ -91,6 +91,12 @@ BEGIN
     -- This function runs with its owner's rights, so only the relay may call it.
     REVOKE EXECUTE ON FUNCTION outbox.create_partitions(integer) FROM PUBLIC;
 
+    -- An event is written by column: tx and seq are the outbox's own. A redriven event is written again by the operator, and
+    -- a task that runs again is announced again by its consumer. An earlier version granted the whole table.
+    REVOKE INSERT ON outbox.event FROM outbox_writer, outbox_consumer, outbox_operator;
+    GRANT INSERT (id, aggregate_type, aggregate_id, aggregate_version, event_type, payload, headers, exchange, routing_key,
+                  created_at) ON outbox.event TO outbox_writer, outbox_consumer, outbox_operator;
+
     GRANT USAGE ON SCHEMA relay, outbox TO outbox_relay;
     GRANT SELECT, INSERT, UPDATE ON relay.checkpoint, relay.parked TO outbox_relay;
     GRANT EXECUTE ON FUNCTION outbox.create_partitions(integer) TO outbox_relay;
@@ -100,13 +106,12 @@ BEGIN
     GRANT SELECT, UPDATE ON relay.parked TO outbox_operator;
 
     GRANT USAGE ON SCHEMA outbox, tasks TO outbox_writer;
-    GRANT INSERT ON outbox.event, tasks.task TO outbox_writer;
+    GRANT INSERT ON tasks.task TO outbox_writer;
     GRANT SELECT (id) ON tasks.task TO outbox_writer;  -- to see whether a COMMIT without an answer took place
 
     GRANT USAGE ON SCHEMA outbox, tasks TO outbox_consumer;
     GRANT SELECT, UPDATE ON tasks.task TO outbox_consumer;
     GRANT SELECT ON tasks.transition TO outbox_consumer;
-    GRANT INSERT ON outbox.event TO outbox_consumer;  -- a task that runs again is announced again
 
     GRANT USAGE ON SCHEMA relay, outbox, tasks TO outbox_auditor;
     GRANT SELECT ON ALL TABLES IN SCHEMA relay, outbox, tasks TO outbox_auditor;

@@ -108,6 +108,46 @@ def test_a_new_file_is_applied_alone(connection: Connection, monkeypatch: pytest
     assert apply(connection) == ([], [])
 
 
+@pytest.fixture
+def older(empty: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return the URL of a database that was set up before the limits for RabbitMQ's client for Go."""
+    files = sql.schema()
+    with psycopg.connect(empty) as connection, monkeypatch.context() as before:
+        before.setattr(sql, "schema", lambda: [each for each in files if each.name < "009"])
+        apply(connection)
+    return empty
+
+
+DEEP: LiteralString = (
+    "SELECT outbox.publish('order', '42', 1, 'paid', '{}'::jsonb,"
+    " headers => (repeat('{\"a\":', 40) || '1' || repeat('}', 40))::jsonb)"
+)
+
+
+def test_rows_that_break_a_new_limit_stay_and_no_more_come(older: str) -> None:
+    with psycopg.connect(older, autocommit=True) as connection:
+        connection.execute(DEEP)
+        apply(connection)
+        with pytest.raises(psycopg.errors.CheckViolation, match="headers must nest at most 32 objects and arrays"):
+            connection.execute(DEEP)
+        assert connection.execute("SELECT count(*) FROM outbox.event").fetchone() == (1,)
+        made = connection.execute("SELECT outbox.create_partitions(days => 9)").fetchone()
+        assert made == (2,), "a partition of the new day has the limits"
+
+
+def test_an_open_transaction_of_a_writer_is_named_and_writers_go_on(older: str) -> None:
+    with psycopg.connect(older) as writing, psycopg.connect(older, autocommit=True) as connection:
+        writing.execute("SELECT tasks.submit('t')")
+        with pytest.raises(psycopg.errors.LockNotAvailable) as caught:
+            apply(connection)
+        assert str(caught.value.diag.message_primary).endswith(f"is open: process {writing.info.backend_pid}")
+        assert names(pending(connection)) == [each.name for each in sql.schema() if each.name >= "009"]
+        writing.rollback()
+        connection.execute("SET lock_timeout = '30s'")
+        apply(connection)
+        assert connection.execute("SHOW lock_timeout").fetchone() == ("30s",)
+
+
 def test_when_one_file_fails_no_file_is_applied(empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with_file(file("999_more.sql", "CREATE SCHEMA more; SELECT 1 / 0"), monkeypatch)
     with psycopg.connect(empty, autocommit=True) as connection:

@@ -17,6 +17,7 @@ from sandbox.machine.waiting import until
 
 Connection = psycopg.Connection[Any]
 PUBLISH = "SELECT outbox.publish('order', '42', 7, 'paid', '{}')"
+WITH_HEADERS = "SELECT outbox.publish('order', '42', 7, 'paid', '{}', headers => %s)"
 CREATE = "SELECT outbox.create_partitions()"
 
 
@@ -158,6 +159,26 @@ class TestRefused:
         assert "payload must be at most 1 MiB (1048576 bytes) as JSON text" in str(caught.value)
         assert caught.value.diag.constraint_name == "payload must be at most 1 MiB (1048576 bytes) as JSON text"
 
+    def test_headers_nest_as_deep_as_the_client_for_go_reads_and_no_deeper(self, connection: Connection) -> None:
+        for opened, closed in (("[", "]"), ('{"a": ', "}")):
+            deepest, deeper = (f'{{"a": {opened * depth}1{closed * depth}}}' for depth in (32, 33))
+            value(connection, WITH_HEADERS, deepest)
+            with pytest.raises(psycopg.errors.CheckViolation) as caught:
+                value(connection, WITH_HEADERS, deeper)
+            assert caught.value.diag.constraint_name == "headers must nest at most 32 objects and arrays"
+
+    def test_an_array_in_headers_is_as_long_as_the_client_for_go_reads_and_no_longer(
+        self, connection: Connection
+    ) -> None:
+        longest, longer = (f'{{"a": {{"b": [{"1," * (items - 1)}1]}}}}' for items in (8192, 8193))
+        value(connection, WITH_HEADERS, longest)
+        with pytest.raises(psycopg.errors.CheckViolation) as caught:
+            value(connection, WITH_HEADERS, longer)
+        assert caught.value.diag.constraint_name == "an array in headers must hold at most 8192 items"
+
+    def test_many_small_objects_in_headers_are_no_depth(self, connection: Connection) -> None:
+        value(connection, WITH_HEADERS, f'{{"a": [{"{}," * 999}{{}}]}}')
+
     def test_nothing_of_a_refused_task_stays(self, connection: Connection) -> None:
         with pytest.raises(psycopg.errors.CheckViolation):
             connection.execute("SELECT tasks.submit('a', headers => '[]')")
@@ -190,7 +211,7 @@ class TestPartitions:
             " (SELECT count(*) FROM pg_index WHERE indrelid = inhrelid)"
             " FROM pg_inherits WHERE inhparent = 'outbox.event'::regclass"
         ).fetchall()
-        assert set(counts) == {(10, 1)}
+        assert set(counts) == {(11, 1)}
 
     def test_a_day_of_which_the_default_partition_has_rows_is_left_there(
         self, connection: Connection, today: date

@@ -267,6 +267,12 @@ def test_check_reports_each_excess_right(site: Site) -> None:
         site.administer(take)
 
 
+CHOOSES_ITS_TX: LiteralString = (
+    "INSERT INTO outbox.event (tx, aggregate_type, aggregate_id, aggregate_version, event_type, payload)"
+    " VALUES ('1', 'order', '42', 7, 'paid', '{}')"
+)
+
+
 def test_no_role_may_do_what_is_not_its_task(site: Site) -> None:
     forbidden: tuple[tuple[str, LiteralString], ...] = (
         ("outbox_relay", "DELETE FROM outbox.event"),
@@ -274,6 +280,7 @@ def test_no_role_may_do_what_is_not_its_task(site: Site) -> None:
         ("outbox_relay", "SELECT FROM tasks.task"),
         ("outbox_relay", "DELETE FROM relay.parked"),
         ("application", "SELECT FROM outbox.event"),
+        *((writer, CHOOSES_ITS_TX) for writer in ("application", "outbox_consumer", "operator")),
         ("application", "UPDATE tasks.task SET status = 'completed'"),
         ("application", "SELECT outbox.create_partitions()"),
         ("application", "SELECT FROM relay.checkpoint"),
@@ -292,6 +299,15 @@ def test_no_role_may_do_what_is_not_its_task(site: Site) -> None:
             pytest.raises(psycopg.errors.InsufficientPrivilege),
         ):
             connection.execute(statement)
+
+
+def test_the_role_file_takes_back_the_insert_into_every_column_that_it_once_gave(site: Site) -> None:
+    site.administer("GRANT INSERT ON outbox.event TO outbox_writer")
+    site.administer(ROLES)
+    with psycopg.connect(site.urls["application"]) as connection:
+        connection.execute("SELECT outbox.publish('order', '42', 7, 'paid', '{}')")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(CHOOSES_ITS_TX)
 
 
 def test_replication_opens_the_wal_of_the_whole_cluster(site: Site) -> None:
