@@ -54,6 +54,7 @@ class Server(ReplicationConnection):
     def __init__(self) -> None:
         self.frames: list[bytes | memoryview] = []
         self.flushed: list[int] = []
+        self.sent = asyncio.Event()
 
     def says(self, *payloads: bytes, at: int = 0) -> None:
         self.frames += [pack(">cQQq", b"w", at, 0, 0) + payload for payload in payloads]
@@ -70,6 +71,7 @@ class Server(ReplicationConnection):
 
     def send(self, frame: bytes) -> None:
         self.flushed.append(unpack(">cQQQq?", frame)[2])
+        self.sent.set()
 
 
 class Kept:
@@ -94,7 +96,12 @@ class Kept:
 
 @asynccontextmanager
 async def stream(
-    server: Server, kept: Kept | None = None, *, read_only: bool = False, observe: Observe = lambda _: None
+    server: Server,
+    kept: Kept | None = None,
+    *,
+    read_only: bool = False,
+    observe: Observe = lambda _: None,
+    alive_every: float = 1.0,
 ) -> AsyncIterator[WalStream]:
     kept = kept or Kept()
     opened = WalStream(
@@ -103,7 +110,7 @@ async def stream(
         START,
         wal_sender_timeout=60,
         writing=None if read_only else Writing(IDENTITY, kept, kept),
-        timings=Timings(fence_every=0.01),
+        timings=Timings(fence_every=0.01, alive_every=alive_every),
         observe=observe,
     )
     try:
@@ -337,3 +344,16 @@ def test_who_holds_the_slot_is_named() -> None:
         check(held, "outbox_relay", plugin="auto")
     with pytest.raises(SlotHeld, match="held by 'relay', pid 42 - this relay"):
         check(replace(held, holder_since=None), "outbox_relay", plugin="auto")
+
+
+def test_a_stream_that_is_not_read_tells_the_server_that_it_lives_long_before_the_next_ping() -> None:
+    """The server may have lowered wal_sender_timeout, and asks for an answer that nobody reads."""
+
+    async def scenario() -> None:
+        server = Server()
+        async with stream(server, alive_every=0.01), asyncio.timeout(5):
+            for _ in range(3):
+                server.sent.clear()
+                await server.sent.wait()
+
+    asyncio.run(scenario())
