@@ -111,7 +111,8 @@ class WalStream:
         self._interval = min(every, wal_sender_timeout / 4) if wal_sender_timeout else every
         self._silence = min(self._interval + timings.answer_within, wal_sender_timeout or math.inf) * timings.factor
         self._ping_at = self._loop.time() + self._interval
-        self._timer = self._loop.call_later(0, self._live)
+        self._alive_every = min(self._interval, timings.alive_every)
+        self._timer = self._loop.call_later(self._alive_every, self._live)
         self._fences = Fences(secrets.token_hex(6))
         self.lively = False
         """Whether a fence has come back."""
@@ -219,7 +220,7 @@ class WalStream:
         return keepalive.end
 
     def _live(self) -> None:
-        self._timer = self._loop.call_later(min(self._interval, self._timings.alive_every), self._live)
+        self._timer = self._loop.call_later(self._alive_every, self._live)
         now = self._loop.time()
         if ping := now >= self._ping_at:
             self._ping_at = now + self._interval
