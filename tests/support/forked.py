@@ -83,11 +83,11 @@ def _child(case: Case, out: int, err: int) -> None:
     BREAKS[case.stderr](2)
     os.environ.update(case.settings)
     if case.stdout == "closed":
-        sys.stdout = None  # type: ignore[assignment]  # as Python has it
+        sys.stdout = None  # as Python has it
     else:
         sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), case.encoding)
     if case.stderr == "closed":
-        sys.stderr = None  # type: ignore[assignment]  # the same
+        sys.stderr = None
     else:
         sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), case.encoding)
     sys.argv = list(case.argv)
