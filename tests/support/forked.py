@@ -87,7 +87,7 @@ def _child(case: Case, out: int, err: int) -> None:
     else:
         sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), case.encoding)
     if case.stderr == "closed":
-        sys.stderr = None  # the same
+        sys.stderr = None
     else:
         sys.stderr = io.TextIOWrapper(io.FileIO(2, "w", closefd=False), case.encoding)
     sys.argv = list(case.argv)

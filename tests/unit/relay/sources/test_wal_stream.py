@@ -93,6 +93,191 @@ async def stream(
         of_wal2json(),
         START,
         wal_sender_timeout=60,
+        relations=RELATIONS,
+        writing=None if read_only else Writing(kept, kept),
+        timings=Timings(fence_every=0.01, alive_every=alive_every),
+        observe=observe,
+    )
+    try:
+        yield opened
+    finally:
+        await opened.close()
+
+
+def fence(content: str) -> bytes:
+    """Return a fence as wal2json writes it."""
+    change = {"action": "M", "transactional": True, "prefix": "relay.fence", "content": content}
+    return json.dumps(change).encode()
+
+
+def test_a_keepalive_is_answered_at_once_and_never_with_its_own_lsn_while_an_event_is_in_flight() -> None:
+    async def scenario() -> None:
+        server = Server()
+        async with stream(server) as opened:
+            server.says(begin("0/200"), insert(ROW), commit("0/200"))
+            server.keeps_alive(0x900, reply=True)
+            await opened.receive()
+            assert server.flushed == [0]
+
+    asyncio.run(scenario())
+
+
+def test_a_change_that_cannot_be_read_is_named_with_its_place_in_the_wal() -> None:
+    async def scenario() -> None:
+        server = Server()
+        async with stream(server) as opened:
+            server.says(begin("0/200"), insert(ROW | {"created_at": "soon"}), at=0x1A0)
+            with pytest.raises(UndecodableChange, match=r"'created_at' .* \(in the WAL at 0/1A0\)"):
+                await opened.receive()
+
+    asyncio.run(scenario())
+
+
+def test_what_came_before_a_change_that_cannot_be_read_is_handed_over_first_and_nothing_behind_it() -> None:
+    async def scenario() -> None:
+        server = Server()
+        async with stream(server) as opened:
+            server.says(
+                begin("0/200"), insert(ROW), commit("0/200"), begin("0/300"), insert(ROW | {"created_at": "soon"})
+            )
+            server.keeps_alive(0x900)
+            server.says(insert(ROW), commit("0/300"))
+            event, boundary = await opened.receive()
+            assert isinstance(event, OutboxEvent)
+            assert boundary == Boundary(Lsn(0x200), COMMITTED_AT.timestamp())
+            with pytest.raises(UndecodableChange):
+                await opened.receive()
+
+    asyncio.run(scenario())
+
+
+def test_exactly_the_stored_position_is_reported_as_flushed_and_only_once_it_is_stored() -> None:
+    async def scenario() -> None:
+        server, kept = Server(), Kept()
+        async with stream(server, kept) as opened:
+            opened.confirm(Lsn(0x300))
+            assert server.flushed == []
+            await opened.store(Lsn(0x300))
+            assert server.flushed == [0x300]
+            kept.unavailable = True
+            with pytest.raises(SourceUnavailable):
+                await opened.store(Lsn(0x400))
+            server.keeps_alive(0x900, reply=True)
+            await opened.receive()
+        assert set(server.flushed) == {0x300}
+        assert kept.saved == [(Lsn(0x300), None)]
+
+    asyncio.run(scenario())
+
+
+def test_a_stream_ends_when_the_outbox_has_other_partitions_than_it_streams() -> None:
+    async def scenario() -> None:
+        kept = Kept()
+        async with stream(Server(), kept) as opened:
+            running = asyncio.create_task(opened.run())
+            await kept.fences.get()
+            kept.relations = f"{RELATIONS} 16500 outbox.archive"
+            with pytest.raises(OutboxChanged):
+                await asyncio.wait_for(running, 5)
+
+    asyncio.run(scenario())
+
+
+def test_a_keepalive_is_a_boundary_only_while_no_transaction_is_open() -> None:
+    async def scenario() -> None:
+        server = Server()
+        async with stream(server) as opened:
+            server.says(begin("0/200"), insert(ROW))
+            server.keeps_alive(0x900)
+            server.says(commit("0/200"))
+            server.keeps_alive(0x900)
+            event, *boundaries = await opened.receive()
+            assert isinstance(event, OutboxEvent)
+            assert boundaries == [Boundary(Lsn(0x200), COMMITTED_AT.timestamp()), Boundary(Lsn(0x900))]
+
+    asyncio.run(scenario())
+
+
+def test_keepalives_below_the_start_are_passed_over() -> None:
+    async def scenario() -> None:
+        server = Server()
+        async with stream(server) as opened:
+            server.keeps_alive(START - 1)
+            server.keeps_alive(START)
+            server.keeps_alive(START + 8)
+            assert await opened.receive() == [Boundary(Lsn(START + 8))]
+
+    asyncio.run(scenario())
+
+
+def test_a_read_only_stream_never_moves_the_slot_or_the_checkpoint() -> None:
+    async def scenario() -> None:
+        server = Server()
+        async with stream(server, read_only=True) as opened:
+            opened.confirm(Lsn(0x900))
+            await opened.store(Lsn(0x900))
+            server.keeps_alive(0x900, reply=True)
+            await opened.receive()
+        assert set(server.flushed) == {0}
+
+    asyncio.run(scenario())
+
+
+def test_the_snapshot_of_a_fence_is_stored_once_everything_before_the_fence_is_confirmed() -> None:
+    async def scenario() -> None:
+        server, kept = Server(), Kept()
+        async with stream(server, kept) as opened:
+            running = asyncio.create_task(opened.run())
+            token = await kept.fences.get()
+            running.cancel()
+            server.says(begin("0/200"), insert(ROW), commit("0/200"))
+            server.says(begin("0/300"), fence(f"{token} 740:745:742"), commit("0/300"))
+            await opened.receive()
+            for position in (Lsn(0x200), Lsn(0x300), Lsn(0x400)):
+                opened.confirm(position)
+                await opened.store(position)
+        published = Snapshot(740, 745, (742,))
+        assert kept.saved == [(Lsn(0x200), None), (Lsn(0x300), published), (Lsn(0x400), published)]
+
+    asyncio.run(scenario())
+
+
+def test_the_snapshot_of_a_fence_that_this_stream_did_not_write_is_not_stored() -> None:
+    async def scenario() -> None:
+        server, kept = Server(), Kept()
+        async with stream(server, kept) as opened:
+            server.says(begin("0/300"), fence("somebody:1 740:745:742"), commit("0/300"))
+            await opened.receive()
+            opened.confirm(Lsn(0x300))
+            await opened.store(Lsn(0x300))
+        assert kept.saved == [(Lsn(0x300), None)]
+
+    asyncio.run(scenario())
+
+
+def test_a_fence_that_postgres_refuses_is_reported_and_the_next_one_is_written() -> None:
+    async def scenario() -> None:
+        server, kept, seen = Server(), Kept(), list[Observation]()
+        kept.refused = 1
+        async with stream(server, kept, observe=seen.append) as opened:
+            running = asyncio.create_task(opened.run())
+            async with asyncio.timeout(5):
+                await kept.fences.get()
+            running.cancel()
+        assert [each.what for each in seen if isinstance(each, NotStored)] == ["fence"]
+
+    asyncio.run(scenario())
+
+
+def test_a_boundary_that_goes_back_is_refused() -> None:
+    async def scenario() -> None:
+        server = Server()
+        async with stream(server) as opened:
+            server.says(begin("0/300"), commit("0/300"), begin("0/200"), commit("0/200"))
+            with pytest.raises(ValueError, match="0/200 is below the one before it, 0/300"):
+                await opened.receive()
+
+    asyncio.run(scenario())
 
 
 def test_a_stream_that_is_not_read_tells_the_server_that_it_lives_long_before_the_next_ping() -> None:
