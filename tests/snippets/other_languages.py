@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.snippets.conftest import Shop, ran
 from tests.snippets.page import programs
+from tests.snippets.shop import Shop, ran
 from tests.support.commands import ROOT
 
 HERE = ROOT / "tests" / "snippets"

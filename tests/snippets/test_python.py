@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
-from tests.snippets.conftest import Shop
 from tests.snippets.page import Program, programs
+from tests.snippets.shop import Shop
 
 PROGRAMS = programs("Python")
 # What a Django project has anyway: settings, and an app with a model.

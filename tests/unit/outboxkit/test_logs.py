@@ -1,6 +1,8 @@
 """How a bug ends a process."""
 
+import io
 import json
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -10,17 +12,21 @@ from outboxkit import logs
 from outboxkit.errors import Problem
 
 
-@pytest.fixture(autouse=True)
-def _configured() -> Iterator[None]:
+@pytest.fixture
+def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """Yield what takes the log lines, as standard error does in a process."""
+    before = structlog.get_config()
+    out = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", out)
     logs.configure()
-    yield
-    structlog.reset_defaults()
+    yield out
+    structlog.configure(**before)
 
 
-def test_a_bug_is_one_line_with_its_reason_and_traceback_and_exit_code_1(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_bug_is_one_line_with_its_reason_and_traceback_and_exit_code_1(written: io.StringIO) -> None:
     with pytest.raises(SystemExit) as ended, logs.bugs():
         raise ValueError("an event was settled that is not in flight")
-    line = json.loads(capfd.readouterr().err)
+    line = json.loads(written.getvalue())
     assert ended.value.code == 1
     assert line["event"] == "bug"
     assert line["reason"] == "ValueError: an event was settled that is not in flight"

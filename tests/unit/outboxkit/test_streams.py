@@ -48,7 +48,7 @@ def test_usage_errors_survive_any_standard_error_and_any_encoding(name: str) -> 
 
 
 def test_a_problem_survives_any_standard_error() -> None:
-    settings = {"RELAY_DATABASE_URL": "postgresql://u:p@127.0.0.1:1/d", "RELAY_AMQP_URL": "amqp://u:p@127.0.0.1:1/"}
+    settings = {"RELAY_DATABASE_URL": "postgresql://u:p@127.0.0.1:1/d", "RELAY_AMQP_URL": "amqp://u:p@127.0.0.1:1"}
     argv = ["relay", "status"]
     cases = [Case(argv, settings=settings, stderr=kind, stdout=out) for kind in BREAKS for out in BREAKS]
     for case, end in zip(cases, ends(cases), strict=True):
@@ -57,7 +57,7 @@ def test_a_problem_survives_any_standard_error() -> None:
 
 
 def test_settings_and_arguments_that_are_no_text_are_configuration_errors() -> None:
-    url = {"RELAY_DATABASE_URL": "postgresql://u@127.0.0.1:1/d", "RELAY_AMQP_URL": "amqp://u:p@127.0.0.1:1/"}
+    url = {"RELAY_DATABASE_URL": "postgresql://u@127.0.0.1:1/d", "RELAY_AMQP_URL": "amqp://u:p@127.0.0.1:1"}
     cases = [
         *[
             Case(["relay", "status"], settings={**url, f"RELAY_{name}": "\udcff"})

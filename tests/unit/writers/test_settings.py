@@ -27,12 +27,23 @@ def test_an_empty_url_is_refused_since_libpq_would_use_its_defaults(url: str, mo
     )
 
 
-@pytest.mark.parametrize("url", ["hunter2", "postgresql://user:hunter2@[host", "mysql://user:hunter2@host/db"])
-def test_a_url_that_libpq_cannot_parse_is_refused_and_not_shown(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("hunter2", "it is neither a URL nor keyword=value pairs"),
+        (
+            "postgresql://user:hunter2@[host",
+            "a character of its password must be percent-encoded: @ is %40, / is %2F",
+        ),
+        ("mysql://user:hunter2@host/db", "it begins with mysql://, not postgresql://"),
+    ],
+)
+def test_a_url_that_libpq_cannot_parse_is_refused_and_not_shown(
+    url: str, why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WRITERS_DATABASE_URL", url)
     with pytest.raises(ConfigurationProblem) as caught:
         load(WritersSettings)
     assert str(caught.value) == (
-        "WRITERS_DATABASE_URL is wrong: it is not a Postgres connection string"
-        " - write postgresql://user:password@host:5432/database"
+        f"WRITERS_DATABASE_URL is wrong: {why} - write postgresql://user:password@host:5432/database"
     )

@@ -50,6 +50,7 @@ def event(row: dict[str, Any]) -> OutboxEvent:
 
 def test_a_row_of_a_partition_becomes_an_event() -> None:
     assert event(ROW) == OutboxEvent(
+        transaction=741,
         id="0b0c9a1e-9df5-4a0e-8f4e-1f2f3f4f5f6f",
         seq=7,
         aggregate_type="order",
