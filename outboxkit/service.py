@@ -1,6 +1,7 @@
 """How asynchronous work that lasts until a signal is run: `relay run`, `consumers run`, `relay tail`."""
 
 import asyncio
+import io
 import os
 import signal
 import socket
@@ -101,7 +102,11 @@ def _woken() -> Iterator[None]:
 @contextmanager
 def _reader_watched(left: Callable[[], None]) -> Iterator[None]:
     """Call `left` when the reader of standard output leaves, if that is a pipe: its writing end has an error then."""
-    output = sys.stdout.fileno()
+    try:
+        output = sys.stdout.fileno()
+    except io.UnsupportedOperation:  # a caller in this process reads it
+        yield
+        return
     if not stat.S_ISFIFO(os.fstat(output).st_mode):
         yield
         return

@@ -95,7 +95,7 @@ BEGIN
     -- a task that runs again is announced again by its consumer. An earlier version granted the whole table.
     REVOKE INSERT ON outbox.event FROM outbox_writer, outbox_consumer, outbox_operator;
     GRANT INSERT (id, aggregate_type, aggregate_id, aggregate_version, event_type, payload, headers, exchange, routing_key,
-                  created_at) ON outbox.event TO outbox_writer, outbox_consumer, outbox_operator;
+                  created_at) ON outbox.event TO outbox_writer, outbox_consumer;
 
     GRANT USAGE ON SCHEMA relay, outbox TO outbox_relay;
     GRANT SELECT, INSERT, UPDATE ON relay.checkpoint, relay.parked TO outbox_relay;
@@ -104,6 +104,7 @@ BEGIN
 
     GRANT USAGE ON SCHEMA relay TO outbox_operator;
     GRANT SELECT, UPDATE ON relay.parked TO outbox_operator;
+    GRANT SELECT ON relay.checkpoint TO outbox_operator;  -- whose slot it is
 
     GRANT USAGE ON SCHEMA outbox, tasks TO outbox_writer;
     GRANT INSERT ON tasks.task TO outbox_writer;

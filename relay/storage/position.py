@@ -6,6 +6,7 @@ database can go back in time (a restored copy, a lagging standby), and another r
 process remembers counts under the same condition.
 """
 
+import asyncio
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -49,6 +50,7 @@ class StoredPosition:
         self._session = session
         self._owner = owner
         self._written: _Written | None = None
+        self._saving = asyncio.Lock()
 
     def wrote(self, facts: Facts) -> bool:
         """Return whether the stored row is the very one that this process wrote, and all it depends on is unchanged."""
@@ -95,6 +97,10 @@ class StoredPosition:
         Raises PositionLost if the row is not the one that this process wrote, or the server is not the one that it read
         from; OutboxChanged if the outbox has other relations now; SourceUnavailable if it cannot be stored now.
         """
+        async with self._saving:  # a stop stores once more, maybe while the position is being stored
+            await self._save(position, published)
+
+    async def _save(self, position: Lsn, published: Snapshot | None) -> None:
         written = self._written
         if written is None:
             raise PositionLost("the stored position is not this relay's", remedy=_AGAIN)

@@ -224,7 +224,8 @@ def test_two_relays_park_and_redrive_the_same_id_each_for_itself(two: Isolated, 
         assert status.json["parked"] == 1
 
     tapped = tap(two)
-    said = parked(two, "redrive", "--all", "--json", RELAY_NAME="a", RELAY_SLOT=f"{two.name}_a")
+    table = {"RELAY_OUTBOX_TABLE": "a.outbox", "RELAY_OUTBOX_LAYOUT": "debezium"}
+    said = parked(two, "redrive", "--all", "--json", RELAY_NAME="a", RELAY_SLOT=f"{two.name}_a", **table)
     assert said.json == {"redriven": ["1"], "rows": said.json["rows"], "failed": []}
     tapped.grows(0)
     assert relays["a"].terminate() == relays["b"].terminate() == 0

@@ -148,6 +148,17 @@ def test_a_database_that_went_back_in_time_takes_no_position_of_the_time_that_is
     asyncio.run(scenario())
 
 
+def test_two_saves_at_once_are_both_this_process_own(ready: Isolated) -> None:
+    async def scenario() -> None:
+        async with session(ready) as opened:
+            position = await claimed(ready, opened)
+            at, epoch = flushed(ready), row(ready)["epoch"]
+            await asyncio.gather(position.save(Lsn(at - 1), None), position.save(at, None))
+            assert (start(ready), row(ready)["epoch"]) == (at, epoch + 2)
+
+    asyncio.run(scenario())
+
+
 class StartedAgain(Session):
     """A session in which a save meets a server that was started at another time than the one of the claim."""
 
