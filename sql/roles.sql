@@ -91,8 +91,8 @@ BEGIN
     -- This function runs with its owner's rights, so only the relay may call it.
     REVOKE EXECUTE ON FUNCTION outbox.create_partitions(integer) FROM PUBLIC;
 
-    -- An event is written by column: tx and seq are the outbox's own. A redriven event is written again by the operator, and
-    -- a task that runs again is announced again by its consumer. An earlier version granted the whole table.
+    -- An event is written by column: tx and seq are the outbox's own. A consumer announces a task that runs again. An
+    -- earlier version granted the whole table.
     REVOKE INSERT ON outbox.event FROM outbox_writer, outbox_consumer, outbox_operator;
     GRANT INSERT (id, aggregate_type, aggregate_id, aggregate_version, event_type, payload, headers, exchange, routing_key,
                   created_at) ON outbox.event TO outbox_writer, outbox_consumer;

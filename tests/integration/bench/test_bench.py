@@ -147,13 +147,13 @@ def test_the_command_writes_its_report(sandbox: Sandbox, tmp_path: Path) -> None
 
 
 def test_a_relay_that_ends_fails_the_measurement_with_its_last_line(place: Stage) -> None:
-    with place.relay() as relay:  # it has no slot yet, so it refuses to run
+    with place.relay() as relay:  # its slot is not made yet, so it refuses to run
 
         def ended() -> bool:
             try:
                 relay.program.check()
             except Problem as problem:
-                return "does not exist" in problem.what
+                return "has replication slot" in problem.what
             return False
 
         until(ended, what="the relay has ended", seconds=SECONDS)
