@@ -12,11 +12,8 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack
 from urllib.parse import quote
 
-from psycopg.rows import scalar_row
-
 from outboxkit.errors import ConfigurationProblem
 from outboxkit.service import Stop
-from outboxkit.sql import apply as schema
 from relay.core.engine import Engine, Timings
 from relay.core.fencing import Fencing
 from relay.core.observations import NotDrained, Observation
@@ -82,7 +79,6 @@ async def run(fresh: Callable[[], RelaySettings], stop: Stop, *, stdout: bool = 
         upkeep = await stack.enter_async_context(session("upkeep"))
         parking = await stack.enter_async_context(session("parking"))
         server = Server(checkpoint, name=settings.name, slot=settings.slot, table=settings.table)
-        schema.require_current(await checkpoint.fetch(scalar_row, "schema_record_list", {}) or {})
         facts = await server.facts()
         metrics.identify(About(settings.name, settings.slot, facts.database, facts.system_identifier))
         supervisor = await stack.enter_async_context(Supervisor(observe))

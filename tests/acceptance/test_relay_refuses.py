@@ -61,14 +61,18 @@ class TestPostgres:
         assert line == "replication slot 'elsewhere' does not exist - run `relay setup`"
 
     def test_a_slot_that_is_missing_though_it_was_there_before(self, ready: Stage) -> None:
-        line = refusal(ready, RELAY_SLOT="elsewhere")
-        assert "replication slot 'elsewhere' does not exist - it was lost: events after" in line
+        names = {"RELAY_NAME": "second", "RELAY_SLOT": f"{ready.isolated.name}_second"}
+        assert ready.run("relay", "setup", **names).process.returncode == 0
+        ready.query("SELECT pg_drop_replication_slot(%s)", names["RELAY_SLOT"])
+        line = refusal(ready, **names)
+        ready.query("DELETE FROM relay.checkpoint WHERE name = 'second' RETURNING name")
+        assert f"replication slot '{names['RELAY_SLOT']}' does not exist - it was lost: events after" in line
         assert "`relay setup` says what to do" in line
 
     def test_a_slot_of_another_plugin(self, ready: Stage) -> None:
         with dropped_slot(ready, f"{ready.isolated.name}_other", "test_decoding") as slot:
-            line = refusal(ready, RELAY_SLOT=slot)
-        assert f"replication slot '{slot}' is for test_decoding" in line
+            line = refusal(ready, RELAY_SLOT=slot, RELAY_NAME="another")
+        assert f"replication slot '{slot}' was made with test_decoding" in line
         assert "RELAY_SLOT" in line
 
     def test_a_role_without_replication(self, ready: Stage) -> None:

@@ -110,7 +110,7 @@ class TestAPasswordThatIsRefused:
             site.run("relay", "run", code=1, **wrong),
             site.run("relay", "setup", code=1, **wrong),
             site.run("relay", "check", "--json", code=3, **wrong),
-            site.run("relay", "status", "--json", code=int(variable == "RELAY_DATABASE_URL"), **wrong),
+            site.run("relay", "status", "--json", code=1 if variable == "RELAY_DATABASE_URL" else 3, **wrong),
         )
 
     def test_in_a_file(self, site: Site, variable: str) -> None:
@@ -132,7 +132,7 @@ def test_permissions_that_are_missing(site: Site) -> None:
             site.run("relay", "run", code=1),
             site.run("relay", "setup", code=1),
             site.run("relay", "check", "--json", code=3),
-            site.run("relay", "status", "--json", code=0),
+            site.run("relay", "status", "--json", code=3),
         ]
         relay = site.start("relay", "run", RELAY_DATABASE_URL=site.stage.isolated.database_url)
         site.stage.publish_in_one_transaction(1, "refused")
@@ -148,7 +148,7 @@ def test_other_ways_of_writing_the_address(site: Site) -> None:
     """A Postgres address may be keywords too, which are quoted differently."""
     keywords = make_conninfo(site.database_url, connect_timeout=10)
     assert WORDS[0] in keywords
-    assert not leaks(site.run("relay", "status", "--json", code=0, RELAY_DATABASE_URL=keywords))
+    assert not leaks(site.run("relay", "status", "--json", code=3, RELAY_DATABASE_URL=keywords))
     wrong = make_conninfo(keywords, password=WRONG)
     assert not leaks(site.run("relay", "status", "--json", code=1, RELAY_DATABASE_URL=wrong))
     assert not leaks(site.run("relay", "status", "--json", code=2, RELAY_DATABASE_URL=keywords.replace("\\", "")))

@@ -9,8 +9,8 @@ import pytest
 from tests.support.commands import Command
 
 SETTINGS = {
-    "RELAY_AMQP_URL": "amqp://u:p@127.0.0.1:1/",
-    "CONSUMERS_AMQP_URL": "amqp://u:p@127.0.0.1:1/",
+    "RELAY_AMQP_URL": "amqp://u:p@127.0.0.1:1",
+    "CONSUMERS_AMQP_URL": "amqp://u:p@127.0.0.1:1",
     "CONSUMERS_HANDLERS": "tests.support.handlers",
 }
 
