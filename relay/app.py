@@ -2,7 +2,7 @@
 
 Order at start: Postgres and the broker are both asked before anything is read, so that a wrong setting ends the
 process with its reason instead of being tried without end. Order at the end (SIGTERM, SIGINT): stop reading, wait for
-the confirms of what is in flight, report it as flushed, store the position, close the stream, end the background tasks
+the confirms of what is in flight, store the position, report it as flushed, close the stream, end the background tasks
 and with them the broker's connection, close the sessions with Postgres.
 """
 

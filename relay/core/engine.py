@@ -18,6 +18,7 @@ from typing import Any
 
 from outboxkit.backoff import Backoff
 from outboxkit.errors import Problem
+from relay.core.attempts import Attempts
 from relay.core.errors import (
     OutboxChanged,
     PositionLost,
@@ -28,7 +29,6 @@ from relay.core.errors import (
     SourceUnavailable,
 )
 from relay.core.fencing import Fencing
-from relay.core.incidents import Incidents
 from relay.core.observations import NotDrained, NotStored, Observe, SourceLost, Standby, Stopped
 from relay.core.ports import Parcel, Parking, Publisher, Rejection, Source, Stream
 from relay.core.position import Position
@@ -124,6 +124,8 @@ class Engine:
                         raise
                     starting = False
                     await self._recover(problem, stopping)
+                    if stop.is_set() and (left := self._holding()):
+                        self._observe(NotDrained(left))
         finally:
             stopping.cancel()
             await self._supervisor.stop()
@@ -198,7 +200,7 @@ class Engine:
 
     async def _store(self, pump: Pump[Any]) -> None:
         """Store the position of `pump` again and again; what cannot be stored now is stored later."""
-        loop, incidents = asyncio.get_running_loop(), Incidents("checkpoint", self._observe)
+        loop, attempts = asyncio.get_running_loop(), Attempts("checkpoint", self._observe)
         stored, since = pump.position, loop.time()
         while True:
             with suppress(TimeoutError):
@@ -214,10 +216,10 @@ class Engine:
             except (PositionLost, OutboxChanged):
                 raise
             except SourceUnavailable as problem:
-                incidents.failed(problem)
+                attempts.failed(problem)
             else:
                 stored, since = position, loop.time()
-                incidents.succeeded()
+                attempts.succeeded()
 
     async def _released(self) -> None:
         await self._publisher.away(self._timings.release_slot_after)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from outboxkit.backoff import Backoff
 from outboxkit.errors import Problem
-from relay.core.incidents import Incidents
+from relay.core.attempts import Attempts
 from relay.core.observations import Observe, Parked
 from relay.core.ports import Parking, Rejection
 from relay.core.position import Position
@@ -25,7 +25,7 @@ class Rejections:
     def __init__(self, parking: Parking, observe: Observe, *, retry_every: float) -> None:
         self._parking = parking
         self._observe = observe
-        self._incidents = Incidents("parked events", observe)
+        self._incidents = Attempts("parked events", observe)
         self._backoff = Backoff(cap=retry_every)
         self._waiting: list[Rejection] = []
         self._arrived = asyncio.Event()

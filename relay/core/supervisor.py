@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NoReturn, Self
 
 from outboxkit.errors import Problem
-from relay.core.incidents import Incidents
+from relay.core.attempts import Attempts
 from relay.core.observations import Observe
 
 
@@ -52,14 +52,14 @@ class Supervisor:
         await self.stop()
 
     async def _repeated(self, name: str, action: Callable[[], Awaitable[None]], every: float) -> None:
-        incidents = Incidents(name, self._observe)
+        attempts = Attempts(name, self._observe)
         while True:
             try:
                 await action()
             except Problem as problem:
-                incidents.failed(problem)
+                attempts.failed(problem)
             else:
-                incidents.succeeded()
+                attempts.succeeded()
             await asyncio.sleep(every)
 
     def _ended(self, task: asyncio.Task[None]) -> None:

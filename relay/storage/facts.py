@@ -31,6 +31,7 @@ class Facts:
 
     server_encoding: str
     wal_sender_timeout_ms: int
+    in_recovery: bool
     server_started_at: datetime
     wal_end: str
     """How far the server's WAL is flushed; on a standby, replayed."""
@@ -56,14 +57,13 @@ class Facts:
     checkpoint_epoch: int | None
     checkpoint_at: datetime | None
     checkpoint_system: str | None
-    checkpoint_timeline: int | None
     checkpoint_database: str | None
     checkpoint_database_oid: int | None
     """None also in a row of a version that reported a position before it stored it."""
     checkpoint_plugin: str | None
     checkpoint_outboxes: Sequence[str] | None
     checkpoint_slot_exists: bool
-    """Whether the slot of the stored position exists, in any database."""
+    """Whether the slot of the stored position exists in this database."""
     other_relay: str | None
     """Another relay that has this slot."""
     other_outboxes: Sequence[str] | None

@@ -69,7 +69,6 @@ class StoredPosition:
 
         Raises PositionLost if the row was written meanwhile, and SourceUnavailable if it cannot be done now.
         """
-        self._written = None
         parameters = {
             "name": self._owner.relay,
             "slot": self._owner.slot,
@@ -81,6 +80,7 @@ class StoredPosition:
         }
         epoch = await self._session.fetch(scalar_row, "checkpoint_claim", parameters)
         if epoch is None:
+            self._written = None
             raise PositionLost("the stored position has changed since it was read", remedy=_AGAIN)
         self._written = _Written(
             epoch=epoch,

@@ -3,6 +3,7 @@
 -- NULL for an outbox of messages.
 SELECT current_setting('server_encoding')                                  AS server_encoding,
        (SELECT setting::integer FROM pg_settings WHERE name = 'wal_sender_timeout') AS wal_sender_timeout_ms,
+       pg_is_in_recovery()                                                 AS in_recovery,
        pg_postmaster_start_time()                                          AS server_started_at,
        (CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END)::text AS wal_end,
        (SELECT system_identifier::text FROM pg_control_system())           AS system_identifier,
@@ -24,12 +25,12 @@ SELECT current_setting('server_encoding')                                  AS se
        c.epoch                                                             AS checkpoint_epoch,
        c.updated_at                                                        AS checkpoint_at,
        c.system_identifier                                                 AS checkpoint_system,
-       c.timeline                                                          AS checkpoint_timeline,
        c.database                                                          AS checkpoint_database,
        c.database_oid                                                      AS checkpoint_database_oid,
        c.plugin                                                            AS checkpoint_plugin,
        c.outboxes                                                          AS checkpoint_outboxes,
-       (SELECT EXISTS (SELECT FROM pg_replication_slots AS k WHERE k.slot_name = c.slot)) AS checkpoint_slot_exists,
+       (SELECT EXISTS (SELECT FROM pg_replication_slots AS k
+                       WHERE k.slot_name = c.slot AND k.database = current_database())) AS checkpoint_slot_exists,
        other.name                                                          AS other_relay,
        other.outboxes                                                      AS other_outboxes
 FROM (SELECT) AS one

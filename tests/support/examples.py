@@ -44,6 +44,7 @@ SLOT = Slot(
 FACTS = Facts(
     server_encoding="UTF8",
     wal_sender_timeout_ms=60_000,
+    in_recovery=False,
     server_started_at=datetime(2026, 11, 1, tzinfo=UTC),
     wal_end="0/20",
     system_identifier="7000000000000000001",
@@ -65,7 +66,6 @@ FACTS = Facts(
     checkpoint_epoch=7,
     checkpoint_at=datetime(2026, 11, 20, tzinfo=UTC),
     checkpoint_system="7000000000000000001",
-    checkpoint_timeline=1,
     checkpoint_database="shop",
     checkpoint_database_oid=16_384,
     checkpoint_plugin="wal2json",

@@ -7,7 +7,7 @@ skip them silently, so it is made only when an operator accepts the gap. What be
 from dataclasses import dataclass
 from typing import Literal
 
-from relay.core.errors import SlotMissing, SourceRefused
+from relay.core.errors import SlotHeld, SlotMissing, SourceRefused
 from relay.core.position import Lsn
 from relay.sources.wal.ownership import (
     OtherOutbox,
@@ -42,6 +42,8 @@ def decide(facts: Facts, owner: Owner, *, plugin: str, accept_gap: bool) -> Deci
     if not gone:
         _require_plugin(facts, owner, plugin)
     if facts.checkpoint_lsn is None:
+        if not accept_gap:
+            _require_unused(facts, owner)
         return Decision(make if gone else _kept(facts), set_position=True)
     if accept_gap:
         return _accepted(facts, owner, make if gone else None)
@@ -78,6 +80,23 @@ def _accepted(facts: Facts, owner: Owner, make: Literal["create", "drop and crea
     return Decision("keep", set_position=False)  # there is no gap
 
 
+def _require_unused(facts: Facts, owner: Owner) -> None:
+    """Raise a Problem for an existing slot of which nothing is stored, if somebody may miss it."""
+    if facts.holder_pid is not None:
+        raise SlotHeld(
+            f"replication slot {owner.slot!r} is held by {facts.holder_name!r}, pid {facts.holder_pid}, and relay "
+            f"{owner.relay!r} has no stored position: it may be somebody else's",
+            remedy="set RELAY_NAME and RELAY_SLOT to other names; or, if it is this relay's, stop it first",
+        )
+    if facts.wal_status == "lost" or _kept(facts) != "keep":
+        raise SlotMissing(
+            f"replication slot {owner.slot!r} is lost or ahead of the server's WAL, and relay {owner.relay!r} has no "
+            "stored position: what was published is not known",
+            remedy="if it is somebody else's, set RELAY_NAME and RELAY_SLOT to other names; otherwise "
+            f"{compare(owner)}, then create a new slot with `relay setup --accept-gap`",
+        )
+
+
 def _kept(facts: Facts) -> Literal["keep", "drop and create"]:
     """Return what becomes of an existing slot: one that is ahead of the server's WAL would skip what is yet to come."""
     ahead = Lsn.parse(facts.confirmed_flush_lsn or "0/0") > Lsn.parse(facts.wal_end)
@@ -91,5 +110,5 @@ def _require_plugin(facts: Facts, owner: Owner, plugin: str) -> None:
             f"replication slot {owner.slot!r} was made with {facts.plugin}, and RELAY_PLUGIN is {plugin}",
             remedy=f"set RELAY_PLUGIN={facts.plugin}"
             if facts.plugin in PLUGINS
-            else "set RELAY_SLOT to another name, then run `relay setup`",
+            else "set RELAY_NAME and RELAY_SLOT to other names, then run `relay setup`",
         )

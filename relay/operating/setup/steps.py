@@ -81,6 +81,8 @@ def _decision(connection: psycopg.Connection[Any], settings: RelaySettings, *, a
     """Return what is done about the slot. A schema that is older, or missing, does not tell whose it is: it is kept."""
     if schema.lacking(connection):
         slot = slots.find(connection, settings.slot)
+        if slot is not None and slot.database != connection.info.dbname:
+            raise slots.elsewhere(slot, connection.info.dbname)
         known = present(connection, ["relay"]) and bool(slots.checkpoint(connection, settings.name))
         return Decision("create" if slot is None else "keep", set_position=not known)
     facts = slots.facts(connection, settings)
@@ -110,7 +112,11 @@ def make_slot(connection: psycopg.Connection[Any], settings: RelaySettings, *, a
     assert start is not None  # noqa: S101 - the slot exists by now
     if decision.set_position:
         names = {"slot": settings.slot, "name": settings.name, "outboxes": settings.outboxes}
-        connection.execute(sql.query("checkpoint_reset"), names)
+        with connection.transaction():
+            connection.execute(sql.query("parked_wait_again"), {"relay": settings.name})
+            if connection.execute(sql.query("checkpoint_reset"), names).rowcount == 0:
+                slots.require_ours(connection, settings)  # another database was first with this name
+                raise slots.missing(settings.slot)
     state = "created" if new else "exists"
     line = f"slot: {settings.slot!r} ({plugin}) {state}, from {Lsn.parse(start[0])}"
     return f"{line}; {publication.CREATED_AGAIN}" if republished else line

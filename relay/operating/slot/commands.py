@@ -53,7 +53,7 @@ def drop(config: Config = None, *, yes: Yes = False) -> None:
     with connected(settings, "slot") as connection:
         slot = statements.find(connection, settings.slot)
         if slot is not None:
-            statements.require_ours(connection, settings)
+            statements.require_droppable(connection, settings)
         if slot is None:
             typer.echo(f"replication slot {settings.slot!r} does not exist")
             return

@@ -112,7 +112,6 @@ def _changes(
 ) -> Iterator[tuple[int, bytes]]:
     """Yield what the slot would send, each with the low bits of its transaction's id."""
     asked = {"upto": upto and str(upto), "options": [part for option in options.items() for part in option]}
-    connection.execute(sql.query("slot_reading_session"))
     with (
         statements.copied(connection, slot, plugin=slot.plugin or READER, after=after) as copy,
         connection.transaction(),

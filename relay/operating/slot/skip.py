@@ -23,6 +23,7 @@ from relay.operating.slot.statements import READER, SkippedEvent, Slot, Transact
 from relay.settings import RelaySettings
 from relay.sources.wal.decoders.pgoutput import PLUGIN
 from relay.sources.wal.starting import start_position
+from relay.storage.facts import Facts
 
 _SETTLED = "everything before it was confirmed or parked already"
 _UNKNOWN = Contents([], "nowhere")
@@ -54,7 +55,8 @@ def skip(
     target = None if to is None else _lsn(to)
     with connected(settings, "slot") as connection:
         slot = statements.usable(connection, settings.slot)
-        after = start_position(statements.require_ours(connection, settings), settings.owner, None)
+        facts = statements.require_ours(connection, settings)
+        after = start_position(facts, settings.owner, None)
         if target is None:
             _list(connection, settings, slot, after, as_json=as_json)
             return
@@ -66,13 +68,14 @@ def skip(
             )
             return
         _require_between(after, target, Lsn.parse(slot.current_lsn))
-        _skip(connection, settings, slot, after, target, yes=yes, as_json=as_json)
+        _skip(connection, settings, slot, facts, after, target, yes=yes, as_json=as_json)
 
 
-def _skip(  # noqa: PLR0913 - what the command was asked
+def _skip(  # noqa: PLR0913, PLR0917 - what the command was asked
     connection: psycopg.Connection[Any],
     settings: RelaySettings,
     slot: Slot,
+    facts: Facts,
     after: Lsn,
     to: Lsn,
     *,
@@ -93,7 +96,7 @@ def _skip(  # noqa: PLR0913 - what the command was asked
         detail = f"`relay slot skip --to {to}` skipped its transaction"
         contents.park(connection, settings, slot, transactions or (), found, after=after, detail=detail)
 
-    statements.skip(connection, settings, to=to, park=park)
+    statements.skip(connection, settings, facts, to=to, park=park)
     if as_json:
         typer.echo(_report(after, to, transactions, found))
     else:

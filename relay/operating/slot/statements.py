@@ -16,10 +16,10 @@ from psycopg.rows import class_row
 
 from outboxkit import sql
 from outboxkit.errors import Problem
-from relay.core.errors import PositionLost, SlotHeld, SlotMissing
+from relay.core.errors import NotOurs, PositionLost, SlotHeld, SlotMissing
 from relay.core.position import Lsn
 from relay.settings import RelaySettings
-from relay.sources.wal.ownership import OtherOutbox, OtherSlot, differences, require_slot
+from relay.sources.wal.ownership import OtherOutbox, OtherSlot, differences, require_position, require_slot
 from relay.storage.facts import Facts
 from relay.storage.parking import parameters
 from relay.storage.position import saved_as
@@ -131,13 +131,20 @@ def facts(connection: psycopg.Connection[Any], settings: RelaySettings) -> Facts
 
 
 def require_ours(connection: psycopg.Connection[Any], settings: RelaySettings) -> Facts:
-    """Return what the server says of the slot; raises NotOurs if it belongs to another database, relay or outbox."""
+    """Return what the server says of the slot; raises NotOurs if it, or the stored position, is not this relay's."""
+    found = facts(connection, settings)
+    require_slot(found, settings.owner)
+    require_position(found, settings.owner)
+    return found
+
+
+def require_droppable(connection: psycopg.Connection[Any], settings: RelaySettings) -> None:
+    """Raise NotOurs if the slot belongs to another database, relay or outbox; a position of another server is none."""
     found = facts(connection, settings)
     require_slot(found, settings.owner)
     for problem in differences(found, settings.owner):
         if isinstance(problem, OtherOutbox | OtherSlot):
             raise problem
-    return found
 
 
 def usable(connection: psycopg.Connection[Any], slot: str) -> Slot:
@@ -162,6 +169,14 @@ def checkpoint(connection: psycopg.Connection[Any], name: str) -> Checkpoint | N
     """Return the stored position of relay `name`; None if it has none."""
     cursor = connection.cursor(row_factory=class_row(Checkpoint))
     return cursor.execute(sql.query("slot_checkpoint"), {"name": name}).fetchone()
+
+
+def elsewhere(slot: Slot, database: str) -> NotOurs:
+    """Return the problem of a slot that belongs to another database than `database`."""
+    return NotOurs(
+        f"replication slot {slot.name!r} belongs to database {slot.database!r}, and this is database {database!r}",
+        remedy="set RELAY_NAME and RELAY_SLOT to other names, then run `relay setup`",
+    )
 
 
 def require_free(slot: Slot, *, remedy: str) -> None:
@@ -281,15 +296,18 @@ def park_rows(  # noqa: PLR0913 - what is skipped, and why
         connection.execute(sql.query("slot_park_skipped"), parking)
 
 
-def skip(connection: psycopg.Connection[Any], settings: RelaySettings, *, to: Lsn, park: Callable[[], None]) -> None:
+def skip(
+    connection: psycopg.Connection[Any], settings: RelaySettings, found: Facts, *, to: Lsn, park: Callable[[], None]
+) -> None:
     """Park and store the position `to`, then advance the slot to it.
 
+    Raises PositionLost, and changes nothing, if the position has been written since it was `found`.
     In this order: whenever it fails, each event is in relay.parked, or in the stream, or in both, and the slot is never
     ahead of the stored position.
     """
     with connection.transaction():
         park()
-        _store(connection, settings, to)
+        _store(connection, settings, found, to)
     advance(connection, settings.slot, to)
 
 
@@ -305,9 +323,8 @@ def _xids(transactions: Sequence[Transaction]) -> list[int]:
     return [each.xid for each in transactions]
 
 
-def _store(connection: psycopg.Connection[Any], settings: RelaySettings, to: Lsn) -> None:
-    """Store `to` where the row is still as it was found; raises PositionLost if it was written meanwhile."""
-    found = facts(connection, settings)
+def _store(connection: psycopg.Connection[Any], settings: RelaySettings, found: Facts, to: Lsn) -> None:
+    """Store `to` where the row is still as it was `found`; raises PositionLost if it was written meanwhile."""
     saving = saved_as(
         settings.owner,
         to,

@@ -23,13 +23,13 @@ def require_slot(facts: Facts, owner: Owner) -> None:
     if facts.slot is not None and facts.slot_database is None:
         raise NotOurs(
             f"replication slot {owner.slot!r} is a physical slot",
-            remedy="set RELAY_SLOT to another name, then run `relay setup`",
+            remedy="set RELAY_NAME and RELAY_SLOT to other names, then run `relay setup`",
         )
     if facts.slot is not None and facts.slot_database != facts.database:
         raise NotOurs(
             f"replication slot {owner.slot!r} belongs to database {facts.slot_database!r}, and this is database "
             f"{facts.database!r}: slots of all databases share their names",
-            remedy="set RELAY_SLOT to another name, then run `relay setup`; "
+            remedy="set RELAY_NAME and RELAY_SLOT to other names, then run `relay setup`; "
             f"or correct RELAY_DATABASE_URL to name {facts.slot_database!r}",
         )
     if facts.other_relay is not None:
@@ -70,11 +70,17 @@ def differences(facts: Facts, owner: Owner) -> Iterator[NotOurs]:
             "a dump and restore renumbers the WAL",
             remedy=f"{compare(owner)}, then run `relay setup --accept-gap` to go on from a slot of this server",
         )
+    elif None not in {facts.plugin, facts.checkpoint_plugin} and facts.plugin != facts.checkpoint_plugin:
+        yield NotOurs(
+            f"the position was stored for a slot of {facts.checkpoint_plugin}, and {owner.slot!r} was made again, with "
+            f"{facts.plugin}",
+            remedy=f"{compare(owner)}, then run `relay setup --accept-gap` to go on from where the slot stands",
+        )
     elif facts.checkpoint_database_oid not in {None, facts.database_oid}:
         yield NotOurs(
             f"the position was stored in database {facts.checkpoint_database!r}, and {facts.database!r} is "
             "a copy of it",
-            remedy=f"set RELAY_SLOT to another name, {compare(owner)}, then run `relay setup --accept-gap`",
+            remedy="set RELAY_NAME and RELAY_SLOT to other names, then run `relay setup`",
         )
 
 

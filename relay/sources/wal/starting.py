@@ -1,6 +1,6 @@
 """Whether a stream may start, and where. Pure: it judges facts that others have asked for."""
 
-from relay.core.errors import SlotHeld, SlotMissing, SlotMoved, SourceRefused
+from relay.core.errors import RepairNeeded, SlotHeld, SlotMissing, SlotMoved, SourceRefused
 from relay.core.position import Lsn
 from relay.sources.wal.ownership import compare, require_position, require_slot
 from relay.storage.facts import Facts, Owner
@@ -13,6 +13,12 @@ def plugin_of(facts: Facts, owner: Owner, *, plugin: str) -> str:
 
     `plugin` is the one that was asked for, or `auto` for whatever the slot has.
     """
+    if facts.in_recovery:
+        raise RepairNeeded(
+            "the server is a standby, which takes no positions",
+            remedy="name the primary in RELAY_DATABASE_URL, or add target_session_attrs=read-write; a running relay "
+            "goes on by itself when this server is promoted",
+        )
     if facts.server_encoding != "UTF8":
         raise SourceRefused(
             f"the database's encoding is {facts.server_encoding}",
@@ -33,7 +39,8 @@ def plugin_of(facts: Facts, owner: Owner, *, plugin: str) -> str:
             f"replication slot {owner.slot!r} was made with {facts.plugin}",
             remedy=f"set RELAY_PLUGIN={facts.plugin}"
             if facts.plugin in PLUGINS
-            else f"set RELAY_SLOT to another name, then run `relay setup`: the relay needs {' or '.join(known)}",
+            else "set RELAY_NAME and RELAY_SLOT to other names, then run `relay setup`: the relay needs "
+            f"{' or '.join(known)}",
         )
     if facts.wal_status == "lost":
         raise SlotMissing(

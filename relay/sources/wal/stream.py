@@ -17,9 +17,9 @@ from itertools import groupby
 from typing import Protocol
 
 from outboxkit.errors import Problem
+from relay.core.attempts import Attempts
 from relay.core.errors import SourceStalled, UndecodableChange
 from relay.core.event import Boundary, Fence, OutboxEvent
-from relay.core.incidents import Incidents
 from relay.core.observations import CaughtUp, FenceReturned, Observe
 from relay.core.position import Lsn, Snapshot
 from relay.sources.wal import frames
@@ -157,7 +157,7 @@ class WalStream:
 
         Raises OutboxChanged when the outbox has other partitions than when the stream was opened.
         """
-        incidents = Incidents("fence", self._observe)
+        attempts = Attempts("fence", self._observe)
         while True:
             await asyncio.sleep(self._timings.fence_every)
             if self._writing:
@@ -166,14 +166,14 @@ class WalStream:
                     relations = await self._writing.fences.emit(token)
                 except Problem as problem:
                     self._fences.unwritten(token)
-                    incidents.failed(problem)
+                    attempts.failed(problem)
                 else:
-                    incidents.succeeded()
+                    attempts.succeeded()
                     if relations != self._relations:
                         raise outbox_changed()
 
     async def close(self) -> None:
-        """Send what is confirmed, and stop answering."""
+        """Report what is stored, and stop answering."""
         self._timer.cancel()
         self._send_status()
 

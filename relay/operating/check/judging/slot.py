@@ -44,7 +44,7 @@ def purpose(slot: Slot, relay: RelaySlot) -> Verdict:
     use = f"{slot.plugin} in database {slot.database}" if slot.plugin else "physical replication"
     summary = f"{slot.name!r} is {kind} for {use}"
     if slot.database != relay.database or slot.temporary or slot.plugin not in _PLUGINS:
-        remedy = "set RELAY_SLOT to another name, then run `relay setup`"
+        remedy = "set RELAY_NAME and RELAY_SLOT to other names, then run `relay setup`"
         return fail(f"{summary}, not for {' or '.join(wanted)} in {relay.database}", remedy=remedy, **facts)
     if slot.plugin not in wanted:
         return fail(f"{summary}, and RELAY_PLUGIN is {relay.plugin}", remedy=f"set RELAY_PLUGIN={slot.plugin}", **facts)

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from msgspec import structs
 
-from relay.core.errors import SlotHeld
+from relay.core.errors import PositionLost, SlotHeld
 from relay.core.position import Lsn
 from relay.operating.slot import contents, statements
 from sandbox import Isolated
@@ -314,8 +314,9 @@ def test_the_position_is_stored_before_the_slot_moves_and_a_skip_that_was_interr
         def park() -> None:
             contents.park(connection, settings(ready), found, transactions, events, after=after, detail="a test")
 
+        facts = statements.facts(connection, settings(ready))
         with held(ready), pytest.raises(SlotHeld, match="stop every relay"):
-            statements.skip(connection, settings(ready), to=Lsn.parse(to), park=park)
+            statements.skip(connection, settings(ready), facts, to=Lsn.parse(to), park=park)
     assert position(ready) == (str(after), to)
     assert one(ready.database_url, "SELECT id FROM relay.parked") == event
 
@@ -333,6 +334,18 @@ def test_skip_refuses_a_slot_that_another_relay_of_this_name_does_not_read(ready
     said = call(environment(ready, RELAY_SLOT=f"{ready.name}_b"), "slot", "skip", "--to", to, "--yes")
     assert said.code == 1
     assert f"relay 'relay' has replication slot '{ready.name}', and RELAY_SLOT is '{ready.name}_b'" in said.output
+
+
+def test_a_skip_does_not_write_over_a_position_that_was_stored_while_it_asked(ready: Isolated) -> None:
+    publish(ready.database_url, "a")
+    to = slot(ready, "skip", "--json").json["transactions"][-1]["end_lsn"]
+    before = position(ready)
+    with psycopg.connect(ready.database_url, autocommit=True) as connection:
+        facts = statements.facts(connection, settings(ready))
+        connection.execute("UPDATE relay.checkpoint SET epoch = epoch + 1")
+        with pytest.raises(PositionLost):
+            statements.skip(connection, settings(ready), facts, to=Lsn.parse(to), park=lambda: None)
+    assert position(ready) == before
 
 
 def test_skip_asks_first(ready: Isolated) -> None:

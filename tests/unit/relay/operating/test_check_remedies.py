@@ -57,9 +57,9 @@ def test_create_on_schema_public_is_revoked_from_public() -> None:
     ("facts", "remedy"),
     [
         (replace(with_slot(plugin="pgoutput"), plugin="wal2json"), "set RELAY_PLUGIN=pgoutput"),
-        (with_slot(database="other"), "set RELAY_SLOT to another name, then run `relay setup`"),
-        (with_slot(plugin=None, database=None), "set RELAY_SLOT to another name, then run `relay setup`"),
-        (with_slot(temporary=True), "set RELAY_SLOT to another name, then run `relay setup`"),
+        (with_slot(database="other"), "set RELAY_NAME and RELAY_SLOT to other names, then run `relay setup`"),
+        (with_slot(plugin=None, database=None), "set RELAY_NAME and RELAY_SLOT to other names, then run `relay setup`"),
+        (with_slot(temporary=True), "set RELAY_NAME and RELAY_SLOT to other names, then run `relay setup`"),
     ],
 )
 def test_a_slot_for_another_plugin_needs_a_setting_and_any_other_slot_needs_a_new_one(

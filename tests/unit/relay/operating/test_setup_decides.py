@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from relay.core.errors import NotOurs, SlotMissing, SlotMoved, SourceRefused
+from relay.core.errors import NotOurs, SlotHeld, SlotMissing, SlotMoved, SourceRefused
 from relay.operating.setup.deciding import Decision, decide
 from relay.storage.facts import Facts, Owner
 from tests.support.examples import FACTS, OWNER
 
 NOTHING = {
     "checkpoint_slot": None, "checkpoint_lsn": None, "checkpoint_epoch": None, "checkpoint_at": None,
-    "checkpoint_system": None, "checkpoint_timeline": None, "checkpoint_database": None,
+    "checkpoint_system": None, "checkpoint_database": None,
     "checkpoint_database_oid": None, "checkpoint_plugin": None, "checkpoint_outboxes": None,
     "checkpoint_slot_exists": False,
 }  # fmt: skip
@@ -32,7 +32,7 @@ def facts(*changes: dict[str, Any]) -> Facts:
     [
         (facts(NOTHING, GONE), False, "create", True),
         (facts(NOTHING), False, "keep", True),
-        (facts(NOTHING, LOST), False, "drop and create", True),
+        (facts(NOTHING, LOST), True, "drop and create", True),
         (facts(), False, "keep", False),
         (facts(), True, "keep", False),
         (facts(GONE), True, "create", True),
@@ -59,6 +59,10 @@ def test_what_is_done(found: Facts, *, accept_gap: bool, slot: str, set_position
         (facts(MOVED), OWNER, SlotMoved, "moved or made again"),
         (facts({"checkpoint_lsn": "0/30"}), OWNER, SourceRefused, "ahead of the server's WAL"),
         (facts({"system_identifier": "8"}), OWNER, NotOurs, "--accept-gap"),
+        (facts({"plugin": "pgoutput"}), OWNER, NotOurs, "made again"),
+        (facts(NOTHING, LOST), OWNER, SlotMissing, "if it is somebody else's"),
+        (facts(NOTHING, {"confirmed_flush_lsn": "0/30"}), OWNER, SlotMissing, "ahead of the server's WAL"),
+        (facts(NOTHING, {"holder_pid": 7, "holder_name": "debezium"}), OWNER, SlotHeld, "held by 'debezium', pid 7"),
     ],
 )
 def test_a_gap_is_named_and_not_skipped_silently(

@@ -99,7 +99,7 @@ def test_what_an_older_version_did_not_store_is_not_held_against_it(unknown: dic
         ({"slot": None, "checkpoint_lsn": None}, SlotMissing, "does not exist - run `relay setup`$"),
         ({"slot": None}, SlotMissing, "it was lost: events after 0/18"),
         ({"plugin": "pgoutput"}, SourceRefused, "was made with pgoutput - set RELAY_PLUGIN=pgoutput"),
-        ({"plugin": "test_decoding"}, SourceRefused, "set RELAY_SLOT to another name"),
+        ({"plugin": "test_decoding"}, SourceRefused, "set RELAY_NAME and RELAY_SLOT to other names"),
         ({"wal_status": "lost"}, SlotMissing, "is lost"),
     ],
 )

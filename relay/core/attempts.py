@@ -4,7 +4,7 @@ from outboxkit.errors import Problem
 from relay.core.observations import NotStored, Observe, Stored
 
 
-class Incidents:
+class Attempts:
     """The incidents of one kind of work, `what`. Its first success counts as an end: an earlier one may be open."""
 
     def __init__(self, what: str, observe: Observe) -> None:
