@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from relay.core.errors import NotOurs, SlotHeld, SlotMissing, SlotMoved, SourceRefused
+from relay.core.errors import NotOurs, RepairNeeded, SlotHeld, SlotMissing, SlotMoved, SourceRefused
 from relay.core.position import Lsn
 from relay.sources.wal.starting import plugin_of, require_free, start_position
 from relay.storage.facts import Facts, Owner
@@ -98,9 +98,19 @@ def test_what_an_older_version_did_not_store_is_not_held_against_it(unknown: dic
         ({"server_encoding": "LATIN1"}, SourceRefused, "LATIN1"),
         ({"slot": None, "checkpoint_lsn": None}, SlotMissing, "does not exist - run `relay setup`$"),
         ({"slot": None}, SlotMissing, "it was lost: events after 0/18"),
-        ({"plugin": "pgoutput"}, SourceRefused, "was made with pgoutput - set RELAY_PLUGIN=pgoutput"),
-        ({"plugin": "test_decoding"}, SourceRefused, "set RELAY_NAME and RELAY_SLOT to other names"),
+        (
+            {"plugin": "pgoutput", "checkpoint_plugin": "pgoutput"},
+            SourceRefused,
+            "was made with pgoutput - set RELAY_PLUGIN=pgoutput",
+        ),
+        (
+            {"plugin": "test_decoding", "checkpoint_plugin": None},
+            SourceRefused,
+            "set RELAY_NAME and RELAY_SLOT to other names",
+        ),
         ({"wal_status": "lost"}, SlotMissing, "is lost"),
+        ({"in_recovery": True}, RepairNeeded, "is a standby"),
+        ({"plugin": "pgoutput"}, NotOurs, "was made again, with pgoutput"),
     ],
 )
 def test_what_stops_a_stream_is_named_with_its_remedy(
