@@ -27,6 +27,7 @@ from relay.core.errors import (
     SlotHeld,
     SlotReleased,
     SourceUnavailable,
+    Unanswered,
 )
 from relay.core.fencing import Fencing
 from relay.core.observations import NotDrained, NotStored, Observe, SourceLost, Standby, Stopped
@@ -199,7 +200,7 @@ class Engine:
             pump.detach()
 
     async def _store(self, pump: Pump[Any]) -> None:
-        """Store the position of `pump` again and again; what cannot be stored now is stored later."""
+        """Store the position of `pump` again and again; what Postgres refuses now is stored later."""
         loop, attempts = asyncio.get_running_loop(), Attempts("checkpoint", self._observe)
         stored, since = pump.position, loop.time()
         while True:
@@ -210,12 +211,13 @@ class Engine:
             due = self._unstored or loop.time() - since >= self._timings.store_idle_every
             if not due or pump.position == stored:
                 continue
-            position, self._unstored = pump.position, 0
+            position, unstored, self._unstored = pump.position, self._unstored, 0
             try:
                 await pump.store()
-            except (PositionLost, OutboxChanged):
+            except (PositionLost, OutboxChanged, Unanswered):
                 raise
             except SourceUnavailable as problem:
+                self._unstored += unstored
                 attempts.failed(problem)
             else:
                 stored, since = position, loop.time()

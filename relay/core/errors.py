@@ -2,6 +2,7 @@
 
 Problem
 ├── SourceUnavailable      Postgres does not answer, or the stream broke      transient: the relay tries again
+│   ├── Unanswered         Postgres does not answer in time: a dead link      transient: the stream is opened again
 │   ├── RepairNeeded       Postgres works, and refuses until somebody acts    transient, but at the first attempt fatal
 │   ├── SlotHeld           another process streams from the slot              transient: the relay stands by
 │   ├── SourceStalled      nothing arrives for too long                       transient: again, with a longer limit
@@ -27,6 +28,10 @@ from outboxkit.errors import Problem
 
 class SourceUnavailable(Problem):
     """Postgres cannot be reached, is starting or stopping, or the stream broke."""
+
+
+class Unanswered(SourceUnavailable):
+    """Postgres has not answered in time. The stream goes the same way, so it may be dead too, and look alive."""
 
 
 class RepairNeeded(SourceUnavailable):

@@ -13,14 +13,14 @@ from typing import Any
 
 import psycopg
 
-from relay.core.errors import SourceUnavailable
+from relay.core.errors import Unanswered
 
 SECONDS = 10.0
 
 
 @contextmanager
 def deadline(connection: psycopg.AsyncConnection[Any], seconds: float = SECONDS) -> Iterator[None]:
-    """Cut `connection` when the block takes longer than `seconds`; raises SourceUnavailable then."""
+    """Cut `connection` when the block takes longer than `seconds`; raises Unanswered then."""
     loop = asyncio.get_running_loop()
     timer = loop.call_later(seconds, hang_up, connection)
     try:
@@ -28,7 +28,7 @@ def deadline(connection: psycopg.AsyncConnection[Any], seconds: float = SECONDS)
     except psycopg.Error as error:
         if loop.time() < timer.when():
             raise
-        raise SourceUnavailable(
+        raise Unanswered(
             f"Postgres has not answered for {seconds:.0f} s", remedy="check the server and the network"
         ) from error
     finally:

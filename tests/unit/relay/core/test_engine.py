@@ -10,7 +10,15 @@ from msgspec import structs
 
 from outboxkit.errors import Problem
 from relay.core.engine import Engine, Timings
-from relay.core.errors import MessageReturned, RepairNeeded, ServerStops, SlotHeld, SourceRefused, SourceUnavailable
+from relay.core.errors import (
+    MessageReturned,
+    RepairNeeded,
+    ServerStops,
+    SlotHeld,
+    SourceRefused,
+    SourceUnavailable,
+    Unanswered,
+)
 from relay.core.event import Boundary, OutboxEvent
 from relay.core.fencing import Fencing
 from relay.core.observations import NotStored, Observation, Observe, SourceLost, Stored
@@ -594,5 +602,32 @@ def test_what_settles_while_the_server_shuts_down_is_still_reported() -> None:
         assert script.confirmed == [Lsn(20), Lsn(40)]
         stop.set()
         await running
+
+    asyncio.run(scenario())
+
+
+def test_a_position_that_is_refused_is_stored_later_and_one_without_an_answer_ends_the_stream() -> None:
+    async def scenario() -> None:
+        script, broker, seen = Script([event("a"), Boundary(Lsn(20))], []), Broker(), list[Observation]()
+        script.patient = True
+        problems: list[Problem] = [
+            SourceUnavailable("the disk is full", remedy="free space"),
+            Unanswered("no answer for 10 s", remedy="check the network"),
+        ]
+
+        async def stores() -> None:
+            if problems:
+                raise problems.pop(0)
+
+        script.stores = stores
+        stop = asyncio.Event()
+        running = asyncio.create_task(engine(script, broker, observe=seen.append).run(stop))
+        await broker.has("a")
+        broker.confirms("a")
+        async with asyncio.timeout(10):
+            await script.played.wait()  # the second opening
+        stop.set()
+        await running
+        assert [type(each) for each in seen if isinstance(each, NotStored | SourceLost)] == [NotStored, SourceLost]
 
     asyncio.run(scenario())
