@@ -1,5 +1,5 @@
 """`python -m bench`, the same as the command `bench`, which `make` installs into .venv/bin."""
 
-from outboxkit.entry import run
+from outboxkit.process.entry import run
 
 run("bench.cli")

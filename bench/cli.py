@@ -14,7 +14,7 @@ from bench.load.queues import Kind
 from bench.measures import drain, latency, memory
 from bench.report import surroundings, tables
 from bench.report.report import Report
-from outboxkit import commands
+from outboxkit.process import commands
 from sandbox import Sandbox
 
 app = typer.Typer(

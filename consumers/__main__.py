@@ -4,6 +4,6 @@ Python puts the working directory first on its path: if that has a package `cons
 The command `consumers` does not depend on the working directory.
 """
 
-from outboxkit.entry import consumers
+from outboxkit.process.entry import consumers
 
 consumers()

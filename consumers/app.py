@@ -35,7 +35,7 @@ from outboxkit.amqp.topology import declare_queue
 from outboxkit.amqp.turn import Turn
 from outboxkit.http import health_route, metrics_route, serving
 from outboxkit.postgres import conninfo
-from outboxkit.service import Stop
+from outboxkit.process.service import Stop
 
 log = structlog.get_logger()
 _NOT_DRAINED = "these tasks run again when their leases expire"

@@ -16,7 +16,7 @@ from consumers.handlers.registry import load as load_handlers
 from consumers.settings import ConsumerSettings
 from consumers.watching.status import QueueDepth, Status
 from consumers.watching.status import status as ask_status
-from outboxkit import commands
+from outboxkit.process import commands
 from outboxkit.settings import load, reloading
 from outboxkit.text import one_line
 
@@ -39,7 +39,7 @@ def run(
 ) -> None:
     """Run the handlers of CONSUMERS_HANDLERS until SIGTERM or SIGINT, then let running handlers end."""
     from consumers import app as application  # noqa: PLC0415 - half of the start-up time; only this command needs it
-    from outboxkit import logs, service  # noqa: PLC0415 - the same
+    from outboxkit.process import logs, service  # noqa: PLC0415 - the same
 
     logs.configure(verbose=verbose)
     fresh = reloading(ConsumerSettings, config)

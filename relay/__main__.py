@@ -1,5 +1,5 @@
 """`python -m relay` is `relay`."""
 
-from outboxkit.entry import relay
+from outboxkit.process.entry import relay
 
 relay()

@@ -13,14 +13,14 @@ from contextlib import AbstractContextManager, AsyncExitStack
 from urllib.parse import quote
 
 from outboxkit.errors import ConfigurationProblem
-from outboxkit.service import Stop
+from outboxkit.process.service import Stop
 from relay.core.engine import Engine, Timings
-from relay.core.fencing import Fencing
+from relay.core.lifetime.fencing import Fencing
+from relay.core.lifetime.shutdown import Shutdown
+from relay.core.lifetime.supervisor import Supervisor
 from relay.core.observations import NotDrained, Observation
 from relay.core.ports import Publisher
 from relay.core.routing import Router
-from relay.core.shutdown import Shutdown
-from relay.core.supervisor import Supervisor
 from relay.maintenance import guardian, partitions
 from relay.publishing.json_lines import JsonLinesPublisher
 from relay.publishing.link import Broker

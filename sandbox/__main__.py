@@ -1,5 +1,5 @@
 """`python -m sandbox`, the same as the command `sandbox`, which `make` installs into .venv/bin."""
 
-from outboxkit.entry import run
+from outboxkit.process.entry import run
 
 run("sandbox.cli")

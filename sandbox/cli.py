@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from outboxkit import commands
+from outboxkit.process import commands
 from sandbox import settings
 from sandbox.demo import run
 from sandbox.demo.result import show

@@ -20,7 +20,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from outboxkit import commands
+from outboxkit.process import commands
 from outboxkit.settings import load
 from writers import idlog
 from writers.load import Load, Plan, Summary

@@ -18,7 +18,6 @@ from typing import Any
 
 from outboxkit.backoff import Backoff
 from outboxkit.errors import Problem
-from relay.core.attempts import Attempts
 from relay.core.errors import (
     OutboxChanged,
     PositionLost,
@@ -29,15 +28,16 @@ from relay.core.errors import (
     SourceUnavailable,
     Unanswered,
 )
-from relay.core.fencing import Fencing
+from relay.core.lifetime.attempts import Attempts
+from relay.core.lifetime.fencing import Fencing
+from relay.core.lifetime.shutdown import Shutdown
+from relay.core.lifetime.supervisor import Supervisor
 from relay.core.observations import NotDrained, NotStored, Observe, SourceLost, Standby, Stopped
 from relay.core.ports import Parcel, Parking, Publisher, Rejection, Source, Stream
 from relay.core.position import Position
 from relay.core.pump import Pump
 from relay.core.rejections import Rejections
 from relay.core.routing import Router
-from relay.core.shutdown import Shutdown
-from relay.core.supervisor import Supervisor
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Generic
 
 from relay.core.event import OutboxEvent
-from relay.core.fencing import Fencing
 from relay.core.ledger import Ledger, Stretch
+from relay.core.lifetime.fencing import Fencing
 from relay.core.observations import Observe, Settled
 from relay.core.ports import Parcel, Publisher, Stream
 from relay.core.position import P

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from outboxkit.backoff import Backoff
 from outboxkit.errors import Problem
-from relay.core.attempts import Attempts
+from relay.core.lifetime.attempts import Attempts
 from relay.core.observations import Observe, Parked
 from relay.core.ports import Parking, Rejection
 from relay.core.position import Position
@@ -25,7 +25,7 @@ class Rejections:
     def __init__(self, parking: Parking, observe: Observe, *, retry_every: float) -> None:
         self._parking = parking
         self._observe = observe
-        self._incidents = Attempts("parked events", observe)
+        self._attempts = Attempts("parked events", observe)
         self._backoff = Backoff(cap=retry_every)
         self._waiting: list[Rejection] = []
         self._arrived = asyncio.Event()
@@ -65,11 +65,11 @@ class Rejections:
                 try:
                     await self._parking.park(batch, after=position())
                 except Problem as problem:
-                    self._incidents.failed(problem)
+                    self._attempts.failed(problem)
                     await asyncio.sleep(self._backoff.next_delay())
                     continue
                 self._backoff.reset()
-                self._incidents.succeeded()
+                self._attempts.succeeded()
                 if self._waiting[: len(batch)] != batch:
                     continue  # they were dropped meanwhile, and come again; parking an event twice stores it once
                 del self._waiting[: len(batch)]

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import typer
 
-from outboxkit import commands
+from outboxkit.process import commands
+from outboxkit.process.streams import until_reader_leaves
 from outboxkit.settings import reloading
-from outboxkit.streams import until_reader_leaves
 from relay.operating.check.command import check
 from relay.operating.options import Config
 from relay.operating.parked import commands as parked
@@ -38,7 +38,7 @@ def run(
 ) -> None:
     """Relay events until SIGTERM or SIGINT, then drain and exit with 0."""
     # These take a third of a second to import, so only the commands that need them import them.
-    from outboxkit import logs, service  # noqa: PLC0415 - see above
+    from outboxkit.process import logs, service  # noqa: PLC0415 - see above
     from relay import app as relay  # noqa: PLC0415 - see above
 
     logs.configure()

@@ -1,4 +1,4 @@
--- The position and the plugin of the slot, with the system and the timeline.
-SELECT confirmed_flush_lsn::text, plugin, s.system_identifier::text, c.timeline_id
-FROM pg_replication_slots, pg_control_system() AS s, pg_control_checkpoint() AS c
+-- The position of the slot, and the system that it is a position of.
+SELECT confirmed_flush_lsn::text, s.system_identifier::text
+FROM pg_replication_slots, pg_control_system() AS s
 WHERE slot_name = %(slot)s

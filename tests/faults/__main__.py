@@ -21,7 +21,7 @@ import typer
 from rich.console import Console
 
 import sandbox
-from outboxkit import commands
+from outboxkit.process import commands
 from outboxkit.sql.apply import apply
 from sandbox import Sandbox
 from tests.faults.catalogue import FAULTS

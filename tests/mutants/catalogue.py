@@ -18,6 +18,7 @@ class Mutant(NamedTuple):
 
 _STREAM = "tests/unit/relay/sources/test_wal_stream.py"
 _ENGINE = "tests/unit/relay/core/test_engine.py"
+_LETS_GO = "tests/unit/relay/core/lifetime/test_engine_lets_go.py"
 _CORE = (
     "tests/unit/relay/core/test_ledger.py",
     "tests/unit/relay/publishing/test_outstanding.py",
@@ -239,7 +240,7 @@ MUTANTS = (
         "relay/core/engine.py",
         "        if self._fencing.fenced():\n            await self._recover(",
         "        if False:\n            await self._recover(",
-        (_ENGINE,),
+        (_LETS_GO,),
     ),
     Mutant(
         "forget the end of a stream that came with data",
@@ -254,6 +255,6 @@ MUTANTS = (
         "relay/core/engine.py",
         "            self._publisher.forget()\n",
         "",
-        (_ENGINE,),
+        (_LETS_GO,),
     ),
 )

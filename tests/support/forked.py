@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import IO, NamedTuple
 
-from outboxkit import entry
+from outboxkit.process import entry
 from tests.support.commands import ROOT, environment
 
 MODULES = {

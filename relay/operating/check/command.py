@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from outboxkit.commands import BAD_ANSWER
+from outboxkit.process.commands import BAD_ANSWER
 from outboxkit.settings import load
 from outboxkit.text import printable
 from relay.operating.check import run

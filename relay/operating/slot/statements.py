@@ -200,7 +200,8 @@ def confirmed(connection: psycopg.Connection[Any], slot: Slot, name: str) -> Lsn
     """
     position = Lsn.parse(slot.confirmed_flush_lsn or "0/0")
     stored = checkpoint(connection, name)
-    if stored is None or stored.system_identifier != _where(connection, slot.name).system_identifier:
+    here = connection.execute(sql.query("slot_position"), {"slot": slot.name}).fetchone()
+    if stored is None or here is None or stored.system_identifier != here[1]:
         return position
     return max(position, Lsn.parse(stored.lsn))
 
@@ -336,19 +337,3 @@ def _store(connection: psycopg.Connection[Any], settings: RelaySettings, found: 
     row = connection.execute(sql.query("checkpoint_save"), saving).fetchone()
     if row is None or row[0] is None:
         raise PositionLost("the stored position has just been written by somebody else", remedy=STOP_THEN_SKIP)
-
-
-@dataclass(frozen=True, slots=True)
-class _Where:
-    confirmed_flush_lsn: str
-    plugin: str
-    system_identifier: str
-    timeline_id: int
-
-
-def _where(connection: psycopg.Connection[Any], slot: str) -> _Where:
-    cursor = connection.cursor(row_factory=class_row(_Where))
-    row = cursor.execute(sql.query("slot_position"), {"slot": slot}).fetchone()
-    if row is None:
-        raise SlotMissing(f"replication slot {slot!r} was dropped in the meantime", remedy="run `relay setup`")
-    return row

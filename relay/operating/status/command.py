@@ -11,9 +11,9 @@ import typer
 from rich.live import Live
 from rich.table import Table
 
-from outboxkit.commands import BAD_ANSWER
+from outboxkit.process.commands import BAD_ANSWER
+from outboxkit.process.streams import unread
 from outboxkit.settings import load
-from outboxkit.streams import unread
 from outboxkit.text import one_line
 from relay.operating.display import console, plain, size
 from relay.operating.options import Config, Json

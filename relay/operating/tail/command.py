@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from outboxkit.process.streams import until_reader_leaves
 from outboxkit.settings import load
-from outboxkit.streams import until_reader_leaves
 from relay.operating.options import Config
 from relay.settings import RelaySettings
 
@@ -22,7 +22,7 @@ def tail(
 ) -> None:
     """Print messages as JSON lines, as they would be published. The relay and its slot are not affected."""
     # These take a third of a second to import, so only the commands that need them import them.
-    from outboxkit import service  # noqa: PLC0415 - see above
+    from outboxkit.process import service  # noqa: PLC0415 - see above
     from relay import app as relay  # noqa: PLC0415 - see above
     from relay.operating.tail import stream  # noqa: PLC0415 - see above
 

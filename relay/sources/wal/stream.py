@@ -17,9 +17,9 @@ from itertools import groupby
 from typing import Protocol
 
 from outboxkit.errors import Problem
-from relay.core.attempts import Attempts
 from relay.core.errors import SourceStalled, UndecodableChange
 from relay.core.event import Boundary, Fence, OutboxEvent
+from relay.core.lifetime.attempts import Attempts
 from relay.core.observations import CaughtUp, FenceReturned, Observe
 from relay.core.position import Lsn, Snapshot
 from relay.sources.wal import frames

@@ -11,8 +11,8 @@ from psycopg.sql import SQL, Identifier
 
 from outboxkit import sql
 from relay.core.errors import SourceStalled, SourceUnavailable
+from relay.core.lifetime.supervisor import Supervisor
 from relay.core.observations import Blocked, BrokerLost, Observation
-from relay.core.supervisor import Supervisor
 from relay.publishing.link import Timings
 from relay.sources.layout import NATIVE
 from relay.sources.wal.decoders.decoding import Decoder, decoder

@@ -138,3 +138,32 @@ def test_an_accepted_gap_where_there_is_none_changes_nothing(ready: Isolated) ->
     before = one(ready.database_url, "SELECT row_to_json(c)::text FROM relay.checkpoint AS c")
     assert call(environment(ready), "setup", "--accept-gap").code == 0
     assert one(ready.database_url, "SELECT row_to_json(c)::text FROM relay.checkpoint AS c") == before
+
+
+def test_a_relay_is_renamed_as_the_guide_says(ready: Isolated) -> None:
+    with psycopg.connect(ready.database_url, autocommit=True) as connection:
+        connection.execute("UPDATE relay.checkpoint SET name = 'new' WHERE name = 'relay'")
+    variables = environment(ready, RELAY_NAME="new")
+    assert call(variables, "setup").code == 0
+    found = findings(call(variables, "check", "--json"))
+    assert (found["checkpoint.owner"], found["checkpoint.position"]) == ("OK", "OK")
+
+
+def test_a_relay_gets_another_outbox_table_as_the_guide_says(ready: Isolated, sales: dict[str, str]) -> None:
+    assert call(environment(ready), "slot", "drop", "--yes").code == 0
+    assert call(sales, "setup").code == 1
+    assert call(sales, "setup", "--accept-gap").code == 0
+    found = findings(call(sales, "check", "--json"))
+    assert (found["checkpoint.owner"], found["checkpoint.position"]) == ("OK", "OK")
+
+
+def test_a_copied_database_gets_a_relay_of_its_own_as_the_error_says(ready: Isolated) -> None:
+    """A copy has the row, with the oid of the database that it was stored in."""
+    with psycopg.connect(ready.database_url, autocommit=True) as connection:
+        connection.execute("UPDATE relay.checkpoint SET database_oid = 1, database = 'original'")
+    said = call(environment(ready), "run")
+    assert "stored in database 'original'" in said.output
+    assert "set RELAY_NAME and RELAY_SLOT to other names, then run `relay setup`" in said.output
+    own = environment(ready, RELAY_NAME="copy", RELAY_SLOT=f"{ready.name}_copy")
+    assert call(own, "setup").code == 0
+    assert findings(call(own, "check", "--json"))["checkpoint.owner"] == "OK"

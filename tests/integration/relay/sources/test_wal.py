@@ -9,8 +9,8 @@ import pytest
 
 from relay.core.errors import SlotHeld, SlotMissing, SourceUnavailable
 from relay.core.event import Boundary, OutboxEvent
+from relay.core.lifetime.supervisor import Supervisor
 from relay.core.position import Lsn
-from relay.core.supervisor import Supervisor
 from relay.operating.setup.steps import setup
 from relay.settings import RelaySettings
 from relay.sources.layout import layout

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, LiteralString
 
 import psycopg
@@ -159,8 +160,11 @@ def test_two_saves_at_once_are_both_this_process_own(ready: Isolated) -> None:
     asyncio.run(scenario())
 
 
-class StartedAgain(Session):
-    """A session in which a save meets a server that was started at another time than the one of the claim."""
+class Saving(Session):
+    """A session whose saves are sent with `sent` changed; with `answered` false, they take place without an answer."""
+
+    sent: Mapping[str, object] = MappingProxyType({})
+    answered = True
 
     async def fetch(
         self,
@@ -170,31 +174,18 @@ class StartedAgain(Session):
         *,
         seconds: float = SECONDS,
     ) -> Row | None:
-        if query == "checkpoint_save":
-            parameters = {**parameters, "server_started_at": datetime(2020, 1, 1, tzinfo=UTC)}
-        return await super().fetch(row_factory, query, parameters, seconds=seconds)
-
-
-class AnswerLost(Session):
-    """A session whose saves take place, and whose answers never arrive."""
-
-    async def fetch(
-        self,
-        row_factory: AsyncRowFactory[Row],
-        query: str,
-        parameters: Mapping[str, object],
-        *,
-        seconds: float = SECONDS,
-    ) -> Row | None:
-        row = await super().fetch(row_factory, query, parameters, seconds=seconds)
-        if query == "checkpoint_save":
+        saves = query == "checkpoint_save"
+        changed = {**parameters, **self.sent} if saves else parameters
+        row = await super().fetch(row_factory, query, changed, seconds=seconds)
+        if saves and not self.answered:
             raise SourceUnavailable("the connection broke", remedy="check the network")
         return row
 
 
 def test_a_server_that_was_started_again_takes_no_position_of_before(ready: Isolated) -> None:
     async def scenario() -> None:
-        async with StartedAgain(lambda: ready.database_url, name="relay", slot=ready.name) as opened:
+        async with Saving(lambda: ready.database_url, name="relay", slot=ready.name) as opened:
+            opened.sent = {"server_started_at": datetime(2020, 1, 1, tzinfo=UTC)}
             position, before = await claimed(ready, opened), row(ready)
             with pytest.raises(PositionLost, match="started again"):
                 await position.save(flushed(ready), None)
@@ -250,7 +241,8 @@ def test_a_table_that_only_looks_like_a_partition_changes_nothing(ready: Isolate
 
 def test_a_save_without_an_answer_that_took_place_is_this_process_own(ready: Isolated) -> None:
     async def scenario() -> None:
-        async with AnswerLost(lambda: ready.database_url, name="relay", slot=ready.name) as opened:
+        async with Saving(lambda: ready.database_url, name="relay", slot=ready.name) as opened:
+            opened.answered = False
             position = await claimed(ready, opened)
             with pytest.raises(SourceUnavailable):
                 await position.save(flushed(ready), None)

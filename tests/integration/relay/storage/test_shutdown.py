@@ -8,7 +8,7 @@ import pytest
 from psycopg.rows import scalar_row
 
 from relay.core.errors import SourceUnavailable
-from relay.core.shutdown import Shutdown
+from relay.core.lifetime.shutdown import Shutdown
 from relay.storage.session import Session
 from relay.storage.shutdown import Address, ShutdownWatch, takes_sessions
 from sandbox import Sandbox

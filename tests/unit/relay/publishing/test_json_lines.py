@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from outboxkit.streams import ESCAPE, escaped
+from outboxkit.process.streams import ESCAPE, escaped
 from relay.core.event import Message, Route
 from relay.publishing.json_lines import json_line
 

@@ -19,7 +19,7 @@ COMMANDS = {
 # Runs the installed command `name`, and interrupts it as soon as it begins to import `module`.
 INTERRUPTED = """
 import os, signal, sys
-from outboxkit import entry
+from outboxkit.process import entry
 
 class Interrupt:
     @staticmethod
@@ -60,9 +60,8 @@ def test_a_command_whose_shell_ignores_interrupts_ignores_them() -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_prints_its_version(name: str) -> None:
-    program = (
-        f"import sys; from outboxkit import entry; sys.argv = [{name!r}, '--version']; entry.run({COMMANDS[name]!r})"
-    )
+    imports = "import sys; from outboxkit.process import entry"
+    program = f"{imports}; sys.argv = [{name!r}, '--version']; entry.run({COMMANDS[name]!r})"
     assert subprocess.check_output([sys.executable, "-c", program], text=True) == f"{name} {version('outbox-relay')}\n"
 
 
@@ -76,7 +75,7 @@ def test_no_command_imports_what_only_run_needs(name: str) -> None:
 
 WRITES = """
 import sys, types
-from outboxkit import entry
+from outboxkit.process import entry
 command = types.ModuleType("command")
 command.main = lambda: print("\\u2192 \\ud800")
 sys.modules["command"] = command

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, NoReturn, Self
 
 from outboxkit.errors import Problem
-from relay.core.attempts import Attempts
+from relay.core.lifetime.attempts import Attempts
 from relay.core.observations import Observe
 
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager, nullcontext, suppress
 import structlog
 
 from outboxkit.errors import Problem
-from outboxkit.signals import Listener, signals
+from outboxkit.process.signals import Listener, signals
 
 log = structlog.get_logger()
 

@@ -10,7 +10,7 @@ import pytest
 # Runs a service as `relay run` does. It sends itself the signals that it is given, each at its moment.
 SERVICE = """
 import asyncio, os, signal, sys, types
-from outboxkit import entry
+from outboxkit.process import entry
 
 moments = dict(each.split("=") for each in sys.argv[2:])
 
@@ -19,7 +19,7 @@ def send(moment):
         os.kill(os.getpid(), getattr(signal, moments[moment]))
 
 def main():
-    from outboxkit import logs, service
+    from outboxkit.process import logs, service
     logs.configure()
     send("before the loop")
 
@@ -77,7 +77,7 @@ def test_another_command_has_the_usual_exit_codes_before_its_work() -> None:
 
 IMPORTING = """
 import os, signal, sys
-from outboxkit import entry
+from outboxkit.process import entry
 
 class Sender:
     @staticmethod

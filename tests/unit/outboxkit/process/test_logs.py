@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from outboxkit import logs
 from outboxkit.errors import Problem
+from outboxkit.process import logs
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from outboxkit.errors import Problem
+from relay.core.lifetime.supervisor import Supervisor
 from relay.core.observations import NotStored, Observation, Stored
-from relay.core.supervisor import Supervisor
 
 
 def supervised(scenario: Callable[[Supervisor, list[Observation]], Awaitable[None]]) -> list[Observation]:

@@ -7,7 +7,7 @@ from importlib.machinery import PathFinder
 from importlib.util import module_from_spec
 from types import ModuleType
 
-_HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120 - pathlib takes a while
+_HOME = os.path.abspath(os.path.join(os.path.dirname(__file__), os.pardir, os.pardir))  # noqa: PTH100, PTH118, PTH120 - pathlib takes a while
 
 
 def load(module: str) -> ModuleType:

@@ -6,7 +6,7 @@ system what signals do, and knows the commands only by name: no package is impor
 
 import sys
 
-from outboxkit.signals import INTERRUPTED, signals
+from outboxkit.process.signals import INTERRUPTED, signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:  # as `typing` defines it; importing that takes as long as all the rest
@@ -31,7 +31,7 @@ def writers() -> "NoReturn":
 def run(module: str) -> "NoReturn":
     """Import `module`, run its `main` as this process, and end it. `run`, where a command has it, is a service."""
     signals.start(service=sys.argv[1:2] == ["run"])
-    from outboxkit import loading, streams  # noqa: PLC0415 - see above
+    from outboxkit.process import loading, streams  # noqa: PLC0415 - see above
 
     streams.prepare()
     try:

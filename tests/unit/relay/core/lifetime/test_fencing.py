@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from outboxkit.errors import Problem
-from relay.core.fencing import STANDSTILL, Fencing
+from relay.core.lifetime.fencing import STANDSTILL, Fencing
 
 Scenario = Callable[["Relay"], Awaitable[None]]
 
