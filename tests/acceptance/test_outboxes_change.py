@@ -54,6 +54,26 @@ def test_partitions_come_and_go_while_the_relay_streams(stage: Stage, plugin: st
 
 
 @PLUGINS
+def test_a_partition_that_was_attached_and_renamed_while_no_relay_ran_is_delivered(stage: Stage, plugin: str) -> None:
+    tap = stage.set_up(RELAY_PLUGIN=plugin)
+    execute(
+        stage,
+        "CREATE TABLE outbox.archive (LIKE outbox.event INCLUDING DEFAULTS INCLUDING CONSTRAINTS)",
+        "ALTER TABLE outbox.event ATTACH PARTITION outbox.archive FOR VALUES FROM ('2033-01-01') TO ('2034-01-01')",
+    )
+    came = stage.value(INSERT, "2033-06-01")
+    execute(
+        stage,
+        "ALTER TABLE outbox.archive RENAME TO renamed",
+        "CREATE TABLE outbox.copied AS SELECT * FROM outbox.event",
+        "DROP TABLE outbox.copied",
+    )
+    stage.start("relay", "run").logged("streaming")
+
+    assert delivered(stage, tap) == [came]
+
+
+@PLUGINS
 def test_rows_that_no_message_can_carry_are_parked_and_the_stream_goes_on(stage: Stage, plugin: str) -> None:
     execute(
         stage,

@@ -65,17 +65,20 @@ class Relations:
         """Return a column of type `oid` as layouts know it: with the type below a domain."""
         return Column(name, self.domains.get(oid, oid))
 
-    def hold(self, name: Name, xid: int) -> bool:
+    def hold(self, name: Name, xid: int, *, alike: bool = False) -> bool:
         """Return whether a row of `name`, written by `xid`, is a row of the outbox; raises OutboxChanged.
 
-        `xid` is the low half of a transaction's id, which is all that a stream has.
+        `xid` is the low half of a transaction's id, which is all that a stream has. `alike` is whether the row has the
+        columns of our own table. Of a table that is not there any more, or not under this name, such a row is an event:
+        a partition may be attached and renamed before anybody looks, and a copy names another transaction (`moved`).
         """
         if name in self.leaves:
             return True
         if name in self.others and name not in self.former:
             return False
         if self._sees(xid):
-            return name in self.former or (name not in self.others and name[1].startswith(f"{self.table[1]}_"))
+            gone = name not in self.others
+            return name in self.former or (gone and (alike or name[1].startswith(f"{self.table[1]}_")))
         if name in self.others:
             return False
         raise OutboxChanged(

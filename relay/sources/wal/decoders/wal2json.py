@@ -102,6 +102,8 @@ _Native = _native()
 _CHANGE = msgspec.json.Decoder(_Begin | _Insert | _Message | _Commit | _Truncate | _Update | _Delete)
 _NATIVE_CHANGES = msgspec.json.Decoder(list[_Begin | _Native | _Message | _Commit | _Truncate | _Update | _Delete])  # type: ignore[valid-type]
 _headers = CONVERSIONS["headers"]
+_OWN = frozenset({*NATIVE.columns.values(), TX})
+"""The columns of our own table."""
 
 
 class _Table(NamedTuple):
@@ -213,7 +215,10 @@ class Wal2JsonDecoder:
 
     def _row(self, change: _Insert) -> OutboxEvent | None:
         name, columns = (change.schema, change.table), change.columns
-        if self._layout is None or not self._relations.hold(name, self._xid):
+        if self._layout is None:
+            return None
+        alike = self._layout.name == NATIVE.name and _OWN.issuperset(column.name for column in columns)
+        if not self._relations.hold(name, self._xid, alike=alike and len(columns) == len(_OWN)):
             return None
         description: list[str | int] = [column.name for column in columns]
         if self._typed:

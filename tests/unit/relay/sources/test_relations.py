@@ -20,8 +20,8 @@ FACTS = TableFacts(
 FORMER = frozenset({("outbox", "event_detached"), ("outbox", "dropped")})
 
 
-def hold(name: str, xid: int) -> bool:
-    return Relations.of(NATIVE, FACTS, FORMER).hold(("outbox", name), xid)
+def hold(name: str, xid: int, *, alike: bool = False) -> bool:
+    return Relations.of(NATIVE, FACTS, FORMER).hold(("outbox", name), xid, alike=alike)
 
 
 @pytest.mark.parametrize("xid", [SEEN, UNSEEN, RUNNING])
@@ -43,6 +43,13 @@ def test_a_name_that_is_gone_is_the_outbox_if_it_was_or_if_it_is_called_like_a_p
     assert hold("event_2", SEEN)
     assert not hold("new", SEEN)
     assert not hold("events", SEEN)
+
+
+def test_a_partition_that_was_attached_and_renamed_before_anybody_looked_is_known_by_its_columns() -> None:
+    assert hold("new", SEEN, alike=True)
+    assert not hold("event_backup", SEEN, alike=True)
+    with pytest.raises(OutboxChanged):
+        hold("new", UNSEEN, alike=True)
 
 
 def test_a_detached_partition_is_the_outbox_in_transactions_from_before_that() -> None:
