@@ -69,8 +69,9 @@ class Relations:
         """Return whether a row of `name`, written by `xid`, is a row of the outbox; raises OutboxChanged.
 
         `xid` is the low half of a transaction's id, which is all that a stream has. `alike` is whether the row has the
-        columns of our own table. Of a table that is not there any more, or not under this name, such a row is an event:
-        a partition may be attached and renamed before anybody looks, and a copy names another transaction (`moved`).
+        columns of our own table. If a table of its schema is gone, or has another name now, such a row of it is an
+        event: a partition may be attached and renamed before anybody looks, and a copy names another transaction
+        (`moved`).
         """
         if name in self.leaves:
             return True
@@ -78,6 +79,7 @@ class Relations:
             return False
         if self._sees(xid):
             gone = name not in self.others
+            alike = alike and name[0] == self.table[0]
             return name in self.former or (gone and (alike or name[1].startswith(f"{self.table[1]}_")))
         if name in self.others:
             return False

@@ -112,7 +112,7 @@ def test_the_outbox_that_setup_makes_has_the_columns_and_partitions_that_the_rel
     execute(isolated, "SELECT outbox.create_partitions()")
     found = facts(isolated)
 
-    assert len(found.leaves) == 9
+    assert len(found.leaves) in {9, 10}  # the database may have been made before midnight
     assert ("outbox", "event_default") in found.leaves
     assert set(NATIVE.columns.values()) < {column.name for column in found.columns}
     for plugin in PLUGINS:

@@ -48,6 +48,7 @@ def test_a_name_that_is_gone_is_the_outbox_if_it_was_or_if_it_is_called_like_a_p
 def test_a_partition_that_was_attached_and_renamed_before_anybody_looked_is_known_by_its_columns() -> None:
     assert hold("new", SEEN, alike=True)
     assert not hold("event_backup", SEEN, alike=True)
+    assert not Relations.of(NATIVE, FACTS, FORMER).hold(("tasks", "new"), SEEN, alike=True)
     with pytest.raises(OutboxChanged):
         hold("new", UNSEEN, alike=True)
 
