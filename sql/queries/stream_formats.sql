@@ -1,5 +1,6 @@
--- Pins the text forms of values for a session that streams, or reads what the relay would read. It runs after the login, since a client's PGTZ, PGDATESTYLE and
--- PGCLIENTENCODING win over options: https://www.postgresql.org/docs/current/libpq-envars.html
+-- Pins the text forms of values for a session that streams, or that reads what the relay would read. It runs after the login,
+-- since a client's PGTZ, PGDATESTYLE and PGCLIENTENCODING win over options:
+-- https://www.postgresql.org/docs/current/libpq-envars.html
 SELECT set_config('bytea_output', 'hex', false),
        set_config('DateStyle', 'ISO', false),
        set_config('TimeZone', 'UTC', false),

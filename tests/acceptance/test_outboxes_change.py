@@ -69,8 +69,9 @@ def test_a_partition_that_was_attached_and_renamed_while_no_relay_ran_is_deliver
         "DROP TABLE outbox.copied",
     )
     stage.start("relay", "run").logged("streaming")
+    stage.confirmed()
 
-    assert delivered(stage, tap) == [came]
+    assert [delivery.message for delivery in tap.drain()] == [came]
 
 
 @PLUGINS

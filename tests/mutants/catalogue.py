@@ -243,6 +243,20 @@ MUTANTS = (
         (_LETS_GO,),
     ),
     Mutant(
+        "pass over a partition that was renamed before anybody looked",
+        "relay/sources/wal/decoders/relations.py",
+        "(gone and (alike or ",
+        "(gone and (False or ",
+        ("tests/unit/relay/sources/test_relations.py",),
+    ),
+    Mutant(
+        "take a table of another schema for a renamed partition",
+        "relay/sources/wal/decoders/relations.py",
+        "            alike = alike and name[0] == self.table[0]\n",
+        "",
+        ("tests/unit/relay/sources/test_relations.py",),
+    ),
+    Mutant(
         "forget the end of a stream that came with data",
         "relay/sources/wal/replication.py",
         "                self._end = self._ended(self._pgconn.get_result())\n",

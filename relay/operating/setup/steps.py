@@ -23,6 +23,7 @@ from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
 from relay.sources.layout import NATIVE
 from relay.sources.wal.decoders import pgoutput
+from relay.sources.wal.ownership import require_database
 from relay.storage.refusals import check_wal_level
 
 
@@ -81,8 +82,8 @@ def _decision(connection: psycopg.Connection[Any], settings: RelaySettings, *, a
     """Return what is done about the slot. A schema that is older, or missing, does not tell whose it is: it is kept."""
     if schema.lacking(connection):
         slot = slots.find(connection, settings.slot)
-        if slot is not None and slot.database != connection.info.dbname:
-            raise slots.elsewhere(slot, connection.info.dbname)
+        if slot is not None:
+            require_database(slot.name, slot.database, connection.info.dbname)
         known = present(connection, ["relay"]) and bool(slots.checkpoint(connection, settings.name))
         return Decision("create" if slot is None else "keep", set_position=not known)
     facts = slots.facts(connection, settings)

@@ -16,7 +16,7 @@ from psycopg.rows import class_row
 
 from outboxkit import sql
 from outboxkit.errors import Problem
-from relay.core.errors import NotOurs, PositionLost, SlotHeld, SlotMissing
+from relay.core.errors import PositionLost, SlotHeld, SlotMissing
 from relay.core.position import Lsn
 from relay.settings import RelaySettings
 from relay.sources.wal.ownership import OtherOutbox, OtherSlot, differences, require_position, require_slot
@@ -169,14 +169,6 @@ def checkpoint(connection: psycopg.Connection[Any], name: str) -> Checkpoint | N
     """Return the stored position of relay `name`; None if it has none."""
     cursor = connection.cursor(row_factory=class_row(Checkpoint))
     return cursor.execute(sql.query("slot_checkpoint"), {"name": name}).fetchone()
-
-
-def elsewhere(slot: Slot, database: str) -> NotOurs:
-    """Return the problem of a slot that belongs to another database than `database`."""
-    return NotOurs(
-        f"replication slot {slot.name!r} belongs to database {slot.database!r}, and this is database {database!r}",
-        remedy="set RELAY_NAME and RELAY_SLOT to other names, then run `relay setup`",
-    )
 
 
 def require_free(slot: Slot, *, remedy: str) -> None:

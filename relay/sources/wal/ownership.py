@@ -20,24 +20,30 @@ class OtherSlot(NotOurs):
 
 def require_slot(facts: Facts, owner: Owner) -> None:
     """Raise NotOurs if the slot exists and belongs to another database, or to another relay."""
-    if facts.slot is not None and facts.slot_database is None:
-        raise NotOurs(
-            f"replication slot {owner.slot!r} is a physical slot",
-            remedy="set RELAY_NAME and RELAY_SLOT to other names, then run `relay setup`",
-        )
-    if facts.slot is not None and facts.slot_database != facts.database:
-        raise NotOurs(
-            f"replication slot {owner.slot!r} belongs to database {facts.slot_database!r}, and this is database "
-            f"{facts.database!r}: slots of all databases share their names",
-            remedy="set RELAY_NAME and RELAY_SLOT to other names, then run `relay setup`; "
-            f"or correct RELAY_DATABASE_URL to name {facts.slot_database!r}",
-        )
+    if facts.slot is not None:
+        require_database(facts.slot, facts.slot_database, facts.database)
     if facts.other_relay is not None:
         raise NotOurs(
             f"replication slot {owner.slot!r} belongs to relay {facts.other_relay!r} of "
             f"{_named(facts.other_outboxes)}, and this is relay {owner.relay!r} of {_named(owner.outboxes)}",
             remedy=f"if this is the same relay, set RELAY_NAME={facts.other_relay}; otherwise set RELAY_SLOT to "
             "another name, then run `relay setup`",
+        )
+
+
+def require_database(slot: str, slot_database: str | None, database: str) -> None:
+    """Raise NotOurs if an existing `slot` does not belong to `database`; a physical slot belongs to none."""
+    if slot_database is None:
+        raise NotOurs(
+            f"replication slot {slot!r} is a physical slot",
+            remedy="set RELAY_NAME and RELAY_SLOT to other names, then run `relay setup`",
+        )
+    if slot_database != database:
+        raise NotOurs(
+            f"replication slot {slot!r} belongs to database {slot_database!r}, and this is database "
+            f"{database!r}: slots of all databases share their names",
+            remedy="set RELAY_NAME and RELAY_SLOT to other names, then run `relay setup`; "
+            f"or correct RELAY_DATABASE_URL to name {slot_database!r}",
         )
 
 

@@ -1,7 +1,7 @@
 """The check of the stored position, by the same rules that `relay run` starts by. Pure."""
 
 from outboxkit.errors import Problem
-from relay.operating.check.finding import Check, Verdict, fail, ok
+from relay.operating.check.finding import Check, Status, Verdict, fail, ok
 from relay.sources.wal.ownership import require_position, require_slot
 from relay.sources.wal.starting import start_position
 from relay.storage.facts import Facts, Owner
@@ -43,7 +43,8 @@ def position(found: Position) -> Verdict:
     try:
         start = start_position(facts, relay, None)
     except Problem as problem:
-        return fail(problem.what, remedy=problem.remedy, **stored)
+        ours = owner(found).status is Status.OK
+        return fail(problem.what, remedy=problem.remedy if ours else "see checkpoint.owner first", **stored)
     return ok(f"the relay starts after {start}", start=str(start), **stored)
 
 

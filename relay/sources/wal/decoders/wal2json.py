@@ -217,8 +217,8 @@ class Wal2JsonDecoder:
         name, columns = (change.schema, change.table), change.columns
         if self._layout is None:
             return None
-        alike = self._layout.name == NATIVE.name and _OWN.issuperset(column.name for column in columns)
-        if not self._relations.hold(name, self._xid, alike=alike and len(columns) == len(_OWN)):
+        alike = self._layout.name == NATIVE.name and {column.name for column in columns} == _OWN
+        if not self._relations.hold(name, self._xid, alike=alike):
             return None
         description: list[str | int] = [column.name for column in columns]
         if self._typed:

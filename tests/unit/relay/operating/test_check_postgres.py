@@ -249,6 +249,13 @@ def test_the_stored_position(facts: Facts, status: str, says: str) -> None:
     assert says in verdict.summary
 
 
+def test_whose_a_slot_is_comes_before_where_the_relay_starts() -> None:
+    nothing_stored = replace(FACTS, checkpoint_lsn=None)
+    assert position.position((nothing_stored, OWNER)).remedy == "run `relay setup`, or correct RELAY_NAME"
+    not_ours = replace(nothing_stored, slot_database="d1")
+    assert position.position((not_ours, OWNER)).remedy == "see checkpoint.owner first"
+
+
 @pytest.mark.parametrize(
     ("facts", "status", "says"),
     [
