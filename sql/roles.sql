@@ -11,6 +11,10 @@
 -- is a schema: roles belong to the whole cluster, so a second outbox in it needs roles of its own. It sets no passwords:
 -- \password <role>.
 --
+-- A relay that only polls (RELAY_SOURCE=polling) runs as outbox_poller, which has no REPLICATION, and may run `relay setup`
+-- again when the owner has run it before. For an outbox table of your own, grant it SELECT on that table; if the table has
+-- row-level security, BYPASSRLS too, and give that again after this file: it takes the attribute from each role.
+--
 -- REPLICATION cannot be limited to a database or a table: a role with it reads the WAL of the whole cluster
 -- (https://www.postgresql.org/docs/current/role-attributes.html). Therefore outbox_relay is a separate role with a
 -- limit on its sessions; it is a member of no role and has no members. pg_hba.conf should let it in from the relay's
@@ -26,8 +30,10 @@ BEGIN
     FOR role IN SELECT * FROM (VALUES
         -- runs `relay setup` and nothing else: owns the schema; replication is for making the slot
         ('outbox_owner',    true,  true,  5),
-        -- runs `relay run`, `check`, `status`, `tail` and `slot`: up to four sessions for the active relay, two for a standby
-        ('outbox_relay',    true,  true,  10),
+        -- runs `relay run`, `check`, `status`, `tail` and `slot`: up to nine sessions for the active relay, four for a standby
+        ('outbox_relay',    true,  true,  20),
+        -- the same with RELAY_SOURCE=polling, which needs neither REPLICATION nor wal_level=logical
+        ('outbox_poller',   true,  false, 20),
         -- for people: `relay parked`; GRANT outbox_operator TO <person>
         ('outbox_operator', false, false, -1),
         -- for applications: write events and tasks; GRANT outbox_writer TO <application>
@@ -88,8 +94,10 @@ BEGIN
         EXECUTE format('GRANT outbox_owner TO %I', current_user);
     END IF;
 
-    -- This function runs with its owner's rights, so only the relay may call it.
-    REVOKE EXECUTE ON FUNCTION outbox.create_partitions(integer) FROM PUBLIC;
+    -- These functions run with their owner's rights, so only the relay may call them.
+    REVOKE EXECUTE ON FUNCTION outbox.create_partitions(integer), outbox.drop_partition(text, interval),
+        outbox.drain_default(interval, integer), outbox.old_partitions(interval), outbox.old_in_default(interval),
+        outbox.published(), outbox.kept_by() FROM PUBLIC;
 
     -- An event is written by column: tx and seq are the outbox's own. A consumer announces a task that runs again. An
     -- earlier version granted the whole table.
@@ -97,14 +105,24 @@ BEGIN
     GRANT INSERT (id, aggregate_type, aggregate_id, aggregate_version, event_type, payload, headers, exchange, routing_key,
                   created_at) ON outbox.event TO outbox_writer, outbox_consumer;
 
-    GRANT USAGE ON SCHEMA relay, outbox TO outbox_relay;
-    GRANT SELECT, INSERT, UPDATE ON relay.checkpoint, relay.parked TO outbox_relay;
-    GRANT EXECUTE ON FUNCTION outbox.create_partitions(integer) TO outbox_relay;
-    GRANT SELECT ON outbox.event TO outbox_relay;
+    GRANT USAGE ON SCHEMA relay, outbox TO outbox_relay, outbox_poller;
+    GRANT SELECT, INSERT, UPDATE ON relay.checkpoint, relay.parked TO outbox_relay, outbox_poller;
+    GRANT SELECT, INSERT ON relay.handover TO outbox_relay, outbox_poller;
+    GRANT EXECUTE ON FUNCTION outbox.create_partitions(integer), outbox.drop_partition(text, interval),
+        outbox.drain_default(interval, integer), outbox.old_partitions(interval), outbox.old_in_default(interval)
+        TO outbox_relay, outbox_poller;
+    GRANT SELECT ON outbox.event TO outbox_relay, outbox_poller;
+
+    -- For RELAY_POLL_STRATEGY=skip_locked. To lock a row, with whichever lock, Postgres asks for the right to update a column
+    -- of its table. Nobody can update `seq` to anything but a new number, so this is the least; the relay only locks. Who does
+    -- not use that strategy may: REVOKE UPDATE (seq) ON outbox.event FROM outbox_relay
+    GRANT SELECT, INSERT, DELETE ON relay.mark TO outbox_relay, outbox_poller;
+    GRANT UPDATE (seq) ON outbox.event TO outbox_relay;
 
     GRANT USAGE ON SCHEMA relay TO outbox_operator;
     GRANT SELECT, UPDATE ON relay.parked TO outbox_operator;
-    GRANT SELECT ON relay.checkpoint TO outbox_operator;  -- whose slot it is
+    GRANT SELECT ON relay.checkpoint, relay.handover TO outbox_operator;  -- whose slot it is, and what was switched
+    GRANT UPDATE (wanted) ON relay.checkpoint TO outbox_operator;  -- `relay switch`
 
     GRANT USAGE ON SCHEMA outbox, tasks TO outbox_writer;
     GRANT INSERT ON tasks.task TO outbox_writer;

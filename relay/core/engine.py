@@ -11,8 +11,8 @@ transaction to its end.
 """
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +23,10 @@ from relay.core.errors import (
     PositionLost,
     RepairNeeded,
     ServerStops,
-    SlotHeld,
     SlotReleased,
     SourceUnavailable,
+    StandsBy,
+    Switched,
     Unanswered,
 )
 from relay.core.lifetime.attempts import Attempts
@@ -36,6 +37,7 @@ from relay.core.observations import NotDrained, NotStored, Observe, SourceLost, 
 from relay.core.ports import Parcel, Parking, Publisher, Rejection, Source, Stream
 from relay.core.position import Position
 from relay.core.pump import Pump
+from relay.core.redrives import Redrives
 from relay.core.rejections import Rejections
 from relay.core.routing import Router
 
@@ -62,6 +64,8 @@ class Timings:
     """A server that shuts down waits this long for the confirms of what is in flight."""
     retry_at_least_every: float = 2.0
     """A standby takes over this soon after the slot is free."""
+    lasting: float = 10.0
+    """A stream that has lived this long has succeeded; one that ends sooner is opened again with a longer delay."""
 
 
 class Engine:
@@ -73,6 +77,7 @@ class Engine:
         router: Router,
         publisher: Publisher,
         parking: Parking,
+        redrives: Redrives | None,
         *,
         fencing: Fencing,
         shutdown: Shutdown,
@@ -91,6 +96,7 @@ class Engine:
         self._timings = timings
         self._backoff = Backoff(cap=timings.retry_at_least_every)
         self._rejections = Rejections(parking, observe, retry_every=timings.retry_at_least_every)
+        self._redrives = redrives
         self._pump: Pump[Any] | None = None
         self._confirmed = 0
         self._unstored = 0
@@ -118,8 +124,8 @@ class Engine:
                     async with self._source.open(self._position()) as stream:
                         starting, self._open = False, True
                         self._fencing.doubt(standstills)
-                        self._backoff.reset()
-                        await self._relay(stream, stop, stopping)
+                        with self._succeeding():
+                            await self._relay(stream, stop, stopping)
                 except SourceUnavailable as problem:
                     if starting and isinstance(problem, RepairNeeded):
                         raise
@@ -140,10 +146,14 @@ class Engine:
         self._unstored += len(parcels)
         if self._unstored >= self._timings.store_after:
             self._many_unstored.set()
+        if self._redrives:
+            self._redrives.confirmed(parcels)
         self._settle(parcels)
 
     def rejected(self, rejections: Sequence[Rejection]) -> None:
         """Queue what cannot be published for parking."""
+        if self._redrives:
+            self._redrives.rejected(rejections)
         self._rejections.add(rejections)
 
     def _settle_parked(self, rejections: Sequence[Rejection]) -> None:
@@ -173,6 +183,8 @@ class Engine:
             async with Supervisor(self._observe) as beside:
                 beside.start("stream", stream.run())
                 beside.start("storing", self._store(pump))
+                if self._redrives is not None:
+                    beside.start("redriven events", self._redrives.run())
                 beside.start("release", self._released())
                 beside.start("standstill", self._stood_still())
                 beside.start("shutdown", self._server_stops())
@@ -198,6 +210,17 @@ class Engine:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
             pump.detach()
+
+    @contextmanager
+    def _succeeding(self) -> Iterator[None]:
+        """Begin the delays anew behind a stream that has lived for a while: one that has only opened may not work."""
+        loop = asyncio.get_running_loop()
+        opened = loop.time()
+        try:
+            yield
+        finally:
+            if loop.time() - opened >= self._timings.lasting:
+                self._backoff.reset()
 
     async def _store(self, pump: Pump[Any]) -> None:
         """Store the position of `pump` again and again; what Postgres refuses now is stored later."""
@@ -253,8 +276,11 @@ class Engine:
             problem = self._fencing.problem()
             self._publisher.forget()
             self._rejections.clear()
+            if self._redrives:
+                self._redrives.clear()
             self._fencing.reset()
-        self._observe(Standby(problem) if isinstance(problem, SlotHeld) else SourceLost(problem))
+        if not isinstance(problem, Switched):  # which the source has told
+            self._observe(Standby(problem) if isinstance(problem, StandsBy) else SourceLost(problem))
         idle = asyncio.create_task(self._nothing_in_flight(self._backoff.next_delay()))
         fenced = asyncio.create_task(self._fencing.noticed())
         try:

@@ -4,16 +4,22 @@ Problem
 ├── SourceUnavailable      Postgres does not answer, or the stream broke      transient: the relay tries again
 │   ├── Unanswered         Postgres does not answer in time: a dead link      transient: the stream is opened again
 │   ├── RepairNeeded       Postgres works, and refuses until somebody acts    transient, but at the first attempt fatal
-│   ├── SlotHeld           another process streams from the slot              transient: the relay stands by
+│   ├── StandsBy           another relay is active                            transient: the relay stands by
+│   │   ├── AnotherLeads   another replica is the active one
+│   │   └── SlotHeld       another process streams from the slot
+│   ├── LeadershipLost     Postgres ended the session of the active relay     transient: it, or another, takes over
 │   ├── SourceStalled      nothing arrives for too long                       transient: again, with a longer limit
 │   ├── SlotReleased       the broker is away too long to hold the slot       transient: until the broker is back
+│   ├── RowsReleased       the broker is away too long to keep rows locked    transient: they are read again
 │   ├── PositionLost       somebody else wrote the stored position            transient: it counts, and memory does not
 │   ├── OutboxChanged      the outbox has other partitions than are streamed  transient: read again, with these
 │   ├── ServerStops        Postgres shuts down and waits for the stream       transient: until it is back
+│   ├── Switched           the other source goes on from here                 transient: it is opened at once
 │   └── StoodStill         this process was stopped and may be replaced       transient: what it held is dropped
 ├── SourceRefused          Postgres answered, and refused                     fatal: repair, then start again
-│   ├── SlotMissing        the slot is gone, or was invalidated
-│   ├── SlotMoved          the slot is ahead of the stored position           events may be unpublished
+│   ├── WalRefused         the WAL cannot be read                             where the table can be polled, it is
+│   │   ├── SlotMissing    the slot is gone, or was invalidated
+│   │   └── SlotMoved      the slot is ahead of the stored position
 │   └── NotOurs            the slot or the position is another relay's
 ├── UndecodableChange      the outbox table is not what the relay expects     fatal
 ├── MessageReturned        no queue takes a message, and the policy is halt    fatal
@@ -46,12 +52,28 @@ class SourceStalled(SourceUnavailable):
     """Nothing arrives, or the stream makes no progress: the link is dead, or Postgres decodes a huge transaction."""
 
 
-class SlotHeld(SourceUnavailable):
+class StandsBy(SourceUnavailable):
+    """Another relay is active, and this one waits for its turn."""
+
+
+class AnotherLeads(StandsBy):
+    """Another replica of this relay is the active one."""
+
+
+class SlotHeld(StandsBy):
     """Another process streams from the slot (55006)."""
+
+
+class LeadershipLost(SourceUnavailable):
+    """The session that made this relay the active one has ended."""
 
 
 class SlotReleased(SourceUnavailable):
     """The broker is away for so long that the slot was released: a held slot keeps Postgres from shutting down."""
+
+
+class RowsReleased(SourceUnavailable):
+    """A batch of locked rows was not confirmed for so long that its transaction was rolled back."""
 
 
 class PositionLost(SourceUnavailable):
@@ -69,6 +91,10 @@ class ServerStops(SourceUnavailable):
     """Postgres is shutting down: a held slot keeps it from that."""
 
 
+class Switched(SourceUnavailable):
+    """This source has ended in order: everything that it gave is confirmed and stored, and the other one goes on."""
+
+
 class StoodStill(SourceUnavailable):
     """This process was stopped for so long that another may have taken its place."""
 
@@ -77,12 +103,44 @@ class SourceRefused(Problem):
     """Postgres refuses what the relay needs, and will refuse it until an operator changes something."""
 
 
-class SlotMissing(SourceRefused):
-    """The replication slot does not exist (42704) or was invalidated (55000)."""
+class WalRefused(SourceRefused):
+    """The WAL cannot be read: without logical decoding, without the output plugin, or without the slot.
+
+    Where the table can be polled, the relay does that instead, and nothing is missed.
+    """
+
+    reason = "refused"
+    """A few words for a metric and the history of hand-overs."""
 
 
-class SlotMoved(SourceRefused):
+class WalNotLogical(WalRefused):
+    """The server's wal_level is not logical."""
+
+    reason = "wal_level"
+
+
+class PluginRefused(WalRefused):
+    """The server has no such output plugin (58P01), or the slot was made with another one."""
+
+    reason = "plugin"
+
+
+class SlotMissing(WalRefused):
+    """The replication slot does not exist (42704)."""
+
+    reason = "slot missing"
+
+
+class SlotLost(SlotMissing):
+    """The replication slot was invalidated (55000): Postgres removed WAL that it needed."""
+
+    reason = "slot lost"
+
+
+class SlotMoved(WalRefused):
     """The slot is ahead of the stored position: somebody else moved it or made it again."""
+
+    reason = "slot moved"
 
 
 class NotOurs(SourceRefused):

@@ -54,9 +54,11 @@ class OutboxEvent(Struct, frozen=True, gc=False):
     content_type: str = JSON
     """The payload's media type, given by the type of its column."""
     transaction: int | None = None
-    """The id of the transaction that wrote it; in a stream of the WAL, its low 32 bits."""
+    """The id of the transaction that wrote it; its low 32 bits where only the WAL says which."""
     redrives: int | None = None
     """The number of the parked row that it was redriven from."""
+    place: int | None = None
+    """Which event of its transaction it is, from 1; None in a stream of the WAL, which has them in order."""
 
 
 class Boundary(Struct, Generic[P], frozen=True, gc=False):

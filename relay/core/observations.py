@@ -16,15 +16,46 @@ class Streaming:
     """The source is open: this relay is the active one."""
 
     mode: str
-    """Which kind of source: `wal`."""
+    """Which kind of source: `wal` or `polling`."""
     start: Position
     details: Mapping[str, object]
     """What a log line says of the source besides."""
 
 
 @dataclass(frozen=True, slots=True)
+class HandedOver:
+    """One source goes on where the other has ended."""
+
+    source: str
+    """The mode until now."""
+    to: str
+    reason: str
+    """A few words: one of a few."""
+    detail: str
+    position: Position | None
+    """Where the new source begins."""
+    duplicates: int | None
+    """How many events are published again at most; 0 for a change in order, None if that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotHandedOver:
+    """What keeps the other source, `to`, from going on."""
+
+    to: str
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class SlotWaits:
+    """A new slot is being made, and transactions hold it up. Polling goes on meanwhile."""
+
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
 class Standby:
-    """Another relay holds the slot."""
+    """Another relay is the active one."""
 
     problem: Problem
 
@@ -135,6 +166,18 @@ class CaughtUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Skipped:
+    """Rows that a poller has not published, since another one has them, or had them meanwhile."""
+
+    locked: int = 0
+    """Rows that another session has locked."""
+    aggregates: int = 0
+    """Rows of aggregates that another poller has locked."""
+    conflicts: int = 0
+    """Rows that were marked as published before this poller got them, or while it had them."""
+
+
+@dataclass(frozen=True, slots=True)
 class SlotWatched:
     """The state of the slot; sizes are bytes."""
 
@@ -143,6 +186,35 @@ class SlotWatched:
     wal_status: str
     safe_wal_size: int | None
     parked: int
+
+
+@dataclass(frozen=True, slots=True)
+class Retired:
+    """A partition of the outbox was dropped: it was published, and old."""
+
+    partition: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotPolled:
+    """The outbox cannot be polled, and why: the WAL is all there is, and the slot is never let go."""
+
+    problem: Problem
+
+
+@dataclass(frozen=True, slots=True)
+class SlotBudget:
+    """How many bytes of WAL the slot may retain; seen at the start, and when it changes."""
+
+    budget_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class SlotFills:
+    """The slot retains half of the WAL that it may, or more."""
+
+    retained_bytes: int
+    budget_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +249,9 @@ class Stopped:
 
 Observation = (
     Streaming
+    | HandedOver
+    | NotHandedOver
+    | SlotWaits
     | Standby
     | SourceLost
     | BrokerConnected
@@ -190,7 +265,12 @@ Observation = (
     | Settled
     | FenceReturned
     | CaughtUp
+    | Skipped
     | SlotWatched
+    | NotPolled
+    | SlotBudget
+    | SlotFills
+    | Retired
     | NotStored
     | Stored
     | NotDrained

@@ -110,6 +110,16 @@ class Publisher(Protocol):
         """
 
 
+class RedriveStore(Protocol):
+    """Where rejected events are asked for again."""
+
+    async def asked(self) -> Sequence[OutboxEvent]:
+        """Return events that are asked for, each with its row in `redrives`; raises SourceUnavailable."""
+
+    async def redriven(self, rows: Sequence[int]) -> None:
+        """Mark `rows`: their events were published; raises SourceUnavailable."""
+
+
 class Parking(Protocol):
     """Where rejected events are kept until an operator decides."""
 

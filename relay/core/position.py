@@ -1,7 +1,7 @@
 """Where a source stands. Pure.
 
 A position is opaque to the engine and the ledger: they keep it, compare nothing, and hand it back to the source that
-gave it. There are two kinds, each with a form of its own in `relay.checkpoint`.
+gave it. Two kinds have a form of their own in `relay.checkpoint`; the third is the number of a batch.
 
 An LSN is a 64-bit byte position in the WAL, written as two hexadecimal halves
 (https://www.postgresql.org/docs/current/datatype-pg-lsn.html). It is compared as a number: as text, 0/9 would come
@@ -65,5 +65,41 @@ class Snapshot(Position):
             raise ValueError(f"{text!r} is not a snapshot that Postgres gives")
         return cls(xmin, xmax, running)
 
+    def sees(self, transaction: int) -> bool:
+        """Return whether the effects of `transaction` are visible in it, if it has committed."""
+        return transaction < self.xmin or (transaction < self.xmax and transaction not in self.running)
+
     def __str__(self) -> str:
         return f"{self.xmin}:{self.xmax}:{','.join(map(str, self.running))}"
+
+
+@dataclass(frozen=True, slots=True)
+class PollPosition(Position):
+    """Where a poller stands: everything that `snapshot` sees is settled, and what `round` says of a later one."""
+
+    snapshot: Snapshot
+    round: "Round | None" = None
+
+    def __str__(self) -> str:
+        return str(self.snapshot) if self.round is None else f"{self.snapshot} + {self.round}"
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """A part of what a later `snapshot` sees: the rows up to `seq`, in the order of that number."""
+
+    snapshot: Snapshot
+    seq: int
+
+    def __str__(self) -> str:
+        return f"{self.snapshot} up to seq {self.seq}"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPosition(Position):
+    """Every batch of rows up to this one is settled; it counts within this process, and nothing of it is stored."""
+
+    number: int
+
+    def __str__(self) -> str:
+        return f"batch {self.number}"

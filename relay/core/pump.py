@@ -58,7 +58,7 @@ class Pump(Generic[P]):
             for item in items:
                 if isinstance(item, OutboxEvent):
                     stretch = ledger.enter()
-                    parcels.append(Parcel(stretch, item, route(item), stretch.events))
+                    parcels.append(Parcel(stretch, item, route(item), item.place or stretch.events))
                 else:
                     settled += ledger.boundary(item, received_at=now)
                     if stop.is_set():

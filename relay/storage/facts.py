@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
-from relay.core.position import Lsn
+from relay.core.position import Lsn, Round, Snapshot
+from relay.core.transactions import Transactions
+from relay.storage.state import Filter, Mode, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,9 @@ class Facts:
     """What the server says before the relay streams; the fields of sql/queries/source_facts.sql."""
 
     server_encoding: str
+    server_version: int
+    """As in server_version_num."""
+    wal_level: str
     wal_sender_timeout_ms: int
     in_recovery: bool
     server_started_at: datetime
@@ -51,10 +56,21 @@ class Facts:
     holder_name: str | None
     holder_since: datetime | None
     """Hidden from a role that is neither the holder's own nor a member of pg_read_all_stats."""
-    checkpoint_slot: str | None
-    """None, like all of the stored position, if the relay has stored none."""
-    checkpoint_lsn: str | None
     checkpoint_epoch: int | None
+    """None, like all of the stored position, if the relay has stored none."""
+    checkpoint_slot: str | None
+    """None also for a relay that was set up to poll."""
+    checkpoint_mode: Mode | None
+    checkpoint_lsn: str | None
+    checkpoint_snapshot: str | None
+    checkpoint_streamed: str | None
+    checkpoint_round_snapshot: str | None
+    checkpoint_round_seq: int | None
+    checkpoint_filter_snapshot: str | None
+    checkpoint_filter_end: str | None
+    checkpoint_making_slot: bool | None
+    checkpoint_wanted: Literal["auto", "wal", "polling"] | None
+    """What an operator has asked for with `relay switch`."""
     checkpoint_at: datetime | None
     checkpoint_system: str | None
     checkpoint_database: str | None
@@ -68,6 +84,27 @@ class Facts:
     """Another relay that has this slot."""
     other_outboxes: Sequence[str] | None
 
+    @property
+    def state(self) -> State | None:
+        """The stored state; None if the relay has stored none."""
+        if self.checkpoint_mode is None or self.checkpoint_streamed is None:
+            return None
+        round_snapshot, round_seq = self.checkpoint_round_snapshot, self.checkpoint_round_seq
+        filter_snapshot, filter_end = self.checkpoint_filter_snapshot, self.checkpoint_filter_end
+        return State(
+            mode=self.checkpoint_mode,
+            lsn=None if self.checkpoint_lsn is None else Lsn.parse(self.checkpoint_lsn),
+            snapshot=None if self.checkpoint_snapshot is None else Snapshot.parse(self.checkpoint_snapshot),
+            streamed=Transactions.parse(self.checkpoint_streamed),
+            round=Round(Snapshot.parse(round_snapshot), round_seq)
+            if round_snapshot and round_seq is not None
+            else None,
+            filter=Filter(Snapshot.parse(filter_snapshot), Lsn.parse(filter_end))
+            if filter_snapshot and filter_end
+            else None,
+            making_slot=bool(self.checkpoint_making_slot),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class SlotState:
@@ -77,6 +114,8 @@ class SlotState:
     lag_bytes: int
     wal_status: str
     safe_wal_size: int | None
+    keep_size_mib: int
+    """max_slot_wal_keep_size; -1 without a limit."""
     parked: int
 
 
@@ -91,6 +130,8 @@ class ColumnFacts:
     type_name: str
     generated: str = ""
     """`s` for a stored generated column, `v` for a virtual one."""
+    default: str | None = None
+    """The expression of its default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +166,12 @@ class TableFacts:
     children: Sequence[str] = ()
     """Tables that inherit from a table without partitions."""
     publication: PublicationFacts | None = None
+    role: str = ""
+    """The role that asked."""
+    readable: bool = True
+    """Whether that role may read the table."""
+    hidden: bool = False
+    """Whether row-level security keeps rows from it."""
     snapshot: str = "1:1:"
 
     @property

@@ -12,8 +12,12 @@ import json
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+import psycopg
 from msgspec.structs import asdict
+from psycopg.rows import kwargs_row
 
+from outboxkit import sql
+from relay.core import headers as reading
 from relay.core.event import Defective, Headers, OutboxEvent
 from relay.core.ports import Rejection
 from relay.core.position import Position
@@ -21,6 +25,8 @@ from relay.storage.position import columns
 from relay.storage.session import Session
 
 _SECONDS = 60.0
+_AT_MOST_BYTES = 32 << 20
+"""How many bytes of payloads are read at a time, beside the first one."""
 
 
 class PostgresParking:
@@ -35,6 +41,24 @@ class PostgresParking:
         rows = [row(each.parcel.event, each.parcel.place, each.reason, each.detail) for each in rejections]
         await self._session.execute("park", {**parameters(rows, after=after), **self._whose}, seconds=_SECONDS)
 
+    async def asked(self) -> Sequence[OutboxEvent]:
+        """Return the first events that an operator wants published again; raises SourceUnavailable."""
+
+        async def ask(connection: psycopg.AsyncConnection[Any]) -> Sequence[OutboxEvent]:
+            cursor = connection.cursor(row_factory=kwargs_row(_event))
+            await cursor.execute(sql.query("redrives_asked"), {"relay": self._whose["relay"], "bytes": _AT_MOST_BYTES})
+            return await cursor.fetchall()
+
+        return await self._session.work(ask, _SECONDS)
+
+    async def redriven(self, rows: Sequence[int]) -> None:
+        """Mark `rows`: their events were published again; raises SourceUnavailable."""
+        await self._session.execute("redrives_done", {"relay": self._whose["relay"], "rows": list(rows)})
+
+
+def _event(*, payload: bytes, headers: str, **columns: Any) -> OutboxEvent:  # noqa: ANN401 - the other fields
+    return OutboxEvent(payload=bytes(payload), headers=reading.read(headers), **columns)
+
 
 def parameters(rows: Sequence[dict[str, Any]], *, after: Position | None) -> dict[str, Any]:
     """Return the parameters of sql/queries/park.sql for `rows`, at least one, without those that say whose they are."""
@@ -47,7 +71,8 @@ def row(event: OutboxEvent, place: int, reason: str, detail: str) -> dict[str, A
     headers = event.headers.text if isinstance(event.headers, Headers) else json.dumps(event.headers)
     if isinstance(event.headers, Defective):
         headers = _as_json(headers)
-    told = {"headers": headers, "place": place, "reason": reason, "detail": detail}
+    polled = event.place is not None
+    told = {"headers": headers, "polled": polled, "place": place, "reason": reason, "detail": detail}
     return {name: _storable(value) for name, value in (asdict(event) | told).items()}
 
 

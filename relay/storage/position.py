@@ -13,9 +13,10 @@ from datetime import datetime
 from psycopg.rows import class_row, scalar_row
 
 from relay.core.errors import OutboxChanged, PositionLost
-from relay.core.position import Lsn, Position, Snapshot
+from relay.core.position import Lsn, PollPosition, Position
 from relay.storage.facts import Facts, Owner
 from relay.storage.session import Session
+from relay.storage.state import State
 
 _AGAIN = "the relay reads the stored position, and goes on from there by itself"
 
@@ -25,9 +26,9 @@ class _Written:
     """The row as this process wrote it, and on what."""
 
     epoch: int
-    lsn: str
+    position: str
     attempted: tuple[int, str] | None
-    """Epoch and LSN of a save without an answer: it may have taken place. Its LSN is another than the row had."""
+    """Epoch and position of a save without an answer: it may have taken place. Its position is not that of the row."""
     system_identifier: str
     server_started_at: datetime
     relations: str | None
@@ -58,25 +59,25 @@ class StoredPosition:
         if written is None:
             return False
         row = facts.checkpoint_epoch == written.epoch or (
-            written.attempted is not None and (facts.checkpoint_epoch, facts.checkpoint_lsn) == written.attempted
+            written.attempted is not None and (facts.checkpoint_epoch, _position(facts)) == written.attempted
         )
         return row and (facts.server_started_at, facts.system_identifier, facts.relations) == (
             written.server_started_at, written.system_identifier, written.relations
         )  # fmt: skip
 
-    async def claim(self, facts: Facts, *, plugin: str, timeline: int) -> None:
-        """Note in the row that this process streams now, from the position in `facts`; nobody else can store then.
+    async def claim(self, facts: Facts, *, plugin: str | None) -> None:
+        """Note in the row that this process reads now, from the position in `facts`; nobody else can store then.
+
+        `plugin` is that of the slot that is streamed; None leaves what the row has.
 
         Raises PositionLost if the row was written meanwhile, and SourceUnavailable if it cannot be done now.
         """
         parameters = {
             "name": self._owner.relay,
-            "slot": self._owner.slot,
             "outboxes": self._owner.outboxes,
             "epoch": facts.checkpoint_epoch,
             "server_started_at": facts.server_started_at,
             "plugin": plugin,
-            "timeline": timeline,
         }
         epoch = await self._session.fetch(scalar_row, "checkpoint_claim", parameters)
         if epoch is None:
@@ -84,32 +85,31 @@ class StoredPosition:
             raise PositionLost("the stored position has changed since it was read", remedy=_AGAIN)
         self._written = _Written(
             epoch=epoch,
-            lsn=str(facts.checkpoint_lsn),
+            position=_position(facts),
             attempted=None,
             system_identifier=facts.system_identifier,
             server_started_at=facts.server_started_at,
             relations=facts.relations,
         )  # fmt: skip
 
-    async def save(self, position: Lsn, published: Snapshot | None) -> None:
-        """Store `position`, and the last snapshot all of which is published, if one is known.
+    async def save(self, state: State) -> None:
+        """Store `state`.
 
         Raises PositionLost if the row is not the one that this process wrote, or the server is not the one that it read
         from; OutboxChanged if the outbox has other relations now; SourceUnavailable if it cannot be stored now.
         """
         async with self._saving:  # a stop stores once more, maybe while the position is being stored
-            await self._save(position, published)
+            await self._save(state)
 
-    async def _save(self, position: Lsn, published: Snapshot | None) -> None:
-        written = self._written
+    async def _save(self, state: State) -> None:
+        written, position = self._written, str(state.position)
         if written is None:
             raise PositionLost("the stored position is not this relay's", remedy=_AGAIN)
-        if str(position) != written.lsn:
-            self._written = replace(written, attempted=(written.epoch + 1, str(position)))
+        if position != written.position:
+            self._written = replace(written, attempted=(written.epoch + 1, position))
         saving = saved_as(
             self._owner,
-            position,
-            published,
+            state,
             epoch=written.epoch,
             server_started_at=written.server_started_at,
             relations=written.relations,
@@ -119,9 +119,9 @@ class StoredPosition:
         if saved.epoch is None:
             self._written = written
             raise self._refused(saved, written, position)
-        self._written = replace(written, epoch=saved.epoch, lsn=str(position), attempted=None)
+        self._written = replace(written, epoch=saved.epoch, position=position, attempted=None)
 
-    def _refused(self, saved: _Saved, written: _Written, position: Lsn) -> PositionLost | OutboxChanged:
+    def _refused(self, saved: _Saved, written: _Written, position: str) -> PositionLost | OutboxChanged:
         if saved.restarted:
             return PositionLost("the server was started again since the stream began", remedy=_AGAIN)
         if saved.found_epoch != written.epoch:
@@ -138,25 +138,17 @@ class StoredPosition:
         )
 
 
-def saved_as(  # noqa: PLR0913 - what a position is stored under
-    owner: Owner,
-    position: Lsn,
-    published: Snapshot | None,
-    *,
-    epoch: int | None,
-    server_started_at: datetime,
-    relations: str | None,
+def saved_as(
+    owner: Owner, state: State, *, epoch: int | None, server_started_at: datetime, relations: str | None
 ) -> dict[str, object]:
     """Return the parameters of sql/queries/checkpoint_save.sql."""
     return {
         "name": owner.relay,
-        "slot": owner.slot,
         "outbox": owner.table,
-        "lsn": str(position),
-        "snapshot": None if published is None else str(published),
         "epoch": epoch,
         "server_started_at": server_started_at,
         "relations": relations,
+        **state.parameters(),
     }
 
 
@@ -172,5 +164,9 @@ def columns(position: Position | None) -> dict[str, str | None]:
     """Return the storage form of `position`: an LSN and a snapshot have a column each."""
     return {
         "lsn": str(position) if isinstance(position, Lsn) else None,
-        "snapshot": str(position) if isinstance(position, Snapshot) else None,
+        "snapshot": str(position.snapshot) if isinstance(position, PollPosition) else None,
     }
+
+
+def _position(facts: Facts) -> str:
+    return str(facts.state and facts.state.position)

@@ -11,7 +11,16 @@ import psycopg
 from outboxkit.errors import Problem
 from outboxkit.postgres import recovery_of
 from outboxkit.sqlstates import Recovery
-from relay.core.errors import RepairNeeded, SlotHeld, SlotMissing, SourceRefused, SourceUnavailable
+from relay.core.errors import (
+    PluginRefused,
+    RepairNeeded,
+    SlotHeld,
+    SlotLost,
+    SlotMissing,
+    SourceRefused,
+    SourceUnavailable,
+    WalNotLogical,
+)
 
 
 class Meaning(NamedTuple):
@@ -38,7 +47,7 @@ _MEANINGS = {
         "run `relay setup`; it says what to do if the slot existed before",
     ),
     "55000": Meaning(
-        SlotMissing,
+        SlotLost,
         "replication slot '{slot}' cannot be used: {words}",
         "run `relay setup`, which says what may have been missed and how to go on",
     ),
@@ -55,7 +64,7 @@ _MEANINGS = {
         "stop the relay, then run `relay slot skip`: it names the transaction, and skips exactly that one",
     ),
     "58P01": Meaning(
-        SourceRefused,
+        PluginRefused,
         "the server has no output plugin: {words}",
         "install wal2json for this server's version (Debian: postgresql-<version>-wal2json)",
     ),
@@ -94,6 +103,8 @@ _OTHERS = {
 _MISTAKE = Meaning(SourceRefused, "psycopg refuses: {words}", "this is a bug in the relay: report it")
 
 
+_FAILOVER_SLOTS = 170000
+
 NOT_THROUGH_A_POOLER = (
     "set RELAY_DATABASE_URL to Postgres itself: the relay needs a replication connection, and sessions that keep their "
     "state and locks"
@@ -101,11 +112,25 @@ NOT_THROUGH_A_POOLER = (
 
 
 def check_wal_level(level: str) -> None:
-    """Raise SourceRefused for a server whose WAL does not have what logical decoding needs."""
+    """Raise WalNotLogical for a server whose WAL does not have what logical decoding needs."""
     if level != "logical":
-        raise SourceRefused(
+        raise WalNotLogical(
             f"wal_level is {level}, not logical",
             remedy="ALTER SYSTEM SET wal_level = logical, then restart Postgres",
+        )
+
+
+def check_failover(server_version: int, *, wanted: bool) -> None:
+    """Raise SourceRefused if the slot should be copied to standbys, and this server has no such slots.
+
+    https://www.postgresql.org/docs/17/logicaldecoding-explanation.html#LOGICALDECODING-REPLICATION-SLOTS-SYNCHRONIZATION
+    """
+    if wanted and server_version < _FAILOVER_SLOTS:
+        raise SourceRefused(
+            f"RELAY_SLOT_FAILOVER is on, and this server is PostgreSQL {server_version // 10_000}, which keeps no copy "
+            "of a slot on its standbys",
+            remedy="unset RELAY_SLOT_FAILOVER: after a failover the relay polls, and makes a new slot; or upgrade to "
+            "PostgreSQL 17 or later",
         )
 
 

@@ -5,7 +5,6 @@ from psycopg.rows import class_row, kwargs_row, scalar_row
 from outboxkit.sql import apply as schema
 from relay.core.errors import SourceRefused
 from relay.storage.facts import Facts, TableFacts, table_facts
-from relay.storage.refusals import check_wal_level
 from relay.storage.session import Session
 
 
@@ -20,8 +19,6 @@ class Server:
 
     async def facts(self) -> Facts:
         """Return what must be known before a stream opens; raises SourceUnavailable or SourceRefused."""
-        level = await self._session.fetch(scalar_row, "wal_level", {})  # first: it needs no schema of ours
-        check_wal_level(str(level))
         schema.require_current(await self._session.fetch(scalar_row, "schema_record_list", {}) or {})
         parameters = {"slot": self._slot, "name": self._name, "table": self._table}
         facts = await self._session.fetch(class_row(Facts), "source_facts", parameters)

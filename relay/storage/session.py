@@ -7,11 +7,12 @@ Between statements the socket is watched: what Postgres says to an idle session 
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Self, TypeVar
 
 import psycopg
+from psycopg.pq import TransactionStatus
 from psycopg.rows import AsyncRowFactory, scalar_row, tuple_row
 
 from outboxkit import sql
@@ -21,6 +22,7 @@ from relay.storage.refusals import from_postgres
 from relay.storage.shutdown import ENDED, Address
 
 Row = TypeVar("Row")
+Result = TypeVar("Result")
 
 # What a session's own settings may cause: read only, lock_timeout, statement_timeout. ALTER ROLE and ALTER DATABASE
 # change them for new sessions only, so the next statement gets one.
@@ -31,7 +33,8 @@ class Session:
     """Runs statements from `sql/queries` one at a time.
 
     `database_url` is asked at each connect, so that a changed password is picked up; `name` is the application name;
-    `slot` is named in errors. `ended` is called when Postgres has ended the session with 57P01.
+    `slot` is named in errors. `ended` is called when Postgres has ended the session with 57P01. `prepared` are queries
+    that each new session begins with.
     """
 
     def __init__(
@@ -41,11 +44,14 @@ class Session:
         name: str,
         slot: str,
         ended: Callable[[Address], None] = lambda _: None,
+        prepared: Sequence[str] = (),
     ) -> None:
         self._database_url = database_url
         self._name = name
         self._slot = slot
         self._ended = ended
+        self._notified: Callable[[], None] = lambda: None
+        self._prepared = ("session_own_writes", *prepared)
         self._address: Address | None = None
         self._watched: int | None = None
         self._over = False
@@ -65,11 +71,18 @@ class Session:
         *,
         seconds: float = SECONDS,
     ) -> Row | None:
-        """Run a query and return its first row; raises SourceUnavailable, or SourceRefused for what Postgres refuses.
+        """Run a query and return its first row; raises as `work` does."""
+        return await self.work(lambda connection: _first_row(connection, row_factory, query, parameters), seconds)
 
-        A caller that is cancelled does not wait for the answer, and a query whose turn has not come is dropped.
+    async def work(
+        self, do: Callable[[psycopg.AsyncConnection[Any]], Awaitable[Result]], seconds: float = SECONDS
+    ) -> Result:
+        """Do something with the connection, such as a transaction; what `do` leaves open is rolled back.
+
+        Raises SourceUnavailable, or SourceRefused for what Postgres refuses. A caller that is cancelled does not wait
+        for the answer, and work whose turn has not come is dropped.
         """
-        asking = asyncio.create_task(self._ask(row_factory, query, parameters, seconds))
+        asking = asyncio.create_task(self._ask(do, seconds))
         self._asking.add(asking)
         asking.add_done_callback(self._asking.discard)
         try:
@@ -77,11 +90,16 @@ class Session:
         except asyncio.CancelledError:
             if asking is not self._executing:
                 asking.cancel()
+            asking.add_done_callback(_noticed)  # nobody waits for its failure, and asyncio would log it as a bug
             raise
 
     async def execute(self, query: str, parameters: Mapping[str, object], *, seconds: float = SECONDS) -> None:
         """Run a query for its effect; raises as `fetch` does."""
         await self.fetch(tuple_row, query, parameters, seconds=seconds)
+
+    def call_at_notify(self, notified: Callable[[], None]) -> None:
+        """Call `notified` whenever a NOTIFY arrives that the session listens for."""
+        self._notified = notified
 
     async def pooled(self) -> bool:
         """Return whether a connection pooler is in between: Postgres tells at login the pid that the session has."""
@@ -110,9 +128,7 @@ class Session:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _ask(
-        self, row_factory: AsyncRowFactory[Row], query: str, parameters: Mapping[str, object], seconds: float
-    ) -> Row | None:
+    async def _ask(self, do: Callable[[psycopg.AsyncConnection[Any]], Awaitable[Result]], seconds: float) -> Result:
         failed = self._failed_connects
         try:
             async with self._turn:
@@ -123,12 +139,14 @@ class Session:
                 self._executing = asyncio.current_task()
                 try:
                     with deadline(connection, seconds):
-                        return await _first_row(connection, row_factory, query, parameters)
+                        return await do(connection)
                 except psycopg.Error as error:
                     if error.sqlstate in _BY_SETTINGS:
                         await connection.close()
                     raise
                 finally:
+                    if connection.info.transaction_status is not TransactionStatus.IDLE:
+                        await connection.close()
                     self._watch(connection)
         except psycopg.Error as error:
             self._hear(error.sqlstate)
@@ -144,6 +162,7 @@ class Session:
                 raise
             self._address = Address.of(self._connection)
             self._connection.add_notice_handler(self._noted)
+            self._connection.add_notify_handler(lambda _: self._notified())
             self._over = False
         return self._connection
 
@@ -153,7 +172,8 @@ class Session:
         )
         try:
             with deadline(connection):
-                await connection.execute(sql.query("session_own_writes"))
+                for query in self._prepared:
+                    await connection.execute(sql.query(query))
         except BaseException:
             await connection.close()
             raise
@@ -176,7 +196,8 @@ class Session:
         with suppress(psycopg.Error):
             connection.pgconn.consume_input()
         with suppress(psycopg.Error):
-            connection.pgconn.notifies()
+            while connection.pgconn.notifies() is not None:
+                self._notified()
         if self._over or connection.closed:
             self._unwatch()
             connection.pgconn.finish()
@@ -188,6 +209,11 @@ class Session:
     def _hear(self, sqlstate: str | None) -> None:
         if sqlstate == ENDED and self._address is not None:
             self._ended(self._address)
+
+
+def _noticed(asking: asyncio.Task[Any]) -> None:
+    if not asking.cancelled():
+        asking.exception()
 
 
 async def _first_row(

@@ -14,7 +14,16 @@ WITH needed (kind, namespace, name, privilege, purpose) AS (VALUES
     ('schema',   'outbox_setup', NULL,                   'USAGE',   'compare the schema version'),
     ('table',    'outbox_setup', 'applied',              'SELECT',  'compare the schema version'),
     ('table',    split_part(%(table)s::text, '.', 1), split_part(%(table)s::text, '.', 2),
-                                                         'SELECT',  'list unpublished events, park skipped ones')
+                                                         'SELECT',  'list unpublished events, park skipped ones'),
+    -- With RELAY_POLL_STRATEGY=skip_locked: to lock rows takes the right to update a column, whichever (`%(locks)s`).
+    ('rows',     CASE WHEN %(locks)s::text IS NOT NULL THEN split_part(%(table)s::text, '.', 1) END,
+                 split_part(%(table)s::text, '.', 2),    'UPDATE (' || quote_ident(%(locks)s::text) || ')', 'lock rows'),
+    ('table',    CASE WHEN %(locks)s::text IS NOT NULL THEN 'relay' END,
+                 'mark',                                 'SELECT',  'see which rows are published'),
+    ('table',    CASE WHEN %(locks)s::text IS NOT NULL THEN 'relay' END,
+                 'mark',                                 'INSERT',  'mark rows as published'),
+    ('table',    CASE WHEN %(locks)s::text IS NOT NULL THEN 'relay' END,
+                 'mark',                                 'DELETE',  'remove marks that are not needed')
 )
 SELECT kind, privilege, purpose, concat_ws('.', namespace, name) AS object,
        CASE kind
@@ -22,6 +31,10 @@ SELECT kind, privilege, purpose, concat_ws('.', namespace, name) AS object,
                (SELECT has_schema_privilege(n.oid, privilege) FROM pg_namespace AS n WHERE n.nspname = namespace)
            WHEN 'table' THEN
                (SELECT has_table_privilege(c.oid, privilege)
+                FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+                WHERE n.nspname = namespace AND c.relname = name)
+           WHEN 'rows' THEN
+               (SELECT has_any_column_privilege(c.oid, 'UPDATE')
                 FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
                 WHERE n.nspname = namespace AND c.relname = name)
            WHEN 'function' THEN

@@ -24,6 +24,8 @@ SELECT me.rolname            AS name,
        me.rolcreaterole      AS create_role,
        me.rolcreatedb        AS create_database,
        me.rolbypassrls       AS bypass_rls,
+       EXISTS (SELECT FROM tables JOIN pg_class AS c ON c.oid = tables.oid
+               WHERE tables.name = %(table)s::text AND c.relrowsecurity) AS hidden,
        me.rolconnlimit       AS connection_limit,
        ARRAY(SELECT other.rolname::text FROM pg_roles AS other
              WHERE NOT me.rolsuper AND other.oid <> me.oid AND pg_has_role(me.oid, other.oid, 'MEMBER')

@@ -16,6 +16,8 @@ WITH outbox AS (
 ), attribute AS (
     SELECT a.attnum, a.attname AS name, a.atttypid::bigint AS type, format_type(a.atttypid, a.atttypmod) AS type_name,
            a.attgenerated AS generated,
+           (SELECT pg_get_expr(d.adbin, d.adrelid) FROM pg_attrdef AS d
+            WHERE d.adrelid = a.attrelid AND d.adnum = a.attnum AND a.attgenerated = '') AS default,
            (WITH RECURSIVE base AS (
                 SELECT t.oid, t.typtype, t.typbasetype FROM pg_type AS t WHERE t.oid = a.atttypid
                 UNION ALL
@@ -58,4 +60,7 @@ SELECT (SELECT relkind FROM outbox) AS kind,
         FROM pg_publication AS p LEFT JOIN pg_publication_tables AS t
           ON t.pubname = p.pubname AND t.schemaname = %(schema)s AND t.tablename = %(table)s
         WHERE p.pubname = %(publication)s) AS publication,
+       current_user::text AS role,
+       coalesce((SELECT has_table_privilege(outbox.oid, 'SELECT') FROM outbox), true) AS readable,
+       coalesce((SELECT row_security_active(outbox.oid) FROM outbox), false) AS hidden,
        pg_current_snapshot()::text AS snapshot

@@ -1,2 +1,3 @@
 -- A relay's stored position.
-SELECT slot, lsn::text, system_identifier, timeline, updated_at FROM relay.checkpoint WHERE name = %(name)s
+SELECT slot, mode, lsn::text, snapshot::text, making_slot, wanted, system_identifier, timeline, updated_at
+FROM relay.checkpoint WHERE name = %(name)s

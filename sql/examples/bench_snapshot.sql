@@ -1,0 +1,2 @@
+-- What is committed now.
+SELECT pg_current_snapshot()::text

@@ -1,0 +1,2 @@
+-- What an operator has asked for with `relay switch`.
+SELECT wanted FROM relay.checkpoint WHERE name = %(relay)s

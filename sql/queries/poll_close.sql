@@ -1,0 +1,2 @@
+-- Ends a large round.
+CLOSE relay_round

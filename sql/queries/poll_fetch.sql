@@ -1,0 +1,2 @@
+-- The next keys of a large round.
+FETCH FORWARD {limit} FROM relay_round

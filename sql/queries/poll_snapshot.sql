@@ -1,0 +1,2 @@
+-- The snapshot of a poll. What it sees is flushed once the WAL is flushed up to `written`, which is read after it.
+SELECT pg_current_snapshot()::text AS snapshot, pg_current_wal_insert_lsn()::text AS written

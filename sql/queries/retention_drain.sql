@@ -1,0 +1,2 @@
+-- Removes old events from the default partition; returns how many.
+SELECT outbox.drain_default(%(keep)s::interval)

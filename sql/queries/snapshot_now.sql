@@ -1,0 +1,2 @@
+-- What is visible now.
+SELECT pg_current_snapshot()::text
