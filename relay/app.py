@@ -8,8 +8,10 @@ and with them the broker's connection, close the sessions with Postgres.
 
 import gc
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
 from urllib.parse import quote
 
 from outboxkit.errors import ConfigurationProblem
@@ -18,16 +20,22 @@ from relay.core.engine import Engine, Timings
 from relay.core.lifetime.fencing import Fencing
 from relay.core.lifetime.shutdown import Shutdown
 from relay.core.lifetime.supervisor import Supervisor
-from relay.core.observations import NotDrained, Observation
-from relay.core.ports import Publisher
+from relay.core.observations import NotDrained, Observation, Observe
+from relay.core.ports import Publisher, RedriveStore, Source
+from relay.core.redrives import Redrives
 from relay.core.routing import Router
-from relay.maintenance import guardian, partitions
+from relay.maintenance import guardian, partitions, retention
 from relay.publishing.json_lines import JsonLinesPublisher
 from relay.publishing.link import Broker
 from relay.publishing.publisher import Policy, RabbitPublisher
 from relay.settings import RelaySettings
 from relay.sources import tables
-from relay.sources.layout import Layout
+from relay.sources.handover.handover import Handover, Parts, Return
+from relay.sources.layout import NATIVE, Layout
+from relay.sources.polling.skip_locked.source import Sessions, SharedRedrives, SkipLockedSource
+from relay.sources.polling.skip_locked.source import Settings as Sharing
+from relay.sources.polling.source import POLLS, PollingSource
+from relay.sources.polling.source import Settings as Polls
 from relay.sources.wal.decoders.decoding import Decoder
 from relay.sources.wal.decoders.decoding import decoder as choose
 from relay.sources.wal.decoders.relations import Relations
@@ -36,8 +44,13 @@ from relay.sources.wal.source import WalSource
 from relay.sources.wal.stream import Writing
 from relay.storage.facts import TableFacts
 from relay.storage.fence import FenceWriter
+from relay.storage.history import History
+from relay.storage.leadership import Leadership
+from relay.storage.new_slot import NewSlot
 from relay.storage.parking import PostgresParking
 from relay.storage.position import StoredPosition
+from relay.storage.refusals import check_failover
+from relay.storage.retention import OldPartitions
 from relay.storage.server import Server
 from relay.storage.session import Session
 from relay.storage.shutdown import ShutdownWatch
@@ -46,8 +59,13 @@ from relay.watching.health import serve
 from relay.watching.logbook import Logbook
 from relay.watching.metrics import About, Metrics
 
+_Open = Callable[..., Awaitable[Session]]
+"""Opens a session with Postgres, for a purpose, that has run the queries with these names."""
 
-async def run(fresh: Callable[[], RelaySettings], stop: Stop, *, stdout: bool = False) -> None:
+
+async def run(  # noqa: C901, PLR0915 - every part is made here
+    fresh: Callable[[], RelaySettings], stop: Stop, *, stdout: bool = False
+) -> None:
     """Relay until `stop` is set; raises a Problem that trying again cannot help.
 
     `fresh` reads the settings; it is called again at each connect, so that a changed secret file is picked up. With
@@ -70,8 +88,9 @@ async def run(fresh: Callable[[], RelaySettings], stop: Stop, *, stdout: bool = 
     shutdown = Shutdown()
     ended = ShutdownWatch(shutdown.announce).ended
 
-    def session(purpose: str) -> Session:
-        return Session(database_url, name=f"{settings.name} {purpose}", slot=settings.slot, ended=ended)
+    def session(purpose: str, *prepared: str) -> Session:
+        name = f"{settings.name} {purpose}"
+        return Session(database_url, name=name, slot=settings.slot, ended=ended, prepared=prepared)
 
     async with AsyncExitStack() as stack:
         # Apart, so that one that waits for a lock or for a silent server holds up none of the others.
@@ -80,6 +99,8 @@ async def run(fresh: Callable[[], RelaySettings], stop: Stop, *, stdout: bool = 
         parking = await stack.enter_async_context(session("parking"))
         server = Server(checkpoint, name=settings.name, slot=settings.slot, table=settings.table)
         facts = await server.facts()
+        if settings.source != "polling":
+            check_failover(facts.server_version, wanted=settings.slot_failover)
         metrics.identify(About(settings.name, settings.slot, facts.database, facts.system_identifier))
         supervisor = await stack.enter_async_context(Supervisor(observe))
         fencing = Fencing()
@@ -91,22 +112,33 @@ async def run(fresh: Callable[[], RelaySettings], stop: Stop, *, stdout: bool = 
             await rabbit.connect()
             if settings.traces:
                 publisher = stack.enter_context(_traced(rabbit, settings.name))
-        source = WalSource(
-            database_url,
-            server,
-            settings.owner,
-            decoding(settings),
-            plugin=settings.plugin,
-            writing=None
-            if stdout
-            else Writing(StoredPosition(checkpoint, settings.owner), FenceWriter(upkeep, table=settings.table)),
-            observe=observe,
-        )
+        sources = _Sources(settings, database_url, server, checkpoint, upkeep, observe)
+        opened = partial(_opened, stack, session)
+        parked = PostgresParking(parking, relay=settings.name, outbox=settings.outboxes[0])
+        source: Source
+        redriving: RedriveStore = parked
+        let_go: Callable[[], Awaitable[None]] | None = None
+        if settings.poll_strategy == "skip_locked":
+            if stdout:
+                raise ConfigurationProblem(
+                    "`relay run --stdout` marks nothing, and pollers that share a table would print it without end",
+                    remedy="set RELAY_POLL_STRATEGY=snapshot for it",
+                )
+            leadership = Leadership(
+                await opened("leader", "session_leader"), name=settings.name, shared=not settings.poll_leader
+            )
+            source = await sources.shared(opened, leadership)
+            redriving = SharedRedrives(parked, leadership)
+        else:
+            source = handover = await sources.handed_over(opened, stdout=stdout)
+            let_go = handover.retains_too_much
+        routes = router(settings)
         engine = Engine(
             source,
-            router(settings),
+            routes,
             publisher,
-            PostgresParking(parking, relay=settings.name, outbox=settings.outboxes[0]),
+            parked,
+            None if stdout else Redrives(redriving, routes, publisher, observe),
             fencing=fencing,
             shutdown=shutdown,
             supervisor=supervisor,
@@ -116,12 +148,99 @@ async def run(fresh: Callable[[], RelaySettings], stop: Stop, *, stdout: bool = 
         if not stdout:
             address, ready_lag = settings.http_address, settings.ready_lag
             await stack.enter_async_context(serve(address, metrics, publisher.in_flight, ready_lag=ready_lag))
-            look = guardian.Guardian(SlotView(upkeep, slot=settings.slot, relay=settings.name), observe).look
-            supervisor.repeat("the state of the slot", look, every=guardian.WATCH_EVERY)
+            slot = guardian.Guardian(
+                SlotView(upkeep, slot=settings.slot, relay=settings.name),
+                observe,
+                own_budget=settings.slot_budget,
+                let_go=let_go,
+            )
+            supervisor.repeat("the state of the slot", slot.look, every=guardian.WATCH_EVERY)
             supervisor.repeat("partitions", partitions.Partitions(upkeep).make, every=partitions.MAKE_EVERY)
+            if settings.retention is not None and settings.table == NATIVE.name:
+                old = await stack.enter_async_context(session("retention", "session_retention"))
+                run = retention.Retention(OldPartitions(old, settings.retention), observe).run
+                supervisor.repeat("retention", run, every=retention.RUN_EVERY)
         _tune_collector()
         stop.ready(lambda: observe(NotDrained(publisher.in_flight())))
         await engine.run(stop)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sources:
+    """Builds the source of a relay from what all of its parts share."""
+
+    settings: RelaySettings
+    database_url: Callable[[], str]
+    server: Server
+    checkpoint: Session
+    upkeep: Session
+    observe: Observe
+
+    async def handed_over(self, opened: _Open, *, stdout: bool) -> Handover:
+        """Return the two sources, and what changes between them; with `stdout` nothing is stored."""
+        settings, observe = self.settings, self.observe
+        positions = StoredPosition(self.checkpoint, settings.owner)
+        wal = WalSource(
+            self.database_url,
+            self.server,
+            settings.owner,
+            decoding(settings),
+            plugin=settings.plugin,
+            writing=None if stdout else Writing(positions, FenceWriter(self.upkeep, table=settings.table)),
+            observe=observe,
+        )
+        polling = None
+        if settings.message_prefix is None:
+            polling = PollingSource(
+                await opened("poll", *POLLS),
+                self.layout,
+                settings=Polls(settings.poll_interval, settings.poll_batch),
+                positions=None if stdout else positions,
+                listening=await self._listening(opened),
+                observe=observe,
+            )
+        parts = None
+        if not stdout:
+            parts = Parts(
+                Leadership(await opened("leader", "session_leader"), name=settings.name),
+                positions,
+                History(self.upkeep, relay=settings.name),
+                NewSlot(
+                    await opened("new slot", "slot_create_abandoned"),
+                    self.upkeep,
+                    name=settings.slot,
+                    failover=settings.slot_failover,
+                ),
+            )
+        policy = Return(settings.return_after, settings.slots_per_hour)
+        return Handover(
+            self.server, settings.owner, wal, polling, parts, source=settings.source, policy=policy, observe=observe
+        )
+
+    async def shared(self, opened: _Open, leadership: Leadership) -> SkipLockedSource:
+        """Return the table that pollers share."""
+        settings = self.settings
+        sessions = Sessions(
+            await opened("batches", "stream_formats", "session_skip_locked"),
+            self.checkpoint,
+            await opened("marks", "session_skip_locked"),
+            await self._listening(opened),
+        )
+        how = Sharing(settings.poll_interval, settings.poll_batch, aggregates=settings.poll_lock == "advisory")
+        return SkipLockedSource(
+            self.server, settings.owner, sessions, leadership, self.layout, settings=how, observe=self.observe
+        )
+
+    def layout(self, table: TableFacts) -> Layout:
+        """Return how the rows of `table` are read."""
+        return self.settings.layout(partitioned=table.partitioned)
+
+    async def _listening(self, opened: _Open) -> Session | None:
+        return await opened("listen", "session_listen") if self.settings.poll_notify else None
+
+
+async def _opened(stack: AsyncExitStack, session: Callable[..., Session], purpose: str, *prepared: str) -> Session:
+    return await stack.enter_async_context(session(purpose, *prepared))
 
 
 def _tune_collector() -> None:
@@ -184,7 +303,6 @@ def decoding(settings: RelaySettings) -> Decoding:
             settings.message_prefix,
             publication=publication,
             relations=relations,
-            relay=settings.name,
         )
 
     def examine(facts: TableFacts, plugin: str) -> None:

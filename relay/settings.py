@@ -1,8 +1,10 @@
 """The relay's settings, read from the environment or a TOML file by outboxkit.settings."""
 
+import re
+from datetime import timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from outboxkit.address import parse_address
 from outboxkit.amqp.settings import BrokerSettings
@@ -28,6 +30,21 @@ def _template(text: str) -> str:
         raise ValueError(problem.what) from problem
 
 
+def _duration(text: object) -> object:
+    """Read `7d`, `12h`, `30min` or `off`."""
+    if not isinstance(text, str):
+        return text
+    if text == "off":
+        return None
+    found = _DURATION.fullmatch(text)
+    if found is None:
+        raise ValueError("it is not a duration")
+    return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+
+
+_UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
+_DURATION = re.compile(r"([1-9][0-9]{0,6})(s|min|h|d)")
+
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -37,7 +54,7 @@ class RelaySettings(BrokerSettings):
     model_config = prefix("RELAY_")
 
     database_url: DatabaseUrl = Field(
-        description="write postgresql://user:password@host:5432/database; the role needs REPLICATION"
+        description="write postgresql://user:password@host:5432/database; the role needs REPLICATION, except to poll"
     )
     name: str = Field("relay", min_length=1, max_length=40, description="a short name: the key of the checkpoint")
     slot: str = Field(
@@ -66,6 +83,38 @@ class RelaySettings(BrokerSettings):
     release_slot_after: Seconds = Field(
         15.0, description="write after how many seconds without the broker the slot is let go, but kept"
     )
+    source: Literal["auto", "wal", "polling"] = Field(
+        "auto", description="write auto (the WAL, and polling while it cannot be read), wal or polling"
+    )
+    poll_strategy: Literal["snapshot", "skip_locked"] = Field(
+        "snapshot",
+        description="write snapshot (one poller, in order) or skip_locked (any number of pollers, and no order)",
+    )
+    poll_lock: Literal["none", "advisory"] = Field(
+        "none", description="write advisory to let one poller at a time publish events of an aggregate, or none"
+    )
+    poll_leader: bool = Field(
+        default=False, description="write true to let one poller of several be active, with skip_locked too"
+    )
+    poll_interval: Seconds = Field(1.0, description="write how many seconds lie between two polls of the table")
+    poll_batch: int = Field(1000, ge=1, le=100_000, description="write how many rows a poll reads at a time")
+    poll_notify: bool = Field(
+        default=False,
+        description="write true to poll at once when something is written; `relay setup --notify` makes the trigger",
+    )
+    return_after: float = Field(
+        60.0, ge=0, allow_inf_nan=False,
+        description="write for how many seconds the WAL must have been fine before polling ends",
+    )  # fmt: skip
+    slots_per_hour: int = Field(3, ge=0, description="write how many slots may be made within an hour")
+    slot_failover: bool = Field(
+        default=False, description="write true to have standbys keep a copy of the slot (PostgreSQL 17 and later)"
+    )
+    slot_budget: int | None = Field(
+        None,
+        ge=1 << 20,
+        description="write how many bytes of WAL the slot may retain before the relay polls instead and drops it",
+    )
     plugin: Literal["auto", "wal2json", "pgoutput"] = Field("auto", description="write auto, wal2json or pgoutput")
     message_prefix: str | None = Field(
         None,
@@ -81,6 +130,11 @@ class RelaySettings(BrokerSettings):
     outbox_time_unit: Literal["s", "ms", "us", "ns"] = Field(
         "ms", description="write s, ms, us or ns: the unit of times that are numbers since 1970"
     )
+    retention: Annotated[
+        timedelta | None,
+        BeforeValidator(_duration),
+        Field(description="write for how long published events stay in the outbox, such as 7d or 12h; or off"),
+    ] = timedelta(days=7)
     http_address: Annotated[str | None, AfterValidator(_address), Field(description="write host:port")] = (
         "127.0.0.1:9187"
     )
@@ -94,6 +148,21 @@ class RelaySettings(BrokerSettings):
     def _no_prefix_without_a_use(self) -> Self:
         if "cloudevents_prefix" in self.model_fields_set and self.format != "cloudevents":
             raise ValueError("RELAY_CLOUDEVENTS_PREFIX is set, and RELAY_FORMAT is not cloudevents: set that too")
+        return self
+
+    @model_validator(mode="after")
+    def _pollers_share_a_table(self) -> Self:
+        if self.poll_strategy == "skip_locked":
+            if self.source != "polling":
+                raise ValueError(
+                    "RELAY_POLL_STRATEGY is skip_locked, which keeps no position that the WAL could go on from, and "
+                    f"RELAY_SOURCE is {self.source}: set RELAY_SOURCE=polling, or RELAY_POLL_STRATEGY=snapshot"
+                )
+            if self.message_prefix is not None:
+                raise ValueError("RELAY_POLL_STRATEGY is skip_locked, and RELAY_MESSAGE_PREFIX has no table: unset one")
+        elif self.poll_lock != "none" or self.poll_leader:
+            name = "RELAY_POLL_LEADER" if self.poll_leader else "RELAY_POLL_LOCK"
+            raise ValueError(f"{name} is set, and RELAY_POLL_STRATEGY is not skip_locked: set that too")
         return self
 
     @property

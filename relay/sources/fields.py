@@ -5,24 +5,23 @@ a unit that is set. A time that Python's datetime cannot represent, such as infi
 be read, or not without loss, are Defective: the event is parked, and the stream goes on.
 """
 
-import json
 import math
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, NoReturn
+from typing import Any
 
-from relay.core.event import Defective, Headers, OutboxEvent
+from relay.core import headers
+from relay.core.event import OutboxEvent
 
 FIELDS = OutboxEvent.__struct_fields__[: OutboxEvent.__struct_fields__.index("content_type")]
 """Those that a row or a message has; the others of an event say where it comes from."""
 REQUIRED = frozenset({"id", "aggregate_type", "aggregate_id", "event_type", "payload"})
 """The fields for which a table must have a column, and a message a member."""
 
-_NO_HEADERS: Mapping[str, object] = Headers("{}", {})
 DEFAULTS: Mapping[str, object] = {
-    "seq": 0, "aggregate_id": "", "aggregate_version": 0, "payload": b"null", "headers": _NO_HEADERS,
+    "seq": 0, "aggregate_id": "", "aggregate_version": 0, "payload": b"null", "headers": headers.NONE,
 }  # fmt: skip
 """The values of fields without a column, or with NULL in it; other fields are None then."""
 TIME_UNITS = {"s": Decimal(1_000_000), "ms": Decimal(1000), "us": Decimal(1), "ns": Decimal("0.001")}
@@ -32,7 +31,6 @@ _MOST_MICROSECONDS = Decimal(10) ** 18
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?", re.ASCII)
 # Timestamps of Postgres outside the years 1 to 9999, and numbers that are none.
 _OUTSIDE_DATETIME = re.compile(r"-?infinity|nan|\d{5,}-.*|.* BC", re.IGNORECASE)
-_SHOWN = 60
 
 
 def bytea(value: str) -> bytes:
@@ -40,53 +38,8 @@ def bytea(value: str) -> bytes:
     return bytes.fromhex(value[2:])
 
 
-def refuse_constant(constant: str) -> NoReturn:
-    """Refuse NaN and Infinity, which Python's json module accepts: for its `parse_constant`."""
-    raise ValueError(f"JSON has no {constant}")
-
-
-def _number(text: str) -> float:
-    """Read a fraction; raises ValueError if a double, which is all that AMQP has, does not keep its digits."""
-    value = float(text)
-    try:
-        if math.isfinite(value) and Decimal(repr(value)) == Decimal(text):
-            return value
-    except ArithmeticError:  # an exponent beyond Decimal's
-        pass
-    raise ValueError(f"the number {text[:_SHOWN]} has more digits than a message keeps")
-
-
-def _integer(text: str) -> int:
-    """Read an integer; raises ValueError for more digits than Python reads, which are too many for any message.
-
-    https://docs.python.org/3/library/stdtypes.html#int-max-str-digits
-    """
-    try:
-        return int(text)
-    except ValueError as error:
-        raise ValueError(f"the number {text[:_SHOWN]}... has {len(text)} digits") from error
-
-
-_JSON = json.JSONDecoder(parse_float=_number, parse_int=_integer, parse_constant=refuse_constant)
-
-
 def _payload(value: str | int) -> bytes:
     return str(value).encode()
-
-
-def _headers(value: str | int) -> Mapping[str, object]:
-    if value in {"{}", "null"}:
-        return _NO_HEADERS
-    text = str(value)
-    try:
-        headers = _JSON.decode(text)
-    except RecursionError:
-        return Defective(text, "its headers nest too deep")
-    except ValueError as error:
-        return Defective(text, f"its headers cannot be read: {error}")
-    if not isinstance(headers, dict):
-        return Defective(text, "its headers are not a JSON object") if headers is not None else _NO_HEADERS
-    return Headers(text, headers)
 
 
 def time(unit: str) -> Callable[[str | int], datetime | None]:
@@ -126,7 +79,7 @@ CONVERSIONS: Mapping[str, Callable[[Any], Any]] = {
     "aggregate_version": int,
     "event_type": str,
     "payload": _payload,
-    "headers": _headers,
+    "headers": headers.read,
     "exchange": str,
     "routing_key": str,
     "created_at": time("ms"),

@@ -14,7 +14,7 @@ from relay.sources.fields import CONVERSIONS, DEFAULTS, FIELDS, time
 
 _ID, _AGGREGATE_TYPE, _EVENT_TYPE = map(FIELDS.index, ("id", "aggregate_type", "event_type"))
 _HEADERS, _CREATED_AT = map(FIELDS.index, ("headers", "created_at"))
-_TRANSACTION = OutboxEvent.__struct_fields__.index("transaction")
+_TRANSACTION, _PLACE = map(OutboxEvent.__struct_fields__.index, ("transaction", "place"))
 _SKIP = "skip the transaction with `relay slot skip` and write the event again, or correct RELAY_OUTBOX_COLUMNS"
 
 
@@ -34,25 +34,32 @@ class Reader:
         content_type: str = JSON,
     ) -> None:
         self._plan = tuple(plan)
-        self._defaults: list[Any] = [*(DEFAULTS.get(field) for field in FIELDS), content_type, None]
+        self._defaults: list[Any] = [*(DEFAULTS.get(field) for field in FIELDS), content_type, None, None, None]
         self._names = names
         self._of = of
 
     def event(
-        self, values: Sequence[str | int | None], committed_at: Callable[[], datetime], transaction: int | None = None
+        self,
+        values: Sequence[str | int | None],
+        committed_at: Callable[[], datetime],
+        transaction: int | None = None,
+        place: int | None = None,
     ) -> OutboxEvent:
-        """Return the event in a row of `values`, one for each column; raises UndecodableChange naming a column."""
+        """Return the event in a row of `values`, one for each column; raises UndecodableChange naming a column.
+
+        `place` is which event of its `transaction` it is, if the caller knows.
+        """
         event = self._defaults.copy()
         try:
-            for place, column, convert in self._plan:
+            for field, column, convert in self._plan:
                 value = values[column]
                 if value is not None:
-                    event[place] = convert(value)
+                    event[field] = convert(value)
         except (ValueError, RecursionError):
             self._refuse(values)
         if event[_CREATED_AT] is None:
             event[_CREATED_AT] = committed_at()
-        event[_TRANSACTION] = transaction
+        event[_TRANSACTION], event[_PLACE] = transaction, place
         if not event[_ID] or event[_AGGREGATE_TYPE] is None or event[_EVENT_TYPE] is None:
             self._complete(event)
         return OutboxEvent(*event)

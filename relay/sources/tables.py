@@ -6,7 +6,7 @@ time that a stream is opened.
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from relay.core.errors import SourceRefused
+from relay.core.errors import RepairNeeded, SourceRefused
 from relay.sources import types
 from relay.sources.layout import NATIVE, Layout
 from relay.sources.wal.decoders import pgoutput, wal2json
@@ -15,6 +15,10 @@ from relay.storage.facts import ColumnFacts, PublicationFacts, TableFacts
 _KINDS = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}
 _PGOUTPUT = "use RELAY_PLUGIN=pgoutput, with a slot of its own (RELAY_SLOT)"
 _VIRTUAL = "v"
+
+
+class Unreadable(RepairNeeded):
+    """The role may not read the table, or not all of its rows."""
 
 
 def examine(facts: TableFacts, layout: Layout | None, *, plugin: str, publication: str) -> None:
@@ -38,6 +42,33 @@ def check(facts: TableFacts, layout: Layout, *, plugin: str) -> None:
     _are_whole(facts, layout, plugin)
     if plugin == wal2json.PLUGIN:
         _is_shown_by_wal2json(facts, layout)
+
+
+def check_rows(facts: TableFacts, layout: Layout) -> None:
+    """Raise SourceRefused or UndecodableChange if rows are not what they stand for, however they are read.
+
+    A poll reads the same rows as a stream. Those that are not in the WAL are also gone after a crash of the server.
+    """
+    if facts.kind is None:
+        raise missing(layout.name)
+    if facts.kind in _KINDS:
+        raise SourceRefused(
+            f"{layout.name} is {_KINDS[facts.kind]}: a poll locks the table that the application inserts into",
+            remedy="name that table: RELAY_OUTBOX_TABLE",
+        )
+    _have_rows_in_the_wal(facts, layout.name)
+    layout.require([column.name for column in facts.columns])
+    _are_content(facts, layout)
+    if not facts.readable:
+        raise Unreadable(
+            f"role {facts.role!r} may not read {layout.name}, which a poll does",
+            remedy=f'GRANT SELECT ON {layout.name} TO "{facts.role}"',
+        )
+    if facts.hidden:
+        raise Unreadable(
+            f"row-level security hides rows of {layout.name} from role {facts.role!r}",
+            remedy=f'ALTER ROLE "{facts.role}" BYPASSRLS',
+        )
 
 
 def check_publication(facts: TableFacts, layout: Layout | None, name: str) -> None:
@@ -78,7 +109,7 @@ def _have_rows_in_the_wal(facts: TableFacts, table: str) -> None:
         )
     if facts.unlogged:
         raise SourceRefused(
-            f"{_listed(facts.unlogged)}: the rows of unlogged tables are not in the WAL",
+            f"{_listed(facts.unlogged)}: the rows of unlogged tables are not in the WAL, and a crash removes them",
             remedy="; ".join(f"ALTER TABLE {_quoted(name)} SET LOGGED" for name in facts.unlogged),
         )
     if facts.foreign_partitions:
@@ -111,19 +142,25 @@ def _are_sent(facts: TableFacts, layout: Layout, plugin: str) -> None:
 
 
 def _are_whole(facts: TableFacts, layout: Layout, plugin: str) -> None:
-    """Raise SourceRefused for columns of the event whose values are not what they stand for, or not all of them."""
+    """Raise SourceRefused for columns of the event whose values `plugin` does not send as they are."""
+    _are_content(facts, layout)
+    used = _used(facts, layout)
+    numbers = [column for of, column in used.items() if of != "created_at" and column.type in types.UNSHOWN_BY_WAL2JSON]
+    if numbers and plugin == wal2json.PLUGIN:
+        raise SourceRefused(
+            f"wal2json writes NaN and infinity as NULL in {_named(numbers)} of {layout.name}",
+            remedy=f"change the type (bigint or text keep every value), or {_PGOUTPUT}",
+        )
+
+
+def _are_content(facts: TableFacts, layout: Layout) -> None:
+    """Raise SourceRefused for columns of the event whose values are not what they stand for."""
     used = _used(facts, layout)
     objects = [column for of, column in used.items() if of in {"payload", "headers"} and column.base == types.OID]
     if objects:
         raise SourceRefused(
             f"{_named(objects)} of {layout.name} has the number of a large object, not its content",
             remedy="store the content in the row, as text, jsonb or bytea (in Hibernate, without @Lob)",
-        )
-    numbers = [column for of, column in used.items() if of != "created_at" and column.type in types.UNSHOWN_BY_WAL2JSON]
-    if numbers and plugin == wal2json.PLUGIN:
-        raise SourceRefused(
-            f"wal2json writes NaN and infinity as NULL in {_named(numbers)} of {layout.name}",
-            remedy=f"change the type (bigint or text keep every value), or {_PGOUTPUT}",
         )
 
 

@@ -8,8 +8,8 @@ cast keeps the declaration of an encoding, which is not that of the message; the
 from collections.abc import Callable, Mapping
 
 # The oids of built-in types are fixed: src/include/catalog/pg_type.dat.
-BOOL, BYTEA, OID, JSON, XML, FLOAT4, FLOAT8, INET, BPCHAR, NUMERIC, JSONB = (
-    16, 17, 26, 114, 142, 700, 701, 869, 1042, 1700, 3802,
+BOOL, BYTEA, OID, JSON, XML, FLOAT4, FLOAT8, INET, BPCHAR, NUMERIC, JSONB, XID8 = (
+    16, 17, 26, 114, 142, 700, 701, 869, 1042, 1700, 3802, 5069,
 )  # fmt: skip
 
 UNSHOWN_BY_WAL2JSON = frozenset({FLOAT4, FLOAT8, NUMERIC})

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext
 
 from outboxkit.http import health_route, metrics_route, serving
-from relay.watching.metrics import Metrics
+from relay.watching.metrics import SOURCES, Metrics
 
 # The process is alive if its loop has run within this many seconds.
 _LOOP_AGE = 5.0
@@ -44,7 +44,7 @@ def readiness(metrics: Metrics, ready_lag: float) -> Mapping[str, bool]:
     if metrics.mode == "standby":
         return {"standby": True}
     return {
-        "source": metrics.mode == "wal",
+        "source": metrics.mode in SOURCES,
         "broker": metrics.broker,
         "lag": metrics.lag() < ready_lag,
     }

@@ -18,13 +18,20 @@ from relay.core.observations import (
     BrokerConnected,
     BrokerLost,
     Confirmed,
+    HandedOver,
     Held,
     Nacked,
     NotDrained,
+    NotHandedOver,
+    NotPolled,
     NotStored,
     Observation,
     Parked,
+    Retired,
     Returned,
+    SlotBudget,
+    SlotFills,
+    SlotWaits,
     SourceLost,
     Standby,
     Stopped,
@@ -39,6 +46,11 @@ _NACKED = Problem(
     remedy="it is tried again, and later messages wait for it: make room in its queues, see RabbitMQ's log, or skip "
     "and park it with `relay slot skip`",
 )
+_FILLS = Problem(
+    "the slot retains half of the WAL that RELAY_SLOT_BUDGET allows, or more",
+    remedy="see `relay status` for why the relay does not catch up; at the budget it polls instead, and drops the slot",
+)
+_AT_THE_BUDGET = "the relay polls the table and drops the slot; an outbox that cannot be polled keeps it"
 _NOT_DRAINED = "the next run publishes these messages again, with the rest of their transactions"
 
 
@@ -60,7 +72,7 @@ class Logbook:
         self._logged: dict[str, str] = {}
         self._incidents: Incidents[_Kind] = Incidents()
 
-    def __call__(self, seen: Observation) -> None:  # noqa: C901, PLR0912 - one case for each incident
+    def __call__(self, seen: Observation) -> None:  # noqa: C901, PLR0912, PLR0915 - one case for each incident
         """Log `seen` if it is an incident, and the counts that are due."""
         if self._incidents:
             for kind, count in self._incidents.due(self._clock()):
@@ -69,6 +81,24 @@ class Logbook:
             case Streaming(mode, start, details):
                 self._logged.pop("source", None)
                 log.info("streaming", source=mode, start=str(start), **details)
+            case HandedOver(source, to, reason, detail, position, duplicates):
+                self._logged.pop(f"to {to}", None)
+                known = {} if duplicates is None else {"duplicates": duplicates}
+                log.warning(
+                    "handed over", source=source, to=to, reason=reason, detail=detail, position=str(position), **known
+                )
+            case NotHandedOver(to, problem):
+                self._once(f"to {to}", "not handed over", problem, to=to)
+            case SlotWaits(problem):
+                log.info("a new slot waits", reason=problem.what, remedy=problem.remedy)
+            case NotPolled(problem):
+                self._once("polled", "not polled", problem)
+            case SlotBudget(budget):
+                log.info("slot budget", budget_bytes=budget, then=_AT_THE_BUDGET)
+            case SlotFills(retained, budget):
+                self._count("the slot fills", _FILLS, 1, {"retained_bytes": retained, "budget_bytes": budget})
+            case Retired(partition):
+                log.info("partition dropped", partition=partition)
             case Standby(problem):
                 self._once("source", "standby", problem)
             case SourceLost(problem):

@@ -19,12 +19,14 @@ from relay.core.observations import (
     CaughtUp,
     Confirmed,
     FenceReturned,
+    HandedOver,
     Held,
     Nacked,
     Observation,
     Parked,
     Returned,
     Settled,
+    Skipped,
     SlotWatched,
     SourceLost,
     Standby,
@@ -34,7 +36,9 @@ from relay.watching.histogram import Histogram
 
 _BUCKETS = (0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300)
 _WAL_STATUS = ("reserved", "extended", "unreserved", "lost", "missing")
-_MODES = ("wal", "standby", "none")
+SOURCES = ("wal", "polling")
+"""The modes of the active relay."""
+_MODES = (*SOURCES, "standby", "none")
 
 
 class About(NamedTuple):
@@ -64,7 +68,10 @@ class Metrics:
         r.register(self._latency)
         self._info = Gauge("relay_info", "What this relay reads: always 1.", About._fields, registry=r)
         self._mode = Gauge("relay_source_mode", "What the relay reads: 1 for the current mode.", ["mode"], registry=r)
-        self._leader = Gauge("relay_leader", "1 while this relay holds the slot.", registry=r)
+        self._leader = Gauge("relay_leader", "1 while this relay is the active one.", registry=r)
+        self._handovers = Counter(
+            "relay_handover", "Changes from one source to the other.", ["from", "to", "reason"], registry=r
+        )
         self._retained = Gauge("relay_slot_retained_bytes", "WAL that the slot keeps from removal.", registry=r)
         self._status = Gauge("relay_slot_wal_status", "1 for the current wal_status.", ["status"], registry=r)
         self._lag = Gauge("relay_outbox_lag_seconds", "Everything committed longer ago is confirmed.", registry=r)
@@ -75,6 +82,13 @@ class Metrics:
         )
         self._fence = prometheus_client.Histogram(
             "relay_fence_roundtrip_seconds", "From a fence's writing to its return.", buckets=_BUCKETS, registry=r
+        )
+        self._skipped = Counter(
+            "relay_poll_skipped", "Rows that were passed over, since another session has them.", ["lock"], registry=r
+        )
+        self._locked, self._aggregates = map(self._skipped.labels, ("row", "aggregate"))
+        self._conflicts = Counter(
+            "relay_poll_conflicts", "Rows that were found published by another poller.", registry=r
         )
         self._in_flight = Gauge("relay_in_flight_messages", "Messages without an outcome.", registry=r)
         self.mode = "none"
@@ -118,6 +132,10 @@ class Metrics:
                 self._latency.observe("total", map(confirmed_at.__sub__, committed_at))
             case CaughtUp(as_of):
                 self._caught_up = max(self._caught_up, as_of)
+            case Skipped(locked, aggregates, conflicts):
+                self._locked.inc(locked)
+                self._aggregates.inc(aggregates)
+                self._conflicts.inc(conflicts)
             case FenceReturned(seconds):
                 self._fence.observe(seconds)
             case SlotWatched(retained_bytes, _, wal_status, _, parked):
@@ -127,6 +145,8 @@ class Metrics:
                     self._status.labels(status).set(status == wal_status)
             case Blocked(blocked):
                 self._blocked.set(blocked)
+            case HandedOver(source, to, reason):
+                self._handovers.labels(source, to, reason).inc()
             case Streaming(mode):
                 self._set_mode(mode)
             case Standby():
@@ -144,6 +164,6 @@ class Metrics:
 
     def _set_mode(self, mode: str) -> None:
         self.mode = mode
-        self._leader.set(mode == "wal")
+        self._leader.set(mode in SOURCES)
         for each in _MODES:
             self._mode.labels(each).set(each == mode)

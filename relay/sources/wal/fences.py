@@ -55,6 +55,10 @@ class Fences:
         self._returned = ReturnedFence(written, Snapshot.parse(snapshot))
         return now - written
 
+    def pass_over(self) -> None:
+        """Note that the fence that has come back does not count."""
+        self._returned = None
+
     @property
     def returned(self) -> bool:
         """Whether a fence has come back whose transaction has not ended."""

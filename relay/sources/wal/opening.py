@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from relay.core.observations import Observe
 from relay.core.position import Lsn
 from relay.sources.wal.decoders.decoding import Decoder
+from relay.sources.wal.published import Published
 from relay.sources.wal.replication import ReplicationConnection
 from relay.sources.wal.stream import Timings, WalStream, Writing
 from relay.storage.facts import Facts, TableFacts
@@ -26,6 +27,7 @@ class Decoding:
 async def opened(  # noqa: PLR0913 - what a stream is
     connection: ReplicationConnection,
     start: Lsn,
+    published: Published,
     *,
     plugin: str,
     decoding: Decoding,
@@ -45,6 +47,7 @@ async def opened(  # noqa: PLR0913 - what a stream is
         connection,
         decoder,
         start,
+        published,
         wal_sender_timeout=facts.wal_sender_timeout_ms / 1000,
         relations=facts.relations,
         writing=writing,

@@ -18,6 +18,10 @@ class OtherSlot(NotOurs):
     """The stored position is of another slot."""
 
 
+class OtherServer(NotOurs):
+    """The stored position is of another system."""
+
+
 def require_slot(facts: Facts, owner: Owner) -> None:
     """Raise NotOurs if the slot exists and belongs to another database, or to another relay."""
     if facts.slot is not None:
@@ -55,7 +59,7 @@ def require_position(facts: Facts, owner: Owner) -> None:
 
 def differences(facts: Facts, owner: Owner) -> Iterator[NotOurs]:
     """Yield what the stored position is of and this relay is not."""
-    if facts.checkpoint_lsn is None:
+    if facts.checkpoint_epoch is None:
         return
     if facts.checkpoint_outboxes is not None and set(facts.checkpoint_outboxes) != set(owner.outboxes):
         yield OtherOutbox(
@@ -64,23 +68,18 @@ def differences(facts: Facts, owner: Owner) -> Iterator[NotOurs]:
             remedy=f"if a setting was lost, set {_setting(facts.checkpoint_outboxes)}; for a second outbox, set "
             "RELAY_NAME and RELAY_SLOT to other names, then run `relay setup`",
         )
-    if facts.checkpoint_slot != owner.slot:
+    if facts.checkpoint_slot not in {None, owner.slot}:
         yield OtherSlot(
             f"relay {owner.relay!r} has replication slot {facts.checkpoint_slot!r}, and RELAY_SLOT is {owner.slot!r}",
             remedy=f"set RELAY_SLOT={facts.checkpoint_slot}; for a second relay, set RELAY_NAME to another name too, "
             "then run `relay setup`",
         )
     if facts.checkpoint_system != facts.system_identifier:
-        yield NotOurs(
+        yield OtherServer(
             f"the position was stored on system {facts.checkpoint_system}, and this is {facts.system_identifier}: "
-            "a dump and restore renumbers the WAL",
-            remedy=f"{compare(owner)}, then run `relay setup --accept-gap` to go on from a slot of this server",
-        )
-    elif None not in {facts.plugin, facts.checkpoint_plugin} and facts.plugin != facts.checkpoint_plugin:
-        yield NotOurs(
-            f"the position was stored for a slot of {facts.checkpoint_plugin}, and {owner.slot!r} was made again, with "
-            f"{facts.plugin}",
-            remedy=f"{compare(owner)}, then run `relay setup --accept-gap` to go on from where the slot stands",
+            "a dump and restore renumbers transactions and the WAL",
+            remedy="after pg_upgrade, which keeps the numbers of transactions, run `relay setup --accept-upgrade`; "
+            f"otherwise {compare(owner)}, then run `relay setup --accept-gap` to go on from a slot of this server",
         )
     elif facts.checkpoint_database_oid not in {None, facts.database_oid}:
         yield NotOurs(

@@ -6,13 +6,16 @@ from dataclasses import replace
 
 from relay.core.errors import SourceStalled, SourceUnavailable
 from relay.core.observations import Observe, Streaming
-from relay.core.position import Lsn, Position
+from relay.core.position import Lsn
 from relay.sources.wal.connecting import connected
 from relay.sources.wal.opening import Decoding, opened
-from relay.sources.wal.starting import plugin_of, require_free, start_position
+from relay.sources.wal.published import Published
+from relay.sources.wal.starting import PLUGINS, plugin_of, require_free, start_position
 from relay.sources.wal.stream import Timings, WalStream, Writing
-from relay.storage.facts import Facts, Owner, System
+from relay.storage.facts import Facts, Owner, TableFacts
+from relay.storage.refusals import check_wal_level
 from relay.storage.server import Server
+from relay.storage.state import State
 
 
 class WalSource:
@@ -42,19 +45,30 @@ class WalSource:
         self._writing = writing
         self._observe = observe
         self._timings = timings
-        self._system: System | None = None
         self._pid: int | None = None
 
-    @asynccontextmanager
-    async def open(self, after: Position | None) -> AsyncIterator[WalStream]:
-        """Check everything, then stream after the stored position, or after `after` if that counts here.
+    def plugin(self, facts: Facts) -> str:
+        """Return the output plugin of the slot, or the one that a new slot is made with."""
+        if self._plugin != "auto":
+            return self._plugin
+        return facts.plugin or facts.checkpoint_plugin or PLUGINS[0]
 
-        A standby checks everything too, before it waits for the slot: what is wrong shows before it takes over.
+    def examine(self, facts: Facts, table: TableFacts) -> str:
+        """Return the slot's plugin; raises a Problem if the outbox cannot be streamed through it, whoever has it now.
+
+        WalRefused is one that does not keep the table from being polled.
         """
-        facts = await self._server.facts()
+        check_wal_level(facts.wal_level)
         plugin = plugin_of(facts, self._owner, plugin=self._plugin)
-        table = await self._server.table()
         self._decoding.examine(table, plugin)
+        if facts.state is not None and facts.state.mode == "wal":
+            start_position(facts, self._owner, None)
+        return plugin
+
+    @asynccontextmanager
+    async def open(self, facts: Facts, table: TableFacts, state: State) -> AsyncIterator[WalStream]:
+        """Stream from `state`, which was stored or is what this process has confirmed; raises what `examine` does."""
+        plugin = self.examine(facts, table)
         require_free(facts, self._owner)
         connection = await connected(
             self._database_url(), self._server, facts, slot=self._owner.slot, name=self._owner.relay
@@ -68,10 +82,11 @@ class WalSource:
                     f"two servers answer: system {facts.system_identifier} and system {system.identifier}",
                     remedy="name one server in RELAY_DATABASE_URL, or add target_session_attrs=read-write",
                 )
-            start = start_position(facts, self._owner, self._known(after, facts, system))
+            start = start_position(facts, self._owner, state.lsn)
             async with opened(
                 connection,
                 start,
+                Published(state),
                 plugin=plugin,
                 decoding=self._decoding,
                 facts=facts,
@@ -80,9 +95,6 @@ class WalSource:
                 timings=self._timings,
                 observe=self._observe,
             ) as stream:
-                if self._writing is not None:
-                    await self._writing.positions.claim(facts, plugin=plugin, timeline=system.timeline)
-                self._system = system
                 details = {"slot": self._owner.slot, "plugin": plugin, "timeline": system.timeline}
                 self._observe(Streaming("wal", start, details))
                 factor, self._timings = self._timings.factor, replace(self._timings, factor=1)
@@ -96,13 +108,18 @@ class WalSource:
             self._pid = None
             await connection.close()
 
+    async def probe(self, facts: Facts, table: TableFacts) -> None:
+        """Try what a stream needs, and end it at once; raises what `open` would raise. Nothing moves."""
+        connection = await connected(
+            self._database_url(), self._server, facts, slot=self._owner.slot, name=f"{self._owner.relay} probe"
+        )
+        try:
+            if facts.slot is not None and facts.wal_status != "lost" and facts.holder_pid is None:
+                _, options = self._decoding.decoder(str(facts.plugin), table)
+                await connection.start(Lsn.parse(facts.confirmed_flush_lsn or "0/0"), options)
+        finally:
+            await connection.close()
+
     async def held(self) -> bool:
         """Ask whether the slot is still held by the server process of the stream that is open."""
         return await self._server.holder() == self._pid is not None
-
-    def _known(self, after: Position | None, facts: Facts, system: System) -> Lsn | None:
-        """Return `after` if what this process remembers counts: on this very server, and nobody else wrote since."""
-        before = self._system
-        same = before is not None and (before.identifier, before.timeline) == (system.identifier, system.timeline)
-        counts = same and (self._writing is None or self._writing.positions.wrote(facts))
-        return after if counts and isinstance(after, Lsn) else None

@@ -1,6 +1,6 @@
 """Whether a stream may start, and where. Pure: it judges facts that others have asked for."""
 
-from relay.core.errors import RepairNeeded, SlotHeld, SlotMissing, SlotMoved, SourceRefused
+from relay.core.errors import PluginRefused, RepairNeeded, SlotHeld, SlotLost, SlotMissing, SlotMoved, SourceRefused
 from relay.core.position import Lsn
 from relay.sources.wal.ownership import compare, require_position, require_slot
 from relay.storage.facts import Facts, Owner
@@ -35,7 +35,7 @@ def plugin_of(facts: Facts, owner: Owner, *, plugin: str) -> str:
         )
     known = PLUGINS if plugin == "auto" else (plugin,)
     if facts.plugin is None or facts.plugin not in known:
-        raise SourceRefused(
+        raise PluginRefused(
             f"replication slot {owner.slot!r} was made with {facts.plugin}",
             remedy=f"set RELAY_PLUGIN={facts.plugin}"
             if facts.plugin in PLUGINS
@@ -43,7 +43,7 @@ def plugin_of(facts: Facts, owner: Owner, *, plugin: str) -> str:
             f"{' or '.join(known)}",
         )
     if facts.wal_status == "lost":
-        raise SlotMissing(
+        raise SlotLost(
             f"replication slot {owner.slot!r} is lost: Postgres removed WAL that it needed (max_slot_wal_keep_size)",
             remedy="run `relay setup`, which says what may have been missed and how to go on",
         )
@@ -67,6 +67,11 @@ def start_position(facts: Facts, owner: Owner, after: Lsn | None) -> Lsn:
     somebody else, or made again: SlotMoved is raised, with what is known of the gap. Raises SourceRefused when there is
     no stored position, or when it lies ahead of the server's WAL.
     """
+    if facts.checkpoint_lsn is None and facts.state is not None:
+        raise SourceRefused(
+            f"relay {owner.relay!r} has not streamed from replication slot {owner.slot!r} yet: until then, it polls",
+            remedy="let `relay run` go on until `relay status` says mode wal",
+        )
     if facts.checkpoint_lsn is None:
         raise SourceRefused(
             f"relay {owner.relay!r} has no stored position", remedy="run `relay setup`, or correct RELAY_NAME"
@@ -86,5 +91,11 @@ def start_position(facts: Facts, owner: Owner, after: Lsn | None) -> Lsn:
             f"published up to {stored}, stored at {facts.checkpoint_at:%Y-%m-%d %H:%M:%S %Z}; the slot does not have "
             f"the {confirmed - stored} bytes of WAL between",
             remedy=f"{compare(owner)} since then; then `relay setup --accept-gap` goes on from where the slot stands",
+        )
+    if None not in {facts.plugin, facts.checkpoint_plugin} and facts.plugin != facts.checkpoint_plugin:
+        raise SlotMoved(
+            f"the position was stored for a slot of {facts.checkpoint_plugin}, and {owner.slot!r} was made again, with "
+            f"{facts.plugin}",
+            remedy=f"{compare(owner)}, then `relay setup --accept-gap` goes on from where the slot stands",
         )
     return max(stored, after or stored)

@@ -21,26 +21,21 @@ from relay.core.errors import SourceStalled, UndecodableChange
 from relay.core.event import Boundary, Fence, OutboxEvent
 from relay.core.lifetime.attempts import Attempts
 from relay.core.observations import CaughtUp, FenceReturned, Observe
-from relay.core.position import Lsn, Snapshot
+from relay.core.position import Lsn
 from relay.sources.wal import frames
 from relay.sources.wal.decoders.decoding import Decoder
 from relay.sources.wal.fences import Fences
+from relay.sources.wal.published import Published
 from relay.sources.wal.replication import ReplicationConnection
-from relay.storage.facts import Facts
 from relay.storage.position import outbox_changed
+from relay.storage.state import State
 
 
 class PositionStore(Protocol):
     """Where a stream stores its position."""
 
-    def wrote(self, facts: Facts) -> bool:
-        """Return whether the stored position is the one that this process wrote, on the same server."""
-
-    async def claim(self, facts: Facts, *, plugin: str, timeline: int) -> None:
-        """Note that this process streams now from the position in `facts`; nobody else can store then."""
-
-    async def save(self, position: Lsn, published: Snapshot | None) -> None:
-        """Store `position`, and a snapshot all of which is published; raises SourceUnavailable if it cannot now."""
+    async def save(self, state: State) -> None:
+        """Store `state`; raises SourceUnavailable if it cannot be stored now."""
 
 
 class FenceEmitter(Protocol):
@@ -86,6 +81,7 @@ class WalStream:
         connection: ReplicationConnection,
         decoder: Decoder,
         start: Lsn,
+        published: Published,
         *,
         wal_sender_timeout: float,
         relations: str | None,
@@ -105,7 +101,9 @@ class WalStream:
         self._handed_over = start
         # 0 reports nothing. `start` may be what this process remembers, which is not stored yet.
         self._flushed = Lsn(0)
-        self._published: Snapshot | None = None
+        self._published = published
+        self._transaction: int | None = None
+        """The transaction whose events are being handed over."""
         self._loop = asyncio.get_running_loop()
         every = timings.ping_at_most_every
         self._interval = min(every, wal_sender_timeout / 4) if wal_sender_timeout else every
@@ -116,6 +114,15 @@ class WalStream:
         self._fences = Fences(secrets.token_hex(6))
         self.lively = False
         """Whether a fence has come back."""
+        self._confirmed = start
+        self._finishing = False
+        """Whether nothing is read behind the end of a transaction."""
+        self._read_all = False
+        """Whether nothing is read any more: until then, what is on its way will still be handed over."""
+        self._over = False
+        """Whether the other source goes on: nothing is stored any more."""
+        self._ended = asyncio.Event()
+        self._goes_on_from: State | None = None
 
     async def receive(self) -> Sequence[OutboxEvent | Boundary[Lsn]]:
         """Return the events and boundaries that have arrived, at least one.
@@ -125,6 +132,10 @@ class WalStream:
         items: list[OutboxEvent | Boundary[Lsn]] = []
         since = self._loop.time()
         while not items:
+            if self._finishing and self._between:
+                self._read_all = True
+                self._end_if_last()
+                await self._loop.create_future()  # the other source goes on from here
             if self._undecodable is not None:
                 raise self._undecodable
             arrived = await self._connection.receive(silence=self._silence)
@@ -141,14 +152,25 @@ class WalStream:
 
     def confirm(self, position: Lsn) -> None:
         """Note that everything up to `position` is confirmed."""
-        if (fence := self._fences.confirmed(position)) is not None:
-            self._published = fence.snapshot
+        self._confirmed = position
+        fence = self._fences.confirmed(position)
+        self._published.confirmed(position, fence and fence.snapshot)
+        if fence is not None:
             self._observe(CaughtUp(fence.written))
+        self._end_if_last()
+
+    def state(self, position: Lsn) -> State:
+        """Return what is published up to `position`, the last that was confirmed."""
+        return self._goes_on_from or self._published.state(position)
+
+    def published(self) -> State:
+        """Return what is published up to the last position that was confirmed."""
+        return self.state(self._confirmed)
 
     async def store(self, position: Lsn) -> None:
-        """Store `position` with the snapshot of the last fence before it, and then report it as flushed."""
-        if self._writing and position > self._flushed:
-            await self._writing.positions.save(position, self._published)
+        """Store `position` with what it means for a poll, and then report it as flushed."""
+        if self._writing and position > self._flushed and not self._over:
+            await self._writing.positions.save(self.state(position))
             self._flushed = position
             self._send_status()
 
@@ -172,6 +194,30 @@ class WalStream:
                     if relations != self._relations:
                         raise outbox_changed()
 
+    # The change to polling.
+
+    async def finish(self) -> Lsn:
+        """Read no further than to the end of a transaction; return where that is, when all before it is confirmed."""
+        self._finishing = True
+        await self._ended.wait()
+        return self._confirmed
+
+    async def hand_over(self, state: State) -> None:
+        """Store `state`, from which the other source goes on."""
+        self._over = True
+        if self._writing is not None:
+            await self._writing.positions.save(state)
+        self._goes_on_from = state
+
+    @property
+    def _between(self) -> bool:
+        """Whether no transaction has been handed over in part."""
+        return self._transaction is None
+
+    def _end_if_last(self) -> None:
+        if self._read_all and self._confirmed == self._handed_over:
+            self._ended.set()
+
     async def close(self) -> None:
         """Report what is stored, and stop answering."""
         self._timer.cancel()
@@ -184,10 +230,18 @@ class WalStream:
             for item in self._decoder.decode(frames.changes(changes)):
                 read += 1
                 if isinstance(item, OutboxEvent):
+                    if self._published.filtering and self._published.polled(
+                        item.transaction, self._decoder.commits_at()
+                    ):
+                        continue
                     items.append(item)
+                    self._transaction = item.transaction
                 elif isinstance(item, Boundary):
                     items.append(item)
                     self._hand_over(item.position)
+                    if self._transaction is not None:
+                        self._published.ended(self._transaction, item.position)
+                        self._transaction = None
                     if fences.returned:
                         fences.boundary(item.position)
                 elif item is not None:
@@ -204,6 +258,8 @@ class WalStream:
 
     def _came_back(self, fence: Fence) -> None:
         seconds = self._fences.read(fence, self._loop.time())
+        if self._published.filtering and not self._published.counts(self._decoder.commits_at()):
+            self._fences.pass_over()
         if seconds is not None:
             self.lively = True
             self._observe(FenceReturned(seconds))

@@ -17,6 +17,9 @@ class Decoder(Protocol):
     in_transaction: bool
     """Whether a BEGIN has been decoded and its COMMIT has not."""
 
+    def commits_at(self) -> Lsn:
+        """Return where the commit record of the transaction begins that is being decoded, or was last."""
+
     def decode(self, payloads: Sequence[bytes | memoryview]) -> Iterator[OutboxEvent | Boundary[Lsn] | Fence | None]:
         """Yield one result for each of `payloads`: None for a BEGIN, or a change that is not an outbox event.
 
@@ -27,23 +30,22 @@ class Decoder(Protocol):
         """
 
 
-def decoder(  # noqa: PLR0913 - what a stream is
+def decoder(
     plugin: str,
     layout: Layout,
     message_prefix: str | None,
     *,
     publication: str,
     relations: Relations,
-    relay: str | None = None,
 ) -> tuple[Decoder, Mapping[str, str]]:
     """Return a new decoder for `plugin`'s stream, and the options of START_REPLICATION that produce this stream.
 
-    With `message_prefix`, messages with this prefix are the events, and the layout's table is not read. What was
-    parked by `relay`, and redriven, is in the stream too. Only pgoutput uses `publication`. The options' values are
-    quoted for the plugin, not for SQL. Raises ConfigurationProblem for a prefix that `plugin` cannot filter by.
+    With `message_prefix`, messages with this prefix are the events, and the layout's table is not read. Only pgoutput
+    uses `publication`. The options' values are quoted for the plugin, not for SQL. Raises ConfigurationProblem for a
+    prefix that `plugin` cannot filter by.
     """
     table = None if message_prefix else layout
-    messages = Messages(message_prefix, relay=relay, time_unit=layout.time_unit)
+    messages = Messages(message_prefix, time_unit=layout.time_unit)
     if plugin == pgoutput.PLUGIN:
         return pgoutput.PgoutputDecoder(table, messages, relations), pgoutput.options(publication)
     return wal2json.Wal2JsonDecoder(table, messages, relations), wal2json.options(table, message_prefix)

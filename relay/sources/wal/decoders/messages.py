@@ -1,4 +1,4 @@
-"""Reads logical messages: the relay's own fences, redriven events, and the events of an outbox without a table. Pure.
+"""Reads logical messages: the relay's own fences, and the events of an outbox without a table. Pure.
 
     SELECT pg_logical_emit_message(true, 'orders', '{
         "id": "0b0c9a1e-9df5-4a0e-8f4e-1f2f3f4f5f6f", "aggregate_type": "order", "aggregate_id": "42",
@@ -21,9 +21,9 @@ from datetime import datetime
 
 from relay.core.errors import UndecodableChange
 from relay.core.event import Fence, OutboxEvent
-from relay.sources.fields import FIELDS, REQUIRED, refuse_constant
+from relay.core.headers import refuse_constant
+from relay.sources.fields import FIELDS, REQUIRED
 from relay.sources.reader import message_reader
-from relay.sources.wal.decoders.redrives import REDRIVE, redriven
 
 FENCE = "relay.fence"
 """The prefix of the messages that the relay writes to see its stream move."""
@@ -35,14 +35,10 @@ _MARK = re.compile(r"[ \t\n\r]*([{}:,]?)[ \t\n\r]*")
 
 
 class Messages:
-    """Reads the transactional messages of a stream; messages with `prefix`, unless it is None, are events.
+    """Reads the transactional messages of a stream; messages with `prefix`, unless it is None, are events."""
 
-    So are the redriven events of `relay`.
-    """
-
-    def __init__(self, prefix: str | None, *, relay: str | None = None, time_unit: str = "ms") -> None:
+    def __init__(self, prefix: str | None, *, time_unit: str = "ms") -> None:
         self._prefix = prefix
-        self._relay = relay
         self._reader = message_reader(f"a message {prefix!r}", time_unit=time_unit)
 
     def read(
@@ -51,8 +47,6 @@ class Messages:
         """Return the event or fence in a message, if any; raises UndecodableChange naming what an event lacks."""
         if prefix == FENCE:
             return Fence(content.decode(errors="replace"))
-        if prefix == REDRIVE:
-            return redriven(content, self._relay, transaction)
         if prefix != self._prefix:
             return None
         try:

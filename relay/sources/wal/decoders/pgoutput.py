@@ -21,8 +21,9 @@ from relay.core.event import Boundary, Fence, OutboxEvent
 from relay.core.position import Lsn
 from relay.sources.layout import NATIVE, Layout
 from relay.sources.reader import Reader
+from relay.sources.types import XID8
 from relay.sources.wal.decoders.messages import Messages
-from relay.sources.wal.decoders.relations import TX, Relations, moved
+from relay.sources.wal.decoders.relations import TX, Relations, written_by
 
 PLUGIN = "pgoutput"
 
@@ -79,7 +80,7 @@ class PgoutputDecoder:
         self._layout = layout
         self._messages = messages
         self._known = relations
-        self._committed = self._xid = 0
+        self._committed = self._xid = self._commits_at = 0
         self._tx = ""
         """What rows of our own table have as `tx` until transaction ids pass 32 bits."""
         self._relations: dict[int, _Relation | None] = {}
@@ -88,6 +89,10 @@ class PgoutputDecoder:
         """Yield one result for each of `payloads`; see `Decoder`."""
         return map(self._change, map(bytes, payloads))
 
+    def commits_at(self) -> Lsn:
+        """Return where the commit record of the transaction begins that is being decoded, or was last."""
+        return Lsn(self._commits_at)
+
     def _change(self, payload: bytes) -> OutboxEvent | Boundary[Lsn] | Fence | None:
         try:
             match payload[:1]:
@@ -95,7 +100,7 @@ class PgoutputDecoder:
                     return self._insert(payload)
                 case b"B":
                     self.in_transaction = True
-                    _, _, self._committed, self._xid = _BEGIN.unpack(payload)
+                    _, self._commits_at, self._committed, self._xid = _BEGIN.unpack(payload)
                     self._tx = str(self._xid)
                     return None
                 case b"C":
@@ -124,9 +129,10 @@ class PgoutputDecoder:
         if count != relation.columns:
             raise ValueError("the number of columns of a row is not its relation's")
         values = _values(payload, _INSERT.size, count)
-        if relation.tx is not None and (tx := values[relation.tx]) != self._tx and moved(tx, self._xid):
-            return None
-        return relation.reader.event(values, self._committed_at, self._xid)
+        transaction: int | None = self._xid
+        if relation.tx is not None and (tx := values[relation.tx]) != self._tx:
+            transaction = written_by(tx, self._xid)
+        return None if transaction is None else relation.reader.event(values, self._committed_at, transaction)
 
     def _relation(self, payload: bytes) -> None:
         _, oid = _RELATION.unpack_from(payload)
@@ -144,7 +150,7 @@ class PgoutputDecoder:
             self._relations[oid] = None
             return
         tx = next((place for place, column in enumerate(columns) if column.name == TX), None)
-        ours = self._layout.name == NATIVE.name
+        ours = tx is not None and (self._layout.name == NATIVE.name or columns[tx].oid == XID8)
         self._relations[oid] = _Relation(count, self._layout.reader(columns), tx if ours else None)
 
     def _message(self, payload: bytes) -> OutboxEvent | Fence | None:

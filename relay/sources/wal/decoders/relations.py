@@ -95,6 +95,16 @@ class Relations:
         return full < self.snapshot.xmax and full not in self.snapshot.running
 
 
+def written_by(tx: object, xid: int) -> int | None:
+    """Return the transaction that wrote a row with `tx`: 64 bits where the row says so; None for a row that was moved.
+
+    A row from before its table had the column says nothing.
+    """
+    if not isinstance(tx, str) or not tx.isdecimal():
+        return xid
+    return None if moved(tx, xid) else int(tx)
+
+
 def moved(tx: object, xid: int) -> bool:
     """Return whether a row of our own table, with `tx`, was written first by another transaction than `xid`."""
     return isinstance(tx, str) and tx.isdecimal() and int(tx) % _XIDS != xid

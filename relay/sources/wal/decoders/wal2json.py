@@ -30,10 +30,9 @@ from relay.core.position import Lsn
 from relay.sources.fields import CONVERSIONS
 from relay.sources.layout import NATIVE, Layout
 from relay.sources.reader import Reader
-from relay.sources.types import BYTEA
+from relay.sources.types import BYTEA, XID8
 from relay.sources.wal.decoders.messages import FENCE, Messages
-from relay.sources.wal.decoders.redrives import REDRIVE
-from relay.sources.wal.decoders.relations import TX, Name, Relations, moved
+from relay.sources.wal.decoders.relations import TX, Name, Relations, moved, written_by
 
 PLUGIN = "wal2json"
 
@@ -53,6 +52,7 @@ class _Value(msgspec.Struct, gc=False):
 class _Begin(msgspec.Struct, tag_field="action", tag="B", gc=False):
     timestamp: str
     xid: int
+    lsn: str = ""
 
 
 class _Insert(msgspec.Struct, tag_field="action", tag="I", gc=False):
@@ -135,7 +135,7 @@ def options(layout: Layout | None, message_prefix: str | None) -> Mapping[str, s
         "include-types": "0",
         "add-tables": "" if layout is None else _tables(layout),
         "actions": "insert",
-        "add-msg-prefixes": ",".join([FENCE, REDRIVE, *([message_prefix] if message_prefix else [])]),
+        "add-msg-prefixes": ",".join([FENCE, *([message_prefix] if message_prefix else [])]),
     }
     # A bytea arrives as bare hex, like a text; only its type shows the difference. Our own table has none.
     return chosen if layout == NATIVE else chosen | {"include-type-oids": "1"}
@@ -157,7 +157,7 @@ class Wal2JsonDecoder:
         self._messages = messages
         self._relations = relations
         self._leaves = relations.leaves
-        self._begun = ""
+        self._begun = self._commits_at = ""
         self._xid = 0
         self._tx = ""
         """What rows of our own table have as `tx` until transaction ids pass 32 bits."""
@@ -171,6 +171,7 @@ class Wal2JsonDecoder:
                 yield self._native_row(change) or self._row(_change(payload))
             elif kind is _Begin:
                 self.in_transaction, self._begun, self._xid = True, change.timestamp, change.xid
+                self._commits_at = change.lsn
                 self._tx = str(change.xid)
                 yield None
             elif kind is _Commit:
@@ -182,6 +183,13 @@ class Wal2JsonDecoder:
                 yield self._message(change)
             else:
                 yield None
+
+    def commits_at(self) -> Lsn:
+        """Return where the commit record of the transaction begins that is being decoded, or was last."""
+        try:
+            return Lsn.parse(self._commits_at)
+        except ValueError as error:
+            raise _unknown(self._commits_at) from error
 
     def _parsed(self, payloads: Sequence[bytes | memoryview]) -> Iterable[Any]:
         if not self._typed and sum(map(len, payloads)) <= _TOGETHER_BYTES:
@@ -203,12 +211,15 @@ class Wal2JsonDecoder:
         if (row.schema, row.table) not in self._leaves or not key.value or not at.value.endswith("+00"):
             return None
         try:
-            if tx.value != self._tx and moved(tx.value, self._xid):
-                return None
+            transaction = self._xid
+            if tx.value != self._tx:
+                if moved(tx.value, self._xid):
+                    return None
+                transaction = int(tx.value)
             return OutboxEvent(
                 key.value, seq.value, kind.value, aggregate.value, version.value, event.value, body.value.encode(),
                 _headers(headers.value), exchange.value, routing_key.value, datetime.fromisoformat(at.value),
-                JSON, self._xid,
+                JSON, transaction,
             )  # fmt: skip
         except (ValueError, RecursionError):
             return None
@@ -229,9 +240,8 @@ class Wal2JsonDecoder:
         values: list[str | int | None] = [column.value for column in columns]
         for place in table.binary:
             values[place] = None if values[place] is None else f"\\x{values[place]}"
-        if table.tx is not None and moved(values[table.tx], self._xid):
-            return None
-        return table.reader.event(values, self._committed_at, self._xid)
+        transaction = self._xid if table.tx is None else written_by(values[table.tx], self._xid)
+        return None if transaction is None else table.reader.event(values, self._committed_at, transaction)
 
     def _described(self, description: Sequence[str | int], change: _Insert, layout: Layout) -> _Table:
         if self._typed and not all(column.typeoid for column in change.columns):
@@ -243,7 +253,8 @@ class Wal2JsonDecoder:
         reader = layout.reader([self._relations.column(column.name, column.typeoid) for column in change.columns])
         binary = [place for place, column in enumerate(change.columns) if column.typeoid == BYTEA]
         tx = next((place for place, column in enumerate(change.columns) if column.name == TX), None)
-        return _Table(description, reader, binary, tx if layout.name == NATIVE.name else None)
+        ours = tx is not None and (layout.name == NATIVE.name or change.columns[tx].typeoid == XID8)
+        return _Table(description, reader, binary, tx if ours else None)
 
     def _message(self, message: _Message) -> OutboxEvent | Fence | None:
         if not message.transactional:

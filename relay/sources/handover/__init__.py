@@ -1,0 +1,1 @@
+"""Which source runs, and how one goes on where the other ends."""
