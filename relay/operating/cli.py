@@ -7,12 +7,14 @@ import typer
 from outboxkit.process import commands
 from outboxkit.process.streams import until_reader_leaves
 from outboxkit.settings import reloading
+from relay.operating import retention
 from relay.operating.check.command import check
 from relay.operating.options import Config
 from relay.operating.parked import commands as parked
 from relay.operating.setup.command import setup
 from relay.operating.slot import commands as slot
 from relay.operating.status.command import status
+from relay.operating.switch import switch
 from relay.operating.tail.command import tail
 from relay.settings import RelaySettings
 
@@ -47,10 +49,11 @@ def run(
         service.run(lambda stop: relay.run(fresh, stop, stdout=stdout), prints=stdout)
 
 
-for command in (setup, run, check, status, tail):
+for command in (setup, run, check, status, switch, tail):
     app.command()(command)
 app.add_typer(parked.app, name="parked")
 app.add_typer(slot.app, name="slot")
+app.add_typer(retention.app, name="retention")
 
 
 def main() -> None:

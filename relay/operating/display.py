@@ -15,6 +15,11 @@ def console() -> Console:
     return Console() if sys.stdout.isatty() else Console(width=_WIDE)
 
 
+def err_console() -> Console:
+    """Return a console for what is said beside the output."""
+    return Console(stderr=True)
+
+
 def plain(text: str) -> Text:
     """Return `text` without markup; control characters are printed as escapes."""
     return Text(printable(text))

@@ -7,9 +7,11 @@ from psycopg.rows import kwargs_row
 
 from outboxkit import sql
 from outboxkit.errors import Problem
+from relay.core.errors import SourceRefused
 from relay.settings import RelaySettings
 from relay.sources import tables
 from relay.sources.layout import Layout
+from relay.sources.polling.statements import require_tx
 from relay.sources.wal.decoders import pgoutput, wal2json
 from relay.storage.facts import TableFacts, table_facts
 
@@ -34,6 +36,30 @@ def require(found: TableFacts, settings: RelaySettings, plugin: str) -> None:
     table = layout(found, settings)
     if table is not None:
         tables.check(found, table, plugin=plugin)
+
+
+def pollable(found: TableFacts, settings: RelaySettings) -> bool:
+    """Return whether the table can be polled, so that what no slot has is not lost."""
+    if settings.source == "wal":
+        return False
+    try:
+        require_pollable(found, settings)
+    except Problem:
+        return False
+    return True
+
+
+def require_pollable(found: TableFacts, settings: RelaySettings) -> None:
+    """Raise SourceRefused or UndecodableChange if the table cannot be polled."""
+    table = layout(found, settings)
+    if table is None:
+        raise SourceRefused(
+            "an outbox of logical messages has no table to poll",
+            remedy="set RELAY_SOURCE=wal, or name a table with RELAY_OUTBOX_TABLE instead of RELAY_MESSAGE_PREFIX",
+        )
+    tables.check_rows(found, table)
+    if settings.poll_strategy == "snapshot":
+        require_tx(table, found)
 
 
 def preferred(found: TableFacts, settings: RelaySettings) -> str:

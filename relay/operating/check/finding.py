@@ -86,6 +86,12 @@ def judged(checks: Sequence[Check[Section]], section: Section | Unknown) -> Iter
             yield named(check.id, check.judge(section))
 
 
+def unneeded(checks: Sequence[Check[Section]], why: str) -> Iterator[Finding]:
+    """Report each of `checks` as OK, since what it looks at is not needed; `why` says so."""
+    for check in checks:
+        yield named(check.id, ok(why))
+
+
 def reached(identity: str, section: object | Unknown, summary: str) -> Finding:
     """Return OK with `summary` if `section` could be gathered, else FAIL with the reason."""
     if isinstance(section, Unknown):

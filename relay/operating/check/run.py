@@ -5,13 +5,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from relay.operating.check.asking import postgres, rabbitmq
-from relay.operating.check.finding import Finding, Unknown, judged, reached
+from relay.operating.check.finding import Finding, Unknown, judged, named, ok, reached, unneeded
 from relay.operating.check.judging import (
     broker,
     connection,
     limits,
     outbox,
     plugin,
+    polling,
     position,
     queues,
     role,
@@ -19,26 +20,34 @@ from relay.operating.check.judging import (
     slot,
     transactions,
 )
+from relay.operating.check.judging.polling import NOT_NEEDED
 from relay.settings import RelaySettings
 
-SERVER_CHECKS = (*server.CHECKS, *plugin.CHECKS, *limits.CHECKS, *transactions.CHECKS)
+WAL_CHECKS = (*server.WAL_CHECKS, *plugin.CHECKS, *limits.CHECKS, *transactions.CHECKS)
+"""What only a stream of the WAL needs of a server."""
+SERVER_CHECKS = (*server.CHECKS, *WAL_CHECKS)
 
 
 def check(settings: RelaySettings, *, queue_names: Sequence[str]) -> list[Finding]:
     """Return a finding for each check, always with the same ids in the same order; a queue's ids end in its name."""
     sections = postgres.ask(settings)
     answers = asyncio.run(rabbitmq.ask(settings, queue_names))
-    return [*_postgres(sections), *_rabbitmq(answers, queue_names)]
+    return [*_postgres(sections, polls=settings.source == "polling"), *_rabbitmq(answers, queue_names)]
 
 
-def _postgres(sections: postgres.Sections) -> Iterator[Finding]:
+def _postgres(sections: postgres.Sections, *, polls: bool) -> Iterator[Finding]:
     yield reached("postgres.connection", sections.connection, "Postgres answers")
-    yield reached("postgres.replication", sections.replication, "Postgres answers on a replication connection")
+    if polls:
+        yield named("postgres.replication", ok(NOT_NEEDED.format("polling")))
+    else:
+        yield reached("postgres.replication", sections.replication, "Postgres answers on a replication connection")
     yield from judged(connection.CHECKS, sections.connection)
-    yield from judged(SERVER_CHECKS, sections.server)
+    yield from judged(server.CHECKS, sections.server)
+    yield from unneeded(WAL_CHECKS, NOT_NEEDED.format("polling")) if polls else judged(WAL_CHECKS, sections.server)
     yield from judged(role.CHECKS, sections.role)
     yield from judged(outbox.SCHEMA_CHECKS, sections.schema)
     yield from judged(outbox.OUTBOX_CHECKS, sections.outbox)
+    yield from judged(polling.CHECKS, sections.polling)
     yield from judged(slot.CHECKS, sections.slot)
     yield from judged(position.CHECKS, sections.position)
 

@@ -39,11 +39,13 @@ def list_(config: Config = None, *, as_json: Json = False) -> None:
     if as_json:
         typer.echo(json.dumps(rows, default=str))
         return
-    table = Table("row", Column("event", no_wrap=True), "aggregate", "version", "type", "reason", "times", "parked")
+    event = Column("event", no_wrap=True)
+    table = Table("row", event, "aggregate", "version", "type", "reason", "times", "parked", "redrive")
     for row in rows:
         aggregate = f"{row['aggregate_type']} {row['aggregate_id']}"
         version, times, at = str(row["aggregate_version"]), str(row["times"]), f"{row['parked_at']:%Y-%m-%d %H:%M:%S}"
-        cells = (str(row["row"]), row["id"], aggregate, version, row["event_type"], row["reason"], times, at)
+        asked = f"asked for at {row['asked_at']:%H:%M:%S}" if row["asked_at"] else ""
+        cells = (str(row["row"]), row["id"], aggregate, version, row["event_type"], row["reason"], times, at, asked)
         table.add_row(*map(plain, cells))
     console().print(table if rows else "no parked event is waiting")
 
@@ -66,9 +68,9 @@ def show(ids: Ids = None, rows: Rows = None, config: Config = None, *, as_json: 
 def redrive(
     ids: Ids = None, rows: Rows = None, config: Config = None, *, every: All = False, as_json: Json = False
 ) -> None:
-    """Publish events again: the relay gets them through its stream, as they were, with the same ids.
+    """Publish events again: the active relay reads them within a second, and publishes them as they were.
 
-    What was redriven already is left alone.
+    They keep their ids. What was redriven already is left alone.
     """
     _require_choice(ids, rows, every=every)
     settings = load(RelaySettings, config)
@@ -77,7 +79,6 @@ def redrive(
         done: list[Row] = []
         failed: list[Failure] = []
         if chosen.waiting:
-            statements.require_stream(connection, settings)
             done, failed = statements.redrive(connection, settings, chosen.waiting)
     if as_json:
         _print_json("redriven", done, failed=failed)

@@ -1,8 +1,7 @@
 """The statements of `relay parked`: each is about the rows of one relay.
 
-Redriving marks the row and writes the event into the WAL as a logical message, in one transaction; the relay publishes
-it from its stream like every other event. The outbox is not written to. Discarding only marks the row. Neither deletes
-it.
+Redriving asks for the event in its row, where the active relay reads it within a second. The outbox is not written to.
+Discarding only marks the row. Neither deletes it.
 """
 
 import json
@@ -14,7 +13,6 @@ import psycopg
 from psycopg.rows import class_row, dict_row
 
 from outboxkit import sql
-from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
 from relay.storage.refusals import from_postgres
 
@@ -26,7 +24,7 @@ class Row:
     row: int
     id: str
     state: str
-    """waiting, redriven or discarded."""
+    """waiting, redriven (or asked for) or discarded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,23 +63,17 @@ def find(
     return cursor.execute(sql.query("parked_find"), {"relay": relay, **chosen}).fetchall()
 
 
-def require_stream(connection: psycopg.Connection[Any], settings: RelaySettings) -> None:
-    """Raise a Problem if nothing would read a redriven event: the slot is missing, lost, or of another database."""
-    slots.usable(connection, settings.slot)
-    slots.require_ours(connection, settings)
-
-
 def redrive(
     connection: psycopg.Connection[Any], settings: RelaySettings, rows: Sequence[Row]
 ) -> tuple[list[Row], list[Failure]]:
-    """Put events on the stream again, each in a transaction of its own; return those that did and did not go.
+    """Ask for events to be published again, each in a transaction of its own; return those that were and were not.
 
     Raises psycopg's error if the connection breaks. A row that does not wait any more is in neither list.
     """
     done, failed = [], []
     for row in rows:
         try:
-            sent = connection.execute(sql.query("parked_redrive"), {"row": row.row, "relay": settings.name}).fetchone()
+            sent = connection.execute(sql.query("parked_ask"), {"row": row.row, "relay": settings.name}).fetchone()
         except psycopg.Error as error:
             if connection.closed:
                 raise

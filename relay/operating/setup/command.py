@@ -7,6 +7,7 @@ import typer
 from outboxkit.settings import load
 from relay.operating.options import Config
 from relay.operating.setup import steps, waiting
+from relay.operating.setup.beginning import From
 from relay.settings import RelaySettings
 
 Timeout = Annotated[
@@ -19,7 +20,7 @@ def say(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def setup(
+def setup(  # noqa: PLR0913 - the options of a command
     config: Config = None,
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the SQL that would run. Change nothing.")] = False,
@@ -30,10 +31,34 @@ def setup(
             help="The slot was lost: create a new one. Events committed since the stored position are not published.",
         ),
     ] = False,
+    add_tx_column: Annotated[
+        bool,
+        typer.Option("--add-tx-column", help="Add the column `tx` to the outbox table, so that it can be polled."),
+    ] = False,
+    accept_upgrade: Annotated[
+        bool,
+        typer.Option(
+            "--accept-upgrade",
+            help="The server was upgraded by pg_upgrade: go on from the stored snapshot.",
+        ),
+    ] = False,
+    start: Annotated[
+        From,
+        typer.Option(
+            "--from",
+            help="Where a relay begins that has no position. now: with what commits after setup. start: with all that "
+            "is in the table, also from before its column tx.",
+        ),
+    ] = "now",
+    notify: Annotated[
+        bool,
+        typer.Option("--notify", help="Make the trigger that wakes a polling relay (RELAY_POLL_NOTIFY)."),
+    ] = False,
     timeout: Timeout = waiting.TIMEOUT,
 ) -> None:
     """Create the schema, the replication slot and the exchange, each if it is missing. Safe to repeat."""
     settings = load(RelaySettings, config)
-    done = steps.setup(settings, accept_gap=accept_gap, timeout=timeout, say=say)
-    for line in steps.plan(settings, accept_gap=accept_gap) if dry_run else done:
+    extras = steps.Extras(add_tx_column=add_tx_column, notify=notify, accept_upgrade=accept_upgrade)
+    done = steps.setup(settings, accept_gap=accept_gap, extras=extras, start=start, timeout=timeout, say=say)
+    for line in steps.plan(settings, accept_gap=accept_gap, extras=extras, start=start) if dry_run else done:
         typer.echo(line)

@@ -4,7 +4,7 @@ Postgres makes a slot in a statement that may wait for long, and shows the slot 
 whoever looks at a slot in order to make it takes a turn first: then the slot is either whole or not there.
 """
 
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 
@@ -31,24 +31,29 @@ def create(connection: psycopg.Connection[Any], settings: RelaySettings, found: 
     """
     if plugin == wal2json.PLUGIN:
         try:
-            return _create_slot(connection, settings.slot, wal2json.PLUGIN)
+            return _create_slot(connection, settings, wal2json.PLUGIN)
         except (psycopg.errors.UndefinedFile, psycopg.errors.InsufficientPrivilege):
             if settings.plugin != "auto":
                 raise
             outbox.require(found, settings, pgoutput.PLUGIN)
     # First the publication, then the slot: pgoutput reads the publication as it was at each change.
     publication.create(connection, settings)
-    return _create_slot(connection, settings.slot, pgoutput.PLUGIN)
+    return _create_slot(connection, settings, pgoutput.PLUGIN)
 
 
-def _create_slot(connection: psycopg.Connection[Any], slot: str, plugin: str) -> str:
+def statement(settings: RelaySettings) -> LiteralString:
+    """Return the statement that creates the slot."""
+    return sql.query("slot_create_failover" if settings.slot_failover else "slot_create")
+
+
+def _create_slot(connection: psycopg.Connection[Any], settings: RelaySettings, plugin: str) -> str:
     """Create the slot, or wait for somebody who makes it without taking turns; return the plugin that it has then."""
     while True:
         try:
-            connection.execute(sql.query("slot_create"), {"slot": slot, "plugin": plugin})
+            connection.execute(statement(settings), {"slot": settings.slot, "plugin": plugin})
         except psycopg.errors.DuplicateObject:
-            _until_finished(connection, slot)
-            found = slots.find(connection, slot)
+            _until_finished(connection, settings.slot)
+            found = slots.find(connection, settings.slot)
             if found is not None:
                 return found.plugin or plugin
         else:

@@ -30,10 +30,11 @@ class Decision:
     """Whether the stored position becomes the slot's."""
 
 
-def decide(facts: Facts, owner: Owner, *, plugin: str, accept_gap: bool) -> Decision:
+def decide(facts: Facts, owner: Owner, *, plugin: str, accept_gap: bool, pollable: bool) -> Decision:
     """Return what `relay setup` does; raises SourceRefused, with a remedy, for what it must not do.
 
-    `plugin` is the one that was asked for, or `auto`.
+    `plugin` is the one that was asked for, or `auto`. `pollable` is whether the table has what no slot has; so it has
+    while the relay polls it.
     """
     require_slot(facts, owner)
     lost = facts.slot is not None and facts.wal_status == "lost"
@@ -41,10 +42,18 @@ def decide(facts: Facts, owner: Owner, *, plugin: str, accept_gap: bool) -> Deci
     make: Literal["create", "drop and create"] = "drop and create" if lost else "create"
     if not gone:
         _require_plugin(facts, owner, plugin)
-    if facts.checkpoint_lsn is None:
+    if facts.state is None:
         if not accept_gap:
             _require_unused(facts, owner)
         return Decision(make if gone else _kept(facts), set_position=True)
+    known = facts.state.snapshot is not None and not _ahead(facts) and not any(differences(facts, owner))
+    if known and (pollable or facts.state.mode == "polling"):
+        if accept_gap:
+            raise SourceRefused(
+                "there is no gap to accept: the table has what no slot has, and the relay polls it",
+                remedy="run `relay setup` without --accept-gap, then `relay run`",
+            )
+        return Decision(make if gone else "keep", set_position=False)
     if accept_gap:
         return _accepted(facts, owner, make if gone else None)
     require_position(facts, owner)
@@ -95,6 +104,11 @@ def _require_unused(facts: Facts, owner: Owner) -> None:
             remedy="if it is somebody else's, set RELAY_NAME and RELAY_SLOT to other names; otherwise "
             f"{compare(owner)}, then create a new slot with `relay setup --accept-gap`",
         )
+
+
+def _ahead(facts: Facts) -> bool:
+    """Return whether the stored position is ahead of the server's WAL: its snapshot is no better then."""
+    return facts.checkpoint_lsn is not None and Lsn.parse(facts.checkpoint_lsn) > Lsn.parse(facts.wal_end)
 
 
 def _kept(facts: Facts) -> Literal["keep", "drop and create"]:

@@ -16,8 +16,8 @@ from psycopg.rows import class_row
 from outboxkit import sql
 from outboxkit.errors import Problem
 from relay.operating.connection import connected
-from relay.operating.obstacles import Obstacle, ends
 from relay.settings import RelaySettings
+from relay.storage.obstacles import Obstacle, ends
 
 TIMEOUT = 60.0
 _QUIET = 1.0

@@ -2,11 +2,14 @@
 
 import json
 from dataclasses import asdict
+from typing import Any
 
+import psycopg
 import typer
 from rich.table import Table
 
 from outboxkit.settings import load
+from relay.operating import outbox
 from relay.operating.connection import connected
 from relay.operating.display import console, plain, size
 from relay.operating.options import Config, Json, Yes
@@ -17,7 +20,9 @@ from relay.operating.slot.skip import skip
 from relay.operating.slot.statements import Slot
 from relay.settings import RelaySettings
 
-app = typer.Typer(no_args_is_help=True, help="The replication slot: show, create, drop, skip.")
+app = typer.Typer(
+    no_args_is_help=True, help="The replication slot: show, create, drop, skip. A relay that only polls has none."
+)
 
 
 @app.command()
@@ -31,24 +36,29 @@ def show(config: Config = None, *, as_json: Json = False) -> None:
     elif slot is not None:
         _print(slot)
     if slot is None:
-        raise statements.missing(settings.slot)
+        raise statements.missing(settings)
 
 
 @app.command()
 def create(config: Config = None, *, timeout: Timeout = waiting.TIMEOUT) -> None:
-    """Create the slot if it is missing. Refused if events would be lost. Safe to repeat."""
+    """Create the slot if it is missing. Refused if events would be lost, or nobody would read it. Safe to repeat."""
     settings = load(RelaySettings, config)
+    statements.require_a_reader(settings, "create a slot that it does not read, and that retains WAL")
     with (
         connected(settings, "slot") as connection,
         waiting.watched(connection, settings, timeout=timeout, say=say),
     ):
+        steps.require_wal(connection, settings)
         creating.take_turn(connection, settings.slot)
         typer.echo(steps.make_slot(connection, settings, accept_gap=False))
 
 
 @app.command()
 def drop(config: Config = None, *, yes: Yes = False) -> None:
-    """Drop the slot. Postgres may then remove the WAL that it retained, with the unpublished events in it."""
+    """Drop the slot. Postgres may then remove the WAL that it retained, with the unpublished events in it.
+
+    Where the relay can poll the table, nothing is missed by it: what no slot has is polled.
+    """
     settings = load(RelaySettings, config)
     with connected(settings, "slot") as connection:
         slot = statements.find(connection, settings.slot)
@@ -61,11 +71,26 @@ def drop(config: Config = None, *, yes: Yes = False) -> None:
         if not yes:
             behind = f"{size(slot.lag_bytes or 0)} of WAL after {slot.confirmed_flush_lsn} are not confirmed"
             typer.confirm(f"{behind}. Drop replication slot {slot.name!r}?", abort=True)
+        polled = outbox.pollable(outbox.facts(connection, settings), settings) and _polls_on(connection, settings)
         statements.drop(connection, settings.slot)
-    typer.echo(f"replication slot {settings.slot!r} is dropped; `relay setup --accept-gap` creates a new one")
+    typer.echo(f"replication slot {settings.slot!r} is dropped; {_then(settings, polled=polled)}")
 
 
 app.command()(skip)
+
+
+def _polls_on(connection: psycopg.Connection[Any], settings: RelaySettings) -> bool:
+    """Return whether it is known from where to poll."""
+    stored = statements.facts(connection, settings).state
+    return stored is not None and stored.snapshot is not None
+
+
+def _then(settings: RelaySettings, *, polled: bool) -> str:
+    if not polled:
+        return "`relay setup` creates a new one, or says what to compare first"
+    if settings.source == "polling":
+        return "RELAY_SOURCE is polling, which needs none"
+    return "the relay polls the table meanwhile, and makes a new one"
 
 
 def _print(slot: Slot) -> None:

@@ -1,8 +1,7 @@
 """Which events a skip would pass over, and how they are parked: from the stream, or from what is left in tables.
 
 The stream has every event of every kind of outbox, also when its row is gone. If Postgres cannot decode it, the rows of
-our own table show what is still there, since they store their transaction; other outboxes do not. Parked events that
-were redriven are known in either case.
+our own table show what is still there, since they store their transaction; other outboxes do not.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,7 +27,7 @@ class Contents:
 
     events: list[SkippedEvent]
     source: Literal["stream", "table", "nowhere"]
-    """stream: all events; table: those whose rows are still there; nowhere: only those that were redriven."""
+    """stream: all events; table: those whose rows are still there; nowhere: none."""
 
     @property
     def parkable(self) -> list[SkippedEvent]:
@@ -51,11 +50,10 @@ def contents(
     except psycopg.Error:
         if connection.closed:
             raise
-    redriven = statements.redriven(connection, transactions, settings.name)
     if not _ours(settings):
-        return Contents(redriven, "nowhere")
+        return Contents([], "nowhere")
     statements.require_readable(connection, transactions)
-    return Contents(statements.events(connection, transactions) + redriven, "table")
+    return Contents(statements.events(connection, transactions), "table")
 
 
 def park(  # noqa: PLR0913 - what is skipped, and how it was found
@@ -69,9 +67,10 @@ def park(  # noqa: PLR0913 - what is skipped, and how it was found
     detail: str,
 ) -> None:
     """Park what `contents` has found."""
-    if found.source != "stream":
-        ours = found.source == "table"
-        statements.park_rows(connection, settings, transactions, after=after, detail=detail, ours=ours)
+    if found.source == "nowhere":
+        return
+    if found.source == "table":
+        statements.park_rows(connection, settings, transactions, after=after, detail=detail)
         return
     for some in _batches(read(connection, settings, slot, transactions, after=after)):
         rows = [parking.row(each.event, each.place, "skipped", detail) for each in some if each.event is not None]

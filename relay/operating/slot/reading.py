@@ -103,7 +103,6 @@ def _decoder(
         settings.message_prefix,
         publication=settings.slot,
         relations=Relations.of(table, found),
-        relay=settings.name,
     )
 
 

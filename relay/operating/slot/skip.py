@@ -13,6 +13,7 @@ from rich.table import Table
 
 from outboxkit.errors import ConfigurationProblem, Problem
 from outboxkit.settings import load
+from relay.core.errors import SourceRefused
 from relay.core.position import Lsn
 from relay.operating.connection import connected
 from relay.operating.display import console, plain
@@ -52,9 +53,15 @@ def skip(
     Without --to it lists the next transactions, each with the LSN that skips it.
     """
     settings = load(RelaySettings, config)
+    if settings.source == "polling":
+        raise SourceRefused(
+            "RELAY_SOURCE is polling: the relay reads no slot, so no transaction of a slot can be skipped",
+            remedy="to take an event out of the way that RabbitMQ refuses: stop the relay, keep what its row says, "
+            "delete the row from the outbox table, and start the relay again",
+        )
     target = None if to is None else _lsn(to)
     with connected(settings, "slot") as connection:
-        slot = statements.usable(connection, settings.slot)
+        slot = statements.usable(connection, settings)
         facts = statements.require_ours(connection, settings)
         after = start_position(facts, settings.owner, None)
         if target is None:
@@ -96,7 +103,7 @@ def _skip(  # noqa: PLR0913, PLR0917 - what the command was asked
         detail = f"`relay slot skip --to {to}` skipped its transaction"
         contents.park(connection, settings, slot, transactions or (), found, after=after, detail=detail)
 
-    statements.skip(connection, settings, facts, to=to, park=park)
+    statements.skip(connection, settings, facts, to=to, skipped=transactions or (), park=park)
     if as_json:
         typer.echo(_report(after, to, transactions, found))
     else:

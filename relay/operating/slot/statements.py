@@ -7,7 +7,7 @@ position and the checkpoint.
 import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,9 +16,11 @@ from psycopg.rows import class_row
 
 from outboxkit import sql
 from outboxkit.errors import Problem
-from relay.core.errors import PositionLost, SlotHeld, SlotMissing
+from relay.core.errors import PositionLost, SlotHeld, SlotMissing, SourceRefused
 from relay.core.position import Lsn
+from relay.core.transactions import Transactions
 from relay.settings import RelaySettings
+from relay.sources.handover.deciding import require_state
 from relay.sources.wal.ownership import OtherOutbox, OtherSlot, differences, require_position, require_slot
 from relay.storage.facts import Facts
 from relay.storage.parking import parameters
@@ -80,8 +82,13 @@ class Slot:
 class Checkpoint:
     """A relay's stored position, the columns of sql/queries/slot_checkpoint.sql."""
 
-    slot: str
-    lsn: str
+    slot: str | None
+    mode: str
+    """The source that the active relay reads: wal or polling."""
+    lsn: str | None
+    snapshot: str | None
+    making_slot: bool
+    wanted: str
     system_identifier: str
     timeline: int
     updated_at: datetime
@@ -147,11 +154,21 @@ def require_droppable(connection: psycopg.Connection[Any], settings: RelaySettin
             raise problem
 
 
-def usable(connection: psycopg.Connection[Any], slot: str) -> Slot:
-    """Return `slot`; raises SlotMissing if it does not exist or is lost."""
+def require_a_reader(settings: RelaySettings, what: str) -> None:
+    """Raise SourceRefused if the relay only polls, so that a command about its slot would `what`."""
+    if settings.source == "polling":
+        raise SourceRefused(
+            f"RELAY_SOURCE is polling: the relay has no slot, and this would {what}",
+            remedy="set RELAY_SOURCE=auto or wal, and start the relay again, if it is to read a slot",
+        )
+
+
+def usable(connection: psycopg.Connection[Any], settings: RelaySettings) -> Slot:
+    """Return the slot; raises SlotMissing if it does not exist or is lost."""
+    slot = settings.slot
     found = find(connection, slot)
     if found is None:
-        raise missing(slot)
+        raise missing(settings)
     if found.lost:
         raise SlotMissing(
             f"replication slot {slot!r} is lost: {found.why_lost}",
@@ -160,9 +177,13 @@ def usable(connection: psycopg.Connection[Any], slot: str) -> Slot:
     return found
 
 
-def missing(slot: str) -> SlotMissing:
+def missing(settings: RelaySettings) -> SlotMissing:
     """Return the problem of a slot that does not exist."""
-    return SlotMissing(f"replication slot {slot!r} does not exist", remedy="run `relay setup`")
+    polls = settings.source == "polling"
+    return SlotMissing(
+        f"replication slot {settings.slot!r} does not exist",
+        remedy="none is needed: RELAY_SOURCE is polling, which has no slot" if polls else "run `relay setup`",
+    )
 
 
 def checkpoint(connection: psycopg.Connection[Any], name: str) -> Checkpoint | None:
@@ -193,7 +214,7 @@ def confirmed(connection: psycopg.Connection[Any], slot: Slot, name: str) -> Lsn
     position = Lsn.parse(slot.confirmed_flush_lsn or "0/0")
     stored = checkpoint(connection, name)
     here = connection.execute(sql.query("slot_position"), {"slot": slot.name}).fetchone()
-    if stored is None or here is None or stored.system_identifier != here[1]:
+    if stored is None or stored.lsn is None or here is None or stored.system_identifier != here[1]:
         return position
     return max(position, Lsn.parse(stored.lsn))
 
@@ -234,14 +255,6 @@ def events(connection: psycopg.Connection[Any], transactions: Sequence[Transacti
     return cursor.execute(sql.query("slot_events"), {"xids": _xids(transactions)}).fetchall()
 
 
-def redriven(
-    connection: psycopg.Connection[Any], transactions: Sequence[Transaction], relay: str
-) -> list[SkippedEvent]:
-    """Return the parked events of `relay` that `transactions` put on the stream again."""
-    cursor = connection.cursor(row_factory=class_row(SkippedEvent))
-    return cursor.execute(sql.query("slot_redriven"), {"xids": _xids(transactions), "relay": relay}).fetchall()
-
-
 def require_readable(connection: psycopg.Connection[Any], transactions: Sequence[Transaction]) -> None:
     """Raise a Problem if outbox.event does not show all rows of `transactions`: what is not seen would be lost."""
     row = connection.execute(sql.query("slot_readable"), {"xids": _xids(transactions)}).fetchone()
@@ -267,16 +280,15 @@ def park(
     connection.execute(sql.query("park"), parameters(rows, after=after) | whose)
 
 
-def park_rows(  # noqa: PLR0913 - what is skipped, and why
+def park_rows(
     connection: psycopg.Connection[Any],
     settings: RelaySettings,
     transactions: Sequence[Transaction],
     *,
     after: Lsn,
     detail: str,
-    ours: bool,
 ) -> None:
-    """Park what `redriven` and, for our own table, `events` find of `transactions`."""
+    """Park what `events` finds of `transactions`."""
     parking = {
         "xids": _xids(transactions),
         "relay": settings.name,
@@ -284,13 +296,17 @@ def park_rows(  # noqa: PLR0913 - what is skipped, and why
         "after_lsn": str(after),
         "detail": detail,
     }
-    connection.execute(sql.query("slot_park_redriven"), parking)
-    if ours:
-        connection.execute(sql.query("slot_park_skipped"), parking)
+    connection.execute(sql.query("slot_park_skipped"), parking)
 
 
-def skip(
-    connection: psycopg.Connection[Any], settings: RelaySettings, found: Facts, *, to: Lsn, park: Callable[[], None]
+def skip(  # noqa: PLR0913 - what is skipped, and how
+    connection: psycopg.Connection[Any],
+    settings: RelaySettings,
+    found: Facts,
+    *,
+    to: Lsn,
+    skipped: Sequence[Transaction],
+    park: Callable[[], None],
 ) -> None:
     """Park and store the position `to`, then advance the slot to it.
 
@@ -300,7 +316,7 @@ def skip(
     """
     with connection.transaction():
         park()
-        _store(connection, settings, found, to)
+        _store(connection, settings, found, to, skipped)
     advance(connection, settings.slot, to)
 
 
@@ -316,12 +332,20 @@ def _xids(transactions: Sequence[Transaction]) -> list[int]:
     return [each.xid for each in transactions]
 
 
-def _store(connection: psycopg.Connection[Any], settings: RelaySettings, found: Facts, to: Lsn) -> None:
-    """Store `to` where the row is still as it was `found`; raises PositionLost if it was written meanwhile."""
+def _store(
+    connection: psycopg.Connection[Any], settings: RelaySettings, found: Facts, to: Lsn, skipped: Sequence[Transaction]
+) -> None:
+    """Store `to` where the row is still as it was `found`; raises PositionLost if it was written meanwhile.
+
+    A poll passes over what was `skipped`, too.
+    """
+    state = require_state(found, settings.name)
+    streamed = Transactions(state.streamed.ranges())
+    for (transaction,) in connection.execute(sql.query("transaction_ids"), {"xids": _xids(skipped)}):
+        streamed.add(transaction)
     saving = saved_as(
         settings.owner,
-        to,
-        None,
+        replace(state, lsn=to, streamed=streamed),
         epoch=found.checkpoint_epoch,
         server_started_at=found.server_started_at,
         relations=found.relations,

@@ -43,10 +43,10 @@ def status(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show who streams, the positions, the lag, what is in flight, what is parked, and the last error.
+    """Show who is active, what it reads and why, the positions, the lag, what is in flight and parked, the last error.
 
-    Exit code 3 if no events pass (nobody streams, the slot is missing or lost, RabbitMQ takes no message), or the lag
-    is over the limit; the reason is printed to standard error.
+    Exit code 3 if no events pass (no relay is active, the slot is missing or lost, RabbitMQ takes no message), or the
+    lag is over the limit; the reason is printed to standard error.
     """
     settings = load(RelaySettings, config)
     limit = settings.ready_lag if max_lag is None else max_lag
@@ -106,11 +106,22 @@ def _table(shown: Shown) -> Table:
         table.add_row(name, "unknown" if text is None else plain(text))
 
     row("mode", found.mode)
-    row("active", "nobody" if slot is None or not slot.holder else slot.holder)
+    if found.why is not None:
+        row("why", found.why + (f", since {found.since:%Y-%m-%d %H:%M:%S %Z}" if found.since else ""))
+    row("active", "nobody" if found.leader is None else str(found.leader))
+    if found.pollers is not None:
+        row("pollers", str(found.pollers))
+        row("skipped", None if local is None else f"{local.skipped} rows that others had, {local.conflicts} conflicts")
     row("standbys", str(found.standbys))
     row("WAL ends at", found.current_lsn)
     row("confirmed", None if slot is None else slot.confirmed_flush_lsn)
     row("stored", _stored(found))
+    if found.checkpoint is not None and found.checkpoint.making_slot:
+        row("new slot", "is being made; polling goes on")
+    if found.checkpoint is not None and found.checkpoint.wanted != "auto":
+        row("asked for", f"{found.checkpoint.wanted}, by `relay switch`")
+    if found.waits is not None:
+        row("switch waits for", found.waits)
     row("lag", _lag(found))
     if backlog is not None:
         more = "" if backlog.complete else "at least "
@@ -130,7 +141,10 @@ def _table(shown: Shown) -> Table:
 
 def _stored(found: Status) -> str | None:
     stored = found.checkpoint
-    return None if stored is None else f"{stored.lsn} at {stored.updated_at:%Y-%m-%d %H:%M:%S %Z}"
+    if stored is None:
+        return None
+    where = stored.snapshot if stored.mode == "polling" else stored.lsn
+    return f"{where} at {stored.updated_at:%Y-%m-%d %H:%M:%S %Z}"
 
 
 def _lag(found: Status) -> str:

@@ -23,6 +23,31 @@ class Backlog:
 
 
 @dataclass(frozen=True, slots=True)
+class Leader:
+    """The session that makes a relay the active one."""
+
+    pid: int
+    name: str | None
+    since: datetime | None
+    address: str | None
+
+    def __str__(self) -> str:
+        since = f", since {self.since:%Y-%m-%d %H:%M:%S %Z}" if self.since else ""
+        return f"{self.name} pid {self.pid}" + (f" on {self.address}" if self.address else "") + since
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The last change from one source to the other: the columns of sql/queries/status_handover.sql."""
+
+    from_mode: str
+    to_mode: str
+    reason: str
+    detail: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Parked:
     """The events that are waiting in relay.parked."""
 
@@ -59,16 +84,45 @@ class Status:
     """Why no events pass now."""
     last_error: str | None
     """The same; or what is less bad, down to the event that was parked last."""
+    leader: Leader | None = None
+    """The active relay; None if there is none."""
+    source: str = "auto"
+    """RELAY_SOURCE, as the command has it."""
+    change: Change | None = None
+    waits: str | None = None
+    """What a change to the WAL waits for; None if none is due."""
+    pollers: int | None = None
+    """How many share the table; None unless RELAY_POLL_STRATEGY is skip_locked."""
 
     @property
     def mode(self) -> str:
-        """`wal` if a relay streams from the slot, else `none`."""
-        return "none" if self.slot is None or self.slot.holder_pid is None else "wal"
+        """`wal` or `polling`, what the active relay reads; `none` if there is none."""
+        if self.leader is None or self.checkpoint is None:
+            return "none"
+        return self.checkpoint.mode
+
+    @property
+    def why(self) -> str | None:
+        """Why the relay reads what it reads, in a few words; None if nothing is stored."""
+        if self.checkpoint is None:
+            return None
+        if self.source == self.checkpoint.mode:
+            return f"RELAY_SOURCE is {self.source}"
+        if self.checkpoint.wanted == self.checkpoint.mode:
+            return "asked for by `relay switch`"
+        if self.change is not None and self.change.to_mode == self.checkpoint.mode:
+            return f"{self.change.reason}: {self.change.detail}"
+        return "the first start: what the table has is polled first" if self.checkpoint.mode == "polling" else "works"
+
+    @property
+    def since(self) -> datetime | None:
+        """When the relay changed to what it reads; None if it never changed."""
+        return None if self.change is None else self.change.at
 
     @property
     def lag_seconds(self) -> float | None:
         """Everything that was committed longer ago is confirmed."""
-        if self.local is not None and self.local.mode == "wal":
+        if self.local is not None and self.local.mode in {"wal", "polling"}:
             return self.local.lag_seconds
         return None if self.backlog is None else self.backlog.lag_seconds
 
@@ -102,27 +156,34 @@ def document(status: Status, rates: Throughput | None, bad: str | None) -> dict[
     Sizes are bytes, times are ISO 8601, null is missing or unknown.
     """
     slot, local = status.slot, status.local
-    active = None
-    if slot is not None and slot.holder_pid is not None:
-        active = {
-            "application_name": slot.holder_name,
-            "pid": slot.holder_pid,
-            "since": slot.holder_since,
-            "client_address": slot.holder_address,
-        }
+    leader, stored = status.leader, status.checkpoint
+    active = leader and {
+        "application_name": leader.name,
+        "pid": leader.pid,
+        "since": leader.since,
+        "client_address": leader.address,
+    }
     return {
         "ok": bad is None,
         "relay": status.relay,
         "at": status.at,
         "mode": status.mode,
+        "stored_mode": stored and stored.mode,
+        "why": status.why,
+        "since": status.since,
+        "switch_waits_for": status.waits,
         "active": active,
         "standbys": status.standbys,
+        "pollers": status.pollers,
         "lsn": {
             "current": status.current_lsn,
             "confirmed_flush": None if slot is None else slot.confirmed_flush_lsn,
             "restart": None if slot is None else slot.restart_lsn,
-            "checkpoint": None if status.checkpoint is None else status.checkpoint.lsn,
+            "checkpoint": stored and stored.lsn,
         },
+        "snapshot": stored and stored.snapshot,
+        "wanted": stored and stored.wanted,
+        "making_slot": stored and stored.making_slot,
         "lag_bytes": None if slot is None else slot.lag_bytes,
         "lag_seconds": status.lag_seconds,
         "backlog": None if status.backlog is None else asdict(status.backlog),
@@ -130,6 +191,8 @@ def document(status: Status, rates: Throughput | None, bad: str | None) -> dict[
         "wal_status": None if slot is None else slot.wal_status,
         "safe_wal_size": None if slot is None else slot.safe_wal_size,
         "in_flight": None if local is None else local.in_flight,
+        "skipped_locked": None if local is None else local.skipped,
+        "conflicts": None if local is None else local.conflicts,
         "parked": None if status.parked is None else status.parked.waiting,
         "throughput": None if rates is None else asdict(rates),
         "last_error": bad or status.last_error,

@@ -16,18 +16,22 @@ import psycopg
 from psycopg.rows import class_row
 
 from outboxkit import sql
+from outboxkit.errors import Problem
 from relay.operating.connection import connected
 from relay.operating.slot import statements as slots
-from relay.operating.slot.statements import Slot, Transaction
+from relay.operating.slot.statements import Checkpoint, Slot, Transaction
 from relay.operating.status import local_relay
-from relay.operating.status.document import Backlog, Parked, Status
+from relay.operating.status.document import Backlog, Change, Leader, Parked, Status
 from relay.operating.status.last_error import last_error, wrong
 from relay.settings import RelaySettings
-from relay.watching.metrics import About
+from relay.storage.obstacles import Obstacle
+from relay.storage.refusals import check_failover, check_wal_level
+from relay.watching.metrics import SOURCES, About
 
 # Reading the copy of the slot is limited, so that status also answers after a long outage.
 _TRANSACTIONS = 1000
 _TIMEOUT = "3s"
+_EVENTS = 100_000
 
 
 def gather(settings: RelaySettings) -> Status:
@@ -38,27 +42,40 @@ def gather(settings: RelaySettings) -> Status:
         slot = slots.find(connection, settings.slot)
         about = About(settings.name, settings.slot, server.database, server.system)
         asked = local = asked if asked is not None and asked.about == about else None
-        active = slot is not None and slot.holder_pid is not None
-        if local is not None and active and local.mode != "wal":
-            local = None  # the relay that streams runs elsewhere
+        active = server.leader_pid is not None
+        if local is not None and active and local.mode not in SOURCES:
+            local = None  # the active relay runs elsewhere
         stored = slots.checkpoint(connection, settings.name) if server.has_checkpoint else None
         parked = _row(connection, Parked, "status_parked", {"name": settings.name}) if server.has_parked else None
+        polling = stored is not None and stored.mode == "polling"
         backlog = None
-        if slot is not None and not slot.lost and (local is None or local.mode != "wal"):
+        if local is None or local.mode not in SOURCES:
             ours = server.has_outbox and settings.outbox_table == slots.OUTBOX and not settings.message_prefix
-            backlog = _backlog(connection, slot, settings.name, server.at, ours=ours)
+            if stored is not None and stored.mode == "polling":
+                backlog = _unpolled(connection, settings.name) if ours else None
+            elif slot is not None and not slot.lost:
+                backlog = _backlog(connection, slot, settings.name, server.at, ours=ours)
+        waits = _waits(connection, settings, stored) if polling and stored is not None else None
+        change = _row(connection, Change, "status_handover", {"name": settings.name}) if stored is not None else None
     return Status(
         relay=settings.name,
         at=server.at,
         current_lsn=server.current_lsn,
         slot=slot,
         checkpoint=stored,
-        standbys=max(0, server.relays - active),
+        standbys=max(0, server.relays - server.active),
+        pollers=server.active if settings.poll_strategy == "skip_locked" else None,
         local=local,
         backlog=backlog,
         parked=parked,
-        wrong=wrong(settings.slot, slot, asked, at=server.at),
-        last_error=last_error(settings.slot, slot, asked, parked, at=server.at),
+        leader=None
+        if server.leader_pid is None
+        else Leader(server.leader_pid, server.leader_name, server.leader_since, server.leader_address),
+        wrong=wrong(settings.slot, slot, asked, at=server.at, polling=polling, active=active),
+        source=settings.source,
+        change=change,
+        waits=waits,
+        last_error=last_error(settings.slot, slot, asked, parked, at=server.at, polling=polling, active=active),
     )
 
 
@@ -69,6 +86,11 @@ class _Server:
     database: str
     system: str
     relays: int
+    leader_pid: int | None
+    leader_name: str | None
+    leader_since: datetime | None
+    leader_address: str | None
+    active: int
     has_checkpoint: bool
     has_parked: bool
     has_outbox: bool
@@ -89,6 +111,37 @@ def _backlog(
         lag = max(0.0, (at - found[0].committed_at).total_seconds()) if found else 0.0
         return Backlog(lag, len(found), events, complete=len(found) < _TRANSACTIONS)
     return None
+
+
+def _unpolled(connection: psycopg.Connection[Any], relay: str) -> Backlog | None:
+    """Count what the stored snapshot does not see in outbox.event; None if that takes too long."""
+    with _optional(connection):
+        found = connection.execute(sql.query("status_unpolled"), {"name": relay, "limit": _EVENTS}).fetchone()
+        if found is not None:
+            lag, transactions, events = found
+            return Backlog(lag, transactions, events, complete=events < _EVENTS)
+    return None
+
+
+def _waits(connection: psycopg.Connection[Any], settings: RelaySettings, stored: Checkpoint) -> str | None:
+    """Return what keeps a relay that polls from the WAL; None if it is to poll."""
+    if settings.source == "polling" or stored.wanted == "polling":
+        return None
+    if stored.making_slot:
+        held = connection.cursor(row_factory=class_row(Obstacle))
+        found = held.execute(sql.query("slot_waits_for"), {"slot": settings.slot}).fetchall()
+        return "the end of " + ("; ".join(map(str, found)) or "the making of the new slot")
+    facts = slots.facts(connection, settings)
+    try:
+        check_wal_level(facts.wal_level)
+        check_failover(facts.server_version, wanted=settings.slot_failover)
+    except Problem as problem:
+        return problem.what
+    if not facts.may_replicate:
+        return f"REPLICATION, which role {facts.role} lacks, or what this server grants instead"
+    if facts.holder_pid is not None:
+        return f"the slot, which {facts.holder_name!r} holds, pid {facts.holder_pid}"
+    return f"{settings.return_after:g} s without a fault of the WAL (RELAY_RETURN_AFTER); the relay's log names a fault"
 
 
 def _count(connection: psycopg.Connection[Any], found: list[Transaction]) -> int | None:

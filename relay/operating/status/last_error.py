@@ -11,23 +11,45 @@ _REPORTS_WITHIN = timedelta(seconds=30)
 _COMES_WITHIN = 10.0
 
 
-def last_error(
-    name: str, slot: Slot | None, local: LocalRelay | None, parked: Parked | None, *, at: datetime
+def last_error(  # noqa: PLR0913 - what there is to know
+    name: str,
+    slot: Slot | None,
+    local: LocalRelay | None,
+    parked: Parked | None,
+    *,
+    at: datetime,
+    polling: bool = False,
+    active: bool = True,
 ) -> str | None:
     """Return the worst error at `at`; without any, the event that was parked last; else None.
 
     `local` is the relay on this machine, whether it streams or not.
     """
-    found = wrong(name, slot, local, at=at)
+    found = wrong(name, slot, local, at=at, polling=polling, active=active)
     if found is None and local is not None:
-        found = {"wal": _behind(local), "none": _does_not_stream(local)}.get(local.mode)
+        found = {"wal": _behind(local), "polling": _late(local), "none": _does_not_stream(local)}.get(local.mode)
     if found is None and parked is not None and parked.waiting:
         return f"parked at {parked.latest_at:%Y-%m-%d %H:%M:%S %Z}: {parked.latest}"
     return found
 
 
-def wrong(name: str, slot: Slot | None, local: LocalRelay | None, *, at: datetime) -> str | None:
-    """Return why no events pass at `at`, whatever their lag; None if they do."""
+def wrong(  # noqa: PLR0913 - what there is to know
+    name: str,
+    slot: Slot | None,
+    local: LocalRelay | None,
+    *,
+    at: datetime,
+    polling: bool = False,
+    active: bool = True,
+) -> str | None:
+    """Return why no events pass at `at`, whatever their lag; None if they do.
+
+    `polling` is whether the table is polled, and `active` whether a relay is the active one.
+    """
+    if polling:
+        if not active:
+            return "no relay polls the outbox" if local is None else _does_not_stream(local)
+        return _held(local) if local is not None and local.mode == "polling" else None
     if slot is None:
         return f"replication slot {name!r} does not exist"
     if slot.lost:
@@ -51,6 +73,10 @@ def _held(local: LocalRelay) -> str | None:
     if local.held:
         return "RabbitMQ does not accept a message; it is tried again and holds the stream: the relay's log names it"
     return None
+
+
+def _late(local: LocalRelay) -> str | None:
+    return "the relay is not ready: lag" if local.not_ready else None
 
 
 def _behind(local: LocalRelay) -> str | None:

@@ -32,6 +32,10 @@ class LocalRelay:
     """Whether a message that RabbitMQ does not accept holds the stream while it is tried again."""
     not_ready: tuple[str, ...]
     """What /readyz reports as not ready: source, broker, lag."""
+    skipped: int = 0
+    """Rows that it passed over, since another session had them or their aggregate locked."""
+    conflicts: int = 0
+    """Rows that it found published by another poller."""
 
 
 def ask(address: str | None) -> LocalRelay | None:
@@ -44,12 +48,14 @@ def ask(address: str | None) -> LocalRelay | None:
         ready = json.loads(_get(host, port, "/readyz"))
         return LocalRelay(
             about=about,
-            mode=next((mode for mode in ("wal", "standby") if metrics[f"relay_source_mode {mode}"]), "none"),
+            mode=next((mode for mode in ("wal", "polling", "standby") if metrics[f"relay_source_mode {mode}"]), "none"),
             in_flight=int(metrics["relay_in_flight_messages"]),
             lag_seconds=metrics["relay_outbox_lag_seconds"],
             confirmed=metrics.get("relay_events_published_total confirmed", 0.0),
             blocked=bool(metrics["relay_broker_blocked"]),
             held=bool(metrics.get("relay_stream_held", 0.0)),
+            skipped=int(sum(metrics.get(f"relay_poll_skipped_total {lock}", 0.0) for lock in ("row", "aggregate"))),
+            conflicts=int(metrics.get("relay_poll_conflicts_total", 0.0)),
             not_ready=tuple(sorted(name for name, holds in ready.items() if not holds)),
         )
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError, AttributeError):

@@ -1,32 +1,41 @@
 """`relay tail`: the messages of the stream as they would be published, without publishing and without the relay's slot.
 
-It reads a temporary slot, which lives as long as its session: a copy of the relay's slot, which starts with what the
-relay has not confirmed, or a new slot, which starts now. Neither the relay's slot nor its stored position is touched,
-and a relay that streams is not disturbed. A broken stream ends it: nothing depends on it.
+Where the relay polls, it polls too, from the stored position or from now. Otherwise it reads a temporary slot, which
+lives as long as its session: a copy of the relay's slot, which starts with what the relay has not confirmed, or a new
+slot, which starts now. Neither the relay's slot nor its stored position is touched, and a relay that runs is not
+disturbed. A broken stream ends it: nothing depends on it.
 """
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TextIO
 
 import psycopg
+from psycopg.rows import scalar_row
 
 from outboxkit import sql
 from relay.core.errors import SlotMissing, SourceRefused
 from relay.core.event import OutboxEvent
-from relay.core.position import Lsn
+from relay.core.position import Lsn, Snapshot
 from relay.core.routing import Router
+from relay.core.transactions import Transactions
 from relay.publishing.json_lines import json_line
 from relay.settings import RelaySettings
+from relay.sources.handover.deciding import require_state
+from relay.sources.polling.source import POLLS, PollingSource
+from relay.sources.polling.source import Settings as Polls
+from relay.sources.polling.stream import PollingStream
 from relay.sources.wal.connecting import connected
 from relay.sources.wal.opening import Decoding, opened
+from relay.sources.wal.published import Published
 from relay.sources.wal.replication import ReplicationConnection
 from relay.sources.wal.stream import Timings, WalStream
 from relay.storage.facts import Facts
 from relay.storage.refusals import from_postgres
 from relay.storage.server import Server
 from relay.storage.session import Session
+from relay.storage.state import State
 
 _TIMEOUT = "10s"
 _WHEREVER_THE_SLOT_STANDS = Lsn(0)
@@ -49,14 +58,23 @@ async def tail(  # noqa: PLR0913 - called in one place, by the command
 
 
 @asynccontextmanager
-async def _stream(settings: RelaySettings, decoding: Decoding, *, from_now: bool) -> AsyncIterator[WalStream]:
+async def _stream(
+    settings: RelaySettings, decoding: Decoding, *, from_now: bool
+) -> AsyncIterator[WalStream | PollingStream]:
     def database_url() -> str:
         return settings.database_url.get_secret_value()
 
     name = f"{settings.name} tail"
     async with Session(database_url, name=f"{name} facts", slot=settings.slot) as session:
-        server = Server(session, name=name, slot=settings.slot, table=settings.table)
+        server = Server(session, name=settings.name, slot=settings.slot, table=settings.table)
         facts = await server.facts()
+        state = facts.state
+        if settings.source == "polling" or (
+            settings.source == "auto" and state is not None and state.mode == "polling"
+        ):
+            async with _polled(settings, database_url, server, facts, from_now=from_now) as polled:
+                yield polled
+            return
         plugin = _plugin(facts, settings, from_now=from_now)
         table = await server.table()
         decoding.examine(table, plugin)
@@ -70,6 +88,7 @@ async def _stream(settings: RelaySettings, decoding: Decoding, *, from_now: bool
             async with opened(
                 connection,
                 _WHEREVER_THE_SLOT_STANDS,
+                Published(State("wal", None, None, Transactions())),
                 plugin=plugin,
                 decoding=decoding,
                 facts=facts,
@@ -81,6 +100,28 @@ async def _stream(settings: RelaySettings, decoding: Decoding, *, from_now: bool
                 yield stream
         finally:
             await connection.close()
+
+
+@asynccontextmanager
+async def _polled(
+    settings: RelaySettings, database_url: Callable[[], str], server: Server, facts: Facts, *, from_now: bool
+) -> AsyncIterator[PollingStream]:
+    name = f"{settings.name} tail"
+    async with Session(database_url, name=name, slot=settings.slot, prepared=POLLS) as session:
+        state = require_state(facts, settings.name)
+        if from_now:
+            now = Snapshot.parse(str(await session.fetch(scalar_row, "snapshot_now", {})))
+            state = State("polling", None, now, Transactions())
+        source = PollingSource(
+            session,
+            lambda table: settings.layout(partitioned=table.partitioned),
+            settings=Polls(settings.poll_interval, settings.poll_batch),
+            positions=None,
+            listening=None,
+            observe=lambda _: None,
+        )
+        async with source.open(facts, await server.table(), state) as stream:
+            yield stream
 
 
 async def _copy(connection: ReplicationConnection, of: str, slot: str, plugin: str) -> None:

@@ -21,16 +21,18 @@ from relay.operating import outbox
 from relay.operating.check.finding import Unknown
 from relay.operating.check.judging.connection import PostgresConnection
 from relay.operating.check.judging.outbox import Outbox, Schema
+from relay.operating.check.judging.polling import Polling
 from relay.operating.check.judging.position import Position
 from relay.operating.check.judging.role import Privilege, Role, grant_replication
 from relay.operating.check.judging.server import Probe, Server
 from relay.operating.check.judging.slot import RelaySlot
 from relay.operating.connection import connected
-from relay.operating.obstacles import Obstacle
 from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
+from relay.sources.polling.skip_locked.statements import key_of
 from relay.sources.wal.decoders import pgoutput, wal2json
 from relay.storage.facts import System
+from relay.storage.obstacles import Obstacle
 from relay.storage.refusals import NOT_THROUGH_A_POOLER, from_postgres
 
 T = TypeVar("T")
@@ -47,23 +49,25 @@ class Sections:
     connection: PostgresConnection | Unknown
     server: Server | Unknown
     role: Role | Unknown
-    replication: System | Unknown
+    replication: System | Unknown | None
+    """None if it was not asked for: polling needs none."""
     slot: RelaySlot | Unknown
     schema: Schema | Unknown
     outbox: Outbox | Unknown
+    polling: Polling | Unknown
     position: Position | Unknown
 
 
 def ask(settings: RelaySettings) -> Sections:
     """Ask Postgres for every section. An error of the server makes sections unknown and is not raised."""
-    replication = _gathered(settings, lambda: _identify(settings))
+    replication = None if settings.source == "polling" else _gathered(settings, lambda: _identify(settings))
     try:
         with connected(settings, "check") as connection:
             connection.execute(sql.query("statement_timeout"), {"timeout": _TIMEOUT})
             return _Asking(connection, settings).all(replication)
     except Problem as problem:
         unknown = Unknown(problem.what, problem.remedy)
-        return Sections(unknown, unknown, unknown, replication, unknown, unknown, unknown, unknown)
+        return Sections(unknown, unknown, unknown, replication, unknown, unknown, unknown, unknown, unknown)
 
 
 class _Asking:
@@ -72,9 +76,10 @@ class _Asking:
     def __init__(self, connection: psycopg.Connection[Any], settings: RelaySettings) -> None:
         self._connection = connection
         self._settings = settings
+        self._polls = settings.source == "polling"
         self._table = None if settings.message_prefix else settings.outbox_table
 
-    def all(self, replication: System | Unknown) -> Sections:
+    def all(self, replication: System | Unknown | None) -> Sections:
         """Gather every section; later ones need facts of earlier ones."""
         connection = self._gathered(self._postgres_connection)
         role = self._gathered(lambda: self._role(streams=isinstance(replication, System)))
@@ -85,8 +90,8 @@ class _Asking:
                 replication = Unknown(replication.reason, grant_replication(role))
         slot = self._gathered(lambda: slots.find(self._connection, self._settings.slot))
         if isinstance(slot, Unknown):
-            return Sections(connection, slot, role, replication, slot, slot, slot, slot)
-        server = self._gathered(lambda: self._server(slot, may_probe=isinstance(role, Role) and role.may_stream))
+            return Sections(connection, slot, role, replication, slot, slot, slot, slot, slot)
+        server = self._gathered(lambda: self._server(slot, may_probe=isinstance(role, Role) and self._may_probe(role)))
         return Sections(
             connection=connection,
             server=server,
@@ -95,8 +100,12 @@ class _Asking:
             slot=self._gathered(lambda: self._slot(slot, server)),
             schema=self._gathered(self._schema),
             outbox=self._gathered(lambda: self._outbox(slot, server)),
+            polling=self._gathered(lambda: self._polling(connection)),
             position=self._gathered(self._position),
         )
+
+    def _may_probe(self, role: Role) -> bool:
+        return role.may_stream and not self._polls
 
     def _gathered(self, question: Callable[[], T]) -> T | Unknown:
         return _gathered(self._settings, question)
@@ -127,6 +136,7 @@ class _Asking:
             wanted=wanted,
             probes=probes,
             transactions=rows.execute(sql.query("check_transactions")).fetchall(),
+            failover=self._settings.slot_failover,
         )
 
     def _probes(self, wanted: str) -> list[Probe]:
@@ -148,9 +158,12 @@ class _Asking:
 
     def _role(self, *, streams: bool) -> Role:
         privileges = self._connection.cursor(row_factory=class_row(Privilege))
-        privileges.execute(sql.query("check_privileges"), {"table": self._table})
+        locks = None
+        if self._settings.poll_strategy == "skip_locked":
+            locks = key_of(self._settings.layout(partitioned=False))
+        privileges.execute(sql.query("check_privileges"), {"table": self._table, "locks": locks})
         found = self._one("check_role", {"table": self._table})
-        return Role(**found, privileges=privileges.fetchall(), streams=streams)
+        return Role(**found, privileges=privileges.fetchall(), streams=streams, polls=self._polls)
 
     def _slot(self, slot: slots.Slot | None, server: Server | Unknown) -> RelaySlot:
         limit = None if isinstance(server, Unknown) else server.number("max_slot_wal_keep_size")
@@ -160,6 +173,7 @@ class _Asking:
             database=self._connection.info.dbname,
             slot=slot,
             limit_bytes=None if limit is None or limit < 0 else limit << 20,
+            polls=self._polls,
         )
 
     def _schema(self) -> Schema:
@@ -172,10 +186,26 @@ class _Asking:
         settings = self._settings
         facts = outbox.facts(self._connection, settings)
         plugin = (slot and slot.plugin) or _likely(server, outbox.preferred(facts, settings))
-        return Outbox(outbox.layout(facts, settings), facts, plugin, publication_name=settings.slot)
+        return Outbox(outbox.layout(facts, settings), facts, plugin, publication_name=settings.slot, polls=self._polls)
+
+    def _polling(self, connection: PostgresConnection | Unknown) -> Polling:
+        settings = self._settings
+        facts = outbox.facts(self._connection, settings)
+        schema, _, table = settings.outbox_table.partition(".")
+        return Polling(
+            source=settings.source,
+            notify=settings.poll_notify,
+            layout=outbox.layout(facts, settings),
+            facts=facts,
+            role=self._one("schema_role", {})["current_user"],
+            pooled=isinstance(connection, PostgresConnection) and connection.pooled,
+            **self._one("check_polling", {"schema": schema, "table": table}),
+        )
 
     def _position(self) -> Position:
-        return slots.facts(self._connection, self._settings), self._settings.owner
+        connection, settings = self._connection, self._settings
+        pollable = outbox.pollable(outbox.facts(connection, settings), settings)
+        return Position(slots.facts(connection, settings), settings.owner, pollable, polls=self._polls)
 
     def _one(self, query: str, parameters: dict[str, Any]) -> dict[str, Any]:
         row = self._connection.cursor(row_factory=dict_row).execute(sql.query(query), parameters).fetchone()

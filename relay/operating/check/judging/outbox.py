@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from outboxkit.errors import Problem
 from relay.operating.check.finding import Check, Verdict, fail, ok
+from relay.operating.check.judging.polling import NOT_NEEDED
 from relay.sources import tables
 from relay.sources.layout import Layout
 from relay.sources.wal.decoders import pgoutput
@@ -28,6 +29,8 @@ class Outbox:
     plugin: str
     """The slot's, or the one that `relay setup` would use."""
     publication_name: str
+    polls: bool = False
+    """Whether the relay only polls, and so decodes no stream."""
 
 
 def schema(found: Schema) -> Verdict:
@@ -43,6 +46,8 @@ def schema(found: Schema) -> Verdict:
 
 def table(outbox: Outbox) -> Verdict:
     """Judge whether the relay can decode the columns and partitions of the outbox table."""
+    if outbox.polls:
+        return ok("see polling.table: RELAY_SOURCE is polling")
     if outbox.layout is None:
         return ok("the outbox is logical messages, and needs no table")
     name = outbox.layout.name
@@ -56,6 +61,8 @@ def table(outbox: Outbox) -> Verdict:
 def publication(outbox: Outbox) -> Verdict:
     """Judge whether pgoutput would send the rows of the outbox."""
     name = outbox.publication_name
+    if outbox.polls:
+        return ok(NOT_NEEDED.format("polling"), publication=None)
     if outbox.plugin != pgoutput.PLUGIN:
         return ok(f"{outbox.plugin} needs no publication", publication=None)
     try:

@@ -1,18 +1,30 @@
 """The check of the stored position, by the same rules that `relay run` starts by. Pure."""
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 from outboxkit.errors import Problem
-from relay.operating.check.finding import Check, Status, Verdict, fail, ok
+from relay.core.errors import WalRefused
+from relay.operating.check.finding import Check, Status, Verdict, fail, ok, warn
 from relay.sources.wal.ownership import require_position, require_slot
-from relay.sources.wal.starting import start_position
+from relay.sources.wal.starting import plugin_of, start_position
 from relay.storage.facts import Facts, Owner
 
-Position = tuple[Facts, Owner]
-"""The server's facts about the relay, and the relay."""
+
+class Position(NamedTuple):
+    """The server's facts about the relay, and the relay."""
+
+    facts: Facts
+    owner: Owner
+    pollable: bool = False
+    """Whether the relay polls the table while it cannot read the WAL."""
+    polls: bool = False
+    """Whether it only polls."""
 
 
 def owner(found: Position) -> Verdict:
     """Judge whether slot and stored position are this relay's: its outbox, its database, its server."""
-    facts, relay = found
+    facts, relay, polls = found.facts, found.owner, found.polls
     stored = {
         "relay": relay.relay,
         "slot": relay.slot,
@@ -23,17 +35,31 @@ def owner(found: Position) -> Verdict:
         "stored_system_identifier": facts.checkpoint_system,
     }
     try:
-        require_slot(facts, relay)
+        if not polls:
+            require_slot(facts, relay)
         require_position(facts, relay)
     except Problem as problem:
         return fail(problem.what, remedy=problem.remedy, **stored)
+    if polls:
+        return ok(f"the stored position belongs to relay {relay.relay!r}", **stored)
     return ok(f"slot {relay.slot!r} and its position belong to relay {relay.relay!r}", **stored)
 
 
 def position(found: Position) -> Verdict:
     """Judge whether the relay can start from its stored position."""
-    facts, relay = found
-    stored = {"lsn": facts.checkpoint_lsn, "epoch": facts.checkpoint_epoch, "stored_at": facts.checkpoint_at}
+    facts, relay = found.facts, found.owner
+    if found.polls:
+        return _polled(facts, relay)
+    stored = {
+        "mode": facts.checkpoint_mode,
+        "lsn": facts.checkpoint_lsn,
+        "snapshot": facts.checkpoint_snapshot,
+        "epoch": facts.checkpoint_epoch,
+        "stored_at": facts.checkpoint_at,
+    }
+    ours = owner(found).status is Status.OK
+    if ours and found.pollable and facts.checkpoint_snapshot is not None:
+        return _pollable(facts, relay, stored)
     if facts.checkpoint_lsn is not None and (facts.slot is None or facts.wal_status == "lost"):
         return fail(
             f"events were published up to {facts.checkpoint_lsn}, and no slot has what was committed since",
@@ -43,9 +69,43 @@ def position(found: Position) -> Verdict:
     try:
         start = start_position(facts, relay, None)
     except Problem as problem:
-        ours = owner(found).status is Status.OK
         return fail(problem.what, remedy=problem.remedy if ours else "see checkpoint.owner first", **stored)
     return ok(f"the relay starts after {start}", start=str(start), **stored)
+
+
+def _pollable(facts: Facts, relay: Owner, stored: Mapping[str, object]) -> Verdict:
+    """Judge a position that either source can go on from."""
+    if facts.checkpoint_mode == "polling":
+        return ok(f"the relay polls what snapshot {facts.checkpoint_snapshot} does not see", **stored)
+    try:
+        plugin_of(facts, relay, plugin="auto")
+        start = start_position(facts, relay, None)
+    except WalRefused as problem:
+        return warn(
+            f"{problem.what}; the relay polls the table from where it stands",
+            remedy="none is needed: it goes back to the WAL over a new slot by itself",
+            **stored,
+        )
+    except Problem as problem:
+        return fail(problem.what, remedy=problem.remedy, **stored)
+    return ok(f"the relay starts after {start}", start=str(start), **stored)
+
+
+def _polled(facts: Facts, relay: Owner) -> Verdict:
+    stored = {
+        "snapshot": facts.checkpoint_snapshot,
+        "epoch": facts.checkpoint_epoch,
+        "stored_at": facts.checkpoint_at,
+    }
+    if facts.state is None:
+        return fail(f"relay {relay.relay!r} has no stored position", remedy="run `relay setup`", **stored)
+    if facts.state.snapshot is None:
+        return fail(
+            "no snapshot is stored: it is not known what was published in terms of the table",
+            remedy="let the relay stream for a few seconds with RELAY_SOURCE=wal: it stores one then",
+            **stored,
+        )
+    return ok(f"the relay polls what {facts.state.snapshot} does not see", **stored)
 
 
 CHECKS = (Check("checkpoint.owner", owner), Check("checkpoint.position", position))

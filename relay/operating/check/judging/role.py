@@ -9,15 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relay.operating.check.finding import Check, Verdict, fail, ok, unknown, warn
+from relay.operating.check.judging.polling import NOT_NEEDED
+from relay.operating.names import quoted, quoted_table
 
-# A relay has up to four sessions, and its commands one or two more.
-_SESSIONS = 6
+# A relay has up to nine sessions, its standby four, and a command one or two.
+_SESSIONS = 15
 _SCHEMAS_OF_SETUP = ("relay", "outbox", "outbox_setup")
 _CREATE_IN_PUBLIC = "CREATE on schema public"
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +31,8 @@ class Privilege:
     @property
     def grant(self) -> str:
         """The GRANT, without the role's name."""
-        if self.kind == "table":
-            return f"GRANT {self.privilege} ON {'.'.join(map(_quoted, self.object.split('.')))} TO"
+        if self.kind in {"table", "rows"}:
+            return f"GRANT {self.privilege} ON {quoted_table(self.object)} TO"
         return f"GRANT {self.privilege} ON {self.kind.upper()} {self.object} TO"
 
 
@@ -55,6 +53,10 @@ class Role:
     privileges: Sequence[Privilege]
     streams: bool
     """Whether a replication connection was made."""
+    polls: bool = False
+    """Whether it only polls: then REPLICATION is more than it needs."""
+    hidden: bool = False
+    """Whether the outbox has row-level security: then BYPASSRLS is what a poll needs."""
 
     @property
     def may_stream(self) -> bool:
@@ -64,6 +66,8 @@ class Role:
 
 def replication(role: Role) -> Verdict:
     """Judge whether the role may stream."""
+    if role.polls:
+        return ok(NOT_NEEDED.format("polling"), role=role.name)
     if role.replication or role.superuser:
         return ok(f"{role.name} may stream", role=role.name)
     if role.streams:
@@ -74,8 +78,8 @@ def replication(role: Role) -> Verdict:
 def grant_replication(role: Role) -> str:
     """Return the remedy for a role that may not stream."""
     return (
-        f"as a superuser: ALTER ROLE {_quoted(role.name)} REPLICATION; on Amazon RDS: "
-        f"GRANT rds_replication TO {_quoted(role.name)}; sql/roles.sql does either"
+        f"as a superuser: ALTER ROLE {quoted(role.name)} REPLICATION; on Amazon RDS: "
+        f"GRANT rds_replication TO {quoted(role.name)}; sql/roles.sql does either"
     )
 
 
@@ -89,7 +93,7 @@ def privileges(role: Role) -> Verdict:
     }
     if missing:
         what = ", ".join(f"{each.privilege} on {each.object} (to {each.purpose})" for each in missing)
-        grants = "; ".join(f"{each.grant} {_quoted(role.name)}" for each in missing)
+        grants = "; ".join(f"{each.grant} {quoted(role.name)}" for each in missing)
         return fail(f"role {role.name} lacks {what}", remedy=grants, **facts)
     if absent:
         ours = [each for each in absent if each.partition(".")[0] in _SCHEMAS_OF_SETUP]
@@ -104,13 +108,14 @@ def excess(role: Role) -> Verdict:
         "SUPERUSER": role.superuser,
         "CREATEROLE": role.create_role and not role.superuser,
         "CREATEDB": role.create_database and not role.superuser,
-        "BYPASSRLS": role.bypass_rls and not role.superuser,
+        "BYPASSRLS": role.bypass_rls and not role.superuser and not role.hidden,
+        "REPLICATION": role.polls and role.replication and not role.superuser,
     }
     held = [name for name, has in attributes.items() if has]
     held += [f"membership in {name}" for name in role.member_of] + list(role.excess)
     if held:
         return warn(f"role {role.name} has more than it needs: {', '.join(held)}", remedy=_narrow(held), excess=held)
-    return ok(f"{role.name} has REPLICATION and its grants, and nothing else", excess=[])
+    return ok(f"{role.name} has {'' if role.polls else 'REPLICATION and '}its grants, and nothing else", excess=[])
 
 
 def _narrow(held: Sequence[str]) -> str:
@@ -128,8 +133,8 @@ def connection_limit(role: Role) -> Verdict:
     limit = role.connection_limit
     if 0 <= limit < _SESSIONS and not role.superuser:
         return warn(
-            f"role {role.name} may have {limit} sessions; a relay has two, its standby two, a command one or two more",
-            remedy=f"as a superuser: ALTER ROLE {_quoted(role.name)} CONNECTION LIMIT 10",
+            f"role {role.name} may have {limit} sessions; a relay has up to nine, its standby four, a command two",
+            remedy=f"as a superuser: ALTER ROLE {quoted(role.name)} CONNECTION LIMIT 20",
             connection_limit=limit,
         )
     sessions = "as many sessions as the server allows" if limit < 0 else f"{limit} sessions"

@@ -3,8 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from outboxkit.errors import Problem
 from relay.operating.check.finding import Check, Verdict, fail, ok, warn
-from relay.operating.obstacles import Obstacle
+from relay.storage.obstacles import Obstacle
+from relay.storage.refusals import check_failover
 
 # outbox.publish has a body that Postgres parses when it is created: https://www.postgresql.org/docs/14/release-14.html
 _OLDEST = 140000
@@ -51,6 +53,8 @@ class Server:
     """The plugin of the existing slot, else RELAY_PLUGIN."""
     probes: Sequence[Probe]
     transactions: Sequence[Obstacle]
+    failover: bool = False
+    """RELAY_SLOT_FAILOVER."""
 
     @property
     def plugin(self) -> str:
@@ -126,9 +130,18 @@ def wal_level(server: Server) -> Verdict:
     )
 
 
+def failover(server: Server) -> Verdict:
+    """Judge whether standbys keep a copy of the slot, if that is asked for."""
+    try:
+        check_failover(server.version_number, wanted=server.failover)
+    except Problem as problem:
+        return fail(problem.what, remedy=problem.remedy, wanted=True)
+    return ok("standbys keep a copy of the slot" if server.failover else "not asked for", wanted=server.failover)
+
+
 CHECKS = (
     Check("postgres.version", version),
     Check("postgres.primary", primary),
     Check("postgres.encoding", encoding),
-    Check("postgres.wal_level", wal_level),
 )
+WAL_CHECKS = (Check("postgres.wal_level", wal_level), Check("postgres.slot_failover", failover))

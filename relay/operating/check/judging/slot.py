@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from relay.operating.check.finding import Check, Verdict, fail, ok, unknown, warn
+from relay.operating.check.judging.polling import NOT_NEEDED
 from relay.operating.display import size
 from relay.operating.slot.statements import Slot
 
@@ -27,10 +28,14 @@ class RelaySlot:
     """None if it does not exist."""
     limit_bytes: int | None
     """max_slot_wal_keep_size; None without a limit."""
+    polls: bool = False
+    """Whether the relay only polls, and so has no slot."""
 
 
 def existence(relay: RelaySlot) -> Verdict:
-    """Judge whether the slot exists."""
+    """Judge whether the slot exists; of a relay that only polls, whether one is left that nobody reads."""
+    if relay.polls:
+        return _left(relay)
     if relay.slot is None:
         return fail(f"replication slot {relay.name!r} does not exist", remedy="run `relay setup`", slot=relay.name)
     return ok(f"replication slot {relay.name!r} exists", slot=relay.name)
@@ -108,10 +113,26 @@ def retained_wal(slot: Slot, relay: RelaySlot) -> Verdict:
     return ok(summary, **facts)
 
 
+def _left(relay: RelaySlot) -> Verdict:
+    slot = relay.slot
+    if slot is None or slot.database != relay.database or slot.holder_pid is not None:
+        return ok(NOT_NEEDED.format("polling"), slot=relay.name)
+    return warn(
+        f"nobody reads replication slot {slot.name!r} while RELAY_SOURCE is polling, and it retains "
+        f"{size(slot.retained_bytes or 0)} of WAL",
+        remedy="as a role with REPLICATION, run `relay slot drop`: nothing is missed by it; or set RELAY_SOURCE=auto, "
+        "which reads it",
+        slot=slot.name,
+        retained_bytes=slot.retained_bytes,
+    )
+
+
 def _of(judge: Callable[[Slot, RelaySlot], Verdict]) -> Callable[[RelaySlot], Verdict]:
     """Return `judge` for a slot that may not exist."""
 
     def judge_relay(relay: RelaySlot) -> Verdict:
+        if relay.polls:
+            return ok(NOT_NEEDED.format("polling"))
         if relay.slot is None:
             return unknown("unknown: the slot does not exist", remedy="see slot.exists")
         return judge(relay.slot, relay)

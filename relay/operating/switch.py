@@ -1,0 +1,97 @@
+"""The command `relay switch`: asks the active relay, on whatever host it runs, for the other source."""
+
+import json
+import time
+from enum import StrEnum
+from typing import Annotated, Any
+
+import psycopg
+import typer
+from psycopg.rows import dict_row
+from rich.status import Status
+
+from outboxkit import sql
+from outboxkit.errors import Problem
+from outboxkit.settings import load
+from relay.core.errors import SourceRefused
+from relay.operating.connection import connected
+from relay.operating.display import err_console
+from relay.operating.options import Config, Json
+from relay.settings import RelaySettings
+
+_LOOK_EVERY = 0.25
+
+
+class To(StrEnum):
+    """What can be asked for."""
+
+    WAL = "wal"
+    POLLING = "polling"
+    AUTO = "auto"
+
+
+def switch(
+    config: Config = None,
+    *,
+    to: Annotated[To, typer.Option("--to", help="wal, polling, or auto: as the relay finds best.")],
+    timeout: Annotated[float, typer.Option("--timeout", min=0, help="Seconds to wait for the relay.")] = 60.0,
+    as_json: Json = False,
+) -> None:
+    """Let the active relay read the WAL, or poll the table, from now on, and wait until it does.
+
+    Nothing is lost and nothing is published twice. The relay stays with that source, across restarts too, until
+    `relay switch --to auto`. Ctrl-C ends the waiting, not the switch.
+    """
+    settings = load(RelaySettings, config)
+    if settings.source != "auto":
+        raise SourceRefused(
+            f"RELAY_SOURCE is {settings.source}: the relay reads nothing else",
+            remedy="set RELAY_SOURCE=auto, and start the relay again",
+        )
+    with connected(settings, "switch") as connection:
+        found = _row(connection, "switch_ask", {"relay": settings.name, "to": to.value})
+        if found is None:
+            raise SourceRefused(
+                f"relay {settings.name!r} has no stored position", remedy="run `relay setup`, or correct RELAY_NAME"
+            )
+        result = _wait(connection, settings, to, last=found["last"], timeout=timeout)
+    if as_json:
+        typer.echo(json.dumps(result, default=str))
+        return
+    for change in result["changes"]:
+        typer.echo(f"{change['at']}: from {change['from_mode']} to {change['to_mode']}, {change['detail']}")
+    until = "" if to is To.AUTO else "; it stays so until `relay switch --to auto`"
+    typer.echo(f"the relay reads {result['mode']}{until}")
+
+
+def _wait(
+    connection: psycopg.Connection[Any], settings: RelaySettings, to: To, *, last: int, timeout: float
+) -> dict[str, Any]:
+    until = time.monotonic() + timeout
+    with Status(f"waiting for the relay to read {to}", console=err_console()) as shown:
+        while True:
+            found = _row(connection, "switch_watch", {"relay": settings.name, "last": last})
+            assert found is not None  # noqa: S101 - it was there
+            if to is To.AUTO or found["mode"] == to:
+                return found
+            if time.monotonic() > until:
+                raise _late(settings, found, to, timeout)
+            if found["making_slot"]:
+                shown.update("a new slot is being made; it waits for the end of all open transactions")
+            time.sleep(_LOOK_EVERY)
+
+
+def _late(settings: RelaySettings, found: dict[str, Any], to: To, timeout: float) -> Problem:
+    asked = f"it was asked for {to}, and does that when it can; `relay switch --to {found['mode']}` takes it back"
+    if not found["active"]:
+        return Problem(f"no relay {settings.name!r} is active", remedy=f"start one; {asked}")
+    if found["making_slot"]:
+        return Problem(
+            f"a new slot is still being made after {timeout:g} s: it waits for the end of all open transactions",
+            remedy=f"`relay check` and the relay's log name them; {asked}",
+        )
+    return Problem(f"the relay reads {found['mode']} after {timeout:g} s", remedy=f"the relay's log says why; {asked}")
+
+
+def _row(connection: psycopg.Connection[Any], query: str, parameters: dict[str, object]) -> dict[str, Any] | None:
+    return connection.cursor(row_factory=dict_row).execute(sql.query(query), parameters).fetchone()
