@@ -17,6 +17,10 @@ from tests.support.stage import Stage
 
 PARKED = "SELECT count(*) FROM relay.parked"
 WAITING = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE usename = %s AND wait_event_type = 'Lock'"
+PARKING = """
+    SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+    WHERE usename = %s AND application_name = 'relay parking'
+"""
 TRIGGER = """
     CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN {} RETURN NEW; END$$;
     CREATE TRIGGER refuse BEFORE INSERT ON relay.parked FOR EACH ROW EXECUTE FUNCTION public.refuse()
@@ -46,10 +50,16 @@ def locked(stage: Stage) -> Iterator[None]:
         yield
 
 
+def renew(stage: Stage, name: str) -> None:
+    """End the session that parks, so that the next one begins with the role's settings."""
+    assert stage.value(PARKING, name) <= 1
+
+
 @contextmanager
 def read_only(stage: Stage, name: str) -> Iterator[None]:
     """Let new sessions of the role only read."""
     alter(stage.isolated.database_url, "ALTER ROLE {} SET default_transaction_read_only = on", name)
+    renew(stage, name)
     yield
     alter(stage.isolated.database_url, "ALTER ROLE {} RESET ALL", name)
 
@@ -58,6 +68,7 @@ def read_only(stage: Stage, name: str) -> Iterator[None]:
 def impatient(stage: Stage, name: str) -> Iterator[None]:
     """Let new sessions of the role wait for a lock for a moment only."""
     alter(stage.isolated.database_url, "ALTER ROLE {} SET lock_timeout = '100ms'", name)
+    renew(stage, name)
     with locked(stage):
         yield
     alter(stage.isolated.database_url, "ALTER ROLE {} RESET ALL", name)
@@ -112,7 +123,7 @@ def test_a_parking_that_postgres_refuses_for_a_while_is_said_once_and_done_after
     stage: Stage, relay_url: str, refusal: Refusal, reason: str
 ) -> None:
     relay = stage.start("relay", "run", RELAY_DATABASE_URL=relay_url)
-    relay.logged("streaming")
+    relay.streams()
     with refusal(stage, str(urlsplit(relay_url).username)):
         stage.publish_in_one_transaction(1, "held")
         assert reason in relay.logged("not stored")["reason"]
@@ -122,17 +133,17 @@ def test_a_parking_that_postgres_refuses_for_a_while_is_said_once_and_done_after
     parks(relay, stage)
     assert relay.terminate() == 0, relay.tail()
     assert len([line for line in relay.log if line["event"] == "not stored"]) == 1, relay.tail()
-    assert [line["event"] for line in relay.log].count("streaming") == 1
+    assert relay.sources == ["polling", "wal"]
 
 
 def test_a_parking_that_takes_long_leaves_the_stream_alone(stage: Stage, relay_url: str) -> None:
     relay = stage.start("relay", "run", RELAY_DATABASE_URL=relay_url)
-    relay.logged("streaming")
+    relay.streams()
     with by_a_trigger(f"PERFORM pg_sleep({SLOW_SECONDS});", stage, ""):
         parks(relay, stage, seconds=2 * SLOW_SECONDS)
     assert relay.terminate() == 0, relay.tail()
     events = [line["event"] for line in relay.log]
-    assert events.count("streaming") == 1
+    assert relay.sources == ["polling", "wal"]
     assert "source not available" not in events
 
 
@@ -140,7 +151,7 @@ def test_a_fence_that_may_not_be_written_is_said_once_and_written_again_when_it_
     stage: Stage, relay_url: str
 ) -> None:
     relay = stage.start("relay", "run", RELAY_DATABASE_URL=relay_url)
-    relay.logged("streaming")
+    relay.streams()
     for count in (1, 2):
         run(stage, "REVOKE EXECUTE ON FUNCTION pg_logical_emit_message(boolean, text, text) FROM PUBLIC")
         _says(relay, "not stored", count)
@@ -148,7 +159,7 @@ def test_a_fence_that_may_not_be_written_is_said_once_and_written_again_when_it_
         run(stage, "GRANT EXECUTE ON FUNCTION pg_logical_emit_message(boolean, text, text) TO PUBLIC")
         _says(relay, "stored again", count)
     assert _said(relay, "not stored") == 2
-    assert _said(relay, "streaming") == 1
+    assert relay.sources == ["polling", "wal"]
     assert relay.terminate() == 0, relay.tail()
 
 

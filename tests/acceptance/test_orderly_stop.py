@@ -24,7 +24,7 @@ def test_a_relay_that_is_asked_to_stop_publishes_nothing_twice(
             bulk += stage.publish_in_one_transaction(BULK, str(number))
             before = tap.waiting()
             relay = stage.start("relay", "run")
-            relay.logged("streaming")
+            relay.streams()
             if number % 2:  # in the middle of the big transaction
                 tap.grows(before)
             else:

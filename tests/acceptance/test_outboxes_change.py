@@ -56,6 +56,9 @@ def test_partitions_come_and_go_while_the_relay_streams(stage: Stage, plugin: st
 @PLUGINS
 def test_a_partition_that_was_attached_and_renamed_while_no_relay_ran_is_delivered(stage: Stage, plugin: str) -> None:
     tap = stage.set_up(RELAY_PLUGIN=plugin)
+    first = stage.start("relay", "run")
+    first.streams()
+    assert first.terminate() == 0
     execute(
         stage,
         "CREATE TABLE outbox.archive (LIKE outbox.event INCLUDING DEFAULTS INCLUDING CONSTRAINTS)",
@@ -68,10 +71,12 @@ def test_a_partition_that_was_attached_and_renamed_while_no_relay_ran_is_deliver
         "CREATE TABLE outbox.copied AS SELECT * FROM outbox.event",
         "DROP TABLE outbox.copied",
     )
-    stage.start("relay", "run").logged("streaming")
+    relay = stage.start("relay", "run")
+    relay.streams()
     stage.confirmed()
 
     assert [delivery.message for delivery in tap.drain()] == [came]
+    assert relay.sources == ["wal"]
 
 
 @PLUGINS

@@ -22,7 +22,7 @@ def test_a_relay_that_is_killed_twenty_times_under_load_loses_and_repeats_nothin
         for number in range(KILLS):
             relay = stage.start("relay", "run")
             if draw.random() < 0.8:  # the others die while they start
-                relay.logged("streaming")
+                relay.streams()
             moment = draw.uniform(0, 0.8)
             assert relay.outlives(moment), f"seed {seed}: relay {number} ended by itself\n{relay.tail()}"
             relay.kill()
@@ -46,7 +46,7 @@ def test_messages_that_were_published_and_not_confirmed_when_the_relay_died_are_
     consumer = stage.consumer()
     with Proxy(stage.isolated.amqp_url) as proxy:
         relay = stage.start("relay", "run", RELAY_AMQP_URL=proxy.url)
-        relay.logged("streaming")
+        relay.streams()
         proxy.swallow_to_client.set()  # no confirm arrives any more
         assert stage.submit("--count", str(3 * WINDOW), "--batch", "10").ended() == 0
         stage.applied(WINDOW)
@@ -64,6 +64,9 @@ def test_messages_that_were_published_and_not_confirmed_when_the_relay_died_are_
 
 def test_a_transaction_in_whose_middle_the_relay_died_comes_again_whole_and_in_order(stage: Stage) -> None:
     tap = stage.set_up()
+    relay = stage.start("relay", "run")
+    relay.streams()
+    assert relay.terminate() == 0
     events = stage.publish_in_one_transaction(5000, "1")
     relay = stage.start("relay", "run")
     tap.grows(0)

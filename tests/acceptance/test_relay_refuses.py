@@ -1,4 +1,7 @@
-"""`relay run` that cannot start, one test for each reason; refusing.py checks what all of them have in common."""
+"""`relay run` that cannot start, one test for each reason; refusing.py checks what all of them have in common.
+
+What keeps a relay from the WAL alone is refused with RELAY_SOURCE=wal; otherwise it polls.
+"""
 
 import re
 from collections.abc import Iterator
@@ -13,6 +16,7 @@ from outboxkit.sql import apply as schema
 from sandbox import Sandbox
 from sandbox.lifetime import private
 from sandbox.machine import ports
+from sandbox.machine.waiting import until
 from sandbox.servers.backend import Extra
 from tests.support.refusing import SECRET, mistake, refusal
 from tests.support.roles import alter, role
@@ -21,10 +25,13 @@ from tests.support.stage import Stage
 
 @pytest.fixture(scope="module")
 def ready(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """Yield a stage on which `relay setup` has run; each test leaves it unchanged."""
+    """Yield a stage whose relay has streamed, so that it begins with the WAL; each test leaves it unchanged."""
     with sandbox.isolated() as isolated:
         stage = Stage(isolated, tmp_path_factory.mktemp("refuses"))
         stage.set_up()
+        relay = stage.start("relay", "run")
+        until(lambda: any(line.get("source") == "wal" for line in relay.log), what="it streams", seconds=60)
+        assert relay.terminate() == 0, relay.tail()
         yield stage
         stage.end()
 
@@ -56,28 +63,30 @@ class TestPostgres:
     def test_a_schema_that_is_missing(self, ready: Stage, sandbox: Sandbox) -> None:
         assert "run `relay setup`" in refusal(ready, RELAY_DATABASE_URL=sandbox.servers.database_url)
 
-    def test_a_slot_that_is_missing(self, ready: Stage) -> None:
+    def test_a_relay_that_was_never_set_up(self, ready: Stage) -> None:
         line = refusal(ready, RELAY_SLOT="elsewhere", RELAY_NAME="another")
-        assert line == "replication slot 'elsewhere' does not exist - run `relay setup`"
+        assert line == "relay 'another' has no stored position - run `relay setup`, or correct RELAY_NAME"
 
     def test_a_slot_that_is_missing_though_it_was_there_before(self, ready: Stage) -> None:
         names = {"RELAY_NAME": "second", "RELAY_SLOT": f"{ready.isolated.name}_second"}
         assert ready.run("relay", "setup", **names).process.returncode == 0
         ready.query("SELECT pg_drop_replication_slot(%s)", names["RELAY_SLOT"])
-        line = refusal(ready, **names)
+        line = refusal(ready, RELAY_SOURCE="wal", **names)
+        assert line == f"replication slot '{names['RELAY_SLOT']}' does not exist - run `relay setup`"
+        assert ready.run("relay", "setup", **names).process.returncode == 0
+        ready.query("SELECT pg_drop_replication_slot(%s)", names["RELAY_SLOT"])
         ready.query("DELETE FROM relay.checkpoint WHERE name = 'second' RETURNING name")
-        assert f"replication slot '{names['RELAY_SLOT']}' does not exist - it was lost: events after" in line
-        assert "`relay setup` says what to do" in line
 
     def test_a_slot_of_another_plugin(self, ready: Stage) -> None:
         with dropped_slot(ready, f"{ready.isolated.name}_other", "test_decoding") as slot:
-            line = refusal(ready, RELAY_SLOT=slot, RELAY_NAME="another")
-        assert f"replication slot '{slot}' was made with test_decoding" in line
-        assert "RELAY_SLOT" in line
+            setup = ready.run("relay", "setup", RELAY_SLOT=slot, RELAY_NAME="another")  # which tells its steps
+        assert setup.process.returncode == 1
+        assert f"replication slot '{slot}' was made with test_decoding" in setup.stderr
+        assert "set RELAY_NAME and RELAY_SLOT to other names, then run `relay setup`" in setup.stderr
 
     def test_a_role_without_replication(self, ready: Stage) -> None:
         with role(ready.isolated.database_url, "LOGIN", SECRET) as url:
-            line = refusal(ready, RELAY_DATABASE_URL=url)
+            line = refusal(ready, RELAY_SOURCE="wal", RELAY_DATABASE_URL=url)
         assert re.match(r"role '\w+' lacks REPLICATION \(.*\) - ALTER ROLE \"\w+\" REPLICATION$", line)
 
     def test_a_role_that_may_not_read_the_checkpoint(self, ready: Stage) -> None:
@@ -91,7 +100,7 @@ class TestPostgres:
         database = ready.isolated.name
         alter(ready.isolated.database_url, "ALTER DATABASE {} SET dynamic_library_path = '/nowhere'", database)
         try:
-            line = refusal(ready)
+            line = refusal(ready, RELAY_SOURCE="wal")
         finally:
             alter(ready.isolated.database_url, "ALTER DATABASE {} RESET dynamic_library_path", database)
         assert 'could not access file "wal2json"' in line
@@ -106,7 +115,7 @@ class TestPostgres:
             return
         alter(ready.isolated.database_url, "ALTER DATABASE {} SET output_plugin_libraries = 'pgoutput'", database)
         try:
-            line = refusal(ready)
+            line = refusal(ready, RELAY_SOURCE="wal")
         finally:
             alter(ready.isolated.database_url, "ALTER DATABASE {} RESET output_plugin_libraries", database)
         assert 'library "wal2json" may not be used as an output plugin' in line
@@ -181,7 +190,6 @@ def test_a_server_whose_wal_is_not_logical(ready: Stage) -> None:
     with private.postgres(Extra("wal_level = replica\n")) as server:
         remedy = "wal_level is replica, not logical - ALTER SYSTEM SET wal_level = logical, then restart Postgres"
         assert refusal(ready, "relay", "setup", RELAY_DATABASE_URL=server.url) == remedy
-        assert refusal(ready, RELAY_DATABASE_URL=server.url) == remedy
         with psycopg.connect(server.url, autocommit=True) as connection:
             schema.apply(connection)
-        assert refusal(ready, RELAY_DATABASE_URL=server.url) == remedy
+        assert refusal(ready, "relay", "setup", RELAY_DATABASE_URL=server.url) == remedy

@@ -26,7 +26,9 @@ def test_no_position_is_flushed_before_everything_below_it_is_confirmed(
         through = {"RELAY_DATABASE_URL": postgres.url, "RELAY_AMQP_URL": broker.url, "RELAY_PLUGIN": "wal2json"}
         with Things(stage.isolated.database_url, seed=seed) as things:
             relay = stage.start("relay", "run", **through)
-            _covers(oracle, TRANSACTIONS)
+            relay.streams()
+            # What was polled until now is covered too, as soon as the slot moves past it.
+            _covers(oracle, len(things.committed) + TRANSACTIONS)
             relay.kill()
             relay = stage.start("relay", "run", **through)
             _covers(oracle, oracle.covered + TRANSACTIONS)

@@ -129,7 +129,7 @@ def test_permissions_that_are_missing(site: Site) -> None:
     site.administer("ALTER ROLE {} NOREPLICATION")
     try:
         outputs = [
-            site.run("relay", "run", code=1),
+            site.run("relay", "run", code=1, RELAY_SOURCE="wal"),
             site.run("relay", "setup", code=1),
             site.run("relay", "check", "--json", code=3),
             site.run("relay", "status", "--json", code=3),
@@ -157,7 +157,7 @@ def test_other_ways_of_writing_the_address(site: Site) -> None:
 def test_a_relay_that_runs_and_then_loses_both_sides_for_good(site: Site, sandbox: Sandbox) -> None:
     (port,) = ports.free(1)
     relay = site.start("relay", "run", RELAY_HTTP_ADDRESS=f"127.0.0.1:{port}")
-    relay.logged("streaming")
+    relay.streams()
     read = [*answers(port), title(relay), sandbox.rabbitmq.control("list_connections", "user", "client_properties")]
     assert f"{site.broker.name}\t" in read[-1]
     sessions = "SELECT application_name FROM pg_stat_activity WHERE usename = %s"

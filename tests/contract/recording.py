@@ -1,22 +1,30 @@
-"""One database, read through every output plugin: the decoders must yield the same items for the same WAL."""
+"""One database, read through every output plugin and by polling: all must yield the same events for the same rows.
+
+What a poll cannot know is left out of the comparison, and no more than that: the time of a commit, which is that of an
+event without a time of its own; and the order of transactions that overlapped, where it keeps that of each aggregate.
+What a stream does not say is compared with what it means: the place of an event in its transaction.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from itertools import zip_longest
 from typing import Any
 
 import psycopg
+from msgspec import structs
 from psycopg.rows import kwargs_row
 from psycopg.sql import SQL, Identifier, Literal
 
 from outboxkit import sql
 from relay.core.errors import OutboxChanged, UndecodableChange
 from relay.core.event import Boundary, Fence, OutboxEvent
-from relay.core.position import Lsn
+from relay.core.position import Lsn, Snapshot
 from relay.sources.layout import NATIVE, Layout
 from relay.sources.wal.decoders.decoding import decoder
 from relay.sources.wal.decoders.relations import Relations
 from relay.storage.facts import TableFacts, table_facts
 from sandbox.lifetime.isolation import Isolated
+from tests.contract.polled import IN_ONE, IN_PARTS, polled
 
 PLUGINS = ("wal2json", "pgoutput")
 SESSION = "-c bytea_output=hex -c DateStyle=ISO -c TimeZone=UTC -c IntervalStyle=iso_8601 -c extra_float_digits=1"
@@ -44,7 +52,7 @@ OUTBOX_ROW: dict[str, object] = {
 
 
 class Recording:
-    """Records all changes of a database from now on, once for each plugin.
+    """Records all changes of a database from now on, once for each plugin, and what a poll from now on reads.
 
     The publication must exist before the slots. With `message_prefix` it contains no table. What the catalog says now
     is what a stream is opened with; `reopen` opens it anew, as a relay does that notices a change.
@@ -67,6 +75,8 @@ class Recording:
             for plugin in PLUGINS:
                 connection.execute(sql.query("slot_create"), {"slot": f"{isolated.name}_{plugin}", "plugin": plugin})
         self.facts = self._ask()
+        ((begun,),) = self.rows("SELECT pg_current_snapshot()::text")
+        self._begun = Snapshot.parse(begun)
         self._former: frozenset[tuple[str, str]] = frozenset()
 
     def reopen(self) -> None:
@@ -110,11 +120,43 @@ class Recording:
                 assert pair[0] == pair[1], f"decoders differ: {pair}"
         return items
 
-    def events(self) -> list[OutboxEvent]:
+    def events(self, *, overlapping: bool = False) -> list[OutboxEvent]:
+        """Return the events among the items; fails if one is an error, or if a poll yields others.
+
+        Of transactions that were `overlapping`, a poll keeps the order of each aggregate.
+        """
+        said, meant = self.streamed(), list(_meant(self.items()))
+        for batch in (IN_ONE, IN_PARTS):
+            found = self.polled(batch=batch)
+            assert len(found) == len(meant)
+            if overlapping:
+                meant.sort(key=_aggregate)
+                found.sort(key=lambda event: event.aggregate_id)
+            for (event, committed_at), other in zip(meant, found, strict=True):
+                same_time = {}
+                if event.created_at.timestamp() == committed_at:
+                    assert event.created_at <= other.created_at <= datetime.now(UTC)
+                    same_time = {"created_at": event.created_at}
+                assert event == structs.replace(other, **same_time)
+        return said
+
+    def streamed(self) -> list[OutboxEvent]:
         """Return the events among the items; fails if one is an error."""
         items = self.items()
         assert not [item for item in items if isinstance(item, str)]
         return [item for item in items if isinstance(item, OutboxEvent)]
+
+    def polled(self, *, batch: int = IN_ONE) -> list[OutboxEvent]:
+        """Return what a poll yields for everything since the start; fails if it ends with an error."""
+        items = polled(self._url, self._layout, self._ask(), after=self._begun, batch=batch)
+        assert not [item for item in items if isinstance(item, str)]
+        return [item for item in items if isinstance(item, OutboxEvent)]
+
+    def poll_ends(self) -> str:
+        """Return the error with which a poll ends."""
+        (*_, problem) = polled(self._url, self._layout, self._ask(), after=self._begun, batch=IN_ONE)
+        assert isinstance(problem, str)
+        return problem
 
     def _decode(self, plugin: str) -> Sequence[Item]:
         try:
@@ -162,3 +204,18 @@ def _required(items: Iterable[Item]) -> Iterable[Item]:
         if preceded or not isinstance(item, Boundary):
             yield item
         preceded = not isinstance(item, Boundary)
+
+
+def _meant(items: Iterable[Item]) -> Iterable[tuple[OutboxEvent, float | None]]:
+    """Yield each event with its place in its transaction, and when that committed."""
+    events: list[OutboxEvent] = []
+    for item in items:
+        if isinstance(item, OutboxEvent):
+            events.append(structs.replace(item, place=len(events) + 1))
+        elif isinstance(item, Boundary):
+            yield from ((event, item.committed_at) for event in events)
+            events.clear()
+
+
+def _aggregate(event: tuple[OutboxEvent, float | None]) -> str:
+    return event[0].aggregate_id

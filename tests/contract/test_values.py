@@ -1,6 +1,7 @@
-"""A value of any type reads as the text that Postgres gives for it, through every plugin, or its column is refused."""
+"""A value of any type reads as the text that Postgres gives for it, or its column is refused: streamed or polled."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import psycopg
 import pytest
@@ -9,6 +10,7 @@ from psycopg.rows import kwargs_row
 from outboxkit import sql
 from relay.core.errors import SourceRefused
 from relay.core.event import OutboxEvent
+from relay.core.position import Snapshot
 from relay.sources import types
 from relay.sources.layout import Layout, layout
 from relay.sources.tables import check
@@ -16,7 +18,11 @@ from relay.sources.wal.decoders.decoding import decoder
 from relay.sources.wal.decoders.relations import Relations
 from relay.storage.facts import TableFacts, table_facts
 from sandbox.lifetime.isolation import Isolated
+from tests.contract.polled import IN_ONE, polled
 from tests.contract.recording import PLUGINS, SESSION
+
+POLLING = "polling"
+TX = "tx xid8 DEFAULT pg_current_xact_id()"
 
 TYPES = """
 CREATE TYPE mood AS ENUM ('fine', 'so so');
@@ -91,8 +97,10 @@ VALUES: dict[str, Sequence[str]] = {
     "tid": ["(0,1)"],
     "refcursor": ["x"],
 }
-REFUSED = {"wal2json": {"numeric", "numeric(20)", "float4", "float8", "oid"}, "pgoutput": {"oid"}}
+REFUSED = {"wal2json": {"numeric", "numeric(20)", "float4", "float8", "oid"}, "pgoutput": {"oid"}, POLLING: {"oid"}}
 
+FIRST = Snapshot.parse("3:3:")
+"""It sees no transaction of anybody."""
 Texts = list[tuple[str, bytes]]
 
 
@@ -107,35 +115,41 @@ def test_every_value_is_the_text_that_postgres_gives_or_its_column_is_refused(is
             for value in VALUES[kind]:
                 insert = f"INSERT INTO {of.name} VALUES ('1', 't', %s::{kind}, 't', %s::{kind})"  # noqa: S608 - ours
                 connection.execute(insert.encode(), (value, value))
-        differ, refused = {}, dict[str, set[str]]()
+        found = dict[tuple[str, str], Texts]()
+        refused = dict[str, set[str]]()
         for plugin in PLUGINS:
             payloads = _stream(connection, f"{isolated.name}_{plugin}", plugin)
             for kind, of in tables.items():
                 facts = _facts(connection, of)
-                try:
+                with _refusal(refused.setdefault(plugin, set()), kind):
                     check(facts, of, plugin=plugin)
-                except SourceRefused:
-                    refused.setdefault(plugin, set()).add(kind)
-                    continue
-                found, expected = _decoded(payloads, plugin, of, facts), _expected(connection, of)
-                if found != expected:
-                    differ[plugin, kind] = found, expected
+                    found[plugin, kind] = _texts(_events(payloads, plugin, of, facts))
+        for kind, of in tables.items():
+            with _refusal(refused.setdefault(POLLING, set()), kind):
+                found[POLLING, kind] = _texts(_polled(isolated, of, _facts(connection, of)))
+        expected = {kind: _expected(connection, of) for kind, of in tables.items()}
 
-    assert differ == {}
+    assert {key: texts for key, texts in found.items() if texts != expected[key[1]]} == {}
+    assert len(found) + sum(map(len, refused.values())) == len(tables) * (len(PLUGINS) + 1)
     assert refused == REFUSED
 
 
-@pytest.mark.parametrize("plugin", PLUGINS)
+@pytest.mark.parametrize("reader", [*PLUGINS, POLLING])
 @pytest.mark.parametrize("field", ["id", "aggregatetype", "type"])
-def test_a_boolean_is_a_word_in_any_field(isolated: Isolated, field: str, plugin: str) -> None:
+def test_a_boolean_is_a_word_in_any_field(isolated: Isolated, field: str, reader: str) -> None:
     columns = dict.fromkeys(("id", "aggregatetype", "aggregateid", "type", "payload"), "text") | {field: "bool"}
     with psycopg.connect(isolated.database_url, autocommit=True, options=SESSION) as connection:
-        connection.execute(f"CREATE TABLE t ({', '.join(map(' '.join, columns.items()))})".encode())
+        connection.execute(f"CREATE TABLE t ({', '.join(map(' '.join, columns.items()))}, {TX})".encode())
         connection.execute('CREATE PUBLICATION "p" FOR TABLE t')
-        connection.execute(sql.query("slot_create"), {"slot": isolated.name, "plugin": plugin})
+        if reader in PLUGINS:
+            connection.execute(sql.query("slot_create"), {"slot": isolated.name, "plugin": reader})
         connection.execute("INSERT INTO t VALUES ('t', 't', 't', 't', 't')")
         of = layout("debezium", "public.t", {}, partitioned=False)
-        (event,) = _events(_stream(connection, isolated.name, plugin), plugin, of, _facts(connection, of))
+        facts = _facts(connection, of)
+        if reader in PLUGINS:
+            (event,) = _events(_stream(connection, isolated.name, reader), reader, of, facts)
+        else:
+            (event,) = _polled(isolated, of, facts)
 
     of_field = {"id": event.id, "aggregatetype": event.aggregate_type, "type": event.event_type}
     assert of_field == {name: "true" if name == field else "t" for name in of_field}
@@ -151,8 +165,17 @@ def test_every_type_whose_cast_to_text_is_not_its_output_is_known(isolated: Isol
     assert {oid for (oid,) in functions} == {*types.AS_TEXT, *same}
 
 
+@contextmanager
+def _refusal(refused: set[str], kind: str) -> Iterator[None]:
+    """Add `kind` to `refused` if its table is."""
+    try:
+        yield
+    except SourceRefused:
+        refused.add(kind)
+
+
 def _made(connection: psycopg.Connection[tuple[object, ...]], name: str, kind: str) -> Layout:
-    columns = f"id text, aggregatetype text, aggregateid {kind}, type text, payload {kind}"
+    columns = f"id text, aggregatetype text, aggregateid {kind}, type text, payload {kind}, {TX}"
     connection.execute(f"CREATE TABLE {name} ({columns})".encode())
     return layout("debezium", f"public.{name}", {}, partitioned=False)
 
@@ -178,8 +201,13 @@ def _events(payloads: Sequence[bytes], plugin: str, of: Layout, facts: TableFact
     return [item for item in made.decode(payloads) if isinstance(item, OutboxEvent)]
 
 
-def _decoded(payloads: Sequence[bytes], plugin: str, of: Layout, facts: TableFacts) -> Texts:
-    return [(event.aggregate_id, event.payload) for event in _events(payloads, plugin, of, facts)]
+def _polled(isolated: Isolated, of: Layout, facts: TableFacts) -> list[OutboxEvent]:
+    found = polled(isolated.database_url, of, facts, after=FIRST, batch=IN_ONE)
+    return [item for item in found if isinstance(item, OutboxEvent)]
+
+
+def _texts(events: Sequence[OutboxEvent]) -> Texts:
+    return [(event.aggregate_id, event.payload) for event in events]
 
 
 def _expected(connection: psycopg.Connection[tuple[object, ...]], of: Layout) -> Texts:

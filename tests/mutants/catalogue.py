@@ -29,6 +29,8 @@ _WAL = "tests/integration/relay/sources/test_wal.py"
 _STARTING = "tests/unit/relay/sources/test_starting.py"
 _DECIDES = "tests/unit/relay/operating/test_setup_decides.py"
 _POSITION = "tests/integration/relay/storage/test_position.py"
+_PUBLISHED = "tests/unit/relay/sources/handover/test_published.py"
+_HANDOVER = "tests/integration/relay/sources/handover"
 
 MUTANTS = (
     Mutant(
@@ -138,10 +140,10 @@ MUTANTS = (
         ("tests/unit/relay/publishing/test_encoding.py", _PUBLISHER),
     ),
     Mutant(
-        "make a missing slot again without --accept-gap",
+        "make a missing slot again without --accept-gap where the outbox cannot be polled",
         "relay/operating/setup/deciding.py",
-        "    if accept_gap:\n",
-        "    if accept_gap or gone:\n",
+        "    if accept_gap:\n        return _accepted(",
+        "    if accept_gap or gone:\n        return _accepted(",
         (_DECIDES, _WAL),
     ),
     Mutant(
@@ -161,8 +163,8 @@ MUTANTS = (
     Mutant(
         "report a position before it is stored",
         "relay/sources/wal/stream.py",
-        "            await self._writing.positions.save(",
-        "            self._flushed = position\n            await self._writing.positions.save(",
+        "            await self._writing.positions.save(self.state(position))\n",
+        "            self._flushed = position\n            await self._writing.positions.save(self.state(position))\n",
         (_STREAM,),
     ),
     Mutant(
@@ -175,15 +177,15 @@ MUTANTS = (
     Mutant(
         "store over a row that somebody else wrote",
         "sql/queries/checkpoint_save.sql",
-        "slot = %(slot)s AND epoch = %(epoch)s AND lsn",
-        "slot = %(slot)s AND lsn",
+        "WHERE name = %(name)s AND epoch = %(epoch)s\n",
+        "WHERE name = %(name)s\n",
         (_POSITION,),
     ),
     Mutant(
         "store on a server that was started again",
         "sql/queries/checkpoint_save.sql",
-        "AND pg_postmaster_start_time() = %(server_started_at)s AND",
-        "AND",
+        "      AND pg_postmaster_start_time() = %(server_started_at)s\n",
+        "",
         (_POSITION,),
     ),
     Mutant(
@@ -196,8 +198,8 @@ MUTANTS = (
     Mutant(
         "store past a change of the partitions",
         "sql/queries/checkpoint_save.sql",
-        "IS NOT DISTINCT FROM %(relations)s::text\n",
-        "IS NOT DISTINCT FROM relay.outbox_relations(%(outbox)s::text)\n",
+        "IS NOT DISTINCT FROM %(relations)s::text)\n",
+        "IS NOT DISTINCT FROM relay.outbox_relations(%(outbox)s::text))\n",
         (_POSITION,),
     ),
     Mutant(
@@ -217,16 +219,16 @@ MUTANTS = (
     Mutant(
         "forget the place of an event in its transaction",
         "relay/core/pump.py",
-        "route(item), stretch.events)",
+        "route(item), item.place or stretch.events)",
         "route(item))",
         (_ENGINE,),
     ),
     Mutant(
-        "take the redriven events of every relay",
-        "relay/sources/wal/decoders/redrives.py",
-        "        if event.relay != relay:\n",
-        "        if relay is None:\n",
-        ("tests/unit/relay/sources/test_redrives.py",),
+        "mark a redriven event that was refused again",
+        "relay/core/redrives.py",
+        "            self._ended(rejection.parcel)\n",
+        "            self._done += [rejection.parcel.event.redrives or 0]\n",
+        ("tests/unit/relay/core/test_redrives.py",),
     ),
     Mutant(
         "go on reading after the stop",
@@ -270,5 +272,98 @@ MUTANTS = (
         "            self._publisher.forget()\n",
         "",
         (_LETS_GO,),
+    ),
+    Mutant(
+        "store the snapshot of a fence before what lies before it is confirmed",
+        "relay/sources/wal/fences.py",
+        "        while self._unconfirmed and self._unconfirmed[0][0] <= position:\n",
+        "        while self._unconfirmed:\n",
+        ("tests/unit/relay/sources/test_fences.py", _STREAM),
+    ),
+    Mutant(
+        "end polling without a wait for the transactions before X",
+        "relay/sources/handover/handover.py",
+        "lambda snapshot: snapshot.xmin > x",
+        "lambda snapshot: snapshot.xmin > 0 * x",
+        (f"{_HANDOVER}/test_new_slot.py",),
+    ),
+    Mutant(
+        "draw X before the slot is made",
+        "relay/sources/handover/handover.py",
+        "            p = await self._new_slot(stream, parts, facts)\n"
+        "            x = await parts.slot.next_transaction()\n",
+        "            x = await parts.slot.next_transaction()\n"
+        "            p = await self._new_slot(stream, parts, facts)\n",
+        (f"{_HANDOVER}/test_new_slot.py",),
+    ),
+    Mutant(
+        "take the row of a half-made slot for the slot",
+        "relay/storage/new_slot.py",
+        "        if found.active_pid is None:\n",
+        "        if True:\n",
+        (f"{_HANDOVER}/test_killed_at_each_step.py",),
+    ),
+    Mutant(
+        "do not store what was streamed and is not seen yet",
+        "relay/storage/state.py",
+        '            "streamed": str(self.streamed),\n',
+        '            "streamed": "{}",\n',
+        ("tests/unit/relay/storage/test_state.py",),
+    ),
+    Mutant(
+        "forget what was streamed and is not seen yet when the stream is opened again",
+        "relay/sources/wal/published.py",
+        "        self._streamed = Transactions(state.streamed.ranges())\n",
+        "        self._streamed = Transactions()\n",
+        (_PUBLISHED,),
+    ),
+    Mutant(
+        "pass over what was polled without an end",
+        "relay/sources/wal/published.py",
+        "            and commits_at < polled.end\n",
+        "",
+        (_PUBLISHED,),
+    ),
+    Mutant(
+        "pass over what was polled by the end of its commit record",
+        "relay/sources/wal/decoders/wal2json.py",
+        '    lsn: str = ""\n',
+        '    lsn: str = msgspec.field(default="", name="nextlsn")\n',
+        (f"{_HANDOVER}/test_fences_and_filter.py",),
+    ),
+    Mutant(
+        "take a fence from before the last poll",
+        "relay/sources/wal/published.py",
+        "        return self._filter is None or commits_at >= self._filter.end\n",
+        "        return True\n",
+        (_PUBLISHED,),
+    ),
+    Mutant(
+        "take a fence that somebody else wrote",
+        "relay/sources/wal/fences.py",
+        "        if written is None:\n            return None\n",
+        "        written = now if written is None else written\n",
+        ("tests/unit/relay/sources/test_fences.py",),
+    ),
+    Mutant(
+        "adopt the snapshot of a poll before it is flushed",
+        "relay/sources/polling/reading.py",
+        '        await connection.execute(sql.query("poll_flush"), {"written": written})\n',
+        "",
+        (f"{_HANDOVER}/test_server_crashes.py",),
+    ),
+    Mutant(
+        "go on from memory after a restart of the server",
+        "relay/storage/position.py",
+        "        return row and (facts.server_started_at, facts.",
+        "        return row and (written.server_started_at, facts.",
+        (_POSITION,),
+    ),
+    Mutant(
+        "go on from memory whoever wrote the row",
+        "relay/storage/position.py",
+        "        return row and (facts.server_started_at",
+        "        return (facts.server_started_at",
+        (_POSITION,),
     ),
 )

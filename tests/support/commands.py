@@ -70,9 +70,19 @@ class Command:
         lines = self.stderr.splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.startswith("{") and line.endswith("}\n")]
 
-    def logged(self, event: str, *, seconds: float = 30) -> dict[str, Any]:
-        """Wait until it has logged `event`, and return that line; fails if it ends before."""
-        return until(lambda: self._find(event), what=f"{self.name} logs {event!r}", seconds=seconds, every=0.01)
+    @property
+    def sources(self) -> list[str]:
+        """The sources that a relay has read so far, one for each time that it opened one."""
+        return [line["source"] for line in self.log if line["event"] == "streaming"]
+
+    def logged(self, event: str, *, seconds: float = 30, **fields: str) -> dict[str, Any]:
+        """Wait until it has logged `event` with these fields, and return that line; fails if it ends before."""
+        what = f"{self.name} logs {event!r} {fields or ''}"
+        return until(lambda: self._find(event, fields), what=what, seconds=seconds, every=0.01)
+
+    def streams(self, *, seconds: float = 60) -> None:
+        """Wait until a relay streams from the WAL; at its first start it polls before."""
+        self.logged("streaming", seconds=seconds, source="wal")
 
     def complains(self, words: str, *, seconds: float = 30) -> None:
         """Wait until a line of its log has `words` in its reason."""
@@ -115,8 +125,9 @@ class Command:
         lines = self.stderr.splitlines()[-_TAIL_LINES:]
         return "\n".join([f"--- {self.name}: exit code {self.process.returncode}, standard error:", *lines])
 
-    def _find(self, event: str) -> dict[str, Any]:
+    def _find(self, event: str, fields: Mapping[str, str]) -> dict[str, Any]:
         ended = not self.running  # read first, so that its log is complete if it has ended
-        found = next((line for line in self.log if line.get("event") == event), {})
-        assert found or not ended, f"{self.name} ended without logging {event!r}\n{self.tail()}"
+        wanted = {"event": event, **fields}.items()
+        found = next((line for line in self.log if wanted <= line.items()), {})
+        assert found or not ended, f"{self.name} ended without logging {event!r} {fields or ''}\n{self.tail()}"
         return found

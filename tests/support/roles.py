@@ -14,6 +14,8 @@ from tests.support.urls import login
 _GRANTS: tuple[LiteralString, ...] = (
     "GRANT USAGE ON SCHEMA relay, outbox TO {}",
     "GRANT SELECT, INSERT, UPDATE ON relay.checkpoint, relay.parked TO {}",
+    "GRANT SELECT, INSERT ON relay.handover TO {}",
+    "GRANT SELECT ON outbox.event TO {}",
 )
 
 

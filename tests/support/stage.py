@@ -18,6 +18,8 @@ from tests.support.oracles import Effect
 from tests.support.tap import Tap
 
 WINDOW = 100
+SESSIONS = frozenset({"relay", *(f"relay {what}" for what in ("checkpoint", "leader", "parking", "poll", "upkeep"))})
+"""The names of an active relay's sessions, once it has polled and streams; for retention it has one more at times."""
 
 
 @dataclass(frozen=True)

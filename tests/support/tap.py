@@ -50,15 +50,18 @@ class Tap:
             return int(channel.queue_declare(queue, passive=True).method.message_count)
 
     def drain(self) -> list[Delivery]:
-        """Consume the messages that are in the queue now, in order."""
+        """Consume the messages that are in the queue now, in order; what comes meanwhile stays in it."""
         waiting = self.waiting()
         found: list[Delivery] = []
         with self.channel() as channel:
-            for _, properties, _ in channel.consume(self.queue, auto_ack=True, inactivity_timeout=_SILENCE_SECONDS):
-                assert properties, f"{waiting} messages were there, and only {len(found)} came"
+            for method, properties, _ in channel.consume(self.queue, inactivity_timeout=_SILENCE_SECONDS):
+                assert method, f"{waiting} messages were there, and only {len(found)} came"
+                assert properties
                 found.append(_delivery(properties))
                 if len(found) == waiting:
+                    channel.basic_ack(method.delivery_tag or 0, multiple=True)
                     break
+            channel.cancel()
         return found
 
     def take(self) -> Mapping[str, object]:

@@ -13,7 +13,7 @@ import pytest
 
 from bench.load import queues
 from bench.load.queues import Kind
-from bench.measures import drain, latency, memory
+from bench.measures import drain, latency, memory, sources
 from bench.stage import Stage, stage
 from bench.watch import Watch
 from outboxkit.amqp.connection import Connection
@@ -125,6 +125,22 @@ def test_memory_is_measured_while_the_broker_is_down(sandbox: Sandbox) -> None:
     found = memory.broker_outage(sandbox, rate=20, seconds=2, window=WINDOW)
     assert found.events == 20 * (2 + 2 + 2)
     assert found.seconds > 2
+
+
+def test_sources_are_measured_side_by_side(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "REPORTED_WITHIN", 0)
+    ways = [sources.WAL, *(way for way in sources.WAYS if way.name in {"polling, 100 ms", "polling, 10 s, notify"})]
+    found = sources.compare(sandbox, events=300, runs=1, rate=50, seconds=2, idle=2, window=WINDOW, seed=1, ways=ways)
+    assert [each.way for each in found] == ["WAL", "polling, 100 ms", "polling, 10 s, notify"]
+    for each in found:
+        assert each.events_per_second > 0
+        assert each.wal_bytes > 0
+        assert 0 < each.even.delivered_ms.p50 <= each.even.delivered_ms.p99
+        assert each.even.idle.transactions > 0
+    wal, polling, notified = found
+    assert wal.of_wal == 1
+    assert polling.even.idle.relay_cpu_ms > notified.even.idle.relay_cpu_ms
+    assert notified.even.delivered_ms.p50 < 5_000, "the interval is ten seconds, so it was not woken"
 
 
 def test_the_command_writes_its_report(sandbox: Sandbox, tmp_path: Path) -> None:

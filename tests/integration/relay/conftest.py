@@ -7,7 +7,7 @@ import pytest
 
 from relay.operating.setup.steps import setup
 from sandbox import Isolated
-from tests.integration.relay.stage import settings, staged
+from tests.integration.relay.stage import settings, staged, streams
 from tests.support.stage import Stage
 
 
@@ -16,6 +16,13 @@ def ready(isolated: Isolated) -> Isolated:
     """Return what a relay that is set up has."""
     assert list(setup(settings(isolated), accept_gap=False))
     return isolated
+
+
+@pytest.fixture
+def streaming(ready: Isolated) -> Isolated:
+    """Return what a relay has that has come to stream: after setup, it polls until its slot has what comes next."""
+    streams(ready)
+    return ready
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 """A relay that is set up on its own database and exchange, and its commands, run in this process."""
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, LiteralString
@@ -13,9 +13,18 @@ from typer.testing import CliRunner, Result
 from outboxkit.errors import Problem
 from relay.operating.cli import app
 from relay.settings import RelaySettings
+from relay.sources.wal.source import WalSource
+from relay.sources.wal.stream import WalStream
+from relay.storage.position import StoredPosition
+from relay.storage.server import Server
 from sandbox import Isolated
 from sandbox.machine.waiting import until
 from tests.support.stage import Stage
+
+STREAMS: LiteralString = """
+UPDATE relay.checkpoint AS c SET mode = 'wal', lsn = s.confirmed_flush_lsn, plugin = s.plugin
+FROM pg_replication_slots AS s WHERE s.slot_name = %s AND c.slot = s.slot_name
+"""
 
 
 @dataclass(frozen=True)
@@ -84,6 +93,25 @@ def one(database_url: str, statement: LiteralString, *parameters: object) -> Any
         row = connection.execute(statement, parameters).fetchone()
     assert row is not None
     return row[0]
+
+
+def streams(isolated: Isolated) -> None:
+    """Store the position of a relay that has come to stream from its slot: it has polled, and there was nothing."""
+    with psycopg.connect(isolated.database_url) as connection:
+        assert connection.execute(STREAMS, [isolated.name]).rowcount == 1
+
+
+@asynccontextmanager
+async def stream(
+    source: WalSource, server: Server, positions: StoredPosition | None = None
+) -> AsyncIterator[WalStream]:
+    """Open `source` from the stored position, as the active relay does; `positions` is claimed first."""
+    facts, table = await server.facts(), await server.table()
+    assert facts.state is not None
+    if positions is not None:
+        await positions.claim(facts, plugin=facts.plugin)
+    async with source.open(facts, table, facts.state) as opened:
+        yield opened
 
 
 def own_address(database_url: str) -> str:

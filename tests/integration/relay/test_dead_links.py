@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, contextmanager
+from functools import partial
 
 import psycopg
 import pytest
@@ -30,6 +31,7 @@ from sandbox import Sandbox
 from sandbox.lifetime.isolation import Isolated
 from sandbox.machine.waiting import until
 from tests.integration.relay.publishing.publisher_stage import Bench, play
+from tests.integration.relay.stage import stream
 from tests.support.proxy import Proxy
 
 QUESTION = b"\x00\x3c\x00\x0a"  # basic.qos
@@ -48,21 +50,21 @@ class Slot:
             alter = SQL("ALTER DATABASE {} SET wal_sender_timeout = '2s'")
             connection.execute(alter.format(Identifier(connection.info.dbname)))
 
-    async def falls_silent(self, source: WalSource, *, lively: bool) -> str:
+    async def falls_silent(self, opens: Callable[[], AbstractAsyncContextManager[WalStream]], *, lively: bool) -> str:
         """Open a stream, silence it, and return the error; a lively stream has had a fence back before."""
         until(self._free, what="the slot is free", seconds=10)
         with pytest.raises(SourceStalled) as raised:
-            await self._silence(source, lively=lively)
+            await self._silence(opens, lively=lively)
         self._proxy.swallow_to_client.clear()
         self._proxy.cut()
         return raised.value.what
 
-    async def _silence(self, source: WalSource, *, lively: bool) -> None:
-        async with source.open(None) as stream, Supervisor(lambda _: None) as beside:
-            beside.start("stream", stream.run())
-            await _read(stream, lively=lively)
+    async def _silence(self, opens: Callable[[], AbstractAsyncContextManager[WalStream]], *, lively: bool) -> None:
+        async with opens() as reading, Supervisor(lambda _: None) as beside:
+            beside.start("stream", reading.run())
+            await _read(reading, lively=lively)
             self._proxy.swallow_to_client.set()
-            await _read(stream)
+            await _read(reading)
 
     def _free(self) -> bool:
         with psycopg.connect(self._isolated.database_url) as connection:
@@ -90,16 +92,19 @@ def test_the_limit_doubles_for_each_stream_in_a_row_that_falls_silent_until_one_
             slot = Slot(isolated, proxy)
             async with Session(lambda: isolated.database_url, name="test", slot=isolated.name) as session:
                 owner = Owner("test", isolated.name, ["outbox.event"])
+                server = Server(session, name="test", slot=isolated.name, table=owner.table)
+                positions = StoredPosition(session, owner)
                 source = WalSource(
                     lambda: proxy.url,
-                    Server(session, name="test", slot=isolated.name, table=owner.table),
+                    server,
                     owner,
                     Decoding(_decoder, lambda *_: None),
                     plugin="wal2json",
-                    writing=Writing(StoredPosition(session, owner), FenceWriter(session, table=owner.table)),
+                    writing=Writing(positions, FenceWriter(session, table=owner.table)),
                     observe=lambda _: None,
                 )
-                said = [await slot.falls_silent(source, lively=lively) for lively in (False, True, False)]
+                opens = partial(stream, source, server, positions)
+                said = [await slot.falls_silent(opens, lively=lively) for lively in (False, True, False)]
         assert said == [f"Postgres has been silent for {seconds} s" for seconds in (2, 4, 2)]
 
     asyncio.run(scenario())

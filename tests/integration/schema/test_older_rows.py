@@ -28,4 +28,5 @@ def test_parked_rows_keep_their_ids_and_get_numbers(isolated: Isolated) -> None:
     assert call(environment(isolated), "slot", "create").code == 0
     assert call(environment(isolated), "parked", "redrive", "e1").code == 0
     assert call(environment(isolated), "parked", "discard", "--row", "2", "--yes").code == 0
-    assert [row["id"] for row in call(environment(isolated), "parked", "list", "--json").json] == ["e3"]
+    listed = call(environment(isolated), "parked", "list", "--json").json
+    assert [(row["id"], row["asked_at"] is None) for row in listed] == [("e1", False), ("e3", True)]

@@ -16,7 +16,7 @@ import pytest
 from psycopg.sql import SQL, Identifier, Literal
 
 from sandbox import Isolated, Sandbox
-from tests.integration.relay.stage import Said, call, environment, one, publish, staged
+from tests.integration.relay.stage import Said, call, environment, one, publish, staged, streams
 from tests.support.commands import ROOT
 from tests.support.stage import Stage
 from tests.support.tap import Tap
@@ -24,7 +24,10 @@ from tests.support.urls import login
 from tests.support.users import user
 
 ROLES: LiteralString = (ROOT / "sql" / "roles.sql").read_text(encoding="utf-8")
-NAMES = ("outbox_owner", "outbox_relay", "outbox_operator", "outbox_writer", "outbox_consumer", "outbox_auditor")
+NAMES = (
+    *("outbox_owner", "outbox_relay", "outbox_poller", "outbox_operator"),
+    *("outbox_writer", "outbox_consumer", "outbox_auditor"),
+)
 PEOPLE = {"operator": "outbox_operator", "application": "outbox_writer", "auditor": "outbox_auditor"}
 
 
@@ -115,7 +118,7 @@ def test_everything_works_under_exactly_these_rights(site: Site, stage: Stage, s
         site.administer("GRANT INSERT ON effect TO outbox_consumer")  # the test handler's own table
         mine = {"RELAY_DATABASE_URL": site.urls["outbox_relay"], "RELAY_AMQP_URL": relays.url}
         relay = stage.start("relay", "run", **mine)
-        relay.logged("streaming")
+        relay.streams()
         stage.consumers(1, CONSUMERS_DATABASE_URL=site.urls["outbox_consumer"], CONSUMERS_AMQP_URL=consumers.url)
         stage.settings["WRITERS_DATABASE_URL"] = site.urls["application"]
         assert stage.submit("--count", "20").ended() == 0
@@ -144,11 +147,13 @@ def test_everything_works_under_exactly_these_rights(site: Site, stage: Stage, s
 
 
 def test_events_are_redriven_when_others_may_not_write_logical_messages(site: Site, stage: Stage) -> None:
-    """By the statement of docs/operations.md."""
-    guide = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
-    statement = guide[guide.index("    DO $$\n    DECLARE emit") :].partition("    SQL\n")[0]
-    with psycopg.connect(site.isolated.database_url, autocommit=True) as connection:
-        connection.execute(statement.encode())
+    """A fence is a logical message, and the relay's alone; a redrive is asked for in its row."""
+    for (function,) in stage.query(
+        "SELECT oid::regprocedure::text FROM pg_proc WHERE proname = 'pg_logical_emit_message'"
+    ):
+        for statement in ("REVOKE EXECUTE ON FUNCTION {} FROM PUBLIC", "GRANT EXECUTE ON FUNCTION {} TO outbox_relay"):
+            with psycopg.connect(site.isolated.database_url, autocommit=True) as connection:
+                connection.execute(statement.format(function).encode())
     relay = stage.start("relay", "run", RELAY_DATABASE_URL=site.urls["outbox_relay"])
     (event,) = publish(site.urls["application"], "nobody takes it")
     relay.logged("events parked")
@@ -159,7 +164,7 @@ def test_events_are_redriven_when_others_may_not_write_logical_messages(site: Si
         psycopg.connect(site.urls["application"]) as connection,
         pytest.raises(psycopg.errors.InsufficientPrivilege),
     ):
-        connection.execute("SELECT pg_logical_emit_message(true, 'relay.redrive', '{}')")
+        connection.execute("SELECT pg_logical_emit_message(true, 'relay.fence', '{}')")
     assert relay.terminate() == 0
 
 
@@ -171,6 +176,7 @@ def test_setup_needs_only_the_permission_to_configure_the_exchange(site: Site, s
 
 
 def test_the_slots_commands_work_as_the_relay(site: Site) -> None:
+    streams(site.isolated)
     events = publish(site.urls["application"], "a")
     listed = site.call("outbox_relay", "slot", "skip", "--json").json
     assert [each["id"] for each in listed["events"]] == events
@@ -339,7 +345,7 @@ def test_one_role_that_may_create_schemas_and_stream_does_all_of_it(bare: Site, 
             for arguments in (["setup", "--dry-run"], ["setup"], ["setup"], ["check"]):
                 command = stage.run("relay", *arguments)
                 assert command.process.returncode == 0, (arguments, command.stdout, command.tail())
-            stage.start("relay", "run").logged("streaming")
+            stage.start("relay", "run").streams()
             assert stage.run("relay", "status").process.returncode == 0
     finally:
         _drop_roles(bare, name)

@@ -6,7 +6,6 @@ from typing import NamedTuple
 from tests.support.wire.postgres import parse_lsn
 
 _SCHEMA = "outbox"
-_REDRIVEN = "relay.redrive"
 
 
 class Transaction(NamedTuple):
@@ -17,7 +16,7 @@ class Transaction(NamedTuple):
     end: int
     """Where its COMMIT ends: what may be reported as flushed when its messages are confirmed."""
     messages: list[str]
-    """The ids of its outbox rows, which are their messages' ids, and of the events that it redrives."""
+    """The ids of its outbox rows, which are their messages' ids."""
 
 
 class Changes:
@@ -38,10 +37,6 @@ class Changes:
                 change = json.loads(payload)
                 if change["schema"] == _SCHEMA:
                     self._messages += [column["value"] for column in change["columns"] if column["name"] == "id"]
-            case b'{"action":"M':
-                change = json.loads(payload)
-                if change["prefix"] == _REDRIVEN:
-                    self._messages.append(json.loads(change["content"])["id"])
             case b'{"action":"C':
                 change = json.loads(payload)
                 return Transaction(parse_lsn(change["lsn"]), parse_lsn(change["nextlsn"]), self._messages)

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -13,7 +14,7 @@ from consumers.watching.metrics import Metrics as ConsumerMetrics
 from outboxkit.amqp import format as message
 from outboxkit.errors import Problem
 from outboxkit.settings import Settings
-from relay.core.observations import SlotWatched
+from relay.core.observations import HandedOver, SlotWatched
 from relay.settings import RelaySettings
 from relay.watching.metrics import About
 from relay.watching.metrics import Metrics as RelayMetrics
@@ -41,6 +42,8 @@ def _default(field: FieldInfo) -> str:
             return "none"
         case bool() as value:
             return f"`{str(value).lower()}`"
+        case timedelta() as value:
+            return f"`{value.days}d`"
         case float() as value:
             return f"`{value:g}`"
         case value:
@@ -74,6 +77,7 @@ def _relay_metrics() -> CollectorRegistry:
     metrics = RelayMetrics()
     metrics.identify(About("relay", "slot", "database", "1"))
     metrics(SlotWatched(0, 0, "reserved", None, 0))
+    metrics(HandedOver("wal", "polling", "slot missing", "", None, None))
     return metrics.registry
 
 

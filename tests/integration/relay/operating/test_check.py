@@ -110,13 +110,13 @@ def test_the_table_names_every_check_and_its_remedy(ready: Isolated) -> None:
     assert "FAIL, " in said.output.splitlines()[-1]
 
 
-def test_each_fault_is_a_finding(ready: Isolated) -> None:
-    with psycopg.connect(ready.database_url, autocommit=True) as connection:
-        connection.execute("SELECT pg_drop_replication_slot(%s)", [ready.name])
+def test_each_fault_is_a_finding(streaming: Isolated) -> None:
+    with psycopg.connect(streaming.database_url, autocommit=True) as connection:
+        connection.execute("SELECT pg_drop_replication_slot(%s)", [streaming.name])
         connection.execute("ALTER TABLE outbox.event RENAME COLUMN payload TO body")
         connection.execute("UPDATE outbox_setup.applied SET checksum = 'other' WHERE name = '001_outbox.sql'")
-    asyncio.run(_on_channel(ready, lambda connection, channel: connection.call(channel.exchange_delete, ready.name)))
-    findings = check(ready, code=3)
+    asyncio.run(_on_channel(streaming, lambda link, channel: link.call(channel.exchange_delete, streaming.name)))
+    findings = check(streaming, code=3)
     assert statuses(findings, "FAIL") == {
         "schema.version",
         "outbox.table",
@@ -130,18 +130,18 @@ def test_each_fault_is_a_finding(ready: Isolated) -> None:
 
 
 def test_a_position_that_a_relay_stores_during_the_check_is_not_ahead_of_the_wal(
-    ready: Isolated, monkeypatch: pytest.MonkeyPatch
+    streaming: Isolated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     schema = asking_postgres._Asking._schema  # noqa: SLF001 - asked in the middle
 
     def meanwhile(asking: Any) -> Any:  # noqa: ANN401 - private types
-        with psycopg.connect(ready.database_url, autocommit=True) as connection:
+        with psycopg.connect(streaming.database_url, autocommit=True) as connection:
             connection.execute("SELECT pg_logical_emit_message(true, 'other', 'more WAL')")
             connection.execute("UPDATE relay.checkpoint SET lsn = pg_current_wal_flush_lsn()")
         return schema(asking)
 
     monkeypatch.setattr(asking_postgres._Asking, "_schema", meanwhile)  # noqa: SLF001 - see above
-    assert check(ready)["checkpoint.position"]["status"] == "OK"
+    assert check(streaming)["checkpoint.position"]["status"] == "OK"
 
 
 def test_a_transaction_that_blocks_the_creation_of_a_slot_is_named(
@@ -156,6 +156,14 @@ def test_a_transaction_that_blocks_the_creation_of_a_slot_is_named(
         assert connection.info.backend_pid in blocked["facts"]["pids"]
         assert f"pid {connection.info.backend_pid} (" in blocked["summary"]
     assert findings["postgres.plugin_works"]["status"] == "OK"
+
+
+def test_a_slot_that_is_gone_is_no_gap_where_the_table_is_polled(streaming: Isolated) -> None:
+    with psycopg.connect(streaming.database_url, autocommit=True) as connection:
+        connection.execute("SELECT pg_drop_replication_slot(%s)", [streaming.name])
+    position = check(streaming, code=3)["checkpoint.position"]
+    assert (position["status"], "the relay polls the table" in position["summary"]) == ("WARN", True)
+    assert check(streaming, code=3, RELAY_SOURCE="wal")["checkpoint.position"]["status"] == "FAIL"
 
 
 def test_a_held_slot_is_reported_and_is_not_a_fault(ready: Isolated) -> None:

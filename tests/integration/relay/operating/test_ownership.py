@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from typing import LiteralString
 
 import psycopg
 import pytest
@@ -13,6 +14,7 @@ from tests.integration.relay import stage
 from tests.integration.relay.stage import Said, environment, one, publish
 
 EXISTS = "SELECT database::text FROM pg_replication_slots WHERE slot_name = %s"
+ROW: LiteralString = "SELECT row_to_json(c)::text FROM relay.checkpoint AS c"
 TABLE = "CREATE SCHEMA sales CREATE TABLE outbox (LIKE outbox.event INCLUDING ALL)"
 
 
@@ -76,11 +78,11 @@ def test_the_slot_of_another_database_is_not_touched(
 def test_the_slot_of_another_outbox_is_not_touched(
     ready: Isolated, sales: dict[str, str], command: tuple[str, ...]
 ) -> None:
-    before = one(ready.database_url, "SELECT row_to_json(c)::text FROM relay.checkpoint AS c")
+    before = one(ready.database_url, ROW)
     said = call(sales, *command)
     assert said.code == 1
     assert "belongs to outbox.event, and this relay is set to sales.outbox" in said.output
-    assert one(ready.database_url, "SELECT row_to_json(c)::text FROM relay.checkpoint AS c") == before
+    assert one(ready.database_url, ROW) == before
     assert findings(call(sales, "check", "--json"))["checkpoint.owner"] == "FAIL"
 
 
@@ -108,12 +110,18 @@ def test_the_remedies_for_a_second_outbox_work(ready: Isolated, sales: dict[str,
     assert call(own, "slot", "drop", "--yes").code == 0
 
 
-def test_a_slot_that_was_made_again_is_found_by_check_and_run_and_the_remedy_works(ready: Isolated) -> None:
-    variables = environment(ready)
-    with psycopg.connect(ready.database_url, autocommit=True) as connection:
-        connection.execute("SELECT pg_drop_replication_slot(%s)", (ready.name,))
-        publish(ready.database_url, "1", "2")
-        connection.execute("SELECT pg_create_logical_replication_slot(%s, 'wal2json')", (ready.name,))
+def remade(isolated: Isolated) -> None:
+    """Make the slot again, by hand, above two events."""
+    with psycopg.connect(isolated.database_url, autocommit=True) as connection:
+        connection.execute("SELECT pg_drop_replication_slot(%s)", (isolated.name,))
+        publish(isolated.database_url, "1", "2")
+        connection.execute("SELECT pg_create_logical_replication_slot(%s, 'wal2json')", (isolated.name,))
+
+
+def test_a_slot_that_was_made_again_is_found_by_check_and_run_and_the_remedy_works(streaming: Isolated) -> None:
+    """Where nothing is polled, the slot alone has what is not published."""
+    variables = environment(streaming, RELAY_SOURCE="wal")
+    remade(streaming)
     for command in (("setup",), ("run",)):
         said = call(variables, *command)
         assert said.code == 1
@@ -124,20 +132,48 @@ def test_a_slot_that_was_made_again_is_found_by_check_and_run_and_the_remedy_wor
     assert findings(call(variables, "check", "--json"))["checkpoint.position"] == "OK"
 
 
-def test_an_accepted_gap_leaves_no_position_ahead_of_the_server(ready: Isolated) -> None:
+def test_a_slot_that_was_made_again_is_no_gap_where_the_table_is_polled(streaming: Isolated) -> None:
+    variables = environment(streaming)
+    remade(streaming)
+    before = one(streaming.database_url, ROW)
+    assert findings(call(variables, "check", "--json"))["checkpoint.position"] == "WARN"
+    assert call(variables, "setup").code == 0
+    said = call(variables, "setup", "--accept-gap")
+    assert (said.code, "there is no gap to accept" in said.output) == (1, True)
+    assert one(streaming.database_url, ROW) == before
+
+
+def test_an_accepted_gap_leaves_no_position_ahead_of_the_server(streaming: Isolated) -> None:
     """What an older version left when a database went back in time: slot and position are ahead of the WAL."""
-    variables = environment(ready)
-    with psycopg.connect(ready.database_url, autocommit=True) as connection:
+    variables = environment(streaming)
+    with psycopg.connect(streaming.database_url, autocommit=True) as connection:
         connection.execute("UPDATE relay.checkpoint SET lsn = 'FF/0'")
     assert "ahead of the server's WAL" in call(variables, "run").output
+    assert "ahead of the server's WAL" in call(variables, "setup").output
     assert call(variables, "setup", "--accept-gap").code == 0
     assert findings(call(variables, "check", "--json"))["checkpoint.position"] == "OK"
 
 
-def test_an_accepted_gap_where_there_is_none_changes_nothing(ready: Isolated) -> None:
-    before = one(ready.database_url, "SELECT row_to_json(c)::text FROM relay.checkpoint AS c")
-    assert call(environment(ready), "setup", "--accept-gap").code == 0
-    assert one(ready.database_url, "SELECT row_to_json(c)::text FROM relay.checkpoint AS c") == before
+@pytest.mark.parametrize(("source", "code"), [("wal", 0), ("auto", 1)])
+def test_an_accepted_gap_where_there_is_none_changes_nothing(streaming: Isolated, source: str, code: int) -> None:
+    before = one(streaming.database_url, ROW)
+    assert call(environment(streaming, RELAY_SOURCE=source), "setup", "--accept-gap").code == code
+    assert one(streaming.database_url, ROW) == before
+
+
+def test_an_accepted_gap_keeps_nothing_of_what_was_published_before(streaming: Isolated) -> None:
+    """Transactions of another server, or of another outbox, may have the ids that would be passed over."""
+    with psycopg.connect(streaming.database_url, autocommit=True) as connection:
+        connection.execute(
+            "UPDATE relay.checkpoint SET system_identifier = '7', streamed = '{[1,1000000)}', making_slot = true,"
+            " filter_snapshot = '1000000:1000000:', filter_end = 'FF/0', round_snapshot = '5:5:', round_seq = 1"
+        )
+    variables = environment(streaming)
+    said = call(variables, "setup")
+    assert (said.code, "relay setup --accept-gap" in said.output) == (1, True)
+    assert call(variables, "setup", "--accept-gap").code == 0
+    kept = "SELECT (snapshot, streamed, making_slot, filter_snapshot, filter_end, round_snapshot, round_seq)::text"
+    assert one(streaming.database_url, f"{kept} FROM relay.checkpoint") == "(,{},f,,,,)"
 
 
 def test_a_relay_is_renamed_as_the_guide_says(ready: Isolated) -> None:

@@ -5,15 +5,15 @@ import pytest
 
 from sandbox import Isolated
 from tests.integration.relay.operating.slot_stage import position, slot, slots
-from tests.integration.relay.stage import held, own_address, publish
+from tests.integration.relay.stage import call, environment, held, one, own_address, publish
 
 
-def test_show_prints_the_slot(ready: Isolated) -> None:
-    shown = slot(ready, "show", "--json").json
-    assert (shown["name"], shown["plugin"], shown["database"]) == (ready.name, "wal2json", ready.name)
+def test_show_prints_the_slot(streaming: Isolated) -> None:
+    shown = slot(streaming, "show", "--json").json
+    assert (shown["name"], shown["plugin"], shown["database"]) == (streaming.name, "wal2json", streaming.name)
     assert shown["holder_pid"] is None
-    assert shown["confirmed_flush_lsn"] == position(ready)[0]
-    assert "held by" in slot(ready, "show").output
+    assert shown["confirmed_flush_lsn"] == position(streaming)[0]
+    assert "held by" in slot(streaming, "show").output
 
 
 def test_show_of_a_missing_slot_fails_and_says_what_to_do(isolated: Isolated) -> None:
@@ -22,34 +22,46 @@ def test_show_of_a_missing_slot_fails_and_says_what_to_do(isolated: Isolated) ->
     assert "run `relay setup`" in said.output
 
 
-def test_create_creates_the_slot_once_and_never_over_a_gap(ready: Isolated) -> None:
-    assert "exists" in slot(ready, "create").output
-    assert slot(ready, "drop", "--yes").code == 0
-    said = slot(ready, "create")
+def test_create_creates_the_slot_once_and_never_over_a_gap(streaming: Isolated) -> None:
+    """What cannot be polled is in the slot alone."""
+    variables = environment(streaming, RELAY_SOURCE="wal")
+    assert "exists" in call(variables, "slot", "create").output
+    assert call(variables, "slot", "drop", "--yes").code == 0
+    said = call(variables, "slot", "create")
     assert said.code == 1
     assert "is gone" in said.output
-    with psycopg.connect(ready.database_url) as connection:
+    with psycopg.connect(streaming.database_url) as connection:
         connection.execute("DELETE FROM relay.checkpoint")
-    assert "created" in slot(ready, "create").output
+    assert "created" in call(variables, "slot", "create").output
 
 
-def test_drop_asks_first_and_is_safe_to_repeat(ready: Isolated) -> None:
-    assert slot(ready, "drop", answer="n\n").code == 1
-    assert slots(ready) == 1
-    assert slot(ready, "drop", answer="y\n").code == 0
-    assert slots(ready) == 0
-    said = slot(ready, "drop", "--yes")
+def test_create_leaves_the_position_from_which_the_table_is_polled(streaming: Isolated) -> None:
+    row = "SELECT row_to_json(c)::text FROM relay.checkpoint AS c"
+    before = one(streaming.database_url, row)
+    assert slot(streaming, "drop", "--yes").code == 0
+    assert "created" in slot(streaming, "create").output
+    assert one(streaming.database_url, row) == before
+
+
+def test_drop_asks_first_and_is_safe_to_repeat(streaming: Isolated) -> None:
+    assert slot(streaming, "drop", answer="n\n").code == 1
+    assert slots(streaming) == 1
+    assert slot(streaming, "drop", answer="y\n").code == 0
+    assert slots(streaming) == 0
+    said = slot(streaming, "drop", "--yes")
     assert said.code == 0
     assert "does not exist" in said.output
 
 
 @pytest.mark.parametrize("command", ["drop", "skip"])
-def test_a_held_slot_is_left_alone_and_its_holder_named(ready: Isolated, command: str) -> None:
-    publish(ready.database_url, "a")
-    target = ["--to", slot(ready, "skip", "--json").json["transactions"][-1]["end_lsn"]] if command == "skip" else []
-    with held(ready):
-        said = slot(ready, command, *target, "--yes")
+def test_a_held_slot_is_left_alone_and_its_holder_named(streaming: Isolated, command: str) -> None:
+    publish(streaming.database_url, "a")
+    target = (
+        ["--to", slot(streaming, "skip", "--json").json["transactions"][-1]["end_lsn"]] if command == "skip" else []
+    )
+    with held(streaming):
+        said = slot(streaming, command, *target, "--yes")
     assert said.code == 1
-    assert f"is held by other at {own_address(ready.database_url)}, pid" in said.output
+    assert f"is held by other at {own_address(streaming.database_url)}, pid" in said.output
     assert "stop" in said.output
-    assert slots(ready) == 1
+    assert slots(streaming) == 1

@@ -28,10 +28,10 @@ def address() -> str:
     return f"127.0.0.1:{free(1, taken=frozenset())[0]}"
 
 
-def test_without_a_relay_it_shows_the_backlog_and_its_age(ready: Isolated) -> None:
-    publish(ready.database_url, "a", "b")
-    publish(ready.database_url, "c")
-    shown = call(environment(ready), "status", "--json").json
+def test_without_a_relay_it_shows_the_backlog_and_its_age(streaming: Isolated) -> None:
+    publish(streaming.database_url, "a", "b")
+    publish(streaming.database_url, "c")
+    shown = call(environment(streaming), "status", "--json").json
     assert (shown["mode"], shown["active"], shown["standbys"]) == ("none", None, 0)
     assert shown["lsn"]["confirmed_flush"] == shown["lsn"]["checkpoint"] != shown["lsn"]["current"]
     assert shown["lag_bytes"] > 0
@@ -40,21 +40,28 @@ def test_without_a_relay_it_shows_the_backlog_and_its_age(ready: Isolated) -> No
     assert shown["lag_seconds"] == shown["backlog"]["lag_seconds"] > 0
     assert (shown["in_flight"], shown["parked"]) == (None, 0)
     since = r"( since [\d-]+ [\d:]+ UTC)?"  # known from PostgreSQL 17 on
-    assert re.fullmatch(rf"no relay streams from replication slot '{ready.name}'{since}", shown["last_error"])
+    assert re.fullmatch(rf"no relay streams from replication slot '{streaming.name}'{since}", shown["last_error"])
     assert (
         one(
-            ready.database_url,
+            streaming.database_url,
             "SELECT count(*) FROM pg_replication_slots WHERE temporary AND database = %s",
-            ready.name,
+            streaming.name,
         )
         == 0
     )
 
 
+LEADER = """
+    SELECT a.pid FROM pg_stat_activity AS a
+    JOIN pg_locks AS l ON l.pid = a.pid AND l.locktype = 'advisory' AND l.granted
+    WHERE a.datname = current_database() AND a.application_name = 'relay leader'
+"""
+
+
 def test_a_running_relay_and_its_standby_are_shown(stage: Stage, address: str) -> None:
     tap = stage.set_up()
     relay = stage.start("relay", "run", RELAY_HTTP_ADDRESS=address)
-    relay.logged("streaming")
+    relay.streams()
     standby = stage.start("relay", "run")
     standby.logged("standby")
     stage.publish_in_one_transaction(5, "a")
@@ -66,12 +73,8 @@ def test_a_running_relay_and_its_standby_are_shown(stage: Stage, address: str) -
         seconds=10,
     )
     assert shown["mode"] == "wal"
-    assert shown["active"]["application_name"] == "relay"
-    assert shown["active"]["pid"] == one(
-        stage.isolated.database_url,
-        "SELECT active_pid FROM pg_replication_slots WHERE slot_name = %s",
-        stage.isolated.name,
-    )
+    assert shown["active"]["application_name"] == "relay leader"
+    assert shown["active"]["pid"] == one(stage.isolated.database_url, LEADER)
     assert shown["active"]["client_address"] == own_address(stage.isolated.database_url)
     assert shown["standbys"] == 1
     assert (shown["in_flight"], shown["backlog"]) == (0, None)
@@ -90,6 +93,7 @@ def test_a_running_relay_and_its_standby_are_shown(stage: Stage, address: str) -
 
 def test_parked_events_are_counted_and_the_latest_is_named(stage: Stage) -> None:
     relay = stage.start("relay", "run")
+    relay.streams()
     publish(stage.isolated.database_url, "nobody takes it")
     relay.logged("events parked")
     shown = call(environment(stage.isolated), "status", "--json").json
@@ -117,7 +121,7 @@ def test_an_unreachable_server_is_a_problem(isolated: Isolated, address: str) ->
 def test_watch_prints_throughput_until_it_is_ended(stage: Stage, address: str) -> None:
     tap = stage.set_up()
     relay = stage.start("relay", "run", RELAY_HTTP_ADDRESS=address)
-    relay.logged("streaming")
+    relay.streams()
     watch = stage.start("relay", "status", "--watch", "--every", "0.2", "--json", RELAY_HTTP_ADDRESS=address)
 
     def rates() -> list[float]:
@@ -154,7 +158,7 @@ def test_a_returned_message_that_holds_the_stream_is_an_error_until_a_queue_take
     stage: Stage, address: str
 ) -> None:
     relay = stage.start("relay", "run", RELAY_ON_RETURN="retry", RELAY_HTTP_ADDRESS=address)
-    relay.logged("streaming")
+    relay.streams()
     publish(stage.isolated.database_url, "nobody takes it")
     relay.logged("message returned")
     shown = last_error(stage.isolated, RELAY_HTTP_ADDRESS=address)
@@ -171,7 +175,7 @@ def test_a_nacked_message_is_logged_once_and_is_an_error_until_its_queue_has_roo
         channel.queue_declare(full, arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
         channel.queue_bind(full, stage.settings["RELAY_EXCHANGE"], "#")
     relay = stage.start("relay", "run", RELAY_HTTP_ADDRESS=address)
-    relay.logged("streaming")
+    relay.streams()
     publish(stage.isolated.database_url, "fills it")
     stage.confirmed()
     (nacked,) = publish(stage.isolated.database_url, "is too much")
@@ -191,7 +195,7 @@ def test_a_refused_message_is_logged_once_and_is_an_error_until_its_exchange_exi
     tap, missing = stage.set_up(), stage.isolated.exchange("missing")
     with Proxy(stage.isolated.amqp_url) as proxy:
         relay = stage.start("relay", "run", RELAY_AMQP_URL=proxy.url, RELAY_HTTP_ADDRESS=address)
-        relay.logged("streaming")
+        relay.streams()
         refused = stage.value("SELECT outbox.publish('order', '1', 1, 'paid', '{}', exchange => %s)::text", missing)
         line = relay.logged("message refused")
         assert (line["message_id"], line["exchange"], line["routing_key"]) == (refused, missing, "order.paid")
@@ -219,7 +223,7 @@ def test_a_stream_that_sends_nothing_is_an_error_by_the_relay_and_by_postgres(
     stage.set_up()
     with Proxy(stage.isolated.database_url) as proxy:
         relay = stage.start("relay", "run", RELAY_DATABASE_URL=proxy.url, RELAY_HTTP_ADDRESS=address)
-        relay.logged("streaming")
+        relay.streams()
         until(lambda: not last_error(stage.isolated, RELAY_HTTP_ADDRESS=address), what="nothing is wrong", seconds=10)
         proxy.swallow_to_client.set()
         proxy.swallow_to_server.set()

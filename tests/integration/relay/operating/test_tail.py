@@ -13,19 +13,22 @@ from tests.integration.relay.stage import call, environment, held, publish
 from tests.support.stage import Stage
 
 
-def test_tail_prints_what_is_unconfirmed_while_a_relay_streams_and_advances_nothing(ready: Isolated) -> None:
-    ids = publish(ready.database_url, "a", "b", "c")
-    with held(ready):
-        before = position(ready)
-        said = call(environment(ready), "tail", "--count", "2")
-        assert position(ready) == before
+def test_tail_prints_what_is_unconfirmed_while_a_relay_streams_and_advances_nothing(streaming: Isolated) -> None:
+    ids = publish(streaming.database_url, "a", "b", "c")
+    with held(streaming):
+        before = position(streaming)
+        said = call(environment(streaming), "tail", "--count", "2")
+        assert position(streaming) == before
     lines = [json.loads(line) for line in said.output.splitlines()]
     assert [line["message_id"] for line in lines] == ids[:2]
     assert lines[0]["routing_key"] == "order.paid"
-    until(lambda: slots(ready) == 1, what="the temporary slot is gone", seconds=10)
+    until(lambda: slots(streaming) == 1, what="the temporary slot is gone", seconds=10)
 
 
-def test_tail_from_now_leaves_out_what_was_committed_before_and_ends_on_sigterm(stage: Stage) -> None:
+def test_tail_from_now_leaves_out_what_was_committed_before_and_ends_on_sigterm(
+    stage: Stage, streaming: Isolated
+) -> None:
+    assert streaming == stage.isolated
     publish(stage.isolated.database_url, "before")
     tail = stage.start("relay", "tail", "--from-now")
     query = "SELECT count(*) FROM pg_replication_slots WHERE temporary AND active AND database = current_database()"
@@ -41,11 +44,11 @@ def test_tail_from_now_leaves_out_what_was_committed_before_and_ends_on_sigterm(
     assert [json.loads(line)["message_id"] for line in tail.stdout.splitlines()] == after
 
 
-def test_tail_from_now_says_what_it_waits_for(ready: Isolated, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tail_from_now_says_what_it_waits_for(streaming: Isolated, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("relay.operating.tail.stream._TIMEOUT", "500ms")
-    with psycopg.connect(ready.database_url) as connection:
+    with psycopg.connect(streaming.database_url) as connection:
         connection.execute("SELECT pg_current_xact_id()")
-        said = call(environment(ready), "tail", "--from-now")
+        said = call(environment(streaming), "tail", "--from-now")
     assert said.code == 1
     assert "waits for the end of open transactions" in said.output
 

@@ -16,7 +16,7 @@ from relay.storage.server import Server
 from relay.storage.session import Session
 from sandbox import Isolated
 from sandbox.machine.waiting import until
-from tests.integration.relay.stage import held, one
+from tests.integration.relay.stage import held, one, stream
 from tests.support.roles import alter
 
 END = "SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots WHERE slot_name = %s"
@@ -27,10 +27,10 @@ def _decoder(plugin: str, facts: TableFacts) -> tuple[Decoder, Mapping[str, str]
     return decoder(plugin, NATIVE, None, publication="unused", relations=Relations.of(NATIVE, facts))
 
 
-def _source(isolated: Isolated, session: Session) -> WalSource:
+def _source(isolated: Isolated, server: Server) -> WalSource:
     return WalSource(
         lambda: isolated.database_url,
-        Server(session, name="relay", slot=isolated.name, table="outbox.event"),
+        server,
         Owner("relay", isolated.name, ["outbox.event"]),
         Decoding(_decoder, lambda *_: None),
         plugin="auto",
@@ -39,18 +39,19 @@ def _source(isolated: Isolated, session: Session) -> WalSource:
     )
 
 
-def test_a_stream_has_its_slot_until_another_process_takes_it(ready: Isolated) -> None:
+def test_a_stream_has_its_slot_until_another_process_takes_it(streaming: Isolated) -> None:
     async def scenario() -> None:
-        async with Session(lambda: ready.database_url, name="relay", slot=ready.name) as session:
-            source = _source(ready, session)
+        async with Session(lambda: streaming.database_url, name="relay", slot=streaming.name) as session:
+            server = Server(session, name="relay", slot=streaming.name, table="outbox.event")
+            source = _source(streaming, server)
             assert not await source.held()
-            async with source.open(None):
+            async with stream(source, server):
                 assert await source.held()
-                with psycopg.connect(ready.database_url, autocommit=True) as connection:
-                    connection.execute(END, [ready.name])
-                until(lambda: one(ready.database_url, FREE, ready.name), what="the slot is free", seconds=10)
+                with psycopg.connect(streaming.database_url, autocommit=True) as connection:
+                    connection.execute(END, [streaming.name])
+                until(lambda: one(streaming.database_url, FREE, streaming.name), what="the slot is free", seconds=10)
                 assert not await source.held()
-                with held(ready):
+                with held(streaming):
                     assert not await source.held()
 
     asyncio.run(scenario())

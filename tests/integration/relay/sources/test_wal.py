@@ -26,6 +26,7 @@ from relay.storage.server import Server
 from relay.storage.session import Session
 from sandbox.lifetime.isolation import Isolated
 from sandbox.machine.waiting import until
+from tests.integration.relay.stage import stream, streams
 
 
 @pytest.fixture
@@ -40,6 +41,7 @@ def settings(isolated: Isolated) -> RelaySettings:
         }
     )
     assert list(setup(made, accept_gap=False))
+    streams(isolated)
     return made
 
 
@@ -49,23 +51,25 @@ def _decoder(plugin: str, facts: TableFacts) -> tuple[Decoder, Mapping[str, str]
 
 
 @asynccontextmanager
-async def opened(settings: RelaySettings, after: Lsn | None = None) -> AsyncIterator[WalStream]:
-    """Open a stream; it writes fences while it is open."""
+async def opened(settings: RelaySettings) -> AsyncIterator[WalStream]:
+    """Open a stream from the stored position; it writes fences while it is open."""
     url = settings.database_url.get_secret_value()
 
     async with Session(lambda: url, name=settings.name, slot=settings.slot) as session:
+        server = Server(session, name=settings.name, slot=settings.slot, table=settings.table)
+        positions = StoredPosition(session, settings.owner)
         source = WalSource(
             lambda: url,
-            Server(session, name=settings.name, slot=settings.slot, table=settings.table),
+            server,
             settings.owner,
             Decoding(_decoder, lambda *_: None),
             plugin="auto",
-            writing=Writing(StoredPosition(session, settings.owner), FenceWriter(session, table=settings.table)),
+            writing=Writing(positions, FenceWriter(session, table=settings.table)),
             observe=lambda _: None,
         )
-        async with source.open(after) as stream, Supervisor(lambda _: None) as beside:
-            beside.start("stream", stream.run())
-            yield stream
+        async with stream(source, server, positions) as reading, Supervisor(lambda _: None) as beside:
+            beside.start("stream", reading.run())
+            yield reading
 
 
 async def events(stream: WalStream, count: int) -> list[OutboxEvent]:
@@ -290,7 +294,11 @@ def _end_stream(settings: RelaySettings) -> None:
         connection.execute(end, (settings.slot,))
 
 
-def test_a_lost_slot_is_not_made_again_unless_the_gap_is_accepted(settings: RelaySettings) -> None:
+def test_a_lost_slot_is_not_made_again_unless_the_gap_is_accepted_where_nothing_is_polled(
+    settings: RelaySettings,
+) -> None:
+    settings = settings.model_copy(update={"source": "wal"})
+
     async def scenario() -> None:
         async with opened(settings):
             pass

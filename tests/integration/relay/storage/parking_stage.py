@@ -1,7 +1,8 @@
 """Parks events as the relay does."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from relay.core.event import OutboxEvent
 from relay.core.ledger import Stretch
@@ -26,7 +27,36 @@ def park(
     """Park `rejections` as `relay`."""
 
     async def run() -> None:
-        async with Session(lambda: isolated.database_url, name="relay parking", slot=isolated.name) as session:
-            await PostgresParking(session, relay=relay, outbox=outbox).park(rejections, after=Lsn(1))
+        async with opened(isolated, relay=relay, outbox=outbox) as parking:
+            await parking.park(rejections, after=Lsn(1))
 
     asyncio.run(run())
+
+
+def asked(isolated: Isolated) -> Sequence[OutboxEvent]:
+    """Return what the relay reads that is asked for."""
+
+    async def run() -> Sequence[OutboxEvent]:
+        async with opened(isolated) as parking:
+            return await parking.asked()
+
+    return asyncio.run(run())
+
+
+def published(isolated: Isolated, *rows: int) -> None:
+    """Mark `rows` as the relay does when their messages are confirmed."""
+
+    async def run() -> None:
+        async with opened(isolated) as parking:
+            await parking.redriven(rows)
+
+    asyncio.run(run())
+
+
+@asynccontextmanager
+async def opened(
+    isolated: Isolated, *, relay: str = "relay", outbox: str = "outbox.event"
+) -> AsyncIterator[PostgresParking]:
+    """Open the parking of `relay`."""
+    async with Session(lambda: isolated.database_url, name="relay parking", slot=isolated.name) as session:
+        yield PostgresParking(session, relay=relay, outbox=outbox)

@@ -1,7 +1,6 @@
 """Parking on a real Postgres: what is stored, how much at once, and which events are one and the same."""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, LiteralString
 
 import psycopg
@@ -11,9 +10,8 @@ from msgspec import structs
 from outboxkit import sql
 from relay.core.event import Defective, Headers, OutboxEvent
 from sandbox.lifetime.isolation import Isolated
-from sandbox.machine.waiting import until
 from tests.integration.relay.stage import one
-from tests.integration.relay.storage.parking_stage import park, rejected
+from tests.integration.relay.storage.parking_stage import asked, park, published, rejected
 from tests.support.examples import EVENT
 
 
@@ -28,16 +26,15 @@ def execute(isolated: Isolated, statement: LiteralString) -> Any:  # noqa: ANN40
         return cursor.fetchone() if cursor.description else None
 
 
-def redriven(isolated: Isolated, event: OutboxEvent) -> OutboxEvent:
-    """Redrive the only row that waits; return the event that the relay then reads."""
-    waits: LiteralString = "SELECT number FROM relay.parked WHERE redriven_at IS NULL"
+def redriven(isolated: Isolated) -> OutboxEvent:
+    """Ask for the only row that waits; return the event that the relay then reads."""
+    waits: LiteralString = "SELECT number FROM relay.parked WHERE asked_at IS NULL"
     with psycopg.connect(isolated.database_url) as connection:
         row = connection.execute(waits).fetchone()
         assert row is not None
-        connection.execute(sql.query("parked_redrive"), {"row": row[0], "relay": "relay"})
-        tx = connection.execute("SELECT pg_current_xact_id()::text::bigint % 4294967296").fetchone()
-        assert tx is not None
-    return structs.replace(event, transaction=int(tx[0]), redrives=row[0])
+        connection.execute(sql.query("parked_ask"), {"row": row[0], "relay": "relay"})
+    (event,) = asked(isolated)
+    return event
 
 
 def test_events_that_are_larger_together_than_a_jsonb_may_be_are_parked_at_once(isolated: Isolated) -> None:
@@ -134,27 +131,59 @@ def test_rows_of_one_batch_are_numbered_in_the_order_of_the_stream(isolated: Iso
     assert [row[0] for row in rows(isolated)] == names
 
 
+def test_what_is_asked_for_is_read_as_it_was_parked(isolated: Isolated) -> None:
+    headers = Headers('{"n": 1.0}', {"n": 1.0})
+    event = structs.replace(EVENT, transaction=800, payload=b"\\x00", content_type="a/b", headers=headers)
+    park(isolated, [rejected(event, place=3)])
+
+    again = redriven(isolated)
+
+    number = rows(isolated, "number")[0][0]
+    assert again == structs.replace(event, place=3, redrives=number)
+
+
 def test_a_redriven_event_that_fails_again_waits_again_in_its_own_row(isolated: Isolated) -> None:
-    event = structs.replace(EVENT, transaction=800)
-    park(isolated, [rejected(event)])
-    again = redriven(isolated, event)
+    park(isolated, [rejected(structs.replace(EVENT, transaction=800))])
+    again = redriven(isolated)
+    assert rows(isolated, "asked_at IS NULL, times") == [(False, 1)]
+
+    for _ in range(2):  # the second time from before a restart
+        park(isolated, [rejected(again, reason="refused")])
+        assert rows(isolated, "asked_at IS NULL, times, reason") == [(True, 2, "refused")]
+    assert asked(isolated) == []
+
+
+def test_a_redriven_event_that_was_published_stays_so_when_an_older_failure_of_it_comes(isolated: Isolated) -> None:
+    park(isolated, [rejected(structs.replace(EVENT, transaction=800))])
+    again = redriven(isolated)
+    published(isolated, rows(isolated, "number")[0][0])
+    assert asked(isolated) == []
+
+    park(isolated, [rejected(again)])
+
     assert rows(isolated, "redriven_at IS NULL, times") == [(False, 1)]
 
-    for _ in range(2):  # the second time after a restart
-        park(isolated, [rejected(again, reason="refused")])
-        assert rows(isolated, "redriven_at IS NULL, times, reason") == [(True, 2, "refused")]
+
+def test_what_nobody_asked_for_is_not_marked_as_published(isolated: Isolated) -> None:
+    park(isolated, [rejected(structs.replace(EVENT, transaction=800))])
+
+    published(isolated, rows(isolated, "number")[0][0])
+
+    assert rows(isolated, "redriven_at IS NULL") == [(True,)]
 
 
-def test_an_older_redrive_that_comes_again_leaves_the_row_to_the_newer_one(isolated: Isolated) -> None:
-    event = structs.replace(EVENT, transaction=800)
-    park(isolated, [rejected(event)])
-    older = redriven(isolated, event)
-    park(isolated, [rejected(older)])
-    redriven(isolated, event)
+def test_what_is_asked_for_is_read_in_the_order_of_its_events_and_a_limited_number_of_bytes_at_a_time(
+    isolated: Isolated,
+) -> None:
+    size = 20 << 20
+    events = [structs.replace(EVENT, id=str(seq), seq=seq, payload=b"x" * size, transaction=800) for seq in (3, 1, 2)]
+    park(isolated, [rejected(event) for event in events])
+    park(isolated, [rejected(structs.replace(EVENT, id="0", seq=0, transaction=800))], relay="other")
+    execute(isolated, "UPDATE relay.parked SET asked_at = clock_timestamp()")
 
-    park(isolated, [rejected(older)])
-
-    assert rows(isolated, "redriven_at IS NULL, times") == [(False, 2)]
+    assert [event.id for event in asked(isolated)] == ["1", "2"]
+    published(isolated, *[event.redrives or 0 for event in asked(isolated)])
+    assert [event.id for event in asked(isolated)] == ["3"]
 
 
 def test_a_row_that_was_discarded_stays_so_when_its_event_comes_again(isolated: Isolated) -> None:
@@ -172,34 +201,17 @@ def test_a_row_that_was_discarded_stays_so_when_its_event_comes_again(isolated: 
     ["DELETE FROM relay.parked", "UPDATE relay.parked SET relay = 'other'"],
     ids=["deleted", "of another relay"],
 )
-def test_a_redriven_event_without_a_row_of_its_own_gets_a_new_one(isolated: Isolated, gone: LiteralString) -> None:
-    event = structs.replace(EVENT, transaction=800)
-    park(isolated, [rejected(event)])
-    again = redriven(isolated, event)
+def test_a_redriven_event_whose_row_is_gone_is_put_nowhere_else(isolated: Isolated, gone: LiteralString) -> None:
+    """Whoever took the row took the event: the relay read it there, and nowhere else."""
+    park(isolated, [rejected(structs.replace(EVENT, transaction=800))])
+    again = redriven(isolated)
     execute(isolated, gone)
+    left = rows(isolated, "relay, asked_at, times")
 
     park(isolated, [rejected(again)])
 
-    assert rows(isolated, "relay, times")[-1] == ("relay", 1)
-
-
-def test_a_redrive_that_is_streamed_before_it_is_visible_is_waited_for(isolated: Isolated) -> None:
-    """A commit is in the WAL before others see it: with a synchronous standby, for as long as that takes."""
-    event = structs.replace(EVENT, transaction=800)
-    park(isolated, [rejected(event)])
-    blocked = "SELECT FROM pg_stat_activity WHERE application_name = 'relay parking' AND wait_event_type = 'Lock'"
-    with psycopg.connect(isolated.database_url) as hidden, ThreadPoolExecutor() as threads:
-        hidden.execute(sql.query("parked_redrive"), {"row": rows(isolated, "number")[0][0], "relay": "relay"})
-        row = hidden.execute("SELECT pg_current_xact_id()::text::bigint % 4294967296").fetchone()
-        assert row is not None
-        again = structs.replace(event, transaction=int(row[0]), redrives=rows(isolated, "number")[0][0])
-        parking = threads.submit(park, isolated, [rejected(again)])
-        with psycopg.connect(isolated.database_url, autocommit=True) as watcher:
-            until(lambda: watcher.execute(blocked).rowcount, what="parking waits for the redrive", seconds=20)
-        hidden.commit()
-        parking.result(timeout=20)
-
-    assert rows(isolated, "redriven_at IS NULL, times") == [(True, 2)]
+    assert rows(isolated, "relay, asked_at, times") == left
+    assert asked(isolated) == []
 
 
 @pytest.mark.parametrize("ahead", [-1000, -1, 0, 1, 1000])
@@ -215,3 +227,16 @@ def test_a_transaction_is_known_by_its_low_bits_before_and_after_the_servers_lat
         ).fetchone()
 
     assert row is None or row[0] == ahead
+
+
+def test_a_polled_row_keeps_the_whole_id_of_its_transaction_however_far_from_the_servers_latest(
+    isolated: Isolated,
+) -> None:
+    """A stream is never 2^31 transactions behind; a table may have rows of any age."""
+    far = 2**33 + 5
+    park(isolated, [rejected(structs.replace(EVENT, transaction=far, place=1))])
+    park(isolated, [rejected(structs.replace(EVENT, transaction=far))])
+
+    polled, streamed = rows(isolated, "tx::text::bigint")
+    assert polled == (far,)
+    assert streamed == (5,), "the control: its low 32 bits are of the id next to the server's latest"

@@ -24,6 +24,7 @@ from tests.support.examples import EVENT
 
 Item = OutboxEvent | Boundary[Lsn]
 ROUTER = Router("outbox", "{aggregate_type}.{event_type}")
+TIMINGS = Timings(release_slot_after=1.0, store_at_last=0.1)
 
 
 def event(name: str) -> OutboxEvent:
@@ -175,17 +176,19 @@ def engine(  # noqa: PLR0913 - what a test may replace
     clock: Callable[[], float] = time.monotonic,
     observe: Observe = lambda _: None,
     shutdown: Shutdown | None = None,
+    timings: Timings = TIMINGS,
 ) -> Engine:
     return Engine(
         script,
         ROUTER,
         broker,
         lot or Lot(),
+        None,
         fencing=Fencing(5.0, clock),
         shutdown=shutdown or Shutdown(),
         supervisor=Supervisor(observe),
         observe=observe,
-        timings=Timings(release_slot_after=1.0, store_at_last=0.1),
+        timings=timings,
     )
 
 

@@ -37,3 +37,10 @@ def test_a_snapshot_survives_its_own_text(xmin: int, running: set[int], width: i
 def test_what_postgres_never_gives_as_a_snapshot_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a snapshot"):
         Snapshot.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("transaction", "seen"), [(9, True), (10, False), (11, True), (14, False), (19, True), (20, False), (99, False)]
+)
+def test_a_snapshot_sees_what_had_ended(transaction: int, seen: bool) -> None:  # noqa: FBT001 - a parameter
+    assert Snapshot.parse("10:20:10,14").sees(transaction) is seen

@@ -58,7 +58,7 @@ ROLE = Role(
     create_role=False,
     create_database=False,
     bypass_rls=False,
-    connection_limit=10,
+    connection_limit=20,
     member_of=[],
     excess=[],
     privileges=[HELD, replace(HELD, kind="schema", object="relay", privilege="USAGE")],

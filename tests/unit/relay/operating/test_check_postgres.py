@@ -15,9 +15,9 @@ from relay.operating.check.judging.role import Role
 from relay.operating.check.judging.server import Probe, Server
 from relay.operating.check.judging.slot import RelaySlot
 from relay.operating.check.run import SERVER_CHECKS
-from relay.operating.obstacles import Obstacle
 from relay.sources.layout import layout
 from relay.storage.facts import Facts, TableFacts
+from relay.storage.obstacles import Obstacle
 from tests.support.examples import FACTS, OWNER
 from tests.unit.relay.operating.check_facts import (
     HELD,
@@ -178,7 +178,7 @@ def test_a_role_with_exactly_its_rights_passes(check: Check[Role]) -> None:
         (role.excess, replace(ROLE, bypass_rls=True), "WARN", "BYPASSRLS"),
         (role.excess, replace(ROLE, member_of=["pg_read_server_files"]), "WARN", "membership in pg_read_server_files"),
         (role.excess, replace(ROLE, excess=["DELETE on outbox.event"]), "WARN", "DELETE on outbox.event"),
-        (role.connection_limit, replace(ROLE, connection_limit=2), "WARN", "2 sessions"),
+        (role.connection_limit, replace(ROLE, connection_limit=10), "WARN", "10 sessions"),
         (role.connection_limit, replace(ROLE, connection_limit=-1), "OK", ""),
     ],
 )
@@ -237,23 +237,45 @@ def test_what_is_wrong_with_a_slot_is_found(identity: str, facts: RelaySlot, sta
     [
         (FACTS, "OK", "after 0/18"),
         (replace(FACTS, wal_end="0/17"), "FAIL", "ahead"),
-        (replace(FACTS, checkpoint_lsn=None), "FAIL", "no stored position"),
+        (replace(FACTS, checkpoint_lsn=None, checkpoint_mode=None), "FAIL", "no stored position"),
+        (replace(FACTS, checkpoint_lsn=None), "FAIL", "has not streamed"),
         (replace(FACTS, slot=None), "FAIL", "no slot has"),
         (replace(FACTS, wal_status="lost"), "FAIL", "no slot has"),
         (replace(FACTS, confirmed_flush_lsn="0/19"), "FAIL", "moved or made again"),
     ],
 )
 def test_the_stored_position(facts: Facts, status: str, says: str) -> None:
-    verdict = position.position((facts, OWNER))
+    verdict = position.position(position.Position(facts, OWNER))
     assert verdict.status == status
     assert says in verdict.summary
 
 
+@pytest.mark.parametrize(
+    ("changes", "status", "says"),
+    [
+        ({}, "OK", "after 0/18"),
+        ({"checkpoint_mode": "polling", "checkpoint_lsn": None}, "OK", "polls what snapshot 700:700: does not see"),
+        ({"checkpoint_mode": "polling", "slot": None}, "OK", "polls"),
+        ({"slot": None}, "WARN", "does not exist; the relay polls"),
+        ({"wal_status": "lost"}, "WARN", "is lost"),
+        ({"confirmed_flush_lsn": "0/19"}, "WARN", "moved or made again"),
+        ({"wal_end": "0/17"}, "FAIL", "ahead"),
+        ({"checkpoint_snapshot": None, "slot": None}, "FAIL", "no slot has"),
+        ({"checkpoint_mode": "polling", "checkpoint_lsn": None, "slot_database": "d1"}, "FAIL", ""),
+    ],
+)
+def test_a_position_that_is_polled_from_needs_no_slot(changes: dict[str, Any], status: str, says: str) -> None:
+    facts = replace(FACTS, **{"checkpoint_snapshot": "700:700:", **changes})
+    verdict = position.position(position.Position(facts, OWNER, pollable=True))
+    assert (verdict.status, says in verdict.summary) == (status, True)
+
+
 def test_whose_a_slot_is_comes_before_where_the_relay_starts() -> None:
-    nothing_stored = replace(FACTS, checkpoint_lsn=None)
-    assert position.position((nothing_stored, OWNER)).remedy == "run `relay setup`, or correct RELAY_NAME"
+    nothing_stored = replace(FACTS, checkpoint_lsn=None, checkpoint_mode=None)
+    verdict = position.position(position.Position(nothing_stored, OWNER))
+    assert verdict.remedy == "run `relay setup`, or correct RELAY_NAME"
     not_ours = replace(nothing_stored, slot_database="d1")
-    assert position.position((not_ours, OWNER)).remedy == "see checkpoint.owner first"
+    assert position.position(position.Position(not_ours, OWNER)).remedy == "see checkpoint.owner first"
 
 
 @pytest.mark.parametrize(
@@ -269,7 +291,7 @@ def test_whose_a_slot_is_comes_before_where_the_relay_starts() -> None:
     ],
 )
 def test_whose_the_slot_and_the_position_are(facts: Facts, status: str, says: str) -> None:
-    verdict = position.owner((facts, OWNER))
+    verdict = position.owner(position.Position(facts, OWNER))
     assert verdict.status == status
     assert says in verdict.summary
 

@@ -32,7 +32,7 @@ def test_names_of_roles_and_tables_are_quoted() -> None:
     odd = replace(ROLE, name='re"lay', privileges=[theirs], replication=False, streams=False, connection_limit=1)
     assert role.privileges(odd).remedy == 'GRANT SELECT ON "Shop"."order" TO "re""lay"'
     assert 'ALTER ROLE "re""lay" REPLICATION' in role.replication(odd).remedy
-    assert 'ALTER ROLE "re""lay" CONNECTION LIMIT 10' in role.connection_limit(odd).remedy
+    assert 'ALTER ROLE "re""lay" CONNECTION LIMIT 20' in role.connection_limit(odd).remedy
 
 
 @pytest.mark.parametrize(

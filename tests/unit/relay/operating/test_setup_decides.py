@@ -14,7 +14,7 @@ NOTHING = {
     "checkpoint_slot": None, "checkpoint_lsn": None, "checkpoint_epoch": None, "checkpoint_at": None,
     "checkpoint_system": None, "checkpoint_database": None,
     "checkpoint_database_oid": None, "checkpoint_plugin": None, "checkpoint_outboxes": None,
-    "checkpoint_slot_exists": False,
+    "checkpoint_slot_exists": False, "checkpoint_mode": None, "checkpoint_snapshot": None, "checkpoint_streamed": None,
 }  # fmt: skip
 GONE = {"slot": None, "plugin": None, "slot_database": None, "wal_status": None, "confirmed_flush_lsn": None}
 LOST = {"wal_status": "lost"}
@@ -46,7 +46,7 @@ def facts(*changes: dict[str, Any]) -> Facts:
     ],
 )
 def test_what_is_done(found: Facts, *, accept_gap: bool, slot: str, set_position: bool) -> None:
-    decision = decide(found, OWNER, plugin="auto", accept_gap=accept_gap)
+    decision = decide(found, OWNER, plugin="auto", accept_gap=accept_gap, pollable=False)
 
     assert decision == Decision(slot, set_position)  # type: ignore[arg-type]
 
@@ -59,7 +59,7 @@ def test_what_is_done(found: Facts, *, accept_gap: bool, slot: str, set_position
         (facts(MOVED), OWNER, SlotMoved, "moved or made again"),
         (facts({"checkpoint_lsn": "0/30"}), OWNER, SourceRefused, "ahead of the server's WAL"),
         (facts({"system_identifier": "8"}), OWNER, NotOurs, "--accept-gap"),
-        (facts({"plugin": "pgoutput"}), OWNER, NotOurs, "made again"),
+        (facts({"plugin": "pgoutput"}), OWNER, SlotMoved, "made again"),
         (facts(NOTHING, LOST), OWNER, SlotMissing, "if it is somebody else's"),
         (facts(NOTHING, {"confirmed_flush_lsn": "0/30"}), OWNER, SlotMissing, "ahead of the server's WAL"),
         (facts(NOTHING, {"holder_pid": 7, "holder_name": "debezium"}), OWNER, SlotHeld, "held by 'debezium', pid 7"),
@@ -69,7 +69,7 @@ def test_a_gap_is_named_and_not_skipped_silently(
     found: Facts, owner: Owner, problem: type[Exception], words: str
 ) -> None:
     with pytest.raises(problem, match=words):
-        decide(found, owner, plugin="auto", accept_gap=False)
+        decide(found, owner, plugin="auto", accept_gap=False, pollable=False)
 
 
 @pytest.mark.parametrize("accept_gap", [False, True])
@@ -87,4 +87,4 @@ def test_a_gap_is_named_and_not_skipped_silently(
 )
 def test_what_is_somebody_elses_is_never_taken(found: Facts, owner: Owner, words: str, *, accept_gap: bool) -> None:
     with pytest.raises(SourceRefused, match=words):
-        decide(found, owner, plugin="auto", accept_gap=accept_gap)
+        decide(found, owner, plugin="auto", accept_gap=accept_gap, pollable=False)

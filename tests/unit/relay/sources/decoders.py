@@ -27,11 +27,10 @@ def of_wal2json(
     of: Layout | None = NATIVE,
     prefix: str | None = None,
     *,
-    relay: str | None = None,
     kind: type[Wal2JsonDecoder] = Wal2JsonDecoder,
 ) -> Wal2JsonDecoder:
     """Return a decoder of wal2json's stream, behind a BEGIN and a COMMIT of the transaction that wrote `ROW`."""
-    made = kind(of, Messages(prefix, relay=relay), Relations.of(of or NATIVE, facts(of or NATIVE)))
+    made = kind(of, Messages(prefix), Relations.of(of or NATIVE, facts(of or NATIVE)))
     list(made.decode([begin(), commit()]))
     return made
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from relay.core.errors import NotOurs, RepairNeeded, SlotHeld, SlotMissing, SlotMoved, SourceRefused
+from relay.core.errors import NotOurs, PluginRefused, RepairNeeded, SlotHeld, SlotMissing, SlotMoved, SourceRefused
 from relay.core.position import Lsn
 from relay.sources.wal.starting import plugin_of, require_free, start_position
 from relay.storage.facts import Facts, Owner
@@ -50,7 +50,12 @@ def test_a_stored_position_ahead_of_the_server_is_refused() -> None:
 
 def test_a_relay_without_a_stored_position_does_not_start() -> None:
     with pytest.raises(SourceRefused, match="has no stored position - run `relay setup`"):
-        start_position(replace(FACTS, checkpoint_lsn=None), OWNER, None)
+        start_position(replace(FACTS, checkpoint_lsn=None, checkpoint_mode=None), OWNER, None)
+
+
+def test_a_relay_that_has_only_polled_has_no_place_in_the_wal() -> None:
+    with pytest.raises(SourceRefused, match="has not streamed from replication slot 's' yet"):
+        start_position(replace(FACTS, checkpoint_mode="polling", checkpoint_lsn=None), OWNER, None)
 
 
 OTHER_OUTBOX = Owner("relay", "s", ["sales.outboxevent"])
@@ -110,7 +115,7 @@ def test_what_an_older_version_did_not_store_is_not_held_against_it(unknown: dic
         ),
         ({"wal_status": "lost"}, SlotMissing, "is lost"),
         ({"in_recovery": True}, RepairNeeded, "is a standby"),
-        ({"plugin": "pgoutput"}, NotOurs, "was made again, with pgoutput"),
+        ({"plugin": "pgoutput"}, PluginRefused, "was made with pgoutput"),
     ],
 )
 def test_what_stops_a_stream_is_named_with_its_remedy(

@@ -378,7 +378,7 @@ def test_tables_are_requested_in_wal2jsons_own_quoting(*, table: str, partitione
 def test_messages_instead_of_a_table_are_requested_together_with_fences() -> None:
     asked = options(None, "orders")
 
-    assert (asked["add-tables"], asked["add-msg-prefixes"]) == ("", "relay.fence,relay.redrive,orders")
+    assert (asked["add-tables"], asked["add-msg-prefixes"]) == ("", "relay.fence,orders")
 
 
 @pytest.mark.parametrize("prefix", ["a b", "a,b", "a\\", "a\tb"])

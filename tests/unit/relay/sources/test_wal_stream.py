@@ -12,8 +12,11 @@ from relay.core.errors import OutboxChanged, SourceRefused, SourceUnavailable, U
 from relay.core.event import Boundary, OutboxEvent
 from relay.core.observations import NotStored, Observation, Observe
 from relay.core.position import Lsn, Snapshot
+from relay.core.transactions import Transactions
+from relay.sources.wal.published import Published
 from relay.sources.wal.replication import ReplicationConnection
 from relay.sources.wal.stream import Timings, WalStream, Writing
+from relay.storage.state import State
 from tests.unit.relay.sources.decoders import of_wal2json
 from tests.unit.relay.sources.wal2json_objects import COMMITTED_AT, ROW, begin, commit, insert
 
@@ -59,16 +62,11 @@ class Kept:
         """Whether a position cannot be stored now."""
         self.relations = RELATIONS
 
-    def wrote(self, *_: object) -> bool:
-        raise AssertionError("an open stream does not ask")
-
-    async def claim(self, *_: object, **__: object) -> None:
-        raise AssertionError("an open stream does not claim")
-
-    async def save(self, position: Lsn, published: Snapshot | None) -> None:
+    async def save(self, state: State) -> None:
         if self.unavailable:
             raise SourceUnavailable("the disk is full", remedy="free space")
-        self.saved.append((position, published))
+        assert isinstance(state.lsn, Lsn)
+        self.saved.append((state.lsn, state.snapshot))
 
     async def emit(self, token: str) -> str:
         if self.refused:
@@ -92,6 +90,7 @@ async def stream(
         server,
         of_wal2json(),
         START,
+        Published(State("wal", START, None, Transactions())),
         wal_sender_timeout=60,
         relations=RELATIONS,
         writing=None if read_only else Writing(kept, kept),
@@ -289,5 +288,44 @@ def test_a_stream_that_is_not_read_tells_the_server_that_it_lives_long_before_th
             for _ in range(3):
                 server.sent.clear()
                 await server.sent.wait()
+
+    asyncio.run(scenario())
+
+
+class Late(Server):
+    """A server whose frames arrive when a test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.due = asyncio.Event()
+
+    async def receive(self, *, silence: float) -> list[bytes | memoryview]:
+        await self.due.wait()
+        return await super().receive(silence=silence)
+
+
+def test_a_stream_ends_for_a_poll_only_when_nothing_is_on_its_way_any_more() -> None:
+    """Otherwise a transaction that is being read would be streamed, and not be in what the poll passes over."""
+
+    async def scenario() -> None:
+        server = Late()
+        async with stream(server) as opened:
+            server.says(begin("0/200"), insert(ROW), commit("0/200"))
+            reading = asyncio.create_task(opened.receive())
+            ending = asyncio.create_task(opened.finish())
+            await asyncio.sleep(0)
+
+            opened.confirm(START)
+            await asyncio.sleep(0)
+            assert not ending.done()
+
+            server.due.set()
+            items = await reading
+            assert [item.position for item in items if isinstance(item, Boundary)] == [Lsn(0x200)]
+            last = asyncio.create_task(opened.receive())
+            await asyncio.sleep(0)
+            opened.confirm(Lsn(0x200))
+            assert await ending == Lsn(0x200)
+            last.cancel()
 
     asyncio.run(scenario())

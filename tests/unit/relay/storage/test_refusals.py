@@ -4,7 +4,15 @@ import psycopg
 import pytest
 
 from outboxkit.sqlstates import Recovery, recovery
-from relay.core.errors import RepairNeeded, SlotHeld, SlotMissing, SourceRefused, SourceUnavailable
+from relay.core.errors import (
+    PluginRefused,
+    RepairNeeded,
+    SlotHeld,
+    SlotLost,
+    SlotMissing,
+    SourceRefused,
+    SourceUnavailable,
+)
 from relay.storage.refusals import _MEANINGS, from_postgres
 
 
@@ -13,14 +21,14 @@ from relay.storage.refusals import _MEANINGS, from_postgres
     [
         (psycopg.errors.ObjectInUse, SlotHeld, "stands by"),
         (psycopg.errors.UndefinedObject, SlotMissing, "relay setup"),
-        (psycopg.errors.ObjectNotInPrerequisiteState, SlotMissing, "how to go on"),
+        (psycopg.errors.ObjectNotInPrerequisiteState, SlotLost, "how to go on"),
         (
             psycopg.errors.InsufficientPrivilege,
             RepairNeeded,
             "output_plugin_libraries = pgoutput, test_decoding, wal2",
         ),
         (psycopg.errors.ProgramLimitExceeded, SourceRefused, "relay slot skip"),
-        (psycopg.errors.UndefinedFile, SourceRefused, "install wal2json"),
+        (psycopg.errors.UndefinedFile, PluginRefused, "install wal2json"),
         (psycopg.errors.UndefinedTable, SourceRefused, "relay setup"),
         (psycopg.errors.UndefinedColumn, SourceRefused, "relay setup"),
         (psycopg.errors.AdminShutdown, SourceUnavailable, "RELAY_DATABASE_URL"),

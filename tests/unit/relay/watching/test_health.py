@@ -7,11 +7,12 @@ from typing import Any
 from outboxkit.amqp.errors import BrokerUnavailable
 from relay.core.errors import SlotHeld, SourceUnavailable
 from relay.core.observations import BrokerConnected, BrokerLost, CaughtUp, SourceLost, Standby, Streaming
-from relay.core.position import Lsn
+from relay.core.position import Lsn, PollPosition, Snapshot
 from relay.watching.health import Loop, readiness
 from relay.watching.metrics import Metrics
 
 STREAMING = Streaming("wal", Lsn(0), {})
+POLLING = Streaming("polling", PollPosition(Snapshot(3, 3)), {})
 CONNECTED = BrokerConnected("localhost:5672/", again=0)
 
 
@@ -24,6 +25,10 @@ def after(*seen: Any) -> dict[str, bool]:  # noqa: ANN401 - observations
 
 def test_a_relay_that_streams_and_publishes_without_lag_is_ready() -> None:
     assert after(STREAMING, CONNECTED, CaughtUp(time.monotonic())) == {"source": True, "broker": True, "lag": True}
+
+
+def test_a_relay_that_polls_is_as_ready_as_one_that_streams() -> None:
+    assert after(POLLING, CONNECTED, CaughtUp(time.monotonic())) == {"source": True, "broker": True, "lag": True}
 
 
 def test_a_relay_that_starts_is_not_ready() -> None:

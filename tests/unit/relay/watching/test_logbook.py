@@ -11,9 +11,11 @@ from relay.core.observations import (
     BrokerConnected,
     BrokerLost,
     Confirmed,
+    HandedOver,
     Held,
     Nacked,
     Named,
+    NotHandedOver,
     NotStored,
     Observation,
     Parked,
@@ -21,6 +23,7 @@ from relay.core.observations import (
     Stopped,
     Stored,
 )
+from relay.core.position import Lsn
 from relay.watching.incidents import QUIET_AFTER, TELL_EVERY
 from relay.watching.logbook import Logbook
 
@@ -66,6 +69,12 @@ def test_a_broker_that_goes_away_while_a_message_is_tried_again_is_logged_and_so
     assert logged(held(FIRST), AWAY, CONNECTED, held(FIRST), CONNECTED) == [
         "message refused", "broker not available", "publishing", "message refused",
     ]  # fmt: skip
+
+
+def test_what_keeps_the_other_source_from_going_on_is_logged_once_until_it_does() -> None:
+    refused = NotHandedOver("wal", Problem("the slot is being made", remedy="wait"))
+    back = HandedOver("polling", "wal", "works again", "over a new slot", Lsn(8), 0)
+    assert logged(refused, refused, back, refused) == ["not handed over", "handed over", "not handed over"]
 
 
 def test_what_cannot_be_stored_is_logged_once_in_each_outage() -> None:

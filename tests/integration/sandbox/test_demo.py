@@ -1,0 +1,35 @@
+"""`sandbox demo` on real servers: the relay is killed, loses its slot, polls, goes back, and nothing is lost."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from sandbox import Sandbox
+
+
+def test_the_demo_loses_nothing_and_goes_there_and_back(sandbox: Sandbox) -> None:
+    servers = {"SANDBOX_DATABASE_URL": sandbox.servers.database_url, "SANDBOX_AMQP_URL": sandbox.servers.amqp_url}
+    done = subprocess.run(
+        [Path(sys.executable).parent / "sandbox", "demo", "--tasks", "400", "--json"],
+        env=os.environ | servers,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["committed"], found["applied_exactly_once"], found["lost"], found["applied_twice"]) == (
+        400,
+        400,
+        0,
+        0,
+    )
+    assert [(each["from_mode"], each["to_mode"]) for each in found["switches"]] == [
+        ("polling", "wal"),
+        ("wal", "polling"),
+        ("polling", "wal"),
+    ]
+    assert found["wal_seconds"] > 0
+    assert found["polling_seconds"] > 0

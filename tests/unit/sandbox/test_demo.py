@@ -1,0 +1,54 @@
+"""The demo succeeds only if nothing is lost or applied twice, and the relay has polled and gone back to the WAL."""
+
+from dataclasses import replace
+from io import StringIO
+
+import pytest
+from rich.console import Console
+
+from sandbox.demo.result import Result, Switch, show
+
+FIRST = Switch("polling", "wal", "works again")
+AWAY = Switch("wal", "polling", "slot missing")
+GOOD = Result(
+    committed=10,
+    published=12,
+    duplicates_absorbed=2,
+    applied_exactly_once=10,
+    applied_twice=0,
+    lost=0,
+    latency_p50=1.0,
+    latency_p95=None,
+    latency_p99=3.0,
+    events_per_second=100.0,
+    wal_seconds=7.0,
+    polling_seconds=4.0,
+    switches=[FIRST, AWAY, FIRST],
+)
+
+
+def test_it_is_clean_when_each_task_was_applied_once_and_the_relay_went_there_and_back() -> None:
+    assert GOOD.clean
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        replace(GOOD, lost=1),
+        replace(GOOD, applied_twice=1),
+        replace(GOOD, committed=0),
+        replace(GOOD, switches=[FIRST]),
+        replace(GOOD, switches=[FIRST, AWAY]),
+        replace(GOOD, switches=[]),
+    ],
+)
+def test_it_is_not_clean_otherwise(bad: Result) -> None:
+    assert not bad.clean
+
+
+def test_the_table_tells_how_long_each_source_was_read_and_each_switch() -> None:
+    printed = StringIO()
+    show(GOOD, Console(file=printed, width=100))
+    lines = [" ".join(line.strip(" │").split()) for line in printed.getvalue().splitlines()]
+    for expected in ("read by WAL (s) │ 7", "read by polling (s) │ 4", "wal → polling │ slot missing", "lost │ 0"):
+        assert expected in lines
