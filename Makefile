@@ -6,7 +6,7 @@ ARGS   ?=
 WORKERS := --numprocesses=2 --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help bench check demo faults test mutants snippets unit lint format lock clean
+.PHONY: help bench check demo faults handover test mutants snippets unit lint format lock clean
 
 # `make check` looks at one folder, and at the folders of tests that mirror it.
 FOLDER := $(patsubst %/,%,$(ARGS))
@@ -16,7 +16,7 @@ CHECKED = $(sort $(FOLDER) $(MIRROR))
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: .venv/.ready ## Run the whole path on private servers, with a crash in the middle (ARGS=--keep leaves it running)
+demo: .venv/.ready ## Run the whole path on private servers, with a crash and a lost slot in the middle (ARGS=--keep leaves it running)
 	$(BIN)/sandbox demo $(ARGS)
 
 test: lint ## Lint, types, import rules and every test on private servers, by two workers (ARGS goes to pytest)
@@ -37,13 +37,16 @@ check: .venv/.ready ## Lint, types, import rules and the tests of one folder (AR
 faults: .venv/.ready ## Break processes, servers and links under load, and check what arrived (ARGS: names, --seeds, --seed)
 	$(BIN)/python -m tests.faults $(ARGS)
 
+handover: .venv/.ready ## Hand over between the WAL and polling under load, both ways, with several seeds (ARGS: ways, --seeds, --seed)
+	$(BIN)/python -m tests.handover $(ARGS)
+
 mutants: .venv/.ready ## Break the relay in known ways, and check that a test fails by each (ARGS picks by name)
 	$(BIN)/python -m tests.mutants $(ARGS)
 
 snippets: .venv/.ready ## Run every program of docs/writers.md: Python, Java, Go and Node with their clients (needs JDK, Maven, Go, npm)
 	$(BIN)/pytest tests/snippets/test_python.py tests/snippets/other_languages.py $(ARGS)
 
-bench: .venv/.ready ## Measure the relay on private servers, with nothing else running (ARGS=drain, cpu, latency, memory or all)
+bench: .venv/.ready ## Measure the relay on private servers, with nothing else running (ARGS=drain, cpu, latency, memory, sources or all)
 	$(BIN)/bench $(ARGS)
 
 lint: .venv/.ready ## Style, types and import rules

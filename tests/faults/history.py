@@ -1,7 +1,7 @@
-"""The database goes back in time, or somebody else moves the slot: what the relay remembers counts no more.
+"""The database goes back in time: what the relay remembers counts no more.
 
 After a return to an older copy, everything that is committed from then on must arrive, although the copy gives out the
-positions of the WAL once more. A slot that was made again skips what was committed before: the relay must refuse it.
+positions of the WAL, and the ids of transactions, once more.
 """
 
 import shutil
@@ -10,11 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sandbox.machine.waiting import until
 from tests.faults.run import REPEATED, Fault, Run
-from tests.faults.slots import accept_the_gap, confirmed, drops
 
-_CREATE = "SELECT pg_create_logical_replication_slot(%s, 'wal2json')"
 _MORE_WAL = "SELECT pg_logical_emit_message(false, 'more', repeat('x', 1000000)) FROM generate_series(1, 20)"
 
 
@@ -45,31 +42,6 @@ def replaced_under_a_stopped_relay(run: Run) -> None:
     run.healed()
 
 
-def made_again_under_a_stopped_relay(run: Run) -> None:
-    """Drop the slot, commit, and make a slot of that name, as a script that repairs replication does."""
-    relay = run.streaming_relay()
-    before = confirmed(run)
-    assert relay.terminate() == 0, relay.tail()
-    run.stage.query("SELECT pg_drop_replication_slot(%s)", run.stage.isolated.name)
-    run.commit(5, "gap")
-    run.stage.query(_CREATE, run.stage.isolated.name)
-    run.start_relay()
-    accept_the_gap(run, before, "was moved or made again: it begins at ")
-
-
-def made_again_under_a_running_relay(run: Run) -> None:
-    """Do that while the relay cannot connect."""
-    run.streaming_relay()
-    before = confirmed(run)
-    run.postgres.refuse.set()
-    run.postgres.cut()
-    until(lambda: drops(run), what="the slot is dropped", seconds=20)
-    run.commit(5, "gap")
-    run.stage.query(_CREATE, run.stage.isolated.name)
-    run.postgres.refuse.clear()
-    accept_the_gap(run, before, "was moved or made again: it begins at ")
-
-
 @contextmanager
 def _copied(run: Run) -> Iterator[None]:
     """Copy the stopped server's directory, and put the copy in its place after the block.
@@ -77,7 +49,7 @@ def _copied(run: Run) -> Iterator[None]:
     What the block commits is gone then, and its versions are given out once more.
     """
     run.stop_load()
-    confirmed(run)
+    run.stage.confirmed()
     run.taken += run.tap.drain()
     directory = Path(run.stage.value("SHOW data_directory"))
     copy = directory.with_name("copy")
@@ -98,7 +70,7 @@ def _lives_on(run: Run) -> None:
     run.start_load()
     run.flows()
     run.stop_load()
-    confirmed(run)
+    run.stage.confirmed()
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -108,6 +80,4 @@ def _copy(source: Path, target: Path) -> None:
 FAULTS = (
     Fault("database replaced by an older copy under a running relay", replaced_under_a_running_relay, REPEATED),
     Fault("database replaced by an older copy under a stopped relay", replaced_under_a_stopped_relay, REPEATED),
-    Fault("slot made again under a stopped relay", made_again_under_a_stopped_relay, REPEATED),
-    Fault("slot made again under a running relay", made_again_under_a_running_relay, REPEATED),
 )

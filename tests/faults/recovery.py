@@ -11,7 +11,11 @@ import psycopg
 from tests.support.stage import Stage
 
 _END = "SELECT pg_current_wal_lsn()::text"
-_PASSED = "SELECT 1 FROM pg_replication_slots WHERE slot_name = %s AND confirmed_flush_lsn >= %s::pg_lsn"
+# A new slot begins behind what was polled before it; so the relay must have gone back to the WAL as well.
+_PASSED = (
+    "SELECT 1 FROM pg_replication_slots AS s JOIN relay.checkpoint AS c ON c.slot = s.slot_name "
+    "WHERE s.slot_name = %s AND s.confirmed_flush_lsn >= %s::pg_lsn AND c.mode = 'wal'"
+)
 _LOOK_EVERY = 0.05
 
 

@@ -77,8 +77,6 @@ class Run:
         """Passwords that no log may contain. A fault that makes a password adds it."""
         self.events: list[UUID] = []
         """Events that the fault committed itself, beside the load."""
-        self.missed: list[UUID] = []
-        """Events that no stream contained: the documented gap."""
         self.tap = self.stage.set_up()
         self.taken: list[Delivery] = []
         """Deliveries that the fault has drained from the tap itself."""
@@ -103,10 +101,10 @@ class Run:
         self._usual[relay] = None
         return relay
 
-    def streaming_relay(self, *, seconds: float = 15, **settings: str) -> Command:
-        """Start a relay, and wait at most `seconds` until events have gone through it."""
+    def streaming_relay(self, seconds: float = 15, /, **settings: str) -> Command:
+        """Start a relay, and wait at most `seconds` until it streams from the WAL and events have gone through it."""
         relay = self.start_relay(**settings)
-        relay.logged("streaming")
+        relay.streams()
         self.flows(seconds=seconds)
         self._usual[relay] = Footprint.of(relay)
         return relay
