@@ -1,4 +1,4 @@
-"""Benchmarks of the relay on private servers: drain, CPU, latency and memory, each checked for completeness.
+"""Benchmarks: drain, CPU, latency, memory, and the sources side by side, each checked for completeness.
 
 They run the project's own commands as processes and measure them from outside: counts over HTTP, CPU and memory from
 /proc, messages from a queue. No shipped package imports them.

@@ -1,5 +1,6 @@
 """The command `bench`: its options and its output, and no logic."""
 
+import random
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ from rich.console import Console
 
 import sandbox
 from bench.load.queues import Kind
-from bench.measures import drain, latency, memory
+from bench.measures import drain, latency, memory, sources
 from bench.report import surroundings, tables
 from bench.report.report import Report
 from outboxkit.process import commands
@@ -98,6 +99,26 @@ def measure_memory(
         found.memory += _memory(box, events=events, outage=outage, rate=rate, window=window)
 
 
+@app.command("sources")
+def measure_sources(  # noqa: PLR0913 - the same
+    *,
+    events: Events = 100_000,
+    runs: Annotated[int, typer.Option(min=1, help="Number of drains by each source.")] = 3,
+    rate: Annotated[int, typer.Option(min=1, help="Events per second of the even load.")] = 200,
+    seconds: Seconds = 30,
+    idle: Annotated[int, typer.Option(min=1, help="Seconds without events.")] = 60,
+    seed: Annotated[int | None, typer.Option(help="Draws the order; drawn, unless given.")] = None,
+    window: Window = 1000,
+    to: Json = None,
+) -> None:
+    """Measure the WAL and the ways of polling side by side: drain, latency, cost for the database, idle cost."""
+    drawn = random.SystemRandom().randrange(1_000_000) if seed is None else seed
+    with _measuring(to, window) as (box, found):
+        found.sources += sources.compare(
+            box, events=events, runs=runs, rate=rate, seconds=seconds, idle=idle, window=window, seed=drawn
+        )
+
+
 @app.command("all")
 def measure_all(  # noqa: PLR0913 - the same
     *,
@@ -110,7 +131,7 @@ def measure_all(  # noqa: PLR0913 - the same
     window: Window = 1000,
     to: Json = None,
 ) -> None:
-    """Run all four benchmarks, one after the other, on the same servers."""
+    """Run drain, cpu, latency and memory, one after the other, on the same servers."""
     with _measuring(to, window) as (box, found):
         found.drain += drain.compare(box, kinds=_KINDS, rows=_ROWS, events=events, pairs=pairs, window=window)
         found.cpu += drain.cost(box, rows=_ROWS, events=events, runs=pairs, window=window)

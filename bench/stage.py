@@ -1,7 +1,7 @@
 """The stage of a benchmark: its own database with the schema, an exchange, and the programs that use them."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,22 @@ class Publisher:
     endpoint: Endpoint
 
 
+@dataclass(frozen=True)
+class Counters:
+    """What the server has counted; the columns of sql/examples/bench_counters.sql."""
+
+    wal_bytes: int
+    dead_rows: int
+    transactions: int
+
+    def __sub__(self, before: "Counters") -> "Counters":
+        return Counters(
+            self.wal_bytes - before.wal_bytes,
+            self.dead_rows - before.dead_rows,
+            self.transactions - before.transactions,
+        )
+
+
 class Stage:
     """One database, set up for a relay; make it with `stage`."""
 
@@ -41,6 +57,8 @@ class Stage:
         self.exchange = isolated.name
         self._isolated = isolated
         self._origin = f"{isolated.name}_origin"
+        self._snapshot = ""
+        """What was committed at the end of `set_up`."""
 
     def settings(self) -> dict[str, str]:
         """Return the relay's settings."""
@@ -58,11 +76,16 @@ class Stage:
         self._call("relay", "setup", RELAY_SLOT=self._origin)
         with self.connect() as connection:
             connection.execute(sql.example("bench"))
+        ((self._snapshot,),) = self.execute("bench_snapshot")
 
-    def rewind(self) -> None:
-        """Let the next relay start with the first event committed after `set_up`."""
+    def rewind(self, *extras: str) -> None:
+        """Let the next relay start with the first event committed after `set_up`; `extras` are options of setup."""
         self.execute("bench_rewind", origin=self._origin, slot=self.exchange)
-        self._call("relay", "setup")
+        self._call("relay", "setup", *extras)
+
+    def poll_again(self) -> None:
+        """Let the next relay, after `rewind`, poll from the first event committed after `set_up`."""
+        self.execute("bench_poll_again", snapshot=self._snapshot)
 
     def write_backlog(self, events: int, *, per_transaction: int) -> None:
         """Commit `events` events fast: the WAL is flushed at the end, not for each transaction."""
@@ -95,10 +118,10 @@ class Stage:
             asyncio.run(queues.delete(self.amqp_url, name))
 
     @contextmanager
-    def relay(self) -> Iterator[Publisher]:
-        """Run a relay for the block."""
+    def relay(self, settings: Mapping[str, str] = {}) -> Iterator[Publisher]:
+        """Run a relay for the block; `settings` win over the stage's own."""
         address = _free_address()
-        environment = {**self.settings(), "RELAY_HTTP_ADDRESS": address}
+        environment = {**self.settings(), **settings, "RELAY_HTTP_ADDRESS": address}
         with (
             programs.command(self.place, "relay", "run", environment=environment) as program,
             closing(Endpoint(address)) as endpoint,
@@ -127,6 +150,15 @@ class Stage:
         """Return the processes of RabbitMQ's Erlang VM; empty when it runs elsewhere."""
         found = processes.belonging(self.box.directory / "rabbitmq")
         return [process.pid for process in found if process.program.startswith("beam")]
+
+    def postgres_pids(self) -> list[int]:
+        """Return the processes of Postgres; empty when it runs elsewhere."""
+        return [process.pid for process in processes.belonging(self.box.directory / "postgres")]
+
+    def counters(self) -> Counters:
+        """Return what the server has counted."""
+        (row,) = self.execute("bench_counters")
+        return Counters(*row)
 
     def execute(self, name: str, **parameters: object) -> list[tuple[Any, ...]]:
         """Run the script `name` and return its rows."""

@@ -82,7 +82,11 @@ def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything running, and print how to use it.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Run tasks through the whole system and kill the relay in the middle; exit code 0 if each was applied once."""
+    """Run tasks through the whole system; exit code 0 if each was applied once.
+
+    In the middle the relay is killed and started again, and then its slot is
+    dropped: it polls the table, makes a new slot, and goes back to the WAL.
+    """
     result = run.demo(settings.read(), tasks=tasks, keep=keep, console=Console(stderr=as_json))
     if as_json:
         typer.echo(json.dumps(asdict(result)))

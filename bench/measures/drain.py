@@ -111,28 +111,28 @@ def cost(box: Sandbox, *, rows: Sequence[int], events: int, runs: int, window: i
                 place = places[per_transaction]
                 place.rewind()
                 made[per_transaction].append(
-                    _drained(place, queues.Kind.CLASSIC, place.relay(), committed[per_transaction], every=_CPU_EVERY)
+                    drained(place, queues.Kind.CLASSIC, place.relay(), committed[per_transaction], every=_CPU_EVERY)
                 )
                 pika_costs.append(wire.cost())
     return [
         Cost(
             per_transaction,
             events,
-            figures.median([run.cpu_per_event for run in drained]),
+            figures.median([run.cpu_per_event for run in runs_made]),
             figures.median(pika_costs),
-            drained,
+            runs_made,
         )
-        for per_transaction, drained in made.items()
+        for per_transaction, runs_made in made.items()
     ]
 
 
 def _pair(place: Stage, kind: queues.Kind, committed: Sequence[str], frames: Path, *, relay_first: bool) -> Pair:
     def relay() -> Drained:
         place.rewind()
-        return _drained(place, kind, place.relay(), committed, every=_EVERY)
+        return drained(place, kind, place.relay(), committed, every=_EVERY)
 
     def ceiling() -> Drained:
-        return _drained(place, kind, place.ceiling(frames), committed, every=_EVERY)
+        return drained(place, kind, place.ceiling(frames), committed, every=_EVERY)
 
     if relay_first:
         return Pair(relay=relay(), ceiling=ceiling())
@@ -140,7 +140,7 @@ def _pair(place: Stage, kind: queues.Kind, committed: Sequence[str], frames: Pat
     return Pair(relay=relay(), ceiling=limit)
 
 
-def _drained(
+def drained(
     place: Stage,
     kind: queues.Kind,
     starting: AbstractContextManager[Publisher],
@@ -148,6 +148,7 @@ def _drained(
     *,
     every: float,
 ) -> Drained:
+    """Drain the `committed` events by the publisher that is `starting`; take a sample `every` so many seconds."""
     total = len(committed)
     wait_for_quiet(total)
     with place.queue("drain", kind) as queue:

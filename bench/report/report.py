@@ -7,6 +7,7 @@ from pathlib import Path
 from bench.measures.drain import Comparison, Cost
 from bench.measures.latency import Latency
 from bench.measures.memory import Memory
+from bench.measures.sources import Source
 from bench.report.surroundings import Surroundings
 
 
@@ -19,6 +20,7 @@ class Report:
     cpu: list[Cost] = field(default_factory=list)
     latency: list[Latency] = field(default_factory=list)
     memory: list[Memory] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
 
     def to_json(self) -> str:
         """Return the report as JSON, without the benchmarks that were not run."""

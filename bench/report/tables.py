@@ -11,6 +11,7 @@ from bench.instruments.figures import median
 from bench.measures.drain import Comparison, Cost
 from bench.measures.latency import Latency
 from bench.measures.memory import Memory
+from bench.measures.sources import TARGET, Source
 from bench.report.report import Report
 from bench.report.surroundings import Surroundings
 
@@ -29,6 +30,8 @@ def show(report: Report, console: Console) -> None:
         console.print(_latency(report.latency))
     if report.memory:
         console.print(_memory(report.memory))
+    if report.sources:
+        console.print(_sources(report.sources))
 
 
 def _surroundings(surroundings: Surroundings) -> Table:
@@ -113,6 +116,32 @@ def _memory(found: Sequence[Memory]) -> Table:
     for line in found:
         sizes = (f"{size:.0f}" for size in (line.before_mb, line.peak_mb, line.after_mb))
         table.add_row(line.what, *sizes, f"{line.seconds:.0f}", f"{line.duplicates:,}")
+    return table
+
+
+def _sources(found: Sequence[Source]) -> Table:
+    table = _table(
+        f"sources, in an order drawn by seed {found[0].seed}: {found[0].events:,} events of one row per transaction "
+        f"drained, medians, costs per event (polling is to reach {TARGET} of the WAL's rate); commit → confirmed "
+        f"and delivered at {found[0].rate:,} events/s; idle: a minute without events",
+        "source", "events/s", "÷ WAL", "relay µs", "WAL bytes", "dead rows", "p50 ms", "p99 ms",
+        "idle: tx", "relay ms", "server ms",
+    )  # fmt: skip
+    for line in found:
+        spread, idle = line.even.delivered_ms, line.even.idle
+        table.add_row(
+            line.way,
+            f"{line.events_per_second:,.0f}",
+            f"{line.of_wal:.2f}",
+            f"{line.cpu_per_event:.1f}",
+            f"{line.wal_bytes:.1f}",
+            f"{line.dead_rows:.4f}",
+            f"{spread.p50:,.1f}",
+            f"{spread.p99:,.1f}",
+            f"{idle.transactions:,.0f}",
+            f"{idle.relay_cpu_ms:,.0f}",
+            f"{idle.postgres_cpu_ms:,.0f}",
+        )
     return table
 
 

@@ -1,1 +1,1 @@
-"""`sandbox demo`: tasks go the whole way from a commit to a handler, and the relay is killed in the middle."""
+"""`sandbox demo`: tasks go the whole way from a commit to a handler, while the relay is killed and loses its slot."""

@@ -1,7 +1,8 @@
 """The result of the demo, counted from outside: by the writers' file of ids, an append-only table, and a queue."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, LiteralString
 
 import psycopg
@@ -11,7 +12,17 @@ from rich.table import Table
 from outboxkit import sql
 from outboxkit.errors import Problem
 
-_TITLE = "from a task's commit to its handler, with the relay killed in the middle"
+_TITLE = "from a task's commit to its handler, while the relay is killed and loses its slot"
+_THERE_AND_BACK = [("wal", "polling"), ("polling", "wal")]
+
+
+@dataclass(frozen=True)
+class Switch:
+    """A change of the relay from one source to the other."""
+
+    from_mode: str
+    to_mode: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -28,20 +39,32 @@ class Result:
     latency_p95: float | None
     latency_p99: float | None
     events_per_second: float
+    wal_seconds: float
+    """For how long the relay read the WAL, and polled the table."""
+    polling_seconds: float
+    switches: list[Switch]
+    """The first is that of the first start: what was committed before the slot was made is polled."""
 
     @property
     def clean(self) -> bool:
-        """Whether every committed task was applied, and none twice."""
-        return self.committed > 0 and self.lost == 0 and self.applied_twice == 0
+        """Whether every committed task was applied, none twice, and the relay polled and went back to the WAL."""
+        back = [(each.from_mode, each.to_mode) for each in self.switches][-2:] == _THERE_AND_BACK
+        return self.committed > 0 and self.lost == 0 and self.applied_twice == 0 and back
 
 
-def count(connection: psycopg.Connection[Any], committed: Sequence[str], published: Sequence[str]) -> Result:
-    """Compare the ids of committed tasks and of published messages with the effects in the database."""
+def count(
+    connection: psycopg.Connection[Any], committed: Sequence[str], published: Sequence[str], *, began: datetime
+) -> Result:
+    """Compare the ids of committed tasks and of published messages with the effects in the database.
+
+    `began` is when the relay was first started, by the database's clock.
+    """
     effects = {str(task): number for task, number in connection.execute(sql.example("demo_applied")).fetchall()}
     latencies: Sequence[float | None] = (None, None, None)
     if _setting(connection, "track_commit_timestamp") == "on":
         (latencies,) = one(connection, "demo_latency")
     (seconds,) = one(connection, "demo_span")
+    streamed, polled = one(connection, "demo_sources", {"began": began})
     return Result(
         committed=len(committed),
         published=len(published),
@@ -53,12 +76,17 @@ def count(connection: psycopg.Connection[Any], committed: Sequence[str], publish
         latency_p95=latencies[1],
         latency_p99=latencies[2],
         events_per_second=len(effects) / seconds if seconds else 0.0,
+        wal_seconds=streamed,
+        polling_seconds=polled,
+        switches=[Switch(*row) for row in connection.execute(sql.example("demo_switches")).fetchall()],
     )
 
 
-def one(connection: psycopg.Connection[Any], name: str) -> tuple[Any, ...]:
+def one(
+    connection: psycopg.Connection[Any], name: str, parameters: Mapping[str, object] | None = None
+) -> tuple[Any, ...]:
     """Run the query `name` and return its only row."""
-    row = connection.execute(sql.example(name)).fetchone()
+    row = connection.execute(sql.example(name), parameters).fetchone()
     if row is None:
         raise Problem(f"{name}.sql returned no row", remedy="report it: this is a bug")
     return tuple(row)
@@ -69,12 +97,24 @@ def show(result: Result, console: Console) -> None:
     table = Table(title=_TITLE, show_header=False)
     table.add_column("")
     table.add_column("", justify="right")
-    for name, value in asdict(result).items():
-        words = name.replace("_", " ")
-        label = f"{words.replace('latency', 'commit → applied')} (ms)" if name.startswith("latency") else words
-        text = "unknown" if value is None else f"{value:,.0f}" if isinstance(value, float) else f"{value:,}"
-        table.add_row(label, text)
+    for name, value in vars(result).items():
+        if name == "switches":
+            for switch in result.switches:
+                table.add_row(f"{switch.from_mode} → {switch.to_mode}", switch.reason)
+        else:
+            table.add_row(_label(name), _text(value))
     console.print(table)
+
+
+def _label(name: str) -> str:
+    words = name.replace("_", " ")
+    if name.startswith("latency"):
+        return f"{words.replace('latency', 'commit → applied')} (ms)"
+    return f"read by {words.removesuffix(' seconds').replace('wal', 'WAL')} (s)" if name.endswith("_seconds") else words
+
+
+def _text(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:,.0f}"
 
 
 def _setting(connection: psycopg.Connection[Any], name: LiteralString) -> str | None:

@@ -14,12 +14,13 @@ from functools import partial
 from typing import Any
 
 import psycopg
+from rich import progress
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from outboxkit import sql
 from outboxkit.errors import Problem
 from sandbox.demo import tap
+from sandbox.demo.breaking import Breaking, Progress
 from sandbox.demo.result import Result, count, one
 from sandbox.demo.stage import Stage
 from sandbox.lifetime import kept
@@ -74,36 +75,34 @@ def _run(stage: Stage, isolated: Isolated, tasks: int, console: Console) -> Resu
             stage.start(name, "consumers", "run")
         for name in CONSUMERS:  # messages published before their queue is bound would reach only the tap
             until(partial(stage.logged, name, "consuming"), what=f"{name} consumes", seconds=_STALLED_SECONDS)
+        (began,) = one(connection, "demo_now")
         stage.start("relay", "relay", "run")
         ids = stage.log("writers").with_name("ids")
         stage.start("writers", "writers", "submit", "--type", "record", "--count", str(tasks),
                     "--writers", str(WRITERS), "--ids", str(ids))  # fmt: skip
         _watch(stage, connection, tasks, console)
         published = asyncio.run(tap.drain(isolated.amqp_url, queue=queue))
-        return count(connection, ids.read_text().split(), published)
+        return count(connection, ids.read_text().split(), published, began=began)
 
 
 def _watch(stage: Stage, connection: psycopg.Connection[Any], tasks: int, console: Console) -> None:
-    """Show the progress until every task is applied; kill the relay after a third of them, and start it again."""
-    columns = (TextColumn("{task.description:>9}"), BarColumn(), MofNCompleteColumn())
-    killed, best, since = False, (0, 0), time.monotonic()
-    with Progress(*columns, console=console) as progress:
-        bars = [progress.add_task(name, total=tasks) for name in ("committed", "applied")]
-        while best[1] < tasks:
-            numbers = one(connection, "demo_progress")
-            for bar, number in zip(bars, numbers, strict=True):
-                progress.update(bar, completed=number)
-            if not killed and numbers[1] >= tasks // 3:
-                stage.kill("relay")
-                progress.console.print(f"{numbers[1]:,} tasks applied: relay killed with SIGKILL and started again")
-                stage.start("relay", "relay", "run")
-                killed = True
-            if numbers != best:
-                best, since = numbers, time.monotonic()
+    """Show the progress until every task is applied; break things meanwhile, and wait until the relay streams again."""
+    columns = (progress.TextColumn("{task.description:>9}"), progress.BarColumn(), progress.MofNCompleteColumn())
+    best, since = Progress(0, 0), time.monotonic()
+    with progress.Progress(*columns, console=console) as shown:
+        breaking = Breaking(stage, connection, tasks, shown.console.print)
+        bars = [shown.add_task(name, total=tasks) for name in ("committed", "applied")]
+        while best.applied < tasks or not breaking.over:
+            now = Progress(*one(connection, "demo_progress"))
+            for bar, number in zip(bars, (now.committed, now.applied), strict=True):
+                shown.update(bar, completed=number)
+            breaking.go_on(now)
+            if now != best:
+                best, since = now, time.monotonic()
             elif time.monotonic() - since > _STALLED_SECONDS:
                 logs = ", ".join(str(stage.log(name)) for name in ("relay", "writers", *CONSUMERS))
                 raise Problem(
-                    f"no progress for {_STALLED_SECONDS:g} s at {best[1]:,} of {tasks:,} tasks applied; "
+                    f"no progress for {_STALLED_SECONDS:g} s at {best.applied:,} of {tasks:,} tasks applied; "
                     f"the relay last logged: {stage.last_line('relay')}",
                     remedy=f"run it with --keep and see {logs}",
                 )

@@ -23,6 +23,7 @@ class Stage:
             "RELAY_SLOT": isolated.name,
             "RELAY_EXCHANGE": isolated.name,
             "RELAY_HTTP_ADDRESS": "",
+            "RELAY_RETURN_AFTER": "1",
             "CONSUMERS_DATABASE_URL": isolated.database_url,
             "CONSUMERS_AMQP_URL": isolated.amqp_url,
             "CONSUMERS_EXCHANGE": isolated.name,
@@ -30,6 +31,11 @@ class Stage:
             "CONSUMERS_HANDLERS": "consumers.examples",
             "WRITERS_DATABASE_URL": isolated.database_url,
         }
+
+    @property
+    def slot(self) -> str:
+        """The name of the relay's replication slot."""
+        return self._isolated.name
 
     def call(self, *words: str) -> None:
         """Run a command to its end; raises Problem with its error output when it fails."""

@@ -16,18 +16,29 @@ from sandbox.servers.rabbitmq import Ports, Rabbitmq
 @contextmanager
 def postgres(extra: Extra) -> Iterator[Postgres]:
     """Start a Postgres with `extra` for the block."""
-    programs = packages.require()
-    with owned_directory() as directory:
-        values = record.reserve(directory, "postgres_port", kind=KIND)
-        server = Postgres(
-            directory / "postgres",
-            programs=programs.postgres,
-            port=values["postgres_port"],
-            password=secrets.token_hex(12),
-        )
+    with _postgres(secrets.token_hex(12)) as server:
         server.create(extra)
         server.start()
         yield server
+
+
+@contextmanager
+def standby(primary: Postgres) -> Iterator[Postgres]:
+    """Start a standby of `primary`, which runs, for the block."""
+    with _postgres(primary.password) as server:
+        server.follow(primary)
+        server.start()
+        yield server
+
+
+@contextmanager
+def _postgres(password: str) -> Iterator[Postgres]:
+    programs = packages.require()
+    with owned_directory() as directory:
+        values = record.reserve(directory, "postgres_port", kind=KIND)
+        yield Postgres(
+            directory / "postgres", programs=programs.postgres, port=values["postgres_port"], password=password
+        )
 
 
 @contextmanager

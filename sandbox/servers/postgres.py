@@ -2,7 +2,10 @@
 
 import re
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 from outboxkit.errors import Problem
 from sandbox.machine import processes
@@ -81,9 +84,20 @@ class Postgres:
         self._home = home
         self._programs = programs
         self._port = port
-        self._password = password
-        self._cluster = home / _CLUSTER
+        self.password = password
+        """The superuser's."""
+        self.cluster = home / _CLUSTER
+        """The data directory."""
         self._log = home / "postgres.log"
+
+    def follow(self, primary: "Postgres") -> None:
+        """Make the data directory of a standby of `primary`, which runs; the standby is not started."""
+        self._home.mkdir(mode=0o700)
+        account(USER).own(self._home)
+        options = ("--checkpoint", "fast", "--write-recovery-conf", "--no-sync")
+        self.run("pg_basebackup", "--pgdata", str(self.cluster), "--dbname", primary.url, *options)
+        with (self.cluster / "postgresql.conf").open("a", encoding="ascii") as file:
+            file.write(f"port = {self._port}\n")
 
     def create(self, extra: Extra | None = None) -> None:
         """Make the data directory; the server is not started."""
@@ -92,29 +106,41 @@ class Postgres:
         user = account(USER)
         user.own(self._home)
         password = self._home / "password"
-        user.entrust(password, self._password)
-        self._run("initdb", "--pgdata", str(self._cluster), "--pwfile", str(password), *INITDB_OPTIONS)
+        user.entrust(password, self.password)
+        self.run("initdb", "--pgdata", str(self.cluster), "--pwfile", str(password), *INITDB_OPTIONS)
         password.unlink()
-        with (self._cluster / "postgresql.conf").open("a", encoding="ascii") as file:
+        with (self.cluster / "postgresql.conf").open("a", encoding="ascii") as file:
             file.write(configuration(address="127.0.0.1", port=self._port))
             if self._has_parameter("output_plugin_libraries"):
                 file.write(PLUGINS)
             file.write(extra.configuration)
         for name, text in extra.files.items():
-            user.entrust(self._cluster / name, text)
+            user.entrust(self.cluster / name, text)
 
     def start(self) -> None:
         """Start it, and return when it accepts connections; does nothing when it runs."""
         if not self.running():
             forget_crash(self._home)
-            self._run(
-                "pg_ctl", "start", "--wait", "--timeout", str(_START_SECONDS), "--silent", "--log", str(self._log)
-            )
+            self.run("pg_ctl", "start", "--wait", "--timeout", str(_START_SECONDS), "--silent", "--log", str(self._log))
 
     def stop(self, mode: StopMode = "fast") -> None:
         """Stop it; a fast stop waits until every walsender has sent all WAL, and raises Problem after 60 s."""
         if self.running():
-            self._run("pg_ctl", "stop", "--mode", mode, "--timeout", str(_STOP_SECONDS), "--silent")
+            self.run("pg_ctl", "stop", "--mode", mode, "--timeout", str(_STOP_SECONDS), "--silent")
+
+    def upgrade(self, old: Self) -> None:
+        """Take over all that `old` has, by pg_upgrade. Both are stopped, and this one is as it was created.
+
+        The superuser has the password of `old` then. https://www.postgresql.org/docs/current/pgupgrade.html
+        """
+        trusted = "local all all trust\n"
+        with self._authentication(trusted), old._authentication(trusted):
+            self.run(
+                "pg_upgrade", "--old-bindir", str(self._programs), "--new-bindir", str(self._programs),
+                "--old-datadir", str(old.cluster), "--new-datadir", str(self.cluster),
+                "--username", USER, "--socketdir", str(self._home),
+            )  # fmt: skip
+        self.url = url(port=self._port, password=old.password)
 
     def kill(self) -> None:
         """Kill the whole server with SIGKILL."""
@@ -128,7 +154,19 @@ class Postgres:
         """Return whether this version has `parameter` (`postgres -C` refuses an unknown one)."""
         return self._call("postgres", "-C", parameter).returncode == 0
 
-    def _run(self, program: str, *arguments: str) -> None:
+    @contextmanager
+    def _authentication(self, text: str) -> Iterator[None]:
+        """Let pg_hba.conf be `text` for the block."""
+        file = self.cluster / "pg_hba.conf"
+        kept = file.read_text(encoding="ascii")
+        account(USER).entrust(file, text)
+        try:
+            yield
+        finally:
+            account(USER).entrust(file, kept)
+
+    def run(self, program: str, *arguments: str) -> None:
+        """Run one of its programs on its data directory; raises Problem if that fails."""
         run = self._call(program, *arguments)
         if run.returncode != 0:
             log = self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
@@ -136,7 +174,7 @@ class Postgres:
             raise Problem(f"Postgres: {program} failed: {' '.join(fatal)}", remedy=f"see {self._log}")
 
     def _call(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = {"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin", "PGDATA": str(self._cluster)}
+        environment = {"LC_ALL": "C.UTF-8", "PATH": "/usr/bin:/bin", "PGDATA": str(self.cluster)}
         # The server inherits standard output and error from pg_ctl, and would keep a pipe open.
         with (self._home / f"{program}.out").open("w+", encoding="utf-8", errors="replace") as output:
             run = subprocess.run(
