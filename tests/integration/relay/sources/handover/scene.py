@@ -382,6 +382,7 @@ class Recorder:
         except BaseException as error:  # noqa: BLE001 - raised in the test's thread
             self._failure = error
         finally:
+            self._loop.run_until_complete(_end_all())
             self._loop.close()
 
     async def _relay(self) -> None:
@@ -463,3 +464,12 @@ def without_the_flush(monkeypatch: pytest.MonkeyPatch) -> None:
         "relay.sources.polling.reading.sql.query",
         lambda name: "SELECT %(written)s::text" if name == "poll_flush" else query(name),
     )
+
+
+async def _end_all() -> None:
+    """End what still runs, as asyncio.run does: each closes what it has opened."""
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    if left:
+        await asyncio.wait(left)
