@@ -115,9 +115,9 @@ BEGIN
 
     -- For RELAY_POLL_STRATEGY=skip_locked. To lock a row, with whichever lock, Postgres asks for the right to update a column
     -- of its table. Nobody can update `seq` to anything but a new number, so this is the least; the relay only locks. Who does
-    -- not use that strategy may: REVOKE UPDATE (seq) ON outbox.event FROM outbox_relay
+    -- not use that strategy may: REVOKE UPDATE (seq) ON outbox.event FROM outbox_relay, outbox_poller
     GRANT SELECT, INSERT, DELETE ON relay.mark TO outbox_relay, outbox_poller;
-    GRANT UPDATE (seq) ON outbox.event TO outbox_relay;
+    GRANT UPDATE (seq) ON outbox.event TO outbox_relay, outbox_poller;
 
     GRANT USAGE ON SCHEMA relay TO outbox_operator;
     GRANT SELECT, UPDATE ON relay.parked TO outbox_operator;

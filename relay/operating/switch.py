@@ -18,6 +18,7 @@ from relay.operating.connection import connected
 from relay.operating.display import err_console
 from relay.operating.options import Config, Json
 from relay.settings import RelaySettings
+from relay.sources.preconditions import no_position
 
 _LOOK_EVERY = 0.25
 
@@ -51,9 +52,7 @@ def switch(
     with connected(settings, "switch") as connection:
         found = _row(connection, "switch_ask", {"relay": settings.name, "to": to.value})
         if found is None:
-            raise SourceRefused(
-                f"relay {settings.name!r} has no stored position", remedy="run `relay setup`, or correct RELAY_NAME"
-            )
+            raise no_position(settings.name)
         result = _wait(connection, settings, to, last=found["last"], timeout=timeout)
     if as_json:
         typer.echo(json.dumps(result, default=str))

@@ -28,7 +28,7 @@ class History:
         """Store `change`, after which `state` is where the relay stands; raises SourceUnavailable."""
         await self._session.execute("handover_insert", {
             "relay": self._relay, "from_mode": change.source, "to_mode": change.to, "reason": change.reason,
-            "detail": change.detail, "new_slot": new_slot,
+            "detail": change.detail, "new_slot": new_slot, "duplicates": change.duplicates,
             "lsn": state.parameters()["lsn"], "snapshot": state.parameters()["snapshot"],
         })  # fmt: skip
 

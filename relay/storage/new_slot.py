@@ -17,7 +17,7 @@ from psycopg.rows import class_row, scalar_row
 from outboxkit import sql
 from outboxkit.errors import Problem
 from relay.core.errors import NotOurs, SlotHeld, SourceRefused
-from relay.core.position import Lsn, Snapshot
+from relay.core.position import Lsn
 from relay.storage.obstacles import Obstacle
 from relay.storage.session import Session
 
@@ -103,10 +103,6 @@ class NewSlot:
     async def written(self) -> Lsn:
         """Return where the WAL ends that was written, flushed or not."""
         return Lsn.parse(str(await self._asking.fetch(scalar_row, "wal_insert", {})))
-
-    async def snapshot(self) -> Snapshot:
-        """Return what is visible now."""
-        return Snapshot.parse(str(await self._asking.fetch(scalar_row, "snapshot_now", {})))
 
     async def _make(self, plugin: str) -> None:
         await self._making.execute(self._create, {"slot": self._name, "plugin": plugin}, seconds=_AS_LONG_AS_IT_TAKES)

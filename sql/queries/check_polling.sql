@@ -1,6 +1,6 @@
 -- What a poll of the outbox table needs besides its columns: the default of tx, the relations without a usable index that
--- begins with tx, who else than its owner may choose tx, whether row-level security keeps rows from the connected role,
--- and whether the trigger of `relay setup --notify` is there. `writable` are the columns that a writer may set.
+-- begins with tx, who else than its owner may choose tx, and whether the trigger of `relay setup --notify` is there.
+-- `writable` are the columns that a writer may set.
 WITH outbox AS (
     SELECT c.oid, c.relowner, c.relacl
     FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
@@ -37,6 +37,5 @@ SELECT (SELECT tx.default FROM tx) AS tx_default,
        ARRAY(SELECT a.attname::text FROM outbox JOIN pg_attribute AS a ON a.attrelid = outbox.oid
              WHERE a.attnum > 0 AND NOT a.attisdropped AND a.attname NOT IN ('tx', 'seq') AND a.attgenerated = ''
              ORDER BY a.attnum) AS writable,
-       coalesce((SELECT row_security_active(oid) FROM outbox), false) AS hidden,
        EXISTS (SELECT FROM outbox JOIN pg_trigger AS t ON t.tgrelid = outbox.oid
                WHERE t.tgname = 'relay_notify' AND t.tgenabled IN ('O', 'A')) AS notifies

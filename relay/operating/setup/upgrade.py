@@ -19,7 +19,7 @@ from relay.core.position import Snapshot
 from relay.operating import outbox
 from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
-from relay.sources.handover.deciding import require_state
+from relay.sources.preconditions import require_state
 from relay.sources.wal.ownership import OtherServer, compare, differences
 
 

@@ -20,7 +20,7 @@ from relay.core.errors import PositionLost, SlotHeld, SlotMissing, SourceRefused
 from relay.core.position import Lsn
 from relay.core.transactions import Transactions
 from relay.settings import RelaySettings
-from relay.sources.handover.deciding import require_state
+from relay.sources.preconditions import require_state
 from relay.sources.wal.ownership import OtherOutbox, OtherSlot, differences, require_position, require_slot
 from relay.storage.facts import Facts
 from relay.storage.parking import parameters

@@ -22,10 +22,10 @@ from relay.core.routing import Router
 from relay.core.transactions import Transactions
 from relay.publishing.json_lines import json_line
 from relay.settings import RelaySettings
-from relay.sources.handover.deciding import require_state
 from relay.sources.polling.source import POLLS, PollingSource
 from relay.sources.polling.source import Settings as Polls
 from relay.sources.polling.stream import PollingStream
+from relay.sources.preconditions import require_state
 from relay.sources.wal.connecting import connected
 from relay.sources.wal.opening import Decoding, opened
 from relay.sources.wal.published import Published

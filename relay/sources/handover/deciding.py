@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from outboxkit.errors import Problem
-from relay.core.errors import PluginRefused, SlotMissing, SourceRefused, WalRefused
+from relay.core.errors import PluginRefused, SlotMissing, WalRefused
 from relay.core.position import Lsn
 from relay.storage.facts import Facts
 from relay.storage.state import Mode, State
@@ -60,12 +60,3 @@ def kept(state: State, facts: Facts) -> bool:
     if state.lsn is None or facts.slot is None or facts.wal_status == "lost" or facts.confirmed_flush_lsn is None:
         return False
     return Lsn.parse(facts.confirmed_flush_lsn) <= state.lsn <= Lsn.parse(facts.wal_end)
-
-
-def require_state(facts: Facts, relay: str) -> State:
-    """Return the stored state; raises SourceRefused if there is none."""
-    if facts.state is None:
-        raise SourceRefused(
-            f"relay {relay!r} has no stored position", remedy="run `relay setup`, or correct RELAY_NAME"
-        )
-    return facts.state

@@ -64,9 +64,10 @@ from relay.core.lifetime.supervisor import Supervisor
 from relay.core.observations import HandedOver, NotHandedOver, NotStored, Observe, SlotWaits
 from relay.core.ports import Stream
 from relay.core.position import Lsn, Position, Snapshot
-from relay.sources.handover.deciding import Wanted, choose, kept, lasting, require_state
+from relay.sources.handover.deciding import Wanted, choose, kept, lasting
 from relay.sources.polling.source import PollingSource
 from relay.sources.polling.stream import PollingStream
+from relay.sources.preconditions import require_state
 from relay.sources.tables import Unreadable
 from relay.sources.wal.ownership import require_position, require_slot
 from relay.sources.wal.source import WalSource

@@ -4,13 +4,14 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from relay.core.errors import RepairNeeded, SourceRefused
+from relay.core.errors import SourceRefused
 from relay.core.observations import Observe, Streaming
 from relay.sources import tables
 from relay.sources.layout import Layout
 from relay.sources.polling.reading import Reading
 from relay.sources.polling.statements import statements
 from relay.sources.polling.stream import PollingStream, PositionStore
+from relay.sources.preconditions import require_primary
 from relay.storage.facts import Facts, TableFacts
 from relay.storage.session import Session
 from relay.storage.state import State
@@ -62,12 +63,7 @@ class PollingSource:
 
     def examine(self, facts: Facts, table: TableFacts) -> None:
         """Raise a Problem if the table cannot be polled by snapshot."""
-        if facts.in_recovery:
-            raise RepairNeeded(
-                "the server is a standby, whose snapshots do not say which transactions are running",
-                remedy="name the primary in RELAY_DATABASE_URL, or add target_session_attrs=read-write; a running "
-                "relay goes on by itself when this server is promoted",
-            )
+        require_primary(facts, "whose snapshots do not say which transactions are running")
         layout = self._layout(table)
         tables.check_rows(table, layout)
         statements(layout, table, batch=self._settings.batch)

@@ -188,7 +188,7 @@ class PollingStream:
             self._next = began  # what came meanwhile is read at once
             return []
         events = self._events(begun.rows)
-        return [*events] if self._undecodable else [*events, self._end(begun.snapshot, _oldest(events))]
+        return [*events] if self._undecodable else [*events, self._end(begun.snapshot, oldest(events))]
 
     async def _more(self) -> list[OutboxEvent | Boundary[PollPosition]]:
         """Return the next part of a large round."""
@@ -199,7 +199,7 @@ class PollingStream:
         events = self._events(batch.rows)
         if batch.seq is None or self._undecodable:  # there is no order in which a part of it can be stored
             return [*events]
-        return [*events, Boundary(PollPosition(self._snapshot, Round(self._large, batch.seq)), _oldest(events))]
+        return [*events, Boundary(PollPosition(self._snapshot, Round(self._large, batch.seq)), oldest(events))]
 
     async def _due(self) -> None:
         with suppress(TimeoutError):
@@ -216,7 +216,7 @@ class PollingStream:
             if int(tx) not in published:
                 texts = [None if value is None else value.decode() for value in values]
                 try:
-                    events.append(self._reader.event(texts, _now, int(tx), int(place)))
+                    events.append(self._reader.event(texts, now, int(tx), int(place)))
                 except UndecodableChange as problem:
                     self._undecodable = UndecodableChange(
                         f"{problem.what} (it is number {int(place)} of those with tx = {int(tx)})", remedy=_CORRECT
@@ -243,11 +243,11 @@ async def listen(session: Session, observe: Observe) -> None:
         await asyncio.sleep(_LISTEN_EVERY)
 
 
-def _oldest(events: Sequence[OutboxEvent]) -> float | None:
+def oldest(events: Sequence[OutboxEvent]) -> float | None:
     """Return when the oldest of `events` was created: nobody knows when it was committed."""
     return min(event.created_at for event in events).timestamp() if events else None
 
 
-def _now() -> datetime:
+def now() -> datetime:
     """Return the creation time of a row that has none."""
     return datetime.now(UTC)

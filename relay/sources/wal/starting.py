@@ -1,7 +1,8 @@
 """Whether a stream may start, and where. Pure: it judges facts that others have asked for."""
 
-from relay.core.errors import PluginRefused, RepairNeeded, SlotHeld, SlotLost, SlotMissing, SlotMoved, SourceRefused
+from relay.core.errors import PluginRefused, SlotHeld, SlotLost, SlotMissing, SlotMoved, SourceRefused
 from relay.core.position import Lsn
+from relay.sources.preconditions import no_position, require_primary
 from relay.sources.wal.ownership import compare, require_position, require_slot
 from relay.storage.facts import Facts, Owner
 
@@ -13,12 +14,7 @@ def plugin_of(facts: Facts, owner: Owner, *, plugin: str) -> str:
 
     `plugin` is the one that was asked for, or `auto` for whatever the slot has.
     """
-    if facts.in_recovery:
-        raise RepairNeeded(
-            "the server is a standby, which takes no positions",
-            remedy="name the primary in RELAY_DATABASE_URL, or add target_session_attrs=read-write; a running relay "
-            "goes on by itself when this server is promoted",
-        )
+    require_primary(facts, "which takes no positions")
     if facts.server_encoding != "UTF8":
         raise SourceRefused(
             f"the database's encoding is {facts.server_encoding}",
@@ -73,9 +69,7 @@ def start_position(facts: Facts, owner: Owner, after: Lsn | None) -> Lsn:
             remedy="let `relay run` go on until `relay status` says mode wal",
         )
     if facts.checkpoint_lsn is None:
-        raise SourceRefused(
-            f"relay {owner.relay!r} has no stored position", remedy="run `relay setup`, or correct RELAY_NAME"
-        )
+        raise no_position(owner.relay)
     stored, confirmed, end = map(Lsn.parse, (facts.checkpoint_lsn, facts.confirmed_flush_lsn or "0/0", facts.wal_end))
     if stored > end:
         raise SourceRefused(

@@ -35,7 +35,6 @@ class Polling:
     unindexed: Sequence[str]
     writers: Sequence[str]
     writable: Sequence[str]
-    hidden: bool
     notifies: bool
 
     @property
@@ -98,7 +97,7 @@ def tx_writers(found: Polling) -> Verdict:
 
 def row_security(found: Polling) -> Verdict:
     """Judge whether a poll sees every row: with row-level security in force for its role, it is refused."""
-    if not found.hidden:
+    if not found.facts.hidden:
         return ok("no row is hidden from the relay")
     return fail(
         f"row-level security hides rows of {found.table} from role {found.role}: a poll is refused",

@@ -8,7 +8,7 @@ from typing import Any
 
 from psycopg.rows import scalar_row
 
-from relay.core.errors import RepairNeeded, SourceRefused
+from relay.core.errors import SourceRefused
 from relay.core.event import OutboxEvent
 from relay.core.observations import Observe, Streaming
 from relay.core.ports import RedriveStore, Stream
@@ -22,6 +22,7 @@ from relay.sources.polling.skip_locked.statements import Statements, key_of, sta
 from relay.sources.polling.skip_locked.stream import SkipLockedStream, Tidying, Work
 from relay.sources.polling.statements import has_tx
 from relay.sources.polling.stream import listen
+from relay.sources.preconditions import require_primary, require_state
 from relay.sources.wal.ownership import require_position
 from relay.storage.facts import Facts, Owner, TableFacts
 from relay.storage.leadership import Leadership
@@ -173,29 +174,21 @@ class SkipLockedSource:
 
 def examine(facts: Facts, table: TableFacts, layout: Layout) -> None:
     """Raise a Problem if the table cannot be shared by pollers."""
-    if facts.in_recovery:
-        raise RepairNeeded(
-            "the server is a standby, which locks no rows",
-            remedy="name the primary in RELAY_DATABASE_URL, or add target_session_attrs=read-write; a running relay "
-            "goes on by itself when this server is promoted",
-        )
+    require_primary(facts, "which locks no rows")
     tables.check_rows(table, layout)
 
 
 def require_marks(facts: Facts, table: TableFacts, owner: Owner) -> State:
     """Return the stored state; raises SourceRefused if it does not say which rows of the table are published."""
-    if facts.state is None:
-        raise SourceRefused(
-            f"relay {owner.relay!r} has no stored position", remedy="run `relay setup`, or correct RELAY_NAME"
-        )
-    if facts.state.snapshot is None or (facts.state.mode == "wal" and not has_tx(table)):
+    state = require_state(facts, owner.relay)
+    if state.snapshot is None or (state.mode == "wal" and not has_tx(table)):
         raise SourceRefused(
             f"relay {owner.relay!r} has streamed the WAL, and its position does not say which rows of {owner.table} "
             "are published",
             remedy="let it publish everything with RELAY_SOURCE=wal and stop it; then set RELAY_NAME to another name "
             "and run `relay setup`, which counts the rows of that moment as published",
         )
-    return facts.state
+    return state
 
 
 class SharedRedrives:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from outboxkit.errors import Problem
@@ -14,6 +13,7 @@ from relay.core.lifetime.supervisor import Supervisor
 from relay.core.observations import CaughtUp, Observe
 from relay.core.position import BatchPosition
 from relay.sources.polling.skip_locked.batches import Ended, Locked
+from relay.sources.polling.stream import now, oldest
 from relay.sources.reader import Reader
 
 _PLACES = 2**31
@@ -140,16 +140,15 @@ class SkipLockedStream:
             self._confirmed.cancel()
             return self._confirmed
         events = [self._event(row) for row in rows]
-        oldest = min(event.created_at for event in events).timestamp()  # nobody knows when it was committed
         self.number += 1
-        self._given.put_nowait([*events, Boundary(BatchPosition(self.number), oldest)])
+        self._given.put_nowait([*events, Boundary(BatchPosition(self.number), oldest(events))])
         return self._confirmed
 
     def _event(self, row: Locked) -> OutboxEvent:
         """Return the event of `row`; its place tells it from others of its transaction, whichever batch has it."""
         place = int(row.key) % _PLACES if row.key.isdecimal() and row.key.isascii() else 1
         texts = [None if value is None else value.decode() for value in row.values]
-        return self._reader.event(texts, _now, row.tx, place)
+        return self._reader.event(texts, now, row.tx, place)
 
     async def _tidy(self, tidying: Tidying) -> None:
         attempts = Attempts("marks", self._observe)
@@ -168,8 +167,3 @@ class SkipLockedStream:
                 attempts.failed(problem)
             else:
                 attempts.succeeded()
-
-
-def _now() -> datetime:
-    """Return the creation time of a row that has none."""
-    return datetime.now(UTC)

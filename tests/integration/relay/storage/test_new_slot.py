@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from relay.core.errors import NotOurs, SlotHeld, SourceRefused
-from relay.core.position import Lsn
+from relay.core.position import Lsn, Snapshot
 from relay.storage.new_slot import NewSlot
 from relay.storage.obstacles import Obstacle
 from relay.storage.session import Session
@@ -224,13 +224,16 @@ def test_a_transaction_that_is_drawn_is_above_all_that_have_an_id(isolated: Isol
         writer.info.backend_pid,
     )
 
+    def snapshot() -> Snapshot:
+        return Snapshot.parse(one(isolated.database_url, "SELECT pg_current_snapshot()::text"))
+
     async def scenario() -> None:
         async with new_slot(isolated.database_url, isolated.name) as new:
             drawn = await new.next_transaction()
             assert drawn > older
-            assert not (await new.snapshot()).xmin > drawn
+            assert not snapshot().xmin > drawn
             writer.commit()
             await new.next_transaction()
-            assert (await new.snapshot()).sees(drawn)
+            assert snapshot().sees(drawn)
 
     asyncio.run(scenario())

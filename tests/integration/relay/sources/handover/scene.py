@@ -7,7 +7,7 @@ one part, which lacks the condition, and plays the same scene.
 import asyncio
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, LiteralString, NamedTuple, Self
@@ -42,99 +42,7 @@ from relay.storage.session import Session
 from sandbox import Isolated
 from sandbox.machine.waiting import until
 from sandbox.servers.postgres import Postgres
-
-_PUBLISH = "SELECT outbox.publish('thing', %s, 1, 'changed', '{}')"
-_SECONDS = 60
-
-
-class Writer:
-    """A session of the application, with one transaction at a time."""
-
-    def __init__(self, database_url: str) -> None:
-        self._connection = psycopg.connect(database_url)
-        self._committing: threading.Thread | None = None
-        self._running: threading.Thread | None = None
-
-    def xid(self) -> int:
-        """Draw a transaction id, or return the one that was drawn."""
-        row = self._connection.execute("SELECT pg_current_xact_id()::text::bigint").fetchone()
-        assert row is not None
-        return int(row[0])
-
-    def write(self, *names: str, savepoints: bool = False) -> Self:
-        """Write an event for each of `names`, each behind a savepoint of its own if asked for."""
-        for number, name in enumerate(names):
-            if savepoints:
-                self._connection.execute(SQL("SAVEPOINT {}").format(Identifier(f"s{number}")))
-            self._connection.execute(_PUBLISH, [name])
-        return self
-
-    def execute(self, statement: LiteralString, *parameters: object) -> Self:
-        """Run a statement in the transaction."""
-        self._connection.execute(statement, parameters)
-        return self
-
-    def copy(self, statement: LiteralString, *values: object) -> Self:
-        """Load one row."""
-        with self._connection.cursor().copy(statement) as copy:
-            copy.write_row(values)
-        return self
-
-    def start(self, statement: LiteralString, *parameters: object) -> None:
-        """Run a statement that lasts, without waiting for it."""
-        self._connection.autocommit = True
-        self._running = threading.Thread(target=self._connection.execute, args=(statement, parameters))
-        self._running.start()
-
-    def prepare(self, name: str) -> None:
-        """Prepare the transaction; it is ended by `commit_prepared`."""
-        self._connection.execute(f"PREPARE TRANSACTION '{name}'")
-        self._connection.commit()
-
-    def commit_prepared(self, name: str, *, hidden: bool = False) -> None:
-        """Commit it; a `hidden` one is in the WAL, and nobody sees it until `show`."""
-        self._connection.autocommit = True
-        self._commit(lambda: self._connection.execute(f"COMMIT PREPARED '{name}'"), hidden=hidden)
-
-    def commit(self, *, hidden: bool = False) -> None:
-        """Commit the transaction; a `hidden` one is in the WAL, and nobody sees it until `show`."""
-        self._commit(self._connection.commit, hidden=hidden)
-
-    def rollback(self) -> None:
-        """Roll back."""
-        self._connection.rollback()
-
-    def show(self) -> None:
-        """End the wait for the standby: the transaction becomes visible."""
-        assert self._committing is not None
-        self._connection.cancel()
-        self._committing.join()
-        self._committing = None
-
-    def close(self) -> None:
-        """End the session."""
-        if self._committing is not None:
-            self.show()
-        if self._running is not None:
-            self._running.join()
-        self._connection.close()
-
-    def _commit(self, commit: Callable[[], object], *, hidden: bool) -> None:
-        if not hidden:
-            commit()
-            return
-        self._connection.execute("SET synchronous_commit = on")  # holds outside the transaction as well
-        self._committing = threading.Thread(target=commit)
-        self._committing.start()
-        with psycopg.connect(self._connection.info.dsn, password=self._connection.info.password) as other:
-            other.autocommit = True
-            until(
-                lambda: other.execute(
-                    "SELECT FROM pg_stat_activity WHERE pid = %s AND wait_event = 'SyncRep'",
-                    [self._connection.info.backend_pid],
-                ).rowcount,
-                what="the commit waits for the standby", seconds=_SECONDS, every=0.01,
-            )  # fmt: skip
+from tests.integration.relay.sources.handover.writer import PUBLISH, SECONDS, Writer
 
 
 class Published(NamedTuple):
@@ -206,7 +114,7 @@ class Scene:
         """Commit an event for each of `names`, each in a transaction of its own."""
         with psycopg.connect(self.url, autocommit=True) as connection:
             for name in names:
-                connection.execute(_PUBLISH, [name])
+                connection.execute(PUBLISH, [name])
 
     def execute(self, statement: LiteralString, *parameters: object) -> list[Any]:
         """Run a statement in a session of its own."""
@@ -221,7 +129,7 @@ class Scene:
     def when(self, statement: LiteralString, *parameters: object, what: str) -> None:
         """Wait until a query returns a row."""
         with psycopg.connect(self.url, autocommit=True) as connection:
-            until(lambda: connection.execute(statement, parameters).rowcount, what=what, seconds=_SECONDS, every=0.02)
+            until(lambda: connection.execute(statement, parameters).rowcount, what=what, seconds=SECONDS, every=0.02)
 
     # The relay.
 
@@ -266,7 +174,7 @@ class Scene:
         """Wait until `names` are published."""
         until(
             lambda: {*names} <= {each.name for each in self.published},
-            what=f"{names} are published", seconds=_SECONDS, every=0.02,
+            what=f"{names} are published", seconds=SECONDS, every=0.02,
         )  # fmt: skip
 
     def fenced(self) -> None:
@@ -357,7 +265,7 @@ class Recorder:
         """Wait until it has observed so many of `what`."""
         until(
             lambda: sum(isinstance(each, what) for each in self.seen) >= times,
-            what=f"the relay observes {what.__name__}", seconds=_SECONDS, every=0.02,
+            what=f"the relay observes {what.__name__}", seconds=SECONDS, every=0.02,
         )  # fmt: skip
 
     def reads_on(self) -> None:
@@ -366,7 +274,7 @@ class Recorder:
         with psycopg.connect(self._settings.database_url.get_secret_value(), autocommit=True) as connection:
             until(
                 lambda: self.batches > begun + 1 or connection.execute("SELECT pg_current_xact_id()").rowcount < 1,
-                what="the relay reads on", seconds=_SECONDS,
+                what="the relay reads on", seconds=SECONDS,
             )  # fmt: skip
 
     def _run(self) -> None:

@@ -8,8 +8,9 @@ import threading
 from collections.abc import Callable, Sequence
 
 import pytest
+from psycopg.rows import scalar_row
 
-from relay.core.position import Lsn
+from relay.core.position import Lsn, Snapshot
 from relay.storage.new_slot import NewSlot
 from relay.storage.obstacles import Obstacle
 from tests.integration.relay.sources.handover.scene import (
@@ -17,10 +18,10 @@ from tests.integration.relay.sources.handover.scene import (
     Made,
     Scene,
     Verdict,
-    Writer,
     names,
     without_the_flush,
 )
+from tests.integration.relay.sources.handover.writer import Writer
 
 
 def committed(writer: Writer) -> None:
@@ -50,7 +51,8 @@ class EndOfSnapshot(NewSlot):
     """Takes the end of a snapshot for an id that no transaction had when the slot was made."""
 
     async def next_transaction(self) -> int:
-        return (await self.snapshot()).xmax - 1
+        text = await self._asking.fetch(scalar_row, "snapshot_now", {})
+        return Snapshot.parse(str(text)).xmax - 1
 
 
 class DrawnBefore(NewSlot):
