@@ -20,10 +20,10 @@ from relay.core.engine import Engine, Timings
 from relay.core.lifetime.fencing import Fencing
 from relay.core.lifetime.shutdown import Shutdown
 from relay.core.lifetime.supervisor import Supervisor
+from relay.core.messages.routing import Router
 from relay.core.observations import NotDrained, Observation, Observe
 from relay.core.ports import Publisher, RedriveStore, Source
 from relay.core.redrives import Redrives
-from relay.core.routing import Router
 from relay.maintenance import guardian, partitions, retention
 from relay.publishing.json_lines import JsonLinesPublisher
 from relay.publishing.link import Broker
@@ -46,15 +46,15 @@ from relay.storage.facts import TableFacts
 from relay.storage.fence import FenceWriter
 from relay.storage.history import History
 from relay.storage.leadership import Leadership
-from relay.storage.new_slot import NewSlot
 from relay.storage.parking import PostgresParking
 from relay.storage.position import StoredPosition
-from relay.storage.refusals import check_failover
 from relay.storage.retention import OldPartitions
 from relay.storage.server import Server
-from relay.storage.session import Session
-from relay.storage.shutdown import ShutdownWatch
-from relay.storage.slot import SlotView
+from relay.storage.sessions.refusals import check_failover
+from relay.storage.sessions.session import Session
+from relay.storage.sessions.shutdown import ShutdownWatch
+from relay.storage.slots.new_slot import NewSlot
+from relay.storage.slots.slot import SlotView
 from relay.watching.health import serve
 from relay.watching.logbook import Logbook
 from relay.watching.metrics import About, Metrics

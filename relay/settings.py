@@ -11,8 +11,8 @@ from outboxkit.amqp.settings import BrokerSettings
 from outboxkit.errors import ConfigurationProblem
 from outboxkit.settings import prefix
 from outboxkit.sql.url import DatabaseUrl
-from relay.core.cloudevents import Prefix
-from relay.core.routing import check_template
+from relay.core.messages.cloudevents import Prefix
+from relay.core.messages.routing import check_template
 from relay.sources.layout import Layout, layout
 from relay.storage.facts import Owner
 

@@ -33,13 +33,13 @@ from relay.core.lifetime.attempts import Attempts
 from relay.core.lifetime.fencing import Fencing
 from relay.core.lifetime.shutdown import Shutdown
 from relay.core.lifetime.supervisor import Supervisor
+from relay.core.messages.routing import Router
 from relay.core.observations import NotDrained, NotStored, Observe, SourceLost, Standby, Stopped
 from relay.core.ports import Parcel, Parking, Publisher, Rejection, Source, Stream
 from relay.core.position import Position
 from relay.core.pump import Pump
 from relay.core.redrives import Redrives
 from relay.core.rejections import Rejections
-from relay.core.routing import Router
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,11 @@ from typing import Generic
 from relay.core.event import OutboxEvent
 from relay.core.ledger import Ledger, Stretch
 from relay.core.lifetime.fencing import Fencing
+from relay.core.messages.routing import Router
 from relay.core.observations import Observe, Settled
 from relay.core.ports import Parcel, Publisher, Stream
 from relay.core.position import P
 from relay.core.rejections import Rejections
-from relay.core.routing import Router
 
 
 class Pump(Generic[P]):

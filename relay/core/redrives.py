@@ -11,9 +11,9 @@ from contextlib import suppress
 from outboxkit.errors import Problem
 from relay.core.ledger import Stretch
 from relay.core.lifetime.attempts import Attempts
+from relay.core.messages.routing import Router
 from relay.core.observations import Observe
 from relay.core.ports import Parcel, Publisher, RedriveStore, Rejection
-from relay.core.routing import Router
 
 _LOOK_EVERY = 1.0
 

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 from relay.core.observations import Observe, SlotBudget, SlotFills, SlotWatched
 from relay.storage.facts import SlotState
-from relay.storage.slot import SlotView
+from relay.storage.slots.slot import SlotView
 
 WATCH_EVERY = 10.0
 """Seconds."""

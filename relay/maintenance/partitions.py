@@ -1,6 +1,6 @@
 """Makes the outbox's partitions of the coming days; rows of a missing day go to the default partition meanwhile."""
 
-from relay.storage.session import Session
+from relay.storage.sessions.session import Session
 
 MAKE_EVERY = 3600.0
 """Seconds."""

@@ -9,7 +9,7 @@ import psycopg
 from outboxkit import sql
 from outboxkit.postgres import conninfo
 from relay.settings import RelaySettings
-from relay.storage.refusals import from_postgres
+from relay.storage.sessions.refusals import from_postgres
 
 
 @contextmanager

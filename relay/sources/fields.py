@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from relay.core import headers
 from relay.core.event import OutboxEvent
+from relay.core.messages import headers
 
 FIELDS = OutboxEvent.__struct_fields__[: OutboxEvent.__struct_fields__.index("content_type")]
 """Those that a row or a message has; the others of an event say where it comes from."""

@@ -1,1 +1,1 @@
-"""What the relay keeps in Postgres beside the stream, and what Postgres' errors mean for it."""
+"""What the relay keeps in Postgres beside the stream."""

@@ -2,7 +2,7 @@
 
 from psycopg.rows import scalar_row
 
-from relay.storage.session import Session
+from relay.storage.sessions.session import Session
 
 
 class FenceWriter:

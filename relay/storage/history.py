@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from psycopg.rows import kwargs_row, scalar_row
 
 from relay.core.observations import HandedOver
-from relay.storage.session import Session
+from relay.storage.sessions.session import Session
 from relay.storage.state import State
 
 

@@ -15,7 +15,7 @@ from datetime import datetime
 from psycopg.rows import class_row, scalar_row
 
 from relay.core.errors import AnotherLeads, LeadershipLost
-from relay.storage.session import Session
+from relay.storage.sessions.session import Session
 
 _ASK_EVERY = 2.0
 _ANSWER_WITHIN = 5.0

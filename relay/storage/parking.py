@@ -17,12 +17,12 @@ from msgspec.structs import asdict
 from psycopg.rows import kwargs_row
 
 from outboxkit import sql
-from relay.core import headers as reading
 from relay.core.event import Defective, Headers, OutboxEvent
+from relay.core.messages import headers as reading
 from relay.core.ports import Rejection
 from relay.core.position import Position
 from relay.storage.position import columns
-from relay.storage.session import Session
+from relay.storage.sessions.session import Session
 
 _SECONDS = 60.0
 _AT_MOST_BYTES = 32 << 20

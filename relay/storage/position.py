@@ -15,7 +15,7 @@ from psycopg.rows import class_row, scalar_row
 from relay.core.errors import OutboxChanged, PositionLost
 from relay.core.position import Lsn, PollPosition, Position
 from relay.storage.facts import Facts, Owner
-from relay.storage.session import Session
+from relay.storage.sessions.session import Session
 from relay.storage.state import State
 
 _AGAIN = "the relay reads the stored position, and goes on from there by itself"

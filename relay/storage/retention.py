@@ -7,7 +7,7 @@ import psycopg
 from psycopg.rows import class_row, scalar_row
 
 from outboxkit import sql
-from relay.storage.session import Session
+from relay.storage.sessions.session import Session
 
 
 class OldPartition(NamedTuple):

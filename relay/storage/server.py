@@ -5,7 +5,7 @@ from psycopg.rows import class_row, kwargs_row, scalar_row
 from outboxkit.sql import apply as schema
 from relay.core.errors import SourceRefused
 from relay.storage.facts import Facts, TableFacts, table_facts
-from relay.storage.session import Session
+from relay.storage.sessions.session import Session
 
 
 class Server:

@@ -13,7 +13,7 @@ from relay.sources.polling.reading import Reading
 from relay.sources.polling.statements import statements
 from relay.sources.polling.stream import PollingStream
 from relay.storage.facts import TableFacts
-from relay.storage.session import Session
+from relay.storage.sessions.session import Session
 from relay.storage.state import State
 
 IN_ONE, IN_PARTS = 1000, 2

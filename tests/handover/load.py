@@ -9,9 +9,12 @@ import random
 import threading
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 from typing import Any, Self
 
 import psycopg
+
+from tests.support.threads import Threads
 
 AGGREGATES = 30
 _CREATE = """
@@ -34,55 +37,46 @@ _BROKEN = (psycopg.OperationalError, psycopg.InterfaceError)
 _WRITERS = ("local", "local", "local", "off", "off", "on", "on", "local")
 
 
-class Writers:
+class Writers(Threads):
     """Eight writers in threads, within the block; `kinds` counts what they did."""
 
     def __init__(self, database_url: str, *, seed: int) -> None:
+        super().__init__(
+            [
+                partial(self._write, random.Random(f"{seed} {number}"), sync, number)  # noqa: S311 - load
+                for number, sync in enumerate(_WRITERS)
+            ]
+        )
         self._url = database_url
-        self._stop = threading.Event()
         self._over = threading.Event()
-        self._failure: Exception | None = None
         self.kinds: Counter[str] = Counter()
         with psycopg.connect(database_url) as connection:
             connection.execute(_CREATE)
-        self._threads = [
-            threading.Thread(target=self._write, args=(random.Random(f"{seed} {number}"), sync, number))  # noqa: S311 - load
-            for number, sync in enumerate(_WRITERS)
-        ]
         self._releaser = threading.Thread(target=self._release)
 
     def __enter__(self) -> Self:
-        for thread in (*self._threads, self._releaser):
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+        self._releaser.start()
+        return super().__enter__()
 
     def stop(self) -> None:
         """Finish what is open, and end what is prepared; raises what a writer raised."""
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-        self._over.set()
-        self._releaser.join()
-        with psycopg.connect(self._url, autocommit=True) as connection:
-            for (gid,) in connection.execute(_PREPARED).fetchall():
-                connection.execute(f"COMMIT PREPARED '{gid}'")
-        if self._failure is not None:
-            raise self._failure
+        try:
+            super().stop()
+        finally:
+            self._over.set()
+            self._releaser.join()
+            with psycopg.connect(self._url, autocommit=True) as connection:
+                for (gid,) in connection.execute(_PREPARED).fetchall():
+                    connection.execute(f"COMMIT PREPARED '{gid}'")
 
     def _write(self, draw: random.Random, sync: str, number: int) -> None:
-        try:
-            while not self._stop.is_set():
-                with suppress(*_BROKEN), psycopg.connect(self._url) as connection:
-                    connection.execute(f"SET synchronous_commit = {sync}")
-                    connection.commit()
-                    while not self._stop.is_set():
-                        self._transaction(connection, draw, sync, number)
-                self._stop.wait(0.05)
-        except Exception as error:  # noqa: BLE001 - a thread's error is raised by `stop`
-            self._failure = error
+        while not self._stop.is_set():
+            with suppress(*_BROKEN), psycopg.connect(self._url) as connection:
+                connection.execute(f"SET synchronous_commit = {sync}")
+                connection.commit()
+                while not self._stop.is_set():
+                    self._transaction(connection, draw, sync, number)
+            self._stop.wait(0.05)
 
     def _transaction(self, connection: psycopg.Connection[Any], draw: random.Random, sync: str, number: int) -> None:
         try:

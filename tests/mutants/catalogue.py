@@ -298,7 +298,7 @@ MUTANTS = (
     ),
     Mutant(
         "take the row of a half-made slot for the slot",
-        "relay/storage/new_slot.py",
+        "relay/storage/slots/new_slot.py",
         "        if found.active_pid is None:\n",
         "        if True:\n",
         (f"{_HANDOVER}/test_killed_at_each_step.py",),

@@ -6,13 +6,14 @@ it committed is looked up at the end, by its first event in the outbox.
 """
 
 import random
-import threading
 from contextlib import suppress
-from typing import Any, Self
+from functools import partial
+from typing import Any
 from uuid import UUID
 
 import psycopg
 
+from tests.support.threads import Threads
 from writers import NewEvent, publish
 
 THINGS = 40
@@ -21,54 +22,36 @@ _CREATE = "CREATE TABLE IF NOT EXISTS thing (id text PRIMARY KEY, version bigint
 _RAISE = "UPDATE thing SET version = version + 1 WHERE id = %s RETURNING version"
 
 
-class Things:
+class Things(Threads):
     """Writers in threads, within the block; after it `committed` is complete.
 
     Another load on the same database continues from the stored versions.
     """
 
     def __init__(self, database_url: str, *, seed: int, writers: int = 3) -> None:
+        super().__init__(
+            [partial(self._write, random.Random(f"{seed} {number}")) for number in range(writers)]  # noqa: S311 - load, no secret
+        )
         self._url = database_url
-        self._stop = threading.Event()
         self._in_doubt: list[list[UUID]] = []
-        self._failure: Exception | None = None
         self.committed: list[UUID] = []
-        self._threads = [
-            threading.Thread(target=self._write, args=(random.Random(f"{seed} {number}"),), name="things")  # noqa: S311 - load, no secret
-            for number in range(writers)
-        ]
         with psycopg.connect(database_url) as connection:
             connection.execute(_CREATE)
             for number in range(THINGS):
                 connection.execute("INSERT INTO thing (id) VALUES (%s) ON CONFLICT DO NOTHING", [str(number)])
 
-    def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
-
     def stop(self) -> None:
         """Finish the open transactions, start no more, and look up those in doubt."""
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
-        if self._failure is not None:
-            raise self._failure
+        super().stop()
         if self._in_doubt:
             self._look_up_doubts()
 
     def _write(self, draw: random.Random) -> None:
-        try:
-            while not self._stop.is_set():
-                with suppress(psycopg.OperationalError), psycopg.connect(self._url) as connection:  # Postgres is away
-                    while not self._stop.wait(draw.uniform(0, 2 * _PAUSE)):
-                        self._transaction(connection, draw)
-                self._stop.wait(_PAUSE)
-        except Exception as error:  # noqa: BLE001 - a thread's error is raised by `stop`
-            self._failure = error
+        while not self._stop.is_set():
+            with suppress(psycopg.OperationalError), psycopg.connect(self._url) as connection:  # Postgres is away
+                while not self._stop.wait(draw.uniform(0, 2 * _PAUSE)):
+                    self._transaction(connection, draw)
+            self._stop.wait(_PAUSE)
 
     def _transaction(self, connection: psycopg.Connection[Any], draw: random.Random) -> None:
         ids = []

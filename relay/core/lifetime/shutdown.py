@@ -1,7 +1,7 @@
 """Notes that the source's server shuts down, so that the stream is let go at once.
 
 Postgres' shutdown waits until the client of every walsender has confirmed all WAL. A relay that is held up cannot.
-relay/storage/shutdown.py hears that Postgres shuts down.
+relay/storage/sessions/shutdown.py hears that Postgres shuts down.
 """
 
 import asyncio

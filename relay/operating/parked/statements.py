@@ -14,7 +14,7 @@ from psycopg.rows import class_row, dict_row
 
 from outboxkit import sql
 from relay.settings import RelaySettings
-from relay.storage.refusals import from_postgres
+from relay.storage.sessions.refusals import from_postgres
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from relay.settings import RelaySettings
 from relay.sources.layout import NATIVE
 from relay.sources.wal.decoders import pgoutput
 from relay.sources.wal.ownership import require_database, require_position
-from relay.storage.refusals import check_failover, check_wal_level
+from relay.storage.sessions.refusals import check_failover, check_wal_level
 
 
 @dataclass(frozen=True, slots=True)

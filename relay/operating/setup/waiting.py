@@ -17,7 +17,7 @@ from outboxkit import sql
 from outboxkit.errors import Problem
 from relay.operating.connection import connected
 from relay.settings import RelaySettings
-from relay.storage.obstacles import Obstacle, ends
+from relay.storage.slots.obstacles import Obstacle, ends
 
 TIMEOUT = 60.0
 _QUIET = 1.0

@@ -24,8 +24,8 @@ from relay.operating.status import local_relay
 from relay.operating.status.document import Backlog, Change, Leader, Parked, Status
 from relay.operating.status.last_error import last_error, wrong
 from relay.settings import RelaySettings
-from relay.storage.obstacles import Obstacle
-from relay.storage.refusals import check_failover, check_wal_level
+from relay.storage.sessions.refusals import check_failover, check_wal_level
+from relay.storage.slots.obstacles import Obstacle
 from relay.watching.metrics import SOURCES, About
 
 # Reading the copy of the slot is limited, so that status also answers after a long outage.

@@ -17,8 +17,8 @@ from psycopg.rows import scalar_row
 from outboxkit import sql
 from relay.core.errors import SlotMissing, SourceRefused
 from relay.core.event import OutboxEvent
+from relay.core.messages.routing import Router
 from relay.core.position import Lsn, Snapshot
-from relay.core.routing import Router
 from relay.core.transactions import Transactions
 from relay.publishing.json_lines import json_line
 from relay.settings import RelaySettings
@@ -32,9 +32,9 @@ from relay.sources.wal.published import Published
 from relay.sources.wal.replication import ReplicationConnection
 from relay.sources.wal.stream import Timings, WalStream
 from relay.storage.facts import Facts
-from relay.storage.refusals import from_postgres
 from relay.storage.server import Server
-from relay.storage.session import Session
+from relay.storage.sessions.refusals import from_postgres
+from relay.storage.sessions.session import Session
 from relay.storage.state import State
 
 _TIMEOUT = "10s"

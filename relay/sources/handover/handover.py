@@ -75,10 +75,10 @@ from relay.sources.wal.stream import WalStream
 from relay.storage.facts import Facts, Owner, TableFacts
 from relay.storage.history import History
 from relay.storage.leadership import Leadership
-from relay.storage.new_slot import NewSlot
-from relay.storage.obstacles import Obstacle, ends
 from relay.storage.position import StoredPosition
 from relay.storage.server import Server
+from relay.storage.slots.new_slot import NewSlot
+from relay.storage.slots.obstacles import Obstacle, ends
 from relay.storage.state import Mode, State
 
 _LOOK_EVERY = 1.0

@@ -15,7 +15,7 @@ from psycopg.pq import Format
 from outboxkit import sql
 from relay.core.position import Round, Snapshot
 from relay.sources.polling.statements import Statements
-from relay.storage.session import Session
+from relay.storage.sessions.session import Session
 
 _SECONDS = 600.0
 """A backlog of many millions of keys is sorted within this time."""

@@ -13,7 +13,7 @@ from relay.sources.polling.statements import statements
 from relay.sources.polling.stream import PollingStream, PositionStore
 from relay.sources.preconditions import require_primary
 from relay.storage.facts import Facts, TableFacts
-from relay.storage.session import Session
+from relay.storage.sessions.session import Session
 from relay.storage.state import State
 
 POLLS = ("stream_formats", "session_poll")

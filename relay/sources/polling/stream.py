@@ -21,7 +21,7 @@ from relay.core.observations import CaughtUp, Observe
 from relay.core.position import PollPosition, Round, Snapshot
 from relay.sources.polling.reading import Batch, Begun, Row
 from relay.sources.reader import Reader
-from relay.storage.session import Session
+from relay.storage.sessions.session import Session
 from relay.storage.state import State
 
 _LISTEN_EVERY = 5.0

@@ -3,8 +3,8 @@
 from relay.core.errors import RepairNeeded, SourceUnavailable
 from relay.sources.wal.replication import ReplicationConnection
 from relay.storage.facts import Facts
-from relay.storage.refusals import NOT_THROUGH_A_POOLER
 from relay.storage.server import Server
+from relay.storage.sessions.refusals import NOT_THROUGH_A_POOLER
 
 
 async def connected(database_url: str, server: Server, facts: Facts, *, slot: str, name: str) -> ReplicationConnection:

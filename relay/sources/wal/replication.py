@@ -18,9 +18,9 @@ from outboxkit.postgres import conninfo
 from relay.core.errors import SourceRefused, SourceStalled, SourceUnavailable
 from relay.core.position import Lsn
 from relay.sources.wal.psycopg_internals import execute_raw
-from relay.storage.deadline import deadline
 from relay.storage.facts import System
-from relay.storage.refusals import from_postgres
+from relay.storage.sessions.deadline import deadline
+from relay.storage.sessions.refusals import from_postgres
 
 # The limits of one `receive`, so that neither memory nor the time away from the loop grows with a backlog. A larger
 # batch is not cheaper: malloc gives its memory back and takes it again each time.

@@ -13,8 +13,8 @@ from relay.sources.wal.published import Published
 from relay.sources.wal.starting import PLUGINS, plugin_of, require_free, start_position
 from relay.sources.wal.stream import Timings, WalStream, Writing
 from relay.storage.facts import Facts, Owner, TableFacts
-from relay.storage.refusals import check_wal_level
 from relay.storage.server import Server
+from relay.storage.sessions.refusals import check_wal_level
 from relay.storage.state import State
 
 

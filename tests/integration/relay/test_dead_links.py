@@ -21,12 +21,12 @@ from relay.sources.wal.decoders.relations import Relations
 from relay.sources.wal.opening import Decoding
 from relay.sources.wal.source import WalSource
 from relay.sources.wal.stream import WalStream, Writing
-from relay.storage.deadline import deadline
 from relay.storage.facts import Owner, TableFacts
 from relay.storage.fence import FenceWriter
 from relay.storage.position import StoredPosition
 from relay.storage.server import Server
-from relay.storage.session import Session
+from relay.storage.sessions.deadline import deadline
+from relay.storage.sessions.session import Session
 from sandbox import Sandbox
 from sandbox.lifetime.isolation import Isolated
 from sandbox.machine.waiting import until

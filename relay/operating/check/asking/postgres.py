@@ -32,8 +32,8 @@ from relay.settings import RelaySettings
 from relay.sources.polling.skip_locked.statements import key_of
 from relay.sources.wal.decoders import pgoutput, wal2json
 from relay.storage.facts import System
-from relay.storage.obstacles import Obstacle
-from relay.storage.refusals import NOT_THROUGH_A_POOLER, from_postgres
+from relay.storage.sessions.refusals import NOT_THROUGH_A_POOLER, from_postgres
+from relay.storage.slots.obstacles import Obstacle
 
 T = TypeVar("T")
 

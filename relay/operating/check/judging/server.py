@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from outboxkit.errors import Problem
 from relay.operating.check.finding import Check, Verdict, fail, ok, warn
-from relay.storage.obstacles import Obstacle
-from relay.storage.refusals import check_failover
+from relay.storage.sessions.refusals import check_failover
+from relay.storage.slots.obstacles import Obstacle
 
 # outbox.publish has a body that Postgres parses when it is created: https://www.postgresql.org/docs/14/release-14.html
 _OLDEST = 140000

@@ -2,7 +2,7 @@
 
 from relay.operating.check.finding import Check, Verdict, fail, ok, unknown, warn
 from relay.operating.check.judging.server import Server
-from relay.storage.obstacles import ends
+from relay.storage.slots.obstacles import ends
 
 _LONG_SECONDS = 30.0
 _SHOWN = 5

@@ -28,7 +28,7 @@ from relay.core.errors import RowsReleased
 from relay.core.observations import Observe, Skipped
 from relay.sources.polling.reading import raw
 from relay.sources.polling.skip_locked.statements import Statements
-from relay.storage.session import Session
+from relay.storage.sessions.session import Session
 
 HELD_AT_MOST = 60.0
 """Seconds for which a batch may wait for its confirms."""

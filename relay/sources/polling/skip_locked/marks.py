@@ -15,7 +15,7 @@ from outboxkit import sql
 from relay.core.position import Snapshot
 from relay.sources.polling.skip_locked.published import brought_forward
 from relay.sources.polling.skip_locked.statements import Statements
-from relay.storage.session import Session
+from relay.storage.sessions.session import Session
 
 _AT_MOST = 1000
 """Rows that are not published, to be looked at."""

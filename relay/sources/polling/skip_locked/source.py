@@ -27,7 +27,7 @@ from relay.sources.wal.ownership import require_position
 from relay.storage.facts import Facts, Owner, TableFacts
 from relay.storage.leadership import Leadership
 from relay.storage.server import Server
-from relay.storage.session import Session
+from relay.storage.sessions.session import Session
 from relay.storage.state import State
 
 AGGREGATES_AT_A_TIME = 100

@@ -21,7 +21,7 @@ from datetime import datetime
 
 from relay.core.errors import UndecodableChange
 from relay.core.event import Fence, OutboxEvent
-from relay.core.headers import refuse_constant
+from relay.core.messages.headers import refuse_constant
 from relay.sources.fields import FIELDS, REQUIRED
 from relay.sources.reader import message_reader
 

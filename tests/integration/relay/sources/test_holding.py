@@ -13,7 +13,7 @@ from relay.sources.wal.replication import ReplicationConnection
 from relay.sources.wal.source import WalSource
 from relay.storage.facts import Owner, TableFacts
 from relay.storage.server import Server
-from relay.storage.session import Session
+from relay.storage.sessions.session import Session
 from sandbox import Isolated
 from sandbox.machine.waiting import until
 from tests.integration.relay.stage import held, one, stream

@@ -15,7 +15,7 @@ from relay.core.errors import SourceUnavailable
 from relay.core.position import Lsn
 from relay.sources.wal.frames import standby_status
 from relay.sources.wal.replication import ReplicationConnection
-from relay.storage.session import Session
+from relay.storage.sessions.session import Session
 from sandbox.lifetime.isolation import Isolated
 from tests.support.proxy import Proxy
 

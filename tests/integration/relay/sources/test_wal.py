@@ -23,7 +23,7 @@ from relay.storage.facts import TableFacts
 from relay.storage.fence import FenceWriter
 from relay.storage.position import StoredPosition
 from relay.storage.server import Server
-from relay.storage.session import Session
+from relay.storage.sessions.session import Session
 from sandbox.lifetime.isolation import Isolated
 from sandbox.machine.waiting import until
 from tests.integration.relay.stage import stream, streams

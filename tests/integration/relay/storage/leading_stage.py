@@ -7,7 +7,7 @@ from typing import LiteralString
 import psycopg
 
 from relay.storage.leadership import Leadership
-from relay.storage.session import Session
+from relay.storage.sessions.session import Session
 from sandbox import Isolated
 
 PID: LiteralString = "SELECT pid FROM pg_stat_activity WHERE application_name = %s AND datname = current_database()"

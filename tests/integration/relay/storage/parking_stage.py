@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 
 from relay.core.event import OutboxEvent
 from relay.core.ledger import Stretch
+from relay.core.messages.routing import Router
 from relay.core.ports import Parcel, Rejection
 from relay.core.position import Lsn
-from relay.core.routing import Router
 from relay.storage.parking import PostgresParking
-from relay.storage.session import Session
+from relay.storage.sessions.session import Session
 from sandbox.lifetime.isolation import Isolated
 
 ROUTER = Router("outbox", "{aggregate_type}.{event_type}")

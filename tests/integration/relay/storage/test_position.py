@@ -19,11 +19,11 @@ from relay.core.position import Lsn, Round, Snapshot
 from relay.core.transactions import Transactions
 from relay.operating.setup.steps import setup
 from relay.sources.wal.ownership import OtherOutbox
-from relay.storage.deadline import SECONDS
 from relay.storage.facts import Facts, Owner
 from relay.storage.position import StoredPosition
 from relay.storage.server import Server
-from relay.storage.session import Row, Session
+from relay.storage.sessions.deadline import SECONDS
+from relay.storage.sessions.session import Row, Session
 from relay.storage.state import Filter, State
 from sandbox import Isolated
 from tests.integration.relay.stage import settings

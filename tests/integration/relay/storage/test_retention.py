@@ -16,7 +16,7 @@ from relay.core.observations import Observation, Retired
 from relay.maintenance.retention import Retention
 from relay.operating.setup.steps import begin_polling
 from relay.storage.retention import OldPartitions
-from relay.storage.session import Session
+from relay.storage.sessions.session import Session
 from sandbox import Isolated
 from sandbox.machine.waiting import until
 from tests.integration.relay.stage import one, settings

@@ -16,10 +16,10 @@ from relay.core.event import Boundary, OutboxEvent
 from relay.core.lifetime.fencing import Fencing
 from relay.core.lifetime.shutdown import Shutdown
 from relay.core.lifetime.supervisor import Supervisor
+from relay.core.messages.routing import Router
 from relay.core.observations import Observe
 from relay.core.ports import Outcomes, Parcel, Rejection
 from relay.core.position import Lsn, Position
-from relay.core.routing import Router
 from tests.support.examples import EVENT
 
 Item = OutboxEvent | Boundary[Lsn]

@@ -17,7 +17,7 @@ from relay.operating.check.judging.slot import RelaySlot
 from relay.operating.check.run import SERVER_CHECKS
 from relay.sources.layout import layout
 from relay.storage.facts import Facts, TableFacts
-from relay.storage.obstacles import Obstacle
+from relay.storage.slots.obstacles import Obstacle
 from tests.support.examples import FACTS, OWNER
 from tests.unit.relay.operating.check_facts import (
     HELD,

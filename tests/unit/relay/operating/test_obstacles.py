@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from relay.storage.obstacles import Obstacle, ends
+from relay.storage.slots.obstacles import Obstacle, ends
 
 SESSION = Obstacle(
     pid=7,

@@ -17,7 +17,7 @@ from outboxkit.amqp.format import BINARY, JSON, TEXT
 from outboxkit.errors import ConfigurationProblem
 from relay.core.errors import MessageTooLarge, UnpublishableEvent
 from relay.core.event import Defective, Message, OutboxEvent, Route
-from relay.core.routing import Router
+from relay.core.messages.routing import Router
 from relay.publishing.encoding import MOST_DEEP, MOST_ELEMENTS, MOST_HEADERS, Encoder
 from relay.publishing.json_lines import json_line
 from tests.support.examples import EVENT

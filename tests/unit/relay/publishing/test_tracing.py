@@ -14,8 +14,8 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from relay.core.event import OutboxEvent
 from relay.core.ledger import Ledger
+from relay.core.messages.routing import Router
 from relay.core.ports import Outcomes, Parcel, Rejection
-from relay.core.routing import Router
 from relay.publishing.tracing import TracedPublisher
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"

@@ -12,7 +12,7 @@ from relay.operating import outbox
 from relay.settings import RelaySettings
 from relay.sources.polling.reading import Reading
 from relay.sources.polling.statements import statements
-from relay.storage.session import Session
+from relay.storage.sessions.session import Session
 from sandbox import Isolated
 from sandbox.machine.waiting import until
 from tests.integration.relay.operating.setup import shop

@@ -44,6 +44,6 @@ def isolation(server: Postgres) -> Isolation:
 def scene(server: Postgres, isolation: Isolation, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     """Yield a database of its own, on which a relay may begin; it looks often what it can do."""
     monkeypatch.setattr("relay.sources.handover.handover._LOOK_EVERY", 0.05)
-    monkeypatch.setattr("relay.storage.new_slot._LOOK_EVERY", 0.05)
+    monkeypatch.setattr("relay.storage.slots.new_slot._LOOK_EVERY", 0.05)
     with Scene(server, isolation.create()) as scene:
         yield scene

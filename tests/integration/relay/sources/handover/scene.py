@@ -35,10 +35,10 @@ from relay.sources.wal.stream import Timings, Writing
 from relay.storage.fence import FenceWriter
 from relay.storage.history import History
 from relay.storage.leadership import Leadership
-from relay.storage.new_slot import NewSlot
 from relay.storage.position import StoredPosition
 from relay.storage.server import Server
-from relay.storage.session import Session
+from relay.storage.sessions.session import Session
+from relay.storage.slots.new_slot import NewSlot
 from sandbox import Isolated
 from sandbox.machine.waiting import until
 from sandbox.servers.postgres import Postgres

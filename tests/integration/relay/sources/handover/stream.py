@@ -17,7 +17,7 @@ from relay.sources.polling.reading import Reading
 from relay.sources.polling.statements import statements
 from relay.sources.wal.source import WalSource
 from relay.storage.server import Server
-from relay.storage.session import Session
+from relay.storage.sessions.session import Session
 from relay.storage.state import State
 from tests.integration.relay.sources.handover.scene import Scene
 

@@ -11,8 +11,8 @@ import pytest
 from psycopg.rows import scalar_row
 
 from relay.core.position import Lsn, Snapshot
-from relay.storage.new_slot import NewSlot
-from relay.storage.obstacles import Obstacle
+from relay.storage.slots.new_slot import NewSlot
+from relay.storage.slots.obstacles import Obstacle
 from tests.integration.relay.sources.handover.scene import (
     RIGHT,
     Made,

@@ -12,7 +12,7 @@ from relay.sources.polling.skip_locked.marks import Marks
 from relay.sources.polling.skip_locked.statements import Statements, statements
 from relay.storage.facts import TableFacts
 from relay.storage.server import Server
-from relay.storage.session import Session
+from relay.storage.sessions.session import Session
 from sandbox import Isolated
 
 WHOSE = {"relay": "relay", "outbox": "outbox.event"}

@@ -14,7 +14,7 @@ from relay.sources.polling.source import POLLS, PollingSource, Settings
 from relay.sources.polling.stream import PollingStream
 from relay.storage.facts import TableFacts
 from relay.storage.server import Server
-from relay.storage.session import Session
+from relay.storage.sessions.session import Session
 from relay.storage.state import State
 from sandbox import Isolated
 

@@ -16,7 +16,7 @@ from relay.core.position import Snapshot
 from relay.sources.layout import NATIVE
 from relay.sources.polling.skip_locked.batches import Batches, Locked
 from relay.sources.polling.skip_locked.statements import Statements, statements
-from relay.storage.session import Session
+from relay.storage.sessions.session import Session
 from sandbox import Isolated
 from sandbox.machine.waiting import until
 from tests.integration.relay.sources.polling.poller import begin, facts, poller

@@ -16,7 +16,7 @@ from relay.storage.facts import Owner
 from relay.storage.leadership import Leadership
 from relay.storage.parking import PostgresParking
 from relay.storage.server import Server
-from relay.storage.session import Session
+from relay.storage.sessions.session import Session
 from sandbox import Isolated
 from tests.integration.relay.sources.polling.poller import begin
 from tests.integration.relay.stage import one, publish

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
-from relay.core.cloudevents import Prefix
-from relay.core.routing import Router
+from relay.core.messages.cloudevents import Prefix
+from relay.core.messages.routing import Router
 from tests.support.examples import EVENT
 
 SOURCE = "/outbox/relay"

@@ -17,9 +17,9 @@ from psycopg.rows import AsyncRowFactory, scalar_row, tuple_row
 
 from outboxkit import sql
 from outboxkit.postgres import conninfo
-from relay.storage.deadline import SECONDS, deadline, hang_up
-from relay.storage.refusals import from_postgres
-from relay.storage.shutdown import ENDED, Address
+from relay.storage.sessions.deadline import SECONDS, deadline, hang_up
+from relay.storage.sessions.refusals import from_postgres
+from relay.storage.sessions.shutdown import ENDED, Address
 
 Row = TypeVar("Row")
 Result = TypeVar("Result")

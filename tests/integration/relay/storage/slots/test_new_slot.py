@@ -10,9 +10,9 @@ import pytest
 
 from relay.core.errors import NotOurs, SlotHeld, SourceRefused
 from relay.core.position import Lsn, Snapshot
-from relay.storage.new_slot import NewSlot
-from relay.storage.obstacles import Obstacle
-from relay.storage.session import Session
+from relay.storage.sessions.session import Session
+from relay.storage.slots.new_slot import NewSlot
+from relay.storage.slots.obstacles import Obstacle
 from sandbox import Isolated, Sandbox
 from sandbox.lifetime import private
 from sandbox.machine.waiting import until

@@ -4,7 +4,7 @@ from psycopg.rows import class_row
 
 from relay.core.errors import SourceRefused
 from relay.storage.facts import SlotState
-from relay.storage.session import Session
+from relay.storage.sessions.session import Session
 
 
 class SlotView:

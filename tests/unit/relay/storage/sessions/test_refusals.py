@@ -13,7 +13,7 @@ from relay.core.errors import (
     SourceRefused,
     SourceUnavailable,
 )
-from relay.storage.refusals import _MEANINGS, from_postgres
+from relay.storage.sessions.refusals import _MEANINGS, from_postgres
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import psycopg
 from psycopg.rows import scalar_row
 
 from relay.core.errors import SourceUnavailable
-from relay.storage.session import Session
+from relay.storage.sessions.session import Session
 from sandbox.lifetime.isolation import Isolated
 from tests.support.proxy import Proxy
 

@@ -5,8 +5,8 @@ from string import Formatter
 
 from outboxkit.amqp import format as names
 from outboxkit.errors import ConfigurationProblem
-from relay.core.cloudevents import CloudEvents, Prefix
 from relay.core.event import Defective, Message, OutboxEvent, Route
+from relay.core.messages.cloudevents import CloudEvents, Prefix
 
 _ROUTES = 4096
 

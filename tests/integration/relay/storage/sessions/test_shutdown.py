@@ -9,8 +9,8 @@ from psycopg.rows import scalar_row
 
 from relay.core.errors import SourceUnavailable
 from relay.core.lifetime.shutdown import Shutdown
-from relay.storage.session import Session
-from relay.storage.shutdown import Address, ShutdownWatch, takes_sessions
+from relay.storage.sessions.session import Session
+from relay.storage.sessions.shutdown import Address, ShutdownWatch, takes_sessions
 from sandbox import Sandbox
 from sandbox.lifetime.isolation import Isolated
 from sandbox.machine import ports

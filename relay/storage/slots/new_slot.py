@@ -18,8 +18,8 @@ from outboxkit import sql
 from outboxkit.errors import Problem
 from relay.core.errors import NotOurs, SlotHeld, SourceRefused
 from relay.core.position import Lsn
-from relay.storage.obstacles import Obstacle
-from relay.storage.session import Session
+from relay.storage.sessions.session import Session
+from relay.storage.slots.obstacles import Obstacle
 
 _LOOK_EVERY = 0.25
 _QUIET = 1.0

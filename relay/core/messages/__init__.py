@@ -1,0 +1,1 @@
+"""What message an event becomes: exchange, routing key, headers."""

@@ -1,0 +1,1 @@
+"""Sessions with Postgres: one connection each, how long a statement may take, and what its errors mean."""
