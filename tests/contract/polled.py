@@ -15,6 +15,7 @@ from relay.sources.polling.stream import PollingStream
 from relay.storage.facts import TableFacts
 from relay.storage.sessions.session import Session
 from relay.storage.state import State
+from tests.support.server import server_started_at
 
 IN_ONE, IN_PARTS = 1000, 2
 """Rows in a batch: a round that is read at once, and one whose keys the server keeps."""
@@ -35,7 +36,7 @@ async def _polled(url: str, layout: Layout, facts: TableFacts, after: Snapshot, 
     async with Session(lambda: url, name="poll", slot="none", prepared=prepared) as session:
         reads = statements(layout, facts, batch=batch)
         stream = PollingStream(
-            Reading(session, reads, batch=batch),
+            Reading(session, reads, batch=batch, server_started_at=server_started_at(url)),
             reads.reader,
             State("polling", None, after, Transactions()),
             interval=0.0,

@@ -360,6 +360,13 @@ MUTANTS = (
         (_POSITION,),
     ),
     Mutant(
+        "poll on after a restart of the server, over a session that was replaced",
+        "relay/sources/polling/reading.py",
+        "        if server_started_at != self._server_started_at:\n",
+        "        if server_started_at is None:\n",
+        ("tests/integration/relay/sources/handover/test_server_crashes.py",),
+    ),
+    Mutant(
         "go on from memory whoever wrote the row",
         "relay/storage/position.py",
         "        return row and (facts.server_started_at",

@@ -49,6 +49,9 @@ Each step is stored before it is acted on, in one row guarded by an epoch, so a 
     mode wal, N, F, S, p, K  streams from p with the filter; without the slot, polls from S
     S, p, K                  streams from p; without the slot, polls from S, passing over K
 
+What a process remembers counts as long as the server runs that it learned it from. After a restart of Postgres only the
+row counts: the server may be an older copy, or have lost what was not flushed, and then gives ids out again.
+
 A table that has no `tx`, or an outbox of messages, cannot be polled: there is no S, and the WAL is all there is.
 """
 

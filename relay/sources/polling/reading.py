@@ -7,12 +7,14 @@ What a round's snapshot sees counts only when it is flushed: until then a crash 
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import psycopg
 from psycopg.pq import Format
 
 from outboxkit import sql
+from relay.core.errors import PositionLost
 from relay.core.position import Round, Snapshot
 from relay.sources.polling.statements import Statements
 from relay.storage.sessions.session import Session
@@ -44,19 +46,25 @@ class Batch(NamedTuple):
 
 
 class Reading:
-    """Reads from the table of `statements`, in batches of `batch` rows."""
+    """Reads from the table of `statements`, in batches of `batch` rows, as long as the server runs that began then.
 
-    def __init__(self, session: Session, statements: Statements, *, batch: int) -> None:
+    A session that is lost is replaced without a word. After a restart the server may be older: an earlier copy, or
+    without what a crash took back; then the ids that a snapshot of before sees are given out again.
+    """
+
+    def __init__(self, session: Session, statements: Statements, *, batch: int, server_started_at: datetime) -> None:
         self._session = session
         self._statements = statements
         self._batch = batch
+        self._server_started_at = server_started_at
         self._cursor_of: psycopg.AsyncConnection[Any] | None = None
         """The connection whose cursor has the keys of the round."""
 
     async def begin(self, after: Snapshot, resumed: Round | None) -> Begun:
         """Take a new snapshot, or the one that is `resumed`, and return what it sees and `after` had not.
 
-        Raises SourceUnavailable or SourceRefused. What is returned is flushed.
+        Raises SourceUnavailable, PositionLost if the server was started again, or SourceRefused. What is returned is
+        flushed.
         """
         return await self._session.work(lambda connection: self._begin(connection, after, resumed), _SECONDS)
 
@@ -76,7 +84,12 @@ class Reading:
         await connection.execute(self._statements.lock)
         taken = await (await connection.execute(sql.query("poll_snapshot"))).fetchone()
         assert taken is not None  # noqa: S101 - the query always returns one row
-        now, written = taken
+        now, written, server_started_at = taken
+        if server_started_at != self._server_started_at:
+            raise PositionLost(
+                "the server was started again since the poll began",
+                remedy="the relay reads the stored position, and goes on from there by itself",
+            )
         snapshot = Snapshot.parse(now) if resumed is None else resumed.snapshot
         asked["now"] = str(snapshot)
         rows: Sequence[Row] = ()

@@ -79,7 +79,7 @@ class PollingSource:
             )
         reads = statements(self._layout(table), table, batch=self._settings.batch)
         stream = PollingStream(
-            Reading(self._session, reads, batch=self._settings.batch),
+            Reading(self._session, reads, batch=self._settings.batch, server_started_at=facts.server_started_at),
             reads.reader,
             state,
             interval=self._settings.interval,

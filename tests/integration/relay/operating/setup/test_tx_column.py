@@ -17,6 +17,7 @@ from sandbox import Isolated
 from sandbox.machine.waiting import until
 from tests.integration.relay.operating.setup import shop
 from tests.integration.relay.stage import call, one, staged
+from tests.support.server import server_started_at
 from tests.support.tap import Tap
 
 INDEXES = """
@@ -61,7 +62,8 @@ def poll(isolated: Isolated, after: str) -> int:
         async with Session(
             lambda: isolated.database_url, name="test", slot="none", prepared=("stream_formats", "session_poll")
         ) as session:
-            reading = Reading(session, statements(layout, found, batch=1000), batch=1000)
+            reads, began = statements(layout, found, batch=1000), server_started_at(isolated.database_url)
+            reading = Reading(session, reads, batch=1000, server_started_at=began)
             begun = await reading.begin(Snapshot.parse(after), None)
             assert not begun.large
             return len(begun.rows)

@@ -268,6 +268,22 @@ class Recorder:
             what=f"the relay observes {what.__name__}", seconds=SECONDS, every=0.02,
         )  # fmt: skip
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let it do nothing during the block, as a process that was stopped."""
+        stopped, go_on = threading.Event(), threading.Event()
+
+        def stand_still() -> None:
+            stopped.set()
+            go_on.wait()
+
+        self._loop.call_soon_threadsafe(stand_still)
+        stopped.wait()
+        try:
+            yield
+        finally:
+            go_on.set()
+
     def reads_on(self) -> None:
         """Wait until it has read twice from now on; what it reads is that transactions have ended."""
         begun = self.batches

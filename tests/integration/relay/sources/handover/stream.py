@@ -20,6 +20,7 @@ from relay.storage.server import Server
 from relay.storage.sessions.session import Session
 from relay.storage.state import State
 from tests.integration.relay.sources.handover.scene import Scene
+from tests.support.server import server_started_at
 
 
 def streamed(scene: Scene, state: State, count: int) -> list[tuple[int, Lsn]]:
@@ -93,7 +94,7 @@ class Poller:
             reads = statements(self._settings.layout(partitioned=table.partitioned), table, batch=1000)
             if self._lock is not None:
                 reads = replace(reads, lock=SQL(self._lock).format())
-            reading = Reading(session, reads, batch=1000)
+            reading = Reading(session, reads, batch=1000, server_started_at=server_started_at(self.url))
             begun = await reading.begin(self.snapshot, None)
             self.snapshot = begun.snapshot
             texts = [[None if value is None else value.decode() for value in row[:-2]] for row in begun.rows]

@@ -131,7 +131,7 @@ def test_without_a_look_at_tx_it_is_published_again(scene: Scene, monkeypatch: p
 
 _STANDBYS: dict[str, str] = {
     "poll_begin": "BEGIN ISOLATION LEVEL REPEATABLE READ",
-    "poll_snapshot": "SELECT pg_current_snapshot()::text, '0/0'",
+    "poll_snapshot": "SELECT pg_current_snapshot()::text, '0/0', pg_postmaster_start_time()",
     "poll_flush": "SELECT %(written)s::text",
 }
 
