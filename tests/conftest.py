@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
+import structlog
 from hypothesis import settings
 
 import sandbox
@@ -43,6 +44,14 @@ def _sandbox() -> Iterator[sandbox.Sandbox]:
     """Start a private Postgres and RabbitMQ, once for each worker."""
     with sandbox.start(schema=_schema) as box:
         yield box
+
+
+@pytest.fixture(autouse=True)
+def _logs() -> Iterator[None]:
+    """Undo what a command that ran in this process configured: its standard error ends with its test."""
+    before = structlog.get_config()
+    yield
+    structlog.configure(**before)
 
 
 @pytest.fixture

@@ -27,7 +27,6 @@ def configure(*, verbose: bool = False) -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=True,
     )
     # pika logs every refused connection at ERROR; our own log has it once, with the remedy.
     logging.getLogger("pika").setLevel(logging.CRITICAL)

@@ -360,7 +360,7 @@ MUTANTS = (
         (_POSITION,),
     ),
     Mutant(
-        "poll on after a restart of the server, over a session that was replaced",
+        "poll on after a restart of the server over a session that was replaced",
         "relay/sources/polling/reading.py",
         "        if server_started_at != self._server_started_at:\n",
         "        if server_started_at is None:\n",

@@ -3,24 +3,20 @@
 import io
 import json
 import sys
-from collections.abc import Iterator
 
 import pytest
-import structlog
 
 from outboxkit.errors import Problem
 from outboxkit.process import logs
 
 
 @pytest.fixture
-def written(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
-    """Yield what takes the log lines, as standard error does in a process."""
-    before = structlog.get_config()
+def written(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """Return what takes the log lines, as standard error does in a process."""
     out = io.StringIO()
     monkeypatch.setattr(sys, "stderr", out)
     logs.configure()
-    yield out
-    structlog.configure(**before)
+    return out
 
 
 def test_a_bug_is_one_line_with_its_reason_and_traceback_and_exit_code_1(written: io.StringIO) -> None:
