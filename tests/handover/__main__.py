@@ -253,7 +253,7 @@ def _run(box: Sandbox, way: Way, seed: int, seconds: float) -> bool:
 def _scene(box: Sandbox, directory: Path, seed: int, seconds: float) -> Iterator[Scene]:
     with ExitStack() as stack:
         stage = Stage(stack.enter_context(box.isolated()), directory)
-        stack.callback(stage.end)
+        stack.callback(lambda: [command.end() for command in stage.commands])
         tap = stage.set_up()
         yield Scene(stage, tap, random.Random(seed), seconds=seconds)  # noqa: S311 - for repeatable runs
 

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from sandbox.demo.result import Result, Switch, show
 
-FIRST = Switch("polling", "wal", "works again")
+FIRST = Switch("polling", "wal", "first start")
 AWAY = Switch("wal", "polling", "slot missing")
 GOOD = Result(
     committed=10,
