@@ -23,8 +23,9 @@ from sandbox.servers.backend import Box, Servers, StopMode
 
 KIND = "docker"
 _LABEL = "outbox-relay.sandbox"
-_CONTEXT = Path(__file__).parents[2] / "docker" / "sandbox"
-_POSTGRES_IMAGE = "outbox-relay-sandbox-postgres"
+_CHECKOUT = Path(__file__).parents[2]
+_POSTGRES_DOCKERFILE = "docker/postgres/Dockerfile"
+_POSTGRES_IMAGE = "outbox-relay-postgres"  # that of docker-compose.yml
 _RABBITMQ_IMAGE = "rabbitmq:4-management"
 _START_SECONDS = 90.0
 _STOP_SECONDS = 60.0
@@ -41,13 +42,13 @@ def usable() -> bool:
 
 
 class Containers:
-    """Postgres built from docker/sandbox/postgres.Dockerfile, and RabbitMQ's own image."""
+    """Postgres built from docker/postgres/Dockerfile, as for docker-compose.yml, and RabbitMQ's own image."""
 
     def create(self, directory: Path) -> Box:
         """Make and start both servers; the first time, build and pull the images."""
         with _engine() as engine:
             values = record.reserve(directory, "postgres_port", "amqp_port", kind=KIND, password=secrets.token_hex(12))
-            engine.build(str(_CONTEXT), tag=_POSTGRES_IMAGE, dockerfile="postgres.Dockerfile")
+            engine.build(str(_CHECKOUT), tag=_POSTGRES_IMAGE, dockerfile=_POSTGRES_DOCKERFILE)
             _run(
                 engine,
                 _RABBITMQ_IMAGE,
@@ -62,12 +63,10 @@ class Containers:
                 engine,
                 _POSTGRES_IMAGE,
                 directory / "postgres",
-                command=list(postgres.INITDB_OPTIONS),
                 ports={"5432/tcp": ("127.0.0.1", values["postgres_port"])},
                 environment={
                     "PASSWORD": values["password"],
                     "CONFIGURATION": postgres.configuration(address="*", port=5432),
-                    "PLUGINS": postgres.PLUGINS,
                 },
             )
         box = self.attach(directory)

@@ -53,8 +53,9 @@ class Place:
 
     def in_checkout(self, checkout: Path) -> "Place":
         """Return the same place as it is used from a second checkout, which is made in `checkout`."""
-        for name in ("sandbox", "docker"):
+        for name in ("sandbox", "docker", "sql"):
             shutil.copytree(directories.checkout() / name, checkout / name)
+        shutil.copy(directories.checkout() / ".dockerignore", checkout)  # or all of the checkout goes to the engine
         other = Place(self._path)
         other.environment["PYTHONPATH"] = str(checkout)
         return other

@@ -1,0 +1,18 @@
+-- Makes the database `:database` with the roles of roles.sql. The entrypoint runs it once, by psql, as the superuser.
+--
+-- The passwords come from the secrets owner_password, relay_password, consumer_password and application_password.
+\set owner `cat /run/secrets/owner_password`
+\set relay `cat /run/secrets/relay_password`
+\set consumer `cat /run/secrets/consumer_password`
+\set application `cat /run/secrets/application_password`
+
+CREATE DATABASE :"database";
+REVOKE ALL ON DATABASE :"database" FROM PUBLIC;
+\connect :"database"
+\ir roles.sql
+ALTER ROLE outbox_owner PASSWORD :'owner';
+ALTER ROLE outbox_relay PASSWORD :'relay';
+ALTER ROLE outbox_consumer PASSWORD :'consumer';
+-- The application writes tasks and events; tables of its own are its owner's business.
+CREATE ROLE application LOGIN PASSWORD :'application' IN ROLE outbox_writer;
+GRANT CONNECT ON DATABASE :"database" TO outbox_owner, outbox_relay, outbox_poller, outbox_consumer, application;
