@@ -6,7 +6,7 @@ ARGS   ?=
 WORKERS := --numprocesses=2 --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help bench check demo faults handover test mutants snippets unit lint format lock clean
+.PHONY: help bench check containers demo faults handover secrets test mutants snippets unit lint format lock clean
 
 # `make check` looks at one folder, and at the folders of tests that mirror it.
 FOLDER := $(patsubst %/,%,$(ARGS))
@@ -18,6 +18,9 @@ help: ## Show this list
 
 demo: .venv/.ready ## Run the whole path on private servers, with a crash and a lost slot in the middle (ARGS=--keep leaves it running)
 	$(BIN)/sandbox demo $(ARGS)
+
+secrets: ## Make the passwords of docker-compose.yml in secrets/, unless they are there
+	@docker/secrets
 
 test: lint ## Lint, types, import rules and every test on private servers, by two workers (ARGS goes to pytest)
 	$(BIN)/pytest $(WORKERS) $(ARGS)

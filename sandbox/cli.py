@@ -11,8 +11,8 @@ from rich.console import Console
 
 from outboxkit.process import commands
 from sandbox import settings
-from sandbox.demo import run
-from sandbox.demo.result import show
+from sandbox.demo import composed, run
+from sandbox.demo.result import Counts, show
 from sandbox.lifetime import kept
 from sandbox.machine.commands import DIRECTORY
 
@@ -87,7 +87,24 @@ def demo(
     In the middle the relay is killed and started again, and then its slot is
     dropped: it polls the table, makes a new slot, and goes back to the WAL.
     """
-    result = run.demo(settings.read(), tasks=tasks, keep=keep, console=Console(stderr=as_json))
+    _finish(run.demo(settings.read(), tasks=tasks, keep=keep, console=Console(stderr=as_json)), as_json=as_json)
+
+
+@app.command(hidden=True)
+def composed_demo(
+    *,
+    tasks: Annotated[int, typer.Option(min=10, help="How many tasks to submit.")] = 5000,
+    as_json: Json = False,
+) -> None:
+    """Run tasks through the containers of docker-compose.yml; exit code 0 if each was applied once.
+
+    It runs in a container of its own there. In the middle the active relay's
+    container is killed, and the other relay takes over.
+    """
+    _finish(composed.demo(settings.read(), tasks=tasks, console=Console(stderr=as_json)), as_json=as_json)
+
+
+def _finish(result: Counts, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(asdict(result)))
     else:

@@ -12,7 +12,7 @@ from rich.table import Table
 from outboxkit import sql
 from outboxkit.errors import Problem
 
-_TITLE = "from a task's commit to its handler, while the relay is killed and loses its slot"
+_TITLE = "from a task's commit to its handler"
 _THERE_AND_BACK = [("wal", "polling"), ("polling", "wal")]
 
 
@@ -26,8 +26,8 @@ class Switch:
 
 
 @dataclass(frozen=True)
-class Result:
-    """What the demo counted; latencies are milliseconds from a task's commit to its effect's commit."""
+class Counts:
+    """What every demo counts; latencies are milliseconds from a task's commit to its effect's commit."""
 
     committed: int
     published: int
@@ -39,6 +39,17 @@ class Result:
     latency_p95: float | None
     latency_p99: float | None
     events_per_second: float
+
+    @property
+    def clean(self) -> bool:
+        """Whether every committed task was applied, and none twice."""
+        return self.committed > 0 and self.lost == 0 and self.applied_twice == 0
+
+
+@dataclass(frozen=True)
+class Result(Counts):
+    """What `sandbox demo` counted, and how the relay changed between its sources."""
+
     wal_seconds: float
     """For how long the relay read the WAL, and polled the table."""
     polling_seconds: float
@@ -49,23 +60,27 @@ class Result:
     def clean(self) -> bool:
         """Whether every committed task was applied, none twice, and the relay polled and went back to the WAL."""
         back = [(each.from_mode, each.to_mode) for each in self.switches][-2:] == _THERE_AND_BACK
-        return self.committed > 0 and self.lost == 0 and self.applied_twice == 0 and back
+        return super().clean and back
 
 
-def count(
-    connection: psycopg.Connection[Any], committed: Sequence[str], published: Sequence[str], *, began: datetime
-) -> Result:
-    """Compare the ids of committed tasks and of published messages with the effects in the database.
+@dataclass(frozen=True)
+class Composed(Counts):
+    """What `sandbox composed-demo` counted, and which relay took over."""
 
-    `began` is when the relay was first started, by the database's clock.
-    """
+    killed: str
+    """The container of the relay that was active, and of the one that was active after it."""
+    taken_over_by: str
+    takeover_seconds: float
+
+
+def count(connection: psycopg.Connection[Any], committed: Sequence[str], published: Sequence[str]) -> Counts:
+    """Compare the ids of committed tasks and of published messages with the effects in the database."""
     effects = {str(task): number for task, number in connection.execute(sql.example("demo_applied")).fetchall()}
     latencies: Sequence[float | None] = (None, None, None)
     if _setting(connection, "track_commit_timestamp") == "on":
         (latencies,) = one(connection, "demo_latency")
     (seconds,) = one(connection, "demo_span")
-    streamed, polled = one(connection, "demo_sources", {"began": began})
-    return Result(
+    return Counts(
         committed=len(committed),
         published=len(published),
         duplicates_absorbed=len(published) - len(set(published)),
@@ -76,6 +91,14 @@ def count(
         latency_p95=latencies[1],
         latency_p99=latencies[2],
         events_per_second=len(effects) / seconds if seconds else 0.0,
+    )
+
+
+def with_sources(connection: psycopg.Connection[Any], counts: Counts, *, began: datetime) -> Result:
+    """Add for how long each source was read; `began` is when the relay was first started, by the database's clock."""
+    streamed, polled = one(connection, "demo_sources", {"began": began})
+    return Result(
+        **vars(counts),
         wal_seconds=streamed,
         polling_seconds=polled,
         switches=[Switch(*row) for row in connection.execute(sql.example("demo_switches")).fetchall()],
@@ -92,17 +115,17 @@ def one(
     return tuple(row)
 
 
-def show(result: Result, console: Console) -> None:
+def show(result: Counts, console: Console) -> None:
     """Print the result as a table."""
     table = Table(title=_TITLE, show_header=False)
     table.add_column("")
     table.add_column("", justify="right")
     for name, value in vars(result).items():
         if name == "switches":
-            for switch in result.switches:
+            for switch in value:
                 table.add_row(f"{switch.from_mode} → {switch.to_mode}", switch.reason)
         else:
-            table.add_row(_label(name), _text(value))
+            table.add_row(_label(name), f"{value:.1f}" if name == "takeover_seconds" else _text(value))
     console.print(table)
 
 
@@ -110,11 +133,19 @@ def _label(name: str) -> str:
     words = name.replace("_", " ")
     if name.startswith("latency"):
         return f"{words.replace('latency', 'commit → applied')} (ms)"
+    if name == "takeover_seconds":
+        return "takeover (s)"
     return f"read by {words.removesuffix(' seconds').replace('wal', 'WAL')} (s)" if name.endswith("_seconds") else words
 
 
-def _text(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:,.0f}"
+def _text(value: float | str | None) -> str:
+    match value:
+        case None:
+            return "unknown"
+        case str():
+            return value
+        case _:
+            return f"{value:,.0f}"
 
 
 def _setting(connection: psycopg.Connection[Any], name: LiteralString) -> str | None:

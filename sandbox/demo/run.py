@@ -21,7 +21,7 @@ from outboxkit import sql
 from outboxkit.errors import Problem
 from sandbox.demo import tap
 from sandbox.demo.breaking import Breaking, Progress
-from sandbox.demo.result import Result, count, one
+from sandbox.demo.result import Result, count, one, with_sources
 from sandbox.demo.stage import Stage
 from sandbox.lifetime import kept
 from sandbox.lifetime.isolation import Isolated, Isolation
@@ -82,7 +82,7 @@ def _run(stage: Stage, isolated: Isolated, tasks: int, console: Console) -> Resu
                     "--writers", str(WRITERS), "--ids", str(ids))  # fmt: skip
         _watch(stage, connection, tasks, console)
         published = asyncio.run(tap.drain(isolated.amqp_url, queue=queue))
-        return count(connection, ids.read_text().split(), published, began=began)
+        return with_sources(connection, count(connection, ids.read_text().split(), published), began=began)
 
 
 def _watch(stage: Stage, connection: psycopg.Connection[Any], tasks: int, console: Console) -> None:

@@ -28,3 +28,11 @@ async def drain(amqp_url: str, *, queue: str) -> list[str]:
             subscription.ack(delivery)
     await connection.close()
     return ids
+
+
+async def remove(amqp_url: str, *, queue: str) -> None:
+    """Delete the queue; nothing happens if there is none."""
+    connection = await Connection.open(amqp_url, name="tap")
+    channel = await connection.channel()
+    await connection.call(channel.queue_delete, queue)
+    await connection.close()

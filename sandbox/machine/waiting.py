@@ -9,7 +9,7 @@ from outboxkit.errors import Problem
 T = TypeVar("T")
 
 
-def until(condition: Callable[[], T], *, what: str, seconds: float, every: float = 0.05) -> T:
+def until(condition: Callable[[], T | None], *, what: str, seconds: float, every: float = 0.05) -> T:
     """Return the first true answer of `condition`, checked every `every` seconds; raises Problem after `seconds`."""
     deadline = time.monotonic() + seconds
     while not (answer := condition()):

@@ -1,0 +1,2 @@
+-- How many effects there are.
+SELECT count(*) FROM demo.effect
