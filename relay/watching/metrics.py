@@ -22,11 +22,13 @@ from relay.core.observations import (
     HandedOver,
     Held,
     Nacked,
+    NotStored,
     Observation,
     Parked,
     Returned,
     Settled,
     Skipped,
+    SlotBudget,
     SlotWatched,
     SourceLost,
     Standby,
@@ -57,7 +59,8 @@ class Metrics:
         self.registry = CollectorRegistry()
         r = self.registry
         self._published = Counter("relay_events_published", "Events with an outcome.", ["outcome"], registry=r)
-        self._confirmed = self._published.labels("confirmed")
+        # From the start, so that the first of each is seen as an increase.
+        self._confirmed, *_ = map(self._published.labels, ("confirmed", "nacked", "returned", "parked"))
         self._latency = Histogram(
             "relay_commit_to_confirm_seconds",
             "From commit to arrival (receive), from there to the confirm (confirm), and both (total), by transaction.",
@@ -73,9 +76,17 @@ class Metrics:
             "relay_handover", "Changes from one source to the other.", ["from", "to", "reason"], registry=r
         )
         self._retained = Gauge("relay_slot_retained_bytes", "WAL that the slot keeps from removal.", registry=r)
+        self._budget = Gauge("relay_slot_budget_bytes", "WAL that the slot may keep.", registry=r)
         self._status = Gauge("relay_slot_wal_status", "1 for the current wal_status.", ["status"], registry=r)
         self._lag = Gauge("relay_outbox_lag_seconds", "Everything committed longer ago is confirmed.", registry=r)
         self._parked = Gauge("relay_parked_events", "Events that wait in relay.parked.", registry=r)
+        self._not_stored = Counter(
+            "relay_not_stored",
+            "Work in Postgres beside the stream that failed and is tried again.",
+            ["what"],
+            registry=r,
+        )
+        self._connected = Gauge("relay_broker_connected", "1 while it is connected to RabbitMQ.", registry=r)
         self._blocked = Gauge("relay_broker_blocked", "1 while RabbitMQ takes no messages.", registry=r)
         self._held = Gauge(
             "relay_stream_held", "1 while a message that RabbitMQ does not take is tried again.", registry=r
@@ -109,7 +120,7 @@ class Metrics:
         """Return how many seconds ago everything had been confirmed."""
         return time.monotonic() - self._caught_up
 
-    def __call__(self, seen: Observation) -> None:  # noqa: C901, PLR0912 - one case for each observation
+    def __call__(self, seen: Observation) -> None:  # noqa: C901, PLR0912, PLR0915 - one case for each observation
         """Count `seen`."""
         match seen:
             case Confirmed(count):
@@ -143,6 +154,10 @@ class Metrics:
                 self._parked.set(parked)
                 for status in _WAL_STATUS:
                     self._status.labels(status).set(status == wal_status)
+            case SlotBudget(budget):
+                self._budget.set(budget)
+            case NotStored(what):
+                self._not_stored.labels(what).inc()
             case Blocked(blocked):
                 self._blocked.set(blocked)
             case HandedOver(source, to, reason):
@@ -155,8 +170,10 @@ class Metrics:
                 self._set_mode("none")
             case BrokerConnected():
                 self.broker = True
+                self._connected.set(1)
             case BrokerLost():
                 self.broker = False
+                self._connected.set(0)
                 self._blocked.set(0)
                 self._held.set(0)
             case _:

@@ -14,7 +14,7 @@ from consumers.watching.metrics import Metrics as ConsumerMetrics
 from outboxkit.amqp import format as message
 from outboxkit.errors import Problem
 from outboxkit.settings import Settings
-from relay.core.observations import HandedOver, SlotWatched
+from relay.core.observations import HandedOver, NotStored, SlotWatched
 from relay.settings import RelaySettings
 from relay.watching.metrics import About
 from relay.watching.metrics import Metrics as RelayMetrics
@@ -77,6 +77,7 @@ def _relay_metrics() -> CollectorRegistry:
     metrics = RelayMetrics()
     metrics.identify(About("relay", "slot", "database", "1"))
     metrics(SlotWatched(0, 0, "reserved", None, 0))
+    metrics(NotStored("fence", Problem("", remedy="")))
     metrics(HandedOver("wal", "polling", "slot missing", "", None, None))
     return metrics.registry
 
