@@ -14,7 +14,7 @@ MIRROR := $(wildcard $(foreach layer,unit integration,tests/$(layer)/$(patsubst 
 CHECKED = $(sort $(FOLDER) $(MIRROR))
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/.ready ## Run the whole path on private servers, with a crash and a lost slot in the middle (ARGS=--keep leaves it running)
 	$(BIN)/sandbox demo $(ARGS)
@@ -36,6 +36,9 @@ check: .venv/.ready ## Lint, types, import rules and the tests of one folder (AR
 	$(BIN)/mypy $(CHECKED)
 	$(BIN)/lint-imports
 	$(if $(filter tests/%,$(CHECKED)),$(BIN)/pytest $(filter tests/%,$(CHECKED)),@echo "no tests/unit/$(FOLDER), no tests/integration/$(FOLDER): no tests to run")
+
+containers: .venv/.ready ## Build the images and run docker-compose.yml on a Docker engine: kill, count, scan (ARGS goes to pytest)
+	$(BIN)/pytest tests/containers/on_the_engine.py $(ARGS)
 
 faults: .venv/.ready ## Break processes, servers and links under load, and check what arrived (ARGS: names, --seeds, --seed)
 	$(BIN)/python -m tests.faults $(ARGS)

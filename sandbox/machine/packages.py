@@ -1,4 +1,4 @@
-"""Installs the packages that the local back end lacks, on Debian and Ubuntu as root; elsewhere it names them.
+"""Installs the packages that the local back end and tests lack, on Debian and Ubuntu as root; elsewhere it names them.
 
 A server's package normally starts the server, enables it at boot, and creates a cluster. To prevent this, dpkg gets a
 PATH that begins with a directory where the programs that do so (invoke-rc.d(8), deb-systemd-invoke(1p),
@@ -9,6 +9,7 @@ a `kill -9`; a policy-rc.d would stay behind.
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,6 +30,7 @@ _SILENCED = (
 )
 _DPKG_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LOCK_SECONDS = 600
+_PROMETHEUS = "install a package that has prometheus and promtool (Debian, Ubuntu, as root: apt-get install prometheus)"
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,22 @@ def require() -> Programs:
         if os.getuid() != 0 or not _is_debian():
             raise Missing(f"{_lacking()} not installed", remedy=_remedy())
         with signals.deferred():  # dpkg must not be interrupted halfway
-            return _install()
+            return _install_servers()
+
+
+def prometheus() -> tuple[Path, Path]:
+    """Return Prometheus and promtool; installs them where it can, and raises Missing where it cannot."""
+    with directories.locked("packages"):
+        if shutil.which("promtool") is None or shutil.which("prometheus") is None:
+            if os.getuid() != 0 or not _is_debian():
+                raise Missing("Prometheus is not installed", remedy=_PROMETHEUS)
+            with signals.deferred():
+                _apt("update")
+                _install(["prometheus"])
+    server, tool = shutil.which("prometheus"), shutil.which("promtool")
+    if server is None or tool is None:
+        raise Missing("Prometheus is still missing after installing prometheus", remedy=_PROMETHEUS)
+    return Path(server), Path(tool)
 
 
 def _found() -> Programs | None:
@@ -61,9 +78,17 @@ def _found() -> Programs | None:
     return Programs(postgres.directory, rabbitmq)
 
 
-def _install() -> Programs:
+def _install_servers() -> Programs:
     _apt("update")  # the package names below come from its lists
     wanted = _wanted()
+    _install(wanted)
+    found = _found()
+    if found is None:
+        raise Missing(f"{_lacking()} still missing after installing {', '.join(wanted)}", remedy=_remedy())
+    return found
+
+
+def _install(wanted: list[str]) -> None:
     sys.stderr.write(f"sandbox: installing {', '.join(wanted)} (no service is started or enabled)\n")
     with tempfile.TemporaryDirectory(prefix="sandbox-packages-") as silenced:
         for name in _SILENCED:
@@ -72,10 +97,6 @@ def _install() -> Programs:
             program.chmod(0o755)
         Path(silenced).chmod(0o755)
         _apt("install", "--no-install-recommends", "-o", f"DPkg::Path={silenced}:{_DPKG_PATH}", *wanted)
-    found = _found()
-    if found is None:
-        raise Missing(f"{_lacking()} still missing after installing {', '.join(wanted)}", remedy=_remedy())
-    return found
 
 
 def _wanted() -> list[str]:
