@@ -4,6 +4,7 @@ It asks /readyz of the relay or of the consumers, whichever the container's firs
 HTTP is healthy while it runs. Python starts anew for each check, so only what is needed is imported.
 """
 
+import itertools
 import os
 import socket
 import sys
@@ -24,7 +25,7 @@ def main(command: list[str]) -> int:
 
 def _follow_each_other(name: str, verb: str, command: list[str]) -> bool:
     words = [Path(word).name for word in command]
-    return (name, verb) in zip(words, words[1:], strict=False)
+    return (name, verb) in itertools.pairwise(words)
 
 
 def _check(address: str) -> int:

@@ -182,7 +182,7 @@ def _secrets(checkout: Path) -> Iterator[str]:
 
 
 def _scan(image: str, secrets: set[bytes]) -> tuple[int, list[str]]:
-    """Return how many files all layers of `image` have, and where one of `secrets` stands, also in what describes it."""
+    """Return how many files all layers of `image` have, and where one of `secrets` stands in them or about them."""
     saved = subprocess.run(["docker", "save", image], capture_output=True, check=True).stdout
     files, found = 0, []
     with tarfile.open(fileobj=io.BytesIO(saved)) as outer:
