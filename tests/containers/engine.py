@@ -83,7 +83,7 @@ class Compose:
     def active(self) -> str | None:
         """Return the container of the active relay, by its metrics; None if there is none."""
         for name in self.containers("relay"):
-            if state(name) == "running":
+            if not state(name).startswith("ended"):
                 code = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9187/metrics').read().decode())"
                 done = subprocess.run(["docker", "exec", name, "python3", "-c", code], capture_output=True, check=False)
                 if b"\nrelay_leader 1.0\n" in done.stdout:

@@ -55,7 +55,7 @@ def compose(checkout: Path) -> Iterator[Compose]:
         yield compose
     finally:
         profiles = [word for name in ("sidecar", "redis", "monitoring", "demo") for word in ("--profile", name)]
-        compose(*profiles, "down", "--volumes", "--remove-orphans")
+        compose(*profiles, "down", "--volumes", "--remove-orphans", "--timeout", "20")
     assert compose.left() == []
 
 
@@ -90,6 +90,7 @@ class TestImages:
 
     def test_no_secret_is_in_a_layer_or_in_what_is_said_about_it(self, checkout: Path, report: Report) -> None:
         values = {PLANTED, *_secrets(checkout)}
+        assert _scan(APPLICATION, {b"asks /readyz of the relay or of the consumers"})[1], "the scan finds what is there"
         for image in (APPLICATION, POSTGRES):
             files, found = _scan(image, {value.encode() for value in values})
             assert not found, f"{image}: {found}"

@@ -1,0 +1,134 @@
+"""docker-compose.yml as its file stands: whom a service waits for, what it may do, where its secrets come from."""
+
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from consumers.settings import ConsumerSettings
+from outboxkit.settings import Settings
+from relay.settings import RelaySettings
+from sandbox.settings import SandboxSettings
+from tests.support.commands import ROOT
+from tests.unit.docs.markdown import quoted, rows, section
+from writers.settings import WritersSettings
+
+TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+FILE: dict[str, Any] = yaml.safe_load(TEXT)
+SERVICES: dict[str, dict[str, Any]] = FILE["services"]
+ONE_SHOT = {"setup", "grants", "demo"}
+KINDS: tuple[type[Settings], ...] = (RelaySettings, ConsumerSettings, WritersSettings, SandboxSettings)
+# The images that bring their own: their HEALTHCHECK.
+CHECKED_IMAGES = {"outbox-relay", "outbox-relay-postgres"}
+VARIABLE = re.compile(r"(?<!\$)\$\{(\w+):-([^}]*)\}")
+
+services = pytest.mark.parametrize("name", SERVICES)
+lasting = pytest.mark.parametrize("name", sorted(set(SERVICES) - ONE_SHOT))
+
+
+def _image(service: dict[str, Any]) -> str:
+    return VARIABLE.sub(r"\2", service["image"])
+
+
+def test_the_services_are_those_of_a_whole_system_and_the_rest_are_profiles() -> None:
+    always = {name for name, service in SERVICES.items() if "profiles" not in service}
+    assert always == {"postgres", "rabbitmq", "setup", "grants", "relay", "consumers"}
+    profiles = {profile for service in SERVICES.values() for profile in service.get("profiles", [])}
+    assert profiles == {"sidecar", "redis", "monitoring", "demo"}
+    assert (SERVICES["relay"]["scale"], SERVICES["consumers"]["scale"]) == (2, 2)
+
+
+def test_the_file_has_nothing_that_compose_1_29_does_not_know() -> None:
+    assert set(FILE) <= {"services", "volumes", "secrets", "x-application", "x-relay"}
+    for service in SERVICES.values():
+        assert not {"deploy", "develop", "attach", "pull_policy"} & set(service)
+        assert "start_interval" not in service.get("healthcheck", {})
+
+
+@services
+def test_a_service_waits_until_the_others_are_ready(name: str) -> None:
+    for other, wanted in SERVICES[name].get("depends_on", {}).items():
+        if other in ONE_SHOT:
+            assert wanted["condition"] == "service_completed_successfully"
+        elif other == "writer":  # serves nothing
+            assert wanted["condition"] == "service_started"
+        else:
+            assert wanted["condition"] == "service_healthy"
+
+
+@lasting
+def test_a_service_that_lasts_has_a_health_check_and_comes_back(name: str) -> None:
+    service = SERVICES[name]
+    assert "healthcheck" in service or _image(service) in CHECKED_IMAGES
+    assert service["restart"] == "unless-stopped"
+
+
+@services
+def test_a_service_has_limits_and_no_more_rights_than_it_needs(name: str) -> None:
+    service = SERVICES[name]
+    assert service["mem_limit"]
+    assert service["cpus"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert "privileged" not in service
+    if name not in {"rabbitmq", "grafana"}:  # their images write below their root
+        assert service["read_only"] is True
+    if name != "rabbitmq":  # starts as root, and becomes another user
+        assert service["cap_drop"] == ["ALL"]
+    has_socket = any("docker.sock" in str(volume) for volume in service.get("volumes", []))
+    assert has_socket == (name == "demo")
+
+
+@services
+def test_ports_are_published_on_loopback_and_can_be_set(name: str) -> None:
+    for port in SERVICES[name].get("ports", []):
+        assert re.fullmatch(r"127\.0\.0\.1:\$\{[A-Z_]+_PORT:-\d+\}:\d+", port)
+
+
+@services
+def test_no_secret_is_in_a_variable(name: str) -> None:
+    for variable, value in SERVICES[name].get("environment", {}).items():
+        if re.search(r"PASSWORD|URL|SECRET|TOKEN", variable):
+            assert re.fullmatch(r"/run/secrets/\w+", value)
+            assert value.removeprefix("/run/secrets/") in SERVICES[name]["secrets"]
+
+
+def test_every_secret_is_a_file_of_make_secrets_and_every_such_file_is_used(made: set[str]) -> None:
+    assert {secret["file"].removeprefix("./secrets/") for secret in FILE["secrets"].values()} == made
+    used = {secret for service in SERVICES.values() for secret in service.get("secrets", [])}
+    assert used == set(FILE["secrets"])
+    assert all(name == secret["file"].removeprefix("./secrets/") for name, secret in FILE["secrets"].items())
+
+
+@services
+def test_settings_of_ours_are_settings_of_the_code(name: str) -> None:
+    prefixes = {str(kind.model_config["env_prefix"]): kind for kind in KINDS}
+    for variable in SERVICES[name].get("environment", {}):
+        for prefix, kind in prefixes.items():
+            if variable.startswith(prefix):
+                assert variable.removeprefix(prefix).removesuffix("_FILE").lower() in kind.model_fields
+
+
+def test_named_volumes_are_declared_and_what_is_mounted_is_there() -> None:
+    named = set()
+    for service in SERVICES.values():
+        for volume in service.get("volumes", []):
+            source = VARIABLE.sub(r"\2", volume).split(":")[0]
+            if source.startswith("./") or source == ".":
+                assert (ROOT / source).exists(), source
+            elif not source.startswith("/"):
+                named.add(source)
+    assert named == set(FILE["volumes"])
+
+
+def test_every_variable_is_listed_with_its_default() -> None:
+    page = (ROOT / "docs" / "containers.md").read_text(encoding="utf-8")
+    listed = {quoted(name)[0]: quoted(default)[0] for name, default, _ in rows(section(page, "### Variables"))}
+    assert listed == dict(VARIABLE.findall(TEXT))
+
+
+def test_a_stop_leaves_time_to_drain() -> None:
+    seconds = {"30s": 30, "1m": 60, "10s": 10}
+    for name in ("relay", "sidecar"):
+        assert seconds[SERVICES[name]["stop_grace_period"]] >= 30
+    assert seconds[SERVICES["consumers"]["stop_grace_period"]] >= 30
