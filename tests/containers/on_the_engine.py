@@ -119,6 +119,8 @@ def test_a_fresh_clone_runs_loses_nothing_when_the_active_relay_is_killed_and_le
     out = compose("--profile", "demo", "run", "--rm", "demo")
     for line in out.splitlines():
         report(line)
+    for to in ("polling", "auto"):  # so that there is a hand-over to be seen
+        compose("run", "--rm", "setup", "relay", "switch", "--to", to)
     prometheus = Prometheus(f"http://127.0.0.1:{compose.settings['PROMETHEUS_PORT']}")
     until(prometheus.answers, what="Prometheus answers", seconds=60)
     for query in queries():
