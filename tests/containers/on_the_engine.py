@@ -13,13 +13,17 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import yaml
 
 from sandbox.machine import ports
 from sandbox.machine.waiting import until
 from tests.containers.engine import Compose, clone, inspect, run, state
 from tests.support.dashboard import Prometheus, queries
+from tests.support.kustomize import Manifest, rendered
 
-APPLICATION, POSTGRES, PROMETHEUS = (f"outbox-relay-test-{name}" for name in ("application", "postgres", "prometheus"))
+APPLICATION, POSTGRES, PROMETHEUS, KUBECTL = (
+    f"outbox-relay-test-{name}" for name in ("application", "postgres", "prometheus", "kubectl")
+)
 PLANTED = "planted-" + secrets.token_hex(16)
 HARDENED = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--network=none")
 PORTS = ("POSTGRES_PORT", "RABBITMQ_PORT", "RABBITMQ_MANAGEMENT_PORT", "REDIS_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT")
@@ -158,6 +162,27 @@ def test_redis_takes_only_who_knows_its_password(compose: Compose) -> None:
     assert "NOAUTH" in run("docker", "exec", redis, "redis-cli", "get", "x")
     password = (compose.place / "secrets" / "redis.conf").read_text(encoding="ascii").split("requirepass ")[1].strip()
     assert run("docker", "exec", "--env", f"REDISCLI_AUTH={password}", redis, "redis-cli", "ping").strip() == "PONG"
+
+
+@pytest.mark.parametrize("overlay", ["deployment", "sidecar"])
+def test_kubectl_renders_what_make_test_validates(checkout: Path, overlay: str) -> None:
+    run("docker", "build", "--tag", KUBECTL, "--file", "tests/containers/kubectl.Dockerfile", "tests/containers",
+        cwd=checkout)  # fmt: skip
+    folder = checkout / "docker" / "kubernetes"
+    out = run(
+        "docker",
+        "run",
+        "--rm",
+        f"--volume={folder}:/kubernetes:ro",
+        KUBECTL,
+        "kustomize",
+        f"/kubernetes/overlays/{overlay}",
+    )
+
+    def key(manifest: Manifest) -> tuple[str, str]:
+        return manifest["kind"], manifest["metadata"]["name"]
+
+    assert sorted(yaml.safe_load_all(out), key=key) == sorted(rendered(folder / "overlays" / overlay), key=key)
 
 
 def _build_prometheus(place: Path) -> None:
