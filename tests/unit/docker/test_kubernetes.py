@@ -20,7 +20,7 @@ from writers.settings import WritersSettings
 
 FOLDER = ROOT / "docker" / "kubernetes"
 OVERLAYS = sorted(path.name for path in (FOLDER / "overlays").iterdir())
-VERSIONS = ("1.29", "1.31", "1.34")
+VERSIONS = ("1.29", "1.34")
 PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
 KINDS: dict[str, type[Settings]] = {"relay": RelaySettings, "consumers": ConsumerSettings, "writers": WritersSettings}
 DOCKERFILE = (ROOT / "docker" / "application" / "Dockerfile").read_text(encoding="utf-8")

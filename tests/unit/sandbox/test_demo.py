@@ -6,7 +6,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from sandbox.demo.result import Result, Switch, show
+from sandbox.demo.result import Composed, Result, Switch, show
 
 FIRST = Switch("polling", "wal", "first start")
 AWAY = Switch("wal", "polling", "slot missing")
@@ -31,6 +31,23 @@ def test_it_is_clean_when_each_task_was_applied_once_and_the_relay_went_there_an
     assert GOOD.clean
 
 
+COMPOSED = Composed(
+    committed=10,
+    published=12,
+    duplicates_absorbed=2,
+    applied_exactly_once=10,
+    applied_twice=0,
+    lost=0,
+    latency_p50=1.0,
+    latency_p95=2.0,
+    latency_p99=3.0,
+    events_per_second=100.0,
+    killed="relay_1",
+    taken_over_by="relay_2",
+    takeover_seconds=0.94,
+)
+
+
 @pytest.mark.parametrize(
     "bad",
     [
@@ -51,4 +68,18 @@ def test_the_table_tells_how_long_each_source_was_read_and_each_switch() -> None
     show(GOOD, Console(file=printed, width=100))
     lines = [" ".join(line.strip(" │").split()) for line in printed.getvalue().splitlines()]
     for expected in ("read by WAL (s) │ 7", "read by polling (s) │ 4", "wal → polling │ slot missing", "lost │ 0"):
+        assert expected in lines
+
+
+def test_the_demo_of_containers_is_clean_when_nothing_is_lost_or_applied_twice() -> None:
+    assert COMPOSED.clean
+    for bad in (replace(COMPOSED, lost=1), replace(COMPOSED, applied_twice=1), replace(COMPOSED, committed=0)):
+        assert not bad.clean
+
+
+def test_the_table_of_containers_names_both_relays_and_the_seconds_between() -> None:
+    printed = StringIO()
+    show(COMPOSED, Console(file=printed, width=100))
+    lines = [" ".join(line.strip(" │").split()) for line in printed.getvalue().splitlines()]
+    for expected in ("killed │ relay_1", "taken over by │ relay_2", "takeover (s) │ 0.9"):
         assert expected in lines

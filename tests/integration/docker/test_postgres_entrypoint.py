@@ -1,0 +1,99 @@
+"""The entrypoint of the Postgres image, run by this machine's Postgres: a cluster appears whole, or not at all."""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from sandbox.machine import packages, ports
+from sandbox.machine.accounts import account
+from sandbox.machine.waiting import until
+from sandbox.servers.postgres import USER
+from tests.support.commands import ROOT
+
+PASSWORD = "planted-password"
+SECONDS = 60.0
+
+
+class Container:
+    """What the container would have: a volume, a password file and a port."""
+
+    def __init__(self, place: Path) -> None:
+        (self._port,) = ports.free(1, taken=frozenset())
+        self.cluster = place / "cluster"
+        self.aside = place / "cluster.incomplete"
+        self._entrypoint = place / "entrypoint"
+        shutil.copy(ROOT / "docker" / "postgres" / "entrypoint", self._entrypoint)
+        account(USER).entrust(place / "secret", PASSWORD + "\n")
+        self._environment = {
+            "PATH": f"{packages.require().postgres}:/usr/bin:/bin",
+            "PGDATA": str(self.cluster),
+            "TMPDIR": str(place),
+            "PASSWORD_FILE": str(place / "secret"),
+            "CONFIGURATION": f"port = {self._port}\nlisten_addresses = '127.0.0.1'",
+        }
+        self.log = place / "log"
+
+    def start(self, **environment: str) -> subprocess.Popen[bytes]:
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [self._entrypoint],
+                env=self._environment | environment,
+                stdout=log,
+                stderr=log,
+                cwd=self.cluster.parent,
+                start_new_session=True,
+                **account(USER).credentials,
+            )
+
+    def answers(self) -> bool:
+        url = f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self._port}/postgres"
+        try:
+            with psycopg.connect(url, connect_timeout=5) as connection:
+                return connection.execute("SHOW wal_level").fetchone() == ("logical",)
+        except psycopg.OperationalError:
+            return False
+
+
+@pytest.fixture
+def container() -> Iterator[Container]:
+    # Not pytest's tmp_path: the server's user needs access to it.
+    place = Path(tempfile.mkdtemp(prefix="entrypoint-"))
+    account(USER).own(place)
+    try:
+        yield Container(place)
+    finally:
+        shutil.rmtree(place)
+
+
+def _ended(process: subprocess.Popen[bytes], number: signal.Signals) -> int:
+    """End the whole container."""
+    os.killpg(process.pid, number)
+    return process.wait(SECONDS)
+
+
+def test_a_first_start_that_is_killed_is_made_anew_by_the_next_one(container: Container) -> None:
+    process = container.start()
+    until((container.aside / "base").exists, what="initdb has begun", seconds=SECONDS, every=0.005)
+    _ended(process, signal.SIGKILL)
+    assert not container.cluster.exists()
+
+    process = container.start()
+    try:
+        until(container.answers, what="the server answers with the password of the file", seconds=SECONDS)
+        assert not container.aside.exists()
+        assert not (container.cluster.parent / "password").exists()
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(SECONDS) == 0
+
+
+def test_without_a_password_it_says_what_to_set(container: Container) -> None:
+    assert container.start(PASSWORD_FILE="").wait(SECONDS) != 0
+    assert "set PASSWORD, or PASSWORD_FILE" in container.log.read_text()
