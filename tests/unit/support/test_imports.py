@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parents[2]
-LAYERS = ("unit", "contract", "integration", "acceptance", "packaging", "snippets", "faults", "mutants", "handover")
+LAYERS = (
+    *("unit", "contract", "integration", "acceptance", "packaging", "snippets"),
+    *("faults", "mutants", "handover", "containers"),
+)
 ABOVE_ALL = ("sample",)
 """Draws from the faults and from the mutants, and nothing imports it."""
 
