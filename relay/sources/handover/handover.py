@@ -167,7 +167,8 @@ class Handover:
         state = self._known(after, facts)
         unpollable = self._unpollable(facts, table, state)
         refused = None if wanted == "polling" else self._unstreamable(facts, table)
-        choice = choose(state, wanted, refused, unpollable)
+        bound = wanted if wanted == "polling" else self._source  # one that is asked for the WAL polls while it must
+        choice = choose(state, bound, refused, unpollable)
         if choice.mode == "polling":
             await self._require_own_session()
         async with AsyncExitStack() as stack:
@@ -180,7 +181,7 @@ class Handover:
                     stream = await stack.enter_async_context(self._wal.open(facts, table, state))
                 except (WalRefused, RepairNeeded) as problem:
                     self._refused = problem
-                    choice = choose(state, wanted, problem, unpollable)
+                    choice = choose(state, bound, problem, unpollable)
                     await self._require_own_session()
             if choice.mode == "polling":
                 assert self._polling is not None  # noqa: S101 - it would be unpollable

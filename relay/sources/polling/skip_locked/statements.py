@@ -17,6 +17,9 @@ from relay.storage.facts import TableFacts
 
 _COUNTED = 10
 """So many times a batch are counted at most, to see how many rows others have locked."""
+_EACH = SQL("OFFSET 0")
+"""Makes Postgres look up the mark of each row by the index. A join would compare all rows with all marks where it takes
+them for few, and it has no statistics of marks, which come and go (https://www.postgresql.org/docs/current/queries-limit.html)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ def statements(layout: Layout, facts: TableFacts, *, batch: int) -> Statements:
     names = tuple(name for name in dict.fromkeys(layout.columns.values()) if name in types)
     by_tx = has_tx(facts)
     table, key = Identifier(layout.schema, layout.table), Identifier(key_of(layout))
-    unmarked = _query("skip_unmarked", key=key)
+    unmarked = _query("skip_unmarked", key=key, each=_EACH if by_tx else SQL(""))
     late, new = SQL(sql.query("skip_late")), SQL(sql.query("skip_new"))
     ranges = [late, new] if by_tx else [SQL("TRUE")]
     columns = SQL(", ").join(Identifier("row", name) for name in names)
