@@ -64,10 +64,10 @@ from typing import Any
 from outboxkit.errors import Problem
 from relay.core.errors import RepairNeeded, SourceRefused, Switched, WalRefused
 from relay.core.lifetime.supervisor import Supervisor
-from relay.core.observations import HandedOver, NotHandedOver, NotStored, Observe, SlotWaits
+from relay.core.observations import HandedOver, NotHandedOver, NotPolled, NotStored, Observe, SlotWaits
 from relay.core.ports import Stream
 from relay.core.position import Lsn, Position, Snapshot
-from relay.sources.handover.deciding import Wanted, choose, kept, lasting
+from relay.sources.handover.deciding import Wanted, bound, choose, kept, lasting
 from relay.sources.polling.source import PollingSource
 from relay.sources.polling.stream import PollingStream
 from relay.sources.preconditions import require_state
@@ -166,9 +166,11 @@ class Handover:
         require_position(facts, self._owner)
         state = self._known(after, facts)
         unpollable = self._unpollable(facts, table, state)
-        refused = None if wanted == "polling" else self._unstreamable(facts, table)
-        bound = wanted if wanted == "polling" else self._source  # one that is asked for the WAL polls while it must
-        choice = choose(state, bound, refused, unpollable)
+        held = bound(self._source, wanted, unpollable)
+        if held == "auto" and unpollable is not None:
+            self._observe(NotPolled(unpollable))
+        refused = None if held == "polling" else self._unstreamable(facts, table)
+        choice = choose(state, held, refused, unpollable)
         if choice.mode == "polling":
             await self._require_own_session()
         async with AsyncExitStack() as stack:
@@ -181,7 +183,7 @@ class Handover:
                     stream = await stack.enter_async_context(self._wal.open(facts, table, state))
                 except (WalRefused, RepairNeeded) as problem:
                     self._refused = problem
-                    choice = choose(state, bound, problem, unpollable)
+                    choice = choose(state, held, problem, unpollable)
                     await self._require_own_session()
             if choice.mode == "polling":
                 assert self._polling is not None  # noqa: S101 - it would be unpollable
@@ -391,7 +393,7 @@ class Handover:
                 raise SourceRefused(
                     f"{slots.made} slots were made within the last hour, and RELAY_SLOTS_PER_HOUR is "
                     f"{self._policy.slots_per_hour}",
-                    remedy=f"find out who drops or loses the slot; the relay polls, and makes another one in "
+                    remedy="relay.handover has the reason of each; the relay polls, and makes another one in "
                     f"{slots.seconds or 0:.0f} s",
                 )
         await stream.intend()

@@ -87,6 +87,7 @@ class PollingSource:
             listening=self._listening,
             observe=self._observe,
         )
+        await self._session.execute("backend_pid", {})  # a session that cannot be opened is no stream
         self._observe(Streaming("polling", stream.start, {"interval": self._settings.interval}))
         self._stream = stream
         try:

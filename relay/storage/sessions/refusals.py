@@ -88,7 +88,11 @@ _MEANINGS = {
     "57P01": _AWAY,
     "57P02": _AWAY,
     "57P03": _AWAY,
-    "53300": _AWAY,
+    "53300": Meaning(
+        SourceUnavailable,
+        "Postgres has no session left: {words}",
+        "the relay has up to nine sessions: raise CONNECTION LIMIT of its role, or max_connections",
+    ),
 }
 _BROKEN = Meaning(SourceUnavailable, "the connection to Postgres broke: {words}", "check the network")
 _NOT_NOW = "Postgres cannot do this now ({sqlstate}): {words}"
