@@ -347,7 +347,7 @@ class Handover:
                 due = begun or wanted == "wal" or loop.time() - healthy >= self._policy.return_after
                 if due and wanted != "polling" and stream.caught_up:
                     await self._wal.probe(facts, table)
-                    reason = "asked for" if wanted == "wal" else "first start" if state.lsn is None else "works again"
+                    reason = "first start" if state.lsn is None else "asked for" if wanted == "wal" else "works again"
                     await self._return(stream, parts, facts, state, reason)
             except Problem as problem:
                 if stream.ending or self._source == "wal":

@@ -20,6 +20,7 @@ def test_the_slot_of_a_relay_that_reads_the_wal_only_is_kept_at_its_budget(isola
             one(url, FILL)
             relay = stage.start("relay", "run", RELAY_SOURCE="wal", RELAY_SLOT_BUDGET=str(1 << 20))
             relay.logged("the slot fills", seconds=60)
+            relay.streams()
             assert "keeps the slot" in relay.logged("slot budget", seconds=1)["then"]
             publish(url, "a")
             tap.grows(0)
