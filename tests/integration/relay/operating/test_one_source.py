@@ -15,12 +15,12 @@ def test_the_slot_of_a_relay_that_reads_the_wal_only_is_kept_at_its_budget(isola
     url = isolated.database_url
     with staged(isolated, tmp_path) as stage:
         tap = stage.set_up()
+        relay = stage.start("relay", "run", RELAY_SOURCE="wal", RELAY_SLOT_BUDGET=str(1 << 20))
+        relay.streams()
         with psycopg.connect(url) as holder:
             holder.execute("SELECT pg_current_xact_id()")  # the slot retains WAL from here on
             one(url, FILL)
-            relay = stage.start("relay", "run", RELAY_SOURCE="wal", RELAY_SLOT_BUDGET=str(1 << 20))
             relay.logged("the slot fills", seconds=60)
-            relay.streams()
             assert "keeps the slot" in relay.logged("slot budget", seconds=1)["then"]
             publish(url, "a")
             tap.grows(0)
