@@ -14,11 +14,14 @@ from outboxkit import sql
 from outboxkit.errors import Problem
 from outboxkit.settings import load
 from relay.core.errors import SourceRefused
+from relay.operating import outbox
 from relay.operating.connection import connected
 from relay.operating.display import err_console
 from relay.operating.options import Config, Json
+from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
-from relay.sources.preconditions import no_position
+from relay.sources.preconditions import no_position, require_state
+from relay.sources.wal.ownership import require_position
 
 _LOOK_EVERY = 0.25
 
@@ -50,6 +53,8 @@ def switch(
             remedy="set RELAY_SOURCE=auto, and start the relay again",
         )
     with connected(settings, "switch") as connection:
+        if to is To.POLLING:
+            _require_polling(connection, settings)
         found = _row(connection, "switch_ask", {"relay": settings.name, "to": to.value})
         if found is None:
             raise no_position(settings.name)
@@ -61,6 +66,29 @@ def switch(
         typer.echo(f"{change['at']}: from {change['from_mode']} to {change['to_mode']}, {change['detail']}")
     until = "" if to is To.AUTO else "; it stays so until `relay switch --to auto`"
     typer.echo(f"the relay reads {result['mode']}{until}")
+
+
+def _require_polling(connection: psycopg.Connection[Any], settings: RelaySettings) -> None:
+    """Raise a Problem if the relay could not poll: once it is stored, a relay that starts would end with it."""
+    found = slots.facts(connection, settings)
+    state = require_state(found, settings.name)
+    require_position(found, settings.owner)  # else it is another table that is judged
+    try:
+        outbox.require_relay_can_poll(connection, settings)
+    except Problem as problem:
+        raise SourceRefused(f"{problem.what}; nothing was changed", remedy=_remedy(problem, settings)) from problem
+    if state.snapshot is None:
+        raise SourceRefused(
+            "the stored position is older than polling: it does not say what was published in terms of the table; "
+            "nothing was changed",
+            remedy="let the relay stream for a few seconds, then run `relay switch` again",
+        )
+
+
+def _remedy(problem: Problem, settings: RelaySettings) -> str:
+    if settings.table is None:
+        return "none is needed: the relay reads the WAL, and nothing else has logical messages"
+    return problem.remedy
 
 
 def _wait(

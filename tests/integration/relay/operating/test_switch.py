@@ -1,0 +1,89 @@
+"""`relay switch` on real servers: what it stores, what it refuses, and how it ends when no relay does it yet."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from sandbox import Isolated
+from tests.integration.relay.operating.setup import shop
+from tests.integration.relay.stage import Said, call, environment, one
+from tests.support.roles import alter, role
+
+ACTIVE = "SELECT pg_advisory_lock(hashtextextended('outbox-relay relay', 0))"
+WANTED = "SELECT wanted FROM relay.checkpoint WHERE name = 'relay'"
+
+
+@contextmanager
+def active(database_url: str) -> Iterator[None]:
+    """Have the lock of the active relay, and do nothing that it is asked for."""
+    with psycopg.connect(database_url, autocommit=True, application_name="relay leader") as connection:
+        connection.execute(ACTIVE)
+        yield
+
+
+def asked(isolated: Isolated, to: str, *options: str, **changes: str) -> Said:
+    """Ask for a source, and do not wait for it."""
+    return call(environment(isolated, **changes), "switch", "--to", to, "--timeout", "0", *options)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"RELAY_MESSAGE_PREFIX": "shop"}, "an outbox of logical messages has no table to poll"),
+        (shop.settings(), "shop.outbox has no column tx: a poll cannot tell which rows are new"),
+    ],
+    ids=["messages", "without tx"],
+)
+def test_polling_is_refused_and_not_stored_where_the_relay_cannot_poll(
+    isolated: Isolated, changes: dict[str, str], says: str
+) -> None:
+    shop.create(isolated)
+    assert call(environment(isolated, **changes), "setup").code == 0
+    said = asked(isolated, "polling", **changes)
+    assert said.code == 1
+    assert said.output.startswith(f"{says}; nothing was changed - ")
+    assert one(isolated.database_url, WANTED) == "auto"
+
+
+def test_the_remedy_of_a_table_without_tx_lets_it_be_polled(isolated: Isolated) -> None:
+    shop.create(isolated)
+    assert call(shop.variables(isolated), "setup").code == 0
+    assert "run `relay setup --add-tx-column`" in asked(isolated, "polling", **shop.settings()).output
+    assert call(shop.variables(isolated), "setup", "--add-tx-column").code == 0
+    with psycopg.connect(isolated.database_url) as connection:  # as the relay does when it has streamed for a second
+        connection.execute("UPDATE relay.checkpoint SET snapshot = pg_current_snapshot()")
+    asked(isolated, "polling", **shop.settings())
+    assert one(isolated.database_url, WANTED) == "polling"
+
+
+def test_polling_is_refused_to_settings_of_another_outbox(ready: Isolated) -> None:
+    said = asked(ready, "polling", **shop.settings())
+    assert said.code == 1
+    assert "belongs to outbox.event, and this relay is set to shop.outbox" in said.output
+    assert one(ready.database_url, WANTED) == "auto"
+
+
+def test_polling_is_refused_without_a_snapshot_to_poll_from(streaming: Isolated) -> None:
+    with psycopg.connect(streaming.database_url) as connection:
+        connection.execute("UPDATE relay.checkpoint SET snapshot = NULL")
+    said = asked(streaming, "polling")
+    assert said.code == 1
+    assert "the stored position is older than polling" in said.output
+    assert one(streaming.database_url, WANTED) == "auto"
+
+
+def test_the_right_to_read_the_table_is_judged_for_the_active_relay_and_not_for_an_operator(ready: Isolated) -> None:
+    with role(ready.database_url, "LOGIN", secrets.token_hex(8)) as url:
+        name = f"{ready.name}_role"
+        alter(ready.database_url, "REVOKE SELECT ON outbox.event FROM {}", name)
+        with active(url):
+            said = asked(ready, "polling", RELAY_DATABASE_URL=url)
+            assert said.code == 1
+            assert f"role '{name}' may not read outbox.event, which a poll does; nothing was changed" in said.output
+            assert one(ready.database_url, WANTED) == "auto"
+        with active(ready.database_url):
+            asked(ready, "polling", RELAY_DATABASE_URL=url)
+        assert one(ready.database_url, WANTED) == "polling"
