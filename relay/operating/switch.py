@@ -55,10 +55,10 @@ def switch(
     with connected(settings, "switch") as connection:
         if to is To.POLLING:
             _require_polling(connection, settings)
-        found = _row(connection, "switch_ask", {"relay": settings.name, "to": to.value})
-        if found is None:
+        before = _row(connection, "switch_ask", {"relay": settings.name, "to": to.value})
+        if before is None:
             raise no_position(settings.name)
-        result = _wait(connection, settings, to, last=found["last"], timeout=timeout)
+        result = _wait(connection, settings, to, before, timeout=timeout)
     if as_json:
         typer.echo(json.dumps(result, default=str))
         return
@@ -92,24 +92,26 @@ def _remedy(problem: Problem, settings: RelaySettings) -> str:
 
 
 def _wait(
-    connection: psycopg.Connection[Any], settings: RelaySettings, to: To, *, last: int, timeout: float
+    connection: psycopg.Connection[Any], settings: RelaySettings, to: To, before: dict[str, Any], *, timeout: float
 ) -> dict[str, Any]:
+    """Wait until the relay does it; `before` is what sql/queries/switch_ask.sql returned."""
     until = time.monotonic() + timeout
     with Status(f"waiting for the relay to read {to}", console=err_console()) as shown:
         while True:
-            found = _row(connection, "switch_watch", {"relay": settings.name, "last": last})
+            found = _row(connection, "switch_watch", {"relay": settings.name, "last": before["last"]})
             assert found is not None  # noqa: S101 - it was there
             if to is To.AUTO or found["mode"] == to:
                 return found
             if time.monotonic() > until:
-                raise _late(settings, found, to, timeout)
+                raise _late(settings, found, to, before["wanted"], timeout)
             if found["making_slot"]:
                 shown.update("a new slot is being made; it waits for the end of all open transactions")
             time.sleep(_LOOK_EVERY)
 
 
-def _late(settings: RelaySettings, found: dict[str, Any], to: To, timeout: float) -> Problem:
-    asked = f"it was asked for {to}, and does that when it can; `relay switch --to {found['mode']}` takes it back"
+def _late(settings: RelaySettings, found: dict[str, Any], to: To, before: str, timeout: float) -> Problem:
+    back = "" if before == to else f"; `relay switch --to {before}` takes it back"
+    asked = f"it was asked for {to}, and does that when it can{back}"
     if not found["active"]:
         return Problem(f"no relay {settings.name!r} is active", remedy=f"start one; {asked}")
     if found["making_slot"]:

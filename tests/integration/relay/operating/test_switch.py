@@ -87,3 +87,14 @@ def test_the_right_to_read_the_table_is_judged_for_the_active_relay_and_not_for_
         with active(ready.database_url):
             asked(ready, "polling", RELAY_DATABASE_URL=url)
         assert one(ready.database_url, WANTED) == "polling"
+
+
+@pytest.mark.parametrize("before", ["auto", "wal"])
+def test_what_takes_it_back_is_what_was_asked_for_before(streaming: Isolated, before: str) -> None:
+    with psycopg.connect(streaming.database_url) as connection:
+        connection.execute("UPDATE relay.checkpoint SET wanted = %s", [before])
+    said = asked(streaming, "polling")
+    assert f"`relay switch --to {before}` takes it back" in said.output
+    again = asked(streaming, "polling")
+    assert again.code == said.code
+    assert "takes it back" not in again.output, "the same was asked for before"
