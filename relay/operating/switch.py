@@ -12,6 +12,7 @@ from rich.status import Status
 
 from outboxkit import sql
 from outboxkit.errors import Problem
+from outboxkit.process import commands
 from outboxkit.settings import load
 from relay.core.errors import SourceRefused
 from relay.operating import outbox
@@ -45,6 +46,9 @@ def switch(
 
     Nothing is lost and nothing is published twice. The relay stays with that source, across restarts too, until
     `relay switch --to auto`. Ctrl-C ends the waiting, not the switch.
+
+    Exit code 3 if it is stored, and no relay does it yet: none is active, or the active one needs longer than
+    --timeout. The reason is printed to standard error. Exit code 1 if it is refused; then nothing is stored.
     """
     settings = load(RelaySettings, config)
     if settings.source != "auto":
@@ -58,14 +62,22 @@ def switch(
         before = _row(connection, "switch_ask", {"relay": settings.name, "to": to.value})
         if before is None:
             raise no_position(settings.name)
-        result = _wait(connection, settings, to, before, timeout=timeout)
+        result = _wait(connection, settings, to, before["last"], timeout)
     if as_json:
         typer.echo(json.dumps(result, default=str))
-        return
+    else:
+        _print(result, to)
+    if not _does(result, to):
+        commands.report(_late(settings, result, to, before["wanted"], timeout), name="relay")
+        raise typer.Exit(commands.BAD_ANSWER)
+
+
+def _print(result: dict[str, Any], to: To) -> None:
     for change in result["changes"]:
         typer.echo(f"{change['at']}: from {change['from_mode']} to {change['to_mode']}, {change['detail']}")
-    until = "" if to is To.AUTO else "; it stays so until `relay switch --to auto`"
-    typer.echo(f"the relay reads {result['mode']}{until}")
+    if _does(result, to):
+        until = "" if to is To.AUTO else "; it stays so until `relay switch --to auto`"
+        typer.echo(f"the relay reads {result['mode']}{until}")
 
 
 def _require_polling(connection: psycopg.Connection[Any], settings: RelaySettings) -> None:
@@ -92,28 +104,37 @@ def _remedy(problem: Problem, settings: RelaySettings) -> str:
 
 
 def _wait(
-    connection: psycopg.Connection[Any], settings: RelaySettings, to: To, before: dict[str, Any], *, timeout: float
+    connection: psycopg.Connection[Any], settings: RelaySettings, to: To, last: int, timeout: float
 ) -> dict[str, Any]:
-    """Wait until the relay does it; `before` is what sql/queries/switch_ask.sql returned."""
+    """Return how far it is when an active relay does it, or after `timeout`; with the changes since number `last`."""
     until = time.monotonic() + timeout
     with Status(f"waiting for the relay to read {to}", console=err_console()) as shown:
         while True:
-            found = _row(connection, "switch_watch", {"relay": settings.name, "last": before["last"]})
+            found = _row(connection, "switch_watch", {"relay": settings.name, "last": last})
             assert found is not None  # noqa: S101 - it was there
-            if to is To.AUTO or found["mode"] == to:
+            if _does(found, to) or time.monotonic() > until:
                 return found
-            if time.monotonic() > until:
-                raise _late(settings, found, to, before["wanted"], timeout)
-            if found["making_slot"]:
+            if not found["active"]:
+                shown.update("no relay is active; waiting for one")
+            elif found["making_slot"]:
                 shown.update("a new slot is being made; it waits for the end of all open transactions")
             time.sleep(_LOOK_EVERY)
 
 
+def _does(found: dict[str, Any], to: To) -> bool:
+    """Return whether an active relay does what was asked for."""
+    return bool(found["active"] and (to is To.AUTO or found["mode"] == to))
+
+
 def _late(settings: RelaySettings, found: dict[str, Any], to: To, before: str, timeout: float) -> Problem:
+    """Return why it is not done yet; `before` is what was asked for before."""
     back = "" if before == to else f"; `relay switch --to {before}` takes it back"
     asked = f"it was asked for {to}, and does that when it can{back}"
     if not found["active"]:
-        return Problem(f"no relay {settings.name!r} is active", remedy=f"start one; {asked}")
+        return Problem(
+            f"{to} is stored, and no relay {settings.name!r} is active",
+            remedy=f"start one: the next that is active does what is stored{back}",
+        )
     if found["making_slot"]:
         return Problem(
             f"a new slot is still being made after {timeout:g} s: it waits for the end of all open transactions",

@@ -1,16 +1,20 @@
 """`relay switch` on real servers: what it stores, what it refuses, and how it ends when no relay does it yet."""
 
+import json
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
 import pytest
+from typer.testing import CliRunner, Result
 
+from relay.operating.cli import app
 from sandbox import Isolated
 from tests.integration.relay.operating.setup import shop
-from tests.integration.relay.stage import Said, call, environment, one
+from tests.integration.relay.stage import Said, call, environment, one, streams
 from tests.support.roles import alter, role
+from tests.support.stage import Stage
 
 ACTIVE = "SELECT pg_advisory_lock(hashtextextended('outbox-relay relay', 0))"
 WANTED = "SELECT wanted FROM relay.checkpoint WHERE name = 'relay'"
@@ -27,6 +31,12 @@ def active(database_url: str) -> Iterator[None]:
 def asked(isolated: Isolated, to: str, *options: str, **changes: str) -> Said:
     """Ask for a source, and do not wait for it."""
     return call(environment(isolated, **changes), "switch", "--to", to, "--timeout", "0", *options)
+
+
+def ended(isolated: Isolated, to: str, *options: str, **changes: str) -> Result:
+    """Do the same; return also what is printed to standard error."""
+    arguments = ["switch", "--to", to, "--timeout", "0", *options]
+    return CliRunner().invoke(app, arguments, env=environment(isolated, **changes))
 
 
 @pytest.mark.parametrize(
@@ -93,8 +103,38 @@ def test_the_right_to_read_the_table_is_judged_for_the_active_relay_and_not_for_
 def test_what_takes_it_back_is_what_was_asked_for_before(streaming: Isolated, before: str) -> None:
     with psycopg.connect(streaming.database_url) as connection:
         connection.execute("UPDATE relay.checkpoint SET wanted = %s", [before])
-    said = asked(streaming, "polling")
-    assert f"`relay switch --to {before}` takes it back" in said.output
-    again = asked(streaming, "polling")
-    assert again.code == said.code
-    assert "takes it back" not in again.output, "the same was asked for before"
+    assert f"`relay switch --to {before}` takes it back" in ended(streaming, "polling").stderr
+    assert "takes it back" not in ended(streaming, "polling").stderr, "the same was asked for before"
+
+
+@pytest.mark.parametrize("mode", ["wal", "polling"])
+@pytest.mark.parametrize("to", ["wal", "polling", "auto"])
+def test_without_an_active_relay_it_is_stored_and_said_that_nobody_does_it(ready: Isolated, mode: str, to: str) -> None:
+    if mode == "wal":
+        streams(ready)
+    with psycopg.connect(ready.database_url, autocommit=True, application_name="relay leader"):  # as of a standby
+        result = ended(ready, to, "--json")
+        assert result.exit_code == 3
+        assert (json.loads(result.stdout)["active"], json.loads(result.stdout)["wanted"]) == (False, to)
+        assert result.stderr.startswith(f"relay: {to} is stored, and no relay 'relay' is active - start one")
+        assert "reads" not in ended(ready, to).stdout
+    assert one(ready.database_url, WANTED) == to
+
+
+def test_an_active_relay_that_does_not_do_it_in_time_has_the_same_exit_code(streaming: Isolated) -> None:
+    with active(streaming.database_url):
+        late, done = ended(streaming, "polling"), ended(streaming, "wal")
+        assert (late.exit_code, done.exit_code, ended(streaming, "auto").exit_code) == (3, 0, 0)
+    assert late.stderr.startswith("relay: the relay reads wal after 0 s - the relay's log says why")
+    assert done.stdout == "the relay reads wal; it stays so until `relay switch --to auto`\n"
+
+
+def test_a_running_relay_does_it_and_so_does_the_next_one(stage: Stage) -> None:
+    assert stage.run("relay", "switch", "--to", "polling", "--timeout", "0").process.returncode == 3
+    relay = stage.start("relay", "run")
+    switched = stage.run("relay", "switch", "--to", "polling")
+    assert switched.process.returncode == 0, switched.tail()
+    switched = stage.run("relay", "switch", "--to", "wal")
+    assert switched.process.returncode == 0, switched.tail()
+    assert "from polling to wal, over the slot as it stands" in switched.stdout
+    assert relay.terminate() == 0, relay.tail()
