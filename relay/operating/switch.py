@@ -52,10 +52,8 @@ def switch(
     """
     settings = load(RelaySettings, config)
     if settings.source != "auto":
-        raise SourceRefused(
-            f"RELAY_SOURCE is {settings.source}: the relay reads nothing else",
-            remedy="set RELAY_SOURCE=auto, and start the relay again",
-        )
+        _fixed(settings, to, as_json=as_json)
+        return
     with connected(settings, "switch") as connection:
         if to is To.POLLING:
             _require_polling(connection, settings)
@@ -70,6 +68,20 @@ def switch(
     if not _does(result, to):
         commands.report(_late(settings, result, to, before["wanted"], timeout), name="relay")
         raise typer.Exit(commands.BAD_ANSWER)
+
+
+def _fixed(settings: RelaySettings, to: To, *, as_json: bool) -> None:
+    """Say that the relay reads nothing else; raises SourceRefused if something else is asked for."""
+    source = settings.source
+    if to != source:
+        raise SourceRefused(
+            f"RELAY_SOURCE is {source}: the relay reads nothing else; nothing was changed",
+            remedy="set RELAY_SOURCE=auto, and start the relay again",
+        )
+    if as_json:  # null is unknown: no server was asked
+        typer.echo(json.dumps({"mode": source, "making_slot": None, "wanted": None, "active": None, "changes": []}))
+    else:
+        typer.echo(f"RELAY_SOURCE is {source}: the relay reads that already, and nothing else; nothing was changed")
 
 
 def _print(result: dict[str, Any], to: To) -> None:

@@ -138,3 +138,17 @@ def test_a_running_relay_does_it_and_so_does_the_next_one(stage: Stage) -> None:
     assert switched.process.returncode == 0, switched.tail()
     assert "from polling to wal, over the slot as it stands" in switched.stdout
     assert relay.terminate() == 0, relay.tail()
+
+
+@pytest.mark.parametrize("source", ["wal", "polling"])
+def test_what_the_settings_fix_can_be_asked_for_and_nothing_else(ready: Isolated, source: str) -> None:
+    same = asked(ready, source, RELAY_SOURCE=source)
+    assert same.code == 0
+    assert same.output.startswith(f"RELAY_SOURCE is {source}: the relay reads that already")
+    found = asked(ready, source, "--json", RELAY_SOURCE=source).json
+    assert (found["mode"], found["active"], found["changes"]) == (source, None, [])
+    for other in {"wal", "polling", "auto"} - {source}:
+        refused = asked(ready, other, RELAY_SOURCE=source)
+        assert refused.code == 1
+        assert "nothing was changed - set RELAY_SOURCE=auto, and start the relay again" in refused.output
+    assert one(ready.database_url, WANTED) == "auto"
