@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from relay.operating.slot.statements import Checkpoint, Slot
+from relay.operating.status import command
 from relay.operating.status.document import Backlog, Change, Parked, Status, bad, document, throughput
 from relay.operating.status.last_error import last_error, wrong
 from relay.operating.status.local_relay import LocalRelay
@@ -128,7 +129,15 @@ def test_why_is_the_reason_of_what_is_read_now_and_not_of_an_earlier_request() -
 
 def test_what_the_history_has_from_before_is_no_reason_of_a_first_start() -> None:
     for change in (None, LOST, replace(LOST, to_mode="wal")):
-        status = replace(STATUS, checkpoint=replace(POLLS, lsn=None), change=change)
-        assert (status.why, status.since) == ("the first start: what the table has is polled first", None)
+        first = replace(STATUS, checkpoint=replace(POLLS, lsn=None), change=change)
+        assert (first.why, first.since) == ("the first start: what the table has is polled first", None)
     gone = replace(STATUS, checkpoint=POLLS, change=replace(LOST, to_mode="wal"))
     assert (gone.why, gone.since) == ("relay.handover does not say it; see the relay's log", None)
+
+
+def test_a_slot_that_is_missing_or_lost_is_not_bad_while_the_table_is_polled_and_the_help_says_so() -> None:
+    for slot in (None, replace(SLOT, wal_status="lost")):
+        assert wrong("s", slot, None, at=AT, polling=True, active=True) is None
+        assert wrong("s", slot, None, at=AT) is not None
+        assert wrong("s", slot, None, at=AT, polling=True, active=False) == "no relay polls the outbox"
+    assert "unless the table is polled, the slot is missing or lost" in " ".join(str(command.status.__doc__).split())
