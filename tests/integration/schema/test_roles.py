@@ -187,6 +187,11 @@ def test_the_slots_commands_work_as_the_relay(site: Site) -> None:
     assert site.call("outbox_relay", "slot", "drop", "--yes").code == 0
 
 
+def test_an_operator_who_may_read_no_event_asks_for_polling(site: Site) -> None:
+    site.call("operator", "switch", "--to", "polling", "--timeout", "0")
+    assert one(site.isolated.database_url, "SELECT wanted FROM relay.checkpoint") == "polling"
+
+
 REMOVED: tuple[tuple[LiteralString, str], ...] = (
     ("REVOKE USAGE ON SCHEMA relay FROM outbox_relay", "USAGE on relay (to store the position)"),
     ("REVOKE SELECT ON relay.checkpoint FROM outbox_relay", "SELECT on relay.checkpoint"),
