@@ -69,6 +69,15 @@ def test_a_slot_for_another_plugin_needs_a_setting_and_any_other_slot_needs_a_ne
     assert check.judge(facts).remedy == remedy
 
 
+def test_a_slot_of_another_plugin_is_dropped_and_a_relay_with_a_position_keeps_its_name() -> None:
+    (check,) = (check for check in slot.CHECKS if check.id == "slot.purpose")
+    foreign = with_slot(plugin="test_decoding")
+    for stored in (True, False):
+        remedy = check.judge(replace(foreign, stored=stored)).remedy
+        assert remedy.startswith("if nobody else uses the slot, run `relay slot drop`, then `relay setup`")
+        assert ("RELAY_NAME" in remedy) is not stored
+
+
 def test_without_a_limit_there_is_no_limit_to_raise() -> None:
     (check,) = (check for check in slot.CHECKS if check.id == "slot.wal_status")
     extended = with_slot(wal_status="extended")
