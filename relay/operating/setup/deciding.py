@@ -46,8 +46,7 @@ def decide(facts: Facts, owner: Owner, *, plugin: str, accept_gap: bool, pollabl
         if not accept_gap:
             _require_unused(facts, owner)
         return Decision(make if gone else _kept(facts), set_position=True)
-    known = facts.state.snapshot is not None and not _ahead(facts) and not any(differences(facts, owner))
-    if known and (pollable or facts.state.mode == "polling"):
+    if polls_on(facts, owner, pollable=pollable):
         if accept_gap:
             raise SourceRefused(
                 "there is no gap to accept: the table has what no slot has, and the relay polls it",
@@ -65,6 +64,13 @@ def decide(facts: Facts, owner: Owner, *, plugin: str, accept_gap: bool, pollabl
         )
     start_position(facts, owner, None)
     return Decision("keep", set_position=False)
+
+
+def polls_on(facts: Facts, owner: Owner, *, pollable: bool) -> bool:
+    """Return whether the relay goes on from its stored position without a slot: the table has what no slot has."""
+    if facts.state is None or facts.state.snapshot is None or _ahead(facts) or any(differences(facts, owner)):
+        return False
+    return pollable or facts.state.mode == "polling"
 
 
 def _accepted(facts: Facts, owner: Owner, make: Literal["create", "drop and create"] | None) -> Decision:

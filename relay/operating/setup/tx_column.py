@@ -11,7 +11,7 @@ unfinished is dropped, and made again.
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -23,9 +23,12 @@ from relay.core.errors import SourceRefused
 from relay.operating import outbox
 from relay.settings import RelaySettings
 from relay.sources.layout import Layout
-from relay.sources.polling.statements import TX
+from relay.sources.polling.statements import DEFAULT, TX
+from relay.storage.facts import ColumnFacts, TableFacts
 
 _TRIES = 5
+_XID8 = 5069
+"""The type's oid: https://github.com/postgres/postgres/blob/REL_15_STABLE/src/include/catalog/pg_type.dat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,12 @@ def steps(connection: psycopg.Connection[Any], settings: RelaySettings) -> list[
         todo += [Step([_of("tx_index_drop", index=Identifier(*name))], locks=False) for name in unfinished]
         todo += [_concurrently(layout.schema, layout.table)] if found.kind == "r" else _tree(connection, layout)
     return todo
+
+
+def added(found: TableFacts) -> TableFacts:
+    """Return what the table will be when the steps are done."""
+    column = ColumnFacts(TX, _XID8, _XID8, "xid8", default=DEFAULT)
+    return replace(found, columns=[*(each for each in found.columns if each.name != TX), column])
 
 
 def run(connection: psycopg.Connection[Any], todo: Sequence[Step]) -> Iterator[str]:

@@ -13,11 +13,10 @@ from relay.operating.names import quoted, quoted_table
 from relay.sources import tables
 from relay.sources.layout import Layout
 from relay.sources.polling.skip_locked.statements import require_key
-from relay.sources.polling.statements import has_tx, require_tx
+from relay.sources.polling.statements import DEFAULT, has_tx, require_tx
 from relay.storage.facts import TableFacts
 
 NOT_NEEDED = "not needed: RELAY_SOURCE is {}"
-_DEFAULT = "pg_current_xact_id()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +68,11 @@ def tx_default(found: Polling) -> Verdict:
         if found.strategy == "skip_locked" and found.facts.kind is not None:
             return ok("not needed: RELAY_POLL_STRATEGY is skip_locked, and the table has no column tx")
         return unknown("unknown: there is no column tx of type xid8", remedy="see polling.table")
-    if found.tx_default == _DEFAULT:
+    if found.tx_default == DEFAULT:
         return ok("each row gets the id of its transaction", default=found.tx_default)
     return fail(
         f"tx of {found.table} has {found.tx_default or 'no'} default: a poll cannot tell which rows are new",
-        remedy=f"ALTER TABLE {found.table} ALTER COLUMN tx SET DEFAULT {_DEFAULT}",
+        remedy=f"ALTER TABLE {found.table} ALTER COLUMN tx SET DEFAULT {DEFAULT}",
         default=found.tx_default,
     )
 
