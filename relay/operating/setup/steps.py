@@ -12,9 +12,8 @@ import psycopg
 from outboxkit import sql
 from outboxkit.amqp.connection import Connection
 from outboxkit.amqp.topology import EXCHANGE_TYPE, declare_exchange
-from outboxkit.errors import Problem
 from outboxkit.sql import apply as schema
-from relay.core.errors import WalNotLogical, WalRefused
+from relay.core.errors import RepairNeeded, WalNotLogical, WalRefused
 from relay.core.position import Lsn
 from relay.operating import outbox
 from relay.operating.connection import connected
@@ -26,7 +25,6 @@ from relay.sources.polling.statements import has_tx
 from relay.sources.wal.decoders import pgoutput
 from relay.sources.wal.ownership import require_position
 from relay.storage.facts import TableFacts
-from relay.storage.sessions.refusals import from_postgres
 
 
 def setup(  # noqa: PLR0913 - what an operator may ask for
@@ -94,10 +92,9 @@ def make_slot(
             raise refused
         intended = intending.intend(connection, settings, facts, found, accept_gap=accept_gap, start=start)
         return _made(connection, settings, found, intended, known=known, start=start)
-    except (WalRefused, psycopg.errors.UndefinedFile, psycopg.errors.InsufficientPrivilege) as error:
+    except (WalRefused, RepairNeeded) as problem:
         if not intending.goes_on(settings, facts, found):
             raise
-        problem = error if isinstance(error, Problem) else from_postgres(error, slot=settings.slot)
         return intending.polls(settings, problem)
 
 

@@ -46,11 +46,18 @@ def test_a_missing_table_of_the_application_is_not_created_by_setup(objects: lis
 
 def test_create_on_schema_public_is_revoked_from_public() -> None:
     """A role of its own would have it too, before PostgreSQL 15."""
-    only = role.excess(replace(ROLE, excess=["CREATE on schema public"])).remedy
+    only = role.excess(replace(ROLE, excess=["CREATE on schema public, as PUBLIC has it"])).remedy
     assert only.startswith("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
-    both = role.excess(replace(ROLE, superuser=True, excess=["CREATE on schema public"])).remedy
+    both = role.excess(replace(ROLE, superuser=True, excess=["CREATE on schema public, as PUBLIC has it"])).remedy
     assert "sql/roles.sql" in both
     assert "REVOKE CREATE ON SCHEMA public FROM PUBLIC" in both
+
+
+def test_what_an_owner_has_cannot_be_taken_from_it() -> None:
+    rights = ["CREATE on schema public", "ownership of database shop"]
+    assert role.excess(replace(ROLE, excess=rights)).remedy == (
+        "run the relay as a role of its own, which sql/roles.sql creates"
+    )
 
 
 @pytest.mark.parametrize(
