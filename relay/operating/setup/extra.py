@@ -44,6 +44,9 @@ def make(connection: psycopg.Connection[Any], settings: RelaySettings, extras: E
 def plan(connection: psycopg.Connection[Any], settings: RelaySettings, extras: Extras) -> Iterator[str]:
     """Yield the SQL that `make` would run."""
     if extras.add_tx_column:
-        yield from map(str, tx_column.steps(connection, settings))
+        todo = tx_column.steps(connection, settings)
+        yield from map(str, todo)
+        if any(step.forgets for step in todo):
+            yield f"-- {tx_column.DUPLICATES}"
     if extras.notify and not notify.exists(connection, settings):
         yield from (f"{each.as_string(connection)};" for each in notify.statements(settings))

@@ -26,6 +26,8 @@ from relay.sources.layout import Layout
 from relay.sources.polling.statements import DEFAULT, TX
 from relay.storage.facts import ColumnFacts, TableFacts
 
+DUPLICATES = "a relay that streams meanwhile publishes again, under the same ids, what it has not stored yet"
+"""What its stored snapshot says would not cover the rows without tx, so it opens its stream anew, from its position."""
 _TRIES = 5
 _XID8 = 5069
 """The type's oid: https://github.com/postgres/postgres/blob/REL_15_STABLE/src/include/catalog/pg_type.dat."""
@@ -38,6 +40,8 @@ class Step:
     statements: Sequence[Composed]
     locks: bool = True
     """Whether it locks the table against everybody, for a moment: then it waits for two seconds at most."""
+    forgets: bool = False
+    """Whether a relay that streams meanwhile reads its stored position again."""
 
     def __str__(self) -> str:
         texts = [_without_comments(each.as_string(None)) for each in self.statements]
@@ -70,7 +74,7 @@ def steps(connection: psycopg.Connection[Any], settings: RelaySettings) -> list[
         todo.append(Step([_of("tx_column_add", table=table)]))
     if not has_default:
         forget = _of("tx_column_forget", name=Literal(layout.name))
-        todo.append(Step([_of("tx_column_default", table=table), forget]))
+        todo.append(Step([_of("tx_column_default", table=table), forget], forgets=True))
     if not indexed:
         unfinished = connection.execute(sql.query("tx_index_invalid"), asked).fetchall()
         todo += [Step([_of("tx_index_drop", index=Identifier(*name))], locks=False) for name in unfinished]
@@ -88,6 +92,8 @@ def run(connection: psycopg.Connection[Any], todo: Sequence[Step]) -> Iterator[s
     """Say what the steps are, then run them; raises a Problem if the table stays in use."""
     for step in todo:
         yield f"tx column: will run {step}"
+    if any(step.forgets for step in todo):
+        yield f"tx column: {DUPLICATES}"
     for number, step in enumerate(todo, 1):
         _run(connection, step)
         yield f"tx column: step {number} of {len(todo)} is done"

@@ -24,7 +24,10 @@ from relay.core.errors import (
 
 
 class Meaning(NamedTuple):
-    """The Problem for a SQLSTATE. Its texts may name {slot}, {sqlstate}, Postgres' {words}, and {where} it failed."""
+    """The Problem for a SQLSTATE.
+
+    Its texts may name {slot}, {sqlstate}, Postgres' {words}, {where} it failed, and which {rights} it needs.
+    """
 
     kind: type[Problem]
     what: str
@@ -51,7 +54,6 @@ _RIGHTS = {
     "slot": "run it as a role with REPLICATION and the rights of the relay's role, which sql/roles.sql grants",
 }
 """The rights that 42501 is about, by what was done."""
-_BY_RIGHTS = "see _RIGHTS"
 _OF_THE_RELAY = "`relay check` names what the relay's role lacks, and sql/roles.sql grants it"
 _MEANINGS = {
     "55006": Meaning(SlotHeld, "{words}", "this relay stands by and takes over when the slot is free"),
@@ -68,7 +70,7 @@ _MEANINGS = {
     "42501": Meaning(
         RepairNeeded,
         "Postgres refuses: {words}",
-        _BY_RIGHTS,
+        "{rights}",
     ),
     "54000": Meaning(
         SourceRefused,
@@ -157,9 +159,9 @@ def from_postgres(error: psycopg.Error, *, slot: str, done: str = "") -> Problem
         "sqlstate": error.sqlstate,
         "words": error.diag.message_primary or str(error).strip(),
         "where": " ".join((error.diag.context or "").split()),
+        "rights": _RIGHTS.get(done, _OF_THE_RELAY),
     }
-    remedy = _RIGHTS.get(done, _OF_THE_RELAY) if meaning.remedy == _BY_RIGHTS else meaning.remedy
-    return meaning.kind(meaning.what.format_map(texts), remedy=remedy)
+    return meaning.kind(meaning.what.format_map(texts), remedy=meaning.remedy.format_map(texts))
 
 
 def _meaning(error: psycopg.Error) -> Meaning:

@@ -131,3 +131,27 @@ def test_a_partitioned_table_is_told_the_way_that_it_has(isolated: Isolated) -> 
         said.output
     )
     assert call(shared | {"RELAY_POLL_STRATEGY": "snapshot"}, "setup", "--add-tx-column").code == 0
+
+
+def test_a_missing_right_is_named_by_what_was_done(poller: Poller) -> None:
+    assert poller.call("setup").code == 0
+    said = poller.call("setup", "--notify")
+    assert said.code == 1
+    assert "run it as the owner of the schemas relay and outbox and of the outbox table" in said.output
+    assert "outbox_operator" not in said.output
+    assert "output_plugin_libraries" not in said.output
+    redriven = poller.call("parked", "redrive", "--all")
+    assert "output_plugin_libraries" not in redriven.output
+
+
+def test_what_the_owner_of_a_database_has_is_not_to_be_taken_from_it(poller: Poller) -> None:
+    name = poller.owner.name
+    poller.as_owner("ALTER DATABASE {} OWNER TO outbox_poller", name)
+    try:
+        found = findings(poller.variables())["role.excess"]
+        assert f"ownership of database {name}" in found["summary"]
+        assert "pg_database_owner" not in found["summary"]
+        assert found["remedy"].startswith("run the relay as a role of its own")
+        assert "REVOKE" not in found["remedy"]
+    finally:
+        poller.as_owner("ALTER DATABASE {} OWNER TO postgres", name)
