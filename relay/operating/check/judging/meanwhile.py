@@ -19,6 +19,7 @@ _KEEPS_FROM_THE_WAL = {
     "postgres.plugin_listed": None,
     "postgres.plugin_works": None,
     "postgres.free_slots": None,
+    "postgres.long_transactions": None,
     "role.replication": None,
     "slot.exists": _BY_ITSELF,
     "slot.purpose": None,

@@ -83,6 +83,7 @@ def test_a_table_whose_id_is_unique_is_shared() -> None:
         ("postgres.replication", FACTS, {}, "FAIL"),
         ("postgres.replication", POLLS, {}, "WARN"),
         ("outbox.table", POLLS, {}, "FAIL"),
+        ("postgres.long_transactions", POLLS, {}, "WARN"),
     ],
 )
 def test_what_keeps_a_relay_from_the_wal_is_a_warning_where_it_polls_meanwhile(
