@@ -12,6 +12,7 @@ from relay.core.errors import SourceRefused
 from relay.settings import RelaySettings
 from relay.sources import tables
 from relay.sources.layout import Layout
+from relay.sources.polling.skip_locked.statements import require_key
 from relay.sources.polling.statements import require_tx
 from relay.sources.wal.decoders import pgoutput, wal2json
 from relay.storage.facts import TableFacts, table_facts
@@ -61,6 +62,8 @@ def require_pollable(found: TableFacts, settings: RelaySettings) -> None:
     tables.check_rows(found, table)
     if settings.poll_strategy == "snapshot":
         require_tx(table, found)
+    else:
+        require_key(table, found)
 
 
 def require_relay_can_poll(connection: psycopg.Connection[Any], settings: RelaySettings) -> None:

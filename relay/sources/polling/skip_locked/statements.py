@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from outboxkit import sql
+from relay.core.errors import SourceRefused
 from relay.sources.layout import NATIVE, Column, Layout
 from relay.sources.polling.statements import TX, has_tx
 from relay.sources.reader import Reader
@@ -49,6 +50,27 @@ class Statements:
 def key_of(layout: Layout) -> str:
     """Return the column that tells the rows of the table apart."""
     return layout.columns["seq" if layout.name == NATIVE.name else "id"]
+
+
+def require_key(layout: Layout, facts: TableFacts) -> None:
+    """Raise SourceRefused if two rows of the table may have the same key: they would count as one."""
+    key = key_of(layout)
+    if layout.name == NATIVE.name or key in facts.unique:
+        return
+    raise SourceRefused(
+        f"no unique index of {layout.name} has {key!r}: with RELAY_POLL_STRATEGY=skip_locked, rows with the same value "
+        "would count as one",
+        remedy=_snapshot(facts)
+        if facts.partitioned  # its unique indexes have the columns of the partition key, and none is made CONCURRENTLY
+        else SQL("CREATE UNIQUE INDEX CONCURRENTLY ON {} ({})")
+        .format(Identifier(layout.schema, layout.table), Identifier(key))
+        .as_string(None),
+    )
+
+
+def _snapshot(facts: TableFacts) -> str:
+    other = "set RELAY_POLL_STRATEGY=snapshot, which needs no such index"
+    return other if has_tx(facts) else f"{other}, then run `relay setup --add-tx-column`"
 
 
 def statements(layout: Layout, facts: TableFacts, *, batch: int) -> Statements:
