@@ -21,7 +21,7 @@ from relay.operating.display import err_console
 from relay.operating.options import Config, Json
 from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
-from relay.sources.preconditions import no_position, require_state
+from relay.sources.preconditions import no_position, require_snapshot, require_state
 from relay.sources.wal.ownership import require_position
 
 _LOOK_EVERY = 0.25
@@ -99,14 +99,9 @@ def _require_polling(connection: psycopg.Connection[Any], settings: RelaySetting
     require_position(found, settings.owner)  # else it is another table that is judged
     try:
         outbox.require_relay_can_poll(connection, settings)
+        require_snapshot(state)
     except Problem as problem:
         raise SourceRefused(f"{problem.what}; nothing was changed", remedy=_remedy(problem, settings)) from problem
-    if state.snapshot is None:
-        raise SourceRefused(
-            "the stored position is older than polling: it does not say what was published in terms of the table; "
-            "nothing was changed",
-            remedy="let the relay stream for a few seconds, then run `relay switch` again",
-        )
 
 
 def _remedy(problem: Problem, settings: RelaySettings) -> str:

@@ -70,7 +70,7 @@ from relay.core.position import Lsn, Position, Snapshot
 from relay.sources.handover.deciding import Wanted, bound, choose, kept, lasting
 from relay.sources.polling.source import PollingSource
 from relay.sources.polling.stream import PollingStream
-from relay.sources.preconditions import require_state
+from relay.sources.preconditions import require_snapshot, require_state
 from relay.sources.tables import Unreadable
 from relay.sources.wal.ownership import require_position, require_slot
 from relay.sources.wal.source import WalSource
@@ -220,12 +220,8 @@ class Handover:
     def _unpollable(self, facts: Facts, table: TableFacts, state: State) -> Problem | None:
         if self._polling is None:
             return SourceRefused("an outbox of logical messages has no table to poll", remedy="use RELAY_SOURCE=wal")
-        if state.snapshot is None:
-            return SourceRefused(
-                "the stored position is older than polling: it does not say what was published in terms of the table",
-                remedy="use RELAY_SOURCE=wal until the relay has streamed for a few seconds",
-            )
         try:
+            require_snapshot(state)
             self._polling.examine(facts, table)
         except (SourceRefused, Unreadable) as problem:
             return problem

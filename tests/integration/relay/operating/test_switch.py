@@ -81,7 +81,7 @@ def test_polling_is_refused_without_a_snapshot_to_poll_from(streaming: Isolated)
         connection.execute("UPDATE relay.checkpoint SET snapshot = NULL")
     said = asked(streaming, "polling")
     assert said.code == 1
-    assert "the stored position is older than polling" in said.output
+    assert "no snapshot is stored" in said.output
     assert one(streaming.database_url, WANTED) == "auto"
 
 
