@@ -143,11 +143,14 @@ def load(settings: type[S], config: Path | None = None) -> S:
                 f"{name} is not set", remedy=f"set it in the environment, in {name}_FILE or with --config"
             ) from error
         message = first["msg"].removeprefix("Value error, ")
+        if not field:  # a validator of several settings says what is wrong, then what to do
+            what, _, remedy = message.partition("; ")
+            raise ConfigurationProblem(what, remedy=remedy) from error
         if len(first["loc"]) > 1 and isinstance(first["loc"][1], str):
             message = f"for {first['loc'][1]!r}: {message}"
         source = f", read from {name}_FILE," if name not in os.environ and f"{name}_FILE" in os.environ else ""
         raise ConfigurationProblem(
-            f"{name}{source} is wrong: {message}" if name else message, remedy=_description(settings, field)
+            f"{name}{source} is wrong: {message}", remedy=_description(settings, field)
         ) from error
 
 

@@ -131,7 +131,7 @@ async def run(  # noqa: C901, PLR0915 - every part is made here
             redriving = SharedRedrives(parked, leadership)
         else:
             source = handover = await sources.handed_over(opened, stdout=stdout)
-            let_go = handover.retains_too_much
+            let_go = None if settings.source == "wal" else handover.retains_too_much
         routes = router(settings)
         engine = Engine(
             source,

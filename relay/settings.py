@@ -39,13 +39,18 @@ def _duration(text: object) -> object:
     found = _DURATION.fullmatch(text)
     if found is None:
         raise ValueError("it is not a duration")
-    return timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+    duration = timedelta(seconds=int(found[1]) * _UNITS[found[2]])
+    if duration > _LONGEST:
+        raise ValueError(f"it is longer than {_LONGEST.days}d")
+    return duration
 
 
+_LONGEST = timedelta(days=9999)
 _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"([1-9][0-9]{0,6})(s|min|h|d)")
 
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_MOST_SECONDS = 366 * 86_400
+Seconds = Annotated[float, Field(gt=0, le=_MOST_SECONDS, allow_inf_nan=False)]
 
 
 class RelaySettings(BrokerSettings):
@@ -103,7 +108,7 @@ class RelaySettings(BrokerSettings):
         description="write true to poll at once when something is written; `relay setup --notify` makes the trigger",
     )
     return_after: float = Field(
-        60.0, ge=0, allow_inf_nan=False,
+        60.0, ge=0, le=_MOST_SECONDS, allow_inf_nan=False,
         description="write for how many seconds the WAL must have been fine before polling ends",
     )  # fmt: skip
     slots_per_hour: int = Field(3, ge=0, description="write how many slots may be made within an hour")
@@ -113,7 +118,9 @@ class RelaySettings(BrokerSettings):
     slot_budget: int | None = Field(
         None,
         ge=1 << 20,
-        description="write how many bytes of WAL the slot may retain before the relay polls instead and drops it",
+        le=1 << 62,
+        description="write how many bytes of WAL, such as 10737418240, the slot may retain before it is dropped and "
+        "the table is polled",
     )
     plugin: Literal["auto", "wal2json", "pgoutput"] = Field("auto", description="write auto, wal2json or pgoutput")
     message_prefix: str | None = Field(
@@ -133,7 +140,7 @@ class RelaySettings(BrokerSettings):
     retention: Annotated[
         timedelta | None,
         BeforeValidator(_duration),
-        Field(description="write for how long published events stay in the outbox, such as 7d or 12h; or off"),
+        Field(description="write for how long published events stay, such as 30min, 12h or 7d, at most 9999d; or off"),
     ] = timedelta(days=7)
     http_address: Annotated[str | None, AfterValidator(_address), Field(description="write host:port")] = (
         "127.0.0.1:9187"
@@ -147,7 +154,7 @@ class RelaySettings(BrokerSettings):
     @model_validator(mode="after")
     def _no_prefix_without_a_use(self) -> Self:
         if "cloudevents_prefix" in self.model_fields_set and self.format != "cloudevents":
-            raise ValueError("RELAY_CLOUDEVENTS_PREFIX is set, and RELAY_FORMAT is not cloudevents: set that too")
+            raise ValueError("RELAY_CLOUDEVENTS_PREFIX is set, and RELAY_FORMAT is not cloudevents; set that too")
         return self
 
     @model_validator(mode="after")
@@ -156,13 +163,13 @@ class RelaySettings(BrokerSettings):
             if self.source != "polling":
                 raise ValueError(
                     "RELAY_POLL_STRATEGY is skip_locked, which keeps no position that the WAL could go on from, and "
-                    f"RELAY_SOURCE is {self.source}: set RELAY_SOURCE=polling, or RELAY_POLL_STRATEGY=snapshot"
+                    f"RELAY_SOURCE is {self.source}; set RELAY_SOURCE=polling, or RELAY_POLL_STRATEGY=snapshot"
                 )
             if self.message_prefix is not None:
-                raise ValueError("RELAY_POLL_STRATEGY is skip_locked, and RELAY_MESSAGE_PREFIX has no table: unset one")
+                raise ValueError("RELAY_POLL_STRATEGY is skip_locked, and RELAY_MESSAGE_PREFIX has no table; unset one")
         elif self.poll_lock != "none" or self.poll_leader:
             name = "RELAY_POLL_LEADER" if self.poll_leader else "RELAY_POLL_LOCK"
-            raise ValueError(f"{name} is set, and RELAY_POLL_STRATEGY is not skip_locked: set that too")
+            raise ValueError(f"{name} is set, and RELAY_POLL_STRATEGY is not skip_locked; set that too")
         return self
 
     @property

@@ -65,6 +65,7 @@ WAYS = (
     _polling("1 s", RELAY_POLL_INTERVAL="1"),
     _polling("10 s", RELAY_POLL_INTERVAL="10"),
     _polling("10 s, notify", RELAY_POLL_INTERVAL="10", RELAY_POLL_NOTIFY="true"),
+    _polling("1 s, skip_locked", RELAY_POLL_INTERVAL="1", RELAY_POLL_STRATEGY="skip_locked"),
 )
 
 

@@ -28,8 +28,9 @@ def configure(*, verbose: bool = False) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
     )
-    # pika logs every refused connection at ERROR; our own log has it once, with the remedy.
-    logging.getLogger("pika").setLevel(logging.CRITICAL)
+    # They log every refused or closed connection as text; our own log has it once, as JSON, with the remedy.
+    for library in ("pika", "psycopg"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
 
 
 @contextmanager

@@ -207,6 +207,8 @@ class SlotBudget:
     """How many bytes of WAL the slot may retain; seen at the start, and when it changes."""
 
     budget_bytes: int
+    let_go: bool
+    """Whether the slot is dropped at the budget; else it is kept, and a warning is all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ class Guardian:
     async def _judge(self, state: SlotState) -> None:
         allowed = budget(self._own_budget, state.keep_size_mib)
         if allowed != self._said:
-            self._observe(SlotBudget(allowed))
+            self._observe(SlotBudget(allowed, self._let_go is not None))
             self._said = allowed
         if state.retained_bytes >= _WARN * allowed:
             self._observe(SlotFills(state.retained_bytes, allowed))

@@ -28,4 +28,4 @@ def connected(settings: RelaySettings, purpose: str) -> Iterator[psycopg.Connect
             connection.execute(sql.query("session_own_writes"))
             yield connection
     except psycopg.Error as error:
-        raise from_postgres(error, slot=settings.slot) from error
+        raise from_postgres(error, slot=settings.slot, done=purpose) from error

@@ -1,9 +1,10 @@
 """What the outbox is, for commands: asked of the server, and judged as `relay run` judges it."""
 
+from dataclasses import replace
 from typing import Any
 
 import psycopg
-from psycopg.rows import kwargs_row
+from psycopg.rows import kwargs_row, scalar_row
 
 from outboxkit import sql
 from outboxkit.errors import Problem
@@ -11,6 +12,7 @@ from relay.core.errors import SourceRefused
 from relay.settings import RelaySettings
 from relay.sources import tables
 from relay.sources.layout import Layout
+from relay.sources.polling.skip_locked.statements import require_key
 from relay.sources.polling.statements import require_tx
 from relay.sources.wal.decoders import pgoutput, wal2json
 from relay.storage.facts import TableFacts, table_facts
@@ -60,6 +62,20 @@ def require_pollable(found: TableFacts, settings: RelaySettings) -> None:
     tables.check_rows(found, table)
     if settings.poll_strategy == "snapshot":
         require_tx(table, found)
+    else:
+        require_key(table, found)
+
+
+def require_relay_can_poll(connection: psycopg.Connection[Any], settings: RelaySettings) -> None:
+    """Raise SourceRefused or UndecodableChange if a relay that is asked to poll the table cannot do that.
+
+    What this session's role may read is judged only if the active relay has the same role: an operator may read no row.
+    """
+    found = facts(connection, settings)
+    role = (
+        connection.cursor(row_factory=scalar_row).execute(sql.query("leader_role"), {"name": settings.name}).fetchone()
+    )
+    require_pollable(found if role == found.role else replace(found, readable=True, hidden=False), settings)
 
 
 def preferred(found: TableFacts, settings: RelaySettings) -> str:

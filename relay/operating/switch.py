@@ -12,13 +12,17 @@ from rich.status import Status
 
 from outboxkit import sql
 from outboxkit.errors import Problem
+from outboxkit.process import commands
 from outboxkit.settings import load
 from relay.core.errors import SourceRefused
+from relay.operating import outbox
 from relay.operating.connection import connected
 from relay.operating.display import err_console
 from relay.operating.options import Config, Json
+from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
-from relay.sources.preconditions import no_position
+from relay.sources.preconditions import no_position, require_snapshot, require_state
+from relay.sources.wal.ownership import require_position
 
 _LOOK_EVERY = 0.25
 
@@ -42,48 +46,102 @@ def switch(
 
     Nothing is lost and nothing is published twice. The relay stays with that source, across restarts too, until
     `relay switch --to auto`. Ctrl-C ends the waiting, not the switch.
+
+    Exit code 3 if it is stored, and no relay does it yet: none is active, or the active one needs longer than
+    --timeout. The reason is printed to standard error. Exit code 1 if it is refused; then nothing is stored.
     """
     settings = load(RelaySettings, config)
     if settings.source != "auto":
-        raise SourceRefused(
-            f"RELAY_SOURCE is {settings.source}: the relay reads nothing else",
-            remedy="set RELAY_SOURCE=auto, and start the relay again",
-        )
+        _fixed(settings, to, as_json=as_json)
+        return
     with connected(settings, "switch") as connection:
-        found = _row(connection, "switch_ask", {"relay": settings.name, "to": to.value})
-        if found is None:
+        if to is To.POLLING:
+            _require_polling(connection, settings)
+        before = _row(connection, "switch_ask", {"relay": settings.name, "to": to.value})
+        if before is None:
             raise no_position(settings.name)
-        result = _wait(connection, settings, to, last=found["last"], timeout=timeout)
+        result = _wait(connection, settings, to, before["last"], timeout)
     if as_json:
         typer.echo(json.dumps(result, default=str))
-        return
+    else:
+        _print(result, to)
+    if not _does(result, to):
+        commands.report(_late(settings, result, to, before["wanted"], timeout), name="relay")
+        raise typer.Exit(commands.BAD_ANSWER)
+
+
+def _fixed(settings: RelaySettings, to: To, *, as_json: bool) -> None:
+    """Say that the relay reads nothing else; raises SourceRefused if something else is asked for."""
+    source = settings.source
+    if to != source:
+        raise SourceRefused(
+            f"RELAY_SOURCE is {source}: the relay reads nothing else; nothing was changed",
+            remedy="set RELAY_SOURCE=auto, and start the relay again",
+        )
+    if as_json:  # null is unknown: no server was asked
+        typer.echo(json.dumps({"mode": source, "making_slot": None, "wanted": None, "active": None, "changes": []}))
+    else:
+        typer.echo(f"RELAY_SOURCE is {source}: the relay reads that already, and nothing else; nothing was changed")
+
+
+def _print(result: dict[str, Any], to: To) -> None:
     for change in result["changes"]:
         typer.echo(f"{change['at']}: from {change['from_mode']} to {change['to_mode']}, {change['detail']}")
-    until = "" if to is To.AUTO else "; it stays so until `relay switch --to auto`"
-    typer.echo(f"the relay reads {result['mode']}{until}")
+    if _does(result, to):
+        until = "" if to is To.AUTO else "; it stays so until `relay switch --to auto`"
+        typer.echo(f"the relay reads {result['mode']}{until}")
+
+
+def _require_polling(connection: psycopg.Connection[Any], settings: RelaySettings) -> None:
+    """Raise a Problem if the relay could not poll: once it is stored, a relay that starts would end with it."""
+    found = slots.facts(connection, settings)
+    state = require_state(found, settings.name)
+    require_position(found, settings.owner)  # else it is another table that is judged
+    try:
+        outbox.require_relay_can_poll(connection, settings)
+        require_snapshot(state)
+    except Problem as problem:
+        raise SourceRefused(f"{problem.what}; nothing was changed", remedy=_remedy(problem, settings)) from problem
+
+
+def _remedy(problem: Problem, settings: RelaySettings) -> str:
+    if settings.table is None:
+        return "none is needed: the relay reads the WAL, and nothing else has logical messages"
+    return problem.remedy
 
 
 def _wait(
-    connection: psycopg.Connection[Any], settings: RelaySettings, to: To, *, last: int, timeout: float
+    connection: psycopg.Connection[Any], settings: RelaySettings, to: To, last: int, timeout: float
 ) -> dict[str, Any]:
+    """Return how far it is when an active relay does it, or after `timeout`; with the changes since number `last`."""
     until = time.monotonic() + timeout
     with Status(f"waiting for the relay to read {to}", console=err_console()) as shown:
         while True:
             found = _row(connection, "switch_watch", {"relay": settings.name, "last": last})
             assert found is not None  # noqa: S101 - it was there
-            if to is To.AUTO or found["mode"] == to:
+            if _does(found, to) or time.monotonic() > until:
                 return found
-            if time.monotonic() > until:
-                raise _late(settings, found, to, timeout)
-            if found["making_slot"]:
+            if not found["active"]:
+                shown.update("no relay is active; waiting for one")
+            elif found["making_slot"]:
                 shown.update("a new slot is being made; it waits for the end of all open transactions")
             time.sleep(_LOOK_EVERY)
 
 
-def _late(settings: RelaySettings, found: dict[str, Any], to: To, timeout: float) -> Problem:
-    asked = f"it was asked for {to}, and does that when it can; `relay switch --to {found['mode']}` takes it back"
+def _does(found: dict[str, Any], to: To) -> bool:
+    """Return whether an active relay does what was asked for."""
+    return bool(found["active"] and (to is To.AUTO or found["mode"] == to))
+
+
+def _late(settings: RelaySettings, found: dict[str, Any], to: To, before: str, timeout: float) -> Problem:
+    """Return why it is not done yet; `before` is what was asked for before."""
+    back = "" if before == to else f"; `relay switch --to {before}` takes it back"
+    asked = f"it was asked for {to}, and does that when it can{back}"
     if not found["active"]:
-        return Problem(f"no relay {settings.name!r} is active", remedy=f"start one; {asked}")
+        return Problem(
+            f"{to} is stored, and no relay {settings.name!r} is active",
+            remedy=f"start one: the next that is active does what is stored{back}",
+        )
     if found["making_slot"]:
         return Problem(
             f"a new slot is still being made after {timeout:g} s: it waits for the end of all open transactions",

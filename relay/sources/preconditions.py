@@ -1,6 +1,7 @@
 """What every source needs before it is opened: a primary, and a stored position. Pure."""
 
 from relay.core.errors import RepairNeeded, SourceRefused
+from relay.core.position import Snapshot
 from relay.storage.facts import Facts
 from relay.storage.state import State
 
@@ -20,6 +21,16 @@ def require_state(facts: Facts, relay: str) -> State:
     if facts.state is None:
         raise no_position(relay)
     return facts.state
+
+
+def require_snapshot(state: State) -> Snapshot:
+    """Return the stored snapshot; raises SourceRefused if an older version stored only a position of the WAL."""
+    if state.snapshot is None:
+        raise SourceRefused(
+            "no snapshot is stored: it is not known what was published in terms of the table",
+            remedy="let the relay stream for a few seconds with RELAY_SOURCE=wal or auto: it stores one then",
+        )
+    return state.snapshot
 
 
 def no_position(relay: str) -> SourceRefused:

@@ -165,6 +165,8 @@ class TableFacts:
     foreign_partitions: Sequence[str] = ()
     children: Sequence[str] = ()
     """Tables that inherit from a table without partitions."""
+    unique: Sequence[str] = ()
+    """The columns of unique indexes over all rows."""
     publication: PublicationFacts | None = None
     role: str = ""
     """The role that asked."""

@@ -48,9 +48,12 @@ _NACKED = Problem(
 )
 _FILLS = Problem(
     "the slot retains half of the WAL that RELAY_SLOT_BUDGET allows, or more",
-    remedy="see `relay status` for why the relay does not catch up; at the budget it polls instead, and drops the slot",
+    remedy="`relay status` says why the relay does not catch up, and the line `slot budget` what happens at the budget",
 )
-_AT_THE_BUDGET = "the relay polls the table and drops the slot; an outbox that cannot be polled keeps it"
+_LET_GO = "the relay drops the slot and polls the table; it keeps the slot of an outbox that cannot be polled"
+_KEPT = "the relay keeps the slot and only warns, since RELAY_SOURCE=wal; watch the server's disk"
+_IN_ORDER = ("first start", "works again", "asked for")
+"""Reasons of a hand-over that nobody has to look into."""
 _NOT_DRAINED = "the next run publishes these messages again, with the rest of their transactions"
 
 
@@ -84,17 +87,17 @@ class Logbook:
             case HandedOver(source, to, reason, detail, position, duplicates):
                 self._logged.pop(f"to {to}", None)
                 known = {} if duplicates is None else {"duplicates": duplicates}
-                log.warning(
-                    "handed over", source=source, to=to, reason=reason, detail=detail, position=str(position), **known
-                )
+                fields = {"from": source, "to": to, "reason": reason, "detail": detail, "position": str(position)}
+                tell = log.info if reason in _IN_ORDER else log.warning
+                tell("handed over", **fields, **known)
             case NotHandedOver(to, problem):
                 self._once(f"to {to}", "not handed over", problem, to=to)
             case SlotWaits(problem):
                 log.info("a new slot waits", reason=problem.what, remedy=problem.remedy)
             case NotPolled(problem):
                 self._once("polled", "not polled", problem)
-            case SlotBudget(budget):
-                log.info("slot budget", budget_bytes=budget, then=_AT_THE_BUDGET)
+            case SlotBudget(budget, let_go):
+                log.info("slot budget", budget_bytes=budget, then=_LET_GO if let_go else _KEPT)
             case SlotFills(retained, budget):
                 self._count("the slot fills", _FILLS, 1, {"retained_bytes": retained, "budget_bytes": budget})
             case Retired(partition):

@@ -12,11 +12,17 @@ WITH me AS (
     WHERE has_table_privilege(tables.oid, privilege)
       AND (privilege <> 'UPDATE' OR name = %(table)s::text)  -- the relay updates its own tables
     UNION ALL
-    SELECT 'CREATE on schema ' || nspname FROM pg_namespace
+    SELECT 'CREATE on schema ' || nspname || CASE WHEN EXISTS (
+               SELECT FROM aclexplode(nspacl) AS granted WHERE grantee = 0 AND privilege_type = 'CREATE')
+           THEN ', as PUBLIC has it' ELSE '' END
+    FROM pg_namespace
     WHERE nspname IN ('outbox', 'relay', 'outbox_setup', 'public') AND has_schema_privilege(oid, 'CREATE')
     UNION ALL
     SELECT 'CREATE on database ' || current_database()
     WHERE has_database_privilege(current_database(), 'CREATE')
+    UNION ALL
+    SELECT 'ownership of database ' || d.datname FROM pg_database AS d, me
+    WHERE d.datname = current_database() AND d.datdba = me.oid
 )
 SELECT me.rolname            AS name,
        me.rolsuper           AS superuser,
@@ -29,6 +35,7 @@ SELECT me.rolname            AS name,
        me.rolconnlimit       AS connection_limit,
        ARRAY(SELECT other.rolname::text FROM pg_roles AS other
              WHERE NOT me.rolsuper AND other.oid <> me.oid AND pg_has_role(me.oid, other.oid, 'MEMBER')
+               AND other.rolname <> 'pg_database_owner'  -- the owner's, and nobody is granted it
              ORDER BY 1)     AS member_of,
        ARRAY(SELECT what FROM excess WHERE NOT me.rolsuper) AS excess
 FROM me

@@ -42,6 +42,11 @@ SELECT (SELECT relkind FROM outbox) AS kind,
         FROM leaf, outbox WHERE outbox.relkind = 'p' AND leaf.relkind = 'f') AS foreign_partitions,
        (SELECT coalesce(jsonb_agg(i.inhrelid::regclass::text ORDER BY i.inhrelid::regclass::text), '[]')
         FROM outbox JOIN pg_inherits AS i ON i.inhparent = outbox.oid WHERE outbox.relkind <> 'p') AS children,
+       (SELECT coalesce(jsonb_agg(DISTINCT a.attname), '[]')  -- columns that are only included do not count
+        FROM outbox JOIN pg_index AS i ON i.indrelid = outbox.oid
+        CROSS JOIN generate_series(0, i.indnkeyatts - 1) AS place
+        JOIN pg_attribute AS a ON a.attrelid = outbox.oid AND a.attnum = i.indkey[place]
+        WHERE i.indisunique AND i.indisvalid AND i.indpred IS NULL) AS unique,
        (SELECT jsonb_build_object(
                    'actions', array_remove(ARRAY[
                         CASE WHEN p.pubinsert THEN 'insert' END, CASE WHEN p.pubupdate THEN 'update' END,

@@ -58,6 +58,7 @@ _HEADER = _COLUMNS.format(
     "controls",
 )
 _TERMINATE = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = %s"
+_DROP = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s"
 _ROWS = """
 SELECT id, seq, aggregate_id, aggregate_version, tx, created_at FROM outbox.event WHERE id = ANY(%s::uuid[])
 ORDER BY seq LIMIT 3
@@ -177,7 +178,7 @@ def killed(scene: Scene) -> None:
 
 
 def drop(scene: Scene) -> None:
-    """Drop the slot under the relay."""
+    """Drop the slot under the relay, if there is one."""
     until(partial(_dropped, scene), what="the slot is dropped", seconds=30)
 
 
@@ -185,8 +186,8 @@ def _dropped(scene: Scene) -> bool:
     name = scene.stage.isolated.name
     with psycopg.connect(scene.stage.isolated.database_url, autocommit=True) as connection:
         connection.execute(_TERMINATE, [name])
-        with suppress(psycopg.errors.ObjectInUse, psycopg.errors.UndefinedObject):
-            connection.execute("SELECT pg_drop_replication_slot(%s)", [name])
+        with suppress(psycopg.errors.ObjectInUse):
+            connection.execute(_DROP, [name])
             return True
     return False
 
@@ -253,9 +254,14 @@ def _run(box: Sandbox, way: Way, seed: int, seconds: float) -> bool:
 def _scene(box: Sandbox, directory: Path, seed: int, seconds: float) -> Iterator[Scene]:
     with ExitStack() as stack:
         stage = Stage(stack.enter_context(box.isolated()), directory)
-        stack.callback(lambda: [command.end() for command in stage.commands])
+        stack.callback(_end, stage)
         tap = stage.set_up()
         yield Scene(stage, tap, random.Random(seed), seconds=seconds)  # noqa: S311 - for repeatable runs
+
+
+def _end(stage: Stage) -> None:
+    for command in stage.commands:
+        command.end()
 
 
 def _played(scene: Scene, way: Way, seed: int) -> list[str]:

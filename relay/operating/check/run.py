@@ -10,6 +10,7 @@ from relay.operating.check.judging import (
     broker,
     connection,
     limits,
+    meanwhile,
     outbox,
     plugin,
     polling,
@@ -32,7 +33,11 @@ def check(settings: RelaySettings, *, queue_names: Sequence[str]) -> list[Findin
     """Return a finding for each check, always with the same ids in the same order; a queue's ids end in its name."""
     sections = postgres.ask(settings)
     answers = asyncio.run(rabbitmq.ask(settings, queue_names))
-    return [*_postgres(sections, polls=settings.source == "polling"), *_rabbitmq(answers, queue_names)]
+    found = list(_postgres(sections, polls=settings.source == "polling"))
+    return [
+        *meanwhile.eased(found, sections.position, sections.role, sections.connection),
+        *_rabbitmq(answers, queue_names),
+    ]
 
 
 def _postgres(sections: postgres.Sections, *, polls: bool) -> Iterator[Finding]:

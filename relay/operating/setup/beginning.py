@@ -14,12 +14,14 @@ A row of another server, which came by a restore, has the number of a transactio
 soon as it came, the row would be polled. Such rows get a number too, whichever the beginning is.
 """
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import psycopg
-from psycopg.sql import SQL, Identifier
+from psycopg.sql import SQL, Composed, Identifier
 
 from outboxkit import sql
+from outboxkit.sql.restoring import present
 from relay.core.errors import SourceRefused
 from relay.operating import outbox
 from relay.settings import RelaySettings
@@ -33,9 +35,11 @@ _SEES_NOTHING = "3:3:"
 """The first transaction of any server is number 3: the ones before it are Postgres' own."""
 _BLOCKS = 128
 """Blocks of a table that are updated in one transaction, of 8 KiB each."""
+_LAST = "(4294967295,0)"
+"""A place behind each row of a table."""
 _PASSES = 10
 _OLD = "tx IS NULL"
-_FOREIGN = "tx >= pg_snapshot_xmax(pg_current_snapshot())"
+FOREIGN = "tx >= pg_snapshot_xmax(pg_current_snapshot())"
 
 
 def begin(
@@ -47,32 +51,71 @@ def begin(
     """
     outbox.require_pollable(found, settings)
     numbered = has_tx(found)
-    if numbered and start == "start":
-        _require_no_other(connection, settings)
-        number(connection, settings, found, f"{_OLD} OR {_FOREIGN}")
-    elif numbered:
-        number(connection, settings, found)
-    names = {"name": settings.name, "slot": slot, "outboxes": settings.outboxes}
+    if numbered:
+        if start == "start":
+            _require_no_other(connection, settings, found)
+        number(connection, settings, found, _which(start))
     with connection.transaction():
-        position = {**names, "snapshot": snapshot(start)}
-        begun = connection.execute(sql.query("checkpoint_begin"), position).rowcount == 1
+        begun = connection.execute(sql.query("checkpoint_begin"), _position(settings, start, slot)).rowcount == 1
         if begun and not numbered and start == "now":  # then marks say what is published, and not a snapshot
-            marks = statements(settings.layout(partitioned=found.partitioned), found, batch=1).mark_all
-            connection.execute(marks, {"relay": settings.name, "outbox": settings.table})
+            connection.execute(*_marks(settings, found))
     return begun
 
 
-def snapshot(start: From) -> str | None:
-    """Return the first position; None for what is visible now."""
-    return _SEES_NOTHING if start == "start" else None
+def plan(  # noqa: PLR0913 - what `begin` takes, and how the table is before and after
+    connection: psycopg.Connection[Any],
+    settings: RelaySettings,
+    now: TableFacts,
+    then: TableFacts,
+    start: From,
+    *,
+    slot: str | None,
+) -> Iterator[str]:
+    """Yield what `begin` would run on a table that is as `now` and will be as `then`; raises what it would raise."""
+    written = psycopg.ClientCursor(connection).mogrify
+    if has_tx(then) and now.kind is not None:
+        if start == "start":
+            _require_no_other(connection, settings, now)
+        yield from numbering(connection, settings, now, _which(start))
+    yield f"{written(sql.query('checkpoint_begin'), _position(settings, start, slot))};"
+    if not has_tx(then) and start == "now" and now.kind is not None:
+        yield f"{written(*_marks(settings, then))};"
+
+
+def numbering(
+    connection: psycopg.Connection[Any], settings: RelaySettings, found: TableFacts, which: str = FOREIGN
+) -> Iterator[str]:
+    """Yield what `number` would run, in one statement for each table that holds rows."""
+    if not _left(connection, settings, found, which):
+        return
+    written = psycopg.ClientCursor(connection).mogrify
+    for schema, table in found.leaves:
+        update = SQL(sql.query("tx_fill")).format(table=Identifier(schema, table), which=SQL(which))
+        yield f"-- By {_BLOCKS} blocks a transaction:\n{written(update, {'begin': '(0,0)', 'end': _LAST})};"
+
+
+def _position(settings: RelaySettings, start: From, slot: str | None) -> dict[str, Any]:
+    """Return the first position; its snapshot is None for what is visible now."""
+    snapshot = _SEES_NOTHING if start == "start" else None
+    return {"name": settings.name, "slot": slot, "outboxes": settings.outboxes, "snapshot": snapshot}
+
+
+def _marks(settings: RelaySettings, found: TableFacts) -> tuple[Composed, dict[str, Any]]:
+    marks = statements(settings.layout(partitioned=found.partitioned), found, batch=1).mark_all
+    return marks, {"relay": settings.name, "outbox": settings.table}
+
+
+def _which(start: From) -> str:
+    """Return which rows get a number."""
+    return f"{_OLD} OR {FOREIGN}" if start == "start" else FOREIGN
 
 
 def number(
-    connection: psycopg.Connection[Any], settings: RelaySettings, found: TableFacts, which: str = _FOREIGN
+    connection: psycopg.Connection[Any], settings: RelaySettings, found: TableFacts, which: str = FOREIGN
 ) -> None:
     """Give the rows `which` a number of this server; a row that is updated meanwhile takes another pass."""
     for _ in range(_PASSES):
-        if not any(_unknown(connection, settings)[0 if _OLD in which else 1 :]):
+        if not _left(connection, settings, found, which):
             return
         for schema, table in found.leaves:
             _fill(connection, Identifier(schema, table), which)
@@ -82,10 +125,17 @@ def number(
     )
 
 
-def _unknown(connection: psycopg.Connection[Any], settings: RelaySettings) -> tuple[bool, bool]:
-    """Return whether there are rows from before the column, and of another server."""
+def _left(connection: psycopg.Connection[Any], settings: RelaySettings, found: TableFacts, which: str) -> bool:
+    """Return whether there are rows `which` are to be numbered."""
+    old, foreign = _unknown(connection, settings, found)
+    return foreign or (old and which != FOREIGN)
+
+
+def _unknown(connection: psycopg.Connection[Any], settings: RelaySettings, found: TableFacts) -> tuple[bool, bool]:
+    """Return whether there are rows from before the column, which may be yet to come, and of another server."""
     table = Identifier(*settings.outbox_table.split(".", 1))
-    row = connection.execute(SQL(sql.query("tx_unknown")).format(table=table)).fetchone()
+    query = sql.query("tx_unknown" if has_tx(found) else "tx_none")
+    row = connection.execute(SQL(query).format(table=table)).fetchone()
     assert row is not None  # noqa: S101 - the query always returns one row
     return row[0], row[1]
 
@@ -98,9 +148,9 @@ def _fill(connection: psycopg.Connection[Any], table: Identifier, which: str) ->
         connection.execute(fill, {"begin": f"({block},0)", "end": f"({block + _BLOCKS},0)"})
 
 
-def _require_no_other(connection: psycopg.Connection[Any], settings: RelaySettings) -> None:
+def _require_no_other(connection: psycopg.Connection[Any], settings: RelaySettings, found: TableFacts) -> None:
     """Raise SourceRefused if rows from before the column would be published again by another relay."""
-    if not _unknown(connection, settings)[0]:
+    if not present(connection, ["relay"]) or not _unknown(connection, settings, found)[0]:
         return
     row = connection.execute(
         sql.query("checkpoint_others"), {"name": settings.name, "outboxes": settings.outboxes}

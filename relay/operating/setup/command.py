@@ -6,8 +6,9 @@ import typer
 
 from outboxkit.settings import load
 from relay.operating.options import Config
-from relay.operating.setup import steps, waiting
+from relay.operating.setup import planning, steps, waiting
 from relay.operating.setup.beginning import From
+from relay.operating.setup.extra import Extras
 from relay.settings import RelaySettings
 
 Timeout = Annotated[
@@ -58,7 +59,7 @@ def setup(  # noqa: PLR0913 - the options of a command
 ) -> None:
     """Create the schema, the replication slot and the exchange, each if it is missing. Safe to repeat."""
     settings = load(RelaySettings, config)
-    extras = steps.Extras(add_tx_column=add_tx_column, notify=notify, accept_upgrade=accept_upgrade)
+    extras = Extras(add_tx_column=add_tx_column, notify=notify, accept_upgrade=accept_upgrade)
     done = steps.setup(settings, accept_gap=accept_gap, extras=extras, start=start, timeout=timeout, say=say)
-    for line in steps.plan(settings, accept_gap=accept_gap, extras=extras, start=start) if dry_run else done:
+    for line in planning.plan(settings, accept_gap=accept_gap, extras=extras, start=start) if dry_run else done:
         typer.echo(line)

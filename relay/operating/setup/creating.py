@@ -9,12 +9,14 @@ from typing import Any, LiteralString
 import psycopg
 
 from outboxkit import sql
+from outboxkit.errors import Problem
 from relay.operating import outbox
 from relay.operating.setup import publication
 from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
 from relay.sources.wal.decoders import pgoutput, wal2json
 from relay.storage.facts import TableFacts
+from relay.storage.sessions.refusals import from_postgres
 
 
 def take_turn(connection: psycopg.Connection[Any], slot: str) -> None:
@@ -32,13 +34,21 @@ def create(connection: psycopg.Connection[Any], settings: RelaySettings, found: 
     if plugin == wal2json.PLUGIN:
         try:
             return _create_slot(connection, settings, wal2json.PLUGIN)
-        except (psycopg.errors.UndefinedFile, psycopg.errors.InsufficientPrivilege):
-            if settings.plugin != "auto":
-                raise
+        except (psycopg.errors.UndefinedFile, psycopg.errors.InsufficientPrivilege) as error:
+            if settings.plugin != "auto" or not slots.facts(connection, settings).may_replicate:
+                raise _refused(error, settings) from error
             outbox.require(found, settings, pgoutput.PLUGIN)
     # First the publication, then the slot: pgoutput reads the publication as it was at each change.
     publication.create(connection, settings)
-    return _create_slot(connection, settings, pgoutput.PLUGIN)
+    try:
+        return _create_slot(connection, settings, pgoutput.PLUGIN)
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise _refused(error, settings) from error
+
+
+def _refused(error: psycopg.Error, settings: RelaySettings) -> Problem:
+    """Return the problem of a slot that was not made."""
+    return from_postgres(error, slot=settings.slot, done="making a slot")
 
 
 def statement(settings: RelaySettings) -> LiteralString:

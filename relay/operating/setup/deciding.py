@@ -17,7 +17,7 @@ from relay.sources.wal.ownership import (
     require_position,
     require_slot,
 )
-from relay.sources.wal.starting import PLUGINS, start_position
+from relay.sources.wal.starting import require_plugin, start_position
 from relay.storage.facts import Facts, Owner
 
 
@@ -41,13 +41,12 @@ def decide(facts: Facts, owner: Owner, *, plugin: str, accept_gap: bool, pollabl
     gone = facts.slot is None or lost
     make: Literal["create", "drop and create"] = "drop and create" if lost else "create"
     if not gone:
-        _require_plugin(facts, owner, plugin)
+        require_plugin(facts, owner, plugin=plugin)
     if facts.state is None:
         if not accept_gap:
             _require_unused(facts, owner)
         return Decision(make if gone else _kept(facts), set_position=True)
-    known = facts.state.snapshot is not None and not _ahead(facts) and not any(differences(facts, owner))
-    if known and (pollable or facts.state.mode == "polling"):
+    if polls_on(facts, owner, pollable=pollable):
         if accept_gap:
             raise SourceRefused(
                 "there is no gap to accept: the table has what no slot has, and the relay polls it",
@@ -65,6 +64,13 @@ def decide(facts: Facts, owner: Owner, *, plugin: str, accept_gap: bool, pollabl
         )
     start_position(facts, owner, None)
     return Decision("keep", set_position=False)
+
+
+def polls_on(facts: Facts, owner: Owner, *, pollable: bool) -> bool:
+    """Return whether the relay goes on from its stored position without a slot: the table has what no slot has."""
+    if facts.state is None or facts.state.snapshot is None or _ahead(facts) or any(differences(facts, owner)):
+        return False
+    return pollable or facts.state.mode == "polling"
 
 
 def _accepted(facts: Facts, owner: Owner, make: Literal["create", "drop and create"] | None) -> Decision:
@@ -115,14 +121,3 @@ def _kept(facts: Facts) -> Literal["keep", "drop and create"]:
     """Return what becomes of an existing slot: one that is ahead of the server's WAL would skip what is yet to come."""
     ahead = Lsn.parse(facts.confirmed_flush_lsn or "0/0") > Lsn.parse(facts.wal_end)
     return "drop and create" if ahead else "keep"
-
-
-def _require_plugin(facts: Facts, owner: Owner, plugin: str) -> None:
-    known = PLUGINS if plugin == "auto" else (plugin,)
-    if facts.plugin not in known:
-        raise SourceRefused(
-            f"replication slot {owner.slot!r} was made with {facts.plugin}, and RELAY_PLUGIN is {plugin}",
-            remedy=f"set RELAY_PLUGIN={facts.plugin}"
-            if facts.plugin in PLUGINS
-            else "set RELAY_NAME and RELAY_SLOT to other names, then run `relay setup`",
-        )

@@ -1,11 +1,10 @@
 """The steps of `relay setup`: each creates what is missing. Safe to repeat, and to run twice at the same time.
 
-deciding.py says what is done about a slot and a stored position.
+intending.py and deciding.py say what is done about a slot and a stored position.
 """
 
 import asyncio
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -14,36 +13,25 @@ from outboxkit import sql
 from outboxkit.amqp.connection import Connection
 from outboxkit.amqp.topology import EXCHANGE_TYPE, declare_exchange
 from outboxkit.sql import apply as schema
-from outboxkit.sql.restoring import present
-from relay.core.errors import SourceRefused
+from relay.core.errors import RepairNeeded, WalNotLogical, WalRefused
 from relay.core.position import Lsn
 from relay.operating import outbox
 from relay.operating.connection import connected
-from relay.operating.setup import beginning, creating, notify, publication, tx_column, upgrade, waiting
+from relay.operating.setup import beginning, creating, extra, intending, publication, waiting
 from relay.operating.setup.beginning import From
-from relay.operating.setup.deciding import Decision, decide
 from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
-from relay.sources.layout import NATIVE
+from relay.sources.polling.statements import has_tx
 from relay.sources.wal.decoders import pgoutput
-from relay.sources.wal.ownership import require_database, require_position
-from relay.storage.sessions.refusals import check_failover, check_wal_level
-
-
-@dataclass(frozen=True, slots=True)
-class Extras:
-    """What is made only if it is asked for."""
-
-    add_tx_column: bool = False
-    notify: bool = False
-    accept_upgrade: bool = False
+from relay.sources.wal.ownership import require_position
+from relay.storage.facts import TableFacts
 
 
 def setup(  # noqa: PLR0913 - what an operator may ask for
     settings: RelaySettings,
     *,
     accept_gap: bool,
-    extras: Extras = Extras(),
+    extras: extra.Extras = extra.NOTHING,
     start: From = "now",
     timeout: float = waiting.TIMEOUT,
     say: Callable[[str], object] = lambda _: None,
@@ -54,71 +42,16 @@ def setup(  # noqa: PLR0913 - what an operator may ask for
     `timeout` seconds.
     """
     with connected(settings, "setup") as connection, waiting.watched(connection, settings, timeout=timeout, say=say):
-        require_wal(connection, settings)
+        refused = intending.require_wal(connection, settings, extras)
         yield from _schema(schema.apply(connection))
-        yield from _extras(connection, settings, extras)
+        yield from extra.make(connection, settings, extras)
         if settings.source == "polling":
             yield begin_polling(connection, settings, start=start)
         else:
             creating.take_turn(connection, settings.slot)
-            yield make_slot(connection, settings, accept_gap=accept_gap, start=start)
+            yield make_slot(connection, settings, accept_gap=accept_gap, start=start, refused=refused)
     asyncio.run(_exchange(settings))
     yield f"exchange: {settings.exchange!r} ({EXCHANGE_TYPE}, durable) exists"
-
-
-def plan(settings: RelaySettings, *, accept_gap: bool, extras: Extras = Extras(), start: From = "now") -> Iterator[str]:
-    """Yield the SQL that `setup` would run, and change nothing; raises what `setup` would raise about the slot."""
-    with connected(settings, "setup") as connection:
-        require_wal(connection, settings)
-        found = outbox.facts(connection, settings)
-        own = bool(schema.lacking(connection)) and settings.table == NATIVE.name  # it is made before the slot
-        pollable = outbox.pollable(found, settings) or (own and settings.source != "wal")
-        written = psycopg.ClientCursor(connection).mogrify
-        names = {
-            "slot": settings.slot,
-            "name": settings.name,
-            "outboxes": settings.outboxes,
-            "snapshot": beginning.snapshot(start),
-        }
-        if settings.source == "polling":
-            if not own:
-                outbox.require_pollable(found, settings)
-            yield from schema.script(connection)
-            yield from _extra_statements(connection, settings, extras)
-            yield f"{written(sql.query('checkpoint_begin'), {**names, 'slot': None})};"
-            return
-        decision = _decision(connection, settings, accept_gap=accept_gap)
-        yield from schema.script(connection)
-        yield from _extra_statements(connection, settings, extras)
-        if decision.slot == "drop and create":
-            yield f"{written(sql.query('slot_drop'), names)};"
-        begins = _begins(decision, pollable=pollable, known=_known(connection, settings), start=start)
-        if begins:
-            yield f"{written(sql.query('checkpoint_begin'), names)};"
-        if decision.slot != "keep":
-            plugin = outbox.preferred(found, settings)
-            if not own:
-                outbox.require(found, settings, plugin)
-            if plugin == pgoutput.PLUGIN:
-                yield f"{publication.statement(settings).as_string(connection)};"
-            yield f"{written(creating.statement(settings), {**names, 'plugin': plugin})};"
-        if decision.set_position and not begins:
-            yield f"{written(sql.query('checkpoint_reset'), names)};"
-
-
-def _begins(decision: Decision, *, pollable: bool, known: bool, start: From) -> bool:
-    """Return whether a relay begins by polling: then its first snapshot is stored before its slot is made.
-
-    From now, one with a slot that is there already begins where that stands.
-    """
-    return decision.set_position and (decision.slot != "keep" or start == "start") and pollable and not known
-
-
-def _known(connection: psycopg.Connection[Any], settings: RelaySettings) -> bool:
-    """Return whether the relay has a stored position; a schema that is older, or missing, may not tell."""
-    if not present(connection, ["relay"]):
-        return False
-    return connection.execute(sql.query("checkpoint_exists"), {"name": settings.name}).fetchone() == (True,)
 
 
 def _schema(applied: schema.Applied) -> Iterator[str]:
@@ -128,48 +61,6 @@ def _schema(applied: schema.Applied) -> Iterator[str]:
         yield f"schema: applied {', '.join(file.name for file in applied.files)}"
     elif not applied.restored:
         yield "schema: up to date"
-
-
-def _decision(connection: psycopg.Connection[Any], settings: RelaySettings, *, accept_gap: bool) -> Decision:
-    """Return what is done about the slot. A schema that is older, or missing, does not tell whose it is: it is kept."""
-    if schema.lacking(connection):
-        slot = slots.find(connection, settings.slot)
-        if slot is not None:
-            require_database(slot.name, slot.database, connection.info.dbname)
-        known = _known(connection, settings)
-        return Decision("create" if slot is None else "keep", set_position=not known)
-    facts = slots.facts(connection, settings)
-    pollable = outbox.pollable(outbox.facts(connection, settings), settings)
-    return decide(facts, settings.owner, plugin=settings.plugin, accept_gap=accept_gap, pollable=pollable)
-
-
-def require_wal(connection: psycopg.Connection[Any], settings: RelaySettings) -> None:
-    """Raise SourceRefused if the server has no WAL to stream, or no slots of the kind asked for; polling needs none."""
-    if settings.source == "polling":
-        return
-    check_failover(connection.info.server_version, wanted=settings.slot_failover)
-    row = connection.execute(sql.query("wal_level")).fetchone()
-    assert row is not None  # noqa: S101 - the query always returns one row
-    check_wal_level(row[0])
-
-
-def _extras(connection: psycopg.Connection[Any], settings: RelaySettings, extras: Extras) -> Iterator[str]:
-    if extras.add_tx_column:
-        yield from tx_column.run(connection, tx_column.steps(connection, settings))
-    if extras.accept_upgrade:
-        yield upgrade.accept(connection, settings)
-    if extras.notify:
-        made = notify.exists(connection, settings)
-        for statement in [] if made else notify.statements(settings):
-            connection.execute(statement)
-        yield f"trigger: relay_notify on {settings.table} {'exists' if made else 'created'}; set RELAY_POLL_NOTIFY=true"
-
-
-def _extra_statements(connection: psycopg.Connection[Any], settings: RelaySettings, extras: Extras) -> Iterator[str]:
-    if extras.add_tx_column:
-        yield from map(str, tx_column.steps(connection, settings))
-    if extras.notify and not notify.exists(connection, settings):
-        yield from (f"{each.as_string(connection)};" for each in notify.statements(settings))
 
 
 def begin_polling(connection: psycopg.Connection[Any], settings: RelaySettings, *, start: From = "now") -> str:
@@ -182,47 +73,72 @@ def begin_polling(connection: psycopg.Connection[Any], settings: RelaySettings, 
 
 
 def make_slot(
-    connection: psycopg.Connection[Any], settings: RelaySettings, *, accept_gap: bool, start: From = "now"
+    connection: psycopg.Connection[Any],
+    settings: RelaySettings,
+    *,
+    accept_gap: bool,
+    start: From = "now",
+    refused: WalNotLogical | None = None,
 ) -> str:
-    """Create the slot and the stored position if missing, and return a line; raises SourceRefused, see `decide`."""
+    """Create the slot and the stored position if missing, and return a line; raises SourceRefused, see `decide`.
+
+    What keeps the slot from being made, as `refused`, is no error of a relay that polls from its position meanwhile.
+    """
     facts = slots.facts(connection, settings)
     found = outbox.facts(connection, settings)
-    pollable = outbox.pollable(found, settings)
-    decision = decide(facts, settings.owner, plugin=settings.plugin, accept_gap=accept_gap, pollable=pollable)
-    new = decision.slot != "keep"
-    plugin = outbox.preferred(found, settings) if new else str(facts.plugin)
-    outbox.require(found, settings, plugin)
-    if decision.slot == "drop and create":
+    known = facts.state is not None
+    try:
+        if refused is not None:
+            raise refused
+        intended = intending.intend(connection, settings, facts, found, accept_gap=accept_gap, start=start)
+        return _made(connection, settings, found, intended, known=known, start=start)
+    except (WalRefused, RepairNeeded) as problem:
+        if not intending.goes_on(settings, facts, found):
+            raise
+        return intending.polls(settings, problem)
+
+
+def _made(  # noqa: PLR0913 - what was decided, and by what
+    connection: psycopg.Connection[Any],
+    settings: RelaySettings,
+    found: TableFacts,
+    intended: intending.Intended,
+    *,
+    known: bool,
+    start: From,
+) -> str:
+    if intended.slot == "drop and create":
         slots.drop(connection, settings.slot)
-    names = {"slot": settings.slot, "name": settings.name, "outboxes": settings.outboxes}
-    begins = _begins(decision, pollable=pollable, known=facts.state is not None, start=start)
-    if begins:  # before the slot is made: what commits meanwhile is polled
+    if intended.begins:  # before the slot is made: what commits meanwhile is polled
         beginning.begin(connection, settings, found, start, slot=settings.slot)
-    elif facts.state is None and start == "start":
-        outbox.require_pollable(found, settings)
-        raise SourceRefused(
-            "no slot has what was committed before it was made, and RELAY_SOURCE=wal reads nothing else",
-            remedy="run `relay setup --from start` with RELAY_SOURCE=auto, which polls the table first",
-        )
+    new, plugin = intended.slot != "keep", intended.plugin
     republished = not new and plugin == pgoutput.PLUGIN and publication.create(connection, settings)
     if new:
         plugin = creating.create(connection, settings, found, plugin)
     place = connection.execute(sql.query("slot_position"), {"slot": settings.slot}).fetchone()
     assert place is not None  # noqa: S101 - the slot exists by now
-    if decision.set_position and not begins:
-        if pollable:
-            beginning.number(connection, settings, found)
-        with connection.transaction():
-            if connection.execute(sql.query("checkpoint_reset"), names).rowcount == 0:
-                slots.require_ours(connection, settings)  # another database was first with this name
-                raise slots.missing(settings)
+    if intended.set_position:
+        _reset(connection, settings, found, pollable=intended.pollable)
     state = "created" if new else "exists"
     line = f"slot: {settings.slot!r} ({plugin}) {state}, from {Lsn.parse(place[0])}"
-    if begins:
+    if intended.begins:
         line = f"{line}; events are published from {start}"
-    elif facts.state is not None:
+    elif known and intended.set_position:
+        line = f"{line}; events are published from there: the stored position was replaced"
+    elif known:
         line = f"{line}; events are published from the stored position"
     return f"{line}; {publication.CREATED_AGAIN}" if republished else line
+
+
+def _reset(connection: psycopg.Connection[Any], settings: RelaySettings, found: TableFacts, *, pollable: bool) -> None:
+    """Store the slot's place as the position."""
+    if pollable and has_tx(found):
+        beginning.number(connection, settings, found)
+    names = {"slot": settings.slot, "name": settings.name, "outboxes": settings.outboxes}
+    with connection.transaction():
+        if connection.execute(sql.query("checkpoint_reset"), names).rowcount == 0:
+            slots.require_ours(connection, settings)  # another database was first with this name
+            raise slots.missing(settings)
 
 
 async def _exchange(settings: RelaySettings) -> None:

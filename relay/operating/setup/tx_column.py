@@ -11,7 +11,7 @@ unfinished is dropped, and made again.
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -23,9 +23,14 @@ from relay.core.errors import SourceRefused
 from relay.operating import outbox
 from relay.settings import RelaySettings
 from relay.sources.layout import Layout
-from relay.sources.polling.statements import TX
+from relay.sources.polling.statements import DEFAULT, TX
+from relay.storage.facts import ColumnFacts, TableFacts
 
+DUPLICATES = "a relay that streams meanwhile publishes again, under the same ids, what it has not stored yet"
+"""What its stored snapshot says would not cover the rows without tx, so it opens its stream anew, from its position."""
 _TRIES = 5
+_XID8 = 5069
+"""The type's oid: https://github.com/postgres/postgres/blob/REL_15_STABLE/src/include/catalog/pg_type.dat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,8 @@ class Step:
     statements: Sequence[Composed]
     locks: bool = True
     """Whether it locks the table against everybody, for a moment: then it waits for two seconds at most."""
+    forgets: bool = False
+    """Whether a relay that streams meanwhile reads its stored position again."""
 
     def __str__(self) -> str:
         texts = [_without_comments(each.as_string(None)) for each in self.statements]
@@ -67,7 +74,7 @@ def steps(connection: psycopg.Connection[Any], settings: RelaySettings) -> list[
         todo.append(Step([_of("tx_column_add", table=table)]))
     if not has_default:
         forget = _of("tx_column_forget", name=Literal(layout.name))
-        todo.append(Step([_of("tx_column_default", table=table), forget]))
+        todo.append(Step([_of("tx_column_default", table=table), forget], forgets=True))
     if not indexed:
         unfinished = connection.execute(sql.query("tx_index_invalid"), asked).fetchall()
         todo += [Step([_of("tx_index_drop", index=Identifier(*name))], locks=False) for name in unfinished]
@@ -75,10 +82,18 @@ def steps(connection: psycopg.Connection[Any], settings: RelaySettings) -> list[
     return todo
 
 
+def added(found: TableFacts) -> TableFacts:
+    """Return what the table will be when the steps are done."""
+    column = ColumnFacts(TX, _XID8, _XID8, "xid8", default=DEFAULT)
+    return replace(found, columns=[*(each for each in found.columns if each.name != TX), column])
+
+
 def run(connection: psycopg.Connection[Any], todo: Sequence[Step]) -> Iterator[str]:
     """Say what the steps are, then run them; raises a Problem if the table stays in use."""
     for step in todo:
         yield f"tx column: will run {step}"
+    if any(step.forgets for step in todo):
+        yield f"tx column: {DUPLICATES}"
     for number, step in enumerate(todo, 1):
         _run(connection, step)
         yield f"tx column: step {number} of {len(todo)} is done"

@@ -13,7 +13,7 @@ from relay.operating import outbox
 from relay.operating.connection import connected
 from relay.operating.display import console, plain, size
 from relay.operating.options import Config, Json, Yes
-from relay.operating.setup import creating, steps, waiting
+from relay.operating.setup import creating, intending, steps, waiting
 from relay.operating.setup.command import Timeout, say
 from relay.operating.slot import statements
 from relay.operating.slot.skip import skip
@@ -48,9 +48,9 @@ def create(config: Config = None, *, timeout: Timeout = waiting.TIMEOUT) -> None
         connected(settings, "slot") as connection,
         waiting.watched(connection, settings, timeout=timeout, say=say),
     ):
-        steps.require_wal(connection, settings)
+        refused = intending.require_wal(connection, settings)
         creating.take_turn(connection, settings.slot)
-        typer.echo(steps.make_slot(connection, settings, accept_gap=False))
+        typer.echo(steps.make_slot(connection, settings, accept_gap=False, refused=refused))
 
 
 @app.command()

@@ -45,8 +45,8 @@ def status(
 ) -> None:
     """Show who is active, what it reads and why, the positions, the lag, what is in flight and parked, the last error.
 
-    Exit code 3 if no events pass (no relay is active, the slot is missing or lost, RabbitMQ takes no message), or the
-    lag is over the limit; the reason is printed to standard error.
+    Exit code 3 if no events pass (no relay is active, RabbitMQ takes no message, or, unless the table is polled, the
+    slot is missing or lost), or the lag is over the limit; the reason is printed to standard error.
     """
     settings = load(RelaySettings, config)
     limit = settings.ready_lag if max_lag is None else max_lag

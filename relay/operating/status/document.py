@@ -110,14 +110,30 @@ class Status:
             return f"RELAY_SOURCE is {self.source}"
         if self.checkpoint.wanted == self.checkpoint.mode:
             return "asked for by `relay switch`"
-        if self.change is not None and self.change.to_mode == self.checkpoint.mode:
-            return f"{self.change.reason}: {self.change.detail}"
-        return "the first start: what the table has is polled first" if self.checkpoint.mode == "polling" else "works"
+        if self.checkpoint.lsn is None:
+            return "the first start: what the table has is polled first"
+        return self._why_changed(self.checkpoint)
 
     @property
     def since(self) -> datetime | None:
         """When the relay changed to what it reads; None if it never changed."""
-        return None if self.change is None else self.change.at
+        return None if self._change is None else self._change.at
+
+    @property
+    def _change(self) -> Change | None:
+        """The change to what the relay reads; what the history has from before the first start is no such change."""
+        stored, change = self.checkpoint, self.change
+        if stored is None or stored.lsn is None or change is None or change.to_mode != stored.mode:
+            return None
+        return change
+
+    def _why_changed(self, stored: Checkpoint) -> str:
+        change = self._change
+        if change is None:
+            return "works" if stored.mode == "wal" else "relay.handover does not say it; see the relay's log"
+        if change.reason == "asked for":
+            return f"{stored.mode} was asked for before; `relay switch` has asked for {stored.wanted} since"
+        return f"{change.reason}: {change.detail}"
 
     @property
     def lag_seconds(self) -> float | None:

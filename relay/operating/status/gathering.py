@@ -24,6 +24,7 @@ from relay.operating.status import local_relay
 from relay.operating.status.document import Backlog, Change, Leader, Parked, Status
 from relay.operating.status.last_error import last_error, wrong
 from relay.settings import RelaySettings
+from relay.storage.facts import Facts
 from relay.storage.sessions.refusals import check_failover, check_wal_level
 from relay.storage.slots.obstacles import Obstacle
 from relay.watching.metrics import SOURCES, About
@@ -55,7 +56,7 @@ def gather(settings: RelaySettings) -> Status:
                 backlog = _unpolled(connection, settings.name) if ours else None
             elif slot is not None and not slot.lost:
                 backlog = _backlog(connection, slot, settings.name, server.at, ours=ours)
-        waits = _waits(connection, settings, stored) if polling and stored is not None else None
+        waits = _waits(connection, settings, stored, active=active) if polling and stored is not None else None
         change = _row(connection, Change, "status_handover", {"name": settings.name}) if stored is not None else None
     return Status(
         relay=settings.name,
@@ -123,7 +124,9 @@ def _unpolled(connection: psycopg.Connection[Any], relay: str) -> Backlog | None
     return None
 
 
-def _waits(connection: psycopg.Connection[Any], settings: RelaySettings, stored: Checkpoint) -> str | None:
+def _waits(
+    connection: psycopg.Connection[Any], settings: RelaySettings, stored: Checkpoint, *, active: bool
+) -> str | None:
     """Return what keeps a relay that polls from the WAL; None if it is to poll."""
     if settings.source == "polling" or stored.wanted == "polling":
         return None
@@ -132,6 +135,17 @@ def _waits(connection: psycopg.Connection[Any], settings: RelaySettings, stored:
         found = held.execute(sql.query("slot_waits_for"), {"slot": settings.slot}).fetchall()
         return "the end of " + ("; ".join(map(str, found)) or "the making of the new slot")
     facts = slots.facts(connection, settings)
+    if (obstacle := _obstacle(facts, settings)) is not None:
+        return obstacle
+    if not active:
+        return "a relay: none is active"
+    if stored.lsn is None or stored.wanted == "wal":
+        return "the rest of the backlog, which is polled first; the relay's log names a fault of the WAL"
+    return f"{settings.return_after:g} s without a fault of the WAL (RELAY_RETURN_AFTER); the relay's log names a fault"
+
+
+def _obstacle(facts: Facts, settings: RelaySettings) -> str | None:
+    """Return what a relay needs first, on this server, to read the WAL; None if nothing is known to be missing."""
     try:
         check_wal_level(facts.wal_level)
         check_failover(facts.server_version, wanted=settings.slot_failover)
@@ -141,7 +155,7 @@ def _waits(connection: psycopg.Connection[Any], settings: RelaySettings, stored:
         return f"REPLICATION, which role {facts.role} lacks, or what this server grants instead"
     if facts.holder_pid is not None:
         return f"the slot, which {facts.holder_name!r} holds, pid {facts.holder_pid}"
-    return f"{settings.return_after:g} s without a fault of the WAL (RELAY_RETURN_AFTER); the relay's log names a fault"
+    return None
 
 
 def _count(connection: psycopg.Connection[Any], found: list[Transaction]) -> int | None:

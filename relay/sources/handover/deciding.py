@@ -23,17 +23,29 @@ class Choice:
     """A sentence for an operator."""
 
 
-def choose(state: State, wanted: Wanted, refused: Problem | None, unpollable: Problem | None) -> Choice:
-    """Return what is opened from `state`; `refused` is why the WAL cannot be read, `unpollable` why the table cannot.
+def bound(source: Wanted, asked: Wanted, unpollable: Problem | None) -> Wanted:
+    """Return what the relay is held to: `source`, which is set, or what is asked for with `relay switch`.
+
+    A setting is a limit. A request is a wish: where it cannot be met the relay reads what it can.
+    """
+    if source == "auto" and asked == "polling" and unpollable is None:
+        return "polling"
+    return source
+
+
+def choose(state: State, held: Wanted, refused: Problem | None, unpollable: Problem | None) -> Choice:
+    """Return what is opened from `state`, `held` to one source or not.
+
+    `refused` is why the WAL cannot be read, `unpollable` why the table cannot.
 
     Raises `refused` or `unpollable` where there is no other way.
     """
-    if wanted == "polling":
+    if held == "polling":
         if unpollable is not None:
             raise unpollable
         return Choice("polling", "asked for", "RELAY_SOURCE or `relay switch` asks for it")
     if refused is not None:
-        if wanted == "wal" or unpollable is not None:
+        if held == "wal" or unpollable is not None:
             raise refused
         return Choice("polling", reason(refused), refused.what)
     if state.mode == "polling":

@@ -64,13 +64,13 @@ from typing import Any
 from outboxkit.errors import Problem
 from relay.core.errors import RepairNeeded, SourceRefused, Switched, WalRefused
 from relay.core.lifetime.supervisor import Supervisor
-from relay.core.observations import HandedOver, NotHandedOver, NotStored, Observe, SlotWaits
+from relay.core.observations import HandedOver, NotHandedOver, NotPolled, NotStored, Observe, SlotWaits
 from relay.core.ports import Stream
 from relay.core.position import Lsn, Position, Snapshot
-from relay.sources.handover.deciding import Wanted, choose, kept, lasting
+from relay.sources.handover.deciding import Wanted, bound, choose, kept, lasting
 from relay.sources.polling.source import PollingSource
 from relay.sources.polling.stream import PollingStream
-from relay.sources.preconditions import require_state
+from relay.sources.preconditions import require_snapshot, require_state
 from relay.sources.tables import Unreadable
 from relay.sources.wal.ownership import require_position, require_slot
 from relay.sources.wal.source import WalSource
@@ -166,8 +166,11 @@ class Handover:
         require_position(facts, self._owner)
         state = self._known(after, facts)
         unpollable = self._unpollable(facts, table, state)
-        refused = None if wanted == "polling" else self._unstreamable(facts, table)
-        choice = choose(state, wanted, refused, unpollable)
+        held = bound(self._source, wanted, unpollable)
+        if held == "auto" and unpollable is not None:
+            self._observe(NotPolled(unpollable))
+        refused = None if held == "polling" else self._unstreamable(facts, table)
+        choice = choose(state, held, refused, unpollable)
         if choice.mode == "polling":
             await self._require_own_session()
         async with AsyncExitStack() as stack:
@@ -180,7 +183,7 @@ class Handover:
                     stream = await stack.enter_async_context(self._wal.open(facts, table, state))
                 except (WalRefused, RepairNeeded) as problem:
                     self._refused = problem
-                    choice = choose(state, wanted, problem, unpollable)
+                    choice = choose(state, held, problem, unpollable)
                     await self._require_own_session()
             if choice.mode == "polling":
                 assert self._polling is not None  # noqa: S101 - it would be unpollable
@@ -217,12 +220,8 @@ class Handover:
     def _unpollable(self, facts: Facts, table: TableFacts, state: State) -> Problem | None:
         if self._polling is None:
             return SourceRefused("an outbox of logical messages has no table to poll", remedy="use RELAY_SOURCE=wal")
-        if state.snapshot is None:
-            return SourceRefused(
-                "the stored position is older than polling: it does not say what was published in terms of the table",
-                remedy="use RELAY_SOURCE=wal until the relay has streamed for a few seconds",
-            )
         try:
+            require_snapshot(state)
             self._polling.examine(facts, table)
         except (SourceRefused, Unreadable) as problem:
             return problem
@@ -344,7 +343,7 @@ class Handover:
                 due = begun or wanted == "wal" or loop.time() - healthy >= self._policy.return_after
                 if due and wanted != "polling" and stream.caught_up:
                     await self._wal.probe(facts, table)
-                    reason = "asked for" if wanted == "wal" else "first start" if state.lsn is None else "works again"
+                    reason = "first start" if state.lsn is None else "asked for" if wanted == "wal" else "works again"
                     await self._return(stream, parts, facts, state, reason)
             except Problem as problem:
                 if stream.ending or self._source == "wal":
@@ -390,7 +389,7 @@ class Handover:
                 raise SourceRefused(
                     f"{slots.made} slots were made within the last hour, and RELAY_SLOTS_PER_HOUR is "
                     f"{self._policy.slots_per_hour}",
-                    remedy=f"find out who drops or loses the slot; the relay polls, and makes another one in "
+                    remedy="relay.handover has the reason of each; the relay polls, and makes another one in "
                     f"{slots.seconds or 0:.0f} s",
                 )
         await stream.intend()

@@ -4,14 +4,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from relay.core.errors import SourceRefused
 from relay.core.observations import Observe, Streaming
 from relay.sources import tables
 from relay.sources.layout import Layout
 from relay.sources.polling.reading import Reading
 from relay.sources.polling.statements import statements
 from relay.sources.polling.stream import PollingStream, PositionStore
-from relay.sources.preconditions import require_primary
+from relay.sources.preconditions import require_primary, require_snapshot
 from relay.storage.facts import Facts, TableFacts
 from relay.storage.sessions.session import Session
 from relay.storage.state import State
@@ -72,11 +71,7 @@ class PollingSource:
     async def open(self, facts: Facts, table: TableFacts, state: State) -> AsyncIterator[PollingStream]:
         """Poll from `state`, which was stored or is what this process has confirmed; raises what `examine` does."""
         self.examine(facts, table)
-        if state.snapshot is None:
-            raise SourceRefused(
-                "it is not known what was published in terms of the table: no snapshot is stored",
-                remedy="let the relay stream for a few seconds with RELAY_SOURCE=wal: it stores one then",
-            )
+        require_snapshot(state)
         reads = statements(self._layout(table), table, batch=self._settings.batch)
         stream = PollingStream(
             Reading(self._session, reads, batch=self._settings.batch, server_started_at=facts.server_started_at),
@@ -87,6 +82,7 @@ class PollingSource:
             listening=self._listening,
             observe=self._observe,
         )
+        await self._session.execute("backend_pid", {})  # a session that cannot be opened is no stream
         self._observe(Streaming("polling", stream.start, {"interval": self._settings.interval}))
         self._stream = stream
         try:

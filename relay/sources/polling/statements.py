@@ -18,7 +18,7 @@ from relay.storage.facts import TableFacts
 TX = "tx"
 """The column with the 64-bit id of the transaction that wrote the row."""
 _XID8 = "xid8"
-_DEFAULT = "pg_current_xact_id()"
+DEFAULT = "pg_current_xact_id()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +79,12 @@ def require_tx(layout: Layout, facts: TableFacts) -> None:
     Without its default, rows would be written with NULL there, and never polled.
     """
     found = next((column for column in facts.columns if column.name == TX), None)
-    if found is None or (found.type_name, found.default) != (_XID8, _DEFAULT):
+    if found is None or (found.type_name, found.default) != (_XID8, DEFAULT):
         has = "no column tx"
         if found is not None:
             has = f"a column tx of type {found.type_name}, and not xid8"
             if found.type_name == _XID8:
-                has = f"a column tx without the default {_DEFAULT}"
+                has = f"a column tx without the default {DEFAULT}"
         raise SourceRefused(
             f"{layout.name} has {has}: a poll cannot tell which rows are new",
             remedy="run `relay setup --add-tx-column`, which says first what it changes; or set "

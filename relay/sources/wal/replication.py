@@ -73,7 +73,7 @@ class ReplicationConnection:
                 await connection.close()
                 raise
         except psycopg.Error as error:
-            raise from_postgres(error, slot=slot) from error
+            raise from_postgres(error, slot=slot, done="streaming") from error
         return cls(connection, slot)
 
     @property
@@ -88,7 +88,7 @@ class ReplicationConnection:
                 cursor = await self._connection.execute(sql.query("sender_timeout"))
                 row = await cursor.fetchone()
         except psycopg.Error as error:
-            raise from_postgres(error, slot=self._slot) from error
+            raise from_postgres(error, slot=self._slot, done="streaming") from error
         assert row is not None  # noqa: S101 - every version has the setting
         return int(row[0])
 
@@ -99,7 +99,7 @@ class ReplicationConnection:
                 cursor = await self._connection.execute("IDENTIFY_SYSTEM")
                 row = await cursor.fetchone()
         except psycopg.Error as error:
-            raise from_postgres(error, slot=self._slot) from error
+            raise from_postgres(error, slot=self._slot, done="streaming") from error
         assert row is not None  # noqa: S101 - the command always answers with one row
         return System(str(row[0]), int(row[1]), Lsn.parse(row[2]))
 
@@ -122,7 +122,7 @@ class ReplicationConnection:
             with deadline(self._connection):
                 result = await execute_raw(self._connection, command.encode())
         except psycopg.Error as error:
-            raise from_postgres(error, slot=self._slot) from error
+            raise from_postgres(error, slot=self._slot, done="streaming") from error
         if result is None or result.status != pq.ExecStatus.COPY_BOTH:
             raise self._ended(result)
         self._streaming = True
@@ -195,7 +195,7 @@ class ReplicationConnection:
                 try:
                     self._pgconn.consume_input()
                 except psycopg.Error as error:
-                    self._end = from_postgres(self._lose(error), slot=self._slot)
+                    self._end = from_postgres(self._lose(error), slot=self._slot, done="streaming")
                 filled = True
         if self._end is not None and not frames:
             raise self._end
@@ -265,5 +265,5 @@ class ReplicationConnection:
                     remedy="run `relay setup`, which creates the publication again; changes that are older than the "
                     "publication cannot be streamed: `relay slot skip` skips and parks them, to be redriven",
                 )
-            return from_postgres(error, slot=self._slot)
+            return from_postgres(error, slot=self._slot, done="streaming")
         return SourceUnavailable("Postgres ended the stream", remedy="the relay connects again by itself")

@@ -29,21 +29,40 @@ def plugin_of(facts: Facts, owner: Owner, *, plugin: str) -> str:
             if facts.checkpoint_lsn is None
             else f"it was lost: events after {facts.checkpoint_lsn} may be unpublished; `relay setup` says what to do",
         )
-    known = PLUGINS if plugin == "auto" else (plugin,)
-    if facts.plugin is None or facts.plugin not in known:
-        raise PluginRefused(
-            f"replication slot {owner.slot!r} was made with {facts.plugin}",
-            remedy=f"set RELAY_PLUGIN={facts.plugin}"
-            if facts.plugin in PLUGINS
-            else "set RELAY_NAME and RELAY_SLOT to other names, then run `relay setup`: the relay needs "
-            f"{' or '.join(known)}",
-        )
+    require_plugin(facts, owner, plugin=plugin)
     if facts.wal_status == "lost":
         raise SlotLost(
             f"replication slot {owner.slot!r} is lost: Postgres removed WAL that it needed (max_slot_wal_keep_size)",
             remedy="run `relay setup`, which says what may have been missed and how to go on",
         )
-    return facts.plugin
+    return str(facts.plugin)
+
+
+def require_plugin(facts: Facts, owner: Owner, *, plugin: str) -> None:
+    """Raise PluginRefused if the slot was made with another plugin than `plugin`, which may be `auto`."""
+    known = PLUGINS if plugin == "auto" else (plugin,)
+    if facts.plugin not in known:
+        raise PluginRefused(
+            f"replication slot {owner.slot!r} was made with {facts.plugin}, and the relay needs {' or '.join(known)}",
+            remedy=other_plugin(facts.plugin, owner, stored=facts.state is not None),
+        )
+
+
+def other_plugin(plugin: str | None, owner: Owner, *, stored: bool) -> str:
+    """Return what to do about a slot of another plugin.
+
+    A relay with a stored position keeps its name: under another name it has none, and begins with what commits then.
+    """
+    if plugin in PLUGINS:
+        return f"set RELAY_PLUGIN={plugin}"
+    drop = "if nobody else uses the slot, run `relay slot drop`, then `relay setup`"
+    if not stored:
+        return f"{drop}; otherwise set RELAY_NAME and RELAY_SLOT to other names, then run `relay setup`"
+    name = owner.relay.replace("'", "''")
+    return (
+        f"{drop}; otherwise stop the relay, run UPDATE relay.checkpoint SET slot = 'new' WHERE name = '{name}', set "  # noqa: S608 - a remedy
+        "RELAY_SLOT=new, then run `relay setup`"
+    )
 
 
 def require_free(facts: Facts, owner: Owner) -> None:

@@ -24,7 +24,10 @@ from relay.core.errors import (
 
 
 class Meaning(NamedTuple):
-    """The Problem for a SQLSTATE. Its texts may name {slot}, {sqlstate}, Postgres' {words}, and {where} it failed."""
+    """The Problem for a SQLSTATE.
+
+    Its texts may name {slot}, {sqlstate}, Postgres' {words}, {where} it failed, and which {rights} it needs.
+    """
 
     kind: type[Problem]
     what: str
@@ -39,6 +42,19 @@ _AWAY = Meaning(
     "sslrootcert, sslcert and sslkey if it uses TLS",
 )
 _NO_SCHEMA = Meaning(SourceRefused, "the schema is not there: {words}", "run `relay setup`")
+_ALLOW = (
+    "ALTER SYSTEM SET output_plugin_libraries = pgoutput, test_decoding, wal2json; SELECT pg_reload_conf(), if the "
+    "server does not allow wal2json"
+)
+_RIGHTS = {
+    "setup": "run it as the owner of the schemas relay and outbox and of the outbox table, or as a superuser",
+    "making a slot": f"as a superuser: ALTER ROLE ... REPLICATION, if the role lacks it; or {_ALLOW}",
+    "streaming": f"`relay check` names which right is missing; {_ALLOW}",
+    "parked": "run it as a role that is a member of outbox_operator, which sql/roles.sql creates",
+    "slot": "run it as a role with REPLICATION and the rights of the relay's role, which sql/roles.sql grants",
+}
+"""The rights that 42501 is about, by what was done."""
+_OF_THE_RELAY = "`relay check` names what the relay's role lacks, and sql/roles.sql grants it"
 _MEANINGS = {
     "55006": Meaning(SlotHeld, "{words}", "this relay stands by and takes over when the slot is free"),
     "42704": Meaning(
@@ -54,9 +70,7 @@ _MEANINGS = {
     "42501": Meaning(
         RepairNeeded,
         "Postgres refuses: {words}",
-        "`relay check` names what the relay's role lacks, and sql/roles.sql grants it; setup needs the owner, and "
-        "redriving needs outbox_operator; if wal2json itself is refused: ALTER SYSTEM SET output_plugin_libraries = "
-        "pgoutput, test_decoding, wal2json; SELECT pg_reload_conf()",
+        "{rights}",
     ),
     "54000": Meaning(
         SourceRefused,
@@ -88,7 +102,11 @@ _MEANINGS = {
     "57P01": _AWAY,
     "57P02": _AWAY,
     "57P03": _AWAY,
-    "53300": _AWAY,
+    "53300": Meaning(
+        SourceUnavailable,
+        "Postgres has no session left: {words}",
+        "the relay has up to nine sessions: raise CONNECTION LIMIT of its role, or max_connections",
+    ),
 }
 _BROKEN = Meaning(SourceUnavailable, "the connection to Postgres broke: {words}", "check the network")
 _NOT_NOW = "Postgres cannot do this now ({sqlstate}): {words}"
@@ -134,16 +152,20 @@ def check_failover(server_version: int, *, wanted: bool) -> None:
         )
 
 
-def from_postgres(error: psycopg.Error, *, slot: str) -> Problem:
-    """Translate an error of Postgres into what an operator, or the relay itself, must do about it."""
+def from_postgres(error: psycopg.Error, *, slot: str, done: str = "") -> Problem:
+    """Translate an error of Postgres into what an operator, or the relay itself, must do about it.
+
+    `done` is what needed a right, if it was more than what a running relay does: a key of _RIGHTS.
+    """
     meaning = _meaning(error)
     texts = {
         "slot": slot,
         "sqlstate": error.sqlstate,
         "words": error.diag.message_primary or str(error).strip(),
         "where": " ".join((error.diag.context or "").split()),
+        "rights": _RIGHTS.get(done, _OF_THE_RELAY),
     }
-    return meaning.kind(meaning.what.format_map(texts), remedy=meaning.remedy)
+    return meaning.kind(meaning.what.format_map(texts), remedy=meaning.remedy.format_map(texts))
 
 
 def _meaning(error: psycopg.Error) -> Meaning:

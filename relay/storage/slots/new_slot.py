@@ -124,7 +124,8 @@ class NewSlot:
         if found.plugin != plugin:
             raise SourceRefused(
                 f"replication slot {self._name!r} was made with {found.plugin}, and not by this relay",
-                remedy="set RELAY_SLOT to another name, then run `relay setup`; or drop that slot, if nobody uses it",
+                remedy="if nobody else uses it, drop it with pg_drop_replication_slot: the relay makes its own then; "
+                "otherwise `relay setup` says how this relay gets another name for its slot",
             )
 
     def _held(self, found: Found) -> SlotHeld:

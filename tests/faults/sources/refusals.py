@@ -26,7 +26,7 @@ def plugin_removed(run: Run) -> None:
         reads(run, "polling")
         run.flows()
         until(
-            lambda: any(line["event"] == "wal cannot go on" for line in relay.log),
+            lambda: any(line["event"] == "not handed over" for line in relay.log),
             what="the relay says why it does not go back",
             seconds=15,
         )

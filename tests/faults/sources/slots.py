@@ -87,7 +87,7 @@ def made_again_with_another_plugin(run: Run) -> None:
     reads(run, "polling")
     run.flows()
     assert relay.outlives(run.draw.uniform(0, 3)), relay.tail()
-    assert "test_decoding" in relay.logged("wal cannot go on")["reason"]
+    assert "test_decoding" in relay.logged("not handed over")["reason"]
     run.stage.query(_DROP, run.stage.isolated.name)
     run.healed()
     polls_and_goes_back(run, "plugin", NEW)

@@ -91,7 +91,7 @@ def test_a_certificate_without_tls_is_an_error(name: str, monkeypatch: pytest.Mo
 
 def test_every_host_counts_for_encryption(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONSUMERS_AMQP_URL", "amqps://u:planted@a.example,amqp://u:planted@localhost,b.example")
-    with pytest.raises(ConfigurationProblem, match=r"unencrypted to b\.example; use amqps"):
+    with pytest.raises(ConfigurationProblem, match=r"unencrypted to b\.example - use amqps"):
         load(ConsumerSettings)
 
 

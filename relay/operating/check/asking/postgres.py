@@ -31,7 +31,7 @@ from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
 from relay.sources.polling.skip_locked.statements import key_of
 from relay.sources.wal.decoders import pgoutput, wal2json
-from relay.storage.facts import System
+from relay.storage.facts import Facts, System
 from relay.storage.sessions.refusals import NOT_THROUGH_A_POOLER, from_postgres
 from relay.storage.slots.obstacles import Obstacle
 
@@ -91,17 +91,20 @@ class _Asking:
         slot = self._gathered(lambda: slots.find(self._connection, self._settings.slot))
         if isinstance(slot, Unknown):
             return Sections(connection, slot, role, replication, slot, slot, slot, slot, slot)
+        stored = self._gathered(lambda: slots.facts(self._connection, self._settings))
         server = self._gathered(lambda: self._server(slot, may_probe=isinstance(role, Role) and self._may_probe(role)))
         return Sections(
             connection=connection,
             server=server,
             role=role,
             replication=replication,
-            slot=self._gathered(lambda: self._slot(slot, server)),
+            slot=self._gathered(
+                lambda: self._slot(slot, server, stored=isinstance(stored, Facts) and stored.state is not None)
+            ),
             schema=self._gathered(self._schema),
             outbox=self._gathered(lambda: self._outbox(slot, server)),
             polling=self._gathered(lambda: self._polling(connection)),
-            position=self._gathered(self._position),
+            position=stored if isinstance(stored, Unknown) else self._gathered(lambda: self._position(stored)),
         )
 
     def _may_probe(self, role: Role) -> bool:
@@ -165,7 +168,7 @@ class _Asking:
         found = self._one("check_role", {"table": self._table})
         return Role(**found, privileges=privileges.fetchall(), streams=streams, polls=self._polls)
 
-    def _slot(self, slot: slots.Slot | None, server: Server | Unknown) -> RelaySlot:
+    def _slot(self, slot: slots.Slot | None, server: Server | Unknown, *, stored: bool) -> RelaySlot:
         limit = None if isinstance(server, Unknown) else server.number("max_slot_wal_keep_size")
         return RelaySlot(
             name=self._settings.slot,
@@ -173,7 +176,9 @@ class _Asking:
             database=self._connection.info.dbname,
             slot=slot,
             limit_bytes=None if limit is None or limit < 0 else limit << 20,
+            owner=self._settings.owner,
             polls=self._polls,
+            stored=stored,
         )
 
     def _schema(self) -> Schema:
@@ -194,6 +199,7 @@ class _Asking:
         schema, _, table = settings.outbox_table.partition(".")
         return Polling(
             source=settings.source,
+            strategy=settings.poll_strategy,
             notify=settings.poll_notify,
             layout=outbox.layout(facts, settings),
             facts=facts,
@@ -202,10 +208,10 @@ class _Asking:
             **self._one("check_polling", {"schema": schema, "table": table}),
         )
 
-    def _position(self) -> Position:
+    def _position(self, facts: Facts) -> Position:
         connection, settings = self._connection, self._settings
         pollable = outbox.pollable(outbox.facts(connection, settings), settings)
-        return Position(slots.facts(connection, settings), settings.owner, pollable, polls=self._polls)
+        return Position(facts, settings.owner, pollable, polls=self._polls)
 
     def _one(self, query: str, parameters: dict[str, Any]) -> dict[str, Any]:
         row = self._connection.cursor(row_factory=dict_row).execute(sql.query(query), parameters).fetchone()

@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from outboxkit.errors import Problem
-from relay.operating.check.finding import Check, Status, Verdict, fail, ok, warn
+from relay.operating.check.finding import Check, Status, Verdict, fail, ok, unknown, warn
 from relay.operating.names import quoted, quoted_table
 from relay.sources import tables
 from relay.sources.layout import Layout
-from relay.sources.polling.statements import require_tx
+from relay.sources.polling.skip_locked.statements import require_key
+from relay.sources.polling.statements import DEFAULT, has_tx, require_tx
 from relay.storage.facts import TableFacts
 
 NOT_NEEDED = "not needed: RELAY_SOURCE is {}"
-_DEFAULT = "pg_current_xact_id()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class Polling:
     """What the server says of the outbox as a table to poll; all from `tx_default` on is of check_polling.sql."""
 
     source: Literal["auto", "wal", "polling"]
+    strategy: Literal["snapshot", "skip_locked"]
     notify: bool
     """RELAY_POLL_NOTIFY."""
     layout: Layout | None
@@ -52,7 +53,10 @@ def table(found: Polling) -> Verdict:
         )
     try:
         tables.check_rows(found.facts, found.layout)
-        require_tx(found.layout, found.facts)
+        if found.strategy == "snapshot":
+            require_tx(found.layout, found.facts)
+        else:
+            require_key(found.layout, found.facts)
     except Problem as problem:
         return fail(problem.what, remedy=problem.remedy, table=found.layout.name)
     return ok(f"{found.layout.name} can be polled", table=found.layout.name)
@@ -60,11 +64,15 @@ def table(found: Polling) -> Verdict:
 
 def tx_default(found: Polling) -> Verdict:
     """Judge whether each new row gets the id of its transaction: one without is never polled."""
-    if found.tx_default == _DEFAULT:
+    if not has_tx(found.facts):
+        if found.strategy == "skip_locked" and found.facts.kind is not None:
+            return ok("not needed: RELAY_POLL_STRATEGY is skip_locked, and the table has no column tx")
+        return unknown("unknown: there is no column tx of type xid8", remedy="see polling.table")
+    if found.tx_default == DEFAULT:
         return ok("each row gets the id of its transaction", default=found.tx_default)
     return fail(
         f"tx of {found.table} has {found.tx_default or 'no'} default: a poll cannot tell which rows are new",
-        remedy=f"ALTER TABLE {found.table} ALTER COLUMN tx SET DEFAULT {_DEFAULT}",
+        remedy=f"ALTER TABLE {found.table} ALTER COLUMN tx SET DEFAULT {DEFAULT}",
         default=found.tx_default,
     )
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from outboxkit.errors import Problem
 from relay.core.errors import WalRefused
 from relay.operating.check.finding import Check, Status, Verdict, fail, ok, warn
+from relay.sources.handover.deciding import lasting
 from relay.sources.wal.ownership import require_position, require_slot
 from relay.sources.wal.starting import plugin_of, start_position
 from relay.storage.facts import Facts, Owner
@@ -20,6 +21,11 @@ class Position(NamedTuple):
     """Whether the relay polls the table while it cannot read the WAL."""
     polls: bool = False
     """Whether it only polls."""
+
+    @property
+    def either(self) -> bool:
+        """Whether the relay polls from its stored position while it cannot read the WAL."""
+        return self.pollable and self.facts.checkpoint_snapshot is not None and owner(self).status is Status.OK
 
 
 def owner(found: Position) -> Verdict:
@@ -58,7 +64,7 @@ def position(found: Position) -> Verdict:
         "stored_at": facts.checkpoint_at,
     }
     ours = owner(found).status is Status.OK
-    if ours and found.pollable and facts.checkpoint_snapshot is not None:
+    if found.either:
         return _pollable(facts, relay, stored)
     if facts.checkpoint_lsn is not None and (facts.slot is None or facts.wal_status == "lost"):
         return fail(
@@ -81,11 +87,10 @@ def _pollable(facts: Facts, relay: Owner, stored: Mapping[str, object]) -> Verdi
         plugin_of(facts, relay, plugin="auto")
         start = start_position(facts, relay, None)
     except WalRefused as problem:
-        return warn(
-            f"{problem.what}; the relay polls the table from where it stands",
-            remedy="none is needed: it goes back to the WAL over a new slot by itself",
-            **stored,
-        )
+        what = f"{problem.what}; the relay polls the table from where it stands"
+        if lasting(problem) is None:
+            return warn(what, remedy="none is needed: it goes back to the WAL over a new slot by itself", **stored)
+        return warn(what, remedy=f"{problem.remedy}; the relay goes back to the WAL by itself then", **stored)
     except Problem as problem:
         return fail(problem.what, remedy=problem.remedy, **stored)
     return ok(f"the relay starts after {start}", start=str(start), **stored)

@@ -15,7 +15,8 @@ from relay.operating.names import quoted, quoted_table
 # A relay has up to nine sessions, its standby four, and a command one or two.
 _SESSIONS = 15
 _SCHEMAS_OF_SETUP = ("relay", "outbox", "outbox_setup")
-_CREATE_IN_PUBLIC = "CREATE on schema public"
+_CREATE_IN_PUBLIC = "CREATE on schema public, as PUBLIC has it"
+_OWNERSHIP = "ownership of "
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +120,11 @@ def excess(role: Role) -> Verdict:
 
 
 def _narrow(held: Sequence[str]) -> str:
-    """Return how to remove what is too much. Before PostgreSQL 15, every role may create objects in schema public."""
+    """Return how to remove what is too much. Before PostgreSQL 15, PUBLIC may create objects in schema public."""
     remedies = []
-    if set(held) != {_CREATE_IN_PUBLIC}:
+    if any(each.startswith(_OWNERSHIP) for each in held):  # an owner's rights cannot be taken from it
+        remedies.append("run the relay as a role of its own, which sql/roles.sql creates")
+    elif set(held) != {_CREATE_IN_PUBLIC}:
         remedies.append("remove that from the role, or run the relay as a role of its own, which sql/roles.sql creates")
     if _CREATE_IN_PUBLIC in held:
         remedies.append("REVOKE CREATE ON SCHEMA public FROM PUBLIC, if no other role needs it")

@@ -7,11 +7,12 @@ from relay.operating.check.finding import Check, Verdict, fail, ok, unknown, war
 from relay.operating.check.judging.polling import NOT_NEEDED
 from relay.operating.display import size
 from relay.operating.slot.statements import Slot
+from relay.sources.wal.starting import PLUGINS, other_plugin
+from relay.storage.facts import Owner
 
 # How much WAL a slot may retain without a warning, if max_slot_wal_keep_size is unlimited.
 _RETAINED_BYTES = 10 << 30
 _LITTLE_LEFT = 0.25
-_PLUGINS = ("wal2json", "pgoutput")
 _SEE_STATUS = "see `relay status` for why the relay does not catch up"
 _CATCH_UP = f"raise max_slot_wal_keep_size now; {_SEE_STATUS}"
 
@@ -28,8 +29,11 @@ class RelaySlot:
     """None if it does not exist."""
     limit_bytes: int | None
     """max_slot_wal_keep_size; None without a limit."""
+    owner: Owner
     polls: bool = False
     """Whether the relay only polls, and so has no slot."""
+    stored: bool = True
+    """Whether the relay has a stored position."""
 
 
 def existence(relay: RelaySlot) -> Verdict:
@@ -44,15 +48,16 @@ def existence(relay: RelaySlot) -> Verdict:
 def purpose(slot: Slot, relay: RelaySlot) -> Verdict:
     """Judge whether the slot is for this database and this plugin."""
     facts = {"plugin": slot.plugin, "database": slot.database, "temporary": slot.temporary}
-    wanted = _PLUGINS if relay.plugin == "auto" else (relay.plugin,)
+    wanted = PLUGINS if relay.plugin == "auto" else (relay.plugin,)
     kind = "a temporary slot" if slot.temporary else "a slot"
     use = f"{slot.plugin} in database {slot.database}" if slot.plugin else "physical replication"
     summary = f"{slot.name!r} is {kind} for {use}"
-    if slot.database != relay.database or slot.temporary or slot.plugin not in _PLUGINS:
+    if slot.database != relay.database or slot.temporary:
         remedy = "set RELAY_NAME and RELAY_SLOT to other names, then run `relay setup`"
         return fail(f"{summary}, not for {' or '.join(wanted)} in {relay.database}", remedy=remedy, **facts)
     if slot.plugin not in wanted:
-        return fail(f"{summary}, and RELAY_PLUGIN is {relay.plugin}", remedy=f"set RELAY_PLUGIN={slot.plugin}", **facts)
+        remedy = other_plugin(slot.plugin, relay.owner, stored=relay.stored)
+        return fail(f"{summary}, not for {' or '.join(wanted)}", remedy=remedy, **facts)
     return ok(summary, **facts)
 
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from psycopg.rows import scalar_row
-
 from relay.core.errors import SourceRefused
 from relay.core.event import OutboxEvent
 from relay.core.observations import Observe, Streaming
@@ -15,10 +13,10 @@ from relay.core.ports import RedriveStore, Stream
 from relay.core.position import BatchPosition, Position
 from relay.core.transactions import Transactions
 from relay.sources import tables
-from relay.sources.layout import NATIVE, Layout
+from relay.sources.layout import Layout
 from relay.sources.polling.skip_locked.batches import Batches
 from relay.sources.polling.skip_locked.marks import Marks
-from relay.sources.polling.skip_locked.statements import Statements, key_of, statements
+from relay.sources.polling.skip_locked.statements import Statements, require_key, statements
 from relay.sources.polling.skip_locked.stream import SkipLockedStream, Tidying, Work
 from relay.sources.polling.statements import has_tx
 from relay.sources.polling.stream import listen
@@ -93,7 +91,6 @@ class SkipLockedSource:
         layout = self._layout(table)
         require_position(facts, self._owner)
         examine(facts, table, layout)
-        await self._require_key(layout)
         await self._leadership.take()
         batch = min(self._settings.batch, AGGREGATES_AT_A_TIME) if self._settings.aggregates else self._settings.batch
         reads = statements(layout, table, batch=batch)
@@ -146,18 +143,6 @@ class SkipLockedSource:
             observe=self._observe,
         )
 
-    async def _require_key(self, layout: Layout) -> None:
-        if layout.name == NATIVE.name:
-            return
-        key = key_of(layout)
-        asked = {"schema": layout.schema, "table": layout.table, "key": key}
-        if not await self._sessions.beside.fetch(scalar_row, "skip_unique", asked):
-            raise SourceRefused(
-                f"no unique index of {layout.name} has {key!r}: with RELAY_POLL_STRATEGY=skip_locked, rows with the "
-                "same value would count as one",
-                remedy=f'CREATE UNIQUE INDEX CONCURRENTLY ON "{layout.schema}"."{layout.table}" ("{key}")',
-            )
-
     async def _adopt(self, state: State, reads: Statements) -> None:
         """Go on where this relay has streamed, or polled a round in part."""
         streamed = state.streamed != Transactions()
@@ -176,6 +161,7 @@ def examine(facts: Facts, table: TableFacts, layout: Layout) -> None:
     """Raise a Problem if the table cannot be shared by pollers."""
     require_primary(facts, "which locks no rows")
     tables.check_rows(table, layout)
+    require_key(layout, table)
 
 
 def require_marks(facts: Facts, table: TableFacts, owner: Owner) -> State:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
 from outboxkit import sql
+from relay.core.errors import SourceRefused
 from relay.sources.layout import NATIVE, Column, Layout
 from relay.sources.polling.statements import TX, has_tx
 from relay.sources.reader import Reader
@@ -17,6 +18,9 @@ from relay.storage.facts import TableFacts
 
 _COUNTED = 10
 """So many times a batch are counted at most, to see how many rows others have locked."""
+_EACH = SQL("OFFSET 0")
+"""Makes Postgres look up the mark of each row by the index. A join would compare all rows with all marks where it takes
+them for few, and it has no statistics of marks, which come and go (https://www.postgresql.org/docs/current/queries-limit.html)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +52,34 @@ def key_of(layout: Layout) -> str:
     return layout.columns["seq" if layout.name == NATIVE.name else "id"]
 
 
+def require_key(layout: Layout, facts: TableFacts) -> None:
+    """Raise SourceRefused if two rows of the table may have the same key: they would count as one."""
+    key = key_of(layout)
+    if layout.name == NATIVE.name or key in facts.unique:
+        return
+    raise SourceRefused(
+        f"no unique index of {layout.name} has {key!r}: with RELAY_POLL_STRATEGY=skip_locked, rows with the same value "
+        "would count as one",
+        remedy=_snapshot(facts)
+        if facts.partitioned  # its unique indexes have the columns of the partition key, and none is made CONCURRENTLY
+        else SQL("CREATE UNIQUE INDEX CONCURRENTLY ON {} ({})")
+        .format(Identifier(layout.schema, layout.table), Identifier(key))
+        .as_string(None),
+    )
+
+
+def _snapshot(facts: TableFacts) -> str:
+    other = "set RELAY_POLL_STRATEGY=snapshot, which needs no such index"
+    return other if has_tx(facts) else f"{other}, then run `relay setup --add-tx-column`"
+
+
 def statements(layout: Layout, facts: TableFacts, *, batch: int) -> Statements:
     """Return the statements for the table of `layout`."""
     types = {column.name: column for column in facts.columns}
     names = tuple(name for name in dict.fromkeys(layout.columns.values()) if name in types)
     by_tx = has_tx(facts)
     table, key = Identifier(layout.schema, layout.table), Identifier(key_of(layout))
-    unmarked = _query("skip_unmarked", key=key)
+    unmarked = _query("skip_unmarked", key=key, each=_EACH if by_tx else SQL(""))
     late, new = SQL(sql.query("skip_late")), SQL(sql.query("skip_new"))
     ranges = [late, new] if by_tx else [SQL("TRUE")]
     columns = SQL(", ").join(Identifier("row", name) for name in names)

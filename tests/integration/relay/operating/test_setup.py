@@ -7,7 +7,7 @@ import pytest
 from psycopg import errors
 
 from outboxkit import sql
-from relay.operating.setup import steps
+from relay.operating.setup import planning
 from sandbox import Isolated
 from tests.integration.relay.stage import call, environment, one, settings
 
@@ -38,7 +38,7 @@ def test_a_dry_run_changes_nothing(bare: Isolated) -> None:
 @pytest.mark.parametrize("plugin", ["wal2json", "pgoutput"])
 def test_the_printed_sql_leaves_only_the_exchange_to_setup(plugin: str, bare: Isolated) -> None:
     with psycopg.connect(bare.database_url, autocommit=True) as connection:
-        for script in steps.plan(settings(bare, plugin=plugin), accept_gap=False):
+        for script in planning.plan(settings(bare, plugin=plugin), accept_gap=False):
             connection.execute(script.encode())
     assert one(bare.database_url, CHECKPOINT) == bare.name
     assert one(bare.database_url, BEGUN)
@@ -52,7 +52,7 @@ def test_the_printed_sql_leaves_only_the_exchange_to_setup(plugin: str, bare: Is
 def test_a_dry_run_prints_what_setup_stores(source: str, bare: Isolated) -> None:
     row = "SELECT (mode, slot, lsn IS NULL, snapshot IS NULL, plugin)::text FROM relay.checkpoint"
     with psycopg.connect(bare.database_url, autocommit=True) as connection:
-        for script in steps.plan(settings(bare, source=source), accept_gap=False):
+        for script in planning.plan(settings(bare, source=source), accept_gap=False):
             connection.execute(script.encode())
         planned = one(bare.database_url, row)
         connection.execute("DELETE FROM relay.checkpoint")
@@ -157,7 +157,7 @@ def test_a_dry_run_after_a_schema_was_dropped_prints_what_makes_it_again(bare: I
     assert call(environment(bare), "setup").code == 0
     with psycopg.connect(bare.database_url, autocommit=True) as connection:
         connection.execute("DROP SCHEMA relay CASCADE")
-        scripts = list(steps.plan(settings(bare), accept_gap=False))
+        scripts = list(planning.plan(settings(bare), accept_gap=False))
         assert "-- relay was dropped; what 'already exists' was not" in scripts
         for script in scripts:
             with suppress(*EXISTS):  # psql goes on

@@ -91,6 +91,23 @@ def test_a_running_relay_and_its_standby_are_shown(stage: Stage, address: str) -
     assert elsewhere["backlog"]["complete"]
 
 
+def test_a_switch_to_the_wal_waits_for_a_time_without_a_fault_only_where_the_relay_does(ready: Isolated) -> None:
+    def waits() -> str:
+        return str(call(environment(ready), "status", "--json").json["switch_waits_for"])
+
+    backlog = "the rest of the backlog, which is polled first; the relay's log names a fault of the WAL"
+    assert waits() == "a relay: none is active"
+    with psycopg.connect(ready.database_url, autocommit=True, application_name="relay leader") as relay:
+        relay.execute("SELECT pg_advisory_lock(hashtextextended('outbox-relay relay', 0))")
+        assert waits() == backlog, "the first start"
+        relay.execute("UPDATE relay.checkpoint SET lsn = '0/10'")
+        assert waits().startswith("60 s without a fault of the WAL")
+        relay.execute("UPDATE relay.checkpoint SET wanted = 'wal'")
+        assert waits() == backlog
+        relay.execute("UPDATE relay.checkpoint SET making_slot = true")
+        assert waits().startswith("the end of ")
+
+
 def test_parked_events_are_counted_and_the_latest_is_named(stage: Stage) -> None:
     relay = stage.start("relay", "run")
     relay.streams()

@@ -48,9 +48,21 @@ def test_it_says_the_budget_once_warns_at_half_of_it_and_lets_the_slot_go_at_all
             await guardian.look()
 
         assert [each for each in seen if not isinstance(each, SlotWatched)] == [
-            SlotBudget(10 * MIB),
+            SlotBudget(10 * MIB, let_go=True),
             *[SlotFills(retained, 10 * MIB) for retained in (5 * MIB, 10 * MIB - 1, 10 * MIB)],
         ]
         assert gone == [10 * MIB]
 
     asyncio.run(play())
+
+
+def test_a_slot_that_is_never_let_go_is_warned_of() -> None:
+    seen: list[Observation] = []
+    view = View()
+    view.retained_bytes = 20 * MIB
+    guardian = Guardian(view, seen.append, own_budget=10 * MIB, let_go=None)  # type: ignore[arg-type]
+    asyncio.run(guardian.look())
+    assert [each for each in seen if not isinstance(each, SlotWatched)] == [
+        SlotBudget(10 * MIB, let_go=False),
+        SlotFills(20 * MIB, 10 * MIB),
+    ]

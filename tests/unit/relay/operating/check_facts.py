@@ -13,7 +13,7 @@ from relay.operating.check.judging.slot import RelaySlot
 from relay.sources.fields import FIELDS
 from relay.sources.layout import NATIVE
 from relay.storage.facts import ColumnFacts, PublicationFacts, TableFacts
-from tests.support.examples import SLOT
+from tests.support.examples import OWNER, SLOT
 
 SETTINGS = {
     "wal_level": "logical",
@@ -66,7 +66,7 @@ ROLE = Role(
 )
 
 
-RELAY_SLOT = RelaySlot("s", "auto", "shop", SLOT, limit_bytes=1 << 30)
+RELAY_SLOT = RelaySlot("s", "auto", "shop", SLOT, limit_bytes=1 << 30, owner=OWNER)
 
 
 def with_slot(limit: int | None = 1 << 30, **changes: Any) -> RelaySlot:  # noqa: ANN401 - any field

@@ -46,11 +46,18 @@ def test_a_missing_table_of_the_application_is_not_created_by_setup(objects: lis
 
 def test_create_on_schema_public_is_revoked_from_public() -> None:
     """A role of its own would have it too, before PostgreSQL 15."""
-    only = role.excess(replace(ROLE, excess=["CREATE on schema public"])).remedy
+    only = role.excess(replace(ROLE, excess=["CREATE on schema public, as PUBLIC has it"])).remedy
     assert only.startswith("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
-    both = role.excess(replace(ROLE, superuser=True, excess=["CREATE on schema public"])).remedy
+    both = role.excess(replace(ROLE, superuser=True, excess=["CREATE on schema public, as PUBLIC has it"])).remedy
     assert "sql/roles.sql" in both
     assert "REVOKE CREATE ON SCHEMA public FROM PUBLIC" in both
+
+
+def test_what_an_owner_has_cannot_be_taken_from_it() -> None:
+    rights = ["CREATE on schema public", "ownership of database shop"]
+    assert role.excess(replace(ROLE, excess=rights)).remedy == (
+        "run the relay as a role of its own, which sql/roles.sql creates"
+    )
 
 
 @pytest.mark.parametrize(
@@ -67,6 +74,15 @@ def test_a_slot_for_another_plugin_needs_a_setting_and_any_other_slot_needs_a_ne
 ) -> None:
     (check,) = (check for check in slot.CHECKS if check.id == "slot.purpose")
     assert check.judge(facts).remedy == remedy
+
+
+def test_a_slot_of_another_plugin_is_dropped_and_a_relay_with_a_position_keeps_its_name() -> None:
+    (check,) = (check for check in slot.CHECKS if check.id == "slot.purpose")
+    foreign = with_slot(plugin="test_decoding")
+    for stored in (True, False):
+        remedy = check.judge(replace(foreign, stored=stored)).remedy
+        assert remedy.startswith("if nobody else uses the slot, run `relay slot drop`, then `relay setup`")
+        assert ("RELAY_NAME" in remedy) is not stored
 
 
 def test_without_a_limit_there_is_no_limit_to_raise() -> None:

@@ -3,8 +3,9 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from relay.operating.slot.statements import Slot
-from relay.operating.status.document import Backlog, Parked, Status, bad, document, throughput
+from relay.operating.slot.statements import Checkpoint, Slot
+from relay.operating.status import command
+from relay.operating.status.document import Backlog, Change, Parked, Status, bad, document, throughput
 from relay.operating.status.last_error import last_error, wrong
 from relay.operating.status.local_relay import LocalRelay
 from relay.watching.metrics import About
@@ -23,6 +24,9 @@ LOCAL = LocalRelay(
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 STATUS = Status("relay", AT, "0/20", SLOT, None, 0, LOCAL, None, None, None, None)
 HELD = replace(SLOT, holder_pid=7, holder_name="relay")
+POLLS = Checkpoint("s", "polling", "0/10", "5:5:", False, "auto", "1", 1, AT)
+LOST = Change("wal", "polling", "slot lost", "it is gone", AT)
+ASKED = Change("wal", "polling", "asked for", "in order", AT)
 WAITING = Parked(1, AT, "returned: no queue")
 
 
@@ -104,3 +108,36 @@ def test_the_document_says_whether_the_answer_is_good_and_why_not() -> None:
     assert document(STATUS, None, None)["ok"] is True
     shown = document(STATUS, None, "it is bad")
     assert (shown["ok"], shown["last_error"]) == (False, "it is bad")
+
+
+def test_why_is_the_reason_of_what_is_read_now_and_not_of_an_earlier_request() -> None:
+    def why(checkpoint: Checkpoint, change: Change | None, source: str = "auto") -> str | None:
+        return replace(STATUS, checkpoint=checkpoint, change=change, source=source).why
+
+    reads = replace(POLLS, mode="wal")
+    assert why(POLLS, LOST) == "slot lost: it is gone"
+    assert why(POLLS, ASKED, "polling") == "RELAY_SOURCE is polling"
+    assert why(replace(POLLS, wanted="polling"), ASKED) == "asked for by `relay switch`"
+    asked_back = replace(POLLS, wanted="wal")
+    for each in (asked_back, replace(asked_back, making_slot=True)):
+        assert why(each, ASKED) == "polling was asked for before; `relay switch` has asked for wal since"
+        assert why(each, LOST) == "slot lost: it is gone"
+    assert why(POLLS, ASKED) == "polling was asked for before; `relay switch` has asked for auto since"
+    assert why(reads, replace(LOST, to_mode="wal", reason="works again")) == "works again: it is gone"
+    assert why(reads, None) == "works"
+
+
+def test_what_the_history_has_from_before_is_no_reason_of_a_first_start() -> None:
+    for change in (None, LOST, replace(LOST, to_mode="wal")):
+        first = replace(STATUS, checkpoint=replace(POLLS, lsn=None), change=change)
+        assert (first.why, first.since) == ("the first start: what the table has is polled first", None)
+    gone = replace(STATUS, checkpoint=POLLS, change=replace(LOST, to_mode="wal"))
+    assert (gone.why, gone.since) == ("relay.handover does not say it; see the relay's log", None)
+
+
+def test_a_slot_that_is_missing_or_lost_is_not_bad_while_the_table_is_polled_and_the_help_says_so() -> None:
+    for slot in (None, replace(SLOT, wal_status="lost")):
+        assert wrong("s", slot, None, at=AT, polling=True, active=True) is None
+        assert wrong("s", slot, None, at=AT) is not None
+        assert wrong("s", slot, None, at=AT, polling=True, active=False) == "no relay polls the outbox"
+    assert "unless the table is polled, the slot is missing or lost" in " ".join(str(command.status.__doc__).split())

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, MutableMapping
 from typing import Any
 
+import pytest
 from structlog.testing import capture_logs
 
 from outboxkit.amqp.errors import BrokerUnavailable, ChannelRefused
@@ -75,6 +76,20 @@ def test_what_keeps_the_other_source_from_going_on_is_logged_once_until_it_does(
     refused = NotHandedOver("wal", Problem("the slot is being made", remedy="wait"))
     back = HandedOver("polling", "wal", "works again", "over a new slot", Lsn(8), 0)
     assert logged(refused, refused, back, refused) == ["not handed over", "handed over", "not handed over"]
+
+
+@pytest.mark.parametrize(
+    ("change", "level"),
+    [
+        (HandedOver("wal", "polling", "slot missing", "it does not exist", Lsn(8), None), "warning"),
+        (HandedOver("wal", "polling", "budget", "in order", Lsn(8), 0), "warning"),
+        (HandedOver("wal", "polling", "asked for", "in order", Lsn(8), 0), "info"),
+        (HandedOver("polling", "wal", "works again", "over a new slot", Lsn(8), 0), "info"),
+    ],
+)
+def test_a_hand_over_is_a_warning_when_something_went_wrong(change: HandedOver, level: str) -> None:
+    (line,) = told((0, change))
+    assert (line["log_level"], line["from"], line["to"]) == (level, change.source, change.to)
 
 
 def test_what_cannot_be_stored_is_logged_once_in_each_outage() -> None:

@@ -45,7 +45,9 @@ def test_a_slot_that_nobody_reads_is_warned_of_until_it_is_dropped(ready: Isolat
     assert said.code == 0
     assert "RELAY_SOURCE is polling, which needs none" in said.output
     assert _finding(polling, "slot.exists")["status"] == "OK"
-    assert _finding(environment(ready), "slot.exists")["status"] == "FAIL", "a control: the other mode needs it"
+    assert _finding(environment(ready, RELAY_SOURCE="wal"), "slot.exists")["status"] == "FAIL", (
+        "a control: the other mode needs it"
+    )
 
 
 def test_a_slot_that_nobody_reads_is_dropped_at_its_budget(ready: Isolated, polls: Stage) -> None:

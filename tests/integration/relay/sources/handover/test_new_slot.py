@@ -201,3 +201,27 @@ def test_a_first_start_that_goes_straight_to_the_stream_loses_it(scene: Scene) -
         scene.write("behind")
         scene.has("behind")
     assert scene.verdict() == Verdict(["between"], [], [])
+
+
+def test_a_relay_that_was_asked_for_the_wal_polls_until_it_has_a_slot_again(scene: Scene) -> None:
+    """It may have been polling, and killed before the slot that it was asked for was made."""
+    scene.begin()
+    scene.make_slot()
+    with scene.relay():
+        scene.ask("wal")
+        scene.write("streamed")
+        scene.has("streamed")
+        scene.fenced()
+    scene.execute("SELECT pg_drop_replication_slot(%s)", scene.slot)
+    scene.write("without a slot")
+    holder = scene.writer().write("open")
+    with scene.relay():
+        scene.has("without a slot")
+    with scene.relay():
+        scene.write("polled by another")
+        scene.has("polled by another")
+        holder.commit()
+        scene.reads("wal")
+        scene.write("streamed again")
+        scene.has("open", "streamed again")
+    assert scene.verdict() == RIGHT

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 import pytest
@@ -240,28 +241,61 @@ def test_an_idle_poll_reads_little_however_many_rows_are_published(isolated: Iso
                 "SELECT count(outbox.publish('order', n::text, 1, 'paid', '{}')) FROM generate_series(1, 20000) AS n"
             )
         async with poller(isolated, batch=5000) as first, poller(isolated) as other:
-            before = await _blocks(other.batches)
             while (await first.take()).again:
-                pass
-            marked = await _blocks(other.batches)
+                assert (await _cost(other.batches)).compared == 0
+            marked = await _cost(other.batches)
             await first.marks.tidy()
-            idle = await _blocks(other.batches)
+            idle = await _cost(other.batches)
         assert len(first.published) == 20000
-        assert idle < 100 < marked, (before, marked, idle)
+        assert idle.blocks < 100 < marked.blocks
+        assert marked.compared == 0
 
     asyncio.run(scenario())
 
 
-async def _blocks(batches: Batches) -> int:
-    """Return how many blocks the statement that locks rows touches."""
+def test_rows_of_transactions_that_were_running_are_not_compared_with_every_mark(isolated: Isolated) -> None:
+    async def scenario() -> None:
+        await begin(isolated)
+        url, writers = isolated.database_url, 40
+        with ExitStack() as stack:
+            open_ones = [stack.enter_context(psycopg.connect(url)) for _ in range(writers)]
+            for number, connection in enumerate(open_ones):
+                connection.execute("SELECT outbox.publish('order', %s, 1, 'paid', '{}')", [str(number)])
+            async with poller(isolated, batch=100) as first, poller(isolated) as other:
+                publish(url, "now")
+                await first.take()
+                await first.marks.tidy()
+                for connection in open_ones:
+                    connection.commit()
+                await first.take()
+                cost = await _cost(other.batches)
+        assert len(first.published) == writers + 1
+        assert cost.compared == 0
 
-    async def explain(connection: psycopg.AsyncConnection[Any]) -> int:
+    asyncio.run(scenario())
+
+
+class _Cost(NamedTuple):
+    """What the statement that locks rows costs."""
+
+    blocks: int
+    """How many blocks it touches."""
+    compared: int
+    """How many pairs of rows and marks it compares and rejects."""
+
+
+async def _cost(batches: Batches) -> _Cost:
+    async def explain(connection: psycopg.AsyncConnection[Any]) -> _Cost:
         async with connection.transaction():
             await connection.execute(sql.query("skip_plan"))
             statement = SQL("EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) ") + batches._statements.lock  # noqa: SLF001 - what it runs
             row = await (await connection.execute(statement, batches._whose)).fetchone()  # noqa: SLF001 - the same
             assert row is not None
             plan = row[0][0]["Plan"]
-            return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+            return _Cost(int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]), _compared(plan))
 
     return await batches._session.work(explain)  # noqa: SLF001 - its own session, with its settings
+
+
+def _compared(plan: dict[str, Any]) -> int:
+    return int(plan.get("Rows Removed by Join Filter", 0)) + sum(map(_compared, plan.get("Plans", [])))

@@ -25,7 +25,7 @@ from relay.storage.sessions.refusals import _MEANINGS, from_postgres
         (
             psycopg.errors.InsufficientPrivilege,
             RepairNeeded,
-            "output_plugin_libraries = pgoutput, test_decoding, wal2",
+            "`relay check` names what the relay's role lacks, and sql/roles.sql grants it",
         ),
         (psycopg.errors.ProgramLimitExceeded, SourceRefused, "relay slot skip"),
         (psycopg.errors.UndefinedFile, PluginRefused, "install wal2json"),
@@ -51,6 +51,23 @@ def test_each_state_has_its_meaning_and_its_remedy(
 
     assert type(problem) is meaning
     assert remedy in problem.remedy
+
+
+@pytest.mark.parametrize(
+    ("done", "remedy"),
+    [
+        ("setup", "as the owner of the schemas relay and outbox"),
+        ("making a slot", "REPLICATION"),
+        ("streaming", "output_plugin_libraries = pgoutput, test_decoding, wal2json"),
+        ("parked", "outbox_operator"),
+        ("status", "`relay check`"),
+    ],
+)
+def test_a_missing_right_has_one_remedy_for_what_was_done(done: str, remedy: str) -> None:
+    refused = from_postgres(psycopg.errors.InsufficientPrivilege("no"), slot="s", done=done)
+    assert remedy in refused.remedy
+    assert ("outbox_operator" in refused.remedy) is (done == "parked")
+    assert ("output_plugin_libraries" in refused.remedy) is (done in {"making a slot", "streaming"})
 
 
 @pytest.mark.parametrize("sqlstate", sorted(_MEANINGS))
