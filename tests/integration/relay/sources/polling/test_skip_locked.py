@@ -171,11 +171,11 @@ def test_a_table_without_tx_is_shared_whatever_its_ids_are(kind: str, bare: Stag
     with psycopg.connect(bare.isolated.database_url, autocommit=True) as connection:
         connection.execute(f"CREATE TABLE public.events (id {kind}, {columns})".encode())
         connection.execute(insert, [1, 10])  # these count as published
-        tap = bare.set_up(**settings)
-        refused = bare.run("relay", "run", **settings)
+        refused = bare.run("relay", "setup", **settings)
         assert refused.process.returncode == 1
         remedy = refused.stderr.partition("CREATE UNIQUE")
         connection.execute((remedy[1] + remedy[2].rstrip()).encode())
+        tap = bare.set_up(**settings)
 
         pollers(bare, 2, **settings)
         ids = [row[0] for row in connection.execute(insert, [11, 310]).fetchall()]
