@@ -185,6 +185,13 @@ class Scene:
             what="a fence is stored",
         )  # fmt: skip
 
+    def stored(self) -> None:
+        """Wait until the stored snapshot sees every event that is committed."""
+        self.when(
+            "SELECT FROM relay.checkpoint"
+            " WHERE (SELECT bool_and(pg_visible_in_snapshot(tx, snapshot)) FROM outbox.event)", what="all is stored",
+        )  # fmt: skip
+
     def verdict(self) -> Verdict:
         """Compare what was published with what the table has."""
         committed = [row[0] for row in self.execute("SELECT aggregate_id FROM outbox.event")]

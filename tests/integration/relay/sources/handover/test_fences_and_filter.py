@@ -81,6 +81,7 @@ def play_old_fence(scene: Scene) -> Verdict:
         scene.execute("SELECT pg_logical_emit_message(true, 'relay.fence', 'before:1 ' || pg_current_snapshot()::text)")
         scene.write("polled")
         scene.has("polled")
+        scene.stored()
     with scene.relay(Made(fence_every=3600)) as relay:  # it writes no fence of its own, which would make up for it
         scene.ask("wal")
         scene.write("streamed")

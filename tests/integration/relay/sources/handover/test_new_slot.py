@@ -217,6 +217,7 @@ def test_a_relay_that_was_asked_for_the_wal_polls_until_it_has_a_slot_again(scen
     holder = scene.writer().write("open")
     with scene.relay():
         scene.has("without a slot")
+        scene.stored()
     with scene.relay():
         scene.write("polled by another")
         scene.has("polled by another")
