@@ -13,7 +13,8 @@ from relay.core.transactions import Transactions
 from relay.sources.wal.fences import Fences, ReturnedFence
 from relay.sources.wal.published import Published
 from relay.storage.state import Filter, State
-from tests.integration.relay.sources.handover.scene import RIGHT, Made, Scene, Verdict
+from tests.integration.relay.sources.handover.recorder import Made
+from tests.integration.relay.sources.handover.scene import RIGHT, Scene, Verdict
 from tests.integration.relay.sources.handover.stream import streamed
 
 

@@ -13,14 +13,8 @@ from psycopg.rows import scalar_row
 from relay.core.position import Lsn, Snapshot
 from relay.storage.slots.new_slot import NewSlot
 from relay.storage.slots.obstacles import Obstacle
-from tests.integration.relay.sources.handover.scene import (
-    RIGHT,
-    Made,
-    Scene,
-    Verdict,
-    names,
-    without_the_flush,
-)
+from tests.integration.relay.sources.handover.recorder import Made
+from tests.integration.relay.sources.handover.scene import RIGHT, Scene, Verdict, names, without_the_flush
 from tests.integration.relay.sources.handover.writer import Writer
 
 
