@@ -38,6 +38,15 @@ class Tap:
         with self.channel() as channel:
             channel.queue_unbind(self.queue, self._exchange, "#")
 
+    def declare(self, exchange: str) -> None:
+        """Declare `exchange`, whose messages reach the queue from its first moment on: it has no bindings of its own.
+
+        A message that came between a declaration and a binding would be returned
+        (https://www.rabbitmq.com/docs/ae).
+        """
+        with self.channel() as channel:
+            channel.exchange_declare(exchange, "topic", durable=True, arguments={"alternate-exchange": self._exchange})
+
     def waiting(self) -> int:
         """Return how many messages are in the queue."""
         return self.ready(self.queue)
