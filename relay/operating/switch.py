@@ -93,7 +93,7 @@ def _print(result: dict[str, Any], to: To) -> None:
 
 
 def _require_polling(connection: psycopg.Connection[Any], settings: RelaySettings) -> None:
-    """Raise a Problem if the relay could not poll: once it is stored, a relay that starts would end with it."""
+    """Raise a Problem if the relay could not poll: it would read the WAL on, and the request be in vain."""
     found = slots.facts(connection, settings)
     state = require_state(found, settings.name)
     require_position(found, settings.owner)  # else it is another table that is judged

@@ -188,7 +188,10 @@ def dropped_slot(stage: Stage, name: str, plugin: str) -> Iterator[str]:
 
 def test_a_server_whose_wal_is_not_logical(ready: Stage) -> None:
     with private.postgres(Extra("wal_level = replica\n")) as server:
-        remedy = "wal_level is replica, not logical - ALTER SYSTEM SET wal_level = logical, then restart Postgres"
+        remedy = (
+            "wal_level is replica, not logical - ALTER SYSTEM SET wal_level = logical, then restart Postgres; "
+            "or set RELAY_SOURCE=polling, which reads the table and needs no logical WAL"
+        )
         assert refusal(ready, "relay", "setup", RELAY_DATABASE_URL=server.url) == remedy
         with psycopg.connect(server.url, autocommit=True) as connection:
             schema.apply(connection)

@@ -297,11 +297,11 @@ MUTANTS = (
         (f"{_HANDOVER}/test_new_slot.py",),
     ),
     Mutant(
-        "take the row of a half-made slot for the slot",
+        "take a slot that somebody streams from for a new one",
         "relay/storage/slots/new_slot.py",
         "        if found.active_pid is None:\n",
         "        if True:\n",
-        (f"{_HANDOVER}/test_killed_at_each_step.py",),
+        ("tests/integration/relay/storage/slots/test_new_slot.py",),
     ),
     Mutant(
         "do not store what was streamed and is not seen yet",

@@ -24,7 +24,7 @@ class Choice:
 
 
 def bound(source: Wanted, asked: Wanted, unpollable: Problem | None) -> Wanted:
-    """Return what the relay is held to: `source`, which is set, or what is asked for with `relay switch`.
+    """Return what the relay is bound to: `source`, which is set, or what is asked for with `relay switch`.
 
     A setting is a limit. A request is a wish: where it cannot be met the relay reads what it can.
     """
@@ -33,19 +33,19 @@ def bound(source: Wanted, asked: Wanted, unpollable: Problem | None) -> Wanted:
     return source
 
 
-def choose(state: State, held: Wanted, refused: Problem | None, unpollable: Problem | None) -> Choice:
-    """Return what is opened from `state`, `held` to one source or not.
+def choose(state: State, bound_to: Wanted, refused: Problem | None, unpollable: Problem | None) -> Choice:
+    """Return what is opened from `state`; `bound_to` is one source, or auto.
 
     `refused` is why the WAL cannot be read, `unpollable` why the table cannot.
 
     Raises `refused` or `unpollable` where there is no other way.
     """
-    if held == "polling":
+    if bound_to == "polling":
         if unpollable is not None:
             raise unpollable
         return Choice("polling", "asked for", "RELAY_SOURCE or `relay switch` asks for it")
     if refused is not None:
-        if held == "wal" or unpollable is not None:
+        if bound_to == "wal" or unpollable is not None:
             raise refused
         return Choice("polling", reason(refused), refused.what)
     if state.mode == "polling":

@@ -166,11 +166,11 @@ class Handover:
         require_position(facts, self._owner)
         state = self._known(after, facts)
         unpollable = self._unpollable(facts, table, state)
-        held = bound(self._source, wanted, unpollable)
-        if held == "auto" and unpollable is not None:
+        bound_to = bound(self._source, wanted, unpollable)
+        if bound_to == "auto" and unpollable is not None:
             self._observe(NotPolled(unpollable))
-        refused = None if held == "polling" else self._unstreamable(facts, table)
-        choice = choose(state, held, refused, unpollable)
+        refused = None if bound_to == "polling" else self._unstreamable(facts, table)
+        choice = choose(state, bound_to, refused, unpollable)
         if choice.mode == "polling":
             await self._require_own_session()
         async with AsyncExitStack() as stack:
@@ -183,7 +183,7 @@ class Handover:
                     stream = await stack.enter_async_context(self._wal.open(facts, table, state))
                 except (WalRefused, RepairNeeded) as problem:
                     self._refused = problem
-                    choice = choose(state, held, problem, unpollable)
+                    choice = choose(state, bound_to, problem, unpollable)
                     await self._require_own_session()
             if choice.mode == "polling":
                 assert self._polling is not None  # noqa: S101 - it would be unpollable

@@ -157,13 +157,15 @@ class ReplicationConnection:
         Closing a socket with unread bytes resets the connection: a walsender that is writing then ends without reading
         the last status.
         """
-        if self._streaming and self._end is None and self._lost is None:
-            with suppress(TimeoutError, psycopg.Error, SourceUnavailable):
-                async with asyncio.timeout(_PARTING_SECONDS):
-                    await self._part()
-        if self._lost is None:
-            self._unwatch()
-        await self._connection.close()
+        try:
+            if self._streaming and self._end is None and self._lost is None:
+                with suppress(TimeoutError, psycopg.Error, SourceUnavailable):
+                    async with asyncio.timeout(_PARTING_SECONDS):
+                        await self._part()
+        finally:  # the process may be told to end meanwhile
+            if self._lost is None:
+                self._unwatch()
+            await self._connection.close()
 
     async def _part(self) -> None:
         """Send CopyDone and read until the server's CopyDone: by then it has read everything."""

@@ -255,7 +255,7 @@ class TestKept:
         ("name", "value", "message"),
         [
             ("SANDBOX", "podman", "sandbox: SANDBOX is wrong: Input should be 'auto', 'docker' or 'local'"),
-            ("SANDBOX_AMQP_URL", "amqp://localhost", "SANDBOX_DATABASE_URL is missing; named servers need both URLs"),
+            ("SANDBOX_AMQP_URL", "amqp://localhost", "SANDBOX_DATABASE_URL is missing - named servers need both URLs"),
         ],
     )
     def test_a_wrong_setting_is_one_line(self, place: Place, name: str, value: str, message: str) -> None:

@@ -43,8 +43,8 @@ def test_an_explicit_choice_wins_over_named_servers(monkeypatch: pytest.MonkeyPa
     ("name", "value", "message"),
     [
         ("SANDBOX", "podman", "SANDBOX is wrong: Input should be 'auto', 'docker' or 'local'"),
-        ("SANDBOX_DATABASE_URL", DATABASE_URL, "SANDBOX_AMQP_URL is missing; named servers need both URLs"),
-        ("SANDBOX_AMQP_URL", AMQP_URL, "SANDBOX_DATABASE_URL is missing; named servers need both URLs"),
+        ("SANDBOX_DATABASE_URL", DATABASE_URL, "SANDBOX_AMQP_URL is missing - named servers need both URLs"),
+        ("SANDBOX_AMQP_URL", AMQP_URL, "SANDBOX_DATABASE_URL is missing - named servers need both URLs"),
         ("SANDBOX_DATABSE_URL", DATABASE_URL, "did you mean SANDBOX_DATABASE_URL?"),
     ],
 )

@@ -222,9 +222,7 @@ def test_a_refused_message_is_logged_once_and_is_an_error_until_its_exchange_exi
         assert shown.startswith("RabbitMQ does not accept a message")
         asked = proxy.asked
         until(lambda: proxy.asked > asked + 1, what="it has been tried twice more", seconds=20)
-        with tap.channel() as channel:
-            channel.exchange_declare(missing, "topic", durable=True)
-            channel.queue_bind(tap.queue, missing, "#")
+        tap.declare(missing)
         stage.confirmed()
         until(lambda: not last_error(stage.isolated, RELAY_HTTP_ADDRESS=address), what="nothing is wrong", seconds=10)
         assert tap.waiting() == 1

@@ -81,6 +81,11 @@ class Bench:
         await self.connection.call(self.channel.queue_bind, queue, self.name, key)
         return queue
 
+    async def declare(self, exchange: str) -> None:
+        """Declare `exchange`, whose messages reach the queues of the bench from its first moment on."""
+        passed_on = {"alternate-exchange": self.name}
+        await self.connection.call(self.channel.exchange_declare, exchange, "topic", durable=True, arguments=passed_on)
+
     async def ready(self, queue: str) -> int:
         answer = await self.connection.call(self.channel.queue_declare, queue, passive=True)
         return int(answer.message_count)

@@ -10,7 +10,6 @@ from msgspec import structs
 
 from outboxkit.amqp.connection import Connection
 from outboxkit.amqp.errors import ChannelRefused, ProtocolViolated
-from outboxkit.amqp.topology import declare_exchange
 from relay.core.errors import MessageReturned
 from relay.core.ledger import Stretch
 from relay.core.observations import BrokerConnected, BrokerLost, Held, Nacked, Returned
@@ -126,8 +125,7 @@ def test_a_closed_channel_loses_nothing_and_goes_on_in_order(isolated: Isolated)
         stretches = await it.publish(*messages[:25], lost, *messages[25:])
         assert not {stretches[25], stretches[-1]} & set(it.settled)
 
-        await declare_exchange(it.connection, it.channel, missing)
-        await it.connection.call(it.channel.queue_bind, queue, missing, "#")
+        await it.declare(missing)
         await it.has_settled(*stretches)
         bodies = [(await it.get(queue))[1] for _ in range(await it.ready(queue))]
         first = list(dict.fromkeys(body for body in bodies if body != b"lost"))
@@ -402,8 +400,7 @@ def test_the_message_that_the_channel_is_closed_for_is_named_and_the_others_are_
                 await it.connection.call(it.channel.queue_declare, queue, passive=True)  # lets the loop run
         assert await it.ready(queue) <= 2 * len(before)
 
-        await declare_exchange(it.connection, it.channel, culprit.route.exchange)
-        await it.connection.call(it.channel.queue_bind, queue, culprit.route.exchange, "#")
+        await it.declare(culprit.route.exchange)
         await it.has_settled(lost, after)
 
     play(isolated, scenario)

@@ -172,6 +172,24 @@ def test_a_direction_that_loses_what_is_sent_is_noticed_although_data_goes_on_ar
     asyncio.run(scenario())
 
 
+def test_a_close_that_is_cancelled_while_it_waits_for_the_server_closes_the_connection(isolated: Isolated) -> None:
+    """As when a relay that leaves the WAL is told to end."""
+
+    async def scenario() -> None:
+        with Proxy(isolated.database_url) as proxy:
+            async with streaming(isolated, proxy) as stream:
+                await _silent(stream)
+                proxy.swallow_to_server.set()
+                closing = asyncio.create_task(stream.close())
+                await asyncio.sleep(0)  # it begins
+                closing.cancel()
+                with suppress(asyncio.CancelledError):
+                    await closing
+                assert not _is_open(stream._socket)  # noqa: SLF001 - what it holds
+
+    asyncio.run(scenario())
+
+
 def _is_open(number: int) -> bool:
     try:
         os.fstat(number)

@@ -106,12 +106,12 @@ def test_what_an_older_version_did_not_store_is_not_held_against_it(unknown: dic
         (
             {"plugin": "pgoutput", "checkpoint_plugin": "pgoutput"},
             SourceRefused,
-            "was made with pgoutput - set RELAY_PLUGIN=pgoutput",
+            "and the relay needs wal2json - set RELAY_PLUGIN=pgoutput",
         ),
         (
             {"plugin": "test_decoding", "checkpoint_plugin": None},
             SourceRefused,
-            "set RELAY_NAME and RELAY_SLOT to other names",
+            "if nobody else uses the slot, run `relay slot drop`",
         ),
         ({"wal_status": "lost"}, SlotMissing, "is lost"),
         ({"in_recovery": True}, RepairNeeded, "is a standby"),

@@ -13,7 +13,8 @@ from relay.core.transactions import Transactions
 from relay.sources.wal.fences import Fences, ReturnedFence
 from relay.sources.wal.published import Published
 from relay.storage.state import Filter, State
-from tests.integration.relay.sources.handover.scene import RIGHT, Made, Scene, Verdict
+from tests.integration.relay.sources.handover.recorder import Made
+from tests.integration.relay.sources.handover.scene import RIGHT, Scene, Verdict
 from tests.integration.relay.sources.handover.stream import streamed
 
 
@@ -81,6 +82,7 @@ def play_old_fence(scene: Scene) -> Verdict:
         scene.execute("SELECT pg_logical_emit_message(true, 'relay.fence', 'before:1 ' || pg_current_snapshot()::text)")
         scene.write("polled")
         scene.has("polled")
+        scene.stored()
     with scene.relay(Made(fence_every=3600)) as relay:  # it writes no fence of its own, which would make up for it
         scene.ask("wal")
         scene.write("streamed")

@@ -14,7 +14,8 @@ from relay.sources.wal import frames
 from relay.sources.wal.published import Published
 from relay.storage.position import StoredPosition
 from relay.storage.state import State
-from tests.integration.relay.sources.handover.scene import RIGHT, Made, Scene, Verdict, names
+from tests.integration.relay.sources.handover.recorder import Made
+from tests.integration.relay.sources.handover.scene import RIGHT, Scene, Verdict, names
 from tests.integration.relay.sources.handover.writer import Writer
 
 

@@ -13,14 +13,8 @@ from psycopg.rows import scalar_row
 from relay.core.position import Lsn, Snapshot
 from relay.storage.slots.new_slot import NewSlot
 from relay.storage.slots.obstacles import Obstacle
-from tests.integration.relay.sources.handover.scene import (
-    RIGHT,
-    Made,
-    Scene,
-    Verdict,
-    names,
-    without_the_flush,
-)
+from tests.integration.relay.sources.handover.recorder import Made
+from tests.integration.relay.sources.handover.scene import RIGHT, Scene, Verdict, names, without_the_flush
 from tests.integration.relay.sources.handover.writer import Writer
 
 
@@ -217,6 +211,7 @@ def test_a_relay_that_was_asked_for_the_wal_polls_until_it_has_a_slot_again(scen
     holder = scene.writer().write("open")
     with scene.relay():
         scene.has("without a slot")
+        scene.stored()
     with scene.relay():
         scene.write("polled by another")
         scene.has("polled by another")

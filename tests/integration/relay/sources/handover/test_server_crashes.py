@@ -14,13 +14,8 @@ import pytest
 from relay.storage.facts import Facts
 from relay.storage.position import StoredPosition
 from sandbox.servers.postgres import Postgres
-from tests.integration.relay.sources.handover.scene import (
-    RIGHT,
-    Made,
-    Scene,
-    Verdict,
-    without_the_flush,
-)
+from tests.integration.relay.sources.handover.recorder import Made
+from tests.integration.relay.sources.handover.scene import RIGHT, Scene, Verdict, without_the_flush
 
 
 @pytest.fixture(autouse=True)

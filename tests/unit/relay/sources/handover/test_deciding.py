@@ -1,4 +1,4 @@
-"""What a relay is held to: a setting is a limit, a request is a wish."""
+"""What a relay is bound to: a setting is a limit, a request is a wish."""
 
 import pytest
 
