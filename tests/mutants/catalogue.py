@@ -31,6 +31,7 @@ _DECIDES = "tests/unit/relay/operating/test_setup_decides.py"
 _POSITION = "tests/integration/relay/storage/test_position.py"
 _PUBLISHED = "tests/unit/relay/sources/handover/test_published.py"
 _HANDOVER = "tests/integration/relay/sources/handover"
+_NEW_SLOT = f"{_HANDOVER}/test_new_slot.py"
 
 MUTANTS = (
     Mutant(
@@ -285,7 +286,7 @@ MUTANTS = (
         "relay/sources/handover/handover.py",
         "lambda snapshot: snapshot.xmin > x",
         "lambda snapshot: snapshot.xmin > 0 * x",
-        (f"{_HANDOVER}/test_new_slot.py",),
+        (f"{_NEW_SLOT}::test_polling_goes_on_until_all_that_was_running_when_the_slot_was_made_is_visible",),
     ),
     Mutant(
         "draw X before the slot is made",
@@ -294,7 +295,7 @@ MUTANTS = (
         "            x = await parts.slot.next_transaction()\n",
         "            x = await parts.slot.next_transaction()\n"
         "            p = await self._new_slot(stream, parts, facts)\n",
-        (f"{_HANDOVER}/test_new_slot.py",),
+        (_NEW_SLOT,),
     ),
     Mutant(
         "take a slot that somebody streams from for a new one",
@@ -364,7 +365,9 @@ MUTANTS = (
         "relay/sources/polling/reading.py",
         "        if server_started_at != self._server_started_at:\n",
         "        if server_started_at is None:\n",
-        ("tests/integration/relay/sources/handover/test_server_crashes.py",),
+        (
+            f"{_HANDOVER}/test_server_crashes.py::test_a_poll_ends_when_the_server_was_started_again_and_its_session_replaced",
+        ),
     ),
     Mutant(
         "go on from memory whoever wrote the row",

@@ -4,6 +4,7 @@ A commit with synchronous_commit=off is visible before it is flushed. An older c
 everything behind it out again.
 """
 
+import asyncio
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -11,11 +12,18 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from relay.core.errors import PositionLost
+from relay.core.position import Snapshot
+from relay.sources.polling.reading import Reading
+from relay.sources.polling.statements import statements
 from relay.storage.facts import Facts
 from relay.storage.position import StoredPosition
+from relay.storage.server import Server
+from relay.storage.sessions.session import Session
 from sandbox.servers.postgres import Postgres
 from tests.integration.relay.sources.handover.recorder import Made
 from tests.integration.relay.sources.handover.scene import RIGHT, Scene, Verdict, without_the_flush
+from tests.support.server import server_started_at
 
 
 @pytest.fixture(autouse=True)
@@ -111,6 +119,25 @@ def test_an_id_that_is_given_out_again_after_a_crash_is_a_new_transaction(
         relay.reads_on()
     assert again is not flushes
     assert scene.verdict().missing == missing
+
+
+def test_a_poll_ends_when_the_server_was_started_again_and_its_session_replaced(scene: Scene) -> None:
+    """Nothing else tells it: Postgres has ended the idle session in order, and the next poll opens another one."""
+
+    async def scenario() -> None:
+        async with Session(lambda: scene.url, name="test poll", slot="none", prepared=["stream_formats"]) as session:
+            table = await Server(session, name="relay", slot="none", table="outbox.event").table()
+            reads = statements(scene.settings().layout(partitioned=table.partitioned), table, batch=10)
+            reading = Reading(session, reads, batch=10, server_started_at=server_started_at(scene.url))
+            begun = await reading.begin(Snapshot.parse("3:3:"), None)
+            assert len(begun.rows) == 1
+            await asyncio.to_thread(scene.server.stop)
+            await asyncio.to_thread(scene.server.start)
+            with pytest.raises(PositionLost, match="started again"):
+                await reading.begin(begun.snapshot, None)
+
+    scene.write("before the restart")
+    asyncio.run(scenario())
 
 
 def test_a_relay_goes_on_from_the_row_of_an_older_copy_of_the_database(scene: Scene) -> None:
