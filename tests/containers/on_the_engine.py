@@ -123,7 +123,7 @@ def test_a_fresh_clone_runs_loses_nothing_when_the_active_relay_is_killed_and_le
     out = compose("--profile", "demo", "run", "--rm", "demo")
     for line in out.splitlines():
         report(line)
-    shorter = Compose(compose.place, compose.project, compose.settings | {"DEMO_TASKS": "500"})
+    shorter = Compose(compose.place, compose.project, {**compose.settings, "DEMO_TASKS": "500"})
     shorter("--profile", "demo", "up", "--exit-code-from", "demo", "demo")
     report("`up --exit-code-from demo demo` runs it too, and ends with its exit code")
     for to in ("polling", "auto"):  # so that there is a hand-over to be seen
