@@ -123,6 +123,9 @@ def test_a_fresh_clone_runs_loses_nothing_when_the_active_relay_is_killed_and_le
     out = compose("--profile", "demo", "run", "--rm", "demo")
     for line in out.splitlines():
         report(line)
+    shorter = Compose(compose.place, compose.project, {**compose.settings, "DEMO_TASKS": "500"})
+    shorter("--profile", "demo", "up", "--exit-code-from", "demo", "demo")
+    report("`up --exit-code-from demo demo` runs it too, and ends with its exit code")
     for to in ("polling", "auto"):  # so that there is a hand-over to be seen
         compose("run", "--rm", "setup", "relay", "switch", "--to", to)
     prometheus = Prometheus(f"http://127.0.0.1:{compose.settings['PROMETHEUS_PORT']}")
@@ -140,20 +143,29 @@ def test_a_fresh_clone_runs_loses_nothing_when_the_active_relay_is_killed_and_le
     report("docker stop: each relay and consumer drains and ends with exit code 0")
 
 
-def test_a_sidecar_relays_from_its_writers_network_namespace(compose: Compose, report: Report) -> None:
+def test_a_sidecar_shares_its_writers_network_namespace_also_after_the_writer_has_crashed(
+    compose: Compose, report: Report
+) -> None:
     compose.up("sidecar", profile="sidecar")
-    (writer,), (sidecar,) = compose.containers("writer"), compose.containers("sidecar")
-    assert inspect(sidecar)["HostConfig"]["NetworkMode"] == f"container:{inspect(writer)['Id']}"
+    (pod,), (writer,), (sidecar,) = map(compose.containers, ("pod", "writer", "sidecar"))
+    for name in (writer, sidecar):
+        assert inspect(name)["HostConfig"]["NetworkMode"] == f"container:{inspect(pod)['Id']}"
     code = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9187/readyz').read().decode())"
     ready = run("docker", "exec", writer, "python3", "-c", code).strip()
     assert json.loads(ready) == {"source": True, "broker": True, "lag": True}
-    done = until(
-        lambda: int(compose.psql("setup", "SELECT count(*) FROM tasks.task WHERE status = 'completed'")) > 2,
-        what="the writer's tasks are completed",
-        seconds=60,
-    )
-    assert done
     report(f"the writer's own loopback has the relay: {ready}")
+
+    def completed() -> int:
+        return int(compose.psql("setup", "SELECT count(*) FROM tasks.task WHERE status = 'completed'"))
+
+    until(lambda: completed() > 2, what="the writer's tasks are completed", seconds=60)
+    run("docker", "kill", writer)
+    run("docker", "start", writer)
+    before = int(compose.psql("setup", "SELECT count(*) FROM tasks.task"))
+    until(lambda: completed() > before + 2, what="tasks of the writer's next process are completed", seconds=60)
+    assert state(sidecar) == "healthy"
+    assert run("docker", "exec", writer, "python3", "-c", code).strip() == ready
+    report(f"{writer} killed and started again: the relay has kept its network")
 
 
 def test_redis_takes_only_who_knows_its_password(compose: Compose) -> None:

@@ -51,7 +51,7 @@ def test_a_service_waits_until_the_others_are_ready(name: str) -> None:
     for other, wanted in SERVICES[name].get("depends_on", {}).items():
         if other in ONE_SHOT:
             assert wanted["condition"] == "service_completed_successfully"
-        elif other == "writer":  # serves nothing
+        elif other in {"pod", "writer"}:  # serve nothing
             assert wanted["condition"] == "service_started"
         else:
             assert wanted["condition"] == "service_healthy"
@@ -107,6 +107,22 @@ def test_settings_of_ours_are_settings_of_the_code(name: str) -> None:
         for prefix, kind in prefixes.items():
             if variable.startswith(prefix):
                 assert variable.removeprefix(prefix).removesuffix("_FILE").lower() in kind.model_fields
+
+
+def test_a_network_namespace_is_shared_only_with_what_is_never_started_again() -> None:
+    """A container that Docker starts again has a new namespace; who joined the old one has no network any more."""
+    joined = {service["network_mode"] for service in SERVICES.values() if "network_mode" in service}
+    assert joined == {"service:pod"}
+    assert SERVICES["pod"]["command"] == ["sleep", "infinity"]
+    for page in ("README.md", "docs/containers.md"):
+        assert not re.search(r"network_mode: service:(?!pod)", (ROOT / page).read_text(encoding="utf-8"))
+
+
+def test_prometheus_finds_every_relay_and_consumer() -> None:
+    scraped = yaml.safe_load((ROOT / "docker" / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))
+    names = {name for job in scraped["scrape_configs"] for found in job["dns_sd_configs"] for name in found["names"]}
+    assert names == {"relay", "pod", "consumers", "rabbitmq"}
+    assert names <= set(SERVICES)
 
 
 def test_named_volumes_are_declared_and_what_is_mounted_is_there() -> None:

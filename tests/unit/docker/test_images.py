@@ -45,6 +45,16 @@ def test_no_image_runs_as_root(path: Path) -> None:
 
 
 @dockerfiles
+def test_what_is_copied_can_be_read_by_the_images_user_whatever_the_checkouts_modes(path: Path) -> None:
+    """COPY keeps the modes; `--chmod` needs BuildKit, which docker-compose 1.29 does not ask for."""
+    text = _last_stage(path.read_text(encoding="utf-8"))
+    readable = re.findall(r"^RUN chmod -R a\+rX (.+)$", text, re.MULTILINE)
+    for words in re.findall(r"^COPY (?!--from)(.+)$", text, re.MULTILINE):
+        target = words.split()[-1].rstrip("/")
+        assert any(target == place or target.startswith(place + "/") for place in " ".join(readable).split())
+
+
+@dockerfiles
 def test_no_secret_is_an_argument_or_a_variable(path: Path) -> None:
     for line in path.read_text(encoding="utf-8").splitlines():
         if line.startswith(("ARG", "ENV")):
