@@ -16,4 +16,6 @@ def test_the_text_that_a_mutant_replaces_occurs_once_and_its_tests_exist(mutant:
     if mutant.file.endswith(".py"):
         compile(text.replace(mutant.old, mutant.new), mutant.file, "exec")
     assert mutant.tests
-    assert all((ROOT / file).is_file() for file in mutant.tests)
+    for named in mutant.tests:
+        file, _, test = named.partition("::")
+        assert f"def {test}" in (ROOT / file).read_text(encoding="utf-8") if test else (ROOT / file).is_file(), named
