@@ -26,8 +26,8 @@ from consumers.intake.intake import Intake
 from consumers.maintenance import expired_leases
 from consumers.timings import Timings
 from consumers.watching.metrics import Metrics
+from outboxkit.amqp.deliveries import Delivery
 from outboxkit.amqp.format import TaskReference, UndecodableMessage, task_reference
-from outboxkit.amqp.subscription import Delivery
 from outboxkit.errors import Problem
 
 log = structlog.get_logger()

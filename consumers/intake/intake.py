@@ -11,7 +11,8 @@ from typing import Self
 
 import structlog
 
-from outboxkit.amqp.subscription import Delivery, Subscription
+from outboxkit.amqp.deliveries import Delivery
+from outboxkit.amqp.subscription import Subscription
 from outboxkit.backoff import Backoff
 from outboxkit.errors import Problem
 
@@ -93,4 +94,4 @@ class Intake:
     async def _close(self) -> None:
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
-            await subscription.connection.close()
+            await subscription.close()

@@ -10,8 +10,9 @@ import pytest
 from pika.channel import Channel
 
 from outboxkit.amqp.connection import Connection
+from outboxkit.amqp.deliveries import Delivery
 from outboxkit.amqp.errors import ChannelRefused
-from outboxkit.amqp.subscription import Delivery, Subscription
+from outboxkit.amqp.subscription import Subscription
 from outboxkit.amqp.topology import dead_letter_queue, declare_exchange, declare_queue
 from outboxkit.errors import Problem
 from sandbox import Isolated
@@ -116,7 +117,7 @@ def test_a_delivery_is_acked_given_back_or_dead_lettered(isolated: Isolated) -> 
         (back,) = await subscription.receive(10)
         assert (back.message_id, back.redelivered) == ("m1", True)
         subscription.ack(back)
-        await subscription.connection.close()
+        await subscription.close()
         dead = await Subscription.open(bench.connection, dead_letter_queue(bench.queue), prefetch=10)
         (letter,) = await dead.receive(10)
         assert letter.message_id == "m2"
@@ -130,7 +131,7 @@ def test_a_tag_of_a_lost_channel_is_never_acknowledged_on_the_next(isolated: Iso
         first = await bench.subscribe()
         await bench.publish(3)
         old = await receive(first, 3)
-        await first.connection.close()
+        await first.close()
         with pytest.raises(Problem):
             await first.receive(1)
         second = await bench.subscribe()
@@ -141,7 +142,7 @@ def test_a_tag_of_a_lost_channel_is_never_acknowledged_on_the_next(isolated: Iso
             subscription.nack(old[1])
             subscription.reject(old[2])
         second.ack(new[2])  # all that reached the broker did so before this
-        await second.connection.close()
+        await second.close()
         third = await bench.subscribe()
         assert {delivery.message_id for delivery in await receive(third, 2)} == {"m0", "m1"}
         assert await bench.ready(dead_letter_queue(bench.queue)) == 0
@@ -158,7 +159,7 @@ def test_cancelling_gives_back_what_was_not_received_and_the_rest_can_still_be_a
         assert await subscription.receive(10) == []
         for delivery in received:
             subscription.ack(delivery)
-        await subscription.connection.close()
+        await subscription.close()
         other = await bench.subscribe()
         assert sorted(each.message_id or "" for each in await receive(other, 6)) == [f"m{n}" for n in range(4, 10)]
 

@@ -23,8 +23,8 @@ from consumers.intake.intake import Intake
 from consumers.timings import Timings
 from consumers.watching.metrics import Metrics
 from consumers.worker import Worker
+from outboxkit.amqp.deliveries import Delivery
 from outboxkit.amqp.format import TaskReference
-from outboxkit.amqp.subscription import Delivery
 
 
 class Table(Claims):
