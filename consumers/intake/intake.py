@@ -20,10 +20,11 @@ log = structlog.get_logger()
 
 
 class Intake:
-    """Deliveries of the subscriptions that `subscribe` opens, one after another."""
+    """Deliveries of the subscriptions that `subscribe` opens with a prefetch, one after another."""
 
-    def __init__(self, subscribe: Callable[[], Awaitable[Subscription]]) -> None:
-        self._subscribe = subscribe
+    def __init__(self, subscribe: Callable[[int], Awaitable[Subscription]], *, prefetch: int) -> None:
+        self._subscribe_with = subscribe
+        self._prefetch = prefetch
         self._subscription: Subscription | None = None
         self._backoff = Backoff()
         self._logged = ""
@@ -37,7 +38,7 @@ class Intake:
 
     async def __aenter__(self) -> Self:
         """Subscribe for the first time; raises the Problem at once."""
-        self._subscription = await self._subscribe()
+        self._subscription = await self._subscribe_with(self._prefetch)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -70,6 +71,13 @@ class Intake:
         if self._subscription is not None:
             self._subscription.reject(delivery)
 
+    async def set_prefetch(self, prefetch: int) -> None:
+        """Let at most `prefetch` deliveries be unacknowledged."""
+        self._prefetch = prefetch
+        if self._subscription is not None and not self._stopped.is_set():
+            with contextlib.suppress(Problem):  # the channel is lost: the next subscription has the new number
+                await self._subscription.set_prefetch(prefetch)
+
     async def stop(self) -> None:
         """Receive no more deliveries; received ones can still be acknowledged."""
         self._stopped.set()
@@ -77,7 +85,7 @@ class Intake:
             await self._subscription.cancel()
 
     async def _subscribe_again(self) -> Subscription:
-        self._subscription = await self._subscribe()
+        self._subscription = await self._subscribe_with(self._prefetch)
         self._backoff.reset()
         self._logged = ""
         log.info("subscribed again")

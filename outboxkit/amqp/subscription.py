@@ -91,6 +91,21 @@ class Subscription:
         if self._channel is not None and self._is_ours(delivery):
             self._channel.basic_reject(delivery.tag, requeue=False)
 
+    async def set_prefetch(self, prefetch: int) -> None:
+        """Let at most `prefetch` deliveries be unacknowledged from now on; those that are there stay.
+
+        RabbitMQ reads the limit when a consumer begins, so this is another consumer on the same channel
+        (https://www.rabbitmq.com/docs/consumer-prefetch). Raises the Problem that ended the channel.
+        """
+        channel = self._channel
+        if channel is None or not self.alive or self._cancelled:
+            return
+        await self.connection.call(channel.basic_cancel, self._consumer_tag)
+        await self.connection.call(channel.basic_qos, prefetch_count=prefetch)
+        if not self._cancelled:
+            answer = await self.connection.call(channel.basic_consume, self._queue, self._on_message)
+            self._consumer_tag = answer.consumer_tag
+
     async def cancel(self) -> None:
         """Stop deliveries and give back those that were not received; received ones can still be acknowledged."""
         self._cancelled = True

@@ -106,6 +106,41 @@ def test_no_more_than_the_prefetch_is_unacknowledged(isolated: Isolated) -> None
     play(isolated, scenario)
 
 
+def test_the_prefetch_can_be_changed_and_what_was_delivered_before_stays(isolated: Isolated) -> None:
+    async def scenario(bench: Bench) -> None:
+        subscription = await bench.subscribe(prefetch=2)
+        await bench.publish(10)
+        first = await receive(subscription, 2)
+        await subscription.set_prefetch(5)
+        more = await receive(subscription, 5)
+        assert await bench.ready(bench.queue) == 3
+        assert [each.message_id for each in first + more] == [f"m{number}" for number in range(7)]
+        await subscription.set_prefetch(1)
+        for each in first + more:
+            subscription.ack(each)
+        (eighth,) = await receive(subscription, 1)
+        assert eighth.message_id == "m7"
+        assert await bench.ready(bench.queue) == 2, "it may have one"
+        await subscription.cancel()
+        subscription.ack(eighth)
+        await subscription.close()
+        assert await bench.ready(bench.queue) == 2
+
+    play(isolated, scenario)
+
+
+def test_what_is_acknowledged_in_one_turn_is_sent_before_the_connection_closes(isolated: Isolated) -> None:
+    async def scenario(bench: Bench) -> None:
+        subscription = await bench.subscribe()
+        await bench.publish(200)
+        for each in await receive(subscription, 200):
+            subscription.ack(each)
+        await subscription.close()
+        assert await bench.ready(bench.queue) == 0
+
+    play(isolated, scenario)
+
+
 def test_a_delivery_is_acked_given_back_or_dead_lettered(isolated: Isolated) -> None:
     async def scenario(bench: Bench) -> None:
         subscription = await bench.subscribe()
