@@ -131,7 +131,7 @@ def test_the_prefetch_can_be_changed_and_what_was_delivered_before_stays(isolate
 
 def test_what_is_acknowledged_in_one_turn_is_sent_before_the_connection_closes(isolated: Isolated) -> None:
     async def scenario(bench: Bench) -> None:
-        subscription = await bench.subscribe()
+        subscription = await bench.subscribe(prefetch=200)
         await bench.publish(200)
         for each in await receive(subscription, 200):
             subscription.ack(each)
