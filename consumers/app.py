@@ -23,6 +23,7 @@ from consumers.handlers.execution import Execution
 from consumers.handlers.registry import Registry
 from consumers.handlers.threads import Threads
 from consumers.intake.intake import Intake
+from consumers.intake.pace import Pace
 from consumers.settings import ConsumerSettings
 from consumers.timings import Timings
 from consumers.watching.metrics import Metrics
@@ -52,6 +53,7 @@ async def run(fresh: Callable[[], ConsumerSettings], registry: Registry, stop: S
     timings = Timings()
     metrics = Metrics(registry.types)
     turn = Turn()
+    pace = Pace(concurrency=settings.concurrency, cap=settings.prefetch)
 
     def url() -> str:
         return fresh().database_url.get_secret_value()
@@ -59,7 +61,8 @@ async def run(fresh: Callable[[], ConsumerSettings], registry: Registry, stop: S
     async with (
         Database(url, name=f"consumers claims {name}") as claiming,
         Database(url, name=f"consumers leases {name}") as leasing,
-        Intake(lambda: subscribe(fresh(), name, turn)) as intake,
+        Database(url, name=f"consumers outcomes {name}") as ending,
+        Intake(lambda prefetch: subscribe(fresh(), name, turn, prefetch), prefetch=pace.prefetch) as intake,
         contextlib.AsyncExitStack() as stack,
     ):
         if settings.http_address is not None:
@@ -76,9 +79,11 @@ async def run(fresh: Callable[[], ConsumerSettings], registry: Registry, stop: S
         worker = Worker(
             intake,
             Claims(claiming, worker=name, lease=settings.lease),
-            Claims(leasing, worker=name, lease=settings.lease),
-            Threads(Execution(registry, pool, metrics), concurrency=settings.concurrency),
-            metrics,
+            ending=Claims(ending, worker=name, lease=settings.lease),
+            leasing=Claims(leasing, worker=name, lease=settings.lease),
+            threads=Threads(Execution(registry, pool, metrics), concurrency=settings.concurrency, ran=pace.ran),
+            pace=pace,
+            metrics=metrics,
             timings=timings,
         )
         log.info("consuming", queue=settings.queue, worker=name, types=sorted(registry.types))
@@ -87,7 +92,7 @@ async def run(fresh: Callable[[], ConsumerSettings], registry: Registry, stop: S
     log.info("stopped", worker=name)
 
 
-async def subscribe(settings: ConsumerSettings, name: str, turn: Turn) -> Subscription:
+async def subscribe(settings: ConsumerSettings, name: str, turn: Turn, prefetch: int) -> Subscription:
     """Connect, declare the queue and consume it; the caller closes the subscription's connection."""
     connection = await Connection.open(
         settings.amqp_url.get_secret_value(), name=f"consumers {name}", tls=settings.tls(), turn=turn
@@ -96,7 +101,7 @@ async def subscribe(settings: ConsumerSettings, name: str, turn: Turn) -> Subscr
         channel = await connection.channel()
         await declare_queue(connection, channel, settings.queue, exchange=settings.exchange, binding_key=TASK_PENDING)
         channel.close()
-        return await Subscription.open(connection, settings.queue, prefetch=settings.prefetch)
+        return await Subscription.open(connection, settings.queue, prefetch=prefetch)
     except BaseException:
         await connection.close()
         raise

@@ -28,7 +28,7 @@ class ConsumerSettings(BrokerSettings):
     concurrency: int = Field(8, ge=1, le=1000, description="write how many handlers may run at once, 1 to 1000")
     # basic.qos has 16 bits for it.
     prefetch: int = Field(
-        64,
+        1000,
         ge=1,
         le=65535,
         description="write how many deliveries may be unacknowledged: CONSUMERS_CONCURRENCY to 65535",

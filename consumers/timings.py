@@ -9,6 +9,8 @@ class Timings:
 
     grace: float = 20.0
     """How long running handlers may take to end after SIGTERM."""
+    pace_interval: float = 0.1
+    """After which time it is looked at again how long handlers take."""
     unseen_interval: float = 0.1
     """After which time a task that could not be seen is looked for again. A commit that the WAL shows is visible within
     a moment, unless a synchronous standby is slow or gone."""

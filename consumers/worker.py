@@ -4,7 +4,8 @@
                  └──── nothing to do ──────► ack
 
 A delivery is acked only after the database has committed what it led to. Deliveries wait in RabbitMQ, not here: no more
-are received than the threads have room for. The worker builds none of its parts, and knows neither SQL nor AMQP.
+are received than about a second of work (intake/pace.py), and claims that wait longer all the same are given back. The
+worker builds none of its parts, and knows neither SQL nor AMQP.
 """
 
 import asyncio
@@ -23,14 +24,16 @@ from consumers.handlers.outcomes import Applied, ClaimLost, Ending, Unfinished
 from consumers.handlers.task import Task
 from consumers.handlers.threads import Threads
 from consumers.intake.intake import Intake
+from consumers.intake.pace import WORK_SECONDS, Pace
 from consumers.maintenance import expired_leases
 from consumers.timings import Timings
 from consumers.watching.metrics import Metrics
+from outboxkit.amqp.deliveries import Delivery
 from outboxkit.amqp.format import TaskReference, UndecodableMessage, task_reference
-from outboxkit.amqp.subscription import Delivery
 from outboxkit.errors import Problem
 
 log = structlog.get_logger()
+_CLAIMED_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +47,26 @@ class _Arrival:
 
 
 class Worker:
-    """Applies the tasks that `intake` delivers; `lease_claims` are the same claims on a connection of their own."""
+    """Applies what `intake` delivers; `ending` and `leasing` are the same claims, on connections of their own."""
 
     def __init__(  # noqa: PLR0913 - its parts
         self,
         intake: Intake,
         claims: Claims,
-        lease_claims: Claims,
-        threads: Threads,
-        metrics: Metrics,
         *,
+        ending: Claims,
+        leasing: Claims,
+        threads: Threads,
+        pace: Pace,
+        metrics: Metrics,
         timings: Timings,
     ) -> None:
         self._intake = intake
         self._claims = claims
-        self._lease_claims = lease_claims
+        self._ending = ending
+        self._leasing = leasing
         self._threads = threads
+        self._pace = pace
         self._metrics = metrics
         self._timings = timings
         self._claimed: dict[TaskReference, Delivery] = {}
@@ -98,21 +105,23 @@ class Worker:
             ending = loops.create_task(self._end_tasks(), name="ending tasks")
             keeping = loops.create_task(
                 leases.keep(
-                    self._lease_claims,
+                    self._leasing,
                     self._claimed.keys,
-                    partial(expired_leases.release, self._lease_claims),
+                    partial(expired_leases.release, self._leasing),
                     times_per_lease=self._timings.extensions_per_lease,
                 ),
                 name="keeping leases",
             )
+            pacing = loops.create_task(self._keep_pace(), name="keeping pace")
             stopping = loops.create_task(stop.wait(), name="waiting for stop")
             ended, _ = await asyncio.wait(
-                [claiming, looking, ending, keeping, stopping], return_when=asyncio.FIRST_COMPLETED
+                [claiming, looking, ending, keeping, pacing, stopping], return_when=asyncio.FIRST_COMPLETED
             )
             if not stop.is_set():
                 raise RuntimeError(f"a loop of the worker ended by itself: {min(task.get_name() for task in ended)}")
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._timings.grace):
+                    pacing.cancel()
                     self._threads.withdraw()  # 1. no more handlers start; waiting claims are given back
                     await self._intake.stop()  # 2. no more deliveries; unread ones go back to the queue
                     await claiming  # 3. a claim statement that is under way ends; its claims are given back
@@ -137,7 +146,7 @@ class Worker:
         return problem
 
     async def _claim_arriving(self) -> None:
-        while (room := await self._threads.room()) and (deliveries := await self._intake.receive(room)):
+        while deliveries := await self._intake.receive(_CLAIMED_AT_ONCE):
             await self._claim([arrival for delivery in deliveries if (arrival := self._read(delivery))])
 
     def _read(self, delivery: Delivery) -> _Arrival | None:
@@ -156,17 +165,19 @@ class Worker:
             # Read before the statement is sent: its answer may be processed after an outcome was committed.
             known = set(self._claimed)
             rows = await self._claims.claim({arrival.reference: arrival.asked for arrival in arrivals})
+            tasks: list[Task] = []
             for arrival in arrivals:
                 verdict = judge(arrival.reference, rows[arrival.reference], worker=self._claims.worker, known=known)
                 if isinstance(verdict, Claimed):
                     known.add(_token(verdict.task))
+                    tasks.append(verdict.task)
                 self._follow(arrival, verdict)
+            self._threads.start(tasks)
 
     def _follow(self, arrival: _Arrival, verdict: Verdict) -> None:
         match verdict:
             case Claimed(task):
                 self._claimed[_token(task)] = arrival.delivery
-                self._threads.start(task)
             case Skipped(reason, type_):
                 self._metrics.count(reason, type_)
                 self._intake.ack(arrival.delivery)
@@ -190,6 +201,15 @@ class Worker:
         self._metrics.count("unknown", None)
         self._intake.reject(arrival.delivery)
 
+    async def _keep_pace(self) -> None:
+        while True:
+            await asyncio.sleep(self._timings.pace_interval)
+            stalled = self._threads.stalled()
+            if self._pace.adjust(stalled):
+                await self._intake.set_prefetch(self._pace.prefetch)
+            if stalled > WORK_SECONDS:
+                self._threads.give_back()
+
     async def _claim_unseen(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             await self._look_again.wait()
@@ -202,7 +222,7 @@ class Worker:
     async def _end_tasks(self) -> None:
         while ended := await self._threads.ended():
             unwritten = [(task, outcome) for task, outcome in ended if not isinstance(outcome, Applied | ClaimLost)]
-            endings = iter(await self._claims.end(unwritten) if unwritten else [])
+            endings = iter(await self._ending.end(unwritten) if unwritten else [])
             if reasons := [outcome.reason for _, outcome in unwritten if isinstance(outcome, Unfinished)]:
                 log.warning("claims given back", tasks=len(reasons), reasons=sorted(set(reasons)))
             for task, outcome in ended:

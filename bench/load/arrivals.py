@@ -33,7 +33,7 @@ async def run(*, amqp_url: str, queue: str, events: int, times: Path) -> list[tu
     stopping.cancel()
     consuming.cancel()
     await asyncio.gather(consuming, stopping, return_exceptions=True)
-    await connection.close()
+    await subscription.close()
     return arrivals
 
 

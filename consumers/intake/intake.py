@@ -11,7 +11,8 @@ from typing import Self
 
 import structlog
 
-from outboxkit.amqp.subscription import Delivery, Subscription
+from outboxkit.amqp.deliveries import Delivery
+from outboxkit.amqp.subscription import Subscription
 from outboxkit.backoff import Backoff
 from outboxkit.errors import Problem
 
@@ -19,10 +20,11 @@ log = structlog.get_logger()
 
 
 class Intake:
-    """Deliveries of the subscriptions that `subscribe` opens, one after another."""
+    """Deliveries of the subscriptions that `subscribe` opens with a prefetch, one after another."""
 
-    def __init__(self, subscribe: Callable[[], Awaitable[Subscription]]) -> None:
-        self._subscribe = subscribe
+    def __init__(self, subscribe: Callable[[int], Awaitable[Subscription]], *, prefetch: int) -> None:
+        self._subscribe_with = subscribe
+        self._prefetch = prefetch
         self._subscription: Subscription | None = None
         self._backoff = Backoff()
         self._logged = ""
@@ -36,7 +38,7 @@ class Intake:
 
     async def __aenter__(self) -> Self:
         """Subscribe for the first time; raises the Problem at once."""
-        self._subscription = await self._subscribe()
+        self._subscription = await self._subscribe_with(self._prefetch)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -69,6 +71,13 @@ class Intake:
         if self._subscription is not None:
             self._subscription.reject(delivery)
 
+    async def set_prefetch(self, prefetch: int) -> None:
+        """Let at most `prefetch` deliveries be unacknowledged."""
+        self._prefetch = prefetch
+        if self._subscription is not None and not self._stopped.is_set():
+            with contextlib.suppress(Problem):  # the channel is lost: the next subscription has the new number
+                await self._subscription.set_prefetch(prefetch)
+
     async def stop(self) -> None:
         """Receive no more deliveries; received ones can still be acknowledged."""
         self._stopped.set()
@@ -76,7 +85,7 @@ class Intake:
             await self._subscription.cancel()
 
     async def _subscribe_again(self) -> Subscription:
-        self._subscription = await self._subscribe()
+        self._subscription = await self._subscribe_with(self._prefetch)
         self._backoff.reset()
         self._logged = ""
         log.info("subscribed again")
@@ -93,4 +102,4 @@ class Intake:
     async def _close(self) -> None:
         subscription, self._subscription = self._subscription, None
         if subscription is not None:
-            await subscription.connection.close()
+            await subscription.close()

@@ -149,6 +149,10 @@ class Connection:
         """While `fenced()` is true, send nothing, nor what waits in pika's buffer."""
         pika_internals.guard_sends(self._open_connection, fenced)
 
+    def divert(self, take: Callable[[bytes], tuple[bytes, int]]) -> None:
+        """Give what is read from now on to `take`; it returns the frames that are left, and how many bytes it took."""
+        pika_internals.divert(self._open_connection, take)
+
     def write(self, frames: bytes) -> None:
         """Send encoded frames at once, in one piece, after everything that pika has written."""
         pika_internals.send_now(self._open_connection, frames)

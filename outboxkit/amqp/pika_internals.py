@@ -1,4 +1,4 @@
-"""Every private name of pika that this project uses. pika has no public way to do these three things.
+"""Every private name of pika that this project uses. pika has no public way to do these four things.
 
 tests/unit/outboxkit/test_pika_internals.py compares the names and signatures with the installed pika, and
 pyproject.toml bounds its version.
@@ -15,6 +15,7 @@ from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.exceptions import StreamLostError
 
 _RESET = pack("ii", 1, 0)
+_READ_BYTES = 65_536
 
 
 def guard_sends(connection: AsyncioConnection, forbidden: Callable[[], bool]) -> None:
@@ -48,6 +49,28 @@ def send_now(connection: AsyncioConnection, frames: bytes) -> None:
     emitting: Any = connection
     emitting._adapter_emit_data(frames)  # noqa: SLF001 - see above
     _transport(connection)._on_socket_writable()  # noqa: SLF001 - see above
+
+
+def divert(connection: AsyncioConnection, take: Callable[[bytes], tuple[bytes, int]]) -> None:
+    """Give what is read from now on to `take`; it returns the frames that are left to pika, and how many bytes it took.
+
+    pika counts the bytes that it reads, and takes a connection without new ones for dead. It reads from the socket in
+    pieces of 4 KiB, some ten messages; larger ones save system calls.
+    """
+    reading: Any = connection
+    pass_on = reading._on_data_available  # noqa: SLF001 - see above
+    begun, reading._frame_buffer = reading._frame_buffer, b""  # noqa: SLF001 - see above
+
+    def diverted(read: bytes) -> None:
+        left, taken = take(read)
+        reading.bytes_received += taken
+        if left:
+            pass_on(left)
+
+    reading._on_data_available = diverted  # noqa: SLF001 - see above
+    _transport(connection)._MAX_RECV_BYTES = _READ_BYTES  # noqa: SLF001 - see above
+    if begun:
+        diverted(begun)
 
 
 def lose(connection: AsyncioConnection, reason: str) -> None:

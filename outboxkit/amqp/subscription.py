@@ -8,31 +8,18 @@ on its channel (https://www.rabbitmq.com/docs/confirms#consumer-acks-delivery-ta
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from functools import partial
 from typing import Self
 
 from pika.channel import Channel
-from pika.spec import Basic, BasicProperties
 
 from outboxkit.amqp.connection import Connection
+from outboxkit.amqp.deliveries import Delivery, DeliveryFrames, acknowledgements
 from outboxkit.amqp.errors import ChannelRefused
 from outboxkit.errors import Problem
 
 _generations = itertools.count(1)
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """One delivered message; `tag` is valid only on the channel of `generation`."""
-
-    tag: int
-    message_id: str | None
-    headers: Mapping[str, object] | None = field(repr=False)
-    body: bytes = field(repr=False)
-    redelivered: bool
-    routing_key: str
-    generation: int
 
 
 class Subscription:
@@ -45,6 +32,8 @@ class Subscription:
         self._channel: Channel | None = None
         self._consumer_tag = ""
         self._arrived: deque[Delivery] = deque()
+        self._acked: list[int] = []
+        """The tags of deliveries that are acknowledged together, in one write, before the loop waits again."""
         self._news = asyncio.Event()
         self._lost: Problem | None = None
         self._cancelled = False
@@ -60,6 +49,8 @@ class Subscription:
         channel.add_on_cancel_callback(subscription._on_cancelled_by_broker)
         subscription._channel = channel
         await connection.call(channel.basic_qos, prefetch_count=prefetch)
+        frames = DeliveryFrames(channel.channel_number, generation=subscription._generation)
+        connection.divert(partial(subscription._on_read, frames))
         answer = await connection.call(channel.basic_consume, queue, subscription._on_message)
         subscription._consumer_tag = answer.consumer_tag
         return subscription
@@ -85,8 +76,10 @@ class Subscription:
 
     def ack(self, delivery: Delivery) -> None:
         """Acknowledge `delivery`; does nothing if its channel is lost."""
-        if self._channel is not None and self._is_ours(delivery):
-            self._channel.basic_ack(delivery.tag)
+        if self._is_ours(delivery):
+            if not self._acked:
+                asyncio.get_running_loop().call_soon(self._send_acks)
+            self._acked.append(delivery.tag)
 
     def nack(self, delivery: Delivery) -> None:
         """Give `delivery` back to the queue; does nothing if its channel is lost."""
@@ -97,6 +90,21 @@ class Subscription:
         """Dead-letter `delivery`; does nothing if its channel is lost."""
         if self._channel is not None and self._is_ours(delivery):
             self._channel.basic_reject(delivery.tag, requeue=False)
+
+    async def set_prefetch(self, prefetch: int) -> None:
+        """Let at most `prefetch` deliveries be unacknowledged from now on; those that are there stay.
+
+        RabbitMQ reads the limit when a consumer begins, so this is another consumer on the same channel
+        (https://www.rabbitmq.com/docs/consumer-prefetch). Raises the Problem that ended the channel.
+        """
+        channel = self._channel
+        if channel is None or not self.alive or self._cancelled:
+            return
+        await self.connection.call(channel.basic_cancel, self._consumer_tag)
+        await self.connection.call(channel.basic_qos, prefetch_count=prefetch)
+        if not self._cancelled:
+            answer = await self.connection.call(channel.basic_consume, self._queue, self._on_message)
+            self._consumer_tag = answer.consumer_tag
 
     async def cancel(self) -> None:
         """Stop deliveries and give back those that were not received; received ones can still be acknowledged."""
@@ -110,22 +118,29 @@ class Subscription:
             self.nack(self._arrived.popleft())
         self._news.set()
 
+    async def close(self) -> None:
+        """Send what is acknowledged, and close the connection; what is not acknowledged goes back to the queue."""
+        self._send_acks()
+        await self.connection.close()
+
     def _is_ours(self, delivery: Delivery) -> bool:
         return self.alive and delivery.generation == self._generation
 
-    def _on_message(self, _: Channel, method: Basic.Deliver, properties: BasicProperties, body: bytes) -> None:
-        self._arrived.append(
-            Delivery(
-                tag=method.delivery_tag or 0,  # a Deliver frame always has one; pika's type also serves to build frames
-                message_id=properties.message_id,
-                headers=properties.headers,
-                body=body,
-                redelivered=method.redelivered,
-                routing_key=method.routing_key or "",
-                generation=self._generation,
-            )
-        )
-        self._news.set()
+    def _on_read(self, frames: DeliveryFrames, read: bytes) -> tuple[bytes, int]:
+        deliveries, others, taken = frames.take(read)
+        if deliveries and self._lost is None:
+            self._arrived += deliveries
+            self._news.set()
+        return others, taken
+
+    def _on_message(self, *_: object) -> None:
+        raise AssertionError("deliveries are taken before pika sees them")
+
+    def _send_acks(self) -> None:
+        tags, self._acked = self._acked, []
+        if tags and self._channel is not None and self.alive:
+            with suppress(Problem):  # it has just been closed: RabbitMQ delivers them again
+                self.connection.write(acknowledgements(self._channel.channel_number, tags))
 
     def _on_cancelled_by_broker(self, _: object) -> None:
         # https://www.rabbitmq.com/docs/consumer-cancel: the queue was deleted, or its node went away.

@@ -26,7 +26,7 @@ async def drain(amqp_url: str, *, queue: str) -> list[str]:
         for delivery in await subscription.receive(_BATCH):
             ids.append(str(delivery.message_id))
             subscription.ack(delivery)
-    await connection.close()
+    await subscription.close()
     return ids
 
 

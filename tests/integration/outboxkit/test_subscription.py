@@ -10,8 +10,9 @@ import pytest
 from pika.channel import Channel
 
 from outboxkit.amqp.connection import Connection
+from outboxkit.amqp.deliveries import Delivery
 from outboxkit.amqp.errors import ChannelRefused
-from outboxkit.amqp.subscription import Delivery, Subscription
+from outboxkit.amqp.subscription import Subscription
 from outboxkit.amqp.topology import dead_letter_queue, declare_exchange, declare_queue
 from outboxkit.errors import Problem
 from sandbox import Isolated
@@ -105,6 +106,41 @@ def test_no_more_than_the_prefetch_is_unacknowledged(isolated: Isolated) -> None
     play(isolated, scenario)
 
 
+def test_the_prefetch_can_be_changed_and_what_was_delivered_before_stays(isolated: Isolated) -> None:
+    async def scenario(bench: Bench) -> None:
+        subscription = await bench.subscribe(prefetch=2)
+        await bench.publish(10)
+        first = await receive(subscription, 2)
+        await subscription.set_prefetch(5)
+        more = await receive(subscription, 5)
+        assert await bench.ready(bench.queue) == 3
+        assert [each.message_id for each in first + more] == [f"m{number}" for number in range(7)]
+        await subscription.set_prefetch(1)
+        for each in first + more:
+            subscription.ack(each)
+        (eighth,) = await receive(subscription, 1)
+        assert eighth.message_id == "m7"
+        assert await bench.ready(bench.queue) == 2, "it may have one"
+        await subscription.cancel()
+        subscription.ack(eighth)
+        await subscription.close()
+        assert await bench.ready(bench.queue) == 2
+
+    play(isolated, scenario)
+
+
+def test_what_is_acknowledged_in_one_turn_is_sent_before_the_connection_closes(isolated: Isolated) -> None:
+    async def scenario(bench: Bench) -> None:
+        subscription = await bench.subscribe(prefetch=200)
+        await bench.publish(200)
+        for each in await receive(subscription, 200):
+            subscription.ack(each)
+        await subscription.close()
+        assert await bench.ready(bench.queue) == 0
+
+    play(isolated, scenario)
+
+
 def test_a_delivery_is_acked_given_back_or_dead_lettered(isolated: Isolated) -> None:
     async def scenario(bench: Bench) -> None:
         subscription = await bench.subscribe()
@@ -116,7 +152,7 @@ def test_a_delivery_is_acked_given_back_or_dead_lettered(isolated: Isolated) -> 
         (back,) = await subscription.receive(10)
         assert (back.message_id, back.redelivered) == ("m1", True)
         subscription.ack(back)
-        await subscription.connection.close()
+        await subscription.close()
         dead = await Subscription.open(bench.connection, dead_letter_queue(bench.queue), prefetch=10)
         (letter,) = await dead.receive(10)
         assert letter.message_id == "m2"
@@ -130,7 +166,7 @@ def test_a_tag_of_a_lost_channel_is_never_acknowledged_on_the_next(isolated: Iso
         first = await bench.subscribe()
         await bench.publish(3)
         old = await receive(first, 3)
-        await first.connection.close()
+        await first.close()
         with pytest.raises(Problem):
             await first.receive(1)
         second = await bench.subscribe()
@@ -141,7 +177,7 @@ def test_a_tag_of_a_lost_channel_is_never_acknowledged_on_the_next(isolated: Iso
             subscription.nack(old[1])
             subscription.reject(old[2])
         second.ack(new[2])  # all that reached the broker did so before this
-        await second.connection.close()
+        await second.close()
         third = await bench.subscribe()
         assert {delivery.message_id for delivery in await receive(third, 2)} == {"m0", "m1"}
         assert await bench.ready(dead_letter_queue(bench.queue)) == 0
@@ -158,7 +194,7 @@ def test_cancelling_gives_back_what_was_not_received_and_the_rest_can_still_be_a
         assert await subscription.receive(10) == []
         for delivery in received:
             subscription.ack(delivery)
-        await subscription.connection.close()
+        await subscription.close()
         other = await bench.subscribe()
         assert sorted(each.message_id or "" for each in await receive(other, 6)) == [f"m{n}" for n in range(4, 10)]
 

@@ -23,7 +23,7 @@ def play(scenario: Coroutine[Any, Any, None]) -> None:
     asyncio.run(run())
 
 
-def test_no_more_run_than_there_are_threads_and_as_many_again_wait() -> None:
+def test_no_more_run_than_there_are_threads_and_the_others_wait() -> None:
     async def scenario() -> None:
         opened, running, most = threading.Event(), 0, 0
         lock = threading.Lock()
@@ -39,20 +39,63 @@ def test_no_more_run_than_there_are_threads_and_as_many_again_wait() -> None:
             return Completed(None)
 
         threads = Threads(execute, concurrency=3)
-        assert await threads.room() == 6
-        for left in (5, 4, 3, 2, 1):
-            threads.start(a_task())
-            assert await threads.room() == left
-        threads.start(a_task())
-        full = asyncio.create_task(threads.room())
+        threads.start([a_task() for _ in range(6)])
         opened.set()
-        assert await full >= 1
         ended = 0
         while ended < 6:
             ended += len(await threads.ended())
-        assert most <= 3
+        assert 1 <= most <= 3
         threads.close()
         assert await threads.ended() == []
+
+    play(scenario())
+
+
+def test_it_tells_for_how_long_tasks_wait_for_a_thread_and_for_how_long_each_ran() -> None:
+    async def scenario() -> None:
+        started, opened = threading.Event(), threading.Event()
+
+        def execute(_: Task) -> Outcome:
+            started.set()
+            opened.wait(10)
+            return Completed(None)
+
+        ran: list[float] = []
+        threads = Threads(execute, concurrency=1, ran=ran.append)
+        threads.start([a_task()])
+        await asyncio.to_thread(started.wait, 10)
+        assert threads.stalled() == 0, "none waits"
+        threads.start([a_task()])
+        first = threads.stalled()
+        assert 0 < first < threads.stalled()
+        opened.set()
+        while len(ran) < 2:
+            await threads.ended()
+        assert threads.stalled() == 0
+        assert ran[0] > first
+        threads.close()
+
+    play(scenario())
+
+
+def test_those_that_wait_are_given_back_and_a_running_one_goes_on() -> None:
+    async def scenario() -> None:
+        started, opened = threading.Event(), threading.Event()
+
+        def execute(_: Task) -> Outcome:
+            started.set()
+            opened.wait(10)
+            return Completed("1")
+
+        threads = Threads(execute, concurrency=1)
+        tasks = [a_task() for _ in range(4)]
+        threads.start(tasks)
+        await asyncio.to_thread(started.wait, 10)
+        threads.give_back()
+        assert await threads.ended() == [(task, Unfinished("given back")) for task in tasks[1:]]
+        opened.set()
+        threads.close()
+        assert await threads.ended() == [(tasks[0], Completed("1"))]
 
     play(scenario())
 
@@ -68,39 +111,16 @@ def test_withdrawing_gives_back_waiting_tasks_and_lets_running_ones_end() -> Non
 
         threads = Threads(execute, concurrency=1)
         running, waiting, late = a_task(), a_task(), a_task()
-        threads.start(running)
+        threads.start([running])
         await asyncio.to_thread(started.wait, 10)
-        threads.start(waiting)
+        threads.start([waiting])
         threads.withdraw()
-        assert await threads.room() == 0
-        threads.start(late)
+        threads.start([late])
         assert await threads.ended() == [(waiting, Unfinished("given back")), (late, Unfinished("given back"))]
         opened.set()
         threads.close()
         assert await threads.ended() == [(running, Completed("1"))]
         assert await threads.ended() == []
-
-    play(scenario())
-
-
-def test_withdrawing_ends_the_wait_for_room() -> None:
-    async def scenario() -> None:
-        opened = threading.Event()
-
-        def execute(_: Task) -> Outcome:
-            opened.wait(10)
-            return Completed(None)
-
-        threads = Threads(execute, concurrency=1)
-        for _ in range(2):
-            threads.start(a_task())
-        waiting = asyncio.create_task(threads.room())
-        threads.withdraw()
-        assert await waiting == 0
-        opened.set()
-        threads.close()
-        while await threads.ended():
-            pass
 
     play(scenario())
 
@@ -112,7 +132,7 @@ def test_an_error_of_the_execution_itself_is_a_failure_of_the_task() -> None:
 
         threads = Threads(execute, concurrency=1)
         task = a_task()
-        threads.start(task)
+        threads.start([task])
         assert await threads.ended() == [(task, Failed("RuntimeError: planted"))]
         threads.close()
 

@@ -20,11 +20,12 @@ from consumers.handlers.outcomes import Applied, ClaimLost, Completed, Ending, F
 from consumers.handlers.task import Task
 from consumers.handlers.threads import Threads
 from consumers.intake.intake import Intake
+from consumers.intake.pace import Pace
 from consumers.timings import Timings
 from consumers.watching.metrics import Metrics
 from consumers.worker import Worker
+from outboxkit.amqp.deliveries import Delivery
 from outboxkit.amqp.format import TaskReference
-from outboxkit.amqp.subscription import Delivery
 
 
 class Table(Claims):
@@ -100,7 +101,9 @@ class Deliveries(Intake):
         self._expected = len(deliveries)
         self._end = asyncio.Event()
         self.acked: list[int] = []
+        self.prefetch = 0
         self.all_acked = asyncio.Event()
+        self.some_acked = asyncio.Event()
 
     async def receive(self, limit: int) -> list[Delivery]:
         if not self._left:
@@ -111,11 +114,34 @@ class Deliveries(Intake):
 
     def ack(self, delivery: Delivery) -> None:
         self.acked.append(delivery.tag)
+        self.some_acked.set()
         if len(self.acked) == self._expected:
             self.all_acked.set()
 
+    async def set_prefetch(self, prefetch: int) -> None:
+        self.prefetch = prefetch
+
     async def stop(self) -> None:
         self._end.set()
+
+
+def pace() -> Pace:
+    return Pace(concurrency=4, cap=100)
+
+
+def worker_of(  # noqa: PLR0913 - the parts of a worker
+    intake: Intake,
+    table: Table,
+    threads: Threads,
+    *,
+    paced: Pace | None = None,
+    metrics: Metrics | None = None,
+    timings: Timings = Timings(),  # noqa: B008 - frozen
+) -> Worker:
+    return Worker(
+        intake, table, ending=table, leasing=table, threads=threads, pace=paced or pace(),
+        metrics=metrics or Metrics(frozenset({"t"})), timings=timings,
+    )  # fmt: skip
 
 
 def delivery(tag: int, task: UUID) -> Delivery:
@@ -137,7 +163,7 @@ def test_each_task_runs_once_and_each_delivery_is_acked_once(seed: int) -> None:
         threads = Threads(table.execute, concurrency=4)
         stop = asyncio.Event()
         async with asyncio.timeout(20):
-            working = asyncio.create_task(Worker(intake, table, table, threads, metrics, timings=Timings()).run(stop))
+            working = asyncio.create_task(worker_of(intake, table, threads, metrics=metrics).run(stop))
             await intake.all_acked.wait()
             stop.set()
             await working
@@ -168,7 +194,8 @@ def ended_by(table: Table, intake: Deliveries, execute: Callable[[Task], Outcome
     async def run() -> None:
         threads = Threads(execute, concurrency=1)
         async with asyncio.timeout(20):
-            await Worker(intake, table, table, threads, Metrics(frozenset()), timings=Timings()).run(asyncio.Event())
+            worker = worker_of(intake, table, threads)
+            await worker.run(asyncio.Event())
 
     with pytest.raises(Exception) as raised:  # noqa: PT011 - the tests look at it
         asyncio.run(run())
@@ -204,3 +231,39 @@ def test_a_loop_that_ends_by_itself_is_a_bug_and_not_silent() -> None:
     error = ended_by(table, Ended([]), lambda _: Completed(None))
     assert isinstance(error, ExceptionGroup)
     assert "a loop of the worker ended by itself: claiming" in str(error.exceptions[0])
+
+
+def test_claims_that_would_wait_behind_long_handlers_are_given_back_and_fewer_deliveries_asked_for() -> None:
+    """After short tasks a consumer holds many; then long ones come, and another consumer has room for them."""
+    tasks = [uuid4() for _ in range(40)]
+
+    async def run() -> None:
+        opened = threading.Event()
+        table = Table(tasks, random.Random(1))  # noqa: S311 - no secret
+
+        def execute(task: Task) -> Outcome:
+            table.runs[task.id] += 1
+            opened.wait(20)
+            return Completed(None)
+
+        intake, held = Deliveries([delivery(tag, task) for tag, task in enumerate(tasks, start=1)]), pace()
+        for _ in range(300):
+            held.ran(0.000_01)
+        assert held.adjust()
+        assert held.prefetch == 100
+        stop = asyncio.Event()
+        threads = Threads(execute, concurrency=4)
+        worker = worker_of(intake, table, threads, paced=held, timings=Timings(pace_interval=0.01))
+        async with asyncio.timeout(20):
+            working = asyncio.create_task(worker.run(stop))
+            await intake.some_acked.wait()
+            assert intake.prefetch == held.prefetch == 4
+            assert len(table.runs) == 4
+            opened.set()
+            await intake.all_acked.wait()
+            stop.set()
+            await working
+        assert table.runs == dict.fromkeys(table.runs, 1)
+        assert sum(status == "pending" and version == 3 for status, version in table.rows.values()) == 36
+
+    asyncio.run(run())

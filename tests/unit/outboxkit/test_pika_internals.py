@@ -44,3 +44,15 @@ def test_a_transport_sends_only_through_the_method_that_we_guard(transport: type
 
 def callers(functions: list[FunctionType], *names: str) -> list[str]:
     return [each.__name__ for each in functions if set(names) & set(each.__code__.co_names)]
+
+
+def test_a_connection_reads_and_counts_under_the_names_that_we_divert() -> None:
+    assert list(inspect.signature(AsyncioConnection._on_data_available).parameters) == ["self", "data_in"]  # noqa: SLF001
+    assert "self._on_data_available(data)" in inspect.getsource(AsyncioConnection._proto_data_received)  # noqa: SLF001
+    assert "self._frame_buffer += data_in" in inspect.getsource(AsyncioConnection._on_data_available)  # noqa: SLF001
+    assert "self.bytes_received += " in inspect.getsource(AsyncioConnection._trim_frame_buffer)  # noqa: SLF001
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+def test_a_transport_reads_as_much_as_the_attribute_says_that_we_set(transport: type) -> None:
+    assert "self._MAX_RECV_BYTES" in inspect.getsource(transport.__mro__[1]._consume)  # type: ignore[attr-defined] # noqa: SLF001
