@@ -8,7 +8,7 @@ from uuid import UUID
 
 from consumers.claims.verdicts import Row
 from consumers.database import Database
-from consumers.handlers.outcomes import Completed, Ending, Failed, Unfinished, Unwritten, ending
+from consumers.handlers.outcomes import ClaimLost, Completed, Ending, Failed, Unfinished, Unwritten, ending
 from consumers.handlers.task import Task
 from outboxkit import sql
 from outboxkit.amqp.format import TaskReference
@@ -42,7 +42,10 @@ class Claims:
         return {reference: Row(*row) for reference, row in zip(asked, rows, strict=True)}
 
     async def end(self, outcomes: Sequence[tuple[Task, Unwritten]]) -> list[Ending]:
-        """Write the outcomes of tasks whose claims are not lost, and return how each claim ended."""
+        """Write the outcomes of tasks whose claims are not lost, and return how each claim ended.
+
+        A task that was asked to stop becomes cancelled with any outcome.
+        """
         columns = [_columns(outcome) for _, outcome in outcomes]
         rows = await self._database.fetch(
             sql.query("task_end"),
@@ -71,7 +74,10 @@ class Claims:
         )
 
     async def release_expired(self) -> dict[UUID, str]:
-        """Make tasks with an expired lease pending again, of any consumer; return their ids and claimers."""
+        """End claims whose lease has expired, of any consumer; return their tasks' ids and claimers.
+
+        The tasks are pending again; or dead, if it was their last attempt; or cancelled, if they were asked to stop.
+        """
         rows = await self._database.fetch(sql.query("task_release"), {"limit": _RELEASE_AT_ONCE})
         return {task_id: claimed_by for task_id, claimed_by, _ in rows}
 
@@ -84,3 +90,5 @@ def _columns(outcome: Unwritten) -> tuple[str, str | None, str | None]:
             return "failed", None, error
         case Unfinished():
             return "pending", None, None
+        case ClaimLost():
+            return "cancelled", None, None

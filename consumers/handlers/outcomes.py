@@ -43,19 +43,20 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class ClaimLost:
-    """The handler's transaction was rolled back: the claim was lost meanwhile."""
+    """The handler's transaction was rolled back: the claim was lost meanwhile, or the task was asked to stop."""
 
 
 Outcome: TypeAlias = Completed | Failed | Unfinished | Applied | ClaimLost
-Unwritten: TypeAlias = Completed | Failed | Unfinished  # not yet written to the task's row
+Unwritten: TypeAlias = Completed | Failed | Unfinished | ClaimLost  # not yet written to the task's row
 
-Ending: TypeAlias = Literal["completed", "failed", "released", "lost"]
+Ending: TypeAlias = Literal["completed", "failed", "released", "cancelled", "lost"]
 
 
 def ending(version: int, status_now: str | None, version_now: int | None) -> Ending:
     """Return how a claim at `version` ended, given the row's state after its outcome was written.
 
-    Only the claim's owner can write completed or failed at the next version, so that version's status decides.
+    Only the claim's owner can write completed or failed at the next version, so that version's status decides. A task
+    that was asked to stop meanwhile is cancelled one version later, whatever its handler did.
     """
     if version_now == version + 1:
         match status_now:
@@ -65,6 +66,8 @@ def ending(version: int, status_now: str | None, version_now: int | None) -> End
                 return "released"
             case _:
                 pass
+    if status_now == "cancelled" and version_now == version + 2:
+        return "cancelled"
     return "lost"
 
 
