@@ -58,8 +58,8 @@ class Claims:
             },
         )
         return [
-            ending(task.version, status, version)
-            for (task, _), (status, version, _) in zip(outcomes, rows, strict=True)
+            ending(outcome, task.version, status, version)
+            for (task, outcome), (status, version, _) in zip(outcomes, rows, strict=True)
         ]
 
     async def extend(self, claimed: Collection[TaskReference]) -> None:

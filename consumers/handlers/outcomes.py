@@ -52,17 +52,18 @@ Unwritten: TypeAlias = Completed | Failed | Unfinished | ClaimLost  # not yet wr
 Ending: TypeAlias = Literal["completed", "failed", "released", "cancelled", "lost"]
 
 
-def ending(version: int, status_now: str | None, version_now: int | None) -> Ending:
-    """Return how a claim at `version` ended, given the row's state after its outcome was written.
+def ending(outcome: Unwritten, version: int, status_now: str | None, version_now: int | None) -> Ending:
+    """Return how a claim at `version` ended, given the row's state after its `outcome` was written.
 
-    Only the claim's owner can write completed or failed at the next version, so that version's status decides. A task
-    that was asked to stop meanwhile is cancelled one version later, whatever its handler did.
+    Only the claim's owner can write completed or failed at the next version, so that version's status decides. Others
+    can make it pending, too: that is ours only if the claim was given back. A task that was asked to stop meanwhile is
+    cancelled one version later, whatever its handler did.
     """
     if version_now == version + 1:
         match status_now:
             case "completed" | "failed":
                 return status_now
-            case "pending":
+            case "pending" if isinstance(outcome, Unfinished):
                 return "released"
             case _:
                 pass

@@ -40,6 +40,11 @@ INSERT INTO tasks.transition VALUES
     ('scheduled', 'scheduled', 'rescheduled'),
     ('pending',   'scheduled', 'postponed');
 
+UPDATE tasks.transition SET meaning = 'its handler raised, or its lease ran out on the last attempt'
+WHERE (from_status, to_status) = ('running', 'failed');
+UPDATE tasks.transition SET meaning = 'its handler ended, or its lease ran out'
+WHERE (from_status, to_status) = ('cancelling', 'cancelled');
+
 -- What no edge may ever be, also for who may write to the table.
 ALTER TABLE tasks.transition
     ADD CONSTRAINT "completed and cancelled are final" CHECK (from_status NOT IN ('completed', 'cancelled')),
