@@ -52,9 +52,10 @@ class Claims:
             {
                 "ids": [task.id for task, _ in outcomes],
                 "versions": [task.version for task, _ in outcomes],
-                "statuses": [status for status, _, _ in columns],
-                "results": [result for _, result, _ in columns],
-                "errors": [error for _, _, error in columns],
+                "statuses": [status for status, _, _, _ in columns],
+                "results": [result for _, result, _, _ in columns],
+                "errors": [error for _, _, error, _ in columns],
+                "counted": [counted for _, _, _, counted in columns],
             },
         )
         return [
@@ -82,13 +83,14 @@ class Claims:
         return {task_id: claimed_by for task_id, claimed_by, _ in rows}
 
 
-def _columns(outcome: Unwritten) -> tuple[str, str | None, str | None]:
+def _columns(outcome: Unwritten) -> tuple[str, str | None, str | None, bool]:
+    """Return status, result, error, and whether the claim counts as an attempt."""
     match outcome:
         case Completed(result):
-            return "completed", result, None
+            return "completed", result, None, True
         case Failed(error):
-            return "failed", None, error
-        case Unfinished():
-            return "pending", None, None
+            return "failed", None, error, True
+        case Unfinished(reason, started):
+            return "pending", None, reason if started else None, started
         case ClaimLost():
-            return "cancelled", None, None
+            return "cancelled", None, None, True

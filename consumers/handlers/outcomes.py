@@ -31,9 +31,13 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """The handler did not run, or lost its connection: the claim is given back, and no attempt has failed."""
+    """The handler did not run, or lost its connection: the claim is given back.
+
+    A run that had `started` counts as an attempt; after the last one the task is failed.
+    """
 
     reason: str = field(compare=False)
+    started: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ class Threads:
     def start(self, task: Task) -> None:
         """Run `task` as soon as a thread is free; after `withdraw`, end it unfinished at once."""
         if self._withdrawn:
-            self._end(task, Unfinished(_STOPPING))
+            self._end(task, Unfinished(_STOPPING, started=False))
             return
         future = self._executor.submit(self._execute, task)
         self._started[future] = task
@@ -63,7 +63,7 @@ class Threads:
         self._freed.set()
         for future, task in list(self._started.items()):
             if future.cancel():
-                self._end(task, Unfinished(_STOPPING))
+                self._end(task, Unfinished(_STOPPING, started=False))
 
     def close(self) -> None:
         """End `ended` after the last outcome: no more tasks will be started."""

@@ -31,7 +31,9 @@ async def cancelling(bench: Bench) -> tuple[TaskReference, Any]:
     return reference, task
 
 
-@pytest.mark.parametrize("outcome", [Completed('{"a": 1}'), Failed("it raised"), Unfinished("given back"), ClaimLost()])
+@pytest.mark.parametrize(
+    "outcome", [Completed('{"a": 1}'), Failed("it raised"), Unfinished("given back", started=False), ClaimLost()]
+)
 def test_a_handler_that_ends_after_its_task_was_asked_to_stop_cancels_it(
     isolated: Isolated, outcome: Unwritten
 ) -> None:
@@ -192,7 +194,14 @@ class Race:
         return ("claimed",) if row[1:3] == ("running", 2) else ("not claimed",)
 
     def complete(self, task_id: UUID) -> Found:
-        parameters = {"ids": [task_id], "versions": [2], "statuses": ["completed"], "results": ["7"], "errors": [None]}
+        parameters = {
+            "ids": [task_id],
+            "versions": [2],
+            "statuses": ["completed"],
+            "results": ["7"],
+            "errors": [None],
+            "counted": [True],
+        }
         return tuple((self.two.execute(sql.query("task_end"), parameters).fetchone() or ())[:2])
 
     def complete_in_transaction(self, task_id: UUID) -> Found:

@@ -114,5 +114,5 @@ def test_only_the_next_version_says_how_a_claim_ended(status: str | None, versio
 
 def test_a_claim_is_released_only_by_who_gave_it_back() -> None:
     """A lease that ran out leaves the same row."""
-    assert ending(Unfinished("given back"), 2, "pending", 3) == "released"
+    assert ending(Unfinished("given back", started=True), 2, "pending", 3) == "released"
     assert ending(Failed("it raised"), 2, "pending", 3) == "lost"

@@ -74,7 +74,10 @@ def test_withdrawing_gives_back_waiting_tasks_and_lets_running_ones_end() -> Non
         threads.withdraw()
         assert await threads.room() == 0
         threads.start(late)
-        assert await threads.ended() == [(waiting, Unfinished("given back")), (late, Unfinished("given back"))]
+        assert await threads.ended() == [
+            (waiting, Unfinished("given back", started=False)),
+            (late, Unfinished("given back", started=False)),
+        ]
         opened.set()
         threads.close()
         assert await threads.ended() == [(running, Completed("1"))]
