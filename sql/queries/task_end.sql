@@ -20,7 +20,8 @@ WITH outcome AS (
            CASE WHEN found.status = 'cancelling' THEN 'cancelled'
                 WHEN outcome.status = 'pending' AND outcome.counted AND found.attempts >= found.max_attempts THEN 'failed'
                 ELSE outcome.status END AS status,
-           CASE WHEN outcome.status = 'pending' AND NOT outcome.counted AND found.status = 'running' THEN greatest(found.attempts - 1, 0)
+           CASE WHEN found.status = 'running' AND outcome.status = 'pending' AND NOT outcome.counted
+                    THEN greatest(found.attempts - 1, 0)
                 ELSE found.attempts END AS attempts,
            CASE found.status WHEN 'running' THEN outcome.result::jsonb END AS result,
            outcome.error

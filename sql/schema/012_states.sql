@@ -6,8 +6,8 @@
 --     TK003  a column that may not change so         TK007  rescheduled, and there is no such task
 --     TK004  inserted in a state that is no start
 --
--- A trigger needs a lock that waits for every open transaction that has written to the table, and writers wait behind it.
--- So it is taken first, it gives up after two seconds and lets them pass, and tries again.
+-- What follows needs locks that wait for every open transaction that has written to tasks.task or read tasks.transition, and
+-- writers wait behind them. So they are taken first; they give up after two seconds, let the others pass, and try again.
 DO $$
 DECLARE
     tries  integer := 0;
@@ -16,7 +16,8 @@ BEGIN
     LOOP
         BEGIN
             SET LOCAL lock_timeout = '2s';
-            LOCK TABLE tasks.task, tasks.transition IN SHARE ROW EXCLUSIVE MODE;
+            LOCK TABLE tasks.task IN SHARE ROW EXCLUSIVE MODE;  -- for triggers
+            LOCK TABLE tasks.transition IN ACCESS EXCLUSIVE MODE;  -- for constraints; whoever reads it is waited for, too
             PERFORM set_config('lock_timeout', before, true);
             EXIT;
         EXCEPTION WHEN lock_not_available THEN
@@ -40,7 +41,7 @@ INSERT INTO tasks.transition VALUES
     ('scheduled', 'scheduled', 'rescheduled'),
     ('pending',   'scheduled', 'postponed');
 
-UPDATE tasks.transition SET meaning = 'its handler raised, or its lease ran out on the last attempt'
+UPDATE tasks.transition SET meaning = 'its handler raised, or its last attempt broke off'
 WHERE (from_status, to_status) = ('running', 'failed');
 UPDATE tasks.transition SET meaning = 'its handler ended, or its lease ran out'
 WHERE (from_status, to_status) = ('cancelling', 'cancelled');

@@ -1,5 +1,6 @@
 """What an older schema has stored is still there, and usable, after the files that came later."""
 
+from typing import LiteralString
 from uuid import UUID
 
 import psycopg
@@ -64,7 +65,8 @@ def test_tasks_in_any_state_stay_and_go_on(isolated: Isolated) -> None:
         assert connection.execute("SELECT array_agg(type) FROM tasks.task").fetchone() == (["failed"],)
 
 
-def test_the_states_wait_for_nobody_who_has_a_task_open(isolated: Isolated) -> None:
+@pytest.mark.parametrize("statement", ["SELECT tasks.submit('t')", "SELECT FROM tasks.transition"])
+def test_the_states_wait_for_nobody_who_has_a_task_open(isolated: Isolated, statement: LiteralString) -> None:
     """They give up and name who is in the way; writers go on."""
     files = {file.name[:3]: file for file in sql.schema()}
     with psycopg.connect(isolated.database_url, autocommit=True) as connection:
@@ -73,7 +75,7 @@ def test_the_states_wait_for_nobody_who_has_a_task_open(isolated: Isolated) -> N
             if number < "012":
                 connection.execute(file.text)
         with psycopg.connect(isolated.database_url) as writing:
-            writing.execute("SELECT tasks.submit('t')")
+            writing.execute(statement)
             refusal = f"is open: process {writing.info.backend_pid}\n"
             with pytest.raises(psycopg.errors.LockNotAvailable, match=refusal), connection.transaction():
                 connection.execute(files["012"].text)
