@@ -14,6 +14,8 @@ from rich.table import Table
 from consumers.errors import HandlersAbandoned, HandlersUnusable
 from consumers.handlers.registry import load as load_handlers
 from consumers.settings import ConsumerSettings
+from consumers.watching.machine import Format, draw
+from consumers.watching.machine import edges as ask_edges
 from consumers.watching.status import QueueDepth, Status
 from consumers.watching.status import status as ask_status
 from outboxkit.process import commands
@@ -74,6 +76,21 @@ def status(
     if found.bad is not None:
         sys.stderr.write(f"consumers: {one_line(found.bad)}\n")
         raise typer.Exit(commands.BAD_ANSWER)
+
+
+@app.command()
+def states(
+    config: Config = None,
+    *,
+    form: Annotated[Format, typer.Option("--format", help="How to draw it.")] = "text",
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Draw the states of a task and the edges between them, as this database has them."""
+    machine = asyncio.run(ask_edges(load(ConsumerSettings, config)))
+    if json_:
+        sys.stdout.write(json.dumps([edge._asdict() for edge in machine]) + "\n")
+    else:
+        sys.stdout.write(draw(machine, form))
 
 
 def _table(found: Status) -> Table:

@@ -20,7 +20,7 @@ from consumers.claims import leases
 from consumers.claims.claims import Claims
 from consumers.claims.verdicts import Claimed, Skipped, Unseen, Verdict, judge
 from consumers.errors import HandlersAbandoned
-from consumers.handlers.outcomes import Applied, ClaimLost, Ending, Unfinished
+from consumers.handlers.outcomes import Applied, Ending, Unfinished
 from consumers.handlers.task import Task
 from consumers.handlers.threads import Threads
 from consumers.intake.intake import Intake
@@ -221,7 +221,7 @@ class Worker:
 
     async def _end_tasks(self) -> None:
         while ended := await self._threads.ended():
-            unwritten = [(task, outcome) for task, outcome in ended if not isinstance(outcome, Applied | ClaimLost)]
+            unwritten = [(task, outcome) for task, outcome in ended if not isinstance(outcome, Applied)]
             endings = iter(await self._ending.end(unwritten) if unwritten else [])
             if reasons := [outcome.reason for _, outcome in unwritten if isinstance(outcome, Unfinished)]:
                 log.warning("claims given back", tasks=len(reasons), reasons=sorted(set(reasons)))
@@ -229,8 +229,6 @@ class Worker:
                 match outcome:
                     case Applied():
                         self._done(task, "completed")
-                    case ClaimLost():
-                        self._done(task, "lost")
                     case _:
                         self._done(task, next(endings))
 

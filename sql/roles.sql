@@ -125,11 +125,18 @@ BEGIN
     GRANT UPDATE (wanted) ON relay.checkpoint TO outbox_operator;  -- `relay switch`
 
     GRANT USAGE ON SCHEMA outbox, tasks TO outbox_writer;
-    GRANT INSERT ON tasks.task TO outbox_writer;
+    -- A task is written by column: the triggers refuse any other start anyhow. An earlier version granted the whole table.
+    REVOKE INSERT ON tasks.task FROM outbox_writer;
+    GRANT INSERT (id, type, payload, max_attempts, status, run_at) ON tasks.task TO outbox_writer;
     GRANT SELECT (id) ON tasks.task TO outbox_writer;  -- to see whether a COMMIT without an answer took place
+    -- These functions change a task with their owner's rights.
+    GRANT EXECUTE ON FUNCTION tasks.cancel(uuid), tasks.reschedule(uuid, timestamptz) TO outbox_writer;
 
     GRANT USAGE ON SCHEMA outbox, tasks TO outbox_consumer;
-    GRANT SELECT, UPDATE ON tasks.task TO outbox_consumer;
+    -- What a transition changes; run_at is for the next attempt. An earlier version granted the whole table.
+    REVOKE UPDATE ON tasks.task FROM outbox_consumer;
+    GRANT SELECT, UPDATE (status, version, attempts, run_at, lease_until, claimed_by, last_error, result) ON tasks.task
+        TO outbox_consumer;
     GRANT SELECT ON tasks.transition TO outbox_consumer;
 
     GRANT USAGE ON SCHEMA relay, outbox, tasks TO outbox_auditor;

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID, uuid4
 
 
@@ -11,7 +12,8 @@ class NewTask:
 
     `payload` is anything that json.dumps takes, at most 1 MiB as JSON text. `headers` travel with the message that
     announces the task, such as traceparent. The database refuses a second task with the same `id`, so a transaction
-    whose outcome is unknown can safely be repeated.
+    whose outcome is unknown can safely be repeated. A task whose `run_at` is later than now is scheduled: no message
+    announces it before; `run_at` must have a time zone.
     """
 
     type: str
@@ -19,6 +21,12 @@ class NewTask:
     max_attempts: int = 5
     headers: Mapping[str, object] = field(default_factory=dict)
     id: UUID = field(default_factory=uuid4)
+    run_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a time that is another one on another machine."""
+        if self.run_at is not None and self.run_at.tzinfo is None:
+            raise ValueError(f"run_at has no time zone: {self.run_at}; pass one such as datetime.now(UTC) + delay")
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ def submit(connection: psycopg.AsyncConnection[Any], task: NewTask) -> Coroutine
 def submit(
     connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any], task: NewTask
 ) -> UUID | Coroutine[Any, Any, UUID]:
-    """Write `task` and its event; return the task's id.
+    """Write `task`, and its event unless it is due later; return the task's id.
 
     Raises Refused, NotSetUp or NotAllowed; then the transaction can only be rolled back. Raises psycopg's
     OperationalError when the connection is lost. In pipeline mode a later call may raise the error, then as psycopg's
@@ -94,6 +94,7 @@ def _task(task: NewTask) -> Row:
         "max_attempts": task.max_attempts,
         "headers": Jsonb(task.headers),
         "id": task.id,
+        "run_at": task.run_at,
     }
 
 

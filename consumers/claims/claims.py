@@ -8,7 +8,7 @@ from uuid import UUID
 
 from consumers.claims.verdicts import Row
 from consumers.database import Database
-from consumers.handlers.outcomes import Completed, Ending, Failed, Unfinished, Unwritten, ending
+from consumers.handlers.outcomes import ClaimLost, Completed, Ending, Failed, Unfinished, Unwritten, ending
 from consumers.handlers.task import Task
 from outboxkit import sql
 from outboxkit.amqp.format import TaskReference
@@ -42,21 +42,25 @@ class Claims:
         return {reference: Row(*row) for reference, row in zip(asked, rows, strict=True)}
 
     async def end(self, outcomes: Sequence[tuple[Task, Unwritten]]) -> list[Ending]:
-        """Write the outcomes of tasks whose claims are not lost, and return how each claim ended."""
+        """Write the outcomes of tasks whose claims are not lost, and return how each claim ended.
+
+        A task that was asked to stop becomes cancelled with any outcome.
+        """
         columns = [_columns(outcome) for _, outcome in outcomes]
         rows = await self._database.fetch(
             sql.query("task_end"),
             {
                 "ids": [task.id for task, _ in outcomes],
                 "versions": [task.version for task, _ in outcomes],
-                "statuses": [status for status, _, _ in columns],
-                "results": [result for _, result, _ in columns],
-                "errors": [error for _, _, error in columns],
+                "statuses": [status for status, _, _, _ in columns],
+                "results": [result for _, result, _, _ in columns],
+                "errors": [error for _, _, error, _ in columns],
+                "counted": [counted for _, _, _, counted in columns],
             },
         )
         return [
-            ending(task.version, status, version)
-            for (task, _), (status, version, _) in zip(outcomes, rows, strict=True)
+            ending(outcome, task.version, status, version)
+            for (task, outcome), (status, version, _) in zip(outcomes, rows, strict=True)
         ]
 
     async def extend(self, claimed: Collection[TaskReference]) -> None:
@@ -71,16 +75,22 @@ class Claims:
         )
 
     async def release_expired(self) -> dict[UUID, str]:
-        """Make tasks with an expired lease pending again, of any consumer; return their ids and claimers."""
+        """End claims whose lease has expired, of any consumer; return their tasks' ids and claimers.
+
+        The tasks are pending again; or dead, if it was their last attempt; or cancelled, if they were asked to stop.
+        """
         rows = await self._database.fetch(sql.query("task_release"), {"limit": _RELEASE_AT_ONCE})
         return {task_id: claimed_by for task_id, claimed_by, _ in rows}
 
 
-def _columns(outcome: Unwritten) -> tuple[str, str | None, str | None]:
+def _columns(outcome: Unwritten) -> tuple[str, str | None, str | None, bool]:
+    """Return status, result, error, and whether the claim counts as an attempt."""
     match outcome:
         case Completed(result):
-            return "completed", result, None
+            return "completed", result, None, True
         case Failed(error):
-            return "failed", None, error
-        case Unfinished():
-            return "pending", None, None
+            return "failed", None, error, True
+        case Unfinished(reason, started):
+            return "pending", None, reason if started else None, started
+        case ClaimLost():
+            return "cancelled", None, None, True

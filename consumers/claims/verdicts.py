@@ -73,5 +73,7 @@ def _reason(delivered: int, status: str, version: int) -> Reason:
         return "unknown"  # the row was never pending at that version: the message is about another table
     if status == "cancelled":
         return "cancelled"
+    if status == "scheduled":
+        return "stale"  # it was postponed, or is tried again later: another message will announce it
     # A claim adds one to the delivery's version, and its end one more: both are the work of this same delivery.
     return "duplicate" if version <= delivered + 2 else "stale"

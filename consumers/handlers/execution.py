@@ -69,13 +69,13 @@ class Execution:
         try:
             connection = self._connections.getconn()
         except psycopg.OperationalError as error:  # the pool had no connection in time
-            return _unfinished(error)
+            return _unfinished(error, started=False)
         try:
             return _applied(connection, task, call)
         except BaseException as error:
             # A COMMIT without an answer may have taken place: the row shows it when the claim is given back.
             if connection.broken:
-                return _unfinished(error)
+                return _unfinished(error, started=True)
             raise
         finally:
             self._connections.putconn(connection)
@@ -91,8 +91,8 @@ def _applied(connection: psycopg.Connection[Any], task: Task, call: InTransactio
     return ClaimLost()
 
 
-def _unfinished(error: BaseException) -> Unfinished:
-    return Unfinished(f"no connection to Postgres for a handler ({describe(error).splitlines()[0]})")
+def _unfinished(error: BaseException, *, started: bool) -> Unfinished:
+    return Unfinished(f"no connection to Postgres for a handler ({describe(error).splitlines()[0]})", started=started)
 
 
 def _failed(task: Task, error: BaseException) -> Failed:

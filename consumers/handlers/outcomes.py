@@ -31,9 +31,13 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """The handler did not run, or lost its connection: the claim is given back, and no attempt has failed."""
+    """The handler did not run, or lost its connection: the claim is given back.
+
+    A run that had `started` counts as an attempt; after the last one the task is failed.
+    """
 
     reason: str = field(compare=False)
+    started: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,28 +47,32 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class ClaimLost:
-    """The handler's transaction was rolled back: the claim was lost meanwhile."""
+    """The handler's transaction was rolled back: the claim was lost meanwhile, or the task was asked to stop."""
 
 
 Outcome: TypeAlias = Completed | Failed | Unfinished | Applied | ClaimLost
-Unwritten: TypeAlias = Completed | Failed | Unfinished  # not yet written to the task's row
+Unwritten: TypeAlias = Completed | Failed | Unfinished | ClaimLost  # not yet written to the task's row
 
-Ending: TypeAlias = Literal["completed", "failed", "released", "lost"]
+Ending: TypeAlias = Literal["completed", "failed", "released", "cancelled", "lost"]
 
 
-def ending(version: int, status_now: str | None, version_now: int | None) -> Ending:
-    """Return how a claim at `version` ended, given the row's state after its outcome was written.
+def ending(outcome: Unwritten, version: int, status_now: str | None, version_now: int | None) -> Ending:
+    """Return how a claim at `version` ended, given the row's state after its `outcome` was written.
 
-    Only the claim's owner can write completed or failed at the next version, so that version's status decides.
+    Only the claim's owner can write completed or failed at the next version, so that version's status decides. Others
+    can make it pending, too: that is ours only if the claim was given back. A task that was asked to stop meanwhile is
+    cancelled one version later, whatever its handler did.
     """
     if version_now == version + 1:
         match status_now:
             case "completed" | "failed":
                 return status_now
-            case "pending":
+            case "pending" if isinstance(outcome, Unfinished):
                 return "released"
             case _:
                 pass
+    if status_now == "cancelled" and version_now == version + 2:
+        return "cancelled"
     return "lost"
 
 

@@ -54,7 +54,7 @@ class Threads:
             self._taken_at = time.perf_counter()
         for task in tasks:
             if self._withdrawn:
-                self._end(task, Unfinished(_STOPPING))
+                self._end(task, Unfinished(_STOPPING, started=False))
                 continue
             self._started += 1
             self._waiting.put(task)
@@ -87,7 +87,7 @@ class Threads:
         with suppress(Empty):
             while (task := self._waiting.get_nowait()) is not None:
                 self._started -= 1
-                self._end(task, Unfinished(reason))
+                self._end(task, Unfinished(reason, started=False))
 
     def close(self) -> None:
         """End `ended` after the last outcome, and the threads: no more tasks will be started."""

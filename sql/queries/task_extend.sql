@@ -1,14 +1,15 @@
--- Extends the leases of running tasks. Status and version stay the same, so this is no transition.
+-- Extends the leases of claims, also of tasks that were asked to stop: their handlers run on until they notice (such a
+-- row has the claim's version plus one). Status and version stay the same, so this is no transition.
 -- A locked row is skipped: its task is being ended or released at this moment.
 WITH claimed AS (
-    SELECT task.id
+    SELECT task.id, task.version
     FROM tasks.task
     JOIN unnest(%(ids)s::uuid[], %(versions)s::bigint[]) AS claim (id, version)
-        ON claim.id = task.id AND claim.version = task.version
-    WHERE task.status = 'running'
+        ON claim.id = task.id
+       AND claim.version = CASE task.status WHEN 'running' THEN task.version WHEN 'cancelling' THEN task.version - 1 END
     ORDER BY task.id FOR NO KEY UPDATE OF task SKIP LOCKED
 )
 UPDATE tasks.task
 SET lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
-FROM claimed WHERE task.id = claimed.id
+FROM claimed WHERE task.id = claimed.id AND task.version = claimed.version
 RETURNING task.id

@@ -96,7 +96,7 @@ def test_a_delivery_that_is_not_claimed_has_a_reason(isolated: Isolated) -> None
         running, done, again, cancelled = [await bench.submit() for _ in range(4)]
         await claimed(bench.one, running)
         await bench.one.end([(await claimed(bench.one, done), Completed(None))])
-        await bench.one.end([(await claimed(bench.one, again), Unfinished("given back"))])
+        await bench.one.end([(await claimed(bench.one, again), Unfinished("given back", started=False))])
         await claimed(bench.one, TaskReference(again.task_id, 3))
         await bench.cancel(cancelled.task_id)
         future = await bench.submit()
@@ -124,7 +124,7 @@ def test_a_delivery_that_is_not_claimed_has_a_reason(isolated: Isolated) -> None
 def test_two_deliveries_of_one_task_in_a_batch_give_one_claim(isolated: Isolated) -> None:
     async def scenario(bench: Bench) -> None:
         reference = await bench.submit()
-        await bench.one.end([(await claimed(bench.one, reference), Unfinished("given back"))])
+        await bench.one.end([(await claimed(bench.one, reference), Unfinished("given back", started=False))])
         old, new = await claim(bench.one, reference, TaskReference(reference.task_id, 3))
         assert isinstance(old, Skipped)
         assert isinstance(new, Claimed)
@@ -177,7 +177,11 @@ async def _until_unknown(bench: Bench, reference: TaskReference, asked: str | No
 def test_outcomes_are_written_once_and_a_repeated_write_is_recognized(isolated: Isolated) -> None:
     async def scenario(bench: Bench) -> None:
         tasks = [await claimed(bench.one, await bench.submit()) for _ in range(3)]
-        written: list[Unwritten] = [Completed('{"a": [1]}'), Failed("ValueError: no"), Unfinished("given back")]
+        written: list[Unwritten] = [
+            Completed('{"a": [1]}'),
+            Failed("ValueError: no"),
+            Unfinished("given back", started=False),
+        ]
         outcomes = list(zip(tasks, written, strict=True))
         for _ in range(2):
             assert await bench.one.end(outcomes) == ["completed", "failed", "released"]
@@ -191,6 +195,29 @@ def test_outcomes_are_written_once_and_a_repeated_write_is_recognized(isolated: 
             ("pending", 3, None, None),
         ]
         assert [await bench.announced(task.id) for task in tasks] == [[1], [1], [1, 3]]
+
+    play(isolated, scenario)
+
+
+def test_a_claim_given_back_counts_only_if_its_handler_had_started_and_then_at_most_as_often_as_allowed(
+    isolated: Isolated,
+) -> None:
+    """So a handler that breaks its own connection each time does not run without end."""
+
+    async def scenario(bench: Bench) -> None:
+        (task_id,) = await bench.ask("SELECT tasks.submit('t', max_attempts => 2)")
+        found = []
+        for version, started in ((1, False), (3, True), (5, False), (7, True)):
+            task = await claimed(bench.one, TaskReference(task_id, version))
+            ending = await bench.one.end([(task, Unfinished("no connection", started=started))])
+            found.append((*ending, *await bench.ask("SELECT status, attempts, last_error FROM tasks.task")))
+        assert found == [
+            ("released", "pending", 0, None),
+            ("released", "pending", 1, "no connection"),
+            ("released", "pending", 1, "no connection"),
+            ("failed", "failed", 2, "no connection"),
+        ]
+        assert await bench.announced(task_id) == [1, 3, 5, 7]
 
     play(isolated, scenario)
 

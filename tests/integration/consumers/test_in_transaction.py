@@ -85,7 +85,7 @@ def test_a_connection_that_breaks_under_a_handler_is_no_failure_of_the_task(isol
         with _connections(bench.url) as connections:
             execute = Execution(registry, connections, Metrics(frozenset()))
             task = await claimed(bench.one, await bench.submit())
-            assert await asyncio.to_thread(execute, task) == Unfinished("given back")
+            assert await asyncio.to_thread(execute, task) == Unfinished("given back", started=True)
 
     play(isolated, scenario)
 

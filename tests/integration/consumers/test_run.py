@@ -72,7 +72,7 @@ def test_an_undecodable_delivery_lands_in_the_dead_letter_queue(stage: Stage) ->
 
 def test_unknown_stale_and_cancelled_deliveries_are_counted_and_acked(stage: Stage) -> None:
     (done,), (cancelled,) = stage.submit("greet"), stage.submit("greet")
-    stage.rows("UPDATE tasks.task SET status = 'cancelled', version = 2 WHERE id = %s RETURNING id", cancelled)
+    assert stage.rows("SELECT tasks.cancel(%s)", cancelled) == [("cancelled",)]
     consumer = stage.consume()
     stage.relay()
     stage.reaches(completed=1, cancelled=1)
@@ -207,6 +207,22 @@ def test_a_lease_is_extended_while_the_handler_runs(stage: Stage) -> None:
     assert [each.terminate() for each in consumers] == [0, 0]
 
 
+def test_a_task_that_is_cancelled_while_its_handler_runs_leaves_no_effect_and_is_cancelled_when_it_ends(
+    stage: Stage,
+) -> None:
+    (task_id,) = stage.submit("gated-effect")
+    consumer = stage.consume()
+    with stage.gate():
+        stage.relay()
+        stage.waiting_at_gate(1)
+        assert stage.rows("SELECT tasks.cancel(%s)", task_id) == [("cancelling",)]
+    stage.reaches(cancelled=1)
+    assert stage.effects() == []
+    assert stage.task(task_id)[:2] == ("cancelled", 4)
+    assert consumer.terminate() == 0
+    assert stage.ready(stage.queue) == 0
+
+
 def test_a_claim_that_was_lost_while_its_handler_ran_leaves_no_effect(stage: Stage) -> None:
     (task_id,) = stage.submit("gated-effect")
     consumer = stage.consume()
@@ -214,11 +230,13 @@ def test_a_claim_that_was_lost_while_its_handler_ran_leaves_no_effect(stage: Sta
         stage.relay()
         stage.waiting_at_gate(1)
         stage.rows(
-            "UPDATE tasks.task SET status = 'cancelling', version = version + 1 WHERE id = %s RETURNING id", task_id
+            "UPDATE tasks.task SET status = 'pending', version = version + 1, lease_until = NULL, claimed_by = NULL"
+            " WHERE id = %s RETURNING id",
+            task_id,
         )
     until(lambda: metric(consumer, "consumers_lease_lost_total") == 1, what="the lost claim is counted", seconds=30)
     assert stage.effects() == []
-    assert stage.task(task_id)[:2] == ("cancelling", 3)
+    assert stage.task(task_id)[:2] == ("pending", 3)
     assert consumer.terminate() == 0
     assert stage.ready(stage.queue) == 0
 

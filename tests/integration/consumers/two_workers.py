@@ -56,9 +56,7 @@ class Bench:
         )
 
     async def cancel(self, task_id: UUID) -> None:
-        await self.ask(
-            "UPDATE tasks.task SET status = 'cancelled', version = version + 1 WHERE id = %s RETURNING id", task_id
-        )
+        await self.ask("SELECT tasks.cancel(%s)", task_id)
 
 
 def play(isolated: Isolated, scenario: Callable[[Bench], Coroutine[Any, Any, None]]) -> None:

@@ -4,85 +4,20 @@ Roles belong to the whole server: the ones made here are dropped again, and a se
 """
 
 import re
-import secrets
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import LiteralString
 
 import psycopg
 import pytest
-from psycopg.sql import SQL, Identifier, Literal
+from psycopg.sql import SQL, Identifier
 
-from sandbox import Isolated, Sandbox
-from tests.integration.relay.stage import Said, call, environment, one, publish, staged, streams
-from tests.support.commands import ROOT
+from sandbox import Sandbox
+from tests.integration.relay.stage import call, one, publish, staged, streams
+from tests.integration.schema.conftest import NAMES, ROLES, Site, drop_roles, log_in
 from tests.support.stage import Stage
 from tests.support.tap import Tap
-from tests.support.urls import login
 from tests.support.users import user
-
-ROLES: LiteralString = (ROOT / "sql" / "roles.sql").read_text(encoding="utf-8")
-NAMES = (
-    *("outbox_owner", "outbox_relay", "outbox_poller", "outbox_operator"),
-    *("outbox_writer", "outbox_consumer", "outbox_auditor"),
-)
-PEOPLE = {"operator": "outbox_operator", "application": "outbox_writer", "auditor": "outbox_auditor"}
-
-
-@dataclass
-class Site:
-    """A database where `relay setup` has run as the owner, and a URL for each role."""
-
-    isolated: Isolated
-    urls: dict[str, str]
-
-    def administer(self, statement: LiteralString, *names: str) -> None:
-        with psycopg.connect(self.isolated.database_url, autocommit=True) as connection:
-            connection.execute(SQL(statement).format(*map(Identifier, names)))
-
-    def variables(self, role: str, **changes: str) -> dict[str, str]:
-        return environment(self.isolated, RELAY_DATABASE_URL=self.urls[role], **changes)
-
-    def call(self, role: str, *arguments: str) -> Said:
-        return call(self.variables(role), *arguments)
-
-    def missing(self) -> dict[str, str]:
-        """Return the summaries of the checks that FAIL for the relay's role, by id."""
-        findings = self.call("outbox_relay", "check", "--json").json["checks"]
-        return {each["id"]: each["summary"] for each in findings if each["status"] == "FAIL"}
-
-
-@pytest.fixture
-def bare(isolated: Isolated) -> Iterator[Site]:
-    """Yield a database without a schema, on a server without our roles; those made are dropped afterwards."""
-    with psycopg.connect(isolated.database_url, autocommit=True) as connection:
-        query = "SELECT count(*) FROM pg_roles WHERE rolname = ANY(%s)"
-        assert connection.execute(query, [list(NAMES)]).fetchone() == (0,), "this server has these roles already"
-        connection.execute("DROP SCHEMA relay, outbox, tasks, outbox_setup CASCADE")
-    site = Site(isolated, {})
-    yield site
-    _drop_roles(site, *NAMES)
-
-
-@pytest.fixture
-def site(bare: Site) -> Iterator[Site]:
-    """Run the role file before and after setup, as docs/operations.md says."""
-    site, isolated = bare, bare.isolated
-    with ExitStack() as stack:
-        with psycopg.connect(isolated.database_url, autocommit=True) as connection:
-            connection.execute(ROLES)
-            for role in ("outbox_owner", "outbox_relay", "outbox_consumer"):
-                site.urls[role] = _log_in(connection, isolated.database_url, role)
-            setup = site.call("outbox_owner", "setup")
-            assert setup.code == 0, setup.output
-            connection.execute(ROLES)
-            for person, group in PEOPLE.items():
-                connection.execute(SQL("CREATE ROLE {} LOGIN IN ROLE {}").format(Identifier(person), Identifier(group)))
-                stack.callback(_drop_roles, site, person)
-                site.urls[person] = _log_in(connection, isolated.database_url, person)
-        yield site
 
 
 @pytest.fixture
@@ -90,19 +25,6 @@ def stage(site: Site, tmp_path: Path) -> Iterator[Stage]:
     """Yield a stage for processes; they end before the roles are dropped."""
     with staged(site.isolated, tmp_path) as stage:
         yield stage
-
-
-def _log_in(connection: psycopg.Connection[tuple[object, ...]], database_url: str, role: str) -> str:
-    password = secrets.token_hex(8)
-    connection.execute(SQL("ALTER ROLE {} PASSWORD {}").format(Identifier(role), Literal(password)))
-    return login(database_url, role, password)
-
-
-def _drop_roles(site: Site, *names: str) -> None:
-    for name in names:
-        if one(site.isolated.database_url, "SELECT count(*) FROM pg_roles WHERE rolname = %s", name):
-            site.administer("DROP OWNED BY {} CASCADE", name)
-            site.administer("DROP ROLE {}", name)
 
 
 def test_everything_works_under_exactly_these_rights(site: Site, stage: Stage, sandbox: Sandbox) -> None:
@@ -344,7 +266,7 @@ def test_one_role_that_may_create_schemas_and_stream_does_all_of_it(bare: Site, 
         connection.execute(SQL("CREATE ROLE {} LOGIN REPLICATION").format(Identifier(name)))
         grant = SQL("GRANT CREATE ON DATABASE {} TO {}")
         connection.execute(grant.format(Identifier(connection.info.dbname), Identifier(name)))
-        url = _log_in(connection, bare.isolated.database_url, name)
+        url = log_in(connection, bare.isolated.database_url, name)
     try:
         with staged(bare.isolated, tmp_path) as stage:
             stage.settings["RELAY_DATABASE_URL"] = url
@@ -354,7 +276,7 @@ def test_one_role_that_may_create_schemas_and_stream_does_all_of_it(bare: Site, 
             stage.start("relay", "run").streams()
             assert stage.run("relay", "status").process.returncode == 0
     finally:
-        _drop_roles(bare, name)
+        drop_roles(bare, name)
 
 
 @pytest.fixture
@@ -365,10 +287,10 @@ def administrator(bare: Site) -> Iterator[str]:
         connection.execute(SQL("CREATE ROLE {} LOGIN CREATEROLE CREATEDB").format(Identifier(name)))
         database = Identifier(connection.info.dbname)
         connection.execute(SQL("ALTER DATABASE {} OWNER TO {}").format(database, Identifier(name)))
-        yield _log_in(connection, bare.isolated.database_url, name)
+        yield log_in(connection, bare.isolated.database_url, name)
         connection.execute(SQL("ALTER DATABASE {} OWNER TO CURRENT_USER").format(database))
-    _drop_roles(bare, *NAMES)
-    _drop_roles(bare, name)
+    drop_roles(bare, *NAMES)
+    drop_roles(bare, name)
 
 
 def _run_roles(url: str) -> list[str]:
@@ -390,7 +312,7 @@ def test_a_managed_servers_administrator_makes_the_roles_and_is_told_what_a_supe
         for statement in statements:
             connection.execute(statement.encode())
         for role in ("outbox_owner", "outbox_relay"):
-            bare.urls[role] = _log_in(connection, bare.isolated.database_url, role)
+            bare.urls[role] = log_in(connection, bare.isolated.database_url, role)
     setup = bare.call("outbox_owner", "setup")
     assert setup.code == 0, setup.output
     assert _run_roles(administrator) == []

@@ -1,35 +1,18 @@
-"""The trigger on tasks.task allows exactly the edges below, each with the next version; its errors name the reason."""
+"""The trigger on tasks.task allows exactly the edges of the matrix, each with the next version, for every role."""
 
 import itertools
 from collections.abc import Iterator
-from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import psycopg
 import pytest
 
 from sandbox import Isolated
+from tests.integration.schema.conftest import Site
+from tests.integration.schema.lives import EDGES, STATES, TERMINAL, Connection, a_task, move, state
 
-Connection = psycopg.Connection[Any]
-
-STATES = ("scheduled", "pending", "running", "completed", "failed", "dead", "cancelling", "cancelled")
-EDGES = {
-    ("scheduled", "pending"),
-    ("scheduled", "cancelled"),
-    ("pending", "running"),
-    ("pending", "cancelled"),
-    ("running", "completed"),
-    ("running", "failed"),
-    ("running", "pending"),
-    ("running", "cancelling"),
-    ("cancelling", "cancelled"),
-    ("failed", "scheduled"),
-    ("failed", "dead"),
-    ("dead", "pending"),
-}
-TERMINAL = ("completed", "cancelled")
-LEASED = ("running", "cancelling")
-VERSION = 7
+REFUSED, VERSION, COLUMN, NOT_ALLOWED = "TK001", "TK002", "TK003", "42501"
+PAIRS = list(itertools.product(STATES, STATES))
 
 
 @pytest.fixture
@@ -38,84 +21,111 @@ def connection(isolated: Isolated) -> Iterator[Connection]:
         yield made
 
 
-def a_task(connection: Connection, status: str) -> UUID:
-    task_id = uuid4()
-    connection.execute(
-        "INSERT INTO tasks.task (id, type, status, version, lease_until, claimed_by)"
-        " VALUES (%(id)s, 't', %(status)s, %(version)s,"
-        " CASE WHEN %(leased)s THEN clock_timestamp() END, CASE WHEN %(leased)s THEN 'somebody' END)",
-        {"id": task_id, "status": status, "version": VERSION, "leased": status in LEASED},
-    )
-    return task_id
+def outcome(administrator: Connection, connection: Connection, before: str, after: str) -> str | None:
+    """Return with which SQLSTATE the change is refused to the role of `connection`; None if it is made."""
+    task_id = a_task(administrator, before)
+    was = state(administrator, task_id)
+    try:
+        move(connection, task_id, after)
+    except psycopg.Error as error:
+        return (
+            error.sqlstate if _is_told(error, task_id, before, after) and state(administrator, task_id) == was else "?"
+        )
+    assert state(administrator, task_id) == (after, was[1] + 1)
+    return None
 
 
-def move(connection: Connection, task_id: UUID, status: str, version: int) -> None:
-    connection.execute(
-        "UPDATE tasks.task SET status = %(status)s, version = %(version)s,"
-        " lease_until = CASE WHEN %(leased)s THEN clock_timestamp() END,"
-        " claimed_by = CASE WHEN %(leased)s THEN 'somebody' END WHERE id = %(id)s",
-        {"id": task_id, "status": status, "version": version, "leased": status in LEASED},
-    )
+def _is_told(error: psycopg.Error, task_id: UUID, before: str, after: str) -> bool:
+    told = f"task {task_id}: cannot go from {before} to {after}; {ways_out(before)}"
+    return error.sqlstate != REFUSED or error.diag.message_primary == told
 
 
-def state(connection: Connection, task_id: UUID) -> tuple[str, int]:
-    row = connection.execute("SELECT status, version FROM tasks.task WHERE id = %s", [task_id]).fetchone()
-    assert row is not None
-    return row[0], row[1]
+def ways_out(status: str) -> str:
+    there = sorted(after for before, after in EDGES if before == status)
+    return f"from {status} it can go to {', '.join(there)}" if there else f"{status} is final"
 
 
 def test_every_pair_of_states_is_an_edge_of_the_matrix_or_refused_by_name(connection: Connection) -> None:
-    taken = {pair for pair in itertools.product(STATES, STATES) if _is_taken(connection, *pair)}
-    assert taken == EDGES
+    found = {pair: outcome(connection, connection, *pair) for pair in PAIRS}
+    assert found == {pair: None if pair in EDGES else REFUSED for pair in PAIRS}
+    assert set(connection.execute("SELECT from_status, to_status FROM tasks.transition")) == EDGES
 
 
-def _is_taken(connection: Connection, before: str, after: str) -> bool:
-    task_id = a_task(connection, before)
-    if (before, after) in EDGES:
-        move(connection, task_id, after, VERSION + 1)
-        return state(connection, task_id) == (after, VERSION + 1)
-    refusal = f"task {task_id}: cannot go from {before} to {after}"
-    with pytest.raises(psycopg.errors.CheckViolation, match=refusal):
-        move(connection, task_id, after, VERSION + 1)
-    assert state(connection, task_id) == (before, VERSION)
-    return False
+def test_every_pair_is_the_same_for_each_role_that_may_write(site: Site) -> None:
+    """A role that may not write at all is refused before the state is looked at."""
+    allowed = {pair: None if pair in EDGES else REFUSED for pair in PAIRS}
+    expected = {
+        "outbox_owner": allowed,
+        "outbox_consumer": allowed,
+        "application": dict.fromkeys(PAIRS, NOT_ALLOWED),
+        "auditor": dict.fromkeys(PAIRS, NOT_ALLOWED),
+    }
+    with psycopg.connect(site.isolated.database_url, autocommit=True) as administrator:
+        for role, outcomes in expected.items():
+            with psycopg.connect(site.urls[role], autocommit=True) as connection:
+                assert {pair: outcome(administrator, connection, *pair) for pair in PAIRS} == outcomes, role
 
 
 def test_an_edge_is_one_version_further_or_refused(connection: Connection) -> None:
-    for (before, after), version in itertools.product(EDGES, (1, VERSION - 1, VERSION, VERSION + 2)):
+    for before, after in EDGES:
         task_id = a_task(connection, before)
-        refusal = f"task {task_id}: going from {before} to {after} must raise version {VERSION} .* to {version}"
-        with pytest.raises(psycopg.errors.CheckViolation, match=refusal):
-            move(connection, task_id, after, version)
-        assert state(connection, task_id) == (before, VERSION)
+        was = state(connection, task_id)
+        for version in (was[1] - 1, was[1], was[1] + 2, was[1] + 77):
+            refusal = (
+                f"task {task_id}: going from {before} to {after} must raise version {was[1]} by one, not set it to"
+                if (before, version) != (after, was[1])
+                else "needs a transition"
+            )
+            with pytest.raises(psycopg.Error, match=refusal) as caught:
+                move(connection, task_id, after, version=version)
+            assert caught.value.sqlstate == (COLUMN if (before, version) == (after, was[1]) else VERSION)
+            assert state(connection, task_id) == was
 
 
 def test_a_terminal_task_does_not_change(connection: Connection) -> None:
     for status in TERMINAL:
         task_id = a_task(connection, status)
-        refusal = f"task {task_id}: cannot go from {status} to {status}"
-        with pytest.raises(psycopg.errors.CheckViolation, match=refusal):
-            connection.execute("UPDATE tasks.task SET result = '1' WHERE id = %s", [task_id])
-        with pytest.raises(psycopg.errors.CheckViolation, match=refusal):
-            connection.execute("UPDATE tasks.task SET last_error = 'late' WHERE id = %s", [task_id])
+        for change in ("result = '1'", "last_error = 'late'", "run_at = now()", "attempts = 3", "updated_at = now()"):
+            with pytest.raises(psycopg.Error, match=f"task {task_id}: it is {status} at version .*{status} ") as caught:
+                connection.execute(f"UPDATE tasks.task SET {change} WHERE id = %s".encode(), [task_id])  # noqa: S608 - ours
+            assert caught.value.sqlstate == COLUMN
 
 
-def test_a_lease_can_be_extended_only_while_there_is_one(connection: Connection) -> None:
-    running, pending = a_task(connection, "running"), a_task(connection, "pending")
-    connection.execute("UPDATE tasks.task SET lease_until = clock_timestamp() + '1 min' WHERE id = %s", [running])
-    assert state(connection, running) == ("running", VERSION)
-    with pytest.raises(psycopg.errors.CheckViolation, match="cannot go from pending to pending"):
-        connection.execute("UPDATE tasks.task SET attempts = 3 WHERE id = %s", [pending])
+NEVER = (
+    ("cancelled", "running"),
+    ("cancelling", "running"),
+    ("completed", "pending"),
+    ("dead", "scheduled"),
+    ("scheduled", "running"),
+    ("pending", "completed"),
+)
 
 
-def test_an_id_never_changes(connection: Connection) -> None:
-    task_id = a_task(connection, "running")
-    with pytest.raises(psycopg.errors.CheckViolation, match=f"task {task_id}: its id cannot change"):
-        connection.execute("UPDATE tasks.task SET id = gen_random_uuid() WHERE id = %s", [task_id])
+def test_the_matrix_itself_refuses_what_no_edge_may_be(connection: Connection) -> None:
+    for pair in NEVER:
+        with pytest.raises(psycopg.errors.CheckViolation, match=r"a task can only become|are final|can become"):
+            connection.execute("INSERT INTO tasks.transition VALUES (%s, %s, 'no')", pair)
 
 
-def test_a_running_task_without_a_lease_is_refused(connection: Connection) -> None:
-    for status in LEASED:
-        task_id = a_task(connection, status)
-        with pytest.raises(psycopg.errors.CheckViolation, match="a lease and a claimer exactly while it runs"):
-            connection.execute("UPDATE tasks.task SET lease_until = NULL WHERE id = %s", [task_id])
+def test_whoever_may_read_no_matrix_is_judged_by_it(connection: Connection) -> None:
+    """A role with rights of its own on tasks.task gets the law's answer, and not `permission denied`."""
+    task_id = a_task(connection, "pending")
+    connection.execute("GRANT USAGE ON SCHEMA tasks TO pg_monitor")
+    connection.execute("GRANT SELECT, UPDATE ON tasks.task TO pg_monitor")
+    connection.execute("SET ROLE pg_monitor")
+    with pytest.raises(psycopg.Error, match="cannot go from pending to completed"):
+        move(connection, task_id, "completed")
+    move(connection, task_id, "cancelled")
+
+
+def test_a_superuser_skips_the_law_only_by_saying_so(connection: Connection) -> None:
+    """docs/states.md says it: what is applied as a replica's changes fires no trigger."""
+    task_id = a_task(connection, "cancelled")
+    with connection.transaction(force_rollback=True):
+        connection.execute("SET LOCAL session_replication_role = replica")
+        move(connection, task_id, "running", version=77)
+    connection.execute("ALTER TABLE tasks.task ENABLE ALWAYS TRIGGER check_task_transition")
+    connection.execute("SET session_replication_role = replica")
+    with pytest.raises(psycopg.Error) as caught:
+        move(connection, task_id, "running")
+    assert caught.value.sqlstate == REFUSED

@@ -2,6 +2,7 @@
 
 from asyncio import run
 from collections.abc import Coroutine, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 from uuid import UUID
 
@@ -52,6 +53,14 @@ class TestTask:
         announcement = {"task_id": str(task.id), "type": "send", "version": 1}
         assert event == ["task", str(task.id), 1, "pending", announcement, {"traceparent": "00-ab"}]
         assert event_id != task.id
+
+    def test_a_task_for_later_is_not_announced(self, connection: Connection, other: Connection) -> None:
+        later = datetime.now(UTC) + timedelta(days=1)
+        submit_many(connection, [NewTask("send", run_at=later), NewTask("send", run_at=later - timedelta(days=2))])
+        connection.commit()
+        tasks = other.execute("SELECT status, run_at - %s FROM tasks.task ORDER BY run_at", [later]).fetchall()
+        assert tasks == [("pending", timedelta(days=-2)), ("scheduled", timedelta(0))]
+        assert committed(other)[1] == 1
 
     def test_a_rollback_leaves_nothing(self, connection: Connection, other: Connection) -> None:
         submit(connection, NewTask("send"))

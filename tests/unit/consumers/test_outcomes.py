@@ -7,7 +7,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.handlers.outcomes import MAX_ERROR_CHARACTERS, MAX_RESULT_BYTES, describe, encode_result, ending
+from consumers.handlers.outcomes import (
+    MAX_ERROR_CHARACTERS,
+    MAX_RESULT_BYTES,
+    Completed,
+    Failed,
+    Unfinished,
+    describe,
+    encode_result,
+    ending,
+)
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -89,13 +98,21 @@ def test_an_error_that_cannot_describe_itself_is_named() -> None:
     [
         ("completed", 3, "completed"),
         ("failed", 3, "failed"),
-        ("pending", 3, "released"),
+        ("pending", 3, "lost"),
         ("running", 2, "lost"),
         ("running", 4, "lost"),
         ("completed", 5, "lost"),
         ("cancelling", 3, "lost"),
+        ("cancelled", 3, "lost"),
+        ("cancelled", 4, "cancelled"),
         (None, None, "lost"),
     ],
 )
 def test_only_the_next_version_says_how_a_claim_ended(status: str | None, version: int | None, expected: str) -> None:
-    assert ending(2, status, version) == expected
+    assert ending(Completed(None), 2, status, version) == expected
+
+
+def test_a_claim_is_released_only_by_who_gave_it_back() -> None:
+    """A lease that ran out leaves the same row."""
+    assert ending(Unfinished("given back", started=True), 2, "pending", 3) == "released"
+    assert ending(Failed("it raised"), 2, "pending", 3) == "lost"

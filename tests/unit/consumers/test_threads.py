@@ -92,7 +92,7 @@ def test_those_that_wait_are_given_back_and_a_running_one_goes_on() -> None:
         threads.start(tasks)
         await asyncio.to_thread(started.wait, 10)
         threads.give_back()
-        assert await threads.ended() == [(task, Unfinished("given back")) for task in tasks[1:]]
+        assert await threads.ended() == [(task, Unfinished("given back", started=False)) for task in tasks[1:]]
         opened.set()
         threads.close()
         assert await threads.ended() == [(tasks[0], Completed("1"))]
@@ -116,7 +116,10 @@ def test_withdrawing_gives_back_waiting_tasks_and_lets_running_ones_end() -> Non
         threads.start([waiting])
         threads.withdraw()
         threads.start([late])
-        assert await threads.ended() == [(waiting, Unfinished("given back")), (late, Unfinished("given back"))]
+        assert await threads.ended() == [
+            (waiting, Unfinished("given back", started=False)),
+            (late, Unfinished("given back", started=False)),
+        ]
         opened.set()
         threads.close()
         assert await threads.ended() == [(running, Completed("1"))]

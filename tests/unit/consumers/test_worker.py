@@ -84,6 +84,8 @@ class Table(Claims):
                 case Unfinished():
                     self.rows[task.id] = ("pending", task.version + 1)
                     return "released"
+                case ClaimLost():
+                    raise AssertionError(f"the claim of {task} is not lost")
 
     async def _some_turns(self) -> None:
         loop = asyncio.get_running_loop()
