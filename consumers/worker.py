@@ -10,7 +10,6 @@ are received than the threads have room for. The worker builds none of its parts
 import asyncio
 import contextlib
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import assert_never
 
 import structlog
@@ -23,7 +22,6 @@ from consumers.handlers.outcomes import Applied, ClaimLost, Ending, Unfinished
 from consumers.handlers.task import Task
 from consumers.handlers.threads import Threads
 from consumers.intake.intake import Intake
-from consumers.maintenance import expired_leases
 from consumers.timings import Timings
 from consumers.watching.metrics import Metrics
 from outboxkit.amqp.format import TaskReference, UndecodableMessage, task_reference
@@ -91,6 +89,10 @@ class Worker:
         """Return how many tasks are claimed and not ended."""
         return len(self._claimed)
 
+    async def extend_leases(self) -> None:
+        """Extend the leases of what is claimed now, beside the loop that does so in time."""
+        await leases.extend(self._lease_claims, self._claimed.keys())
+
     async def _run(self, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as loops:  # a loop that raises ends all others, and `run`
             claiming = loops.create_task(self._claim_arriving(), name="claiming")
@@ -100,7 +102,6 @@ class Worker:
                 leases.keep(
                     self._lease_claims,
                     self._claimed.keys,
-                    partial(expired_leases.release, self._lease_claims),
                     times_per_lease=self._timings.extensions_per_lease,
                 ),
                 name="keeping leases",

@@ -200,7 +200,7 @@ def test_16_threads_race_for_one_lock_thousands_of_times_and_never_two_have_it(
 
 @pytest.mark.parametrize("at_most", ["0", "-1 s", None])
 def test_a_lock_for_no_time_is_refused(connection: Connection, at_most: str | None) -> None:
-    with pytest.raises(psycopg.errors.InvalidParameterValue, match="lock job: at_most is .* must be longer"):
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match=r"lock job: at_most is .* must be longer"):
         connection.execute(ACQUIRE, ["job", at_most, "me"])
 
 
