@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import psycopg
 import typer
@@ -83,13 +83,13 @@ def release(
             freed = connection.execute(sql.query("task_lock_free"), {"name": name}).fetchone()
     if freed is None:
         raise Problem(f"lock {name!r} is not held", remedy="`consumers locks` lists those that are")
-    typer.echo(f"released: {_described(freed)}")
+    typer.echo(f"released: {_described(freed, verb='was')}")
 
 
-def _described(held: Held) -> str:
+def _described(held: Held, *, verb: str = "is") -> str:
     since = f"since {_time(held.started_at)}, until {_time(held.locked_until)} (UTC), epoch {held.epoch}"
     done = "" if held.ended_at is None else f"; its job was done at {_time(held.ended_at)}"
-    return printable(f"lock {held.name!r} is held by {held.locked_by} {since}{done}")
+    return printable(f"lock {held.name!r} {verb} held by {held.locked_by} {since}{done}")
 
 
 def _time(time: datetime) -> str:
@@ -99,10 +99,9 @@ def _time(time: datetime) -> str:
 @contextmanager
 def _connected(settings: ConsumerSettings) -> Iterator[psycopg.Connection[Held]]:
     """Connect; an error of Postgres in the block is raised as a Problem."""
-    url: Any = settings.database_url
     try:
         with psycopg.connect(
-            conninfo(url.get_secret_value(), application_name="consumers locks"),
+            conninfo(settings.database_url.get_secret_value(), application_name="consumers locks"),
             autocommit=True,
             row_factory=class_row(Held),
         ) as connection:
