@@ -26,9 +26,10 @@ from consumers.handlers.registry import Registry
 from consumers.handlers.threads import Threads
 from consumers.intake.intake import Intake
 from consumers.maintenance import due_tasks, ended_tasks, expired_leases
+from consumers.maintenance.declaration import Job
 from consumers.maintenance.leadership import Leadership
 from consumers.maintenance.locks import Locks
-from consumers.maintenance.planning import plan
+from consumers.maintenance.planning import Plan, plan
 from consumers.maintenance.registry import Jobs
 from consumers.maintenance.scheduler import Scheduler
 from consumers.settings import ConsumerSettings
@@ -46,7 +47,7 @@ from outboxkit.postgres import conninfo
 from outboxkit.process.service import Stop
 
 log = structlog.get_logger()
-_NOT_DRAINED = "these tasks run again when their leases expire"
+_NOT_DRAINED = "these tasks run again when their leases expire, these jobs when their locks end"
 
 
 async def run(fresh: Callable[[], ConsumerSettings], registry: Registry, jobs: Jobs, stop: Stop) -> None:
@@ -57,6 +58,7 @@ async def run(fresh: Callable[[], ConsumerSettings], registry: Registry, jobs: J
     # Unique for each start: a claim under this name is of this process.
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     settings = fresh()
+    planned = [(job, plan(job, settings)) for job in jobs]
     timings = Timings()
     metrics = Metrics(registry.types)
     turn = Turn()
@@ -67,6 +69,8 @@ async def run(fresh: Callable[[], ConsumerSettings], registry: Registry, jobs: J
     async with (
         Database(url, name=f"consumers claims {name}") as claiming,
         Database(url, name=f"consumers leases {name}") as leasing,
+        # Beside each other: a lock must never wait behind a job's statement.
+        Database(url, name=f"consumers locks {name}") as locking,
         Database(url, name=f"consumers jobs {name}") as maintaining,
         Intake(lambda: subscribe(fresh(), name, turn)) as intake,
         contextlib.AsyncExitStack() as stack,
@@ -91,9 +95,17 @@ async def run(fresh: Callable[[], ConsumerSettings], registry: Registry, jobs: J
             timings=timings,
         )
         own = _own_jobs(settings, Claims(maintaining, worker=name, lease=settings.lease), maintaining, worker)
-        scheduler = _scheduler(settings, [own, jobs], Locks(maintaining, holder=name), metrics, timings)
+        planned += [(job, plan(job, settings)) for job in own]
+        scheduler = _scheduler(settings, planned, Locks(locking, holder=name), metrics, timings)
         log.info("consuming", queue=settings.queue, worker=name, types=sorted(registry.types))
-        stop.ready(lambda: log.warning("not drained", tasks=worker.unfinished(), remedy=_NOT_DRAINED))
+        stop.ready(
+            lambda: log.warning(
+                "not drained",
+                tasks=worker.unfinished(),
+                jobs=[] if scheduler is None else scheduler.running,
+                remedy=_NOT_DRAINED,
+            )
+        )
         async with _beside(scheduler, stop):
             await worker.run(stop)
     log.info("stopped", worker=name)
@@ -110,9 +122,8 @@ def _own_jobs(settings: ConsumerSettings, claims: Claims, database: Database, wo
 
 
 def _scheduler(
-    settings: ConsumerSettings, jobs: list[Jobs], locks: Locks, metrics: Metrics, timings: Timings
+    settings: ConsumerSettings, planned: list[tuple[Job, Plan]], locks: Locks, metrics: Metrics, timings: Timings
 ) -> Scheduler | None:
-    planned = [(job, plan(job, settings)) for each in jobs for job in each]
     if settings.scheduler == "off":
         log.info(
             "no scheduled jobs run here",

@@ -112,7 +112,8 @@ AS $$
     RETURNING l.locked_by, l.started_at, l.locked_until, l.epoch, l.ended_at;
 $$;
 
--- For the job that makes due tasks pending, and for the one that removes tasks that have ended.
+-- For the job that makes due tasks pending, and for the one that removes tasks that have ended. Each costs the writes that it
+-- is about one entry; the second grows at its right end only, since times do.
 CREATE INDEX task_due ON tasks.task (run_at) WHERE status = 'scheduled';
 CREATE INDEX task_ended ON tasks.task (updated_at) WHERE status IN ('completed', 'cancelled');
 

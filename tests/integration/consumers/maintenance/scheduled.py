@@ -19,7 +19,8 @@ def _connect() -> psycopg.Connection[Any]:
 def _note(context: JobContext) -> None:
     with _connect() as connection:
         connection.execute(
-            "INSERT INTO public.run (job, epoch, pid) VALUES (%s, %s, %s)", [context.name, context.epoch, os.getpid()]
+            "INSERT INTO public.run (job, epoch, pid, locked_until) VALUES (%s, %s, %s, %s)",
+            [context.name, context.epoch, os.getpid(), context.locked_until],
         )
 
 
