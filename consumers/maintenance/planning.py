@@ -35,7 +35,7 @@ def check(job: Job) -> None:
     """Raise JobUnusable for a mistake in the declaration. What it leaves to settings is not looked up."""
     try:
         _ = job.takes_context
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise JobUnusable(
             f"job {job.name!r} takes more than a context", remedy="write a function of one argument or none"
         ) from error
@@ -106,5 +106,8 @@ def _looked_up(job: Job, name: str, settings: ConsumerSettings) -> Duration:
     try:
         _frequency(job, value)
     except JobUnusable as problem:
-        raise JobUnusable(f"{problem.what}, the value of {name}", remedy=ALLOWED) from problem
+        # The value is not shown: somebody may have named a secret.
+        raise JobUnusable(
+            f"job {job.name!r} runs every {name}, whose value is no duration of {_SHORTEST} s or more", remedy=ALLOWED
+        ) from problem
     return value

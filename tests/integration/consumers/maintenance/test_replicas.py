@@ -228,5 +228,5 @@ def test_a_wrong_declaration_ends_the_consumer_with_one_line(stage: Stage) -> No
     replica = stage.command("run")
     assert replica.ended() == 2
     assert replica.stderr.splitlines()[-1].startswith(
-        "consumers: job 'tick': every: 'often' is no duration, the value of TICK_EVERY - write a number of seconds"
+        "consumers: job 'tick' runs every TICK_EVERY, whose value is no duration of 0.1 s or more - write a number of"
     )

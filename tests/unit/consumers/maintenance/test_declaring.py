@@ -65,12 +65,10 @@ def test_a_name_that_is_not_set_or_is_no_duration_is_an_error_with_the_jobs_name
     monkeypatch.setenv("REPORT_EVERY", "often")
     with pytest.raises(JobUnusable, match=r"job 'report' runs every NO_SUCH, which is not set - set NO_SUCH to a dur"):
         planned(every="NO_SUCH")
-    with pytest.raises(
-        JobUnusable, match="job 'report': every: 'often' is no duration, the value of REPORT_EVERY - wr"
-    ):
-        planned(every="REPORT_EVERY")
-    with pytest.raises(JobUnusable, match=r"'report'.*tasks.*CONSUMERS_QUEUE"):
-        planned(every="CONSUMERS_QUEUE")
+    for name in ("REPORT_EVERY", "CONSUMERS_QUEUE", "CONSUMERS_DATABASE_URL"):
+        with pytest.raises(JobUnusable, match=f"job 'report' runs every {name}, whose value is no duration") as raised:
+            planned(every=name)
+        assert not any(value in str(raised.value) for value in ("often", "tasks", "planted")), "it may be a secret"
 
 
 def test_factors_and_zone_come_from_the_settings_unless_the_job_has_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
