@@ -5,11 +5,16 @@
     @task("greet")
     def greet(task: Task) -> None: ...
 
-A module of handlers needs only these two names; `CONSUMERS_HANDLERS` names the module. The package does not import the
-relay: they share the message format, in `outboxkit.amqp.format`.
+    @task_lock("send-reports", every="1h")
+    def send_reports() -> None: ...
+
+A module of handlers and scheduled jobs needs only these names; `CONSUMERS_HANDLERS` names the module. The package does
+not import the relay: they share the message format, in `outboxkit.amqp.format`.
 """
 
 from consumers.handlers.registry import task
 from consumers.handlers.task import Task
+from consumers.maintenance.declaration import JobContext
+from consumers.maintenance.registry import task_lock
 
-__all__ = ["Task", "task"]
+__all__ = ["JobContext", "Task", "task", "task_lock"]

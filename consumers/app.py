@@ -1,15 +1,17 @@
 """The composition root: the only file that builds concrete parts.
 
 Order at start: Postgres and its schema, RabbitMQ and the queue, the HTTP address. Each step fails at once, with its
-remedy. SIGTERM or SIGINT drains the worker (the steps are in worker.py), closes RabbitMQ and then Postgres.
+remedy. SIGTERM or SIGINT drains the worker (the steps are in worker.py) and the scheduled jobs, closes RabbitMQ and
+then Postgres.
 """
 
+import asyncio
 import contextlib
 import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import psycopg
@@ -24,6 +26,13 @@ from consumers.handlers.registry import Registry
 from consumers.handlers.threads import Threads
 from consumers.intake.intake import Intake
 from consumers.intake.pace import Pace
+from consumers.maintenance import due_tasks, ended_tasks, expired_leases
+from consumers.maintenance.declaration import Job
+from consumers.maintenance.leadership import Leadership
+from consumers.maintenance.locks import Locks
+from consumers.maintenance.planning import Plan, plan
+from consumers.maintenance.registry import Jobs
+from consumers.maintenance.scheduler import Scheduler
 from consumers.settings import ConsumerSettings
 from consumers.timings import Timings
 from consumers.watching.metrics import Metrics
@@ -39,17 +48,18 @@ from outboxkit.postgres import conninfo
 from outboxkit.process.service import Stop
 
 log = structlog.get_logger()
-_NOT_DRAINED = "these tasks run again when their leases expire"
+_NOT_DRAINED = "these tasks run again when their leases expire, these jobs when their locks end"
 
 
-async def run(fresh: Callable[[], ConsumerSettings], registry: Registry, stop: Stop) -> None:
-    """Consume until `stop` is set; raises a Problem at start when something is missing.
+async def run(fresh: Callable[[], ConsumerSettings], registry: Registry, jobs: Jobs, stop: Stop) -> None:
+    """Consume, and run scheduled jobs, until `stop` is set; raises a Problem at start when something is missing.
 
     `fresh` reads the settings. It is called again at each connect, so that a changed secret file is used.
     """
     # Unique for each start: a claim under this name is of this process.
     name = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
     settings = fresh()
+    planned = [(job, plan(job, settings)) for job in jobs]
     timings = Timings()
     metrics = Metrics(registry.types)
     turn = Turn()
@@ -62,6 +72,9 @@ async def run(fresh: Callable[[], ConsumerSettings], registry: Registry, stop: S
         Database(url, name=f"consumers claims {name}") as claiming,
         Database(url, name=f"consumers leases {name}") as leasing,
         Database(url, name=f"consumers outcomes {name}") as ending,
+        # Beside each other: a lock must never wait behind a job's statement.
+        Database(url, name=f"consumers locks {name}") as locking,
+        Database(url, name=f"consumers jobs {name}") as maintaining,
         Intake(lambda prefetch: subscribe(fresh(), name, turn, prefetch), prefetch=pace.prefetch) as intake,
         contextlib.AsyncExitStack() as stack,
     ):
@@ -86,10 +99,64 @@ async def run(fresh: Callable[[], ConsumerSettings], registry: Registry, stop: S
             metrics=metrics,
             timings=timings,
         )
+        own = _own_jobs(settings, Claims(maintaining, worker=name, lease=settings.lease), maintaining, worker)
+        planned += [(job, plan(job, settings)) for job in own]
+        scheduler = _scheduler(settings, planned, Locks(locking, holder=name), metrics, timings)
         log.info("consuming", queue=settings.queue, worker=name, types=sorted(registry.types))
-        stop.ready(lambda: log.warning("not drained", tasks=worker.unfinished(), remedy=_NOT_DRAINED))
-        await worker.run(stop)
+        stop.ready(
+            lambda: log.warning(
+                "not drained",
+                tasks=worker.unfinished(),
+                jobs=[] if scheduler is None else scheduler.running,
+                remedy=_NOT_DRAINED,
+            )
+        )
+        async with _beside(scheduler, stop):
+            await worker.run(stop)
     log.info("stopped", worker=name)
+
+
+def _own_jobs(settings: ConsumerSettings, claims: Claims, database: Database, worker: Worker) -> Jobs:
+    """Return the project's own jobs: each is a file of consumers/maintenance/, and a line here."""
+    own = Jobs(own=True)
+    expired_leases.register(own, claims, worker.extend_leases)
+    due_tasks.register(own, database)
+    if settings.retention is not None:
+        ended_tasks.register(own, database, keep=settings.retention)
+    return own
+
+
+def _scheduler(
+    settings: ConsumerSettings, planned: list[tuple[Job, Plan]], locks: Locks, metrics: Metrics, timings: Timings
+) -> Scheduler | None:
+    if settings.scheduler == "off":
+        log.info(
+            "no scheduled jobs run here",
+            remedy="at least one consumer needs CONSUMERS_SCHEDULER=lock or leader: without it no task becomes due, "
+            "and tasks of a consumer that died never run again",
+        )
+        return None
+    log.info("scheduling", mode=settings.scheduler, jobs=sorted(job.name for job, _ in planned))
+    leadership = Leadership(locks, metrics, lease=settings.lease) if settings.scheduler == "leader" else None
+    return Scheduler(planned, locks, metrics, threads=settings.job_threads, grace=timings.grace, leadership=leadership)
+
+
+@contextlib.asynccontextmanager
+async def _beside(scheduler: Scheduler | None, stop: Stop) -> AsyncIterator[None]:
+    """Run jobs while the block runs. If either fails, the other is drained; what the block raises comes first."""
+    if scheduler is None:
+        yield
+        return
+    running = asyncio.create_task(scheduler.run(stop), name="scheduler")
+    try:
+        yield
+    except BaseException:
+        stop.set()
+        await asyncio.wait([running])
+        if not running.cancelled() and (failure := running.exception()) is not None:
+            log.warning("scheduled jobs failed too", reason=str(failure))
+        raise
+    await running
 
 
 async def subscribe(settings: ConsumerSettings, name: str, turn: Turn, prefetch: int) -> Subscription:

@@ -13,6 +13,8 @@ from rich.table import Table
 
 from consumers.errors import HandlersAbandoned, HandlersUnusable
 from consumers.handlers.registry import load as load_handlers
+from consumers.maintenance import commands as lock_commands
+from consumers.maintenance.registry import jobs
 from consumers.settings import ConsumerSettings
 from consumers.watching.machine import Format, draw
 from consumers.watching.machine import edges as ask_edges
@@ -26,9 +28,10 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Consumes tasks from RabbitMQ and applies each once, guarded by a version check.",
+    help="Consumes tasks from RabbitMQ and applies each once, guarded by a version check; runs scheduled jobs.",
 )
 app.callback()(commands.options)
+app.add_typer(lock_commands.app, name="locks")
 
 Config = Annotated[Path | None, typer.Option("--config", help="TOML file with settings; the environment wins.")]
 
@@ -39,7 +42,7 @@ def run(
     *,
     verbose: Annotated[bool, typer.Option("--verbose", help="Log more.")] = False,
 ) -> None:
-    """Run the handlers of CONSUMERS_HANDLERS until SIGTERM or SIGINT, then let running handlers end."""
+    """Run the handlers and jobs of CONSUMERS_HANDLERS until SIGTERM or SIGINT, then let those that run end."""
     from consumers import app as application  # noqa: PLC0415 - half of the start-up time; only this command needs it
     from outboxkit.process import logs, service  # noqa: PLC0415 - the same
 
@@ -53,7 +56,7 @@ def run(
         )
     registry = load_handlers(handlers)
     try:
-        service.run(lambda stop: application.run(fresh, registry, stop))
+        service.run(lambda stop: application.run(fresh, registry, jobs, stop))
     except HandlersAbandoned as problem:
         # Python cannot end a thread from outside, and a normal exit would wait for it.
         commands.report(problem, name="consumers")

@@ -5,8 +5,10 @@ Problem
 ├── DatabaseFailed              a statement fails in a way that is final            ends the consumer
 │   └── SchemaMissing           the tables for tasks do not exist, or are older     run `relay setup`
 ├── HandlersAbandoned           handlers were still running when it had to end      they run again
+│   └── JobsAbandoned           the same of scheduled jobs                          others run them later
 └── ConfigurationProblem
-    └── HandlersUnusable        the module of handlers cannot be imported, or registers none
+    ├── HandlersUnusable        the module of handlers cannot be imported, or registers none
+    └── JobUnusable             a scheduled job is declared wrongly, or its setting is no duration
 
 Errors of RabbitMQ are in outboxkit/amqp/errors.py.
 """
@@ -30,5 +32,13 @@ class HandlersAbandoned(Problem):
     """Handlers were still running when the consumer had to end."""
 
 
+class JobsAbandoned(HandlersAbandoned):
+    """Scheduled jobs were still running when the consumer had to end."""
+
+
 class HandlersUnusable(ConfigurationProblem):
     """The module in CONSUMERS_HANDLERS cannot be used."""
+
+
+class JobUnusable(ConfigurationProblem):
+    """The declaration of a scheduled job cannot be used."""

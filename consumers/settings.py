@@ -1,9 +1,12 @@
 """The consumers' settings, read from the environment or a TOML file by outboxkit.settings."""
 
-from typing import Annotated
+from datetime import timedelta
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
+from consumers.maintenance.durations import ALLOWED, seconds
+from consumers.maintenance.schedule import time_zone
 from outboxkit.address import parse_address
 from outboxkit.amqp.settings import BrokerSettings
 from outboxkit.settings import prefix
@@ -13,6 +16,28 @@ from outboxkit.sql.url import DatabaseUrl
 def _address(text: str) -> str:
     parse_address(text)
     return text
+
+
+def _seconds(value: object) -> object:
+    return seconds(value) if isinstance(value, str) else value
+
+
+def _retention(value: object) -> object:
+    """Read a duration; `off`, `none` and 0 keep all."""
+    if isinstance(value, str) and value in {"off", "none"}:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return value
+    return timedelta(seconds=seconds(value)) or None
+
+
+def _zone(name: str) -> str:
+    time_zone(name)
+    return name
+
+
+# Below a tenth of a second, a job would do little but take its lock.
+Interval = Annotated[float, BeforeValidator(_seconds), Field(ge=0.1, le=366 * 86_400, description=ALLOWED)]
 
 
 class ConsumerSettings(BrokerSettings):
@@ -42,6 +67,26 @@ class ConsumerSettings(BrokerSettings):
         Field(description="write host:port"),
     ] = None
     lease: float = Field(30.0, ge=1, le=86_400, description="write seconds, 1 to 86400")
+    scheduler: Literal["lock", "leader", "off"] = Field(
+        "lock",
+        description="write lock (each scheduled job runs in whichever consumer is first), leader (all in one) or off",
+    )
+    job_at_most: float = Field(
+        5.0, gt=0, le=1000, allow_inf_nan=False,
+        description="write for how many times its interval a job's lock is held at most",
+    )  # fmt: skip
+    job_at_least: float = Field(
+        0.9, ge=0, le=1, description="write for how many times its interval a job's lock is held at least, 0 to 1"
+    )
+    job_threads: int = Field(4, ge=1, le=1000, description="write how many jobs that are not async may run at once")
+    time_zone: Annotated[str, AfterValidator(_zone)] = Field(
+        "UTC", description="write a time zone such as UTC or Europe/Berlin"
+    )
+    enqueue_every: Interval = 1.0
+    prune_every: Interval = 600.0
+    retention: Annotated[timedelta | None, BeforeValidator(_retention)] = Field(
+        timedelta(days=7), description="write a duration such as 7d or 12h, or off to keep all"
+    )
 
     @field_validator("prefetch")
     @classmethod

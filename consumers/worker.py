@@ -11,7 +11,6 @@ worker builds none of its parts, and knows neither SQL nor AMQP.
 import asyncio
 import contextlib
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import assert_never
 
 import structlog
@@ -25,7 +24,6 @@ from consumers.handlers.task import Task
 from consumers.handlers.threads import Threads
 from consumers.intake.intake import Intake
 from consumers.intake.pace import WORK_SECONDS, Pace
-from consumers.maintenance import expired_leases
 from consumers.timings import Timings
 from consumers.watching.metrics import Metrics
 from outboxkit.amqp.deliveries import Delivery
@@ -98,6 +96,10 @@ class Worker:
         """Return how many tasks are claimed and not ended."""
         return len(self._claimed)
 
+    async def extend_leases(self) -> None:
+        """Extend the leases of what is claimed now, beside the loop that does so in time."""
+        await leases.extend(self._leasing, self._claimed.keys())
+
     async def _run(self, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as loops:  # a loop that raises ends all others, and `run`
             claiming = loops.create_task(self._claim_arriving(), name="claiming")
@@ -107,7 +109,6 @@ class Worker:
                 leases.keep(
                     self._leasing,
                     self._claimed.keys,
-                    partial(expired_leases.release, self._leasing),
                     times_per_lease=self._timings.extensions_per_lease,
                 ),
                 name="keeping leases",

@@ -169,6 +169,16 @@ def reloading(settings: type[S], config: Path | None = None) -> Callable[[], S]:
     return fresh
 
 
+def named(settings: Settings, variable: str) -> str | None:
+    """Return the field of `settings` that `variable` sets, or None if it sets none."""
+    return _variables(type(settings)).get(variable)
+
+
+def variable(name: str) -> str | None:
+    """Return the environment variable `name`, which is the application's own and not a setting of ours."""
+    return os.environ.get(name)
+
+
 def _variables(settings: type[Settings]) -> dict[str, str]:
     start = settings.model_config.get("env_prefix", "")
     return {f"{start}{name}".upper(): name for name in settings.model_fields}

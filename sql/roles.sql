@@ -98,6 +98,9 @@ BEGIN
     REVOKE EXECUTE ON FUNCTION outbox.create_partitions(integer), outbox.drop_partition(text, interval),
         outbox.drain_default(interval, integer), outbox.old_partitions(interval), outbox.old_in_default(interval),
         outbox.published(), outbox.kept_by() FROM PUBLIC;
+    -- The same for consumers: the locks of their jobs, and the removal of tasks that have ended.
+    REVOKE EXECUTE ON FUNCTION tasks.acquire_lock(text, interval, text), tasks.release_lock(text, bigint, interval),
+        tasks.extend_lock(text, bigint, interval), tasks.free_lock(text), tasks.prune_tasks(interval, integer) FROM PUBLIC;
 
     -- An event is written by column: tx and seq are the outbox's own. A consumer announces a task that runs again. An
     -- earlier version granted the whole table.
@@ -137,7 +140,10 @@ BEGIN
     REVOKE UPDATE ON tasks.task FROM outbox_consumer;
     GRANT SELECT, UPDATE (status, version, attempts, run_at, lease_until, claimed_by, last_error, result) ON tasks.task
         TO outbox_consumer;
-    GRANT SELECT ON tasks.transition TO outbox_consumer;
+    GRANT SELECT ON tasks.transition, tasks.lock TO outbox_consumer;
+    GRANT EXECUTE ON FUNCTION tasks.acquire_lock(text, interval, text), tasks.release_lock(text, bigint, interval),
+        tasks.extend_lock(text, bigint, interval), tasks.free_lock(text), tasks.prune_tasks(interval, integer)
+        TO outbox_consumer;
 
     GRANT USAGE ON SCHEMA relay, outbox, tasks TO outbox_auditor;
     GRANT SELECT ON ALL TABLES IN SCHEMA relay, outbox, tasks TO outbox_auditor;

@@ -5,7 +5,7 @@ delays no lease.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Callable, Collection
 
 from consumers.claims.claims import Claims
 from outboxkit.amqp.format import TaskReference
@@ -14,16 +14,16 @@ from outboxkit.amqp.format import TaskReference
 async def keep(
     claims: Claims,
     claimed: Callable[[], Collection[TaskReference]],
-    then: Callable[[], Awaitable[None]],
     *,
     times_per_lease: float,
 ) -> None:
-    """Extend the leases of the `claimed` tasks, `times_per_lease` times in each lease, until cancelled.
-
-    `then` runs after each time: a consumer that was suspended extends its own leases before it judges others'.
-    """
+    """Extend the leases of the `claimed` tasks, `times_per_lease` times in each lease, until cancelled."""
     while True:
-        if current := claimed():
-            await claims.extend(current)
-        await then()
+        await extend(claims, claimed())
         await asyncio.sleep(claims.lease / times_per_lease)
+
+
+async def extend(claims: Claims, claimed: Collection[TaskReference]) -> None:
+    """Extend the leases of the `claimed` tasks once."""
+    if claimed:
+        await claims.extend(claimed)

@@ -25,6 +25,7 @@ import psycopg
 
 from consumers.errors import HandlersUnusable
 from consumers.handlers.task import JSON, Task
+from outboxkit.errors import Problem
 
 Plain: TypeAlias = Callable[[Task], JSON]
 InTransaction: TypeAlias = Callable[[Task, "psycopg.Connection[Any]"], JSON]
@@ -97,13 +98,16 @@ def load(module: str) -> Registry:
     The working directory comes first, as it does for `python handlers.py`, so that the application's own names win over
     installed packages. Ours are imported already.
 
-    Raises HandlersUnusable if it cannot be imported, for any reason, or registers no handler.
+    Raises HandlersUnusable if it cannot be imported, for any reason, or registers no handler, and the Problem of a
+    scheduled job that it declares.
     """
     here = str(Path.cwd())
     if sys.path[:1] != [here]:
         sys.path.insert(0, here)
     try:
         importlib.import_module(module)
+    except Problem:
+        raise  # of a declaration in it, with its own remedy
     except (Exception, SystemExit) as error:
         raise HandlersUnusable(
             f"CONSUMERS_HANDLERS: importing {module} raised {type(error).__name__}: {error}", remedy=_remedy(error)

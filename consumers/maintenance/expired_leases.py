@@ -1,10 +1,23 @@
 """Releases the claims of consumers that died or lost the database, so that their tasks run again."""
 
+from collections.abc import Awaitable, Callable
+
 import structlog
 
 from consumers.claims.claims import Claims
+from consumers.maintenance.registry import Jobs
 
 log = structlog.get_logger()
+_TIMES_PER_LEASE = 3
+
+
+def register(jobs: Jobs, claims: Claims, extend_own: Callable[[], Awaitable[None]]) -> None:
+    """Add the job; `extend_own` extends the leases of this consumer's claims."""
+
+    @jobs.task_lock("consumers.release-expired-leases", every=claims.lease / _TIMES_PER_LEASE)
+    async def release_expired_leases() -> None:
+        await extend_own()  # a consumer that was suspended extends its own leases before it judges others'
+        await release(claims)
 
 
 async def release(claims: Claims) -> None:

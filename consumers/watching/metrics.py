@@ -1,6 +1,7 @@
 """The metrics of a consumer. Their names do not change; a task's type is a label only if it has a handler."""
 
 from collections.abc import Set as AbstractSet
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
@@ -33,11 +34,25 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.locks_held = Gauge(
+            "consumers_locks_held", "Locks of scheduled jobs that this consumer holds now.", registry=self.registry
+        )
+        self._jobs = Counter(
+            "consumers_jobs",
+            "Scheduled jobs by outcome: ran, skipped (another consumer had the lock), failed.",
+            ["job", "outcome"],
+            registry=self.registry,
+        )
+
     def count(self, outcome: str, type_: str | None) -> None:
         """Count one delivery."""
         self._tasks.labels(self._label(type_), outcome).inc()
         if outcome == "lost":
             self.lease_lost.inc()
+
+    def job(self, name: str, outcome: Literal["ran", "skipped", "failed"]) -> None:
+        """Count one time that a scheduled job was due."""
+        self._jobs.labels(name, outcome).inc()
 
     def ran(self, type_: str, seconds: float) -> None:
         """Record how long one handler took."""

@@ -1,4 +1,4 @@
-"""The mutants: each one replacement in the sources that loses or repeats events, and the tests that must fail by it.
+"""The mutants: each a replacement in the sources that loses or repeats events or jobs, and tests that must fail by it.
 
 A text that moves or changes fails test_catalogue.py in seconds: write the replacement for the new text.
 """
@@ -32,6 +32,10 @@ _POSITION = "tests/integration/relay/storage/test_position.py"
 _PUBLISHED = "tests/unit/relay/sources/handover/test_published.py"
 _HANDOVER = "tests/integration/relay/sources/handover"
 _NEW_SLOT = f"{_HANDOVER}/test_new_slot.py"
+_LOCKS = "tests/integration/consumers/maintenance/test_locks.py"
+_SCHEDULER = "tests/integration/consumers/maintenance/test_scheduler.py"
+_REPLICAS = "tests/integration/consumers/maintenance/test_replicas.py"
+_OWN_JOBS = "tests/integration/consumers/maintenance/test_own_jobs.py"
 
 MUTANTS = (
     Mutant(
@@ -375,5 +379,145 @@ MUTANTS = (
         "        return row and (facts.server_started_at",
         "        return (facts.server_started_at",
         (_POSITION,),
+    ),
+    Mutant(
+        "give a job's lock to who waited, although it is held",
+        "sql/schema/013_locks.sql",
+        "        WHERE l.locked_until <= clock_timestamp()\n        RETURNING",
+        "        WHERE true\n        RETURNING",
+        (_LOCKS,),
+    ),
+    Mutant(
+        "release a job's lock by its name only",
+        "sql/schema/013_locks.sql",
+        "    WHERE l.name = release_lock.name AND l.epoch = release_lock.epoch\n      AND",
+        "    WHERE l.name = release_lock.name\n      AND",
+        (_LOCKS,),
+    ),
+    Mutant(
+        "keep the epoch that was drawn before the insert waited",
+        "sql/schema/013_locks.sql",
+        "        IF made THEN\n",
+        "        IF made AND false THEN\n",
+        (_LOCKS,),
+    ),
+    Mutant(
+        "remove a job's lock before its minimum",
+        "sql/schema/013_locks.sql",
+        "\n      AND l.started_at + greatest(at_least, '0') <= clock_timestamp();",
+        ";",
+        (_LOCKS,),
+    ),
+    Mutant(
+        "ask the transaction's clock whether a job's lock has ended",
+        "sql/schema/013_locks.sql",
+        "AND l.locked_until > clock_timestamp();\n        EXIT",
+        "AND l.locked_until > now();\n        EXIT",
+        (_LOCKS,),
+    ),
+    Mutant(
+        "remove dead tasks with those that have ended",
+        "sql/schema/013_locks.sql",
+        "        WHERE t.status IN ('completed', 'cancelled')",
+        "        WHERE t.status IN ('completed', 'cancelled', 'dead')",
+        (_OWN_JOBS,),
+    ),
+    Mutant(
+        "make due tasks pending without an event",
+        "sql/queries/task_due.sql",
+        "count(tasks.announce(id, type, version))",
+        "count(id)",
+        (_OWN_JOBS,),
+    ),
+    Mutant(
+        "judge the leases of others before its own are extended",
+        "consumers/maintenance/expired_leases.py",
+        "        await extend_own()  #",
+        "        #",
+        (_OWN_JOBS,),
+    ),
+    Mutant(
+        "keep a job's lock when the job raises",
+        "consumers/maintenance/runs.py",
+        "                if not self._execution.unfinished(self._job):",
+        "                if not self._logged and not self._execution.unfinished(self._job):",
+        (_SCHEDULER,),
+    ),
+    Mutant(
+        "release a job's lock while its thread still runs",
+        "consumers/maintenance/runs.py",
+        "                if not self._execution.unfinished(self._job):",
+        "                if True:",
+        (_SCHEDULER,),
+    ),
+    Mutant(
+        "release a job's lock without its minimum",
+        "consumers/maintenance/runs.py",
+        "at_least=self._plan.at_least * frequency",
+        "at_least=0",
+        (_SCHEDULER,),
+    ),
+    Mutant(
+        "let a job that raises SystemExit end the consumer",
+        "consumers/maintenance/runs.py",
+        "        except BaseException as error:",
+        "        except Exception as error:",
+        (_SCHEDULER,),
+    ),
+    Mutant(
+        "do not tell that a job outlives its lock",
+        "consumers/maintenance/runs.py",
+        "call_later(lock.ends_at - lock.held_for,",
+        "call_later(1000,",
+        (_SCHEDULER,),
+    ),
+    Mutant(
+        "log a job's error each time",
+        "consumers/maintenance/runs.py",
+        "        if kind in self._logged:\n            return\n",
+        "",
+        (_SCHEDULER,),
+    ),
+    Mutant(
+        "wait for a thread with the job's lock taken",
+        "consumers/maintenance/execution.py",
+        "async with contextlib.nullcontext() if job.is_async else self._free:",
+        "async with contextlib.nullcontext():",
+        (_SCHEDULER,),
+    ),
+    Mutant(
+        "leave a job's lock whose answer was lost",
+        "consumers/maintenance/locks.py",
+        "Lock(acquired or lost_answer,",
+        "Lock(acquired,",
+        (_SCHEDULER,),
+    ),
+    Mutant(
+        "try a job whose holder died only at its next interval",
+        "consumers/maintenance/schedule.py",
+        "        wait = min(wait, held_until - elapsed)\n",
+        "        pass\n",
+        (_SCHEDULER,),
+    ),
+    Mutant(
+        "run jobs without leading",
+        "consumers/maintenance/scheduler.py",
+        "        if self._leadership is not None and not self._leadership.leading:\n            waits",
+        "        if False:\n            waits",
+        (_SCHEDULER,),
+    ),
+    Mutant(
+        "cancel running jobs at once when the consumer ends",
+        "consumers/maintenance/scheduler.py",
+        "timeout=self._grace)  # 3",
+        "timeout=0)  # 3",
+        (_SCHEDULER,),
+    ),
+    Mutant(
+        "read the node's clock for a cron job",
+        "consumers/maintenance/locks.py",
+        "        return now  # type: ignore[no-any-return]  # clock_timestamp()",
+        "        return datetime.now(now.tzinfo)  # type: ignore[no-any-return]",
+        (_REPLICAS,),
     ),
 )

@@ -13,6 +13,7 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from sandbox import Sandbox
+from sandbox.machine.waiting import until
 from tests.integration.relay.stage import call, one, publish, staged, streams
 from tests.integration.schema.conftest import NAMES, ROLES, Site, drop_roles, log_in
 from tests.support.stage import Stage
@@ -45,6 +46,10 @@ def test_everything_works_under_exactly_these_rights(site: Site, stage: Stage, s
         stage.settings["WRITERS_DATABASE_URL"] = site.urls["application"]
         assert stage.submit("--count", "20").ended() == 0
         stage.applied(20)
+        own: LiteralString = (
+            "SELECT count(*) FROM tasks.lock WHERE starts_with(name, 'consumers.') AND ended_at IS NOT NULL"
+        )
+        until(lambda: one(site.isolated.database_url, own) == 3, what="each job of the consumers ran", seconds=30)
 
         publish(site.urls["application"], "nobody takes it")
         relay.logged("events parked")
@@ -218,6 +223,12 @@ def test_no_role_may_do_what_is_not_its_task(site: Site) -> None:
         ("application", "UPDATE tasks.task SET status = 'completed'"),
         ("application", "SELECT outbox.create_partitions()"),
         ("application", "SELECT FROM relay.checkpoint"),
+        ("application", "SELECT FROM tasks.acquire_lock('mine', '1 s')"),
+        ("application", "SELECT FROM tasks.free_lock('mine')"),
+        ("application", "SELECT tasks.prune_tasks('0')"),
+        ("outbox_consumer", "UPDATE tasks.lock SET locked_until = clock_timestamp()"),
+        ("outbox_consumer", "SELECT nextval('tasks.lock_epoch')"),
+        ("auditor", "SELECT tasks.release_lock('mine', 1)"),
         ("outbox_consumer", "DELETE FROM tasks.task"),
         ("outbox_consumer", "INSERT INTO tasks.transition VALUES ('dead', 'running', 'no')"),
         ("outbox_consumer", "SELECT FROM relay.parked"),

@@ -1,6 +1,8 @@
 """The consumers' settings: defaults, and what is refused."""
 
 import os
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -56,6 +58,16 @@ def test_each_url_is_needed(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         ("CONSUMERS_PREFETCH", "65536"),
         ("CONSUMERS_PREFETCH", "7"),
         ("CONSUMERS_LEASE", "0.5"),
+        ("CONSUMERS_SCHEDULER", "on"),
+        ("CONSUMERS_JOB_AT_MOST", "0"),
+        ("CONSUMERS_JOB_AT_LEAST", "1.5"),
+        ("CONSUMERS_JOB_THREADS", "0"),
+        ("CONSUMERS_TIME_ZONE", "Mars/Olympus"),
+        ("CONSUMERS_ENQUEUE_EVERY", "often"),
+        ("CONSUMERS_ENQUEUE_EVERY", "10ms"),
+        ("CONSUMERS_PRUNE_EVERY", "10 parsecs"),
+        ("CONSUMERS_RETENTION", "for ever"),
+        ("CONSUMERS_RETENTION", "-1"),
         ("CONSUMERS_HANDLERS", "my-module"),
         ("CONSUMERS_HTTP_ADDRESS", "9187"),
         ("CONSUMERS_HTTP_ADDRESS", "host:99999"),
@@ -100,3 +112,24 @@ def test_a_misspelt_prefix_is_named(name: str, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv(name, "x")
     with pytest.raises(ConfigurationProblem, match=f"{name} is not a setting - did you mean CONSUMERS_QUEUE"):
         load(ConsumerSettings)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [("12h", timedelta(hours=12)), ("1w", timedelta(days=7)), ("90", timedelta(seconds=90))]
+    + [(text, None) for text in ("off", "none", "0", "0d")],
+)
+def test_tasks_are_kept_for_a_duration_or_for_ever(
+    text: str, kept: timedelta | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load(ConsumerSettings).retention == timedelta(days=7)
+    monkeypatch.setenv("CONSUMERS_RETENTION", text)
+    assert load(ConsumerSettings).retention == kept
+
+
+def test_an_interval_is_a_number_of_seconds_or_a_duration(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CONSUMERS_ENQUEUE_EVERY", "500ms")
+    (tmp_path / "settings.toml").write_text("enqueue_every = 7\nprune_every = 90\nretention = 3600\n")
+    settings = load(ConsumerSettings, tmp_path / "settings.toml")
+    assert (settings.enqueue_every, settings.prune_every) == (0.5, 90)
+    assert settings.retention == timedelta(hours=1)

@@ -60,9 +60,6 @@ class Table(Claims):
     async def extend(self, claimed: Collection[TaskReference]) -> None:
         del claimed
 
-    async def release_expired(self) -> dict[UUID, str]:
-        return {}
-
     def execute(self, task: Task) -> Outcome:
         """Run a task of one kind or the other."""
         self.runs[task.id] += 1
@@ -215,11 +212,13 @@ def test_a_final_failure_of_the_database_ends_the_worker_and_names_the_tasks_tha
 
 def test_a_final_failure_without_claimed_tasks_ends_the_worker_with_its_own_reason() -> None:
     class Lost(Table):
-        async def release_expired(self) -> dict[UUID, str]:
+        async def claim(self, asked: dict[TaskReference, str | None]) -> dict[TaskReference, Row]:
+            del asked
             raise DatabaseFailed("planted", remedy="none")
 
-    table = Lost([], random.Random(1))  # noqa: S311 - no secret
-    error = ended_by(table, Deliveries([]), lambda _: Completed(None))
+    tasks = [uuid4()]
+    table = Lost(tasks, random.Random(1))  # noqa: S311 - no secret
+    error = ended_by(table, Deliveries([delivery(1, tasks[0])]), lambda _: Completed(None))
     assert isinstance(error, DatabaseFailed)
 
 

@@ -86,6 +86,7 @@ def _consumer_metrics() -> CollectorRegistry:
     metrics = ConsumerMetrics({"greet"})
     metrics.count("completed", "greet")
     metrics.ran("greet", 0.1)
+    metrics.job("report", "ran")
     return metrics.registry
 
 
