@@ -203,10 +203,12 @@ BEGIN
     RETURN NULL;
 END $$;
 
--- Its arguments are how many of the first and of the last transitions are kept. The plan is kept for the session, so it must be
--- good for batches too: a nested loop over what a statement changed would take quadratic time.
+-- Its arguments are how many of the first and of the last transitions are kept. The plans are kept for the session, so they must be
+-- good for batches too, where a nested loop over what a statement changed would take quadratic time, and for a history that has
+-- grown: always by the index.
 CREATE FUNCTION tasks.record_transitions() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET enable_nestloop = off
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    SET enable_nestloop = off SET enable_seqscan = off
 AS $$
 DECLARE
     first_kept CONSTANT bigint := TG_ARGV[0];
