@@ -71,9 +71,10 @@ class Scheduler:
             stop.set()
             stopping.cancel()
             await self._end(loops)
-        for loop in loops:
-            if loop.done() and not loop.cancelled():
-                loop.result()
+        failures = [loop.exception() for loop in loops if loop.done() and not loop.cancelled()]
+        for failure in failures:  # all have been seen: asyncio logs the traceback of one that nobody has seen
+            if failure is not None:
+                raise failure
         if self.running:
             raise JobsAbandoned(
                 f"scheduled jobs were not done within {self._grace:g} s: {', '.join(sorted(self.running))}",

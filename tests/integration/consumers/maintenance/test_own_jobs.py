@@ -129,7 +129,7 @@ def test_ended_tasks_are_removed_past_the_retention_and_all_others_stay(isolated
                 for status in statuses:
                     await connection.execute(
                         "UPDATE tasks.task SET status = %s, version = version + 1, lease_until = NULL,"
-                        " claimed_by = NULL WHERE id = %s",
+                        " claimed_by = NULL, last_error = 'planted' WHERE id = %s",
                         [status, task.task_id],
                     )
             for _ in range(5):
