@@ -1,21 +1,13 @@
 """What the demo breaks while it runs: the relay is killed, and its slot is dropped under it, as by hand."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 
 from outboxkit import sql
 from sandbox.demo.stage import Stage
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How many tasks are committed and how many are applied."""
-
-    committed: int
-    applied: int
+from sandbox.demo.watching import Progress
 
 
 class Breaking:

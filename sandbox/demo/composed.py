@@ -10,18 +10,18 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import psycopg
-from rich import progress
 from rich.console import Console
 
 from outboxkit import sql
 from outboxkit.errors import Problem
 from sandbox.demo import tap
 from sandbox.demo.result import Composed, count, one
+from sandbox.demo.watching import Progress, watch
 from sandbox.machine import commands, engine
 from sandbox.machine.waiting import until
 from sandbox.settings import SandboxSettings
@@ -29,7 +29,6 @@ from sandbox.settings import SandboxSettings
 _SERVICE, _PORT = "relay", 9187
 _EXCHANGE, _QUEUE = "outbox", "demo.tap"
 _WRITERS = 8
-_STALLED_SECONDS = 60.0
 _TAKEOVER_SECONDS = 60.0
 
 
@@ -44,55 +43,55 @@ def demo(settings: SandboxSettings, *, tasks: int, console: Console) -> Composed
         asyncio.run(tap.bind(settings.amqp_url, queue=_QUEUE, exchange=_EXCHANGE))
         ids = Path(place) / "ids"
         ids.touch()
+        takeover = _Takeover(tasks, partial(console.print, highlight=False))
         words = ["writers", "submit", "--type", "record", "--count", str(tasks), "--writers", str(_WRITERS)]
         with subprocess.Popen(commands.found([*words, "--ids", str(ids)]), stdout=subprocess.DEVNULL) as writers:
-            killed, successor, seconds = _watch(connection, ids, tasks, console)
+            watch(
+                lambda: Progress(ids.read_bytes().count(b"\n"), one(connection, "demo_effects")[0]),
+                takeover,
+                tasks=tasks,
+                console=console,
+                stalled=_stalled,
+            )
         if writers.returncode:
             raise Problem(f"`writers submit` ended with exit code {writers.returncode}", remedy="see its message")
         published = asyncio.run(tap.drain(settings.amqp_url, queue=_QUEUE))
         asyncio.run(tap.remove(settings.amqp_url, queue=_QUEUE))
         counts = count(connection, ids.read_text().split(), published)
-    return Composed(**vars(counts), killed=killed, taken_over_by=successor, takeover_seconds=seconds)
+    return Composed(
+        **vars(counts), killed=takeover.killed, taken_over_by=takeover.successor, takeover_seconds=takeover.seconds
+    )
 
 
-def _watch(connection: psycopg.Connection[Any], ids: Path, tasks: int, console: Console) -> tuple[str, str, float]:
-    """Show the progress until every task is applied; kill the active relay when a quarter is committed."""
-    columns = (progress.TextColumn("{task.description:>9}"), progress.BarColumn(), progress.MofNCompleteColumn())
-    takeover: tuple[str, str, float] | None = None
-    best, since = (0, 0), time.monotonic()
-    with progress.Progress(*columns, console=console) as shown:
-        bars = [shown.add_task(name, total=tasks) for name in ("committed", "applied")]
-        while best[1] < tasks or takeover is None:
-            now = (ids.read_bytes().count(b"\n"), int(one(connection, "demo_effects")[0]))
-            for bar, number in zip(bars, now, strict=True):
-                shown.update(bar, completed=number)
-            if takeover is None and now[0] >= tasks // 4 and now[1]:
-                takeover = _take_over()
-                shown.console.print(
-                    f"{now[0]:,} tasks committed: {takeover[0]} killed, {takeover[1]} active after {takeover[2]:.1f} s",
-                    highlight=False,
-                )
-            if now != best:
-                best, since = now, time.monotonic()
-            elif time.monotonic() - since > _STALLED_SECONDS:
-                raise Problem(
-                    f"no progress for {_STALLED_SECONDS:g} s at {best[1]:,} of {tasks:,} tasks applied",
-                    remedy="see the logs of relay and consumers",
-                )
-            time.sleep(0.05)
-    return takeover
+class _Takeover:
+    """Kills the active relay's container when a quarter is committed, and starts it again when another is active."""
+
+    def __init__(self, tasks: int, say: Callable[[str], None]) -> None:
+        self._tasks = tasks
+        self._say = say
+        self.over = False
+        self.killed = self.successor = ""
+        self.seconds = 0.0
+
+    def go_on(self, progress: Progress) -> None:
+        if self.over or progress.committed < self._tasks // 4 or not progress.applied:
+            return
+        project = engine.project()
+        before = until(lambda: _active(project), what="one relay is active", seconds=_TAKEOVER_SECONDS)
+        engine.kill(before)
+        began = time.monotonic()
+        after = until(lambda: _active(project), what="the other relay takes over", seconds=_TAKEOVER_SECONDS)
+        self.seconds = time.monotonic() - began
+        engine.start(before)
+        self.killed, self.successor, self.over = before.name, after.name, True
+        self._say(
+            f"{progress.committed:,} tasks committed: {before.name} killed, "
+            f"{after.name} active after {self.seconds:.1f} s"
+        )
 
 
-def _take_over() -> tuple[str, str, float]:
-    """Kill the active relay's container, later start it again; return its name, its successor's, and the seconds."""
-    project = engine.project()
-    before = until(lambda: _active(project), what="one relay is active", seconds=_TAKEOVER_SECONDS)
-    engine.kill(before)
-    began = time.monotonic()
-    after = until(lambda: _active(project), what="the other relay takes over", seconds=_TAKEOVER_SECONDS)
-    seconds = time.monotonic() - began
-    engine.start(before)
-    return before.name, after.name, seconds
+def _stalled(reason: str) -> Problem:
+    return Problem(reason, remedy="see the logs of relay and consumers")
 
 
 def _active(project: str) -> engine.Container | None:

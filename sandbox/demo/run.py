@@ -7,22 +7,20 @@ append-only table without a unique constraint.
 
 import asyncio
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
 import psycopg
-from rich import progress
 from rich.console import Console
 
 from outboxkit import sql
 from outboxkit.errors import Problem
 from sandbox.demo import tap
-from sandbox.demo.breaking import Breaking, Progress
+from sandbox.demo.breaking import Breaking
 from sandbox.demo.result import Result, count, one, with_sources
 from sandbox.demo.stage import Stage
+from sandbox.demo.watching import STALLED_SECONDS, Progress, watch
 from sandbox.lifetime import kept
 from sandbox.lifetime.isolation import Isolated, Isolation
 from sandbox.lifetime.starting import start
@@ -32,7 +30,6 @@ from sandbox.settings import SandboxSettings
 
 WRITERS = 8
 CONSUMERS = ("consumer-1", "consumer-2")
-_STALLED_SECONDS = 60.0
 
 
 def demo(settings: SandboxSettings, *, tasks: int, keep: bool, console: Console) -> Result:
@@ -74,39 +71,28 @@ def _run(stage: Stage, isolated: Isolated, tasks: int, console: Console) -> Resu
         for name in CONSUMERS:
             stage.start(name, "consumers", "run")
         for name in CONSUMERS:  # messages published before their queue is bound would reach only the tap
-            until(partial(stage.logged, name, "consuming"), what=f"{name} consumes", seconds=_STALLED_SECONDS)
+            until(partial(stage.logged, name, "consuming"), what=f"{name} consumes", seconds=STALLED_SECONDS)
         (began,) = one(connection, "demo_now")
         stage.start("relay", "relay", "run")
         ids = stage.log("writers").with_name("ids")
         stage.start("writers", "writers", "submit", "--type", "record", "--count", str(tasks),
                     "--writers", str(WRITERS), "--ids", str(ids))  # fmt: skip
-        _watch(stage, connection, tasks, console)
+        watch(
+            lambda: Progress(*one(connection, "demo_progress")),
+            Breaking(stage, connection, tasks, console.print),
+            tasks=tasks,
+            console=console,
+            stalled=partial(_stalled, stage),
+        )
         published = asyncio.run(tap.drain(isolated.amqp_url, queue=queue))
         return with_sources(connection, count(connection, ids.read_text().split(), published), began=began)
 
 
-def _watch(stage: Stage, connection: psycopg.Connection[Any], tasks: int, console: Console) -> None:
-    """Show the progress until every task is applied; break things meanwhile, and wait until the relay streams again."""
-    columns = (progress.TextColumn("{task.description:>9}"), progress.BarColumn(), progress.MofNCompleteColumn())
-    best, since = Progress(0, 0), time.monotonic()
-    with progress.Progress(*columns, console=console) as shown:
-        breaking = Breaking(stage, connection, tasks, shown.console.print)
-        bars = [shown.add_task(name, total=tasks) for name in ("committed", "applied")]
-        while best.applied < tasks or not breaking.over:
-            now = Progress(*one(connection, "demo_progress"))
-            for bar, number in zip(bars, (now.committed, now.applied), strict=True):
-                shown.update(bar, completed=number)
-            breaking.go_on(now)
-            if now != best:
-                best, since = now, time.monotonic()
-            elif time.monotonic() - since > _STALLED_SECONDS:
-                logs = ", ".join(str(stage.log(name)) for name in ("relay", "writers", *CONSUMERS))
-                raise Problem(
-                    f"no progress for {_STALLED_SECONDS:g} s at {best.applied:,} of {tasks:,} tasks applied; "
-                    f"the relay last logged: {stage.last_line('relay')}",
-                    remedy=f"run it with --keep and see {logs}",
-                )
-            time.sleep(0.05)
+def _stalled(stage: Stage, reason: str) -> Problem:
+    logs = ", ".join(str(stage.log(name)) for name in ("relay", "writers", *CONSUMERS))
+    return Problem(
+        f"{reason}; the relay last logged: {stage.last_line('relay')}", remedy=f"run it with --keep and see {logs}"
+    )
 
 
 def _explain(stage: Stage, isolated: Isolated, console: Console) -> None:
