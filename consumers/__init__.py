@@ -14,7 +14,7 @@ not import the relay: they share the message format, in `outboxkit.amqp.format`.
 
 from consumers.handlers.registry import task
 from consumers.handlers.task import Task
-from consumers.maintenance.declaration import JobContext
-from consumers.maintenance.registry import task_lock
+from consumers.maintenance.declaring.declaration import JobContext
+from consumers.maintenance.declaring.registry import task_lock
 
 __all__ = ["JobContext", "Task", "task", "task_lock"]

@@ -26,13 +26,13 @@ from consumers.handlers.registry import Registry
 from consumers.handlers.threads import Threads
 from consumers.intake.intake import Intake
 from consumers.intake.pace import Pace
-from consumers.maintenance import due_tasks, ended_tasks, expired_leases
-from consumers.maintenance.declaration import Job
-from consumers.maintenance.leadership import Leadership
-from consumers.maintenance.locks import Locks
-from consumers.maintenance.planning import Plan, plan
-from consumers.maintenance.registry import Jobs
-from consumers.maintenance.scheduler import Scheduler
+from consumers.maintenance.declaring.declaration import Job
+from consumers.maintenance.declaring.planning import Plan, plan
+from consumers.maintenance.declaring.registry import Jobs
+from consumers.maintenance.jobs import due_tasks, ended_tasks, expired_leases
+from consumers.maintenance.running.leadership import Leadership
+from consumers.maintenance.running.locks import Locks
+from consumers.maintenance.running.scheduler import Scheduler
 from consumers.settings import ConsumerSettings
 from consumers.timings import Timings
 from consumers.watching.metrics import Metrics
@@ -117,7 +117,7 @@ async def run(fresh: Callable[[], ConsumerSettings], registry: Registry, jobs: J
 
 
 def _own_jobs(settings: ConsumerSettings, claims: Claims, database: Database, worker: Worker) -> Jobs:
-    """Return the project's own jobs: each is a file of consumers/maintenance/, and a line here."""
+    """Return the project's own jobs: each is a file of consumers/maintenance/jobs/, and a line here."""
     own = Jobs(own=True)
     expired_leases.register(own, claims, worker.extend_leases)
     due_tasks.register(own, database)

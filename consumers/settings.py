@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
-from consumers.maintenance.durations import ALLOWED, seconds
-from consumers.maintenance.schedule import time_zone
+from consumers.maintenance.declaring.durations import ALLOWED, seconds
+from consumers.maintenance.declaring.schedule import time_zone
 from outboxkit.address import parse_address
 from outboxkit.amqp.settings import BrokerSettings
 from outboxkit.settings import prefix

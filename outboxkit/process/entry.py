@@ -20,7 +20,7 @@ def relay() -> "NoReturn":
 
 def consumers() -> "NoReturn":
     """Run the command `consumers`."""
-    run("consumers.cli")
+    run("consumers.operating.cli")
 
 
 def writers() -> "NoReturn":

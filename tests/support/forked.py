@@ -19,7 +19,7 @@ from tests.support.commands import ROOT, environment
 
 MODULES = {
     "relay": "relay.operating.cli",
-    "consumers": "consumers.cli",
+    "consumers": "consumers.operating.cli",
     "writers": "writers.cli",
     "sandbox": "sandbox.cli",
     "bench": "bench.cli",

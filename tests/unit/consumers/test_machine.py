@@ -1,6 +1,6 @@
 """The diagram of a state machine is drawn from its edges alone."""
 
-from consumers.watching.machine import Edge, draw, final
+from consumers.operating.machine import Edge, draw, final
 
 LIGHT = [
     Edge("red", "green", "go"),

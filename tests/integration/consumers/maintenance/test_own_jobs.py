@@ -11,8 +11,8 @@ import pytest
 
 from consumers.database import Database
 from consumers.handlers.outcomes import Completed
-from consumers.maintenance import due_tasks, ended_tasks, expired_leases
-from consumers.maintenance.registry import Jobs
+from consumers.maintenance.declaring.registry import Jobs
+from consumers.maintenance.jobs import due_tasks, ended_tasks, expired_leases
 from outboxkit import sql
 from outboxkit.amqp.format import TaskReference
 from sandbox import Isolated

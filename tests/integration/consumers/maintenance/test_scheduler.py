@@ -11,8 +11,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from consumers.errors import JobsAbandoned
-from consumers.maintenance.declaration import JobContext
-from consumers.maintenance.registry import Jobs
+from consumers.maintenance.declaring.declaration import JobContext
+from consumers.maintenance.declaring.registry import Jobs
 from outboxkit.errors import Problem
 from sandbox import Isolated
 from tests.integration.consumers.maintenance.stage import Stage, play

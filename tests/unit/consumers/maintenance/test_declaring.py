@@ -12,10 +12,10 @@ import pytest
 import consumers
 from consumers.errors import JobUnusable
 from consumers.handlers import registry as handlers
-from consumers.maintenance.declaration import JobContext
-from consumers.maintenance.planning import Plan, plan
-from consumers.maintenance.registry import Jobs
-from consumers.maintenance.schedule import Cron, Every
+from consumers.maintenance.declaring.declaration import JobContext
+from consumers.maintenance.declaring.planning import Plan, plan
+from consumers.maintenance.declaring.registry import Jobs
+from consumers.maintenance.declaring.schedule import Cron, Every
 from consumers.settings import ConsumerSettings
 from outboxkit.settings import load
 

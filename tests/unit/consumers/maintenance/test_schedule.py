@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.maintenance.schedule import Cron, time_zone, until_next
+from consumers.maintenance.declaring.schedule import Cron, time_zone, until_next
 
 FREQUENCIES = st.floats(0.1, 1e6)
 TIMES = st.floats(0, 1e7)

@@ -10,7 +10,7 @@ import pytest
 
 COMMANDS = {
     "relay": "relay.operating.cli",
-    "consumers": "consumers.cli",
+    "consumers": "consumers.operating.cli",
     "writers": "writers.cli",
     "sandbox": "sandbox.cli",
     "bench": "bench.cli",

@@ -14,11 +14,11 @@ from collections.abc import Iterator
 import structlog
 
 from consumers.handlers.outcomes import describe
-from consumers.maintenance.declaration import Job, JobContext
-from consumers.maintenance.durations import text
-from consumers.maintenance.execution import Execution
-from consumers.maintenance.locks import Lock, Locks
-from consumers.maintenance.planning import Plan
+from consumers.maintenance.declaring.declaration import Job, JobContext
+from consumers.maintenance.declaring.durations import text
+from consumers.maintenance.declaring.planning import Plan
+from consumers.maintenance.running.execution import Execution
+from consumers.maintenance.running.locks import Lock, Locks
 from consumers.watching.metrics import Metrics
 from outboxkit.errors import Problem
 

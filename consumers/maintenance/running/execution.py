@@ -6,7 +6,7 @@ import inspect
 from collections.abc import AsyncIterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from consumers.maintenance.declaration import Job, JobContext
+from consumers.maintenance.declaring.declaration import Job, JobContext
 
 
 class Execution:

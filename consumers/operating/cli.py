@@ -13,13 +13,13 @@ from rich.table import Table
 
 from consumers.errors import HandlersAbandoned, HandlersUnusable
 from consumers.handlers.registry import load as load_handlers
-from consumers.maintenance import commands as lock_commands
-from consumers.maintenance.registry import jobs
+from consumers.maintenance.declaring.registry import jobs
+from consumers.operating import locks as lock_commands
+from consumers.operating.machine import Format, draw
+from consumers.operating.machine import edges as ask_edges
+from consumers.operating.status import QueueDepth, Status
+from consumers.operating.status import status as ask_status
 from consumers.settings import ConsumerSettings
-from consumers.watching.machine import Format, draw
-from consumers.watching.machine import edges as ask_edges
-from consumers.watching.status import QueueDepth, Status
-from consumers.watching.status import status as ask_status
 from outboxkit.process import commands
 from outboxkit.settings import load, reloading
 from outboxkit.text import one_line

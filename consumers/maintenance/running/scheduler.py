@@ -12,14 +12,14 @@ from typing import assert_never
 import structlog
 
 from consumers.errors import JobsAbandoned
-from consumers.maintenance.declaration import Job
-from consumers.maintenance.execution import Execution
-from consumers.maintenance.leadership import Leadership
-from consumers.maintenance.locks import Locks
-from consumers.maintenance.planning import Plan
-from consumers.maintenance.runs import Runs
-from consumers.maintenance.schedule import Cron, Every, until_next
-from consumers.maintenance.waiting import stopped
+from consumers.maintenance.declaring.declaration import Job
+from consumers.maintenance.declaring.planning import Plan
+from consumers.maintenance.declaring.schedule import Cron, Every, until_next
+from consumers.maintenance.running.execution import Execution
+from consumers.maintenance.running.leadership import Leadership
+from consumers.maintenance.running.locks import Locks
+from consumers.maintenance.running.runs import Runs
+from consumers.maintenance.running.waiting import stopped
 from consumers.watching.metrics import Metrics
 
 log = structlog.get_logger()

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 
 from consumers.claims.claims import Claims
-from consumers.maintenance.registry import Jobs
+from consumers.maintenance.declaring.registry import Jobs
 
 log = structlog.get_logger()
 _TIMES_PER_LEASE = 3

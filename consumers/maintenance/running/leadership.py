@@ -9,9 +9,9 @@ import asyncio
 
 import structlog
 
-from consumers.maintenance.locks import Lock, Locks
-from consumers.maintenance.registry import LEADER
-from consumers.maintenance.waiting import stopped
+from consumers.maintenance.declaring.registry import LEADER
+from consumers.maintenance.running.locks import Lock, Locks
+from consumers.maintenance.running.waiting import stopped
 from consumers.watching.metrics import Metrics
 
 log = structlog.get_logger()

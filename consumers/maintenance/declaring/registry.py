@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from consumers.errors import JobUnusable
-from consumers.maintenance import planning
-from consumers.maintenance.declaration import Function, Job
-from consumers.maintenance.durations import Duration
+from consumers.maintenance.declaring import planning
+from consumers.maintenance.declaring.declaration import Function, Job
+from consumers.maintenance.declaring.durations import Duration
 
 LEADER = "scheduler"
 """The lock of the leader, with CONSUMERS_SCHEDULER=leader."""

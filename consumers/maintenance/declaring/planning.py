@@ -8,10 +8,10 @@ import re
 from dataclasses import dataclass, replace
 
 from consumers.errors import JobUnusable
-from consumers.maintenance import schedule
-from consumers.maintenance.declaration import Job
-from consumers.maintenance.durations import ALLOWED, Duration, seconds
-from consumers.maintenance.schedule import Cron, Every, Schedule
+from consumers.maintenance.declaring import schedule
+from consumers.maintenance.declaring.declaration import Job
+from consumers.maintenance.declaring.durations import ALLOWED, Duration, seconds
+from consumers.maintenance.declaring.schedule import Cron, Every, Schedule
 from consumers.settings import ConsumerSettings
 from outboxkit.settings import named, variable
 

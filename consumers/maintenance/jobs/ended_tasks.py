@@ -8,7 +8,7 @@ from datetime import timedelta
 import structlog
 
 from consumers.database import Database
-from consumers.maintenance.registry import Jobs
+from consumers.maintenance.declaring.registry import Jobs
 from outboxkit import sql
 
 log = structlog.get_logger()

@@ -1,0 +1,1 @@
+"""The jobs of the project itself, one in each file."""

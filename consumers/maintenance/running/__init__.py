@@ -1,0 +1,1 @@
+"""Runs scheduled jobs: the timer, the lock of each run, and leadership."""

@@ -1,0 +1,1 @@
+"""The command `consumers`, and what an operator asks with it."""
