@@ -13,8 +13,9 @@ not import the relay: they share the message format, in `outboxkit.amqp.format`.
 """
 
 from consumers.handlers.registry import task
+from consumers.handlers.retries import Permanent, Retry, RetryPolicy
 from consumers.handlers.task import Task
 from consumers.maintenance.declaring.declaration import JobContext
 from consumers.maintenance.declaring.registry import task_lock
 
-__all__ = ["JobContext", "Task", "task", "task_lock"]
+__all__ = ["JobContext", "Permanent", "Retry", "RetryPolicy", "Task", "task", "task_lock"]

@@ -11,19 +11,25 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import Any
+import sys
+from collections.abc import AsyncIterator, Callable
 
-import psycopg
 import structlog
-from psycopg_pool import ConnectionPool
 from starlette.routing import Route
 
 from consumers.claims.claims import Claims
 from consumers.database import Database
-from consumers.handlers.execution import Execution
+from consumers.ending import end_within
+from consumers.handlers.coroutines import Coroutines
+from consumers.handlers.execution import AsyncExecution, Execution
+from consumers.handlers.executor import Executor
+from consumers.handlers.failures import Failures
+from consumers.handlers.finished import Finished
 from consumers.handlers.registry import Registry
+from consumers.handlers.second_lock import NoLock
+from consumers.handlers.task import Task
 from consumers.handlers.threads import Threads
+from consumers.handlers.transactions import AsyncTransactions, Transactions
 from consumers.intake.intake import Intake
 from consumers.intake.pace import Pace
 from consumers.maintenance.declaring.declaration import Job
@@ -37,7 +43,6 @@ from consumers.settings import ConsumerSettings
 from consumers.timings import Timings
 from consumers.watching.metrics import Metrics
 from consumers.worker import Worker
-from outboxkit import sql
 from outboxkit.amqp.connection import Connection
 from outboxkit.amqp.format import TASK_PENDING
 from outboxkit.amqp.subscription import Subscription
@@ -82,26 +87,24 @@ async def run(fresh: Callable[[], ConsumerSettings], registry: Registry, jobs: J
             routes = _routes(metrics, claiming, intake)
             address = await stack.enter_async_context(serving(routes, settings.http_address))
             log.info("serving metrics and health", address=address)
-        pool = stack.enter_context(
-            _pool(
-                lambda: conninfo(url(), application_name=f"consumers handlers {name}"),
-                settings.concurrency,
-                timeout=timings.handler_connection,
-            )
+        executor = await _executor(
+            stack, settings, registry, lambda: conninfo(url(), application_name=f"consumers handlers {name}"), timings
         )
+        metrics.watch(lambda: executor.active, executor.threads)
         worker = Worker(
             intake,
             Claims(claiming, worker=name, lease=settings.lease),
             ending=Claims(ending, worker=name, lease=settings.lease),
             leasing=Claims(leasing, worker=name, lease=settings.lease),
-            threads=Threads(Execution(registry, pool, metrics), concurrency=settings.concurrency, ran=pace.ran),
+            executor=executor,
             pace=pace,
             metrics=metrics,
             timings=timings,
+            grace=settings.grace,
         )
         own = _own_jobs(settings, Claims(maintaining, worker=name, lease=settings.lease), maintaining, worker)
         planned += [(job, plan(job, settings)) for job in own]
-        scheduler = _scheduler(settings, planned, Locks(locking, holder=name), metrics, timings)
+        scheduler = _scheduler(settings, planned, Locks(locking, holder=name), metrics)
         log.info("consuming", queue=settings.queue, worker=name, types=sorted(registry.types))
         stop.ready(
             lambda: log.warning(
@@ -111,8 +114,11 @@ async def run(fresh: Callable[[], ConsumerSettings], registry: Registry, jobs: J
                 remedy=_NOT_DRAINED,
             )
         )
-        async with _beside(scheduler, stop):
-            await worker.run(stop)
+        try:
+            async with _beside(scheduler, stop):
+                await worker.run(stop)
+        finally:
+            end_within(timings.forced_end, code=1 if sys.exc_info()[0] else 0)
     log.info("stopped", worker=name)
 
 
@@ -127,7 +133,7 @@ def _own_jobs(settings: ConsumerSettings, claims: Claims, database: Database, wo
 
 
 def _scheduler(
-    settings: ConsumerSettings, planned: list[tuple[Job, Plan]], locks: Locks, metrics: Metrics, timings: Timings
+    settings: ConsumerSettings, planned: list[tuple[Job, Plan]], locks: Locks, metrics: Metrics
 ) -> Scheduler | None:
     if settings.scheduler == "off":
         log.info(
@@ -138,7 +144,7 @@ def _scheduler(
         return None
     log.info("scheduling", mode=settings.scheduler, jobs=sorted(job.name for job, _ in planned))
     leadership = Leadership(locks, metrics, lease=settings.lease) if settings.scheduler == "leader" else None
-    return Scheduler(planned, locks, metrics, threads=settings.job_threads, grace=timings.grace, leadership=leadership)
+    return Scheduler(planned, locks, metrics, threads=settings.job_threads, grace=settings.grace, leadership=leadership)
 
 
 @contextlib.asynccontextmanager
@@ -183,32 +189,29 @@ def _routes(metrics: Metrics, database: Database, intake: Intake) -> list[Route]
     ]
 
 
-@contextlib.contextmanager
-def _pool(
-    address: Callable[[], str], size: int, *, timeout: float
-) -> Iterator[ConnectionPool[psycopg.Connection[Any]]]:
-    """Yield the connections of handlers that run in a transaction: at most one for each thread, opened when needed.
-
-    The pool calls `address` at each connect, in a thread of its own.
-    """
+async def _executor(
+    stack: contextlib.AsyncExitStack,
+    settings: ConsumerSettings,
+    registry: Registry,
+    address: Callable[[], str],
+    timings: Timings,
+) -> Executor:
+    """Build what runs handlers; their connections are closed with `stack`. The pools call `address` at each connect."""
     logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # it repeats what Database logs once
-    pool = ConnectionPool(
-        address,
-        connection_class=psycopg.Connection[Any],
-        kwargs={"autocommit": True},
-        configure=_configure,
-        min_size=0,
-        max_size=size,
-        timeout=timeout,
-        name="handlers",
-        open=False,
+    # Twice as many as handlers: one whose deadline has passed may still hold its connection.
+    size, timeout = 2 * settings.concurrency, timings.handler_connection
+    transactions = stack.enter_context(Transactions(address, size=size, timeout=timeout))
+    on_the_loop = await stack.enter_async_context(AsyncTransactions(address, size=size, timeout=timeout))
+    failures, lock, finished = Failures(registry, settings.retry()), NoLock(), Finished()
+
+    def is_async(task: Task) -> bool:
+        handler = registry.find(task.type)
+        return handler is not None and handler.is_async
+
+    return Executor(
+        Threads(Execution(registry, transactions, failures, lock), finished, concurrency=settings.concurrency),
+        Coroutines(AsyncExecution(registry, on_the_loop, failures, lock), finished, concurrency=settings.concurrency),
+        finished,
+        is_async=is_async,
+        failures=failures,
     )
-    pool.open()
-    try:
-        yield pool
-    finally:
-        pool.close(timeout=1)
-
-
-def _configure(connection: psycopg.Connection[Any]) -> None:
-    connection.execute(sql.query("task_session"))

@@ -5,7 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
-from consumers.maintenance.declaring.durations import ALLOWED, seconds
+from consumers.durations import ALLOWED, seconds
+from consumers.handlers.retries import Policy
 from consumers.maintenance.declaring.schedule import time_zone
 from outboxkit.address import parse_address
 from outboxkit.amqp.settings import BrokerSettings
@@ -39,6 +40,8 @@ def _zone(name: str) -> str:
 # Below a tenth of a second, a job would do little but take its lock.
 Interval = Annotated[float, BeforeValidator(_seconds), Field(ge=0.1, le=366 * 86_400, description=ALLOWED)]
 
+Wait = Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=366 * 86_400, description=ALLOWED)]
+
 
 class ConsumerSettings(BrokerSettings):
     """Settings of `consumers`."""
@@ -67,6 +70,14 @@ class ConsumerSettings(BrokerSettings):
         Field(description="write host:port"),
     ] = None
     lease: float = Field(30.0, ge=1, le=86_400, description="write seconds, 1 to 86400")
+    grace: Wait = 20.0
+    retry_attempts: int | None = Field(
+        None, ge=1, le=1_000_000, description="write how often a task is tried at most, whatever its own max_attempts"
+    )
+    retry_base: Wait = 1.0
+    retry_factor: float = Field(2.0, ge=1, le=1000, description="write how many times longer each wait is, 1 to 1000")
+    retry_cap: Wait = 600.0
+    retry_jitter: float = Field(0.2, ge=0, le=1, description="write which part of a wait is random, 0 to 1")
     scheduler: Literal["lock", "leader", "off"] = Field(
         "lock",
         description="write lock (each scheduled job runs in whichever consumer is first), leader (all in one) or off",
@@ -87,6 +98,10 @@ class ConsumerSettings(BrokerSettings):
     retention: Annotated[timedelta | None, BeforeValidator(_retention)] = Field(
         timedelta(days=7), description="write a duration such as 7d or 12h, or off to keep all"
     )
+
+    def retry(self) -> Policy:
+        """Return the policy of types that leave all to the settings."""
+        return Policy(self.retry_attempts, self.retry_base, self.retry_factor, self.retry_cap, self.retry_jitter)
 
     @field_validator("prefetch")
     @classmethod

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 class Timings:
     """The defaults are those of `consumers run`."""
 
-    grace: float = 20.0
-    """How long running handlers may take to end after SIGTERM."""
+    abandoning: float = 5.0
+    """How long it may take to give back the tasks of handlers that did not end in time."""
+    forced_end: float = 5.0
+    """How long threads that handlers have left may keep the process after its end."""
+    cancelled_interval: float = 1.0
+    """After which time it is looked at again whether tasks that run were asked to stop."""
     pace_interval: float = 0.1
     """After which time it is looked at again how long handlers take."""
     unseen_interval: float = 0.1

@@ -1,7 +1,7 @@
 """The pipeline: deliveries → claims → handlers → outcomes → acks.
 
-    intake ──► claim ──► threads ──► end ──► ack         two loops, each with one statement for a whole batch
-                 └──── nothing to do ──────► ack
+    intake ──► claim ──► executor ──► end ──► ack        two loops, each with one statement for a whole batch
+                 └───── nothing to do ──────► ack
 
 A delivery is acked only after the database has committed what it led to. Deliveries wait in RabbitMQ, not here: no more
 are received than about a second of work (intake/pace.py), and claims that wait longer all the same are given back. The
@@ -11,7 +11,7 @@ worker builds none of its parts, and knows neither SQL nor AMQP.
 import asyncio
 import contextlib
 from dataclasses import dataclass, replace
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 import structlog
 
@@ -19,9 +19,10 @@ from consumers.claims import leases
 from consumers.claims.claims import Claims
 from consumers.claims.verdicts import Claimed, Skipped, Unseen, Verdict, judge
 from consumers.errors import HandlersAbandoned
+from consumers.handlers.executor import Executor
+from consumers.handlers.finished import Run
 from consumers.handlers.outcomes import Applied, Ending, Unfinished
 from consumers.handlers.task import Task
-from consumers.handlers.threads import Threads
 from consumers.intake.intake import Intake
 from consumers.intake.pace import WORK_SECONDS, Pace
 from consumers.timings import Timings
@@ -32,6 +33,7 @@ from outboxkit.errors import Problem
 
 log = structlog.get_logger()
 _CLAIMED_AT_ONCE = 500
+_ENDED_WITH_THE_CONSUMER = "the consumer ended before its handler did"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,13 @@ class _Arrival:
     asked: str | None = None
 
 
+class _Claim(NamedTuple):
+    """A task that is claimed, and the delivery that is acked when the claim has ended."""
+
+    task: Task
+    delivery: Delivery
+
+
 class Worker:
     """Applies what `intake` delivers; `ending` and `leasing` are the same claims, on connections of their own."""
 
@@ -54,20 +63,22 @@ class Worker:
         *,
         ending: Claims,
         leasing: Claims,
-        threads: Threads,
+        executor: Executor,
         pace: Pace,
         metrics: Metrics,
         timings: Timings,
+        grace: float,
     ) -> None:
         self._intake = intake
         self._claims = claims
         self._ending = ending
         self._leasing = leasing
-        self._threads = threads
+        self._executor = executor
         self._pace = pace
         self._metrics = metrics
         self._timings = timings
-        self._claimed: dict[TaskReference, Delivery] = {}
+        self._grace = grace
+        self._claimed: dict[TaskReference, _Claim] = {}
         self._unseen: list[_Arrival] = []
         self._look_again = asyncio.Event()
         self._one_claim = asyncio.Lock()
@@ -80,17 +91,14 @@ class Worker:
         try:
             await self._run(stop)
         except BaseExceptionGroup as group:
-            self._threads.withdraw()
-            self._threads.close()
+            self._executor.withdraw()
+            self._executor.close()
             reason = self._reason(group)
             if reason is group:
                 raise
             raise reason from group
         if self._claimed:
-            raise HandlersAbandoned(
-                f"{len(self._claimed)} tasks were not done within {self._timings.grace:g} s",
-                remedy="they run again when their leases expire; let handlers end sooner",
-            )
+            await self._abandon()
 
     def unfinished(self) -> int:
         """Return how many tasks are claimed and not ended."""
@@ -114,24 +122,48 @@ class Worker:
                 name="keeping leases",
             )
             pacing = loops.create_task(self._keep_pace(), name="keeping pace")
+            heeding = loops.create_task(self._heed_cancellations(), name="heeding cancellations")
             stopping = loops.create_task(stop.wait(), name="waiting for stop")
             ended, _ = await asyncio.wait(
-                [claiming, looking, ending, keeping, pacing, stopping], return_when=asyncio.FIRST_COMPLETED
+                [claiming, looking, ending, keeping, pacing, heeding, stopping], return_when=asyncio.FIRST_COMPLETED
             )
             if not stop.is_set():
                 raise RuntimeError(f"a loop of the worker ended by itself: {min(task.get_name() for task in ended)}")
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._timings.grace):
-                    pacing.cancel()
-                    self._threads.withdraw()  # 1. no more handlers start; waiting claims are given back
+                async with asyncio.timeout(self._grace):
+                    self._executor.withdraw()  # 1. no more handlers start; waiting claims are given back
                     await self._intake.stop()  # 2. no more deliveries; unread ones go back to the queue
                     await claiming  # 3. a claim statement that is under way ends; its claims are given back
                     self._look_again.set()
                     await looking
-                    self._threads.close()  # 4. running handlers end; their outcomes are committed, and acked
+                    self._executor.close()  # 4. running handlers end; their outcomes are committed, and acked
                     await ending
-            for loop in (claiming, looking, ending, keeping):  # 5. leases are kept until here
+            for loop in (claiming, looking, ending, pacing, heeding, keeping):  # 5. leases are kept until here
                 loop.cancel()
+
+    async def _abandon(self) -> None:
+        """Give back the claims of handlers that did not end in time; raises HandlersAbandoned if that fails, too."""
+        for task, _ in self._claimed.values():
+            task.stopping = True
+        given_back = [(task, Unfinished(_ENDED_WITH_THE_CONSUMER, started=True)) for task, _ in self._claimed.values()]
+        self._executor.coroutines.cancel()
+        try:
+            async with asyncio.timeout(self._timings.abandoning):
+                await self._ending.end(given_back)
+        except TimeoutError as error:
+            raise HandlersAbandoned(
+                f"{len(given_back)} tasks were not done within {self._grace:g} s, and could not be given back",
+                remedy="they run again when their leases expire; let handlers end sooner, or raise CONSUMERS_GRACE",
+            ) from error
+        log.warning(
+            "tasks given back that were not done in time",
+            tasks=len(given_back),
+            types=sorted({task.type for task, _ in given_back}),
+            grace=self._grace,
+            remedy="let handlers look at task.cancelled(), or raise CONSUMERS_GRACE",
+        )
+        for task, _ in given_back:
+            self._done(task, "released")
 
     def _reason(self, group: BaseExceptionGroup[BaseException]) -> BaseException:
         """Return the Problem that ended the loops. Anything else is a bug, and keeps its traceback."""
@@ -172,13 +204,14 @@ class Worker:
                 if isinstance(verdict, Claimed):
                     known.add(_token(verdict.task))
                     tasks.append(verdict.task)
+                    self._metrics.claimed(verdict.task.type, rows[arrival.reference].waited or 0.0)
                 self._follow(arrival, verdict)
-            self._threads.start(tasks)
+            self._executor.start(tasks)
 
     def _follow(self, arrival: _Arrival, verdict: Verdict) -> None:
         match verdict:
             case Claimed(task):
-                self._claimed[_token(task)] = arrival.delivery
+                self._claimed[_token(task)] = _Claim(task, arrival.delivery)
             case Skipped(reason, type_):
                 self._metrics.count(reason, type_)
                 self._intake.ack(arrival.delivery)
@@ -205,11 +238,12 @@ class Worker:
     async def _keep_pace(self) -> None:
         while True:
             await asyncio.sleep(self._timings.pace_interval)
-            stalled = self._threads.stalled()
+            self._executor.end_overdue()
+            stalled = self._executor.stalled()
             if self._pace.adjust(stalled):
                 await self._intake.set_prefetch(self._pace.prefetch)
             if stalled > WORK_SECONDS:
-                self._threads.give_back()
+                self._executor.give_back()
 
     async def _claim_unseen(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -220,23 +254,39 @@ class Worker:
             unseen, self._unseen = self._unseen, []
             await self._claim(unseen)
 
+    async def _heed_cancellations(self) -> None:
+        """Tell handlers that run for a while when their task was asked to stop, or their claim is lost."""
+        before: set[TaskReference] = set()
+        while True:
+            await asyncio.sleep(self._timings.cancelled_interval)
+            claimed = set(self._claimed)
+            long = claimed & before  # most tasks are done before anybody looks
+            for reference in await self._leasing.stopping(long) if long else ():
+                if (claim := self._claimed.get(reference)) is not None:
+                    claim.task.stopping = True
+            before = claimed
+
     async def _end_tasks(self) -> None:
-        while ended := await self._threads.ended():
-            unwritten = [(task, outcome) for task, outcome in ended if not isinstance(outcome, Applied)]
+        while runs := await self._executor.ended():
+            unwritten = [(run.task, run.outcome) for run in runs if not isinstance(run.outcome, Applied)]
             endings = iter(await self._ending.end(unwritten) if unwritten else [])
             if reasons := [outcome.reason for _, outcome in unwritten if isinstance(outcome, Unfinished)]:
                 log.warning("claims given back", tasks=len(reasons), reasons=sorted(set(reasons)))
-            for task, outcome in ended:
-                match outcome:
-                    case Applied():
-                        self._done(task, "completed")
-                    case _:
-                        self._done(task, next(endings))
+            for run in runs:
+                self._ended(run, "completed" if isinstance(run.outcome, Applied) else next(endings))
+
+    def _ended(self, run: Run, ending: Ending) -> None:
+        if run.seconds:  # its handler ran
+            self._pace.ran(run.seconds)
+            self._metrics.ran(run.task.type, ending, run.seconds)
+        self._done(run.task, ending)
 
     def _done(self, task: Task, ending: Ending) -> None:
-        delivery = self._claimed.pop(_token(task))
+        claim = self._claimed.pop(_token(task), None)
+        if claim is None:  # given back when the consumer had to end
+            return
         self._metrics.count(ending, task.type)
-        self._intake.ack(delivery)
+        self._intake.ack(claim.delivery)
 
 
 def _token(task: Task) -> TaskReference:

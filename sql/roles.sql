@@ -140,6 +140,8 @@ BEGIN
     REVOKE UPDATE ON tasks.task FROM outbox_consumer;
     GRANT SELECT, UPDATE (status, version, attempts, run_at, lease_until, claimed_by, last_error, result) ON tasks.task
         TO outbox_consumer;
+    -- What a handler submits with its outcome.
+    GRANT INSERT (id, type, payload, max_attempts, status, run_at) ON tasks.task TO outbox_consumer;
     GRANT SELECT ON tasks.transition, tasks.lock TO outbox_consumer;
     GRANT EXECUTE ON FUNCTION tasks.acquire_lock(text, interval, text), tasks.release_lock(text, bigint, interval),
         tasks.extend_lock(text, bigint, interval), tasks.free_lock(text), tasks.prune_tasks(interval, integer)

@@ -4,6 +4,7 @@ The statements decide by a row's version; this module only passes values in and 
 """
 
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 from uuid import UUID
 
 from consumers.claims.verdicts import Row
@@ -52,15 +53,16 @@ class Claims:
             {
                 "ids": [task.id for task, _ in outcomes],
                 "versions": [task.version for task, _ in outcomes],
-                "statuses": [status for status, _, _, _ in columns],
-                "results": [result for _, result, _, _ in columns],
-                "errors": [error for _, _, error, _ in columns],
-                "counted": [counted for _, _, _, counted in columns],
+                "statuses": [column.status for column in columns],
+                "results": [column.result for column in columns],
+                "errors": [column.error for column in columns],
+                "delays": [column.delay for column in columns],
+                "counted": [column.counted for column in columns],
             },
         )
         return [
             ending(outcome, task.version, status, version)
-            for (task, outcome), (status, version, _) in zip(outcomes, rows, strict=True)
+            for (task, outcome), (status, version) in zip(outcomes, rows, strict=True)
         ]
 
     async def extend(self, claimed: Collection[TaskReference]) -> None:
@@ -74,6 +76,14 @@ class Claims:
             },
         )
 
+    async def stopping(self, claimed: Collection[TaskReference]) -> list[TaskReference]:
+        """Return which `claimed` tasks are no longer to be worked on: asked to stop, or somebody else's by now."""
+        rows = await self._database.fetch(
+            sql.query("task_stopping"),
+            {"ids": [claim.task_id for claim in claimed], "versions": [claim.version for claim in claimed]},
+        )
+        return [TaskReference(*row) for row in rows]
+
     async def release_expired(self) -> dict[UUID, str]:
         """End claims whose lease has expired, of any consumer; return their tasks' ids and claimers.
 
@@ -83,14 +93,24 @@ class Claims:
         return {task_id: claimed_by for task_id, claimed_by, _ in rows}
 
 
-def _columns(outcome: Unwritten) -> tuple[str, str | None, str | None, bool]:
-    """Return status, result, error, and whether the claim counts as an attempt."""
+class _Columns(NamedTuple):
+    """An outcome as task_end.sql takes it."""
+
+    status: str
+    result: str | None = None
+    error: str | None = None
+    delay: float | None = None
+    counted: bool = True
+    """Whether the claim counts as an attempt."""
+
+
+def _columns(outcome: Unwritten) -> _Columns:
     match outcome:
         case Completed(result):
-            return "completed", result, None, True
-        case Failed(error):
-            return "failed", None, error, True
-        case Unfinished(reason, started):
-            return "pending", None, reason if started else None, started
+            return _Columns("completed", result=result)
+        case Failed(error, again_after):
+            return _Columns("failed", error=error, delay=again_after)
+        case Unfinished(reason, started, after):
+            return _Columns("pending", error=reason if started else None, delay=after, counted=started)
         case ClaimLost():
-            return "cancelled", None, None, True
+            return _Columns("cancelled")

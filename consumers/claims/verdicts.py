@@ -17,8 +17,11 @@ class Row(NamedTuple):
     status: str | None
     version: int | None
     attempts: int | None
+    max_attempts: int | None
     claimed_by: str | None
     payload: Any
+    waited: float | None
+    """For how many seconds the row had its state before the claim."""
     asked: str | None
     absent: bool
 
@@ -56,10 +59,12 @@ def judge(reference: TaskReference, row: Row, *, worker: str, known: Container[T
     connection broke before the answer.
     """
     match row:
-        case Row(type=str(type_), status=str(status), version=int(version), attempts=int(attempts)):
+        case Row(
+            type=str(type_), status=str(status), version=int(version), attempts=int(attempts), max_attempts=int(most)
+        ):
             ours = status == "running" and row.claimed_by == worker and version == reference.version + 1
             if ours and TaskReference(reference.task_id, version) not in known:
-                return Claimed(Task(reference.task_id, type_, row.payload, version, attempts, worker))
+                return Claimed(Task(reference.task_id, type_, row.payload, version, attempts, most, worker))
             return Skipped(_reason(reference.version, status, version), type_)
         case Row(absent=False, asked=str(asked)):
             return Unseen(asked)
@@ -75,5 +80,5 @@ def _reason(delivered: int, status: str, version: int) -> Reason:
         return "cancelled"
     if status == "scheduled":
         return "stale"  # it was postponed, or is tried again later: another message will announce it
-    # A claim adds one to the delivery's version, and its end one more: both are the work of this same delivery.
-    return "duplicate" if version <= delivered + 2 else "stale"
+    # A claim adds one to the delivery's version, its end one more, its death another: all of this delivery.
+    return "duplicate" if version <= delivered + (3 if status == "dead" else 2) else "stale"

@@ -1,108 +1,145 @@
-"""Runs one handler, in the thread that calls it, and returns its outcome.
+"""Runs one handler and returns its outcome: in the thread that calls it, or on the loop.
 
-It raises nothing: a handler is users' code. A lost connection to Postgres is not the handler's failure; its task runs
-again.
+It raises nothing: a handler is users' code. A handler in a transaction, and one that leaves events or tasks, completes
+its task in its own transaction (transactions.py); any other leaves that to the worker, which completes many at once.
 """
 
+import os
 import time
-import traceback
-from typing import Any, assert_never
+from typing import Any
 
 import psycopg
-import structlog
-from psycopg_pool import ConnectionPool
+from psycopg.rows import tuple_row
 
-from consumers.handlers.outcomes import (
-    Applied,
-    ClaimLost,
-    Completed,
-    Failed,
-    Outcome,
-    Unfinished,
-    describe,
-    encode_result,
-)
-from consumers.handlers.registry import InTransaction, PlainHandler, Registry, TransactionHandler
+from consumers.handlers.failures import Failures
+from consumers.handlers.outcomes import Completed, Outcome, Unfinished, encode_result
+from consumers.handlers.registry import Handler, Registry
+from consumers.handlers.second_lock import SecondLock
 from consumers.handlers.task import Task
-from consumers.watching.metrics import Metrics
+from consumers.handlers.transactions import AsyncTransactions, Transactions
 from outboxkit import sql
 
-log = structlog.get_logger()
+LOCK_HELD = "another consumer holds the second lock of this task"
+LOCK_HELD_AFTER = 5.0
+"""After how many seconds a task is offered again whose second lock could not be had."""
 
 
 class Execution:
-    """Runs handlers of `registry`; `connections` are for those that run in a transaction."""
+    """Runs handlers that are plain functions, in any thread."""
 
-    def __init__(
-        self, registry: Registry, connections: ConnectionPool[psycopg.Connection[Any]], metrics: Metrics
-    ) -> None:
+    def __init__(self, registry: Registry, transactions: Transactions, failures: Failures, lock: SecondLock) -> None:
         self._registry = registry
-        self._connections = connections
-        self._metrics = metrics
+        self._transactions = transactions
+        self._failures = failures
+        self._lock = lock
+        self._one_process = _OneProcess()
 
     def __call__(self, task: Task) -> Outcome:
         """Run `task`'s handler; raises nothing."""
-        started = time.perf_counter()
-        with self._metrics.running.track_inprogress():
-            try:
-                return self._outcome(task)
-            except BaseException as error:  # noqa: BLE001 - SystemExit, too, ends the task and not the consumer
-                return _failed(task, error)
-            finally:
-                self._metrics.ran(task.type, time.perf_counter() - started)
-
-    def _outcome(self, task: Task) -> Outcome:
         handler = self._registry.find(task.type)
-        match handler:
-            case PlainHandler(call):
-                return Completed(encode_result(call(task)))
-            case TransactionHandler(call):
-                return self._in_transaction(task, call)
-            case None:
-                error = f"no handler is registered for tasks of type {task.type!r}"
-                log.error("task failed", task=str(task.id), error=error, remedy="add one to CONSUMERS_HANDLERS")
-                return Failed(error)
-            case _:
-                assert_never(handler)
-
-    def _in_transaction(self, task: Task, call: InTransaction) -> Outcome:
+        if handler is None:
+            return self._failures.without_handler(task)
+        _limit(task, handler)
         try:
-            connection = self._connections.getconn()
-        except psycopg.OperationalError as error:  # the pool had no connection in time
-            return _unfinished(error, started=False)
+            with self._lock.hold(task.id) as held:
+                return self._run(task, handler) if held else Unfinished(LOCK_HELD, started=False, after=LOCK_HELD_AFTER)
+        except BaseException as error:  # noqa: BLE001 - SystemExit, too, ends the task and not the consumer
+            return self._failures.raised(task, error)
+
+    def _run(self, task: Task, handler: Handler) -> Outcome:
+        if handler.in_transaction:
+
+            def call(connection: psycopg.Connection[Any]) -> str | None:
+                with self._one_process:
+                    result = encode_result(handler.call(task, connection))
+                _leave(task, connection)
+                return result
+
+            return self._transactions.run(task, call)
+        with self._one_process:
+            result = encode_result(handler.call(task))
+        if not task.left:
+            return Completed(result)
+
+        def complete(connection: psycopg.Connection[Any]) -> str | None:
+            _leave(task, connection)
+            return result
+
+        return self._transactions.run(task, complete)
+
+
+class AsyncExecution:
+    """Runs handlers that are coroutine functions, on the loop."""
+
+    def __init__(
+        self, registry: Registry, transactions: AsyncTransactions, failures: Failures, lock: SecondLock
+    ) -> None:
+        self._registry = registry
+        self._transactions = transactions
+        self._failures = failures
+        self._lock = lock
+        self._one_process = _OneProcess()
+
+    async def __call__(self, task: Task) -> Outcome:
+        """Run `task`'s handler; raises nothing."""
+        handler = self._registry.find(task.type)
+        if handler is None:
+            return self._failures.without_handler(task)
+        _limit(task, handler)
         try:
-            return _applied(connection, task, call)
-        except BaseException as error:
-            # A COMMIT without an answer may have taken place: the row shows it when the claim is given back.
-            if connection.broken:
-                return _unfinished(error, started=True)
-            raise
-        finally:
-            self._connections.putconn(connection)
+            async with self._lock.hold_async(task.id) as held:
+                if not held:
+                    return Unfinished(LOCK_HELD, started=False, after=LOCK_HELD_AFTER)
+                return await self._run(task, handler)
+        except BaseException as error:  # noqa: BLE001 - CancelledError is the handler's own, or its deadline's
+            return self._failures.raised(task, error)
+
+    async def _run(self, task: Task, handler: Handler) -> Outcome:
+        if handler.in_transaction:
+
+            async def call(connection: psycopg.AsyncConnection[Any]) -> str | None:
+                with self._one_process:
+                    result = encode_result(await handler.call(task, connection))
+                await _leave_async(task, connection)
+                return result
+
+            return await self._transactions.run(task, call)
+        with self._one_process:
+            result = encode_result(await handler.call(task))
+        if not task.left:
+            return Completed(result)
+
+        async def complete(connection: psycopg.AsyncConnection[Any]) -> str | None:
+            await _leave_async(task, connection)
+            return result
+
+        return await self._transactions.run(task, complete)
 
 
-def _applied(connection: psycopg.Connection[Any], task: Task, call: InTransaction) -> Outcome:
-    # In the block, commit() and rollback() raise for the handler; only the end of the block commits.
-    with connection.transaction():
-        parameters = {"id": task.id, "version": task.version, "result": encode_result(call(task, connection))}
-        if connection.execute(sql.query("task_complete"), parameters).fetchone() is not None:
-            return Applied()
-        raise psycopg.Rollback
-    return ClaimLost()
+class _OneProcess:
+    """Ends the child of a handler that forked and came back: it has the parent's connections, and must not use them."""
+
+    def __init__(self) -> None:
+        self._process = os.getpid()
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None:
+        if os.getpid() != self._process:
+            os._exit(0)
 
 
-def _unfinished(error: BaseException, *, started: bool) -> Unfinished:
-    return Unfinished(f"no connection to Postgres for a handler ({describe(error).splitlines()[0]})", started=started)
+def _limit(task: Task, handler: Handler) -> None:
+    if handler.timeout is not None:
+        task.deadline = time.monotonic() + handler.timeout
 
 
-def _failed(task: Task, error: BaseException) -> Failed:
-    text = describe(error)
-    log.error(
-        "task failed",
-        task=str(task.id),
-        type=task.type,
-        attempts=task.attempts,
-        error=text,
-        traceback="".join(traceback.format_exception(error)),
-    )
-    return Failed(text)
+def _leave(task: Task, connection: psycopg.Connection[Any]) -> None:
+    # The cursor is psycopg's own class: the handler may have changed the connection's.
+    for left in task.left:
+        psycopg.Cursor(connection, row_factory=tuple_row).execute(sql.query(left.query), left.parameters)
+
+
+async def _leave_async(task: Task, connection: psycopg.AsyncConnection[Any]) -> None:
+    for left in task.left:
+        await psycopg.AsyncCursor(connection, row_factory=tuple_row).execute(sql.query(left.query), left.parameters)

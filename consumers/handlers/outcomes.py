@@ -24,20 +24,22 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The handler raised, or no handler is registered."""
+    """The attempt failed: it is made again after `again_after` seconds, or never if that is None."""
 
     error: str
+    again_after: float | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """The handler did not run, or lost its connection: the claim is given back.
+    """The handler did not run to its end: the claim is given back, and the task is offered again `after` seconds.
 
-    A run that had `started` counts as an attempt; after the last one the task is failed.
+    A run that had `started` counts as an attempt; after the last one the task is dead.
     """
 
     reason: str = field(compare=False)
     started: bool
+    after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,27 +55,33 @@ class ClaimLost:
 Outcome: TypeAlias = Completed | Failed | Unfinished | Applied | ClaimLost
 Unwritten: TypeAlias = Completed | Failed | Unfinished | ClaimLost  # not yet written to the task's row
 
-Ending: TypeAlias = Literal["completed", "failed", "released", "cancelled", "lost"]
+Ending: TypeAlias = Literal["completed", "failed", "dead", "released", "cancelled", "lost"]
 
 
-def ending(outcome: Unwritten, version: int, status_now: str | None, version_now: int | None) -> Ending:
+def ending(  # noqa: PLR0911 - one for each ending
+    outcome: Unwritten, version: int, status_now: str | None, version_now: int | None
+) -> Ending:
     """Return how a claim at `version` ended, given the row's state after its `outcome` was written.
 
-    Only the claim's owner can write completed or failed at the next version, so that version's status decides. Others
-    can make it pending, too: that is ours only if the claim was given back. A task that was asked to stop meanwhile is
-    cancelled one version later, whatever its handler did.
+    Only the claim's owner can write completed or failed at the next version. A failed task is scheduled or dead one
+    version later, in the same transaction. Others can make it pending, too: that is ours only if the claim was given
+    back. A task that was asked to stop meanwhile is cancelled one version later, whatever its handler did.
     """
-    if version_now == version + 1:
-        match status_now:
-            case "completed" | "failed":
-                return status_now
-            case "pending" if isinstance(outcome, Unfinished):
-                return "released"
-            case _:
-                pass
-    if status_now == "cancelled" and version_now == version + 2:
-        return "cancelled"
-    return "lost"
+    match outcome, status_now, (version_now or 0) - version:
+        case _, "completed", 1:
+            return "completed"
+        case Unfinished(), "pending", 1:
+            return "released"
+        case Unfinished(after=after), "scheduled", 2 if after is not None:
+            return "released"
+        case Failed(), "scheduled", 2:
+            return "failed"
+        case ((Failed() | Unfinished()), "dead", 2):
+            return "dead"
+        case _, "cancelled", 2:
+            return "cancelled"
+        case _:
+            return "lost"
 
 
 def encode_result(value: JSON) -> str | None:

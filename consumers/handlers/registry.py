@@ -1,5 +1,8 @@
 """The registry of users' handlers, by task type. It runs none of them.
 
+    @task("send-mail", retry=RetryPolicy(attempts=3), timeout="30 s")
+    def send_mail(task: Task) -> None: ...
+
 There are two kinds of handlers, with different guarantees:
 
 * `@task("type")` on `def handle(task)`: the completion is written after the handler returns, together with many
@@ -9,45 +12,47 @@ There are two kinds of handlers, with different guarantees:
   expired), everything is rolled back. Effects in the same database are committed if and only if the task completes:
   **effectively once**.
 
-A handler runs in a thread. Its return value is stored as JSON as the task's result; an exception is stored as the
-task's last error.
+A `def` runs in a thread, an `async def` on the loop, with an asynchronous connection if it is in a transaction. The
+return value is stored as JSON as the task's result; an exception is stored as the task's last error, and the policy of
+its type decides whether it is tried again.
 """
 
 import importlib
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar, overload
 
 import psycopg
 
+from consumers.durations import Duration, seconds
 from consumers.errors import HandlersUnusable
+from consumers.handlers.retries import RetryPolicy
 from consumers.handlers.task import JSON, Task
 from outboxkit.errors import Problem
 
-Plain: TypeAlias = Callable[[Task], JSON]
-InTransaction: TypeAlias = Callable[[Task, "psycopg.Connection[Any]"], JSON]
+Plain: TypeAlias = Callable[[Task], JSON] | Callable[[Task], Awaitable[JSON]]
+InTransaction: TypeAlias = (
+    Callable[[Task, "psycopg.Connection[Any]"], JSON]
+    | Callable[[Task, "psycopg.AsyncConnection[Any]"], Awaitable[JSON]]
+)
 P = TypeVar("P", bound=Plain)
 T = TypeVar("T", bound=InTransaction)
 
 
 @dataclass(frozen=True, slots=True)
-class PlainHandler:
-    """Its task is completed after it returns."""
+class Handler:
+    """A user's function, and how it is run."""
 
-    call: Plain
-
-
-@dataclass(frozen=True, slots=True)
-class TransactionHandler:
-    """Its effects are in the transaction that completes the task."""
-
-    call: InTransaction
-
-
-Handler: TypeAlias = PlainHandler | TransactionHandler
+    call: Callable[..., Any]
+    in_transaction: bool = False
+    retry: RetryPolicy = RetryPolicy()  # noqa: RUF009 - immutable
+    timeout: float | None = None
+    """For how many seconds it may run."""
+    is_async: bool = False
+    """Whether it runs on the loop, and not in a thread."""
 
 
 class Registry:
@@ -57,23 +62,50 @@ class Registry:
         self._handlers: dict[str, Handler] = {}
 
     @overload
-    def task(self, type_: str, *, in_transaction: Literal[False] = False) -> Callable[[P], P]: ...
+    def task(
+        self,
+        type_: str,
+        *,
+        in_transaction: Literal[False] = False,
+        retry: RetryPolicy | None = None,
+        timeout: Duration | None = None,
+    ) -> Callable[[P], P]: ...
 
     @overload
-    def task(self, type_: str, *, in_transaction: Literal[True]) -> Callable[[T], T]: ...
+    def task(
+        self,
+        type_: str,
+        *,
+        in_transaction: Literal[True],
+        retry: RetryPolicy | None = None,
+        timeout: Duration | None = None,
+    ) -> Callable[[T], T]: ...
 
-    def task(self, type_: str, *, in_transaction: bool = False) -> Callable[[Any], Any]:
+    def task(
+        self,
+        type_: str,
+        *,
+        in_transaction: bool = False,
+        retry: RetryPolicy | None = None,
+        timeout: Duration | None = None,
+    ) -> Callable[[Any], Any]:
         """Register the decorated function for tasks of `type_`.
 
-        Raises ValueError if `type_` is registered already, and TypeError for a coroutine function.
-        """
+        A run that takes longer than `timeout` (seconds, or "5m") has failed. An asynchronous handler is cancelled then;
+        a thread cannot be ended from outside, so its handler should look at `task.cancelled()`.
 
-        def register(function: Callable[..., JSON]) -> Callable[..., JSON]:
-            if inspect.iscoroutinefunction(function):
-                raise TypeError(f"the handler of {type_!r} is a coroutine function; handlers run in threads: write def")
+        Raises ValueError if `type_` is registered already, or `timeout` is no duration.
+        """
+        allowed = None if timeout is None else seconds(timeout)
+        if allowed == 0:
+            raise ValueError(f"the timeout of {type_!r} is 0: its handler could never end in time")
+
+        def register(function: Callable[..., Any]) -> Callable[..., Any]:
             if type_ in self._handlers:
                 raise ValueError(f"two handlers are registered for tasks of type {type_!r}")
-            self._handlers[type_] = TransactionHandler(function) if in_transaction else PlainHandler(function)
+            self._handlers[type_] = Handler(
+                function, in_transaction, retry or RetryPolicy(), allowed, _is_async(function)
+            )
             return function
 
         return register
@@ -86,6 +118,11 @@ class Registry:
     def types(self) -> frozenset[str]:
         """The task types that have a handler."""
         return frozenset(self._handlers)
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    """Return whether a call gives an awaitable; an object may be called too."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
 
 registry = Registry()

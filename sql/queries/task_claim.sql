@@ -6,6 +6,8 @@
 -- not deadlock. They are locked in every state: a locked row is read in its latest version, not in the version of the
 -- statement's snapshot (https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-COMMITTED).
 --
+-- `waited` is for how many seconds the row had its state before.
+--
 -- A missing row alone proves nothing: a commit is in the WAL before snapshots see it, for as long as a synchronous
 -- standby takes to answer. `asked` is a transaction id that was assigned after the delivery had arrived. When every
 -- transaction below it has ended and the row is still missing, the task does not exist: `absent` is true.
@@ -13,7 +15,8 @@ WITH wanted AS (
     SELECT * FROM unnest(%(ids)s::uuid[], %(versions)s::bigint[], %(asked)s::xid8[])
         WITH ORDINALITY AS wanted (id, version, asked, position)
 ), found AS MATERIALIZED (
-    SELECT id, type, payload, status, version, attempts, claimed_by
+    SELECT id, type, payload, status, version, attempts, max_attempts, claimed_by,
+           extract(epoch FROM clock_timestamp() - updated_at)::float8 AS waited
     FROM tasks.task WHERE id = ANY (%(ids)s::uuid[])
     ORDER BY id FOR NO KEY UPDATE
 ), claimed AS (
@@ -28,8 +31,10 @@ SELECT found.type,
        coalesce(claimed.status, found.status) AS status,
        coalesce(claimed.version, found.version) AS version,
        coalesce(claimed.attempts, found.attempts) AS attempts,
+       found.max_attempts,
        coalesce(claimed.claimed_by, found.claimed_by) AS claimed_by,
        found.payload,
+       found.waited,
        CASE WHEN found.id IS NULL THEN coalesce(wanted.asked, pg_current_xact_id())::text END AS asked,
        found.id IS NULL AND coalesce(wanted.asked <= pg_snapshot_xmin(pg_current_snapshot()), false) AS absent
 FROM wanted LEFT JOIN found ON found.id = wanted.id LEFT JOIN claimed ON claimed.id = wanted.id

@@ -5,13 +5,15 @@
 -- A task that was asked to stop meanwhile has the claim's version plus one and is still the claimer's: it becomes
 -- cancelled, whatever the handler returned. Status cancelled as an outcome does that and nothing else.
 --
--- A claim that is given back counts as an attempt if `counted`; after the last attempt it is failed instead of pending.
+-- A failed task is tried again after `delay` seconds, or is dead: without a delay, and after its last attempt. A claim that
+-- is given back counts as an attempt if `counted`, and after the last one the task is dead too; with a delay, it is pending
+-- again only after that. Both are a second transition of the same row, in the same transaction (tasks.end_attempt).
 --
 -- Rows are locked in the order of their ids, as in task_claim, and each is compared in the version that was locked.
 WITH outcome AS (
     SELECT * FROM unnest(%(ids)s::uuid[], %(versions)s::bigint[], %(statuses)s::text[], %(results)s::text[],
-                         %(errors)s::text[], %(counted)s::boolean[])
-        WITH ORDINALITY AS outcome (id, version, status, result, error, counted, position)
+                         %(errors)s::text[], %(delays)s::float8[], %(counted)s::boolean[])
+        WITH ORDINALITY AS outcome (id, version, status, result, error, delay, counted, position)
 ), found AS MATERIALIZED (
     SELECT id, status, version, attempts, max_attempts FROM tasks.task WHERE id = ANY (%(ids)s::uuid[])
     ORDER BY id FOR NO KEY UPDATE
@@ -23,6 +25,7 @@ WITH outcome AS (
            CASE WHEN found.status = 'running' AND outcome.status = 'pending' AND NOT outcome.counted
                     THEN greatest(found.attempts - 1, 0)
                 ELSE found.attempts END AS attempts,
+           CASE WHEN NOT outcome.counted OR found.attempts < found.max_attempts THEN outcome.delay END AS delay,
            CASE found.status WHEN 'running' THEN outcome.result::jsonb END AS result,
            outcome.error
     FROM outcome JOIN found ON found.id = outcome.id
@@ -36,11 +39,17 @@ WITH outcome AS (
                           ELSE coalesce(decided.error, task.last_error) END
     FROM decided
     WHERE task.id = decided.id
-    RETURNING decided.position, task.id, task.type, task.status, task.version
+    RETURNING decided.position, decided.delay, task.id, task.type, task.status, task.version
+), ended AS MATERIALIZED (
+    SELECT position,
+           CASE WHEN status = 'failed' OR status = 'pending' AND delay IS NOT NULL
+                THEN tasks.end_attempt(id, version, delay) END AS status,
+           version,
+           CASE WHEN status = 'pending' AND delay IS NULL THEN tasks.announce(id, type, version) END AS announced,
+           status AS first_status
+    FROM written
 )
-SELECT coalesce(written.status, found.status) AS status,
-       coalesce(written.version, found.version) AS version,
-       CASE WHEN written.status = 'pending' THEN tasks.announce(written.id, written.type, written.version) END
-           AS announced
-FROM outcome LEFT JOIN found ON found.id = outcome.id LEFT JOIN written ON written.position = outcome.position
+SELECT coalesce(ended.status, ended.first_status, found.status) AS status,
+       coalesce(ended.version + CASE WHEN ended.status IS NULL THEN 0 ELSE 1 END, found.version) AS version
+FROM outcome LEFT JOIN found ON found.id = outcome.id LEFT JOIN ended ON ended.position = outcome.position
 ORDER BY outcome.position

@@ -25,5 +25,5 @@ def hang(task: Task, connection: psycopg.Connection[Any]) -> None:
     """Append one effect and create the file that the payload names; the first attempt never returns."""
     effect(task, connection)
     Path(task.payload["started"]).touch()
-    if task.attempts == 1:
+    if task.attempt == 1:
         threading.Event().wait()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeAlias
 
-from consumers.maintenance.declaring.durations import Duration
+from consumers.durations import Duration
 
 Function: TypeAlias = Callable[..., Awaitable[object] | object]
 

@@ -7,10 +7,10 @@ settings is checked where the job is declared.
 import re
 from dataclasses import dataclass, replace
 
+from consumers.durations import ALLOWED, Duration, seconds
 from consumers.errors import JobUnusable
 from consumers.maintenance.declaring import schedule
 from consumers.maintenance.declaring.declaration import Job
-from consumers.maintenance.declaring.durations import ALLOWED, Duration, seconds
 from consumers.maintenance.declaring.schedule import Cron, Every, Schedule
 from consumers.settings import ConsumerSettings
 from outboxkit.settings import named, variable

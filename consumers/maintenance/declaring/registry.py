@@ -12,10 +12,10 @@ the job, each run is made by one of them.
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
+from consumers.durations import Duration
 from consumers.errors import JobUnusable
 from consumers.maintenance.declaring import planning
 from consumers.maintenance.declaring.declaration import Function, Job
-from consumers.maintenance.declaring.durations import Duration
 
 LEADER = "scheduler"
 """The lock of the leader, with CONSUMERS_SCHEDULER=leader."""

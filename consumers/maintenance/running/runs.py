@@ -13,9 +13,9 @@ from collections.abc import Iterator
 
 import structlog
 
+from consumers.durations import text
 from consumers.handlers.outcomes import describe
 from consumers.maintenance.declaring.declaration import Job, JobContext
-from consumers.maintenance.declaring.durations import text
 from consumers.maintenance.declaring.planning import Plan
 from consumers.maintenance.running.execution import Execution
 from consumers.maintenance.running.locks import Lock, Locks

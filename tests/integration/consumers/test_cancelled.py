@@ -90,7 +90,7 @@ def test_a_lease_that_runs_out_on_the_last_attempt_makes_the_task_dead(isolated:
         (task_id,) = await bench.ask("SELECT tasks.submit('t', max_attempts => 3)")
         for attempt in range(1, 4):
             task = await claimed(bench.one, TaskReference(task_id, 2 * attempt - 1))
-            assert task.attempts == attempt
+            assert task.attempt == attempt
             await bench.expire(task_id)
             assert await bench.two.release_expired() == {task_id: "one"}
             (error,) = await bench.ask("SELECT last_error FROM tasks.task")
@@ -200,6 +200,7 @@ class Race:
             "statuses": ["completed"],
             "results": ["7"],
             "errors": [None],
+            "delays": [None],
             "counted": [True],
         }
         return tuple((self.two.execute(sql.query("task_end"), parameters).fetchone() or ())[:2])

@@ -21,7 +21,7 @@ def test_a_pending_task_is_claimed_with_a_lease_and_one_attempt_more(isolated: I
     async def scenario(bench: Bench) -> None:
         reference = await bench.submit()
         task = await claimed(bench.one, reference)
-        assert task == Task(reference.task_id, "t", {"n": 1}, 2, 1, "one")
+        assert task == Task(reference.task_id, "t", {"n": 1}, 2, 1, 5, "one")
         seconds, attempts, claimer = await bench.ask(
             "SELECT extract(epoch FROM lease_until - clock_timestamp())::float, attempts, claimed_by"
             " FROM tasks.task WHERE id = %s",
@@ -176,25 +176,36 @@ async def _until_unknown(bench: Bench, reference: TaskReference, asked: str | No
 
 def test_outcomes_are_written_once_and_a_repeated_write_is_recognized(isolated: Isolated) -> None:
     async def scenario(bench: Bench) -> None:
-        tasks = [await claimed(bench.one, await bench.submit()) for _ in range(3)]
+        tasks = [await claimed(bench.one, await bench.submit()) for _ in range(5)]
         written: list[Unwritten] = [
             Completed('{"a": [1]}'),
-            Failed("ValueError: no"),
+            Failed("ValueError: no", 60),
             Unfinished("given back", started=False),
+            Failed("ValueError: never"),
+            Unfinished("no second lock", started=False, after=60),
         ]
         outcomes = list(zip(tasks, written, strict=True))
         for _ in range(2):
-            assert await bench.one.end(outcomes) == ["completed", "failed", "released"]
+            assert await bench.one.end(outcomes) == ["completed", "failed", "released", "dead", "released"]
         rows = [
-            await bench.ask("SELECT status, version, result, last_error FROM tasks.task WHERE id = %s", task.id)
+            await bench.ask(
+                "SELECT status, version, result, last_error, attempts FROM tasks.task WHERE id = %s", task.id
+            )
             for task in tasks
         ]
         assert rows == [
-            ("completed", 3, {"a": [1]}, None),
-            ("failed", 3, None, "ValueError: no"),
-            ("pending", 3, None, None),
+            ("completed", 3, {"a": [1]}, None, 1),
+            ("scheduled", 4, None, "ValueError: no", 1),
+            ("pending", 3, None, None, 0),
+            ("dead", 4, None, "ValueError: never", 1),
+            ("scheduled", 4, None, None, 0),
         ]
-        assert [await bench.announced(task.id) for task in tasks] == [[1], [1], [1, 3]]
+        assert [await bench.announced(task.id) for task in tasks] == [[1], [1], [1, 3], [1], [1]]
+        for number in (1, 4):
+            (wait,) = await bench.ask(
+                "SELECT extract(epoch FROM run_at - updated_at)::float FROM tasks.task WHERE id = %s", tasks[number].id
+            )
+            assert wait == pytest.approx(60, abs=0.1)
 
     play(isolated, scenario)
 
@@ -215,7 +226,7 @@ def test_a_claim_given_back_counts_only_if_its_handler_had_started_and_then_at_m
             ("released", "pending", 0, None),
             ("released", "pending", 1, "no connection"),
             ("released", "pending", 1, "no connection"),
-            ("failed", "failed", 2, "no connection"),
+            ("dead", "dead", 2, "no connection"),
         ]
         assert await bench.announced(task_id) == [1, 3, 5, 7]
 
@@ -234,7 +245,7 @@ def test_an_expired_lease_is_released_and_announced_again_and_its_late_finisher_
         assert await bench.state(alive.id) == ("running", 2)
         assert await bench.announced(late.id) == [1, 3]
         again = await claimed(bench.two, TaskReference(late.id, 3))
-        assert again.attempts == 2
+        assert again.attempt == 2
         assert await bench.one.end([(late, Completed("1")), (alive, Completed(None))]) == ["lost", "completed"]
         assert await bench.state(late.id) == ("running", 4)
         assert await bench.two.end([(again, Completed("2"))]) == ["completed"]

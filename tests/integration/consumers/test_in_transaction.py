@@ -4,13 +4,15 @@ import asyncio
 from typing import Any
 
 import psycopg
-from psycopg_pool import ConnectionPool
 
 from consumers.handlers.execution import Execution
+from consumers.handlers.failures import Failures
 from consumers.handlers.outcomes import Applied, ClaimLost, Failed, Unfinished
 from consumers.handlers.registry import Registry
+from consumers.handlers.retries import Policy
+from consumers.handlers.second_lock import NoLock
 from consumers.handlers.task import Task
-from consumers.watching.metrics import Metrics
+from consumers.handlers.transactions import Transactions
 from outboxkit import sql
 from sandbox import Isolated
 from tests.integration.consumers.two_workers import Bench, claimed, play
@@ -24,7 +26,7 @@ def test_a_handler_in_a_transaction_commits_its_effects_with_the_completion_or_n
         await bench.expire(late.id)
         await bench.two.release_expired()
         with _connections(bench.url) as connections:
-            execute = Execution(_recording(), connections, Metrics(frozenset()))
+            execute = _execution(_recording(), connections)
             outcomes = [await asyncio.to_thread(execute, task) for task in (kept, late)]
         assert outcomes == [Applied(), ClaimLost()]
         assert await bench.ask("SELECT array_agg((task_id, version)::text) FROM demo.effect") == ([f"({kept.id},2)"],)
@@ -56,7 +58,7 @@ def test_a_handler_that_raises_or_commits_by_itself_in_a_transaction_leaves_no_e
             return "\x00"
 
         with _connections(bench.url) as connections:
-            execute = Execution(registry, connections, Metrics(frozenset()))
+            execute = _execution(registry, connections)
             for type_, error in (
                 ("raises", "SystemExit: 3"),
                 ("commits", "ProgrammingError: "),
@@ -83,7 +85,7 @@ def test_a_connection_that_breaks_under_a_handler_is_no_failure_of_the_task(isol
             connection.execute("SELECT 1")
 
         with _connections(bench.url) as connections:
-            execute = Execution(registry, connections, Metrics(frozenset()))
+            execute = _execution(registry, connections)
             task = await claimed(bench.one, await bench.submit())
             assert await asyncio.to_thread(execute, task) == Unfinished("given back", started=True)
 
@@ -103,7 +105,10 @@ def _recording() -> Registry:
     return registry
 
 
-def _connections(url: str) -> ConnectionPool[psycopg.Connection[Any]]:
-    return ConnectionPool(
-        url, connection_class=psycopg.Connection[Any], kwargs={"autocommit": True}, min_size=0, max_size=1, open=True
-    )
+def _connections(url: str) -> Transactions:
+    return Transactions(lambda: url, size=1, timeout=10)
+
+
+def _execution(registry: Registry, transactions: Transactions) -> Execution:
+    policy = Policy(attempts=None, base=1, factor=2, cap=100, jitter=0)
+    return Execution(registry, transactions, Failures(registry, policy), NoLock())

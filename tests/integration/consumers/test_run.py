@@ -3,25 +3,14 @@
 import json
 import signal
 import socket
-from collections.abc import Iterator
-from contextlib import ExitStack
-from pathlib import Path
 from typing import LiteralString
 from uuid import uuid4
 
 import psycopg
-import pytest
 
-from sandbox import Isolated
 from sandbox.machine.waiting import until
 from tests.integration.consumers.stage import Stage, get, header, metric
 from tests.support.commands import Command
-
-
-@pytest.fixture
-def stage(isolated: Isolated, tmp_path: Path) -> Iterator[Stage]:
-    with ExitStack() as stack:
-        yield Stage(isolated, tmp_path, stack)
 
 
 def test_everything_delivered_three_times_is_applied_once_by_two_consumers(stage: Stage) -> None:
@@ -47,15 +36,15 @@ def test_a_handler_that_raises_fails_only_its_own_task(stage: Stage) -> None:
     (raises,), (not_json,), (unregistered,), (good,) = (
         stage.submit(type_) for type_ in ("raises", "not-json", "nobody's", "greet")
     )
-    consumer = stage.consume()
+    consumer = stage.consume(retry_attempts="1")
     stage.relay()
-    stage.reaches(failed=3, completed=1)
+    stage.reaches(dead=3, completed=1)
     status, version, attempts, result, error = stage.task(raises)
-    assert (status, version, attempts, result) == ("failed", 3, 1, None)
+    assert (status, version, attempts, result) == ("dead", 4, 1, None)
     assert error.startswith("ValueError: planted {'n': 1} \N{REPLACEMENT CHARACTER} ?xxx")
     assert len(error) == 1000
     assert stage.task(not_json)[4] == "ValueError: Out of range float values are not JSON compliant"
-    assert stage.task(unregistered)[4] == '''no handler is registered for tasks of type "nobody's"'''
+    assert stage.task(unregistered)[4] == '''LookupError: no handler is registered for tasks of type "nobody's"'''
     assert stage.task(good)[3] == {"greeting": "Hello, world!"}
     assert consumer.terminate() == 0
     assert [line["task"] for line in consumer.log if line["event"] == "task failed"].count(str(raises)) == 1

@@ -2,12 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import ExitStack
-from pathlib import Path
 
 import psycopg
-import pytest
 
 from sandbox import Isolated
 from tests.integration.consumers.stage import Stage
@@ -16,12 +12,6 @@ from tests.support.commands import ROOT
 PAGE = (ROOT / "docs" / "states.md").read_text(encoding="utf-8")
 LAW = (ROOT / "sql" / "schema" / "012_states.sql").read_text(encoding="utf-8")
 PROMPT = "shop=# "
-
-
-@pytest.fixture
-def stage(isolated: Isolated, tmp_path: Path) -> Iterator[Stage]:
-    with ExitStack() as stack:
-        yield Stage(isolated, tmp_path, stack)
 
 
 def printed(stage: Stage, *arguments: str) -> str:

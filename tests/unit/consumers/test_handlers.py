@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,7 +13,8 @@ import pytest
 
 from consumers.errors import HandlersUnusable
 from consumers.handlers import registry as handlers
-from consumers.handlers.registry import PlainHandler, Registry, TransactionHandler
+from consumers.handlers.registry import Handler, Registry
+from consumers.handlers.retries import RetryPolicy
 from consumers.handlers.task import Task
 
 
@@ -28,8 +30,11 @@ def test_a_handler_is_found_by_its_type_and_stays_a_plain_function() -> None:
     registry = Registry()
     assert registry.task("a")(plain) is plain
     assert registry.task("b", in_transaction=True)(with_connection) is with_connection
-    assert registry.find("a") == PlainHandler(plain)
-    assert registry.find("b") == TransactionHandler(with_connection)
+    a, b = registry.find("a"), registry.find("b")
+    assert a is not None
+    assert (a.call, a.in_transaction) == (plain, False)
+    assert b is not None
+    assert (b.call, b.in_transaction) == (with_connection, True)
     assert registry.find("c") is None
     assert registry.types == {"a", "b"}
 
@@ -41,15 +46,31 @@ def test_two_handlers_of_one_type_are_refused() -> None:
         registry.task("a")(plain)
 
 
-def test_a_coroutine_function_is_refused() -> None:
-    async def handle(task: Task) -> None: ...
+def test_whatever_gives_an_awaitable_runs_on_the_loop() -> None:
+    async def function(task: Task) -> None: ...
 
-    with pytest.raises(TypeError, match="write def"):
-        Registry().task("a")(handle)  # type: ignore[type-var]
+    class Called:
+        async def __call__(self, task: Task) -> None: ...
+
+    registry = Registry()
+    registry.task("a")(function)
+    registry.task("b")(Called())
+    registry.task("c")(partial(function))
+    registry.task("d")(plain)
+    assert [handler.is_async for name in "abcd" if (handler := registry.find(name))] == [True, True, True, False]
+
+
+def test_a_handler_has_the_policy_and_the_timeout_of_its_declaration() -> None:
+    registry, own = Registry(), RetryPolicy(attempts=3)
+    registry.task("a", retry=own, timeout="1h30m")(plain)
+    assert registry.find("a") == Handler(plain, retry=own, timeout=5400)
+    for wrong in (0, "soon"):
+        with pytest.raises(ValueError, match=r"timeout of 'b' is 0|no duration"):
+            registry.task("b", timeout=wrong)
 
 
 def test_a_task_does_not_print_its_payload() -> None:
-    assert "planted" not in repr(Task(uuid4(), "t", {"secret": "planted"}, 1, 1, "w"))
+    assert "planted" not in repr(Task(uuid4(), "t", {"secret": "planted"}, 1, 1, 5, "w"))
 
 
 @pytest.fixture

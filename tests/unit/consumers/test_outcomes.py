@@ -97,7 +97,9 @@ def test_an_error_that_cannot_describe_itself_is_named() -> None:
     ("status", "version", "expected"),
     [
         ("completed", 3, "completed"),
-        ("failed", 3, "failed"),
+        ("failed", 3, "lost"),
+        ("scheduled", 4, "lost"),
+        ("dead", 4, "lost"),
         ("pending", 3, "lost"),
         ("running", 2, "lost"),
         ("running", 4, "lost"),
@@ -116,3 +118,10 @@ def test_a_claim_is_released_only_by_who_gave_it_back() -> None:
     """A lease that ran out leaves the same row."""
     assert ending(Unfinished("given back", started=True), 2, "pending", 3) == "released"
     assert ending(Failed("it raised"), 2, "pending", 3) == "lost"
+    assert ending(Unfinished("no second lock", started=False, after=5.0), 2, "scheduled", 4) == "released"
+
+
+def test_a_failed_attempt_is_made_again_later_or_was_the_last() -> None:
+    assert ending(Failed("it raised", 5.0), 2, "scheduled", 4) == "failed"
+    assert ending(Failed("it raised", 5.0), 2, "dead", 4) == "dead"
+    assert ending(Unfinished("its connection broke", started=True), 2, "dead", 4) == "dead"

@@ -15,12 +15,12 @@ NOBODY = frozenset[TaskReference]()
 
 
 def row(status: str, version: int, claimed_by: str | None = None) -> Row:
-    return Row("t", status, version, 1, claimed_by, {"n": 1}, None, absent=False)
+    return Row("t", status, version, 1, 5, claimed_by, {"n": 1}, 0.5, None, absent=False)
 
 
 def test_a_row_that_runs_one_version_further_under_our_name_is_claimed() -> None:
     verdict = judge(TaskReference(ID, 4), row("running", 5, "me"), worker="me", known=NOBODY)
-    assert verdict == Claimed(Task(ID, "t", {"n": 1}, 5, 1, "me"))
+    assert verdict == Claimed(Task(ID, "t", {"n": 1}, 5, 1, 5, "me"))
 
 
 def test_a_claim_that_was_known_before_is_a_duplicate() -> None:
@@ -35,6 +35,8 @@ def test_a_claim_that_was_known_before_is_a_duplicate() -> None:
         ("completed", 6, None, "duplicate"),
         ("pending", 6, None, "duplicate"),
         ("cancelling", 6, "other", "duplicate"),
+        ("dead", 7, None, "duplicate"),
+        ("scheduled", 7, None, "stale"),
         ("running", 7, "me", "stale"),
         ("completed", 8, None, "stale"),
         ("cancelled", 5, None, "cancelled"),
@@ -53,7 +55,7 @@ def test_every_other_state_says_why_it_is_not_claimed(
 
 
 def test_a_missing_row_is_unseen_until_it_is_proven_absent() -> None:
-    missing = Row(None, None, None, None, None, None, "77", absent=False)
+    missing = Row(None, None, None, None, None, None, None, None, "77", absent=False)
     assert judge(TaskReference(ID, 1), missing, worker="me", known=NOBODY) == Unseen("77")
     absent = missing._replace(absent=True)
     assert judge(TaskReference(ID, 1), absent, worker="me", known=NOBODY) == Skipped("unknown", None)

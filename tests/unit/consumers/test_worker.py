@@ -16,9 +16,9 @@ import pytest
 from consumers.claims.claims import Claims
 from consumers.claims.verdicts import Row
 from consumers.errors import DatabaseFailed, HandlersAbandoned
+from consumers.handlers.executor import Executor
 from consumers.handlers.outcomes import Applied, ClaimLost, Completed, Ending, Failed, Outcome, Unfinished, Unwritten
 from consumers.handlers.task import Task
-from consumers.handlers.threads import Threads
 from consumers.intake.intake import Intake
 from consumers.intake.pace import Pace
 from consumers.timings import Timings
@@ -26,6 +26,7 @@ from consumers.watching.metrics import Metrics
 from consumers.worker import Worker
 from outboxkit.amqp.deliveries import Delivery
 from outboxkit.amqp.format import TaskReference
+from tests.unit.consumers.executors import executor_of
 
 
 class Table(Claims):
@@ -47,7 +48,7 @@ class Table(Claims):
                 if self.rows[reference.task_id] == ("pending", reference.version):
                     self.rows[reference.task_id] = ("running", reference.version + 1)
                 status, version = self.rows[reference.task_id]
-                answer[reference] = Row("t", status, version, 1, "me", None, None, absent=False)
+                answer[reference] = Row("t", status, version, 1, 5, "me", None, 0.5, None, absent=False)
         await self._some_turns()
         return answer
 
@@ -59,6 +60,10 @@ class Table(Claims):
 
     async def extend(self, claimed: Collection[TaskReference]) -> None:
         del claimed
+
+    async def stopping(self, claimed: Collection[TaskReference]) -> list[TaskReference]:
+        with self._lock:
+            return [each for each in claimed if self.rows[each.task_id] != ("running", each.version)]
 
     def execute(self, task: Task) -> Outcome:
         """Run a task of one kind or the other."""
@@ -76,7 +81,7 @@ class Table(Claims):
                     self.rows[task.id] = ("completed", task.version + 1)
                     return "completed"
                 case Failed():
-                    self.rows[task.id] = ("failed", task.version + 1)
+                    self.rows[task.id] = ("scheduled", task.version + 2)
                     return "failed"
                 case Unfinished():
                     self.rows[task.id] = ("pending", task.version + 1)
@@ -131,15 +136,16 @@ def pace() -> Pace:
 def worker_of(  # noqa: PLR0913 - the parts of a worker
     intake: Intake,
     table: Table,
-    threads: Threads,
+    executor: Executor,
     *,
     paced: Pace | None = None,
     metrics: Metrics | None = None,
     timings: Timings = Timings(),  # noqa: B008 - frozen
+    grace: float = 20,
 ) -> Worker:
     return Worker(
-        intake, table, ending=table, leasing=table, threads=threads, pace=paced or pace(),
-        metrics=metrics or Metrics(frozenset({"t"})), timings=timings,
+        intake, table, ending=table, leasing=table, executor=executor, pace=paced or pace(),
+        metrics=metrics or Metrics(frozenset({"t"})), timings=timings, grace=grace,
     )  # fmt: skip
 
 
@@ -159,10 +165,10 @@ def test_each_task_runs_once_and_each_delivery_is_acked_once(seed: int) -> None:
 
     async def run() -> tuple[Table, Deliveries, Metrics]:
         table, intake, metrics = Table(tasks, randomness), Deliveries(deliveries), Metrics(frozenset({"t"}))
-        threads = Threads(table.execute, concurrency=4)
+        executor = executor_of(table.execute, concurrency=4)
         stop = asyncio.Event()
         async with asyncio.timeout(20):
-            working = asyncio.create_task(worker_of(intake, table, threads, metrics=metrics).run(stop))
+            working = asyncio.create_task(worker_of(intake, table, executor, metrics=metrics).run(stop))
             await intake.all_acked.wait()
             stop.set()
             await working
@@ -191,9 +197,9 @@ def ended_by(table: Table, intake: Deliveries, execute: Callable[[Task], Outcome
     """Run a worker that nothing stops, and return what ends it."""
 
     async def run() -> None:
-        threads = Threads(execute, concurrency=1)
+        executor = executor_of(execute, concurrency=1)
         async with asyncio.timeout(20):
-            worker = worker_of(intake, table, threads)
+            worker = worker_of(intake, table, executor)
             await worker.run(asyncio.Event())
 
     with pytest.raises(Exception) as raised:  # noqa: PT011 - the tests look at it
@@ -253,8 +259,8 @@ def test_claims_that_would_wait_behind_long_handlers_are_given_back_and_fewer_de
         assert held.adjust()
         assert held.prefetch == 100
         stop = asyncio.Event()
-        threads = Threads(execute, concurrency=4)
-        worker = worker_of(intake, table, threads, paced=held, timings=Timings(pace_interval=0.01))
+        executor = executor_of(execute, concurrency=4)
+        worker = worker_of(intake, table, executor, paced=held, timings=Timings(pace_interval=0.01))
         async with asyncio.timeout(20):
             working = asyncio.create_task(worker.run(stop))
             await intake.some_acked.wait()

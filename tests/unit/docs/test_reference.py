@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from typing import NamedTuple
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -82,10 +83,18 @@ def _relay_metrics() -> CollectorRegistry:
     return metrics.registry
 
 
+class Threads(NamedTuple):
+    active: int
+    idle: int
+
+
 def _consumer_metrics() -> CollectorRegistry:
     metrics = ConsumerMetrics({"greet"})
     metrics.count("completed", "greet")
-    metrics.ran("greet", 0.1)
+    metrics.count("failed", "greet")
+    metrics.claimed("greet", 0.1)
+    metrics.ran("greet", "completed", 0.1)
+    metrics.watch(lambda: 1, Threads(1, 1))
     metrics.job("report", "ran")
     return metrics.registry
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.maintenance.declaring.durations import LONGEST, seconds, text
+from consumers.durations import LONGEST, seconds, text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,97 @@
+"""Runs the handlers of tasks, in threads or on the loop, whichever their function is; outcomes come in batches."""
+
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from consumers.handlers.coroutines import Coroutines
+from consumers.handlers.failures import Failures
+from consumers.handlers.finished import Finished, Run
+from consumers.handlers.outcomes import Unfinished
+from consumers.handlers.task import Task
+from consumers.handlers.threads import Threads
+
+log = structlog.get_logger()
+_STOPPING = "the consumer stops"
+_ELSEWHERE = "they would wait here, and another consumer may be free"
+
+
+class Executor:
+    """Both kinds as one; `is_async` tells which a task is of, `failures` how a run past its deadline ends."""
+
+    def __init__(
+        self,
+        threads: Threads,
+        coroutines: Coroutines,
+        finished: Finished,
+        *,
+        is_async: Callable[[Task], bool],
+        failures: Failures,
+    ) -> None:
+        self.threads = threads
+        self.coroutines = coroutines
+        self._finished = finished
+        self._is_async = is_async
+        self._failures = failures
+        self._stopping = False
+
+    @property
+    def active(self) -> int:
+        """How many handlers run."""
+        return self.threads.active + self.coroutines.active
+
+    def start(self, tasks: Iterable[Task]) -> None:
+        """Run `tasks` as soon as there is room for them; after `withdraw`, end them unfinished at once."""
+        in_threads: list[Task] = []
+        on_the_loop: list[Task] = []
+        for task in tasks:
+            if self._stopping:
+                self._finished.begin()
+                self._finished.end(task, Unfinished(_STOPPING, started=False))
+            else:
+                (on_the_loop if self._is_async(task) else in_threads).append(task)
+        if in_threads:
+            self.threads.start(in_threads)
+        if on_the_loop:
+            self.coroutines.start(on_the_loop)
+
+    def stalled(self) -> float:
+        """Return for how many seconds tasks have waited and none was begun."""
+        return max(self.threads.stalled(), self.coroutines.stalled())
+
+    async def ended(self) -> list[Run]:
+        """Wait for outcomes and return all that have arrived; none when it is closed and all have been returned."""
+        return await self._finished.get()
+
+    def withdraw(self) -> None:
+        """Start no more tasks: those that wait end unfinished, running ones continue."""
+        self._stopping = True
+        self._give_back(_STOPPING)
+
+    def give_back(self) -> None:
+        """End the tasks that wait unfinished."""
+        self._give_back(_ELSEWHERE)
+
+    def end_overdue(self) -> None:
+        """Let tasks fail whose deadline has passed, whatever their handlers still do."""
+        for task, thread in self.threads.overdue():
+            log.warning(
+                "a handler runs on after its deadline, in a thread that was given up",
+                task=str(task.id),
+                type=task.type,
+                thread=thread,
+                remedy="let it look at task.cancelled(), or give what it waits for a timeout",
+            )
+            self._finished.end(task, self._failures.timed_out(task))
+        for task in self.coroutines.overdue():
+            self._finished.end(task, self._failures.timed_out(task))
+
+    def close(self) -> None:
+        """End `ended` after the last outcome: no more tasks will be started."""
+        self._finished.close()
+        self.threads.close()
+
+    def _give_back(self, reason: str) -> None:
+        for kind in (self.threads, self.coroutines):
+            for task in kind.withdraw():
+                self._finished.end(task, Unfinished(reason, started=False))

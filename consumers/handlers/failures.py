@@ -1,0 +1,61 @@
+"""What a failed run leads to: a log line, and the decision of its type's policy."""
+
+import random
+import traceback
+
+import structlog
+
+from consumers.durations import text
+from consumers.handlers.outcomes import Failed, describe
+from consumers.handlers.registry import Handler, Registry
+from consumers.handlers.retries import Again, Policy
+from consumers.handlers.task import Task
+
+log = structlog.get_logger()
+
+
+class Failures:
+    """Decides by the policies of `registry`'s handlers; `policy` has what they leave to the settings."""
+
+    def __init__(self, registry: Registry, policy: Policy) -> None:
+        self._registry = registry
+        self._policy = policy
+
+    def raised(self, task: Task, error: BaseException) -> Failed:
+        """Return how a run ended that raised `error`."""
+        return self._failed(task, error, traceback="".join(traceback.format_exception(error)))
+
+    def timed_out(self, task: Task) -> Failed:
+        """Return how a run ended whose deadline has passed."""
+        handler = self._registry.find(task.type)
+        allowed = text(handler.timeout) if handler is not None and handler.timeout is not None else "allowed"
+        return self._failed(task, TimeoutError(f"its handler ran for longer than {allowed}"))
+
+    def without_handler(self, task: Task) -> Failed:
+        """Return how a task fails that has no handler here; it is tried again, since another consumer may have one."""
+        error = LookupError(f"no handler is registered for tasks of type {task.type!r}")
+        return self._failed(task, error, remedy="add one to CONSUMERS_HANDLERS")
+
+    def _failed(self, task: Task, error: BaseException, **more: str) -> Failed:
+        decision = self._decide(task, self._registry.find(task.type), error)
+        again = decision.after if isinstance(decision, Again) else None
+        reason = describe(error)
+        log.error(
+            "task failed",
+            task=str(task.id),
+            type=task.type,
+            attempt=task.attempt,
+            again="never" if again is None else f"after {text(again)}",
+            error=reason,
+            **more,
+        )
+        return Failed(reason, again)
+
+    def _decide(self, task: Task, handler: Handler | None, error: BaseException) -> object:
+        policy = self._policy if handler is None else handler.retry.over(self._policy)
+        return policy.decide(
+            error,
+            attempt=task.attempt,
+            max_attempts=task.max_attempts,
+            random=random.random(),  # noqa: S311 - jitter
+        )
