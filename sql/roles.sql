@@ -138,7 +138,7 @@ BEGIN
     GRANT USAGE ON SCHEMA outbox, tasks TO outbox_consumer;
     -- What a transition changes; run_at is for the next attempt. An earlier version granted the whole table.
     REVOKE UPDATE ON tasks.task FROM outbox_consumer;
-    GRANT SELECT, UPDATE (status, version, attempts, run_at, lease_until, claimed_by, last_error, result) ON tasks.task
+    GRANT SELECT, UPDATE (status, version, attempts, run_at, lease_until, claimed_by, last_error, result, updated_at) ON tasks.task
         TO outbox_consumer;
     -- What a handler submits with its outcome.
     GRANT INSERT (id, type, payload, max_attempts, status, run_at) ON tasks.task TO outbox_consumer;

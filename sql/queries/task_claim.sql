@@ -22,7 +22,7 @@ WITH wanted AS (
 ), claimed AS (
     UPDATE tasks.task
     SET status = 'running', version = task.version + 1, attempts = task.attempts + 1, claimed_by = %(worker)s,
-        lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
+        lease_until = clock_timestamp() + make_interval(secs => %(lease)s), updated_at = clock_timestamp()
     FROM found JOIN wanted ON wanted.id = found.id AND wanted.version = found.version
     WHERE task.id = found.id AND found.status = 'pending'
     RETURNING task.id, task.status, task.version, task.attempts, task.claimed_by

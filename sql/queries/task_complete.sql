@@ -2,6 +2,6 @@
 -- be rolled back.
 UPDATE tasks.task
 SET status = 'completed', version = version + 1, lease_until = NULL, claimed_by = NULL,
-    result = %(result)s::text::jsonb, last_error = NULL
+    result = %(result)s::text::jsonb, last_error = NULL, updated_at = clock_timestamp()
 WHERE id = %(id)s AND version = %(version)s AND status = 'running'
 RETURNING version

@@ -36,7 +36,8 @@ WITH outcome AS (
     SET status = decided.status, version = decided.version + 1, lease_until = NULL, claimed_by = NULL,
         attempts = decided.attempts, result = decided.result,
         last_error = CASE WHEN decided.status IN ('completed', 'failed') THEN decided.error
-                          ELSE coalesce(decided.error, task.last_error) END
+                          ELSE coalesce(decided.error, task.last_error) END,
+        updated_at = clock_timestamp()
     FROM decided
     WHERE task.id = decided.id
     RETURNING decided.position, decided.delay, task.id, task.type, task.status, task.version
