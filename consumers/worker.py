@@ -36,7 +36,7 @@ _CLAIMED_AT_ONCE = 500
 _ENDED_WITH_THE_CONSUMER = "the consumer ended before its handler did"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Arrival:
     """A delivery to be claimed; `asked` is set when its task could not be seen the last time."""
 
@@ -202,7 +202,7 @@ class Worker:
             for arrival in arrivals:
                 verdict = judge(arrival.reference, rows[arrival.reference], worker=self._claims.worker, known=known)
                 if isinstance(verdict, Claimed):
-                    known.add(_token(verdict.task))
+                    known.add(verdict.task.claim)
                     tasks.append(verdict.task)
                     self._metrics.claimed(verdict.task.type, rows[arrival.reference].waited or 0.0)
                 self._follow(arrival, verdict)
@@ -211,7 +211,7 @@ class Worker:
     def _follow(self, arrival: _Arrival, verdict: Verdict) -> None:
         match verdict:
             case Claimed(task):
-                self._claimed[_token(task)] = _Claim(task, arrival.delivery)
+                self._claimed[task.claim] = _Claim(task, arrival.delivery)
             case Skipped(reason, type_):
                 self._metrics.count(reason, type_)
                 self._intake.ack(arrival.delivery)
@@ -228,7 +228,7 @@ class Worker:
             return
         log.error(
             "delivery dead-lettered: its task has not appeared",
-            task=str(arrival.reference.task_id),
+            task=arrival.reference.task_id,
             seconds=self._timings.unseen_limit,
             remedy="an open transaction may still create it: when that has ended, move the message back to the queue",
         )
@@ -282,16 +282,11 @@ class Worker:
         self._done(run.task, ending)
 
     def _done(self, task: Task, ending: Ending) -> None:
-        claim = self._claimed.pop(_token(task), None)
+        claim = self._claimed.pop(task.claim, None)
         if claim is None:  # given back when the consumer had to end
             return
         self._metrics.count(ending, task.type)
         self._intake.ack(claim.delivery)
-
-
-def _token(task: Task) -> TaskReference:
-    """Return what identifies this claim of the task among all its claims."""
-    return TaskReference(task.id, task.version)
 
 
 def _first(group: BaseExceptionGroup[Problem]) -> Problem:

@@ -3,8 +3,8 @@
 The statements decide by a row's version; this module only passes values in and rows out.
 """
 
-from collections.abc import Collection, Sequence
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Sequence
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 from consumers.claims.verdicts import Row
@@ -15,6 +15,8 @@ from outboxkit import sql
 from outboxkit.amqp.format import TaskReference
 
 _RELEASE_AT_ONCE = 1000
+
+E = TypeVar("E")
 
 
 class Claims:
@@ -33,9 +35,9 @@ class Claims:
         rows = await self._database.fetch(
             sql.query("task_claim"),
             {
-                "ids": [reference.task_id for reference in asked],
-                "versions": [reference.version for reference in asked],
-                "asked": list(asked.values()),
+                "ids": _array(reference.task_id for reference in asked),
+                "versions": _array(str(reference.version) for reference in asked),
+                "asked": list(asked.values()) if any(asked.values()) else None,
                 "worker": self.worker,
                 "lease": self.lease,
             },
@@ -51,13 +53,13 @@ class Claims:
         rows = await self._database.fetch(
             sql.query("task_end"),
             {
-                "ids": [task.id for task, _ in outcomes],
-                "versions": [task.version for task, _ in outcomes],
-                "statuses": [column.status for column in columns],
-                "results": [column.result for column in columns],
-                "errors": [column.error for column in columns],
-                "delays": [column.delay for column in columns],
-                "counted": [column.counted for column in columns],
+                "ids": _array(task.claim.task_id for task, _ in outcomes),
+                "versions": _array(str(task.claim.version) for task, _ in outcomes),
+                "statuses": _array(column.status for column in columns),
+                "results": _unless_empty([column.result for column in columns]),
+                "errors": _unless_empty([column.error for column in columns]),
+                "delays": _unless_empty([column.delay for column in columns]),
+                "counted": _array("t" if column.counted else "f" for column in columns),
             },
         )
         return [
@@ -70,8 +72,8 @@ class Claims:
         await self._database.fetch(
             sql.query("task_extend"),
             {
-                "ids": [claim.task_id for claim in claimed],
-                "versions": [claim.version for claim in claimed],
+                "ids": _array(claim.task_id for claim in claimed),
+                "versions": _array(str(claim.version) for claim in claimed),
                 "lease": self.lease,
             },
         )
@@ -80,7 +82,10 @@ class Claims:
         """Return which `claimed` tasks are no longer to be worked on: asked to stop, or somebody else's by now."""
         rows = await self._database.fetch(
             sql.query("task_stopping"),
-            {"ids": [claim.task_id for claim in claimed], "versions": [claim.version for claim in claimed]},
+            {
+                "ids": _array(claim.task_id for claim in claimed),
+                "versions": _array(str(claim.version) for claim in claimed),
+            },
         )
         return [TaskReference(*row) for row in rows]
 
@@ -91,6 +96,16 @@ class Claims:
         """
         rows = await self._database.fetch(sql.query("task_release"), {"limit": _RELEASE_AT_ONCE})
         return {task_id: claimed_by for task_id, claimed_by, _ in rows}
+
+
+def _array(elements: Iterable[str]) -> str:
+    """Return an array as Postgres reads it, of elements that need no quotes; psycopg looks at each several times."""
+    return f"{{{','.join(elements)}}}"
+
+
+def _unless_empty(elements: list[E]) -> list[E] | None:
+    """Return None for an array of nothing but NULLs: unnest() fills up the shorter one of two arrays with them."""
+    return None if all(element is None for element in elements) else elements
 
 
 class _Columns(NamedTuple):

@@ -26,8 +26,7 @@ class Row(NamedTuple):
     absent: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(NamedTuple):
     """The task was claimed: run it."""
 
     task: Task
@@ -58,18 +57,14 @@ def judge(reference: TaskReference, row: Row, *, worker: str, known: Container[T
     shows a claim of `worker` that is not among them, this statement made it: now, or in an earlier attempt whose
     connection broke before the answer.
     """
-    match row:
-        case Row(
-            type=str(type_), status=str(status), version=int(version), attempts=int(attempts), max_attempts=int(most)
-        ):
-            ours = status == "running" and row.claimed_by == worker and version == reference.version + 1
-            if ours and TaskReference(reference.task_id, version) not in known:
-                return Claimed(Task(reference.task_id, type_, row.payload, version, attempts, most, worker))
-            return Skipped(_reason(reference.version, status, version), type_)
-        case Row(absent=False, asked=str(asked)):
-            return Unseen(asked)
-        case _:
-            return Skipped("unknown", None)
+    version = row.version
+    if version is None or row.type is None or row.status is None:
+        return Skipped("unknown", None) if row.absent or row.asked is None else Unseen(row.asked)
+    if row.status == "running" and row.claimed_by == worker and version == reference.version + 1:
+        claim = TaskReference(reference.task_id, version)
+        if claim not in known:
+            return Claimed(Task(claim, row.type, row.payload, row.attempts or 0, row.max_attempts or 0, worker))
+    return Skipped(_reason(reference.version, row.status, version), row.type)
 
 
 def _reason(delivered: int, status: str, version: int) -> Reason:

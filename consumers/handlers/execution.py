@@ -136,10 +136,10 @@ def _limit(task: Task, handler: Handler) -> None:
 
 def _leave(task: Task, connection: psycopg.Connection[Any]) -> None:
     # The cursor is psycopg's own class: the handler may have changed the connection's.
-    for left in task.left:
+    for left in task.left or ():
         psycopg.Cursor(connection, row_factory=tuple_row).execute(sql.query(left.query), left.parameters)
 
 
 async def _leave_async(task: Task, connection: psycopg.AsyncConnection[Any]) -> None:
-    for left in task.left:
+    for left in task.left or ():
         await psycopg.AsyncCursor(connection, row_factory=tuple_row).execute(sql.query(left.query), left.parameters)

@@ -77,7 +77,7 @@ class Executor:
         for task, thread in self.threads.overdue():
             log.warning(
                 "a handler runs on after its deadline, in a thread that was given up",
-                task=str(task.id),
+                task=task.claim.task_id,
                 type=task.type,
                 thread=thread,
                 remedy="let it look at task.cancelled(), or give what it waits for a timeout",

@@ -42,7 +42,7 @@ class Failures:
         reason = describe(error)
         log.error(
             "task failed",
-            task=str(task.id),
+            task=task.claim.task_id,
             type=task.type,
             attempt=task.attempt,
             again="never" if again is None else f"after {text(again)}",

@@ -13,6 +13,8 @@ from uuid import UUID, uuid4
 
 import structlog
 
+from outboxkit.amqp.format import TaskReference
+
 JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 
 
@@ -28,20 +30,29 @@ class Left:
 class Task:
     """A claimed task."""
 
-    id: UUID
+    claim: TaskReference = field(repr=False)
+    """The task's id as text, and the version that the claim gave it."""
     type: str
     payload: Any = field(repr=False)
-    version: int
-    """The claim's own version: the fencing token of the handler's transaction."""
     attempt: int
     """1 at the first run."""
     max_attempts: int
     claimed_by: str
     deadline: float | None = field(default=None, compare=False)
     """Until when the handler may run, as `time.monotonic()` counts; None if its type has no timeout."""
-    left: list[Left] = field(default_factory=list, repr=False, compare=False)
+    left: list[Left] | None = field(default=None, repr=False, compare=False)
     """What `publish` and `submit` have kept."""
     stopping: bool = field(default=False, repr=False, compare=False)
+
+    @property
+    def id(self) -> UUID:
+        """The task's id."""
+        return UUID(self.claim.task_id)
+
+    @property
+    def version(self) -> int:
+        """The claim's own version: the fencing token of the handler's transaction."""
+        return self.claim.version
 
     def cancelled(self) -> bool:
         """Return whether to stop: the task was cancelled, its time is over, or its claim is lost.
@@ -53,7 +64,7 @@ class Task:
     @property
     def log(self) -> Any:  # noqa: ANN401 - structlog's own type depends on its configuration
         """A logger that names the task, its type and the attempt."""
-        return structlog.get_logger().bind(task=str(self.id), type=self.type, attempt=self.attempt)
+        return structlog.get_logger().bind(task=self.claim.task_id, type=self.type, attempt=self.attempt)
 
     def publish(  # noqa: PLR0913 - the columns of an event
         self,
@@ -72,7 +83,7 @@ class Task:
         Raises what `json.dumps` does.
         """
         event_id = uuid4()
-        self.left.append(
+        self._leave(
             Left(
                 "publish_event",
                 {
@@ -104,7 +115,7 @@ class Task:
         Raises what `json.dumps` does.
         """
         task_id = uuid4()
-        self.left.append(
+        self._leave(
             Left(
                 "submit_task",
                 {
@@ -118,6 +129,9 @@ class Task:
             )
         )
         return task_id
+
+    def _leave(self, left: Left) -> None:
+        self.left = [*(self.left or ()), left]
 
 
 def _json(value: object) -> str:

@@ -141,6 +141,8 @@ class Threads:
         self.late += 1
         self._given_up.discard(thread)
         log.warning(
-            "a handler ended long after its deadline; nothing of it was applied", task=str(task.id), type=task.type
+            "a handler ended long after its deadline; nothing of it was applied",
+            task=task.claim.task_id,
+            type=task.type,
         )
         self._man()

@@ -2,17 +2,17 @@
 
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from consumers.watching.histogram import Histogram
 
 UNKNOWN = "unknown"
 
 # Handlers take less than a millisecond, or many minutes.
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800)
 _CONFLICTS = frozenset({"duplicate", "stale", "cancelled", "lost"})
-
-M = TypeVar("M", Counter, Histogram)
 
 
 class Threads(Protocol):
@@ -30,7 +30,7 @@ class Metrics:
     def __init__(self, types: AbstractSet[str]) -> None:
         self._types = types
         self.registry = CollectorRegistry()
-        self._children: dict[tuple[object, ...], Counter | Histogram] = {}
+        self._children: dict[tuple[Counter, tuple[str, ...]], Counter] = {}
         self._tasks = Counter(
             "consumers_tasks",
             "Deliveries by outcome: completed, failed (to be tried again), dead, released, lost, duplicate, stale, "
@@ -43,15 +43,15 @@ class Metrics:
             "How long handlers ran, by how the claim ended.",
             ["type", "outcome"],
             buckets=_BUCKETS,
-            registry=self.registry,
         )
         self._waited = Histogram(
             "consumers_queue_wait_seconds",
             "From a task's becoming pending to its claim, by the database's clock.",
             ["type"],
             buckets=_BUCKETS,
-            registry=self.registry,
         )
+        for histogram in (self._seconds, self._waited):
+            self.registry.register(histogram)
         self._retries = Counter(
             "consumers_retries", "Failed attempts after which a task is tried again.", ["type"], registry=self.registry
         )
@@ -99,23 +99,22 @@ class Metrics:
 
     def claimed(self, type_: str, waited: float) -> None:
         """Record for how many seconds a task was pending before its claim."""
-        self._child(self._waited, self._label(type_)).observe(waited)
+        self._waited.observe((self._label(type_),), waited)
 
     def ran(self, type_: str, outcome: str, seconds: float) -> None:
         """Record how long one handler took, and how its claim ended."""
-        self._child(self._seconds, self._label(type_), outcome).observe(seconds)
+        self._seconds.observe((self._label(type_), outcome), seconds)
 
     def job(self, name: str, outcome: Literal["ran", "skipped", "failed"]) -> None:
         """Count one time that a scheduled job was due."""
         self._jobs.labels(name, outcome).inc()
 
-    def _child(self, metric: M, *labels: str) -> M:
+    def _child(self, metric: Counter, *labels: str) -> Counter:
         """Return what counts for `labels`, which costs several times as much to find as to count."""
-        key = (metric, *labels)
-        child = self._children.get(key)
+        child = self._children.get((metric, labels))
         if child is None:
-            child = self._children[key] = metric.labels(*labels)
-        return child  # type: ignore[return-value] # of the metric in its key
+            child = self._children[metric, labels] = metric.labels(*labels)
+        return child
 
     def _label(self, type_: str | None) -> str:
         """Return a label; unknown types share one, since anybody who submits tasks can choose a type."""

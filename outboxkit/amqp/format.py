@@ -1,7 +1,7 @@
 """The message format that relay and consumers share: names of headers, and a task read from them. Pure."""
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -28,6 +28,9 @@ ALPHANUMERIC = HeaderNames("aggregatetype", "aggregateid", "aggregateversion")
 
 _MAX_VERSION = 2**63 - 1  # of a bigint: one message must not make the statement of a whole batch fail
 
+# As Postgres prints a uuid (https://www.postgresql.org/docs/current/datatype-uuid.html).
+_UUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}").fullmatch
+
 TASK_PENDING = "task.pending"  # the routing key of a task that waits for a consumer
 
 
@@ -35,17 +38,30 @@ class UndecodableMessage(ValueError):  # noqa: N818 - a property of the message
     """The message does not follow the format; trying again does not help."""
 
 
-@dataclass(frozen=True, slots=True)
-class TaskReference:
-    """What the message of a pending task carries: the task's id and version."""
+class TaskReference(NamedTuple):
+    """What the message of a pending task carries: the task's id, in Postgres' form of a uuid, and its version."""
 
-    task_id: UUID
+    task_id: str
     version: int
 
 
 def task_reference(headers: Mapping[str, object] | None) -> TaskReference:
     """Read the task from a message's headers; raises UndecodableMessage when they do not name one."""
     headers = headers or {}
+    task_id, version = headers.get(NAMES.aggregate_id), headers.get(NAMES.aggregate_version)
+    if (
+        headers.get(NAMES.aggregate_type) == "task"
+        and version.__class__ is int
+        and 1 <= version <= _MAX_VERSION
+        and task_id.__class__ is str
+        and _UUID(task_id)
+    ):
+        return TaskReference(task_id, version)
+    return _other_reference(headers)
+
+
+def _other_reference(headers: Mapping[str, object]) -> TaskReference:
+    """Read what is not as a relay with its defaults writes it, or say what is wrong."""
     plain = NAMES.aggregate_type in headers or ALPHANUMERIC.aggregate_type not in headers
     of = NAMES if plain else ALPHANUMERIC
     kind, task_id, version = (headers.get(name) for name in (of.aggregate_type, of.aggregate_id, of.aggregate_version))
@@ -54,6 +70,6 @@ def task_reference(headers: Mapping[str, object] | None) -> TaskReference:
     if not isinstance(version, int) or isinstance(version, bool) or not 1 <= version <= _MAX_VERSION:
         raise UndecodableMessage(f"header {of.aggregate_version} is {version!r}, not a positive bigint")
     try:
-        return TaskReference(UUID(str(task_id)), version)
+        return TaskReference(str(UUID(str(task_id))), version)
     except ValueError as error:
         raise UndecodableMessage(f"header {of.aggregate_id} is {task_id!r}, not a uuid") from error

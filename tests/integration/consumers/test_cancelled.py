@@ -57,7 +57,7 @@ def test_a_claim_that_is_lost_ends_nothing_that_is_not_asked_to_stop(isolated: I
         assert await bench.state(task.id) == ("running", 2)
         await bench.expire(task.id)
         await bench.two.release_expired()
-        again = await claimed(bench.two, TaskReference(task.id, 3))
+        again = await claimed(bench.two, TaskReference(task.claim.task_id, 3))
         await bench.ask("SELECT tasks.cancel(%s)", task.id)
         assert await bench.one.end([(task, Completed(None))]) == ["lost"]
         assert await bench.state(task.id) == ("cancelling", 5)
@@ -71,7 +71,7 @@ def test_a_task_that_is_to_stop_keeps_its_lease_while_its_handler_runs_and_is_ca
 ) -> None:
     async def scenario(bench: Bench) -> None:
         _, task = await cancelling(bench)
-        mine = TaskReference(task.id, task.version)
+        mine = task.claim
         await bench.expire(task.id)
         await bench.one.extend([mine])
         assert await bench.two.release_expired() == {}
@@ -89,7 +89,7 @@ def test_a_lease_that_runs_out_on_the_last_attempt_makes_the_task_dead(isolated:
     async def scenario(bench: Bench) -> None:
         (task_id,) = await bench.ask("SELECT tasks.submit('t', max_attempts => 3)")
         for attempt in range(1, 4):
-            task = await claimed(bench.one, TaskReference(task_id, 2 * attempt - 1))
+            task = await claimed(bench.one, TaskReference(str(task_id), 2 * attempt - 1))
             assert task.attempt == attempt
             await bench.expire(task_id)
             assert await bench.two.release_expired() == {task_id: "one"}

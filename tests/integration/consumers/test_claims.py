@@ -21,7 +21,7 @@ def test_a_pending_task_is_claimed_with_a_lease_and_one_attempt_more(isolated: I
     async def scenario(bench: Bench) -> None:
         reference = await bench.submit()
         task = await claimed(bench.one, reference)
-        assert task == Task(reference.task_id, "t", {"n": 1}, 2, 1, 5, "one")
+        assert task == Task(TaskReference(reference.task_id, 2), "t", {"n": 1}, 1, 5, "one")
         seconds, attempts, claimer = await bench.ask(
             "SELECT extract(epoch FROM lease_until - clock_timestamp())::float, attempts, claimed_by"
             " FROM tasks.task WHERE id = %s",
@@ -138,7 +138,7 @@ def test_a_claim_whose_answer_was_lost_is_recognized_when_it_is_asked_for_again(
         reference = await bench.submit()
         task = await claimed(bench.one, reference)
         assert await claimed(bench.one, reference) == task
-        known = [TaskReference(task.id, task.version)]
+        known = [task.claim]
         assert await claim(bench.one, reference, known=known) == [Skipped("duplicate", "t")]
         assert await bench.state(task.id) == ("running", 2)
 
@@ -147,7 +147,7 @@ def test_a_claim_whose_answer_was_lost_is_recognized_when_it_is_asked_for_again(
 
 def test_a_missing_task_is_unknown_only_when_no_open_transaction_can_create_it(isolated: Isolated) -> None:
     async def scenario(bench: Bench) -> None:
-        absent, coming = TaskReference(uuid4(), 1), TaskReference(uuid4(), 1)
+        absent, coming = TaskReference(str(uuid4()), 1), TaskReference(str(uuid4()), 1)
         async with await psycopg.AsyncConnection.connect(bench.url) as other:
             await other.execute("SELECT tasks.submit('t', id => %s)", [coming.task_id])
             asked: dict[TaskReference, str | None] = {absent: None, coming: None}
@@ -219,7 +219,7 @@ def test_a_claim_given_back_counts_only_if_its_handler_had_started_and_then_at_m
         (task_id,) = await bench.ask("SELECT tasks.submit('t', max_attempts => 2)")
         found = []
         for version, started in ((1, False), (3, True), (5, False), (7, True)):
-            task = await claimed(bench.one, TaskReference(task_id, version))
+            task = await claimed(bench.one, TaskReference(str(task_id), version))
             ending = await bench.one.end([(task, Unfinished("no connection", started=started))])
             found.append((*ending, *await bench.ask("SELECT status, attempts, last_error FROM tasks.task")))
         assert found == [
@@ -244,7 +244,7 @@ def test_an_expired_lease_is_released_and_announced_again_and_its_late_finisher_
         assert await bench.state(late.id) == ("pending", 3)
         assert await bench.state(alive.id) == ("running", 2)
         assert await bench.announced(late.id) == [1, 3]
-        again = await claimed(bench.two, TaskReference(late.id, 3))
+        again = await claimed(bench.two, TaskReference(late.claim.task_id, 3))
         assert again.attempt == 2
         assert await bench.one.end([(late, Completed("1")), (alive, Completed(None))]) == ["lost", "completed"]
         assert await bench.state(late.id) == ("running", 4)
@@ -258,7 +258,7 @@ def test_only_leases_of_claims_that_are_not_lost_are_extended(isolated: Isolated
         mine, lost = await claimed(bench.one, await bench.submit()), await claimed(bench.one, await bench.submit())
         for task in (mine, lost):
             await bench.expire(task.id)
-        await bench.one.extend([TaskReference(mine.id, mine.version), TaskReference(lost.id, lost.version - 1)])
+        await bench.one.extend([mine.claim, TaskReference(lost.claim.task_id, lost.version - 1)])
         assert await bench.two.release_expired() == {lost.id: "one"}
         assert await bench.state(mine.id) == ("running", 2)
 

@@ -35,9 +35,9 @@ class Bench:
 
     async def submit(self, **columns: object) -> TaskReference:
         (task_id,) = await self.ask("SELECT tasks.submit(%s, %s::jsonb)", columns.get("type", "t"), '{"n": 1}')
-        return TaskReference(task_id, 1)
+        return TaskReference(str(task_id), 1)
 
-    async def state(self, task_id: UUID) -> tuple[str, int]:
+    async def state(self, task_id: UUID | str) -> tuple[str, int]:
         status, version = await self.ask("SELECT status, version FROM tasks.task WHERE id = %s", task_id)
         return status, version
 
@@ -55,7 +55,7 @@ class Bench:
             task_id,
         )
 
-    async def cancel(self, task_id: UUID) -> None:
+    async def cancel(self, task_id: UUID | str) -> None:
         await self.ask("SELECT tasks.cancel(%s)", task_id)
 
 

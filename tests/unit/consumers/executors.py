@@ -12,13 +12,14 @@ from consumers.handlers.registry import Registry
 from consumers.handlers.retries import Policy
 from consumers.handlers.task import Task
 from consumers.handlers.threads import Threads
+from outboxkit.amqp.format import TaskReference
 
 POLICY = Policy(attempts=None, base=1, factor=2, cap=100, jitter=0)
 
 
 def a_task(type_: str = "t") -> Task:
     """Return a claimed task."""
-    return Task(uuid4(), type_, None, 2, 1, 5, "w")
+    return Task(TaskReference(str(uuid4()), 2), type_, None, 1, 5, "w")
 
 
 def executor_of(

@@ -16,6 +16,7 @@ from consumers.handlers import registry as handlers
 from consumers.handlers.registry import Handler, Registry
 from consumers.handlers.retries import RetryPolicy
 from consumers.handlers.task import Task
+from outboxkit.amqp.format import TaskReference
 
 
 def plain(task: Task) -> str:
@@ -70,7 +71,7 @@ def test_a_handler_has_the_policy_and_the_timeout_of_its_declaration() -> None:
 
 
 def test_a_task_does_not_print_its_payload() -> None:
-    assert "planted" not in repr(Task(uuid4(), "t", {"secret": "planted"}, 1, 1, 5, "w"))
+    assert "planted" not in repr(Task(TaskReference(str(uuid4()), 2), "t", {"secret": "planted"}, 1, 5, "w"))
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ HEADERS = {"aggregate_type": "task", "aggregate_id": str(UUID(int=5)), "aggregat
 @given(st.uuids(), st.integers(1, 2**63 - 1))
 def test_every_task_and_version_is_read_back(task_id: UUID, version: int) -> None:
     headers = {"aggregate_type": "task", "aggregate_id": str(task_id), "aggregate_version": version, "seq": 1}
-    assert task_reference(headers) == TaskReference(task_id, version)
+    assert task_reference(headers) == TaskReference(str(task_id), version)
     assert task_reference({name.replace("_", ""): value for name, value in headers.items()}) == task_reference(headers)
     assert task_reference({**headers, "aggregatetype": "x"}) == task_reference(headers)  # a row's own header
 

@@ -10,7 +10,7 @@ from consumers.claims.verdicts import Claimed, Row, Skipped, Unseen, judge
 from consumers.handlers.task import Task
 from outboxkit.amqp.format import TaskReference
 
-ID = UUID(int=1)
+ID = str(UUID(int=1))
 NOBODY = frozenset[TaskReference]()
 
 
@@ -20,7 +20,7 @@ def row(status: str, version: int, claimed_by: str | None = None) -> Row:
 
 def test_a_row_that_runs_one_version_further_under_our_name_is_claimed() -> None:
     verdict = judge(TaskReference(ID, 4), row("running", 5, "me"), worker="me", known=NOBODY)
-    assert verdict == Claimed(Task(ID, "t", {"n": 1}, 5, 1, 5, "me"))
+    assert verdict == Claimed(Task(TaskReference(ID, 5), "t", {"n": 1}, 1, 5, "me"))
 
 
 def test_a_claim_that_was_known_before_is_a_duplicate() -> None:

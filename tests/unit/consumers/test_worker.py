@@ -45,9 +45,9 @@ class Table(Claims):
         answer = {}
         with self._lock:
             for reference in asked:
-                if self.rows[reference.task_id] == ("pending", reference.version):
-                    self.rows[reference.task_id] = ("running", reference.version + 1)
-                status, version = self.rows[reference.task_id]
+                if self.rows[UUID(reference.task_id)] == ("pending", reference.version):
+                    self.rows[UUID(reference.task_id)] = ("running", reference.version + 1)
+                status, version = self.rows[UUID(reference.task_id)]
                 answer[reference] = Row("t", status, version, 1, 5, "me", None, 0.5, None, absent=False)
         await self._some_turns()
         return answer
@@ -63,7 +63,7 @@ class Table(Claims):
 
     async def stopping(self, claimed: Collection[TaskReference]) -> list[TaskReference]:
         with self._lock:
-            return [each for each in claimed if self.rows[each.task_id] != ("running", each.version)]
+            return [each for each in claimed if self.rows[UUID(each.task_id)] != ("running", each.version)]
 
     def execute(self, task: Task) -> Outcome:
         """Run a task of one kind or the other."""

@@ -14,7 +14,6 @@ from consumers.handlers.outcomes import Completed
 from consumers.maintenance.declaring.registry import Jobs
 from consumers.maintenance.jobs import due_tasks, ended_tasks, expired_leases
 from outboxkit import sql
-from outboxkit.amqp.format import TaskReference
 from sandbox import Isolated
 from tests.integration.consumers.two_workers import Bench, claimed, play
 
@@ -185,7 +184,7 @@ def test_a_consumer_extends_its_own_leases_before_it_judges_others(isolated: Iso
         jobs = Jobs(own=True)
 
         async def extend_own() -> None:
-            await bench.one.extend([TaskReference(mine.id, mine.version)])
+            await bench.one.extend([mine.claim])
 
         expired_leases.register(jobs, bench.one, extend_own)
         await only(jobs)()
