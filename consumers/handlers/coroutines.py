@@ -28,8 +28,8 @@ class Coroutines:
         self._taken_at = 0.0
         """When a task was begun last, or the first one began to wait."""
         self._runs: Runs[asyncio.Task[None]] = Runs()
-        self._running: set[asyncio.Task[None]] = set()
-        """Those that have not ended: also the ones that were cancelled at their deadline and still end."""
+        self._late: set[asyncio.Task[None]] = set()
+        """Those that were cancelled at their deadline and have not ended."""
 
     @property
     def active(self) -> int:
@@ -58,12 +58,14 @@ class Coroutines:
         """Cancel the runs of tasks that have passed their deadline, and yield these."""
         for task, running in self._runs.overdue():
             running.cancel()
+            self._late.add(running)
+            running.add_done_callback(self._late.discard)
             yield task
         self._fill()
 
     def cancel(self) -> None:
         """Cancel all: the consumer ends, and what still runs does so too."""
-        for running in self._running:
+        for running in self._runs.holders() | self._late:
             running.cancel()
 
     def _fill(self) -> None:
@@ -72,8 +74,6 @@ class Coroutines:
             self._taken_at = time.perf_counter()
             running = self._loop.create_task(self._run(task, self._taken_at), context=self._context.copy())
             self._runs.begin(task, running)
-            self._running.add(running)
-            running.add_done_callback(self._running.discard)
 
     async def _run(self, task: Task, begun: float) -> None:
         try:

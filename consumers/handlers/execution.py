@@ -27,7 +27,9 @@ LOCK_HELD_AFTER = 5.0
 class Execution:
     """Runs handlers that are plain functions, in any thread."""
 
-    def __init__(self, registry: Registry, transactions: Transactions, failures: Failures, lock: SecondLock) -> None:
+    def __init__(
+        self, registry: Registry, transactions: Transactions, failures: Failures, lock: SecondLock | None = None
+    ) -> None:
         self._registry = registry
         self._transactions = transactions
         self._failures = failures
@@ -41,6 +43,8 @@ class Execution:
             return self._failures.without_handler(task)
         _limit(task, handler)
         try:
+            if self._lock is None:
+                return self._run(task, handler)
             with self._lock.hold(task.id) as held:
                 return self._run(task, handler) if held else Unfinished(LOCK_HELD, started=False, after=LOCK_HELD_AFTER)
         except BaseException as error:  # noqa: BLE001 - SystemExit, too, ends the task and not the consumer
@@ -87,6 +91,8 @@ class AsyncExecution:
             return self._failures.without_handler(task)
         _limit(task, handler)
         try:
+            if self._lock is None:
+                return await self._run(task, handler)
             async with self._lock.hold_async(task.id) as held:
                 if not held:
                     return Unfinished(LOCK_HELD, started=False, after=LOCK_HELD_AFTER)

@@ -28,6 +28,10 @@ class Runs(Generic[H]):
         # The removal from a dictionary is atomic.
         return self._runs.pop(id(task), None) is not None
 
+    def holders(self) -> set[H]:
+        """Return what runs the tasks now."""
+        return {holder for _, holder in self._runs.values()}
+
     def overdue(self) -> Iterator[tuple[Task, H]]:
         """End each run whose deadline has passed, and yield it; its task is told to stop."""
         now = time.monotonic()
