@@ -1,6 +1,6 @@
 """A writer, two workers, a canceller, a reaper and a retrier act in any order on one database, beside a model of it.
 
-The model is what docs/states.md says. Each rule sends the project's own statement, and compares the answer and all rows.
+The model is what docs/states.md says. Each rule sends a statement of the project; its answer and all rows are compared.
 """
 
 from dataclasses import dataclass, field
@@ -23,8 +23,8 @@ from hypothesis.stateful import (
 from outboxkit import sql
 from sandbox import Isolated
 
-MOST = 3
-OUTCOMES = st.sampled_from(["completed", "failed", "failed for good", "given back", "not begun", "put off"])
+MOST = 2
+OUTCOMES = st.sampled_from(["completed", "failed", "failed", "failed for good", "given back", "not begun", "put off"])
 
 
 @dataclass
@@ -78,13 +78,18 @@ class Machine(RuleBasedStateMachine):
         self.model[task] = Model("scheduled", due=False) if later else Model("pending", announced=[1])
         return UUID(str(task))
 
-    @rule(target=claims, task=tasks, worker=st.sampled_from(["one", "two"]), which=st.integers(0, 5))
+    @rule(
+        target=claims,
+        task=tasks,
+        worker=st.sampled_from(["one", "two"]),
+        which=st.sampled_from([-1, -1, -1, -1, -2, 0]),
+    )
     def deliver(self, task: UUID, worker: str, which: int) -> Any:  # noqa: ANN401 - a claim, or none
         """Deliver one of the messages that were ever sent about the task."""
         model = self.model[task]
         if not model.announced:
             return multiple()
-        version = model.announced[which % len(model.announced)]
+        version = model.announced[max(which, -len(model.announced))]
         [(_, status, now, attempts, _, claimed_by, *_)] = self.ask(
             sql.query("task_claim"), ids=[task], versions=[version], asked=None, worker=worker, lease=3600
         )
@@ -113,7 +118,7 @@ class Machine(RuleBasedStateMachine):
                 versions=[claim.version],
                 statuses=[status.get(outcome, outcome)],
                 results=None,
-                errors=["planted"] if outcome.startswith("failed") else None,
+                errors=["planted"] if outcome.startswith(("failed", "given back")) else None,
                 delays=[0.0] if outcome in {"failed", "put off"} else None,
                 counted=[outcome not in {"not begun", "put off"}],
             )
