@@ -1,12 +1,13 @@
 """The consumers' settings, read from the environment or a TOML file by outboxkit.settings."""
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from consumers.maintenance.declaring.durations import ALLOWED, seconds
 from consumers.maintenance.declaring.schedule import time_zone
+from consumers.second_lock.address import EXAMPLE, RedisUrl
 from outboxkit.address import parse_address
 from outboxkit.amqp.settings import BrokerSettings
 from outboxkit.settings import prefix
@@ -67,6 +68,8 @@ class ConsumerSettings(BrokerSettings):
         Field(description="write host:port"),
     ] = None
     lease: float = Field(30.0, ge=1, le=86_400, description="write seconds, 1 to 86400")
+    lock: Literal["none", "advisory", "redis"] = Field("none", description="write none, advisory or redis")
+    redis_url: RedisUrl | None = Field(None, description=EXAMPLE)
     scheduler: Literal["lock", "leader", "off"] = Field(
         "lock",
         description="write lock (each scheduled job runs in whichever consumer is first), leader (all in one) or off",
@@ -94,3 +97,12 @@ class ConsumerSettings(BrokerSettings):
         if prefetch < info.data.get("concurrency", 1):
             raise ValueError("it is less than CONSUMERS_CONCURRENCY, so threads would stay idle")
         return prefetch
+
+    @model_validator(mode="after")
+    def _redis_is_named(self) -> Self:
+        if self.lock == "redis" and self.redis_url is None:
+            raise ValueError(
+                "CONSUMERS_REDIS_URL is not set, and CONSUMERS_LOCK is redis; set it in the environment or in "
+                "CONSUMERS_REDIS_URL_FILE, or set CONSUMERS_LOCK=none"
+            )
+        return self

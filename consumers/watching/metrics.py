@@ -44,11 +44,23 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._second_locks = Counter(
+            "consumers_second_locks",
+            "Second locks by outcome: held, busy (another handler has it), without (the server is away, the handler "
+            "ran all the same), lost (while its handler ran).",
+            ["outcome"],
+            registry=self.registry,
+        )
+
     def count(self, outcome: str, type_: str | None) -> None:
         """Count one delivery."""
         self._tasks.labels(self._label(type_), outcome).inc()
         if outcome == "lost":
             self.lease_lost.inc()
+
+    def second_lock(self, outcome: Literal["held", "busy", "without", "lost"]) -> None:
+        """Count what became of a second lock."""
+        self._second_locks.labels(outcome).inc()
 
     def job(self, name: str, outcome: Literal["ran", "skipped", "failed"]) -> None:
         """Count one time that a scheduled job was due."""
