@@ -74,8 +74,8 @@ class AdvisoryLocks:
     async def _connect(self) -> _Connection:
         connection = await _Connection.connect(
             conninfo(self._url(), application_name=self._name),
-            # It sends simple queries. With others, the transaction keeps the portal of its last statement, and with it a
-            # snapshot, which holds back vacuum; and a pooler need not know prepared statements.
+            # It sends simple queries. With others, the transaction keeps the portal of its last statement, and with it
+            # a snapshot, which holds back vacuum; and a pooler need not know prepared statements.
             # https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-EXT-QUERY
             cursor_factory=psycopg.AsyncClientCursor,
         )

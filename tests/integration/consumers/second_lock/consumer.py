@@ -13,6 +13,7 @@ from uuid import UUID
 from consumers.second_lock.lock import SecondLock
 from consumers.second_lock.served import ServedLock
 from consumers.second_lock.server import LockServer
+from sandbox.machine.waiting import until
 from tests.integration.consumers.second_lock import holder
 
 P = ParamSpec("P")
@@ -66,13 +67,8 @@ async def consumer(server: LockServer, *, lease: float, name: str = "redis") -> 
 
 
 async def comes(condition: Callable[[], object], what: str) -> None:
-    """Wait until `condition` is true."""
-    try:
-        async with asyncio.timeout(_SECONDS):
-            while not condition():
-                await asyncio.sleep(0.01)
-    except TimeoutError as error:
-        raise AssertionError(f"did not come: {what}") from error
+    """Wait until `condition` is true; the loop goes on meanwhile."""
+    await asyncio.to_thread(until, condition, what=what, seconds=_SECONDS, every=0.01)
 
 
 @contextmanager

@@ -1,10 +1,12 @@
 """Second locks in a real Redis: they exclude each other, and whatever becomes of Redis, handlers go on."""
 
 import asyncio
+import re
 import signal
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import AsyncExitStack
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import pytest
@@ -17,11 +19,14 @@ from sandbox.lifetime import private
 from sandbox.machine import processes
 from sandbox.servers.redis import Redis
 from tests.integration.consumers.second_lock.consumer import comes, consumer, holding, on_a_loop
+from tests.support.commands import ROOT
 
 LEASE = 0.9
 LONG = 60.0
 GONE = "second lock not available"
 BACK = "second lock available again"
+PAGE = (ROOT / "docs" / "second-lock.md").read_text(encoding="utf-8")
+(DOCUMENTED,) = re.findall("^ACL SETUSER .*$", PAGE, re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +45,10 @@ def redis(server: Redis) -> Redis:
 
 def locks(redis: Redis, *, ttl: float = LONG, url: str = "") -> RedisLocks:
     return RedisLocks(lambda: address.read(url or redis.url), ttl=ttl)
+
+
+def password(url: str) -> str:
+    return urlsplit(url).password or ""
 
 
 def keys(redis: Redis) -> int:
@@ -212,37 +221,69 @@ async def test_what_only_an_operator_can_correct_is_an_error_at_start(
     assert "CONSUMERS_REDIS_URL" in caught.value.remedy
 
 
-RIGHTS = "+set +get +del +pexpire +evalsha +script|load"
+@pytest.mark.parametrize(
+    ("refuse", "accept", "reason"),
+    [
+        ("REPLICAOF 127.0.0.1 1", "REPLICAOF NO ONE", "read only replica"),
+        ("CONFIG SET maxmemory 1", "CONFIG SET maxmemory 0", "maxmemory"),
+    ],
+)
+@on_a_loop
+async def test_a_redis_that_takes_no_writes_for_a_while_ends_no_consumer(
+    redis: Redis, refuse: str, accept: str, reason: str
+) -> None:
+    redis.command(refuse)
+    try:
+        with capture_logs() as log:
+            async with consumer(locks(redis), lease=LONG) as one:
+                assert await one.held(uuid4())
+                redis.command(accept)
+                await comes(lambda: BACK in events(log), "it is back")
+                redis.command(refuse)
+                assert await one.held(uuid4())
+                redis.command(accept)
+                await comes(lambda: events(log).count(BACK) > 1, "it is back again")
+                assert await one.held(uuid4())
+                assert one.counted == {"without": 2, "held": 1}
+    finally:
+        redis.command(accept)
+    assert events(log) == [GONE, BACK] * 2
+    assert reason in log[0]["reason"]
+
+
+async def is_refused(url: str) -> bool:
+    """Return whether a consumer that logs in as in `url` does not start."""
+    try:
+        async with consumer(RedisLocks(lambda: address.read(url), ttl=LONG), lease=LONG) as one:
+            return not await one.held(uuid4())
+    except SecondLockRefused:
+        return True
 
 
 @on_a_loop
 async def test_the_rights_in_the_documentation_are_enough_and_none_can_be_left_out(redis: Redis) -> None:
-    url = redis.url.replace("redis://:", "redis://relay:")
-    password = redis.url.partition(":")[2].partition(":")[2].partition("@")[0]
-    for missing in ("", *RIGHTS.split()):
+    words = [word for word in DOCUMENTED.split() if word[0] == "+"]
+    assert words
+    url = redis.url.replace("redis://:", "redis://consumers:")
+    assert redis.command(DOCUMENTED.replace("PASSWORD", password(url))) == "+OK\r\n"
+    assert not await is_refused(url)
+    for word in words:
         redis.command("SCRIPT FLUSH")
-        rights = RIGHTS.replace(missing, "") if missing else RIGHTS
-        assert redis.command(f"ACL SETUSER relay reset on >{password} ~{PREFIX}* {rights}") == "+OK\r\n"
-        try:
-            async with consumer(locks(redis, url=url), lease=LONG) as one:
-                assert await one.held(uuid4())
-        except SecondLockRefused as problem:
-            assert missing, problem
-        else:
-            assert not missing, f"{missing} is not needed"
+        redis.command(f"ACL SETUSER consumers -{word[1:]}")
+        assert await is_refused(url), f"{word} is not needed"
+        redis.command(f"ACL SETUSER consumers {word}")
 
 
 @on_a_loop
 async def test_a_changed_password_is_used_at_the_next_connect(redis: Redis) -> None:
     url = redis.url.replace("redis://:", "redis://rotating:")
-    password = url.partition(":")[2].partition(":")[2].partition("@")[0]
-    redis.command(f"ACL SETUSER rotating reset on >{password} ~* +@all")
+    redis.command(f"ACL SETUSER rotating reset on >{password(url)} ~* +@all")
     current = [url]
     server = RedisLocks(lambda: address.read(current[0]), ttl=LONG)
     async with consumer(server, lease=LONG) as one:
         assert await one.held(uuid4())
         redis.command("ACL SETUSER rotating resetpass >changed")
-        current[0] = url.replace(password, "changed")
+        current[0] = url.replace(password(url), "changed")
         await asyncio.to_thread(redis.command, "CLIENT KILL USER rotating")
         assert await one.held(uuid4())
         assert one.counted == {"held": 2}
