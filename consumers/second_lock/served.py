@@ -29,6 +29,7 @@ _AT_ONCE = 32
 """How many locks are asked for at once. When the server stands still, only those wait for the timeout."""
 _EXTEND_SECONDS = 10.0
 _TELL_SECONDS = 1.0
+_SETTLED_SECONDS = 60.0
 
 
 @dataclass(eq=False, slots=True)
@@ -56,6 +57,7 @@ class ServedLock:
         self._away = asyncio.Event()
         """Set while the server is not asked."""
         self._backoff = Backoff()
+        self._back_at = self._loop.time()
         self._without = 0
         self._lost = 0
         self._closed = False
@@ -182,7 +184,7 @@ class ServedLock:
         except ServerAwayError as error:
             log.debug("second lock not available", lock=self._name, reason=str(error))
             return
-        self._backoff.reset()
+        self._back_at = self._loop.time()
         self._away.clear()
         log.info("second lock available again", lock=self._name, tasks_without=self._without)
         self._without = 0
@@ -199,6 +201,10 @@ class ServedLock:
         """Stop asking the server; the first failure of an incident is logged."""
         if self._away.is_set():
             return
+        if (
+            self._loop.time() - self._back_at > _SETTLED_SECONDS
+        ):  # otherwise it comes and goes: ask, and tell, less often
+            self._backoff.reset()
         self._away.set()
         log.warning(
             "second lock not available",
