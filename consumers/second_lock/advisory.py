@@ -1,7 +1,7 @@
 """Second locks as advisory locks of Postgres: one connection with an open transaction for each lock that is held.
 
-The lock ends with its transaction, so it works behind a pooler in transaction mode, and ends with its connection when
-the consumer dies. https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
+The lock ends with its transaction, so it works behind a pooler in transaction mode. It ends with its connection when
+the consumer dies, and after the lease when the consumer stands still. https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
 """
 
 from collections.abc import Callable
@@ -29,12 +29,14 @@ def key(task_id: UUID) -> int:
 class AdvisoryLocks:
     """Connections are opened when they are needed, and kept: as many as there were locks held at once.
 
-    It calls `url` at each connect, so that a changed password is used. `name` is their application name.
+    It calls `url` at each connect, so that a changed password is used. `name` is their application name. A lock ends
+    `lease` seconds after it was taken or extended.
     """
 
-    def __init__(self, url: Callable[[], str], *, name: str) -> None:
+    def __init__(self, url: Callable[[], str], *, name: str, lease: float) -> None:
         self._url = url
         self._name = name
+        self._milliseconds = int(lease * 1000)
         self._idle: list[_Connection] = []
         self._used: set[_Connection] = set()
 
@@ -45,13 +47,13 @@ class AdvisoryLocks:
             try:
                 connection = self._idle.pop() if kept else await self._connect()
                 self._used.add(connection)
-                return await self._locked(connection, key(task_id))
+                return await self._locked(connection, {"key": key(task_id), "milliseconds": self._milliseconds})
             except psycopg.Error as error:
                 if not kept:  # otherwise the server closed it while it was idle
                     raise ServerAwayError(message(error)) from error
 
-    async def _locked(self, connection: _Connection, number: int) -> "_HeldAdvisory | None":
-        held = _HeldAdvisory(connection, number, self._give_back)
+    async def _locked(self, connection: _Connection, parameters: dict[str, int]) -> "_HeldAdvisory | None":
+        held = _HeldAdvisory(self, connection, parameters)
         try:
             if await held.take():
                 return held
@@ -83,30 +85,33 @@ class AdvisoryLocks:
         await connection.set_isolation_level(psycopg.IsolationLevel.READ_COMMITTED)
         return connection
 
-    def _give_back(self, connection: _Connection, *, usable: bool) -> None:
+    def keep(self, connection: _Connection) -> None:
+        """Use a connection for the next lock."""
         self._used.discard(connection)
-        if usable:
-            self._idle.append(connection)
-        else:
-            connection.pgconn.finish()
+        self._idle.append(connection)
+
+    def drop(self, connection: _Connection) -> None:
+        """Close a connection, without waiting for it; safe to call again."""
+        self._used.discard(connection)
+        connection.pgconn.finish()
 
 
 class _HeldAdvisory:
     """One transaction, and a lock in it."""
 
-    def __init__(self, connection: _Connection, number: int, give_back: "Callable[..., None]") -> None:
+    def __init__(self, locks: AdvisoryLocks, connection: _Connection, parameters: dict[str, int]) -> None:
+        self._locks = locks
         self._connection = connection
-        self._number = number
-        self._give_back = give_back
+        self._parameters = parameters
 
     async def take(self) -> bool:
-        """Take the lock in the transaction, also a second time; False if another session has it."""
-        cursor = await self._connection.execute(sql.query("second_lock_take"), {"key": self._number})
+        """Take the lock in the transaction, and again to extend it; False if another session has it."""
+        cursor = await self._connection.execute(sql.query("second_lock_take"), self._parameters)
         row = await cursor.fetchone()
         return row is not None and bool(row[0])
 
     async def extend(self) -> bool:
-        """Show that the connection is alive; False if it, and with it the lock, is gone."""
+        """Let the limit for idle transactions begin again; False if the connection, and with it the lock, is gone."""
         try:
             return await self.take()
         except psycopg.Error:
@@ -120,9 +125,9 @@ class _HeldAdvisory:
         except psycopg.Error:
             self.forget()
             return False
-        self._give_back(self._connection, usable=True)
+        self._locks.keep(self._connection)
         return True
 
     def forget(self) -> None:
         """Close the connection; Postgres ends the transaction."""
-        self._give_back(self._connection, usable=False)
+        self._locks.drop(self._connection)

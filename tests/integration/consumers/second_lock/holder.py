@@ -16,7 +16,7 @@ from consumers.second_lock.served import ServedLock
 async def main(kind: str, url: str, task: str, lease: str) -> None:
     """Hold the lock."""
     server = (
-        AdvisoryLocks(lambda: url, name="holder")
+        AdvisoryLocks(lambda: url, name="holder", lease=float(lease))
         if kind == "advisory"
         else RedisLocks(lambda: address.read(url), ttl=float(lease))
     )

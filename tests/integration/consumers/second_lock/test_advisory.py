@@ -1,5 +1,7 @@
 """Second locks as advisory locks: they exclude each other, and end with their connection."""
 
+import asyncio
+import signal
 from collections.abc import Iterator, MutableMapping
 from contextlib import AsyncExitStack
 from typing import Any, LiteralString
@@ -38,8 +40,8 @@ class Watch:
     def database(self) -> str:
         return self._connection.info.dbname
 
-    def locks(self) -> AdvisoryLocks:
-        return AdvisoryLocks(lambda: self.url, name="second lock")
+    def locks(self, *, lease: float = LONG) -> AdvisoryLocks:
+        return AdvisoryLocks(lambda: self.url, name="second lock", lease=lease)
 
 
 @pytest.fixture
@@ -77,7 +79,7 @@ async def test_an_application_s_advisory_lock_with_the_same_key_only_delays(watc
 
 
 @on_a_loop
-async def test_a_held_lock_holds_back_no_vacuum_and_outlives_the_limits_of_idle_transactions(watch: Watch) -> None:
+async def test_a_held_lock_holds_back_no_vacuum_and_outlives_a_shorter_limit_of_idle_transactions(watch: Watch) -> None:
     watch.execute(
         f"ALTER DATABASE {watch.database} SET idle_in_transaction_session_timeout = '200ms';"
         f"ALTER DATABASE {watch.database} SET default_transaction_isolation = 'repeatable read'"
@@ -90,10 +92,19 @@ async def test_a_held_lock_holds_back_no_vacuum_and_outlives_the_limits_of_idle_
 
 
 @on_a_loop
+async def test_a_lock_outlives_its_limit_while_its_handler_runs(watch: Watch) -> None:
+    async with consumer(watch.locks(lease=LEASE), lease=LEASE) as one, one.lock.hold_async(uuid4()):
+        await asyncio.sleep(LEASE * 2)  # what is waited for is that nothing happens
+        assert watch.rows(f"SELECT state {OURS}") == [("idle in transaction",)]
+        assert one.counted == {"held": 1}
+
+
+@on_a_loop
 async def test_a_connection_that_ends_under_a_handler_is_said_and_changes_nothing_else(watch: Watch) -> None:
     tasks = [uuid4() for _ in range(4)]
     with capture_logs() as log:
-        async with consumer(watch.locks(), lease=LEASE, name="advisory") as one, AsyncExitStack() as stack:
+        locks = watch.locks(lease=LEASE)
+        async with consumer(locks, lease=LEASE, name="advisory") as one, AsyncExitStack() as stack:
             await one.holds(stack, *tasks)
             watch.rows(f"SELECT pg_terminate_backend(pid) {OURS}")
             await one.counts(held=4, lost=4)  # before the handlers end
@@ -130,13 +141,15 @@ async def test_handlers_go_on_while_postgres_takes_no_connections(watch: Watch) 
     assert events(log) == ["second lock not available", "second lock available again"]
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 @on_a_loop
-async def test_a_killed_holder_is_replaced_at_once(watch: Watch) -> None:
+async def test_a_holder_that_is_killed_or_stands_still_is_replaced(watch: Watch, number: signal.Signals) -> None:
     task = uuid4()
     async with consumer(watch.locks(), lease=LONG) as one:
-        with holding("advisory", watch.url, task, lease=LONG) as process:
+        # The killed one is replaced long before its lease would end.
+        with holding("advisory", watch.url, task, lease=LONG if number == signal.SIGKILL else 1) as process:
             assert not await one.held(task)
-            process.kill()
+            process.send_signal(number)
             holders: LiteralString = "SELECT 1 FROM pg_stat_activity WHERE application_name = 'holder'"
-            await comes(lambda: not watch.rows(holders), "Postgres sees that it has ended")
+            await comes(lambda: not watch.rows(holders), "Postgres ends the session")
             assert await one.held(task)
