@@ -11,6 +11,7 @@ it held), handlers run without it, and that is said once. `docs/second-lock.md` 
 
 lock        what a handler's thread or coroutine uses, and `none`
 served      a second lock that a server keeps: taken, extended, released; what happens while the server is away
+telling     what an operator is told
 server      what a server must provide
 advisory    Postgres' advisory locks
 redis       Redis, through redis-py's Lock

@@ -9,26 +9,21 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Self, TypeVar
 from uuid import UUID
-
-import structlog
 
 from consumers.errors import SecondLockRefused
 from consumers.second_lock.server import Held, LockServer, ServerAwayError
+from consumers.second_lock.telling import Outcome, Telling
 from outboxkit.backoff import Backoff
 
-Outcome = Literal["held", "busy", "without", "lost"]
 T = TypeVar("T")
-
-log = structlog.get_logger()
 
 _SECONDS = 2.0
 """How long a handler waits for an answer of the server, once; a server answers in about a millisecond."""
 _AT_ONCE = 32
 """How many locks are asked for at once. When the server stands still, only those wait for the timeout."""
 _EXTEND_SECONDS = 10.0
-_TELL_SECONDS = 1.0
 _SETTLED_SECONDS = 60.0
 
 
@@ -50,7 +45,7 @@ class ServedLock:
         self._server = server
         self._name = name
         self._interval = min(lease / 3, _EXTEND_SECONDS)
-        self._count = count
+        self._telling = Telling(name, count)
         self._loop = asyncio.get_running_loop()
         self._asking = asyncio.Semaphore(_AT_ONCE)
         self._holds: set[_Hold] = set()
@@ -58,8 +53,6 @@ class ServedLock:
         """Set while the server is not asked."""
         self._backoff = Backoff()
         self._back_at = self._loop.time()
-        self._without = 0
-        self._lost = 0
         self._closed = False
 
     async def __aenter__(self) -> Self:
@@ -83,7 +76,7 @@ class ServedLock:
         self._away.set()  # handlers that were abandoned ask no more
         self._timer.cancel()
         await asyncio.wait([self._timer])
-        self._tell_lost()
+        self._telling.flush()
         for hold in list(self._holds):
             self._drop(hold)
         await self._server.close()
@@ -125,12 +118,11 @@ class ServedLock:
             try:
                 if not self._away.is_set():
                     held = await self._ask(self._server.take(task_id))
-                    self._count("busy" if held is None else "held")
+                    self._telling.asked("busy" if held is None else "held")
                     return None if held is None else self._keeping(_Hold(held))
             except ServerAwayError as error:
                 self._fail(error)
-        self._without += 1
-        self._count("without")
+        self._telling.asked("without")
         return _Hold(None)
 
     def _keeping(self, hold: _Hold) -> _Hold:
@@ -181,13 +173,11 @@ class ServedLock:
         """Ask the server whether it is back; extend what is held at once then, since much of its time is over."""
         try:
             await self._ask(self._server.probe())
-        except ServerAwayError as error:
-            log.debug("second lock not available", lock=self._name, reason=str(error))
+        except ServerAwayError:
             return
         self._back_at = self._loop.time()
         self._away.clear()
-        log.info("second lock available again", lock=self._name, tasks_without=self._without)
-        self._without = 0
+        self._telling.back()
         await self._extend()
 
     async def _ask(self, question: Awaitable[T]) -> T:
@@ -206,12 +196,7 @@ class ServedLock:
         ):  # otherwise it comes and goes: ask, and tell, less often
             self._backoff.reset()
         self._away.set()
-        log.warning(
-            "second lock not available",
-            lock=self._name,
-            reason=str(error),
-            remedy="handlers run without it until it is back; the version check keeps each task applied once",
-        )
+        self._telling.away(str(error))
 
     def _drop(self, hold: _Hold) -> None:
         if hold.held is not None:
@@ -222,18 +207,4 @@ class ServedLock:
         hold.held = None
         self._holds.discard(hold)
         if lost:
-            self._count("lost")
-            self._lost += 1
-            if self._lost == 1:
-                self._loop.call_later(_TELL_SECONDS, self._tell_lost)  # one line for all that were lost at once
-
-    def _tell_lost(self) -> None:
-        if self._lost:
-            log.warning(
-                "second lock lost while handlers ran",
-                lock=self._name,
-                tasks=self._lost,
-                remedy="find out what ended it: docs/second-lock.md lists what can; each task is applied once all the "
-                "same",
-            )
-        self._lost = 0
+            self._telling.lost()
