@@ -68,7 +68,7 @@ format: .venv/.ready ## Rewrite the code in the project's format
 lock: .venv/.ready ## Pin the newest dependencies: hashes, no addresses
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
 	  --generate-hashes --no-header --upgrade --quiet --output-file requirements.lock
-	$(IMAGE_LOCK) pyproject.toml --extra otel --output-file docker/application/requirements.lock
+	$(IMAGE_LOCK) pyproject.toml --extra otel --extra redis --output-file docker/application/requirements.lock
 	$(IMAGE_LOCK) docker/application/build.in --output-file docker/application/build.lock
 
 # What the application image installs is what was tested: the same versions.

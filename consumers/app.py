@@ -14,8 +14,10 @@ import secrets
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
+from typing import assert_never
 
 import structlog
+from pydantic import SecretStr
 from starlette.routing import Route
 
 from consumers.claims.claims import Claims
@@ -27,7 +29,6 @@ from consumers.handlers.executor import Executor
 from consumers.handlers.failures import Failures
 from consumers.handlers.finished import Finished
 from consumers.handlers.registry import Registry
-from consumers.handlers.second_lock import NoLock
 from consumers.handlers.task import Task
 from consumers.handlers.threads import Threads
 from consumers.handlers.transactions import AsyncTransactions, Transactions
@@ -40,6 +41,11 @@ from consumers.maintenance.jobs import due_tasks, ended_tasks, expired_leases
 from consumers.maintenance.running.leadership import Leadership
 from consumers.maintenance.running.locks import Locks
 from consumers.maintenance.running.scheduler import Scheduler
+from consumers.second_lock.address import read as read_redis_url
+from consumers.second_lock.advisory import AdvisoryLocks
+from consumers.second_lock.lock import SecondLock
+from consumers.second_lock.served import ServedLock
+from consumers.second_lock.server import LockServer
 from consumers.settings import ConsumerSettings
 from consumers.timings import Timings
 from consumers.watching.metrics import Metrics
@@ -49,6 +55,7 @@ from outboxkit.amqp.format import TASK_PENDING
 from outboxkit.amqp.subscription import Subscription
 from outboxkit.amqp.topology import declare_queue
 from outboxkit.amqp.turn import Turn
+from outboxkit.errors import ConfigurationProblem
 from outboxkit.http import health_route, metrics_route, serving
 from outboxkit.postgres import conninfo
 from outboxkit.process.service import Stop
@@ -88,8 +95,14 @@ async def run(fresh: Callable[[], ConsumerSettings], registry: Registry, jobs: J
             routes = _routes(metrics, claiming, intake)
             address = await stack.enter_async_context(serving(routes, settings.http_address))
             log.info("serving metrics and health", address=address)
+        lock = await _second_lock(stack, fresh, name, metrics)
         executor = await _executor(
-            stack, settings, registry, lambda: conninfo(url(), application_name=f"consumers handlers {name}"), timings
+            stack,
+            settings,
+            registry,
+            lambda: conninfo(url(), application_name=f"consumers handlers {name}"),
+            lock,
+            timings,
         )
         metrics.watch(lambda: executor.active, executor.threads)
         worker = Worker(
@@ -201,11 +214,45 @@ def _routes(metrics: Metrics, database: Database, intake: Intake) -> list[Route]
     ]
 
 
+async def _second_lock(
+    stack: contextlib.AsyncExitStack, fresh: Callable[[], ConsumerSettings], name: str, metrics: Metrics
+) -> SecondLock | None:
+    """Build what CONSUMERS_LOCK names; None for none."""
+    settings = fresh()
+    kind, lease = settings.lock, settings.lease
+    server: LockServer
+    match kind:
+        case "none":
+            return None
+        case "advisory":
+            server = AdvisoryLocks(
+                lambda: fresh().database_url.get_secret_value(), name=f"consumers second locks {name}", lease=lease
+            )
+        case "redis":
+            try:
+                from consumers.second_lock import redis  # noqa: PLC0415 - an extra, which only this needs
+            except ImportError as error:
+                raise ConfigurationProblem(
+                    f"CONSUMERS_LOCK is redis, and redis-py cannot be imported: {error}",
+                    remedy="pip install 'outbox-relay[redis]', or set CONSUMERS_LOCK=advisory or none",
+                ) from error
+            server = redis.RedisLocks(lambda: read_redis_url(_required(fresh().redis_url)), ttl=lease)
+        case _:
+            assert_never(kind)
+    return await stack.enter_async_context(ServedLock(server, name=kind, lease=lease, count=metrics.second_lock))
+
+
+def _required(url: SecretStr | None) -> str:
+    assert url is not None  # noqa: S101 - the settings refuse redis without it
+    return url.get_secret_value()
+
+
 async def _executor(
     stack: contextlib.AsyncExitStack,
     settings: ConsumerSettings,
     registry: Registry,
     address: Callable[[], str],
+    lock: SecondLock | None,
     timings: Timings,
 ) -> Executor:
     """Build what runs handlers; their connections are closed with `stack`. The pools call `address` at each connect."""
@@ -214,7 +261,7 @@ async def _executor(
     size, timeout = 2 * settings.concurrency, timings.handler_connection
     transactions = stack.enter_context(Transactions(address, size=size, timeout=timeout))
     on_the_loop = await stack.enter_async_context(AsyncTransactions(address, size=size, timeout=timeout))
-    failures, lock, finished = Failures(registry, settings.retry()), NoLock(), Finished()
+    failures, finished = Failures(registry, settings.retry()), Finished()
 
     def is_async(task: Task) -> bool:
         handler = registry.find(task.type)

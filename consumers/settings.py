@@ -1,13 +1,14 @@
 """The consumers' settings, read from the environment or a TOML file by outboxkit.settings."""
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from consumers.durations import ALLOWED, seconds
 from consumers.handlers.retries import Policy
 from consumers.maintenance.declaring.schedule import time_zone
+from consumers.second_lock.address import EXAMPLE, RedisUrl
 from outboxkit.address import parse_address
 from outboxkit.amqp.settings import BrokerSettings
 from outboxkit.settings import prefix
@@ -78,6 +79,8 @@ class ConsumerSettings(BrokerSettings):
     retry_factor: float = Field(2.0, ge=1, le=1000, description="write how many times longer each wait is, 1 to 1000")
     retry_cap: Wait = 600.0
     retry_jitter: float = Field(0.2, ge=0, le=1, description="write which part of a wait is random, 0 to 1")
+    lock: Literal["none", "advisory", "redis"] = Field("none", description="write none, advisory or redis")
+    redis_url: RedisUrl | None = Field(None, description=EXAMPLE)
     scheduler: Literal["lock", "leader", "off"] = Field(
         "lock",
         description="write lock (each scheduled job runs in whichever consumer is first), leader (all in one) or off",
@@ -109,3 +112,12 @@ class ConsumerSettings(BrokerSettings):
         if prefetch < info.data.get("concurrency", 1):
             raise ValueError("it is less than CONSUMERS_CONCURRENCY, so threads would stay idle")
         return prefetch
+
+    @model_validator(mode="after")
+    def _redis_is_named(self) -> Self:
+        if self.lock == "redis" and self.redis_url is None:
+            raise ValueError(
+                "CONSUMERS_REDIS_URL is not set, and CONSUMERS_LOCK is redis; set it in the environment or in "
+                "CONSUMERS_REDIS_URL_FILE, or set CONSUMERS_LOCK=none"
+            )
+        return self

@@ -38,14 +38,20 @@ def _command(name: str) -> str:
 
 
 @app.command()
-def up(*, as_json: Json = False) -> None:
+def up(
+    *,
+    redis: Annotated[bool, typer.Option("--redis", help="Start a Redis too, for CONSUMERS_LOCK=redis.")] = False,
+    as_json: Json = False,
+) -> None:
     """Start this checkout's sandbox, unless it runs, and print the settings to use it: eval "$(sandbox up)"."""
-    found, running = kept.up(settings.read())
+    found, running = kept.up(settings.read(), redis=redis)
     _print(found, as_json=as_json)
     postgres, rabbitmq = found.versions()
     state = f"already running since {found.since:%Y-%m-%d %H:%M}" if running else "started"
+    third = "" if found.redis is None else f", Redis {found.redis.version()}"
     typer.echo(
-        f"PostgreSQL {postgres}, RabbitMQ {rabbitmq} ({found.kind}): {state}; to end them: {_command('down')}", err=True
+        f"PostgreSQL {postgres}, RabbitMQ {rabbitmq}{third} ({found.kind}): {state}; to end them: {_command('down')}",
+        err=True,
     )
 
 
@@ -64,14 +70,16 @@ def status(*, as_json: Json = False) -> None:
     """Show whether this checkout's sandbox runs, and its versions; exit code 3 if a server does not answer."""
     found = kept.find()
     postgres, rabbitmq = found.versions() if found else (None, None)
+    third = {"redis": found.redis.version()} if found and found.redis else {}
     if as_json:
         kind = found.kind if found else None
-        typer.echo(json.dumps({"kind": kind, "postgres": postgres, "rabbitmq": rabbitmq}))
+        typer.echo(json.dumps({"kind": kind, "postgres": postgres, "rabbitmq": rabbitmq, **third}))
     elif found is None:
         typer.echo(f"nothing is running; start it with: {_command('up')}")
     else:
-        typer.echo(f"PostgreSQL {postgres or 'does not answer'}, RabbitMQ {rabbitmq or 'does not answer'}")
-    if postgres is None or rabbitmq is None:
+        servers = {"PostgreSQL": postgres, "RabbitMQ": rabbitmq} | ({"Redis": third["redis"]} if third else {})
+        typer.echo(", ".join(f"{name} {version or 'does not answer'}" for name, version in servers.items()))
+    if None in (postgres, rabbitmq, *third.values()):
         raise typer.Exit(3)
 
 
@@ -128,6 +136,7 @@ def _print(found: kept.Kept, *, as_json: bool) -> None:
                     "directory": str(found.directory),
                     "postgres": postgres,
                     "rabbitmq": rabbitmq,
+                    **({"redis": found.redis.version()} if found.redis else {}),
                     "settings": found.environment(),
                 }
             )

@@ -14,9 +14,9 @@ from psycopg.rows import tuple_row
 from consumers.handlers.failures import Failures
 from consumers.handlers.outcomes import Completed, Outcome, Unfinished, encode_result
 from consumers.handlers.registry import Handler, Registry
-from consumers.handlers.second_lock import SecondLock
 from consumers.handlers.task import Task
 from consumers.handlers.transactions import AsyncTransactions, Transactions
+from consumers.second_lock.lock import SecondLock
 from outboxkit import sql
 
 LOCK_HELD = "another consumer holds the second lock of this task"

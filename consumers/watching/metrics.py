@@ -80,6 +80,14 @@ class Metrics:
             registry=self.registry,
         )
 
+        self._second_locks = Counter(
+            "consumers_second_locks",
+            "Second locks by outcome: held, busy (another handler has it), without (the server is away, the handler "
+            "ran all the same), lost (while its handler ran).",
+            ["outcome"],
+            registry=self.registry,
+        )
+
     def watch(self, running: Callable[[], int], threads: Threads) -> None:
         """Read the number of `running` handlers, and of their `threads`, whenever the metrics are asked for."""
         self._running.set_function(running)
@@ -104,6 +112,10 @@ class Metrics:
     def ran(self, type_: str, outcome: str, seconds: float) -> None:
         """Record how long one handler took, and how its claim ended."""
         self._seconds.observe((self._label(type_), outcome), seconds)
+
+    def second_lock(self, outcome: Literal["held", "busy", "without", "lost"]) -> None:
+        """Count what became of a second lock."""
+        self._second_locks.labels(outcome).inc()
 
     def job(self, name: str, outcome: Literal["ran", "skipped", "failed"]) -> None:
         """Count one time that a scheduled job was due."""

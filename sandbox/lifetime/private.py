@@ -1,4 +1,4 @@
-"""One server with its own configuration, for a test of that configuration; always run by this machine's programs."""
+"""One server alone, or with its own configuration, for a test of that; always run by this machine's programs."""
 
 import secrets
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from sandbox.servers.backend import Extra
 from sandbox.servers.local import KIND
 from sandbox.servers.postgres import Postgres
 from sandbox.servers.rabbitmq import Ports, Rabbitmq
+from sandbox.servers.redis import Redis
 
 
 @contextmanager
@@ -54,5 +55,18 @@ def rabbitmq(extra: Extra) -> Iterator[Rabbitmq]:
             password=secrets.token_hex(12),
         )
         server.create(extra)
+        server.start()
+        yield server
+
+
+@contextmanager
+def redis() -> Iterator[Redis]:
+    """Start a Redis for the block."""
+    program = packages.redis()
+    with owned_directory() as directory:
+        values = record.reserve(directory, "redis_port", kind=KIND)
+        password = secrets.token_hex(12)
+        server = Redis(directory / "redis", program=program, port=values["redis_port"], password=password)
+        server.create()
         server.start()
         yield server

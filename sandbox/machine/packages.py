@@ -30,6 +30,7 @@ _SILENCED = (
 )
 _DPKG_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LOCK_SECONDS = 600
+_REDIS = "install the package that has redis-server (Debian, Ubuntu, as root: apt-get install redis-server)"
 _PROMETHEUS = "install a package that has prometheus and promtool (Debian, Ubuntu, as root: apt-get install prometheus)"
 
 
@@ -54,6 +55,21 @@ def require() -> Programs:
             raise Missing(f"{_lacking()} not installed", remedy=_remedy())
         with signals.deferred():  # dpkg must not be interrupted halfway
             return _install_servers()
+
+
+def redis() -> Path:
+    """Return `redis-server`; installs it where it can, and raises Missing where it cannot."""
+    with directories.locked("packages"):
+        if (found := programs.redis()) is None:
+            if os.getuid() != 0 or not _is_debian():
+                raise Missing("Redis is not installed", remedy=_REDIS)
+            with signals.deferred():
+                _apt("update")
+                _install(["redis-server"])
+            found = programs.redis()
+    if found is None:
+        raise Missing("Redis is still missing after installing redis-server", remedy=_REDIS)
+    return found
 
 
 def prometheus() -> tuple[Path, Path]:

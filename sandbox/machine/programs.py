@@ -47,6 +47,12 @@ def rabbitmq() -> Path | None:
     return Path(script) if script else None
 
 
+def redis() -> Path | None:
+    """Return `redis-server`; None when it is missing."""
+    program = shutil.which("redis-server", path=search_path())
+    return Path(program) if program else None
+
+
 def erlang_libraries() -> Path:
     """Return the directory of Erlang's own applications."""
     return Path(shutil.which("erl", path=search_path()) or "/usr/lib/erlang/bin/erl").resolve().parent.parent / "lib"

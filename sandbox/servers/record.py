@@ -11,15 +11,15 @@ _PORT = "_port"
 
 
 def write(directory: Path, **values: str | int) -> None:
-    """Write the record of `directory`; only its owner can read it, since it contains passwords."""
+    """Add `values` to the record of `directory`; only its owner can read it, since it contains passwords."""
     part = directory / f"{_NAME}.part"
     part.touch(mode=0o600)
-    part.write_text(json.dumps(values), encoding="utf-8")
+    part.write_text(json.dumps(read(directory) | values), encoding="utf-8")
     part.replace(directory / _NAME)
 
 
 def reserve(directory: Path, *names: str, **values: str) -> dict[str, Any]:
-    """Write and return the record with a free port for each of `names`, which end in `_port`.
+    """Add a free port for each of `names`, which end in `_port`, and `values` to the record, and return it.
 
     A lock lets one sandbox at a time choose ports. Recorded ports count as taken, since their server may be stopped.
     """

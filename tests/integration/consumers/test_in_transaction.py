@@ -10,7 +10,6 @@ from consumers.handlers.failures import Failures
 from consumers.handlers.outcomes import Applied, ClaimLost, Failed, Unfinished
 from consumers.handlers.registry import Registry
 from consumers.handlers.retries import Policy
-from consumers.handlers.second_lock import NoLock
 from consumers.handlers.task import Task
 from consumers.handlers.transactions import Transactions
 from outboxkit import sql
@@ -111,4 +110,4 @@ def _connections(url: str) -> Transactions:
 
 def _execution(registry: Registry, transactions: Transactions) -> Execution:
     policy = Policy(attempts=None, base=1, factor=2, cap=100, jitter=0)
-    return Execution(registry, transactions, Failures(registry, policy), NoLock())
+    return Execution(registry, transactions, Failures(registry, policy))

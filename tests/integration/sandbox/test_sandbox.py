@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -24,11 +25,13 @@ from outboxkit.amqp.errors import ChannelRefused
 from outboxkit.amqp.topology import dead_letter_queue, declare_exchange, declare_queue
 from outboxkit.errors import Problem
 from sandbox import Sandbox, Servers, start
+from sandbox.lifetime import private
 from sandbox.lifetime.isolation import Isolation
 from sandbox.machine import directories, processes
 from sandbox.machine.waiting import until
 from sandbox.servers import amqp, choice, record
 from sandbox.servers.named import Named
+from sandbox.servers.redis import Redis
 from sandbox.settings import SandboxSettings, read
 
 HOLD = "import sys, sandbox\nwith sandbox.start() as box:\n    print(box.directory, flush=True)\n    sys.stdin.read()\n"
@@ -199,6 +202,37 @@ class TestServers:
                 touch()
 
 
+class TestRedis:
+    @pytest.fixture
+    def redis(self) -> Iterator[Redis]:
+        with private.redis() as server:
+            yield server
+
+    def test_it_starts_empty_each_time(self, redis: Redis) -> None:
+        assert redis.version()
+        assert redis.command("SET kept 1") == "+OK\r\n"
+        redis.start()
+        assert redis.command("DBSIZE") == ":1\r\n"
+        redis.kill()
+        assert (redis.running(), redis.version()) == (False, None)
+        redis.start()
+        assert redis.command("DBSIZE") == ":0\r\n"
+        assert {path.name for path in redis.home.iterdir()} == {"redis.conf", "redis.log"}
+
+    def test_a_password_is_needed_on_loopback_only_and_it_does_not_run_as_root(self, redis: Redis) -> None:
+        port = urlsplit(redis.url).port
+        assert port is not None
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(b"PING\r\n")
+            assert connection.recv(100).startswith(b"-NOAUTH")
+        listening = [
+            address for address, number in (place.split(":") for place in _listening()) if int(number, 16) == port
+        ]
+        assert set(listening) <= LOOPBACK
+        assert listening
+        assert all(Path(f"/proc/{one.pid}").stat().st_uid for one in processes.belonging(redis.home))
+
+
 class TestKept:
     def test_up_starts_only_what_does_not_run_and_down_ends_it(self, place: Place) -> None:
         settings = place.up()
@@ -223,6 +257,28 @@ class TestKept:
         assert (place.running(), place.directories()) == ([], [])
         assert place.run("down").returncode == 0
         assert place.run("status").returncode == 3
+
+    def test_redis_is_there_only_where_it_was_asked_for_and_ends_with_the_rest(self, place: Place) -> None:
+        assert "CONSUMERS_REDIS_URL" not in place.up()
+        assert "redis" not in json.loads(place.run("status", "--json").stdout)
+        asked = place.run("up", "--redis", "--json")
+        answer = json.loads(asked.stdout)
+        assert answer["redis"]
+        assert f"Redis {answer['redis']}" in asked.stderr
+
+        (directory,) = place.directories()
+        home = directory / directories.COMPANIONS / "redis"
+        (redis,) = processes.belonging(home)
+        assert place.up() == answer["settings"]  # it is kept, also where it is not asked for again
+        assert processes.belonging(home) == [redis]
+        processes.end(home)
+        status = place.run("status", "--json")
+        assert (status.returncode, json.loads(status.stdout)["redis"]) == (3, None)
+        assert place.up() == answer["settings"]
+        assert place.run("status").returncode == 0
+
+        assert place.run("down").returncode == 0
+        assert (place.running(), place.directories()) == ([], [])
 
     def test_two_checkouts_keep_a_sandbox_each(self, place: Place, tmp_path: Path) -> None:
         second = place.in_checkout(tmp_path)

@@ -133,3 +133,25 @@ def test_an_interval_is_a_number_of_seconds_or_a_duration(monkeypatch: pytest.Mo
     settings = load(ConsumerSettings, tmp_path / "settings.toml")
     assert (settings.enqueue_every, settings.prune_every) == (0.5, 90)
     assert settings.retention == timedelta(hours=1)
+
+
+def test_a_second_lock_in_redis_needs_its_url(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CONSUMERS_LOCK", "redis")
+    with pytest.raises(
+        ConfigurationProblem, match="CONSUMERS_REDIS_URL is not set, and CONSUMERS_LOCK is redis"
+    ) as one:
+        load(ConsumerSettings)
+    assert one.value.remedy.startswith("set it in the environment")
+    (tmp_path / "url").write_text("redis://u:planted@h:1/0\n")
+    monkeypatch.setenv("CONSUMERS_REDIS_URL_FILE", str(tmp_path / "url"))
+    settings = load(ConsumerSettings)
+    assert settings.redis_url is not None
+    assert settings.redis_url.get_secret_value() == "redis://u:planted@h:1/0"
+    assert "planted" not in repr(settings)
+
+
+def test_a_wrong_url_of_redis_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONSUMERS_REDIS_URL", "redis://u:planted@h:planted")
+    with pytest.raises(ConfigurationProblem, match="CONSUMERS_REDIS_URL is wrong") as caught:
+        load(ConsumerSettings)
+    assert "planted" not in str(caught.value)

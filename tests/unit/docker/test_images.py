@@ -85,7 +85,7 @@ def test_every_dependency_of_the_commands_is_installed_and_no_tool_of_the_tests(
         return {re.split(r"[\[<>=~!;]", requirement)[0].strip() for requirement in requirements}
 
     extras = PROJECT["project"]["optional-dependencies"]
-    wanted = names(PROJECT["project"]["dependencies"] + extras["otel"])
+    wanted = names(PROJECT["project"]["dependencies"] + extras["otel"] + extras["redis"])
     pins = _pins(FOLDER / "application" / "requirements.lock")
     assert wanted <= set(pins)
     unwanted = names(extras["dev"] + extras["sandbox"]) - {"outbox-relay"}

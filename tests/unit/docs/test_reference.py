@@ -96,6 +96,7 @@ def _consumer_metrics() -> CollectorRegistry:
     metrics.ran("greet", "completed", 0.1)
     metrics.watch(lambda: 1, Threads(1, 1))
     metrics.job("report", "ran")
+    metrics.second_lock("held")
     return metrics.registry
 
 
