@@ -32,8 +32,6 @@ class _Session:
 class Session(_Session, psycopg.Connection[Any]):
     """A session of the pool of Transactions. No handler gets this object, so nothing is ever set on it."""
 
-    client_cursor = psycopg.ClientCursor[Any]
-
     def learn(self) -> None:
         """Ask the new session for its facts."""
         self.look(self.execute(sql.query("session_facts")).fetchone())
@@ -41,8 +39,6 @@ class Session(_Session, psycopg.Connection[Any]):
 
 class AsyncSession(_Session, psycopg.AsyncConnection[Any]):
     """The same for AsyncTransactions."""
-
-    client_cursor = psycopg.AsyncClientCursor[Any]
 
     async def learn(self) -> None:
         """Ask the new session for its facts."""

@@ -85,7 +85,7 @@ def _run(
 ) -> Steps[Result | BaseException]:
     """Return how the handler ended. An exception of `call` is returned too: a generator cannot raise StopIteration."""
     try:
-        session = yield from _begun(pool, task)
+        session = yield from _begun(pool)
     except sessions.UNAVAILABLE as error:
         return sessions.unstarted(error)
     connection = given(session.pgconn)
@@ -103,13 +103,13 @@ def _run(
         yield partial(pool.putconn, session)
 
 
-def _begun(pool: Pool, task: Task) -> Steps[Any]:
+def _begun(pool: Pool) -> Steps[Any]:
     """Return a session in a handler's transaction. Each idle one may have ended meanwhile; a new one is tried last."""
     deadline, others = time.monotonic() + pool.timeout, pool.max_size
     while True:
         session = yield partial(pool.getconn, timeout=max(deadline - time.monotonic(), 0))
         try:
-            yield partial(session.client_cursor(session).execute, sql.query("handler_begin"), {"id": task.id})
+            yield partial(session.execute, sql.query("handler_begin"))
             sessions.require_still_writable(session)
         except BaseException as error:
             session.pgconn.finish()

@@ -5,11 +5,11 @@
 -- other COMMIT, whichever program or driver sends it, calls the function and fails with TK010; PREPARE TRANSACTION refuses
 -- the cursor by itself, and in a DO block or a procedure Postgres refuses a COMMIT within a transaction.
 -- https://www.postgresql.org/docs/current/sql-declare.html
-CREATE FUNCTION tasks.refuse_commit(task_id uuid) RETURNS void
+CREATE FUNCTION tasks.refuse_commit() RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-    RAISE EXCEPTION 'task %: its handler sent COMMIT, and everything that it did was rolled back', task_id
+    RAISE EXCEPTION 'a task''s handler sent COMMIT: everything that it did in its transaction was rolled back'
         USING ERRCODE = 'TK010', HINT = 'Leave COMMIT out: the transaction is committed when the handler returns. '
             'To commit in steps, register the handler without in_transaction=True and give it a connection of its own.';
 END $$;

@@ -238,7 +238,7 @@ def test_commit_as_sql_says_what_to_do_instead(isolated: Isolated, kind: str) ->
         with pytest.raises(psycopg.Error) as raised:
             await run(task, lambda connection: connection.execute("COMMIT"))
         assert raised.value.sqlstate == "TK010"
-        assert f"task {task.id}: its handler sent COMMIT" in str(raised.value)
+        assert "a task's handler sent COMMIT" in str(raised.value)
         assert "Leave COMMIT out" in str(raised.value.diag.message_hint)
         for act in ("commit", "rollback"):
 
