@@ -8,7 +8,6 @@ then Postgres.
 import asyncio
 import contextlib
 import gc
-import logging
 import os
 import secrets
 import socket
@@ -21,6 +20,7 @@ from pydantic import SecretStr
 from starlette.routing import Route
 
 from consumers.claims.claims import Claims
+from consumers.connecting import address
 from consumers.database import Database
 from consumers.ending import end_within
 from consumers.handlers.coroutines import Coroutines
@@ -57,7 +57,6 @@ from outboxkit.amqp.topology import declare_queue
 from outboxkit.amqp.turn import Turn
 from outboxkit.errors import ConfigurationProblem
 from outboxkit.http import health_route, metrics_route, serving
-from outboxkit.postgres import conninfo
 from outboxkit.process.service import Stop
 
 log = structlog.get_logger()
@@ -93,16 +92,17 @@ async def run(fresh: Callable[[], ConsumerSettings], registry: Registry, jobs: J
     ):
         if settings.http_address is not None:
             routes = _routes(metrics, claiming, intake)
-            address = await stack.enter_async_context(serving(routes, settings.http_address))
-            log.info("serving metrics and health", address=address)
+            serves = await stack.enter_async_context(serving(routes, settings.http_address))
+            log.info("serving metrics and health", address=serves)
         lock = await _second_lock(stack, fresh, name, metrics)
         executor = await _executor(
             stack,
-            settings,
             registry,
-            lambda: conninfo(url(), application_name=f"consumers handlers {name}"),
+            Failures(registry, settings.retry()),
             lock,
-            timings,
+            address=lambda: address(url(), name=f"consumers handlers {name}"),
+            concurrency=settings.concurrency,
+            patience=timings.handler_connection,
         )
         metrics.watch(lambda: executor.active, executor.threads)
         worker = Worker(
@@ -247,29 +247,29 @@ def _required(url: SecretStr | None) -> str:
     return url.get_secret_value()
 
 
-async def _executor(
+async def _executor(  # noqa: PLR0913 - what it is built of
     stack: contextlib.AsyncExitStack,
-    settings: ConsumerSettings,
     registry: Registry,
-    address: Callable[[], str],
+    failures: Failures,
     lock: SecondLock | None,
-    timings: Timings,
+    *,
+    address: Callable[[], str],
+    concurrency: int,
+    patience: float,
 ) -> Executor:
-    """Build what runs handlers; their connections are closed with `stack`. The pools call `address` at each connect."""
-    logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # it repeats what Database logs once
+    """Build what runs handlers; their connections are closed with `stack`. `address` is called at each connect."""
     # Twice as many as handlers: one whose deadline has passed may still hold its connection.
-    size, timeout = 2 * settings.concurrency, timings.handler_connection
-    transactions = stack.enter_context(Transactions(address, size=size, timeout=timeout))
-    on_the_loop = await stack.enter_async_context(AsyncTransactions(address, size=size, timeout=timeout))
-    failures, finished = Failures(registry, settings.retry()), Finished()
+    transactions = stack.enter_context(Transactions(address, size=2 * concurrency, timeout=patience))
+    on_the_loop = await stack.enter_async_context(AsyncTransactions(address, size=2 * concurrency, timeout=patience))
+    finished = Finished()
 
     def is_async(task: Task) -> bool:
         handler = registry.find(task.type)
         return handler is not None and handler.is_async
 
     return Executor(
-        Threads(Execution(registry, transactions, failures, lock), finished, concurrency=settings.concurrency),
-        Coroutines(AsyncExecution(registry, on_the_loop, failures, lock), finished, concurrency=settings.concurrency),
+        Threads(Execution(registry, transactions, failures, lock), finished, concurrency=concurrency),
+        Coroutines(AsyncExecution(registry, on_the_loop, failures, lock), finished, concurrency=concurrency),
         finished,
         is_async=is_async,
         failures=failures,

@@ -1,7 +1,8 @@
 """One connection to Postgres for short statements; it is opened again whenever it is lost.
 
 Each statement is a transaction of its own and may be sent twice: after a lost connection it is unknown whether the last
-one committed. Use it only for statements that may run twice; those of claims.py compare the row's version.
+one committed. Use it only for statements that may run twice; those of claims.py compare the row's version. A session
+that cannot write counts as lost: the server is a standby, or was made read-only.
 """
 
 import asyncio
@@ -11,17 +12,19 @@ from typing import Any, LiteralString, Self
 import psycopg
 import structlog
 
-from consumers.errors import DatabaseFailed, DatabaseUnavailable, SchemaMissing
+from consumers import refusals
+from consumers.connecting import PREPARE_THRESHOLD, SessionFacts, address, require_writable
+from consumers.errors import SchemaMissing
 from outboxkit import sql
 from outboxkit.backoff import Backoff
 from outboxkit.errors import Problem
-from outboxkit.postgres import conninfo, message, recovery_of
+from outboxkit.postgres import message, recovery_of
 from outboxkit.sql.apply import require_current
 from outboxkit.sqlstates import Recovery
 
 log = structlog.get_logger()
 
-_NOT_SET_UP = frozenset({"3F000", "42P01", "42703", "42883"})  # a schema, table, column or function does not exist
+_READ_ONLY = "25006"
 
 
 class Database:
@@ -48,10 +51,9 @@ class Database:
             await self.__aexit__()
             raise
         except psycopg.Error as error:
-            raise DatabaseUnavailable(
-                f"Postgres is not reachable, or refuses the login: {message(error)}",
-                remedy="check host, port, database, user and password in CONSUMERS_DATABASE_URL",
-            ) from error
+            await self.__aexit__()
+            final = error.sqlstate is not None and recovery_of(error) is Recovery.FINAL
+            raise refusals.failed(error) if final else await self._unavailable(error) from error
         self.up = True
         return self
 
@@ -80,10 +82,7 @@ class Database:
     async def _connected(self) -> psycopg.AsyncConnection[Any]:
         async with self._connecting:
             if self._connection is None or self._connection.closed:
-                self._connection = await psycopg.AsyncConnection.connect(
-                    conninfo(self._url(), application_name=self._name), autocommit=True
-                )
-                await self._connection.execute(sql.query("task_session"))
+                self._connection = await _open(address(self._url(), name=self._name))
             return self._connection
 
     async def _require_schema(self, connection: psycopg.AsyncConnection[Any]) -> None:
@@ -100,14 +99,30 @@ class Database:
         if recovery is Recovery.FINAL:
             if error.sqlstate is None:
                 raise error  # psycopg's own: a bug
-            raise _failed(error) from error
-        report, remedy = log.warning, "it is tried again until it succeeds"
-        if recovery is Recovery.OPERATOR:
-            report, remedy = log.error, f"an operator must act; {remedy}"
-        if self.up or reason != self._logged:
-            report("database not available", connection=self._name, reason=reason, remedy=remedy)
+            raise refusals.failed(error) from error
+        if error.sqlstate == _READ_ONLY and self._connection is not None:
+            await self._connection.close()
+        new = self.up or reason != self._logged
         self.up, self._logged = False, reason
+        if new:
+            await self._report(error, recovery)
         await asyncio.sleep(self._backoff.next_delay())
+
+    async def _report(self, error: psycopg.Error, recovery: Recovery) -> None:
+        remedy = "it is tried again until it succeeds"
+        if error.sqlstate is None or recovery is Recovery.OPERATOR:
+            problem = await self._unavailable(error)
+            log.error(
+                "database not available",
+                connection=self._name,
+                reason=problem.what,
+                remedy=f"{problem.remedy}; {remedy}",
+            )
+        else:
+            log.warning("database not available", connection=self._name, reason=message(error), remedy=remedy)
+
+    async def _unavailable(self, error: psycopg.Error) -> Problem:
+        return await asyncio.to_thread(refusals.unavailable, error, address(self._url(), name=self._name))
 
     def _succeeded(self) -> None:
         if not self.up:
@@ -116,12 +131,14 @@ class Database:
         self._backoff.reset()
 
 
-def _failed(error: psycopg.Error) -> DatabaseFailed:
-    if error.sqlstate in _NOT_SET_UP:
-        return SchemaMissing(
-            f"the database has no tables for tasks of this version ({message(error)})", remedy="run `relay setup` on it"
-        )
-    return DatabaseFailed(
-        f"Postgres cannot run a statement of the consumer ({error.sqlstate}: {message(error)})",
-        remedy="find the code in appendix A of PostgreSQL's manual, and the statement in the server's log",
-    )
+async def _open(conninfo: str) -> psycopg.AsyncConnection[Any]:
+    """Return a session that can write."""
+    connection = await psycopg.AsyncConnection.connect(conninfo, autocommit=True, prepare_threshold=PREPARE_THRESHOLD)
+    try:
+        row = await (await connection.execute(sql.query("session_facts"))).fetchone()
+        assert row is not None  # noqa: S101 - the query always returns one row
+        require_writable(SessionFacts(*row))
+    except BaseException:
+        await connection.close()
+        raise
+    return connection

@@ -13,7 +13,8 @@ async def connect(url: str) -> psycopg.AsyncConnection[Any]:
     try:
         # A standby that lags does not know yet what the primary has committed, so only a primary will do.
         return await psycopg.AsyncConnection.connect(
-            conninfo(url, fallback_application_name="writers", target_session_attrs="read-write")
+            conninfo(url, fallback_application_name="writers", target_session_attrs="read-write"),
+            prepare_threshold=None,  # behind a pooler, the next statement may be in another session
         )
     except psycopg.OperationalError as error:
         raise Unavailable(

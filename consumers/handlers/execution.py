@@ -76,7 +76,11 @@ class AsyncExecution:
     """Runs handlers that are coroutine functions, on the loop."""
 
     def __init__(
-        self, registry: Registry, transactions: AsyncTransactions, failures: Failures, lock: SecondLock
+        self,
+        registry: Registry,
+        transactions: AsyncTransactions,
+        failures: Failures,
+        lock: SecondLock | None = None,
     ) -> None:
         self._registry = registry
         self._transactions = transactions

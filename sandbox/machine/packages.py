@@ -32,6 +32,7 @@ _DPKG_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LOCK_SECONDS = 600
 _REDIS = "install the package that has redis-server (Debian, Ubuntu, as root: apt-get install redis-server)"
 _PROMETHEUS = "install a package that has prometheus and promtool (Debian, Ubuntu, as root: apt-get install prometheus)"
+_PGBOUNCER = "install a package that has pgbouncer (Debian, Ubuntu, as root: apt-get install pgbouncer)"
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,22 @@ def prometheus() -> tuple[Path, Path]:
     if server is None or tool is None:
         raise Missing("Prometheus is still missing after installing prometheus", remedy=_PROMETHEUS)
     return Path(server), Path(tool)
+
+
+def pgbouncer() -> Path:
+    """Return PgBouncer; installs it where it can, and raises Missing where it cannot."""
+    with directories.locked("packages"):
+        path = programs.search_path()
+        if shutil.which("pgbouncer", path=path) is None:
+            if os.getuid() != 0 or not _is_debian():
+                raise Missing("PgBouncer is not installed", remedy=_PGBOUNCER)
+            with signals.deferred():
+                _apt("update")
+                _install(["pgbouncer"])
+        found = shutil.which("pgbouncer", path=path)
+    if found is None:
+        raise Missing("PgBouncer is still missing after installing pgbouncer", remedy=_PGBOUNCER)
+    return Path(found)
 
 
 def _found() -> Programs | None:

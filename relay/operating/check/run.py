@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from outboxkit.checks.finding import Finding, Unknown, judged, named, ok, reached, unneeded
 from relay.operating.check.asking import postgres, rabbitmq
-from relay.operating.check.finding import Finding, Unknown, judged, named, ok, reached, unneeded
 from relay.operating.check.judging import (
     broker,
     connection,

@@ -60,7 +60,7 @@ def test_a_handler_that_raises_or_commits_by_itself_in_a_transaction_leaves_no_e
             execute = _execution(registry, connections)
             for type_, error in (
                 ("raises", "SystemExit: 3"),
-                ("commits", "ProgrammingError: "),
+                ("commits", "TransactionEnded: "),
                 ("result", "ValueError: "),
             ):
                 task = await claimed(bench.one, await bench.submit(type=type_))

@@ -13,12 +13,12 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import class_row, dict_row
 
 from outboxkit import sql
+from outboxkit.checks.finding import Unknown
 from outboxkit.errors import Problem
 from outboxkit.postgres import conninfo
 from outboxkit.sql import apply as schema
 from relay.core.position import Lsn
 from relay.operating import outbox
-from relay.operating.check.finding import Unknown
 from relay.operating.check.judging.connection import PostgresConnection
 from relay.operating.check.judging.outbox import Outbox, Schema
 from relay.operating.check.judging.polling import Polling

@@ -5,21 +5,19 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from outboxkit.amqp.answer import ACCEPTED, NOT_RETURNED, Answer
+from outboxkit.amqp.asking import queue, tried
 from outboxkit.amqp.connection import Connection
 from outboxkit.amqp.errors import ChannelRefused
 from outboxkit.amqp.tls import is_loopback
 from outboxkit.amqp.topology import check_exchange, declare_exchange
 from outboxkit.amqp.url import nodes
+from outboxkit.checks.finding import Unknown
 from outboxkit.errors import Problem
-from relay.operating.check.answer import ACCEPTED, NO_ANSWER, NOT_RETURNED, PRECONDITION_FAILED, Answer
-from relay.operating.check.finding import Unknown
 from relay.operating.check.judging.broker import Broker
-from relay.operating.check.judging.queues import Guess, Queue
+from relay.operating.check.judging.queues import Queue
 from relay.settings import RelaySettings
 
-_TIMEOUT = 3.0
-# A queue has fewer arguments than this; each refusal names one.
-_GUESSES = 20
 _ROUTING_KEY = "relay.check"
 
 Channel = Any  # pika's, which only outboxkit.amqp and the publisher import
@@ -60,7 +58,7 @@ async def _broker(connection: Connection, settings: RelaySettings) -> Broker:
         channel.basic_publish(exchange, _ROUTING_KEY, b"", mandatory=True)
         await connection.call(channel.tx_rollback)
 
-    found = await _try(connection, there)
+    found = await tried(connection, there)
     return Broker(
         product=str(properties.get("product", "an AMQP broker")),
         version=str(properties.get("version", "")),
@@ -69,9 +67,9 @@ async def _broker(connection: Connection, settings: RelaySettings) -> Broker:
         remote=", ".join(remote) or None,
         exchange_name=exchange,
         exchange=found,
-        declared=await _try(connection, declared) if found.code == ACCEPTED else found,
-        published=await _try(connection, rolled_back) if found.code == ACCEPTED else found,
-        returned=await _try(connection, lambda channel: _returned(connection, channel)),
+        declared=await tried(connection, declared) if found.code == ACCEPTED else found,
+        published=await tried(connection, rolled_back) if found.code == ACCEPTED else found,
+        returned=await tried(connection, lambda channel: _returned(connection, channel)),
         max_message_bytes=settings.max_message_bytes,
         blocked=connection.blocked,
     )
@@ -102,51 +100,8 @@ async def _returned(connection: Connection, channel: Channel) -> Answer:
 
 
 async def _queue(connection: Connection, name: str) -> Queue:
-    """Ask for a queue, and guess its arguments. It is declared only if it existed just before."""
-
-    async def there(channel: Channel) -> None:
-        await connection.call(channel.queue_declare, name, passive=True)
-
-    found = await _try(connection, there)
-    guess = Guess()
-    refused = found
-    for _ in range(_GUESSES if found.code == ACCEPTED else 0):
-
-        async def declared(channel: Channel) -> None:
-            await connection.call(
-                channel.queue_declare,
-                name,
-                durable=guess.durable,
-                auto_delete=guess.auto_delete,
-                arguments=guess.arguments,
-            )
-
-        refused = await _try(connection, declared)
-        if refused.code == ACCEPTED:
-            return Queue(name, found, guess.arguments)
-        if refused.code != PRECONDITION_FAILED or not guess.learn(refused.text):
-            break
-    return Queue(name, found, None, why_unknown=refused.text or "RabbitMQ did not answer in time")
-
-
-async def _try(connection: Connection, act: Act) -> Answer:
-    """Run `act` on its own channel, which a refusal closes; raises BrokerUnavailable if the connection is lost."""
-    if connection.blocked:
-        return Answer(NO_ANSWER)
-    reasons: list[Any] = []
-    try:
-        async with asyncio.timeout(_TIMEOUT):  # RabbitMQ does not read from a blocked publisher
-            channel = await connection.channel()
-            channel.add_on_close_callback(lambda _, reason: reasons.append(reason))
-            answer = await act(channel)
-    except TimeoutError:
-        return Answer(NO_ANSWER)
-    except ChannelRefused as problem:
-        reason = reasons[0] if reasons else None
-        return Answer(getattr(reason, "reply_code", NO_ANSWER), getattr(reason, "reply_text", problem.what))
-    if channel.is_open:
-        channel.close()
-    return answer or Answer(ACCEPTED)
+    found = await queue(connection, name)
+    return Queue(name, found.answer, found.arguments, found.why_unknown)
 
 
 async def _properties(connection: Connection) -> dict[str, Any]:

@@ -14,9 +14,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from outboxkit.amqp.topology import EXCHANGE_TYPE
-from relay.operating.check import answer
-from relay.operating.check.answer import (
+from outboxkit.amqp import answer
+from outboxkit.amqp.answer import (
     ACCEPTED,
     ACCESS_REFUSED,
     NO_ANSWER,
@@ -25,7 +24,8 @@ from relay.operating.check.answer import (
     Answer,
     differing,
 )
-from relay.operating.check.finding import Check, Verdict, fail, ok, unknown, warn
+from outboxkit.amqp.topology import EXCHANGE_TYPE
+from outboxkit.checks.finding import Check, Verdict, fail, ok, unknown, warn
 from relay.operating.display import size
 
 # Quorum queues, and their delivery count, came with 3.8.

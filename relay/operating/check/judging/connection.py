@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from outboxkit.amqp.tls import is_loopback
-from relay.operating.check.finding import Check, Verdict, ok, warn
+from outboxkit.checks.finding import Check, Verdict, ok, warn
 
 
 @dataclass(frozen=True, slots=True)

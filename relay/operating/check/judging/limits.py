@@ -1,6 +1,6 @@
 """Checks of the server's limits: free slots and WAL senders, retained WAL, timeouts. Pure."""
 
-from relay.operating.check.finding import Check, Verdict, fail, ok, warn
+from outboxkit.checks.finding import Check, Verdict, fail, ok, warn
 from relay.operating.check.judging.server import Server
 from relay.operating.display import size
 

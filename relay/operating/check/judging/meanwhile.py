@@ -7,7 +7,7 @@ position of somebody else, a table that no plugin can read, a connection pooler.
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from relay.operating.check.finding import Finding, Status, Unknown
+from outboxkit.checks.finding import Finding, Status, Unknown
 from relay.operating.check.judging.connection import PostgresConnection
 from relay.operating.check.judging.position import Position
 from relay.operating.check.judging.role import Role

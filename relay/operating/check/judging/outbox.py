@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from outboxkit.checks.finding import Check, Verdict, fail, ok
 from outboxkit.errors import Problem
-from relay.operating.check.finding import Check, Verdict, fail, ok
 from relay.operating.check.judging.polling import NOT_NEEDED
 from relay.sources import tables
 from relay.sources.layout import Layout

@@ -2,7 +2,7 @@
 
 import re
 
-from relay.operating.check.finding import Check, Verdict, fail, ok, unknown, warn
+from outboxkit.checks.finding import Check, Verdict, fail, ok, unknown, warn
 from relay.operating.check.judging.server import Probe, Server
 
 # A list as Postgres parses it: text in double quotes is one item, even with commas in it.

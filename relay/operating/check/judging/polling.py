@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from outboxkit.checks.finding import Check, Status, Verdict, fail, ok, unknown, warn
 from outboxkit.errors import Problem
-from relay.operating.check.finding import Check, Status, Verdict, fail, ok, unknown, warn
 from relay.operating.names import quoted, quoted_table
 from relay.sources import tables
 from relay.sources.layout import Layout

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from outboxkit.checks.finding import Check, Status, Verdict, fail, ok, warn
 from outboxkit.errors import Problem
 from relay.core.errors import WalRefused
-from relay.operating.check.finding import Check, Status, Verdict, fail, ok, warn
 from relay.sources.handover.deciding import lasting
 from relay.sources.wal.ownership import require_position, require_slot
 from relay.sources.wal.starting import plugin_of, start_position

@@ -7,11 +7,11 @@ https://www.rabbitmq.com/docs/queues#property-equivalence
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from relay.operating.check.answer import NOT_FOUND, Answer, differing
-from relay.operating.check.finding import Check, Verdict, fail, ok, unknown, warn
+from outboxkit.amqp.answer import NOT_FOUND, Answer
+from outboxkit.checks.finding import Check, Verdict, fail, ok, unknown, warn
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,31 +23,6 @@ class Queue:
     arguments: Mapping[str, str | int] | None
     why_unknown: str = ""
     """Why the arguments are unknown."""
-
-
-@dataclass(slots=True)
-class Guess:
-    """The properties that a queue probably has."""
-
-    durable: bool = True
-    auto_delete: bool = False
-    arguments: dict[str, str | int] = field(default_factory=lambda: {"x-queue-type": "classic"})
-
-    def learn(self, refusal: str) -> bool:
-        """Correct the guess by the text of a 406; return whether the text could be used."""
-        found = differing(refusal)
-        if found is None:
-            return False
-        name, value = found
-        if name in {"durable", "auto_delete"}:
-            setattr(self, name, value == "true")
-        elif not name.startswith("x-"):
-            return False
-        elif value is None:
-            self.arguments.pop(name, None)
-        else:
-            self.arguments[name] = value
-        return True
 
 
 def queue_type(queue: Queue) -> Verdict:

@@ -8,7 +8,7 @@ https://www.postgresql.org/docs/current/logical-replication-security.html
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from relay.operating.check.finding import Check, Verdict, fail, ok, unknown, warn
+from outboxkit.checks.finding import Check, Verdict, fail, ok, unknown, warn
 from relay.operating.check.judging.polling import NOT_NEEDED
 from relay.operating.names import quoted, quoted_table
 

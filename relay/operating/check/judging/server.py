@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from outboxkit.checks.finding import Check, Verdict, fail, ok, warn
 from outboxkit.errors import Problem
-from relay.operating.check.finding import Check, Verdict, fail, ok, warn
 from relay.storage.sessions.refusals import check_failover
 from relay.storage.slots.obstacles import Obstacle
 

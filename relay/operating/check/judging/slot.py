@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from relay.operating.check.finding import Check, Verdict, fail, ok, unknown, warn
+from outboxkit.checks.finding import Check, Verdict, fail, ok, unknown, warn
 from relay.operating.check.judging.polling import NOT_NEEDED
 from relay.operating.display import size
 from relay.operating.slot.statements import Slot

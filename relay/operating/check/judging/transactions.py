@@ -1,6 +1,6 @@
 """The check of open transactions. Pure."""
 
-from relay.operating.check.finding import Check, Verdict, fail, ok, unknown, warn
+from outboxkit.checks.finding import Check, Verdict, fail, ok, unknown, warn
 from relay.operating.check.judging.server import Server
 from relay.storage.slots.obstacles import ends
 

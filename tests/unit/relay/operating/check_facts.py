@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from relay.operating.check import answer
-from relay.operating.check.answer import Answer
+from outboxkit.amqp import answer
+from outboxkit.amqp.answer import Answer
 from relay.operating.check.judging.broker import Broker
 from relay.operating.check.judging.outbox import Outbox
 from relay.operating.check.judging.role import Privilege, Role

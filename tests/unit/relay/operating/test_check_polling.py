@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from relay.operating.check.finding import fail, named
+from outboxkit.checks.finding import fail, named
 from relay.operating.check.judging import polling, role
 from relay.operating.check.judging.connection import PostgresConnection
 from relay.operating.check.judging.meanwhile import eased

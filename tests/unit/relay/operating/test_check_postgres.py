@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from outboxkit.checks.finding import Check, Status, Unknown, Verdict, judged, reached
 from outboxkit.errors import Problem
-from relay.operating.check.finding import Check, Status, Unknown, Verdict, judged, reached
 from relay.operating.check.judging import connection, limits, outbox, plugin, position, role, server, slot, transactions
 from relay.operating.check.judging.connection import PostgresConnection
 from relay.operating.check.judging.outbox import Outbox, Schema

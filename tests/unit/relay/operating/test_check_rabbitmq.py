@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 
-from relay.operating.check import answer
-from relay.operating.check.answer import Answer, differing
-from relay.operating.check.finding import Check, Status, Verdict
+from outboxkit.amqp import answer
+from outboxkit.amqp.answer import Answer, differing
+from outboxkit.amqp.asking import Guess
+from outboxkit.checks.finding import Check, Status, Verdict
 from relay.operating.check.judging import broker, queues
 from relay.operating.check.judging.broker import Broker
-from relay.operating.check.judging.queues import Guess, Queue
+from relay.operating.check.judging.queues import Queue
 from tests.unit.relay.operating.check_facts import ABSENT, ACCEPTED, ALTERNATE, BROKER, REFUSED, SILENT
 
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from relay.operating.check import answer
-from relay.operating.check.answer import Answer
+from outboxkit.amqp import answer
+from outboxkit.amqp.answer import Answer
 from relay.operating.check.judging import broker, outbox, plugin, queues, role, slot
 from relay.operating.check.judging.queues import Queue
 from relay.operating.check.judging.server import Probe, Server

@@ -1,6 +1,6 @@
 """The result of a check, and how checks run over a section of facts. Pure.
 
-FAIL: `relay run` would not work, or would break a guarantee. WARN: it works, with a risk. UNKNOWN: this could not be
+FAIL: the program would not run, or would break a guarantee. WARN: it works, with a risk. UNKNOWN: this could not be
 determined, and why. Ids are stable, because alerts and scripts use them.
 """
 
@@ -63,12 +63,12 @@ def ok(summary: str, **facts: object) -> Verdict:
 
 
 def warn(summary: str, *, remedy: str, **facts: object) -> Verdict:
-    """Return a verdict that the relay works, with a risk."""
+    """Return a verdict that the program works, with a risk."""
     return Verdict(Status.WARN, summary, remedy, facts)
 
 
 def fail(summary: str, *, remedy: str, **facts: object) -> Verdict:
-    """Return a verdict that the relay would not work, or would break a guarantee."""
+    """Return a verdict that the program would not work, or would break a guarantee."""
     return Verdict(Status.FAIL, summary, remedy, facts)
 
 

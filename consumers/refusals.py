@@ -1,0 +1,78 @@
+"""What an operator must do when Postgres refuses or does not answer. It tells causes apart by codes, never by texts."""
+
+from types import MappingProxyType
+
+import psycopg
+
+from consumers.errors import DatabaseFailed, DatabaseUnavailable, SchemaMissing
+from outboxkit.errors import Problem
+from outboxkit.login import Refusal, refusal
+from outboxkit.postgres import message
+
+URL = "CONSUMERS_DATABASE_URL"
+_SET_UP = "run `relay setup` on it"
+_NOT_SET_UP = frozenset({"3F000", "42P01", "42703", "42883"})  # a schema, table, column or function does not exist
+RIGHTS = "`consumers check` names each GRANT that the role lacks; sql/roles.sql gives them to outbox_consumer"
+
+_LOGIN = (
+    f"correct user and password in {URL} or in the file of {URL}_FILE (in psql, \\password <role> sets another one); "
+    "pg_hba.conf must let this user into this database from this host"
+)
+_WRITABLE = (
+    f"a standby: name the primary, or all hosts, in {URL}; otherwise take the setting back: ALTER DATABASE, ROLE or "
+    "SYSTEM ... RESET default_transaction_read_only"
+)
+
+_OF_LOGINS = MappingProxyType(
+    {
+        Refusal.UNREACHABLE: (
+            "Postgres is not reachable",
+            f"check that it runs, and host and port in {URL}, and the network between",
+        ),
+        Refusal.NOT_YET: ("Postgres starts, stops or recovers", "wait until it accepts connections; see its log"),
+        Refusal.NO_PASSWORD: ("Postgres wants a password", f"write it into {URL} or into the file of {URL}_FILE"),
+        Refusal.NO_DATABASE: (
+            "the database does not exist",
+            f"correct its name in {URL}; or create it, and run `relay setup` on it",
+        ),
+        Refusal.NO_CONNECT: (
+            "the role may not connect to this database",
+            "as its owner: GRANT CONNECT ON DATABASE <database> TO <role>",
+        ),
+        Refusal.LOGIN: ("Postgres refuses the login", _LOGIN),
+    }
+)
+_OF_CODES = MappingProxyType(
+    {
+        "25006": (
+            "Postgres takes no writes",
+            _WRITABLE,
+        ),
+        "42501": ("the role lacks a right", RIGHTS),
+        "53300": (
+            "Postgres has no session left",
+            "raise max_connections, or the role's CONNECTION LIMIT; `consumers check` says how many a consumer needs",
+        ),
+    }
+)
+
+
+def unavailable(error: psycopg.Error, conninfo: str) -> DatabaseUnavailable:
+    """Return why there is no session, or none that can be used; it may connect, so call it in a thread."""
+    if error.sqlstate is None and isinstance(error, psycopg.OperationalError):
+        what, remedy = _OF_LOGINS[refusal(error, conninfo)]
+    else:
+        what, remedy = _OF_CODES.get(
+            error.sqlstate or "", (f"Postgres refuses ({error.sqlstate})", "see the server's log; it is tried again")
+        )
+    return DatabaseUnavailable(f"{what}: {message(error)}", remedy=remedy)
+
+
+def failed(error: psycopg.Error) -> Problem:
+    """Return the Problem for a statement that fails in a way that is final."""
+    if error.sqlstate in _NOT_SET_UP:
+        return SchemaMissing(f"the database has no tables for tasks of this version ({message(error)})", remedy=_SET_UP)
+    return DatabaseFailed(
+        f"Postgres cannot run a statement of the consumer ({error.sqlstate}: {message(error)})",
+        remedy="find the code in appendix A of PostgreSQL's manual, and the statement in the server's log",
+    )
