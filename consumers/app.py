@@ -94,7 +94,7 @@ async def run(fresh: Callable[[], ConsumerSettings], registry: Registry, jobs: J
             routes = _routes(metrics, claiming, intake)
             serves = await stack.enter_async_context(serving(routes, settings.http_address))
             log.info("serving metrics and health", address=serves)
-        lock = await _second_lock(stack, fresh, name, metrics)
+        lock = await _second_lock(stack, fresh, url, name, metrics)
         executor = await _executor(
             stack,
             registry,
@@ -215,7 +215,11 @@ def _routes(metrics: Metrics, database: Database, intake: Intake) -> list[Route]
 
 
 async def _second_lock(
-    stack: contextlib.AsyncExitStack, fresh: Callable[[], ConsumerSettings], name: str, metrics: Metrics
+    stack: contextlib.AsyncExitStack,
+    fresh: Callable[[], ConsumerSettings],
+    url: Callable[[], str],
+    name: str,
+    metrics: Metrics,
 ) -> SecondLock | None:
     """Build what CONSUMERS_LOCK names; None for none."""
     settings = fresh()
@@ -225,9 +229,7 @@ async def _second_lock(
         case "none":
             return None
         case "advisory":
-            server = AdvisoryLocks(
-                lambda: fresh().database_url.get_secret_value(), name=f"consumers second locks {name}", lease=lease
-            )
+            server = AdvisoryLocks(url, name=f"consumers second locks {name}", lease=lease)
         case "redis":
             try:
                 from consumers.second_lock import redis  # noqa: PLC0415 - an extra, which only this needs
@@ -273,4 +275,5 @@ async def _executor(  # noqa: PLR0913 - what it is built of
         finished,
         is_async=is_async,
         failures=failures,
+        low_water=2 * concurrency,
     )

@@ -181,6 +181,7 @@ class Worker:
     async def _claim_arriving(self) -> None:
         while deliveries := await self._intake.receive(_CLAIMED_AT_ONCE):
             await self._claim([arrival for delivery in deliveries if (arrival := self._read(delivery))])
+            await self._executor.room()
 
     def _read(self, delivery: Delivery) -> _Arrival | None:
         try:

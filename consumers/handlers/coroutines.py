@@ -36,6 +36,11 @@ class Coroutines:
         """How many handlers run."""
         return len(self._runs)
 
+    @property
+    def waiting(self) -> int:
+        """How many tasks wait for room."""
+        return len(self._waiting)
+
     def start(self, tasks: Iterable[Task]) -> None:
         """Run `tasks` as soon as there is room for them."""
         if not self._waiting:

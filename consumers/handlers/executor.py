@@ -1,5 +1,6 @@
 """Runs the handlers of tasks, in threads or on the loop, whichever their function is; outcomes come in batches."""
 
+import asyncio
 from collections.abc import Callable, Iterable
 
 import structlog
@@ -17,9 +18,13 @@ _ELSEWHERE = "they would wait here, and another consumer may be free"
 
 
 class Executor:
-    """Both kinds as one; `is_async` tells which a task is of, `failures` how a run past its deadline ends."""
+    """Both kinds as one; `is_async` tells which a task is of, `failures` how a run past its deadline ends.
 
-    def __init__(
+    There is room for more tasks while at most `low_water` wait: so more of them are claimed at once than if each that
+    ends made room for one.
+    """
+
+    def __init__(  # noqa: PLR0913 - its parts
         self,
         threads: Threads,
         coroutines: Coroutines,
@@ -27,6 +32,7 @@ class Executor:
         *,
         is_async: Callable[[Task], bool],
         failures: Failures,
+        low_water: int,
     ) -> None:
         self.threads = threads
         self.coroutines = coroutines
@@ -34,6 +40,9 @@ class Executor:
         self._is_async = is_async
         self._failures = failures
         self._stopping = False
+        self._low_water = low_water
+        self._room = asyncio.Event()
+        self._room.set()
 
     @property
     def active(self) -> int:
@@ -54,6 +63,12 @@ class Executor:
             self.threads.start(in_threads)
         if on_the_loop:
             self.coroutines.start(on_the_loop)
+        if self._waiting > self._low_water:
+            self._room.clear()
+
+    async def room(self) -> None:
+        """Wait until few tasks wait."""
+        await self._room.wait()
 
     def stalled(self) -> float:
         """Return for how many seconds tasks have waited and none was begun."""
@@ -61,7 +76,10 @@ class Executor:
 
     async def ended(self) -> list[Run]:
         """Wait for outcomes and return all that have arrived; none when it is closed and all have been returned."""
-        return await self._finished.get()
+        runs = await self._finished.get()
+        if self._waiting <= self._low_water:
+            self._room.set()
+        return runs
 
     def withdraw(self) -> None:
         """Start no more tasks: those that wait end unfinished, running ones continue."""
@@ -91,7 +109,12 @@ class Executor:
         self._finished.close()
         self.threads.close()
 
+    @property
+    def _waiting(self) -> int:
+        return self.threads.waiting + self.coroutines.waiting
+
     def _give_back(self, reason: str) -> None:
         for kind in (self.threads, self.coroutines):
             for task in kind.withdraw():
                 self._finished.end(task, Unfinished(reason, started=False))
+        self._room.set()

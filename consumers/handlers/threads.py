@@ -58,6 +58,11 @@ class Threads:
         return len(self._runs)
 
     @property
+    def waiting(self) -> int:
+        """How many tasks wait for a thread."""
+        return self._waiting.qsize()
+
+    @property
     def idle(self) -> int:
         """How many threads wait for a task."""
         return len(self._threads) - len(self._runs)

@@ -40,4 +40,5 @@ def executor_of(
         finished,
         is_async=lambda _: on_the_loop is not None,
         failures=Failures(Registry(), POLICY),
+        low_water=2 * concurrency,
     )
