@@ -1,8 +1,10 @@
 """Handlers for the tests of `consumers run`: they wait for the test, or fail in a certain way."""
 
 import asyncio
+import ctypes
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 import time
@@ -202,3 +204,18 @@ async def exits_async(task: Task) -> None:
     """Raise what a signal would."""
     del task
     raise KeyboardInterrupt
+
+
+@task("kills")
+def kills(task: Task) -> None:
+    """End the process as the kernel does when memory is short."""
+    del task
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@task("stops-python", in_transaction=True)
+def stops_python(task: Task, connection: psycopg.Connection[Any]) -> None:
+    """Append one effect; at the first attempt, keep the interpreter's lock for longer than the lease."""
+    examples.record(task, connection)
+    if task.attempt == 1:
+        ctypes.PyDLL(None).sleep(4)

@@ -1,11 +1,13 @@
 """What follows a failed attempt, with real processes: when it is tried again, and when it is not."""
 
 import re
+from functools import partial
 
 import pytest
 
 from sandbox.machine.waiting import until
 from tests.integration.consumers.stage import Stage, metric
+from tests.support.commands import Command
 
 SOON = {"retry_base": "10ms", "retry_jitter": "0", "enqueue_every": "0.1"}
 
@@ -120,3 +122,35 @@ def test_a_handler_on_the_loop_is_cancelled_at_its_deadline(stage: Stage) -> Non
     assert re.match("TimeoutError: its handler ran for longer than 300ms", stage.task(task_id)[4])
     assert stage.effects() == []
     assert consumer.terminate() == 0
+
+
+def died(stage: Stage, consumer: Command) -> bool:
+    stage.relay()
+    return not consumer.running
+
+
+def test_a_handler_that_kills_its_process_is_dead_after_its_last_attempt(stage: Stage) -> None:
+    """Whoever finds the lease that ran out counts the run, and not who died."""
+    [(task_id,)] = stage.rows("SELECT tasks.submit('kills', max_attempts => 2)")
+    for attempt in (1, 2):
+        consumer = stage.consume(**SOON, lease="1")
+        until(partial(died, stage, consumer), what="it has died", seconds=30)
+        assert stage.task(task_id)[2] == attempt
+    last = stage.consume(**SOON, lease="1")
+    until_dead_or_done(stage, dead=1)
+    assert stage.task(task_id)[4] == "its lease ran out on attempt 2 of 2"
+    assert last.terminate() == 0
+
+
+def test_a_consumer_whose_handler_stops_python_for_longer_than_the_lease_applies_nothing_late(stage: Stage) -> None:
+    (task_id,) = stage.submit("stops-python")
+    consumers = [stage.consume(**SOON, lease="1"), stage.consume(**SOON, lease="1")]
+    until_dead_or_done(stage, completed=1)
+    until(
+        lambda: sum(metric(each, "consumers_lease_lost_total") for each in consumers) == 1,
+        what="the late one finds its claim lost",
+        seconds=30,
+    )
+    assert stage.effects() == [task_id]
+    assert stage.task(task_id)[2] == 2
+    assert [each.terminate() for each in consumers] == [0, 0]
