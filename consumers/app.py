@@ -26,10 +26,11 @@ from consumers.handlers.registry import Registry
 from consumers.handlers.threads import Threads
 from consumers.intake.intake import Intake
 from consumers.intake.pace import Pace
+from consumers.intake.probes import Probes
 from consumers.maintenance.declaring.declaration import Job
 from consumers.maintenance.declaring.planning import Plan, plan
 from consumers.maintenance.declaring.registry import Jobs
-from consumers.maintenance.jobs import due_tasks, ended_tasks, expired_leases
+from consumers.maintenance.jobs import due_tasks, ended_tasks, expired_leases, unannounced
 from consumers.maintenance.running.leadership import Leadership
 from consumers.maintenance.running.locks import Locks
 from consumers.maintenance.running.scheduler import Scheduler
@@ -75,7 +76,11 @@ async def run(fresh: Callable[[], ConsumerSettings], registry: Registry, jobs: J
         # Beside each other: a lock must never wait behind a job's statement.
         Database(url, name=f"consumers locks {name}") as locking,
         Database(url, name=f"consumers jobs {name}") as maintaining,
-        Intake(lambda prefetch: subscribe(fresh(), name, turn, prefetch), prefetch=pace.prefetch) as intake,
+        Intake(
+            lambda prefetch: subscribe(fresh(), name, turn, prefetch),
+            prefetch=pace.prefetch,
+            probes=Probes(maintaining),
+        ) as intake,
         contextlib.AsyncExitStack() as stack,
     ):
         if settings.http_address is not None:
@@ -99,7 +104,7 @@ async def run(fresh: Callable[[], ConsumerSettings], registry: Registry, jobs: J
             metrics=metrics,
             timings=timings,
         )
-        own = _own_jobs(settings, Claims(maintaining, worker=name, lease=settings.lease), maintaining, worker)
+        own = _own_jobs(settings, Claims(maintaining, worker=name, lease=settings.lease), maintaining, worker, metrics)
         planned += [(job, plan(job, settings)) for job in own]
         scheduler = _scheduler(settings, planned, Locks(locking, holder=name), metrics, timings)
         log.info("consuming", queue=settings.queue, worker=name, types=sorted(registry.types))
@@ -116,11 +121,12 @@ async def run(fresh: Callable[[], ConsumerSettings], registry: Registry, jobs: J
     log.info("stopped", worker=name)
 
 
-def _own_jobs(settings: ConsumerSettings, claims: Claims, database: Database, worker: Worker) -> Jobs:
+def _own_jobs(settings: ConsumerSettings, claims: Claims, database: Database, worker: Worker, metrics: Metrics) -> Jobs:
     """Return the project's own jobs: each is a file of consumers/maintenance/jobs/, and a line here."""
     own = Jobs(own=True)
     expired_leases.register(own, claims, worker.extend_leases)
     due_tasks.register(own, database)
+    unannounced.register(own, database, metrics, wait=settings.reannounce_every)
     if settings.retention is not None:
         ended_tasks.register(own, database, keep=settings.retention)
     return own

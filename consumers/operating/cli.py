@@ -14,6 +14,7 @@ from rich.table import Table
 from consumers.errors import HandlersAbandoned, HandlersUnusable
 from consumers.handlers.registry import load as load_handlers
 from consumers.maintenance.declaring.registry import jobs
+from consumers.operating import dead as dead_commands
 from consumers.operating import locks as lock_commands
 from consumers.operating.machine import Format, draw
 from consumers.operating.machine import edges as ask_edges
@@ -31,6 +32,7 @@ app = typer.Typer(
     help="Consumes tasks from RabbitMQ and applies each once, guarded by a version check; runs scheduled jobs.",
 )
 app.callback()(commands.options)
+app.add_typer(dead_commands.app, name="dead")
 app.add_typer(lock_commands.app, name="locks")
 
 Config = Annotated[Path | None, typer.Option("--config", help="TOML file with settings; the environment wins.")]

@@ -28,6 +28,7 @@ ALPHANUMERIC = HeaderNames("aggregatetype", "aggregateid", "aggregateversion")
 
 _MAX_VERSION = 2**63 - 1  # of a bigint: one message must not make the statement of a whole batch fail
 
+PROBE = "x-probe"  # a header: the message is none of a task, but goes the same way
 TASK_PENDING = "task.pending"  # the routing key of a task that waits for a consumer
 
 

@@ -87,6 +87,7 @@ def _consumer_metrics() -> CollectorRegistry:
     metrics.count("completed", "greet")
     metrics.ran("greet", 0.1)
     metrics.job("report", "ran")
+    metrics.reannounced.labels("lost").inc()
     return metrics.registry
 
 
