@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from consumers.errors import HandlersAbandoned, HandlersUnusable
 from consumers.handlers.registry import load as load_handlers
@@ -18,12 +16,10 @@ from consumers.operating import dead as dead_commands
 from consumers.operating import locks as lock_commands
 from consumers.operating.machine import Format, draw
 from consumers.operating.machine import edges as ask_edges
-from consumers.operating.status import QueueDepth, Status
-from consumers.operating.status import status as ask_status
+from consumers.operating.status.command import status
 from consumers.settings import ConsumerSettings
 from outboxkit.process import commands
 from outboxkit.settings import load, reloading
-from outboxkit.text import one_line
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -66,21 +62,7 @@ def run(
         os._exit(problem.exit_code)
 
 
-@app.command()
-def status(
-    config: Config = None,
-    *,
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Show the number of tasks in each status and of messages in the queues. Exit code 3 if nobody reads the queue."""
-    found = asyncio.run(ask_status(load(ConsumerSettings, config)))
-    if json_:
-        sys.stdout.write(json.dumps(found.as_json()) + "\n")
-    else:
-        Console().print(_table(found))
-    if found.bad is not None:
-        sys.stderr.write(f"consumers: {one_line(found.bad)}\n")
-        raise typer.Exit(commands.BAD_ANSWER)
+app.command()(status)
 
 
 @app.command()
@@ -96,19 +78,6 @@ def states(
         sys.stdout.write(json.dumps([edge._asdict() for edge in machine]) + "\n")
     else:
         sys.stdout.write(draw(machine, form))
-
-
-def _table(found: Status) -> Table:
-    table = Table("", "", "count")
-    for name, count in sorted(found.tasks.items()):
-        table.add_row("tasks", name, str(count))
-    for depth in (found.queue, found.dead_letter_queue):
-        table.add_row("messages", depth.name, _ready(depth))
-    return table
-
-
-def _ready(depth: QueueDepth) -> str:
-    return "no such queue" if depth.ready is None else f"{depth.ready} ready, {depth.consumers} consumers"
 
 
 def main() -> None:
