@@ -13,6 +13,7 @@ from consumers.errors import HandlersAbandoned, HandlersUnusable
 from consumers.handlers.registry import load as load_handlers
 from consumers.maintenance.declaring.registry import jobs
 from consumers.operating import dead as dead_commands
+from consumers.operating import dlq as dlq_commands
 from consumers.operating import locks as lock_commands
 from consumers.operating.machine import Format, draw
 from consumers.operating.machine import edges as ask_edges
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 app.callback()(commands.options)
 app.add_typer(dead_commands.app, name="dead")
+app.add_typer(dlq_commands.app, name="dlq")
 app.add_typer(lock_commands.app, name="locks")
 
 Config = Annotated[Path | None, typer.Option("--config", help="TOML file with settings; the environment wins.")]

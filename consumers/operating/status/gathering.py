@@ -17,7 +17,7 @@ from outboxkit.amqp.topology import dead_letter_queue
 
 SMALL = 32 * 1024 * 1024
 """How many bytes of tasks.task may be read each time."""
-MOST = 20_000
+MOST = 10_000
 """How many index entries of a status are counted of a larger table."""
 _RUNNING = 10
 
