@@ -36,6 +36,7 @@ from consumers.maintenance.running.locks import Locks
 from consumers.maintenance.running.scheduler import Scheduler
 from consumers.settings import ConsumerSettings
 from consumers.timings import Timings
+from consumers.watching.executions import Executions, events_route
 from consumers.watching.metrics import Metrics
 from consumers.worker import Worker
 from outboxkit import sql
@@ -63,6 +64,7 @@ async def run(fresh: Callable[[], ConsumerSettings], registry: Registry, jobs: J
     planned = [(job, plan(job, settings)) for job in jobs]
     timings = Timings()
     metrics = Metrics(registry.types)
+    executions = Executions()
     turn = Turn()
     pace = Pace(concurrency=settings.concurrency, cap=settings.prefetch)
 
@@ -84,7 +86,7 @@ async def run(fresh: Callable[[], ConsumerSettings], registry: Registry, jobs: J
         contextlib.AsyncExitStack() as stack,
     ):
         if settings.http_address is not None:
-            routes = _routes(metrics, claiming, intake)
+            routes = _routes(metrics, executions, claiming, intake)
             address = await stack.enter_async_context(serving(routes, settings.http_address))
             log.info("serving metrics and health", address=address)
         pool = stack.enter_context(
@@ -180,9 +182,11 @@ async def subscribe(settings: ConsumerSettings, name: str, turn: Turn, prefetch:
         raise
 
 
-def _routes(metrics: Metrics, database: Database, intake: Intake) -> list[Route]:
+def _routes(metrics: Metrics, executions: Executions, database: Database, intake: Intake) -> list[Route]:
     return [
         metrics_route(metrics.registry),
+        events_route(executions),
+        health_route("/livez", lambda: {"alive": True}),
         # A process that answers is alive: a restart of it would not bring back a server that is down.
         health_route("/healthz", lambda: {"alive": True}),
         health_route("/readyz", lambda: {"database": database.up, "broker": intake.up}),
