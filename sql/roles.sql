@@ -130,7 +130,7 @@ BEGIN
     GRANT UPDATE (wanted) ON relay.checkpoint TO outbox_operator;  -- `relay switch`
 
     -- `consumers status`, `consumers dead` and `consumers dlq`: the functions change dead tasks with their owner's rights.
-    GRANT USAGE ON SCHEMA tasks TO outbox_operator;
+    GRANT USAGE ON SCHEMA outbox, tasks TO outbox_operator;
     GRANT SELECT ON tasks.task, tasks.history, tasks.lock TO outbox_operator;
     GRANT EXECUTE ON FUNCTION tasks.redrive(uuid[]), tasks.discard(uuid[]) TO outbox_operator;
 
