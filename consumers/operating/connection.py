@@ -8,7 +8,6 @@ import psycopg
 
 from consumers.errors import DatabaseFailed, DatabaseUnavailable, SchemaMissing
 from consumers.settings import ConsumerSettings
-from outboxkit import sql
 from outboxkit.errors import Problem
 from outboxkit.postgres import conninfo, message
 
@@ -20,9 +19,8 @@ def connected(settings: ConsumerSettings, purpose: str) -> Iterator[psycopg.Conn
         with psycopg.connect(
             conninfo(settings.database_url.get_secret_value(), application_name=f"consumers {purpose}"),
             autocommit=True,
-            prepare_threshold=None,
+            prepare_threshold=None,  # a pooler may give each statement another session
         ) as connection:
-            connection.execute(sql.query("task_session"))
             yield connection
     except psycopg.Error as error:
         raise problem(error, purpose) from error
