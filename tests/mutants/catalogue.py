@@ -556,7 +556,7 @@ MUTANTS = (
         "        waiting = [(letter, self._publish(letter, queue)) for letter in letters]\n",
         "        waiting = [(letter, self._publish(letter, queue)) for letter in letters]\n"
         "        for letter in letters:\n            self.drop(letter)\n",
-        ("tests/integration/consumers/test_dlq.py",),
+        ("tests/integration/outboxkit/test_dead_letters.py",),
     ),
     Mutant(
         "acknowledge a probe before it is noted",
