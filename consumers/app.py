@@ -34,10 +34,11 @@ from consumers.handlers.threads import Threads
 from consumers.handlers.transactions import AsyncTransactions, Transactions
 from consumers.intake.intake import Intake
 from consumers.intake.pace import Pace
+from consumers.intake.probes import Probes
 from consumers.maintenance.declaring.declaration import Job
 from consumers.maintenance.declaring.planning import Plan, plan
 from consumers.maintenance.declaring.registry import Jobs
-from consumers.maintenance.jobs import due_tasks, ended_tasks, expired_leases
+from consumers.maintenance.jobs import due_tasks, ended_tasks, expired_leases, unannounced
 from consumers.maintenance.running.leadership import Leadership
 from consumers.maintenance.running.locks import Locks
 from consumers.maintenance.running.scheduler import Scheduler
@@ -48,6 +49,7 @@ from consumers.second_lock.served import ServedLock
 from consumers.second_lock.server import LockServer
 from consumers.settings import ConsumerSettings
 from consumers.timings import Timings
+from consumers.watching.executions import Executions, events_route
 from consumers.watching.metrics import Metrics
 from consumers.worker import Worker
 from outboxkit.amqp.connection import Connection
@@ -74,6 +76,7 @@ async def run(fresh: Callable[[], ConsumerSettings], registry: Registry, jobs: J
     planned = [(job, plan(job, settings)) for job in jobs]
     timings = Timings()
     metrics = Metrics(registry.types)
+    executions = Executions()
     turn = Turn()
     pace = Pace(concurrency=settings.concurrency, cap=settings.prefetch)
 
@@ -87,11 +90,15 @@ async def run(fresh: Callable[[], ConsumerSettings], registry: Registry, jobs: J
         # Beside each other: a lock must never wait behind a job's statement.
         Database(url, name=f"consumers locks {name}") as locking,
         Database(url, name=f"consumers jobs {name}") as maintaining,
-        Intake(lambda prefetch: subscribe(fresh(), name, turn, prefetch), prefetch=pace.prefetch) as intake,
+        Intake(
+            lambda prefetch: subscribe(fresh(), name, turn, prefetch),
+            prefetch=pace.prefetch,
+            probes=Probes(maintaining),
+        ) as intake,
         contextlib.AsyncExitStack() as stack,
     ):
         if settings.http_address is not None:
-            routes = _routes(metrics, claiming, intake)
+            routes = _routes(metrics, executions, claiming, intake)
             serves = await stack.enter_async_context(serving(routes, settings.http_address))
             log.info("serving metrics and health", address=serves)
         lock = await _second_lock(stack, fresh, url, name, metrics)
@@ -113,10 +120,11 @@ async def run(fresh: Callable[[], ConsumerSettings], registry: Registry, jobs: J
             executor=executor,
             pace=pace,
             metrics=metrics,
+            executions=executions,
             timings=timings,
             grace=settings.grace,
         )
-        own = _own_jobs(settings, Claims(maintaining, worker=name, lease=settings.lease), maintaining, worker)
+        own = _own_jobs(settings, Claims(maintaining, worker=name, lease=settings.lease), maintaining, worker, metrics)
         planned += [(job, plan(job, settings)) for job in own]
         scheduler = _scheduler(settings, planned, Locks(locking, holder=name), metrics)
         _spare_collections()
@@ -137,11 +145,12 @@ async def run(fresh: Callable[[], ConsumerSettings], registry: Registry, jobs: J
     log.info("stopped", worker=name)
 
 
-def _own_jobs(settings: ConsumerSettings, claims: Claims, database: Database, worker: Worker) -> Jobs:
+def _own_jobs(settings: ConsumerSettings, claims: Claims, database: Database, worker: Worker, metrics: Metrics) -> Jobs:
     """Return the project's own jobs: each is a file of consumers/maintenance/jobs/, and a line here."""
     own = Jobs(own=True)
     expired_leases.register(own, claims, worker.extend_leases)
     due_tasks.register(own, database)
+    unannounced.register(own, database, metrics, wait=settings.reannounce_every)
     if settings.retention is not None:
         ended_tasks.register(own, database, keep=settings.retention)
     return own
@@ -205,9 +214,11 @@ async def subscribe(settings: ConsumerSettings, name: str, turn: Turn, prefetch:
         raise
 
 
-def _routes(metrics: Metrics, database: Database, intake: Intake) -> list[Route]:
+def _routes(metrics: Metrics, executions: Executions, database: Database, intake: Intake) -> list[Route]:
     return [
         metrics_route(metrics.registry),
+        events_route(executions),
+        health_route("/livez", lambda: {"alive": True}),
         # A process that answers is alive: a restart of it would not bring back a server that is down.
         health_route("/healthz", lambda: {"alive": True}),
         health_route("/readyz", lambda: {"database": database.up, "broker": intake.up}),

@@ -97,6 +97,7 @@ class ConsumerSettings(BrokerSettings):
         "UTC", description="write a time zone such as UTC or Europe/Berlin"
     )
     enqueue_every: Interval = 1.0
+    reannounce_every: Interval = 30.0
     prune_every: Interval = 600.0
     retention: Annotated[timedelta | None, BeforeValidator(_retention)] = Field(
         timedelta(days=7), description="write a duration such as 7d or 12h, or off to keep all"

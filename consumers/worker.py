@@ -26,6 +26,7 @@ from consumers.handlers.task import Task
 from consumers.intake.intake import Intake
 from consumers.intake.pace import WORK_SECONDS, Pace
 from consumers.timings import Timings
+from consumers.watching.executions import Executions
 from consumers.watching.metrics import Metrics
 from outboxkit.amqp.deliveries import Delivery
 from outboxkit.amqp.format import TaskReference, UndecodableMessage, task_reference
@@ -66,6 +67,7 @@ class Worker:
         executor: Executor,
         pace: Pace,
         metrics: Metrics,
+        executions: Executions,
         timings: Timings,
         grace: float,
     ) -> None:
@@ -76,6 +78,7 @@ class Worker:
         self._executor = executor
         self._pace = pace
         self._metrics = metrics
+        self._executions = executions
         self._timings = timings
         self._grace = grace
         self._claimed: dict[TaskReference, _Claim] = {}
@@ -205,7 +208,8 @@ class Worker:
                 if isinstance(verdict, Claimed):
                     known.add(verdict.task.claim)
                     tasks.append(verdict.task)
-                    self._metrics.claimed(verdict.task.type, rows[arrival.reference].waited or 0.0)
+                    verdict.task.waited = rows[arrival.reference].waited or 0.0
+                    self._metrics.claimed(verdict.task.type, verdict.task.waited)
                 self._follow(arrival, verdict)
             self._executor.start(tasks)
 
@@ -215,6 +219,7 @@ class Worker:
                 self._claimed[task.claim] = _Claim(task, arrival.delivery)
             case Skipped(reason, type_):
                 self._metrics.count(reason, type_)
+                self._executions.add(arrival.reference.task_id, type_ or "", reason)
                 self._intake.ack(arrival.delivery)
             case Unseen(asked):
                 self._put_off(replace(arrival, asked=asked))
@@ -280,6 +285,16 @@ class Worker:
         if run.seconds:  # its handler ran
             self._pace.ran(run.seconds)
             self._metrics.ran(run.task.type, ending, run.seconds)
+        error = getattr(run.outcome, "error", None) or getattr(run.outcome, "reason", None)
+        self._executions.add(
+            run.task.claim.task_id,
+            run.task.type,
+            ending,
+            attempt=run.task.attempt,
+            seconds=run.seconds,
+            queue_wait=run.task.waited,
+            error=error,
+        )
         self._done(run.task, ending)
 
     def _done(self, task: Task, ending: Ending) -> None:

@@ -34,7 +34,7 @@ BEGIN
         ('outbox_relay',    true,  true,  20),
         -- the same with RELAY_SOURCE=polling, which needs neither REPLICATION nor wal_level=logical
         ('outbox_poller',   true,  false, 20),
-        -- for people: `relay parked`; GRANT outbox_operator TO <person>
+        -- for people: `relay parked`, `consumers dead`; GRANT outbox_operator TO <person>
         ('outbox_operator', false, false, -1),
         -- for applications: write events and tasks; GRANT outbox_writer TO <application>
         ('outbox_writer',   false, false, -1),
@@ -101,6 +101,8 @@ BEGIN
     -- The same for consumers: the locks of their jobs, and the removal of tasks that have ended.
     REVOKE EXECUTE ON FUNCTION tasks.acquire_lock(text, interval, text), tasks.release_lock(text, bigint, interval),
         tasks.extend_lock(text, bigint, interval), tasks.free_lock(text), tasks.prune_tasks(interval, integer) FROM PUBLIC;
+    REVOKE EXECUTE ON FUNCTION tasks.redrive(uuid[]), tasks.discard(uuid[]), tasks.send_probe(interval),
+        tasks.probes_arrived(uuid[]), tasks.announce_again(interval, integer) FROM PUBLIC;
 
     -- An event is written by column: tx and seq are the outbox's own. A consumer announces a task that runs again. An
     -- earlier version granted the whole table.
@@ -127,6 +129,11 @@ BEGIN
     GRANT SELECT ON relay.checkpoint, relay.handover TO outbox_operator;  -- whose slot it is, and what was switched
     GRANT UPDATE (wanted) ON relay.checkpoint TO outbox_operator;  -- `relay switch`
 
+    -- `consumers status`, `consumers dead` and `consumers dlq`: the functions change dead tasks with their owner's rights.
+    GRANT USAGE ON SCHEMA outbox, tasks TO outbox_operator;
+    GRANT SELECT ON tasks.task, tasks.history, tasks.lock TO outbox_operator;
+    GRANT EXECUTE ON FUNCTION tasks.redrive(uuid[]), tasks.discard(uuid[]) TO outbox_operator;
+
     GRANT USAGE ON SCHEMA outbox, tasks TO outbox_writer;
     -- A task is written by column: the triggers refuse any other start anyhow. An earlier version granted the whole table.
     REVOKE INSERT ON tasks.task FROM outbox_writer;
@@ -144,7 +151,8 @@ BEGIN
     GRANT INSERT (id, type, payload, max_attempts, status, run_at) ON tasks.task TO outbox_consumer;
     GRANT SELECT ON tasks.transition, tasks.lock TO outbox_consumer;
     GRANT EXECUTE ON FUNCTION tasks.acquire_lock(text, interval, text), tasks.release_lock(text, bigint, interval),
-        tasks.extend_lock(text, bigint, interval), tasks.free_lock(text), tasks.prune_tasks(interval, integer)
+        tasks.extend_lock(text, bigint, interval), tasks.free_lock(text), tasks.prune_tasks(interval, integer),
+        tasks.send_probe(interval), tasks.probes_arrived(uuid[]), tasks.announce_again(interval, integer)
         TO outbox_consumer;
 
     GRANT USAGE ON SCHEMA relay, outbox, tasks TO outbox_auditor;

@@ -42,6 +42,8 @@ class Task:
     """Until when the handler may run, as `time.monotonic()` counts; None if its type has no timeout."""
     left: list[Left] | None = field(default=None, repr=False, compare=False)
     """What `publish` and `submit` have kept."""
+    waited: float = field(default=0.0, repr=False, compare=False)
+    """For how many seconds it was pending."""
     stopping: bool = field(default=False, repr=False, compare=False)
 
     @property

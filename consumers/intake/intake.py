@@ -11,6 +11,7 @@ from typing import Self
 
 import structlog
 
+from consumers.intake.probes import Probes
 from outboxkit.amqp.deliveries import Delivery
 from outboxkit.amqp.subscription import Subscription
 from outboxkit.backoff import Backoff
@@ -22,9 +23,10 @@ log = structlog.get_logger()
 class Intake:
     """Deliveries of the subscriptions that `subscribe` opens with a prefetch, one after another."""
 
-    def __init__(self, subscribe: Callable[[int], Awaitable[Subscription]], *, prefetch: int) -> None:
+    def __init__(self, subscribe: Callable[[int], Awaitable[Subscription]], *, prefetch: int, probes: Probes) -> None:
         self._subscribe_with = subscribe
         self._prefetch = prefetch
+        self._probes = probes
         self._subscription: Subscription | None = None
         self._backoff = Backoff()
         self._logged = ""
@@ -51,7 +53,9 @@ class Intake:
             try:
                 subscription = self._subscription or await self._subscribe_again()
                 if not self._stopped.is_set():
-                    return await subscription.receive(limit)
+                    deliveries = await subscription.receive(limit)
+                    if left := self._probes.take(deliveries, self.ack):
+                        return left
             except Problem as problem:
                 await self._lost(problem)
         return []

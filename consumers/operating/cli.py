@@ -8,21 +8,19 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from consumers.errors import HandlersAbandoned, HandlersUnusable
 from consumers.handlers.registry import load as load_handlers
 from consumers.maintenance.declaring.registry import jobs
+from consumers.operating import dead as dead_commands
+from consumers.operating import dlq as dlq_commands
 from consumers.operating import locks as lock_commands
 from consumers.operating.machine import Format, draw
 from consumers.operating.machine import edges as ask_edges
-from consumers.operating.status import QueueDepth, Status
-from consumers.operating.status import status as ask_status
+from consumers.operating.status.command import status
 from consumers.settings import ConsumerSettings
 from outboxkit.process import commands
 from outboxkit.settings import load, reloading
-from outboxkit.text import one_line
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,6 +29,8 @@ app = typer.Typer(
     help="Consumes tasks from RabbitMQ and applies each once, guarded by a version check; runs scheduled jobs.",
 )
 app.callback()(commands.options)
+app.add_typer(dead_commands.app, name="dead")
+app.add_typer(dlq_commands.app, name="dlq")
 app.add_typer(lock_commands.app, name="locks")
 
 Config = Annotated[Path | None, typer.Option("--config", help="TOML file with settings; the environment wins.")]
@@ -64,21 +64,7 @@ def run(
         os._exit(problem.exit_code)
 
 
-@app.command()
-def status(
-    config: Config = None,
-    *,
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Show the number of tasks in each status and of messages in the queues. Exit code 3 if nobody reads the queue."""
-    found = asyncio.run(ask_status(load(ConsumerSettings, config)))
-    if json_:
-        sys.stdout.write(json.dumps(found.as_json()) + "\n")
-    else:
-        Console().print(_table(found))
-    if found.bad is not None:
-        sys.stderr.write(f"consumers: {one_line(found.bad)}\n")
-        raise typer.Exit(commands.BAD_ANSWER)
+app.command()(status)
 
 
 @app.command()
@@ -94,19 +80,6 @@ def states(
         sys.stdout.write(json.dumps([edge._asdict() for edge in machine]) + "\n")
     else:
         sys.stdout.write(draw(machine, form))
-
-
-def _table(found: Status) -> Table:
-    table = Table("", "", "count")
-    for name, count in sorted(found.tasks.items()):
-        table.add_row("tasks", name, str(count))
-    for depth in (found.queue, found.dead_letter_queue):
-        table.add_row("messages", depth.name, _ready(depth))
-    return table
-
-
-def _ready(depth: QueueDepth) -> str:
-    return "no such queue" if depth.ready is None else f"{depth.ready} ready, {depth.consumers} consumers"
 
 
 def main() -> None:

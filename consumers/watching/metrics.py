@@ -73,6 +73,12 @@ class Metrics:
         self.locks_held = Gauge(
             "consumers_locks_held", "Locks of scheduled jobs that this consumer holds now.", registry=self.registry
         )
+        self.reannounced = Counter(
+            "consumers_reannounced",
+            "Pending tasks that were announced again: their message was lost, or the relay has parked it.",
+            ["reason"],
+            registry=self.registry,
+        )
         self._jobs = Counter(
             "consumers_jobs",
             "Scheduled jobs by outcome: ran, skipped (another consumer had the lock), failed.",

@@ -31,6 +31,7 @@ _MAX_VERSION = 2**63 - 1  # of a bigint: one message must not make the statement
 # As Postgres prints a uuid (https://www.postgresql.org/docs/current/datatype-uuid.html).
 _UUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}").fullmatch
 
+PROBE = "x-probe"  # a header: the message is none of a task, but goes the same way
 TASK_PENDING = "task.pending"  # the routing key of a task that waits for a consumer
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from pika import exceptions as pika
 
+from outboxkit.amqp import preconditions
 from outboxkit.amqp.errors import (
     BrokerUnavailable,
     ChannelRefused,
@@ -80,8 +81,8 @@ def _unreachable(broker: str, reason: str) -> Problem:
 
 
 def _channel_remedy(code: int, text: str) -> str:
-    if code == _PRECONDITION_FAILED and "inequivalent arg" in text:
-        return "it exists with other properties: name another, or delete it if nothing in it is needed"
+    if code == _PRECONDITION_FAILED:
+        return preconditions.remedy(text)
     return {
         403: "grant the user configure, write or read on it: `rabbitmqctl set_permissions`; no user can write to an "
         "internal exchange",

@@ -36,6 +36,8 @@ _LOCKS = "tests/integration/consumers/maintenance/test_locks.py"
 _SCHEDULER = "tests/integration/consumers/maintenance/test_scheduler.py"
 _REPLICAS = "tests/integration/consumers/maintenance/test_replicas.py"
 _OWN_JOBS = "tests/integration/consumers/maintenance/test_own_jobs.py"
+_OPERATING = "sql/schema/016_operating.sql"
+_PROBES = "tests/integration/schema/test_tasks_probes.py"
 
 MUTANTS = (
     Mutant(
@@ -519,5 +521,48 @@ MUTANTS = (
         "        return now  # type: ignore[no-any-return]  # clock_timestamp()",
         "        return datetime.now(now.tzinfo)  # type: ignore[no-any-return]",
         (_REPLICAS,),
+    ),
+    Mutant(
+        "announce a task again whose transaction was open when the probe was written",
+        _OPERATING,
+        "BETWEEN 1 AND 2147483647\n",
+        "BETWEEN 0 AND 4294967295\n",
+        (_PROBES,),
+    ),
+    Mutant(
+        "let a probe judge what was announced again after it was written",
+        _OPERATING,
+        "               OR again.at < answered.sent_at\n                  AND again.at + ",
+        "               OR again.at + ",
+        (_PROBES,),
+    ),
+    Mutant(
+        "announce tasks again before the probe has arrived",
+        _OPERATING,
+        "FROM tasks.probe WHERE arrived_at <= clock_timestamp() - wait ORDER",
+        "FROM tasks.probe WHERE coalesce(arrived_at, sent_at) <= clock_timestamp() - wait ORDER",
+        (_PROBES,),
+    ),
+    Mutant(
+        "redrive a dead task without its event",
+        _OPERATING,
+        "        PERFORM tasks.announce(driven.id, driven.type, driven.version);\n",
+        "",
+        ("tests/integration/consumers/test_dead.py",),
+    ),
+    Mutant(
+        "remove a dead letter before RabbitMQ has confirmed its copy",
+        "outboxkit/amqp/dead_letters.py",
+        "        waiting = [(letter, self._publish(letter, queue)) for letter in letters]\n",
+        "        waiting = [(letter, self._publish(letter, queue)) for letter in letters]\n"
+        "        for letter in letters:\n            self.drop(letter)\n",
+        ("tests/integration/outboxkit/test_dead_letters.py",),
+    ),
+    Mutant(
+        "acknowledge a probe before it is noted",
+        "consumers/intake/probes.py",
+        "        ids = []\n",
+        "        ids = []\n        for probe in probes:\n            ack(probe)\n",
+        ("tests/unit/consumers/test_probes.py",),
     ),
 )

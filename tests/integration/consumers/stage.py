@@ -101,11 +101,14 @@ class Stage:
     def relay(self, *, copies: int = 1) -> int:
         """Publish the events that were not published yet, each `copies` times; return how many there were."""
         events = self.rows(
-            "SELECT seq, aggregate_id, aggregate_version FROM outbox.event WHERE seq > %s", self._sequence
+            "SELECT seq, aggregate_id, aggregate_version, headers FROM outbox.event WHERE seq > %s ORDER BY seq",
+            self._sequence,
         )
-        self._sequence = max([self._sequence, *(seq for seq, _, _ in events)])
+        self._sequence = max([self._sequence, *(seq for seq, *_ in events)])
         if events:
-            self.publish(*[header(task_id, version) for _, task_id, version in events for _ in range(copies)])
+            self.publish(
+                *[own | header(task_id, version) for _, task_id, version, own in events for _ in range(copies)]
+            )
         return len(events)
 
     def rows(self, statement: LiteralString, *parameters: object) -> list[tuple[Any, ...]]:

@@ -22,6 +22,7 @@ from consumers.handlers.task import Task
 from consumers.intake.intake import Intake
 from consumers.intake.pace import Pace
 from consumers.timings import Timings
+from consumers.watching.executions import Executions
 from consumers.watching.metrics import Metrics
 from consumers.worker import Worker
 from outboxkit.amqp.deliveries import Delivery
@@ -145,7 +146,7 @@ def worker_of(  # noqa: PLR0913 - the parts of a worker
 ) -> Worker:
     return Worker(
         intake, table, ending=table, leasing=table, executor=executor, pace=paced or pace(),
-        metrics=metrics or Metrics(frozenset({"t"})), timings=timings, grace=grace,
+        metrics=metrics or Metrics(frozenset({"t"})), executions=Executions(), timings=timings, grace=grace,
     )  # fmt: skip
 
 

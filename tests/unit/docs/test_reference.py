@@ -97,6 +97,7 @@ def _consumer_metrics() -> CollectorRegistry:
     metrics.watch(lambda: 1, Threads(1, 1))
     metrics.job("report", "ran")
     metrics.second_lock("held")
+    metrics.reannounced.labels("lost").inc()
     return metrics.registry
 
 

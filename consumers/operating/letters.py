@@ -1,0 +1,87 @@
+"""What the messages of the dead-letter queue are worth: each with its task, and whether that still waits for it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeAlias
+
+import psycopg
+
+from consumers.operating.connection import connected
+from consumers.settings import ConsumerSettings
+from outboxkit import sql
+from outboxkit.amqp.dead_letters import DeadLetters, Letter
+from outboxkit.amqp.format import TaskReference, UndecodableMessage, task_reference
+from outboxkit.errors import Problem
+
+State: TypeAlias = Literal["waits", "stale", "undecodable"]
+BATCH = 100
+_MANY_DELIVERIES = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A message, and its task."""
+
+    letter: Letter
+    state: State
+    """waits: its task is pending at its version; stale: the task has gone on, or is not there; undecodable: no task."""
+    task: TaskReference | None
+    about: str
+    """The task's type and status, or why the message cannot be decoded."""
+
+    def as_json(self) -> dict[str, object]:
+        """Return it as `consumers dlq list --json` prints it."""
+        died_at = self.letter.died_at
+        return {
+            "message_id": self.letter.message_id,
+            "task": self.task and str(self.task.task_id),
+            "version": self.task and self.task.version,
+            "state": self.state,
+            "about": self.about,
+            "reason": self.letter.reason,
+            "died_at": died_at,
+            "age_seconds": died_at and round((datetime.now(UTC) - died_at).total_seconds()),
+            "deliveries": self.letter.deliveries,
+        }
+
+
+async def take(letters: DeadLetters, limit: int) -> list[Letter]:
+    """Take at most `limit` messages; raises Problem when RabbitMQ may drop one that is put back once more."""
+    taken: list[Letter] = []
+    while len(taken) < limit and (letter := await letters.take()) is not None:
+        if letters.drops_redelivered and letter.deliveries >= _MANY_DELIVERIES:
+            raise Problem(
+                f"message {letter.message_id} was looked at {letter.deliveries} times, and this RabbitMQ drops what "
+                "was put back 20 times",
+                remedy="take the limit away: rabbitmqctl set_policy --apply-to quorum_queues dead-letters "
+                "'[.]dead$' '{\"delivery-limit\": -1}'; then repeat this",
+            )
+        taken.append(letter)
+    return taken
+
+
+def judge(settings: ConsumerSettings, letters: Sequence[Letter]) -> list[Judged]:
+    """Ask the database about the tasks of `letters`."""
+    references: list[TaskReference | str] = []
+    for letter in letters:
+        try:
+            references.append(task_reference(letter.headers))
+        except UndecodableMessage as error:
+            references.append(str(error))
+    ids = [each.task_id for each in references if isinstance(each, TaskReference)]
+    with connected(settings, "dlq") as connection:
+        tasks = {row[0]: row[1:] for row in _rows(connection, ids)} if ids else {}
+    return [_judged(*each, tasks) for each in zip(letters, references, strict=True)]
+
+
+def _rows(connection: psycopg.Connection[Any], ids: Sequence[object]) -> list[tuple[Any, ...]]:
+    return connection.execute(sql.query("dlq_tasks"), {"ids": list(ids)}).fetchall()
+
+
+def _judged(letter: Letter, reference: TaskReference | str, tasks: dict[Any, tuple[Any, ...]]) -> Judged:
+    if isinstance(reference, str):
+        return Judged(letter, "undecodable", None, reference)
+    type_, status, version = tasks.get(reference.task_id, ("", "not there", 0))
+    waits = status == "pending" and version == reference.version
+    return Judged(letter, "waits" if waits else "stale", reference, f"{type_} {status}".strip())

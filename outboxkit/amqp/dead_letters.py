@@ -1,0 +1,180 @@
+"""The messages of a dead-letter queue, one after another, and their way back.
+
+A message that is taken stays unacknowledged until it is moved or dropped. All others go back to their places when the
+connection ends, also with the process. RabbitMQ marks them as redelivered.
+
+A message is moved by publishing it again, mandatory and persistent; the old one is acknowledged after the confirm. A
+process that is killed between leaves two: consumers skip the second as a duplicate.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Self
+
+import pika
+from pika.channel import Channel
+from pika.spec import Basic
+
+from outboxkit.amqp.connection import Connection
+from outboxkit.amqp.errors import BrokerRefused
+from outboxkit.amqp.format import PERSISTENT
+from outboxkit.errors import Problem
+
+_SECONDS = 30.0
+_COUNTS = ("x-acquired-count", "x-delivery-count")
+_OF_BROKER = ("x-death", "x-first-death-", "x-last-death-", *_COUNTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A message of a dead-letter queue; `tag` is its delivery."""
+
+    tag: int
+    message_id: str | None
+    headers: Mapping[str, object]
+    reason: str | None
+    """Why RabbitMQ dead-lettered it: rejected, delivery_limit, expired or maxlen."""
+    died_at: datetime | None
+    deliveries: int
+    """How often it was taken from this queue and put back."""
+    properties: pika.BasicProperties = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+class DeadLetters:
+    """Takes messages of `queue`; `await DeadLetters.open(connection, queue)` returns it."""
+
+    def __init__(self, queue: str) -> None:
+        self._queue = queue
+        self._open: Channel | None = None
+        self._taken: asyncio.Future[Letter | None] | None = None
+        self._lost: Problem | None = None
+        self._sent: dict[int, asyncio.Future[bool]] = {}
+        self._returned: set[str | None] = set()
+        self._published = 0
+        self.left = 0
+        """How many messages were behind the one that was taken last."""
+
+    @classmethod
+    async def open(cls, connection: Connection, queue: str) -> Self:
+        """Open a channel in confirm mode."""
+        letters = cls(queue)
+        letters._open = channel = await connection.channel(letters._on_lost)
+        channel.add_callback(letters._on_empty, [Basic.GetEmpty], one_shot=False)
+        channel.add_on_return_callback(letters._on_return)
+        await connection.call(channel.confirm_delivery, letters._on_confirm)
+        return letters
+
+    @property
+    def _channel(self) -> Channel:
+        if self._lost is not None:
+            raise self._lost
+        assert self._open is not None  # noqa: S101 - `open` has set it
+        return self._open
+
+    @property
+    def drops_redelivered(self) -> bool:
+        """Whether RabbitMQ drops what was put back 20 times, in a queue without a limit of its own: from 4.0 on."""
+        properties: Mapping[str, Any] = getattr(self._channel.connection, "server_properties", None) or {}
+        version = properties.get("version", b"")
+        text = version.decode() if isinstance(version, bytes) else str(version)
+        return text.partition(".")[0].isdigit() and int(text.partition(".")[0]) >= 4  # noqa: PLR2004 - its major version
+
+    async def take(self) -> Letter | None:
+        """Take the next message; None if there is none. Raises ChannelRefused if there is no queue."""
+        self._taken = asyncio.get_running_loop().create_future()
+        self._channel.basic_get(self._queue, self._on_message)
+        async with asyncio.timeout(_SECONDS):
+            return await self._taken
+
+    async def move(self, letters: Sequence[Letter], queue: str) -> None:
+        """Publish `letters` to `queue` as they were, and acknowledge each when RabbitMQ has confirmed it.
+
+        Raises Problem if one is returned or nacked: it stays where it was.
+        """
+        waiting = [(letter, self._publish(letter, queue)) for letter in letters]
+        failed: list[str] = []
+        for letter, confirmed in waiting:
+            async with asyncio.timeout(_SECONDS):
+                taken = await confirmed
+            if taken and letter.message_id not in self._returned:
+                self.drop(letter)
+            else:
+                failed.append(str(letter.message_id))
+        if failed:
+            raise BrokerRefused(
+                f"RabbitMQ did not take {len(failed)} messages into queue {queue!r}, such as {failed[0]}; they stay "
+                "where they were",
+                remedy=f"`consumers run` declares {queue!r} when it starts: start one, and repeat this",
+            )
+
+    def drop(self, letter: Letter) -> None:
+        """Remove a message."""
+        self._channel.basic_ack(letter.tag)
+
+    def _publish(self, letter: Letter, queue: str) -> "asyncio.Future[bool]":
+        before = letter.properties
+        properties = pika.BasicProperties(
+            content_type=before.content_type,
+            content_encoding=before.content_encoding,
+            # RabbitMQ would take its own headers of the first death for those of a cycle.
+            headers={name: value for name, value in (before.headers or {}).items() if not name.startswith(_OF_BROKER)},
+            delivery_mode=PERSISTENT,
+            correlation_id=before.correlation_id,
+            reply_to=before.reply_to,
+            message_id=before.message_id,
+            timestamp=before.timestamp,
+            type=before.type,
+            app_id=before.app_id,
+        )
+        confirmed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._published += 1  # RabbitMQ numbers what a channel publishes from 1 on
+        self._sent[self._published] = confirmed
+        self._channel.basic_publish("", queue, letter.body, properties, mandatory=True)
+        return confirmed
+
+    def _on_message(self, _: Channel, method: Any, properties: pika.BasicProperties, body: bytes) -> None:  # noqa: ANN401 - pika's
+        if self._taken is not None and not self._taken.done():
+            self.left = int(method.message_count)
+            self._taken.set_result(_letter(int(method.delivery_tag), properties, body))
+
+    def _on_empty(self, _: object) -> None:
+        if self._taken is not None and not self._taken.done():
+            self.left = 0
+            self._taken.set_result(None)
+
+    def _on_return(self, _: Channel, __: object, properties: pika.BasicProperties, ___: bytes) -> None:
+        self._returned.add(properties.message_id)
+
+    def _on_confirm(self, frame: Any) -> None:  # noqa: ANN401 - pika's
+        tag, taken = frame.method.delivery_tag, isinstance(frame.method, Basic.Ack)
+        for number in [each for each in self._sent if each == tag or (frame.method.multiple and each < tag)]:
+            confirmed = self._sent.pop(number)
+            if not confirmed.done():
+                confirmed.set_result(taken)
+
+    def _on_lost(self, problem: Problem) -> None:
+        self._lost = problem
+        for future in (self._taken, *self._sent.values()):
+            if future is not None and not future.done():
+                future.set_exception(problem)
+
+
+def _letter(tag: int, properties: pika.BasicProperties, body: bytes) -> Letter:
+    headers = {str(name): value for name, value in (properties.headers or {}).items()}
+    deaths = headers.get("x-death")
+    death: Mapping[str, Any] = deaths[0] if isinstance(deaths, list) and deaths and isinstance(deaths[0], dict) else {}
+    time = death.get("time")
+    counts = [count for name in _COUNTS if isinstance(count := headers.get(name), int)]
+    return Letter(
+        tag,
+        properties.message_id,
+        headers,
+        str(death["reason"]) if "reason" in death else None,
+        time.replace(tzinfo=UTC) if isinstance(time, datetime) else None,
+        max(counts, default=0),
+        properties,
+        body,
+    )

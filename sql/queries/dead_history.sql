@@ -1,0 +1,2 @@
+-- A task's transitions in their order; `dropped` is how many before each are not there any more.
+SELECT version, dropped, from_status, to_status, at, by_whom, error FROM tasks.history_of(%(id)s)
