@@ -11,7 +11,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import psycopg
@@ -21,6 +21,9 @@ from starlette.routing import Route
 
 from consumers.claims.claims import Claims
 from consumers.database import Database
+from consumers.events.composition import consuming
+from consumers.events.declaring.registry import EventHandlers
+from consumers.events.running.worker import EventWorker
 from consumers.handlers.execution import Execution
 from consumers.handlers.registry import Registry
 from consumers.handlers.threads import Threads
@@ -29,7 +32,7 @@ from consumers.intake.pace import Pace
 from consumers.maintenance.declaring.declaration import Job
 from consumers.maintenance.declaring.planning import Plan, plan
 from consumers.maintenance.declaring.registry import Jobs
-from consumers.maintenance.jobs import due_tasks, ended_tasks, expired_leases
+from consumers.maintenance.jobs import due_tasks, ended_tasks, expired_leases, old_messages
 from consumers.maintenance.running.leadership import Leadership
 from consumers.maintenance.running.locks import Locks
 from consumers.maintenance.running.scheduler import Scheduler
@@ -51,8 +54,12 @@ log = structlog.get_logger()
 _NOT_DRAINED = "these tasks run again when their leases expire, these jobs when their locks end"
 
 
-async def run(fresh: Callable[[], ConsumerSettings], registry: Registry, jobs: Jobs, stop: Stop) -> None:
+async def run(
+    fresh: Callable[[], ConsumerSettings], registry: Registry, jobs: Jobs, event_handlers: EventHandlers, stop: Stop
+) -> None:
     """Consume, and run scheduled jobs, until `stop` is set; raises a Problem at start when something is missing.
+
+    Without a handler for tasks, no tasks are taken: they are for other consumers, maybe with another database.
 
     `fresh` reads the settings. It is called again at each connect, so that a changed secret file is used.
     """
@@ -75,11 +82,12 @@ async def run(fresh: Callable[[], ConsumerSettings], registry: Registry, jobs: J
         # Beside each other: a lock must never wait behind a job's statement.
         Database(url, name=f"consumers locks {name}") as locking,
         Database(url, name=f"consumers jobs {name}") as maintaining,
-        Intake(lambda prefetch: subscribe(fresh(), name, turn, prefetch), prefetch=pace.prefetch) as intake,
+        _task_intake(registry, lambda prefetch: subscribe(fresh(), name, turn, prefetch), pace.prefetch) as intake,
+        consuming(fresh, event_handlers, metrics.registry, name=name, grace=timings.grace) as events,
         contextlib.AsyncExitStack() as stack,
     ):
         if settings.http_address is not None:
-            routes = _routes(metrics, claiming, intake)
+            routes = _routes(metrics, claiming, *(part for part in (intake, events) if part is not None))
             address = await stack.enter_async_context(serving(routes, settings.http_address))
             log.info("serving metrics and health", address=address)
         pool = stack.enter_context(
@@ -89,36 +97,52 @@ async def run(fresh: Callable[[], ConsumerSettings], registry: Registry, jobs: J
                 timeout=timings.handler_connection,
             )
         )
-        worker = Worker(
-            intake,
-            Claims(claiming, worker=name, lease=settings.lease),
-            ending=Claims(ending, worker=name, lease=settings.lease),
-            leasing=Claims(leasing, worker=name, lease=settings.lease),
-            threads=Threads(Execution(registry, pool, metrics), concurrency=settings.concurrency, ran=pace.ran),
-            pace=pace,
-            metrics=metrics,
-            timings=timings,
+        worker = (
+            None
+            if intake is None
+            else Worker(
+                intake,
+                Claims(claiming, worker=name, lease=settings.lease),
+                ending=Claims(ending, worker=name, lease=settings.lease),
+                leasing=Claims(leasing, worker=name, lease=settings.lease),
+                threads=Threads(Execution(registry, pool, metrics), concurrency=settings.concurrency, ran=pace.ran),
+                pace=pace,
+                metrics=metrics,
+                timings=timings,
+            )
         )
         own = _own_jobs(settings, Claims(maintaining, worker=name, lease=settings.lease), maintaining, worker)
         planned += [(job, plan(job, settings)) for job in own]
         scheduler = _scheduler(settings, planned, Locks(locking, holder=name), metrics, timings)
-        log.info("consuming", queue=settings.queue, worker=name, types=sorted(registry.types))
+        if worker is not None:
+            log.info("consuming", queue=settings.queue, worker=name, types=sorted(registry.types))
         stop.ready(
             lambda: log.warning(
                 "not drained",
-                tasks=worker.unfinished(),
+                tasks=0 if worker is None else worker.unfinished(),
+                events=0 if events is None else events.unfinished(),
                 jobs=[] if scheduler is None else scheduler.running,
                 remedy=_NOT_DRAINED,
             )
         )
-        async with _beside(scheduler, stop):
-            await worker.run(stop)
+        async with _beside(scheduler, stop), _beside(events, stop):
+            await (stop.wait() if worker is None else worker.run(stop))
     log.info("stopped", worker=name)
 
 
-def _own_jobs(settings: ConsumerSettings, claims: Claims, database: Database, worker: Worker) -> Jobs:
+def _task_intake(
+    registry: Registry, subscribe: Callable[[int], Awaitable[Subscription]], prefetch: int
+) -> contextlib.AbstractAsyncContextManager[Intake | None]:
+    return Intake(subscribe, prefetch=prefetch) if registry.types else contextlib.nullcontext()
+
+
+def _own_jobs(settings: ConsumerSettings, claims: Claims, database: Database, worker: Worker | None) -> Jobs:
     """Return the project's own jobs: each is a file of consumers/maintenance/jobs/, and a line here."""
     own = Jobs(own=True)
+    if settings.inbox_retention is not None:
+        old_messages.register(own, database, keep=settings.inbox_retention)
+    if worker is None:
+        return own
     expired_leases.register(own, claims, worker.extend_leases)
     due_tasks.register(own, database)
     if settings.retention is not None:
@@ -142,19 +166,19 @@ def _scheduler(
 
 
 @contextlib.asynccontextmanager
-async def _beside(scheduler: Scheduler | None, stop: Stop) -> AsyncIterator[None]:
-    """Run jobs while the block runs. If either fails, the other is drained; what the block raises comes first."""
-    if scheduler is None:
+async def _beside(part: Scheduler | EventWorker | None, stop: Stop) -> AsyncIterator[None]:
+    """Run `part` while the block runs. If either fails, the other is drained; what the block raises comes first."""
+    if part is None:
         yield
         return
-    running = asyncio.create_task(scheduler.run(stop), name="scheduler")
+    running = asyncio.create_task(part.run(stop), name=type(part).__name__)
     try:
         yield
     except BaseException:
         stop.set()
         await asyncio.wait([running])
         if not running.cancelled() and (failure := running.exception()) is not None:
-            log.warning("scheduled jobs failed too", reason=str(failure))
+            log.warning("another part failed too", part=type(part).__name__, reason=str(failure))
         raise
     await running
 
@@ -174,12 +198,12 @@ async def subscribe(settings: ConsumerSettings, name: str, turn: Turn, prefetch:
         raise
 
 
-def _routes(metrics: Metrics, database: Database, intake: Intake) -> list[Route]:
+def _routes(metrics: Metrics, database: Database, *brokers: Intake | EventWorker) -> list[Route]:
     return [
         metrics_route(metrics.registry),
         # A process that answers is alive: a restart of it would not bring back a server that is down.
         health_route("/healthz", lambda: {"alive": True}),
-        health_route("/readyz", lambda: {"database": database.up, "broker": intake.up}),
+        health_route("/readyz", lambda: {"database": database.up, "broker": all(each.up for each in brokers)}),
     ]
 
 

@@ -12,11 +12,16 @@ from rich.console import Console
 from rich.table import Table
 
 from consumers.errors import HandlersAbandoned, HandlersUnusable
+from consumers.events.declaring.registry import event_handlers
+from consumers.handlers.registry import Registry
 from consumers.handlers.registry import load as load_handlers
+from consumers.handlers.registry import registry as task_handlers
 from consumers.maintenance.declaring.registry import jobs
 from consumers.operating import locks as lock_commands
+from consumers.operating.events import parked as parked_commands
 from consumers.operating.machine import Format, draw
 from consumers.operating.machine import edges as ask_edges
+from consumers.operating.setup import setup
 from consumers.operating.status import QueueDepth, Status
 from consumers.operating.status import status as ask_status
 from consumers.settings import ConsumerSettings
@@ -32,6 +37,8 @@ app = typer.Typer(
 )
 app.callback()(commands.options)
 app.add_typer(lock_commands.app, name="locks")
+app.add_typer(parked_commands.events, name="events")
+app.command(name="setup")(setup)
 
 Config = Annotated[Path | None, typer.Option("--config", help="TOML file with settings; the environment wins.")]
 
@@ -54,9 +61,9 @@ def run(
             "CONSUMERS_HANDLERS is not set",
             remedy="name the Python module that registers your handlers, such as consumers.examples",
         )
-    registry = load_handlers(handlers)
+    registry = _loaded(handlers)
     try:
-        service.run(lambda stop: application.run(fresh, registry, jobs, stop))
+        service.run(lambda stop: application.run(fresh, registry, jobs, event_handlers, stop))
     except HandlersAbandoned as problem:
         # Python cannot end a thread from outside, and a normal exit would wait for it.
         commands.report(problem, name="consumers")
@@ -94,6 +101,17 @@ def states(
         sys.stdout.write(json.dumps([edge._asdict() for edge in machine]) + "\n")
     else:
         sys.stdout.write(draw(machine, form))
+
+
+def _loaded(module: str) -> Registry:
+    """Load `module`, and return the handlers of tasks; there need be none if it has handlers of events."""
+    try:
+        return load_handlers(module)
+    except HandlersUnusable:
+        # If its import had failed, Python would not have kept it.
+        if not len(event_handlers) or module not in sys.modules:
+            raise
+        return task_handlers
 
 
 def _table(found: Status) -> Table:
