@@ -180,7 +180,7 @@ def _print(rows: Sequence[Row]) -> None:
         "error",
         "times",
         "parked (UTC)",
-        "redrive",
+        "asked",
     )
     table = Table(*columns)
     for row in rows:
@@ -194,7 +194,7 @@ def _print(rows: Sequence[Row]) -> None:
             one_line(row["error"])[:_SHOWN],
             str(row["times"]),
             f"{row['parked_at'].astimezone(UTC):%Y-%m-%d %H:%M:%S}",
-            "asked for" if row["asked_at"] else "",
+            "to redrive" if row["asked_at"] else "",
         )
         table.add_row(*(Text(printable(cell)) for cell in cells))
     console = Console() if sys.stdout.isatty() else Console(width=_WIDE)  # a pipe's lines are searched

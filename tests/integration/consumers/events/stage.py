@@ -1,7 +1,7 @@
 """A database and a broker for handlers of events: in the test's own loop, or in `consumers run` as a process."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -99,12 +99,14 @@ class Stage:
         return Command(uuid4().hex, ["consumers", *arguments], environment, directory)
 
     @asynccontextmanager
-    async def running(self, handlers: EventHandlers, **settings: object) -> AsyncIterator[EventWorker]:
+    async def running(
+        self, handlers: EventHandlers, *, grace: float = 10, **settings: object
+    ) -> AsyncIterator[EventWorker]:
         """Apply events with `handlers` during the block, and drain at its end."""
         self.registry = CollectorRegistry()
         read = ConsumerSettings(**{**self.settings, **settings})
         await self.declare_exchange()
-        async with consuming(lambda: read, handlers, self.registry, name="test", grace=10) as worker:
+        async with consuming(lambda: read, handlers, self.registry, name="test", grace=grace) as worker:
             assert worker is not None
             stop = asyncio.Event()
             running = asyncio.create_task(worker.run(stop))
@@ -164,17 +166,45 @@ class Stage:
     async def until(self, statement: LiteralString, expected: object, *, seconds: float = 30) -> None:
         """Wait until `statement` returns one row of the one value `expected`."""
         found: list[tuple[Any, ...]] = []
+
+        async def look() -> bool:
+            found[:] = await asyncio.to_thread(self.rows, statement)
+            return found == [(expected,)]
+
         try:
-            async with asyncio.timeout(seconds):
-                while (found := await asyncio.to_thread(self.rows, statement)) != [(expected,)]:
-                    await asyncio.sleep(0.02)
+            await wait(look, seconds=seconds)
         except TimeoutError as error:
             raise AssertionError(f"{statement} returns {found} and not {expected}") from error
+
+    async def counts(self, handler: str, outcome: str, expected: float) -> None:
+        """Wait until a counter of the worker that runs is at least `expected`."""
+
+        async def look() -> bool:
+            return self.counted(handler, outcome) >= expected
+
+        await wait(look)
+
+    async def dead(self, expected: int) -> None:
+        """Wait until so many messages were dead-lettered."""
+
+        async def look() -> bool:
+            return await self.messages() == expected
+
+        await wait(look)
 
     async def messages(self, queue: str | None = None) -> int:
         """Return how many messages are ready in `queue`, by default the events' dead-letter queue."""
         connection = await Connection.open(self.isolated.amqp_url, name="test")
-        channel = await connection.channel()
-        answer = await connection.call(channel.queue_declare, queue or dead_letter_queue(self.queue), passive=True)
-        await connection.close()
-        return int(answer.message_count)
+        try:
+            channel = await connection.channel()
+            name = queue or dead_letter_queue(self.queue)
+            return int((await connection.call(channel.queue_declare, name, passive=True)).message_count)
+        finally:
+            await connection.close()
+
+
+async def wait(look: Callable[[], Awaitable[bool]], *, seconds: float = 30) -> None:
+    """Wait until `look` returns true."""
+    async with asyncio.timeout(seconds):
+        while not await look():  # noqa: ASYNC110 - a row, a queue or a metric tells nobody that it changes
+            await asyncio.sleep(0.02)
