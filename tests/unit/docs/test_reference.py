@@ -10,6 +10,7 @@ from prometheus_client.metrics_core import Metric
 from pydantic.fields import FieldInfo
 
 from consumers.settings import ConsumerSettings
+from consumers.watching.event_metrics import EventMetrics
 from consumers.watching.metrics import Metrics as ConsumerMetrics
 from outboxkit.amqp import format as message
 from outboxkit.errors import Problem
@@ -87,6 +88,9 @@ def _consumer_metrics() -> CollectorRegistry:
     metrics.count("completed", "greet")
     metrics.ran("greet", 0.1)
     metrics.job("report", "ran")
+    events = EventMetrics(metrics.registry)
+    events.count("applied", "orders")
+    events.took("orders", 0.1)
     return metrics.registry
 
 

@@ -53,9 +53,11 @@ def test_a_claim_that_is_rolled_back_is_there_for_the_one_that_waited(isolated: 
     with psycopg.connect(isolated.database_url) as first, psycopg.connect(isolated.database_url) as second:
         first.execute("SELECT inbox.claim('h', '1')")
         found: list[Any] = []
-        waiting = threading.Thread(
-            target=lambda: found.append(second.execute("SELECT inbox.claim('h', '1')").fetchone())
-        )
+
+        def claim() -> None:
+            found.append(second.execute("SELECT inbox.claim('h', '1')").fetchone())
+
+        waiting = threading.Thread(target=claim)
         waiting.start()
         first.rollback()
         waiting.join(30)
@@ -82,8 +84,8 @@ def test_the_inbox_is_pruned_by_its_retention_in_batches_and_keeps_what_waits(is
             " FROM generate_series(1, 100) AS n"
         )
         connection.execute(
-            "INSERT INTO inbox.parked (consumer, message_id, by_version, aggregate_type, aggregate_id, aggregate_version,"
-            " event_type, routing_key, headers, body, reason, error, applied_at)"
+            "INSERT INTO inbox.parked (consumer, message_id, by_version, aggregate_type, aggregate_id,"
+            " aggregate_version, event_type, routing_key, headers, body, reason, error, applied_at)"
             " SELECT 'h', n::text, false, 'order', '1', 1, 't', 'order.t', '{}', '', 'failed', 'e',"
             " CASE WHEN n < 100 THEN clock_timestamp() - interval '2 days' END FROM generate_series(98, 100) AS n"
         )
@@ -105,7 +107,7 @@ GRANTS: LiteralString = "".join(
     f"{line}\n"
     for line in (ROOT / "sql" / "roles.sql").read_text(encoding="utf-8").splitlines()
     if "inbox" in line and line.strip().startswith("GRANT") and "outbox_consumer" in line
-)  # type: ignore[assignment]
+)
 
 
 def test_a_consumer_has_the_rights_that_it_needs_and_cannot_delete(isolated: Isolated) -> None:
@@ -113,17 +115,17 @@ def test_a_consumer_has_the_rights_that_it_needs_and_cannot_delete(isolated: Iso
     name = f"{isolated.name}_consumer"
     granted = "\n".join(line.partition(" TO ")[0].strip() + f" TO {name};" for line in GRANTS.splitlines())
     with psycopg.connect(isolated.database_url, autocommit=True) as connection:
-        connection.execute(SQL("CREATE ROLE {}").format(SQL(name)))  # type: ignore[arg-type]
+        connection.execute(SQL("CREATE ROLE {}").format(SQL(name)))
         try:
             connection.execute(granted.encode())
             connection.execute("REVOKE EXECUTE ON FUNCTION inbox.prune, inbox.discard_parked FROM PUBLIC")
-            connection.execute(SQL("SET ROLE {}").format(SQL(name)))  # type: ignore[arg-type]
+            connection.execute(SQL("SET ROLE {}").format(SQL(name)))
             connection.execute("SELECT inbox.claim('h', '1')")
             connection.execute(ADVANCE, [1, 1])
             connection.execute("SELECT inbox.take_parked(1), inbox.discard_parked(1), inbox.prune('1 day')")
             for table in ("message", "position", "parked"):
                 with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                    connection.execute(SQL("DELETE FROM inbox.{}").format(SQL(table)))  # type: ignore[arg-type]
+                    connection.execute(SQL("DELETE FROM inbox.{}").format(SQL(table)))
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 connection.execute(SQL("UPDATE inbox.message SET message_id = {}").format(Literal("2")))
         finally:
