@@ -99,6 +99,9 @@ class ConsumerSettings(BrokerSettings):
     events_single_active: bool = Field(
         default=True, description="write false to let several consumers take events at once, without an order"
     )
+    events_unhandled: Literal["dead-letter", "ack"] = Field(
+        "dead-letter", description="write dead-letter or ack: what becomes of events that no handler takes"
+    )
     events_prefetch: int = Field(200, ge=1, le=65535, description="write how many events may be unacknowledged")
     events_attempts: int = Field(6, ge=1, le=100, description="write how many times a handler is called, 1 to 100")
     events_retry_after: Interval = 0.5

@@ -105,6 +105,7 @@ async def consuming(
             metrics=metrics,
             concurrency=settings.concurrency,
             grace=grace,
+            keep_unhandled=settings.events_unhandled == "dead-letter",
             pace=pace,
         )
 

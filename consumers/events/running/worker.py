@@ -63,6 +63,7 @@ class EventWorker:
         metrics: EventMetrics,
         concurrency: int,
         grace: float,
+        keep_unhandled: bool,
         pace: Pace | None = None,
     ) -> None:
         self._intake = intake
@@ -73,6 +74,7 @@ class EventWorker:
         self._parking = parking
         self._metrics = metrics
         self._grace = grace
+        self._keep_unhandled = keep_unhandled
         self._pace = pace
         self._executor = ThreadPoolExecutor(concurrency, thread_name_prefix="event")
         self._slots = asyncio.Semaphore(concurrency)
@@ -169,8 +171,7 @@ class EventWorker:
             return
         takers = self._reading.takers(event.routing_key)
         if not takers:
-            self._nobody(event)
-            self._intake.ack(delivery)
+            self._nobody(event, delivery)
             return
         self._left[delivery.generation, delivery.tag] = len(takers)
         for handler in takers:
@@ -183,15 +184,18 @@ class EventWorker:
         for lane in self._lanes.values():
             lane.drop(lambda work: work.delivery is not None and work.delivery.generation != current)
 
-    def _nobody(self, event: Event) -> None:
+    def _nobody(self, event: Event, delivery: Delivery) -> None:
+        """Dead-letter an event that no handler takes: a newer version of the application, elsewhere, may have one."""
         self._metrics.count("unhandled")
+        (self._intake.reject if self._keep_unhandled else self._intake.ack)(delivery)
         if event.routing_key not in self._unhandled and len(self._unhandled) < _KEYS_LOGGED:
             self._unhandled.add(event.routing_key)
             log.warning(
                 "event without a handler",
                 routing_key=event.routing_key,
-                remedy="a pattern of an earlier version is still bound to the queue: unbind it, or add a handler; such "
-                "events are acked and counted",
+                dead_lettered=self._keep_unhandled,
+                remedy="if a newer version has its handler, move it back to the queue when this one has ended; if a "
+                "pattern of an earlier version is still bound, unbind it, and purge the dead-letter queue",
             )
 
     async def _keep_pace(self, pace: Pace) -> None:

@@ -92,6 +92,8 @@ class Stage:
             "events_queue": self.queue,
         }
         self.registry = CollectorRegistry()
+        self.stop = asyncio.Event()
+        """Is set when the worker ends."""
 
     def command(self, directory: Path, *arguments: str, **settings: str) -> Command:
         """Start `consumers` with `arguments`; the caller ends it."""
@@ -108,7 +110,7 @@ class Stage:
         await self.declare_exchange()
         async with consuming(lambda: read, handlers, self.registry, name="test", grace=grace) as worker:
             assert worker is not None
-            stop = asyncio.Event()
+            stop = self.stop = asyncio.Event()
             running = asyncio.create_task(worker.run(stop))
             try:
                 yield worker

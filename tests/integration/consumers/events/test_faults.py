@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from consumers.errors import HandlersAbandoned
+from consumers.errors import DatabaseFailed, HandlersAbandoned
 from consumers.events.declaring.event import Event
 from consumers.events.declaring.registry import EventHandlers
 from sandbox import Isolated, Sandbox
@@ -171,3 +171,19 @@ async def _comes_again(stage: Stage, *, applied: bool) -> None:
     async with stage.running(handlers):
         await stage.counts("slow", "duplicate" if applied else "applied", 1)
     assert stage.applied("slow") == [("a", 1)]
+
+
+def test_a_database_without_an_inbox_ends_the_consumer_with_a_remedy_and_its_events_go_back(isolated: Isolated) -> None:
+    stage = Stage(isolated)
+
+    with psycopg.connect(isolated.database_url, autocommit=True) as connection:
+        connection.execute("DROP FUNCTION inbox.claim")
+
+    async def runs() -> None:
+        async with stage.running(both_kinds()):
+            await stage.publish(aggregate("a", (1,)))
+            await asyncio.wait_for(stage.stop.wait(), 30)
+
+    with pytest.raises(DatabaseFailed, match="run `consumers setup` of this version"):
+        asyncio.run(runs())
+    assert asyncio.run(stage.messages(stage.queue)) == 1
