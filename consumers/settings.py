@@ -111,6 +111,13 @@ class ConsumerSettings(BrokerSettings):
         timedelta(days=7), description="write a duration such as 7d, one hour or more, or off to keep all"
     )
 
+    @field_validator("events_queue")
+    @classmethod
+    def _is_not_that_of_tasks(cls, queue: str | None, info: ValidationInfo) -> str | None:
+        if queue is not None and queue == info.data.get("queue"):
+            raise ValueError("it is the queue of tasks, CONSUMERS_QUEUE")
+        return queue
+
     @field_validator("inbox_retention")
     @classmethod
     def _outlasts_redeliveries(cls, retention: timedelta | None) -> timedelta | None:

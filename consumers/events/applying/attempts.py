@@ -4,7 +4,8 @@
                                 └── duplicate, stale, gap: nothing is written
 
 The savepoint is there to find out whether the handler has ended the transaction by SQL of its own. A COMMIT without an
-answer is a failure like others: the next attempt's claim finds out whether it took place. It works behind PgBouncer in
+answer is a failure like others: the next attempt's claim finds out whether it took place. Each attempt reads the event
+anew, since a handler may change the payload that it gets. It works behind PgBouncer in
 transaction mode: nothing is prepared, and no transaction relies on what the session had before.
 
 Nothing that a handler raises leaves this module, except the cancellation of the attempt.
@@ -22,6 +23,7 @@ from psycopg_pool import AsyncConnectionPool, ConnectionPool
 from consumers.errors import DatabaseFailed
 from consumers.events.applying.outcomes import Applied, Failed, Outcome, Unavailable, read
 from consumers.events.applying.work import Work
+from consumers.events.declaring.event import decode
 from consumers.handlers.outcomes import describe
 from outboxkit import sql
 from outboxkit.postgres import message, recovery_of
@@ -59,7 +61,7 @@ class Attempts:
                     if isinstance(outcome, Applied):
                         async with connection.transaction(_SAVEPOINT):
                             stage.begun = True
-                            await work.handler.function(work.event, connection)
+                            await work.handler.function(decode(work.message), connection)
                             stage.returned = True
         except BaseException as error:  # SystemExit, too, ends the attempt and not the consumer
             task = asyncio.current_task()
@@ -80,7 +82,7 @@ class Attempts:
                     if isinstance(outcome, Applied):
                         with connection.transaction(_SAVEPOINT):
                             stage.begun = True
-                            work.handler.function(work.event, connection)
+                            work.handler.function(decode(work.message), connection)
                             stage.returned = True
         except BaseException as error:  # noqa: BLE001 - the same
             return stage.outcome(error)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from outboxkit.amqp.format import ALPHANUMERIC, NAMES, UndecodableMessage
 
+_LONGEST_ID = 255
 _BIGINT = range(-(2**63), 2**63)
 
 
@@ -47,6 +48,10 @@ def decode(message: Message) -> Event:
     """Return the event that `message` carries; raises UndecodableMessage if it does not follow the format."""
     if not message.message_id or not message.type:
         raise UndecodableMessage(f"it has no {'type' if message.message_id else 'message_id'}")
+    if len(message.message_id.encode()) > _LONGEST_ID:
+        raise UndecodableMessage(
+            "its message_id is not UTF-8 text"
+        )  # it was decoded with replacements, which are longer
     headers = message.headers
     plain = NAMES.aggregate_type in headers or ALPHANUMERIC.aggregate_type not in headers
     of = NAMES if plain else ALPHANUMERIC
@@ -58,8 +63,8 @@ def decode(message: Message) -> Event:
             raise UndecodableMessage(f"header {name} is {value!r}, not a text")
     if not isinstance(version, int) or isinstance(version, bool) or version not in _BIGINT:
         raise UndecodableMessage(f"header {of.aggregate_version} is {version!r}, not a bigint")
-    if any("\x00" in str(text) for text in (message.message_id, message.type, kind, aggregate_id)):
-        raise UndecodableMessage("its id, its type or its aggregate contains U+0000, which Postgres cannot store")
+    if any("\x00" in str(text) for text in (message.message_id, message.type, message.routing_key, kind, aggregate_id)):
+        raise UndecodableMessage("a text that identifies it contains U+0000, which Postgres cannot store")
     seq = headers.get(of.seq)
     return Event(
         message.message_id,

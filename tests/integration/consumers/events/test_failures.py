@@ -286,3 +286,22 @@ def test_what_a_handler_leaves_in_its_session_is_gone_for_the_next(isolated: Iso
     looked = [each for each in found if len(each) == 3]
     assert len(looked) == 3
     assert {(tenant or None, timeout, table) for tenant, timeout, table in looked} == {(None, "0", None)}
+
+
+def test_what_a_handler_does_to_the_event_is_unknown_to_others_and_to_its_next_attempt(isolated: Isolated) -> None:
+    stage, handlers, seen = Stage(isolated), EventHandlers(), list[object]()
+
+    @handlers.on("order.*")
+    def changes(event: Event, connection: psycopg.Connection[Any]) -> None:
+        seen.append(event.payload.pop("total", None))
+        if len(seen) < 2:
+            raise ValueError("planted")
+        connection.execute(INSERT, row("changes", event))
+
+    async def play() -> None:
+        async with stage.running(handlers, **FAST):
+            await stage.publish(aggregate("a", (1,)))
+            await stage.until(COUNT, 1)
+
+    asyncio.run(play())
+    assert seen == [120, 120]

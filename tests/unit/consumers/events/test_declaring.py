@@ -71,6 +71,8 @@ def test_an_event_is_read_from_headers_of_either_spelling() -> None:
         {"message_id": None},
         {"message_id": ""},
         {"message_id": "a\x00"},
+        {"message_id": "\N{REPLACEMENT CHARACTER}" * 86},
+        {"routing_key": "order.\x00"},
         {"type": None},
         {"body": b"{"},
         {"body": b"\xff"},
