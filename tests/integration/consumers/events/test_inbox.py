@@ -12,6 +12,7 @@ from psycopg.sql import SQL, Literal
 from consumers.database import Database
 from consumers.maintenance.declaring.registry import Jobs
 from consumers.maintenance.jobs import old_messages
+from outboxkit import sql
 from sandbox import Isolated
 from tests.support.commands import ROOT
 
@@ -103,6 +104,22 @@ def test_the_inbox_is_pruned_by_its_retention_in_batches_and_keeps_what_waits(is
         assert connection.execute("SELECT message_id FROM inbox.parked").fetchall() == [("100",)]
 
 
+PARKED = {
+    "consumer": "h",
+    "message_id": "2",
+    "by_version": False,
+    "aggregate_type": "order",
+    "aggregate_id": "1",
+    "aggregate_version": 2,
+    "event_type": "paid",
+    "routing_key": "order.paid",
+    "created_at": None,
+    "headers": "{}",
+    "body": b"{}",
+    "reason": "failed",
+    "error": "e",
+    "committed": False,
+}
 GRANTS: LiteralString = "".join(
     f"{line}\n"
     for line in (ROOT / "sql" / "roles.sql").read_text(encoding="utf-8").splitlines()
@@ -123,6 +140,15 @@ def test_a_consumer_has_the_rights_that_it_needs_and_cannot_delete(isolated: Iso
             connection.execute("SELECT inbox.claim('h', '1')")
             connection.execute(ADVANCE, [1, 1])
             connection.execute("SELECT inbox.take_parked(1), inbox.discard_parked(1), inbox.prune('1 day')")
+            for name_of, parameters in (
+                ("inbox_park", PARKED),
+                ("inbox_park_again", {"number": 1, "reason": "failed", "error": "e"}),
+                ("inbox_asked", {"consumers": ["h"], "underway": [], "limit": 1}),
+                ("inbox_parked_ask", {"numbers": [1]}),
+                ("inbox_parked_discard", {"numbers": [1]}),
+                ("inbox_parked_show", {"numbers": [1]}),
+            ):
+                connection.execute(sql.query(name_of), parameters)
             for table in ("message", "position", "parked"):
                 with pytest.raises(psycopg.errors.InsufficientPrivilege):
                     connection.execute(SQL("DELETE FROM inbox.{}").format(SQL(table)))

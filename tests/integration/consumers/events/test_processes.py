@@ -8,10 +8,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from outboxkit import sql
 from outboxkit.amqp.errors import ChannelRefused
 from sandbox import Isolated
 from sandbox.machine.waiting import until
-from tests.integration.consumers.events.stage import Stage, aggregate
+from tests.integration.consumers.events.stage import Sent, Stage, aggregate
 from tests.support.commands import Command
 from tests.support.proxy import Proxy
 
@@ -119,3 +120,12 @@ def test_handlers_of_events_without_a_queue_are_an_error_that_names_them(stage: 
     assert "CONSUMERS_EVENTS_QUEUE is not set, and event handlers are registered: in_threads, on_the_loop" in (
         command.stderr
     )
+
+
+def test_the_example_keeps_a_read_model(stage: Stage, consume: Start) -> None:
+    with psycopg.connect(stage.isolated.database_url, autocommit=True) as connection:
+        connection.execute(sql.example("order_view"))
+    consumer = consume(handlers="consumers.events.examples")
+    asyncio.run(stage.publish([Sent("42", 2, "paid"), Sent("42", 1, "placed"), Sent("42", 1, "placed")]))
+    asyncio.run(stage.until("SELECT status FROM demo.order_view WHERE order_id = '42' AND version = 2", "paid"))
+    assert consumer.terminate() == 0
