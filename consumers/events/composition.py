@@ -18,6 +18,7 @@ from consumers.errors import HandlersUnusable
 from consumers.events.applying.attempts import Attempts
 from consumers.events.applying.parking import Parking
 from consumers.events.declaring.registry import EventHandlers
+from consumers.events.running.arrivals import Arrivals
 from consumers.events.running.policy import Policy
 from consumers.events.running.reading import Reading
 from consumers.events.running.settling import Settling
@@ -98,14 +99,18 @@ async def consuming(
         yield EventWorker(
             intake,
             handlers=list(handlers),
-            reading=Reading(list(handlers), queue),
+            arrivals=Arrivals(
+                intake,
+                Reading(list(handlers), queue),
+                metrics,
+                keep_unhandled=settings.events_unhandled == "dead-letter",
+            ),
             attempts=Attempts(on_loop, in_threads),
             settling=Settling(policy, parking, metrics),
             parking=parking,
             metrics=metrics,
             concurrency=settings.concurrency,
             grace=grace,
-            keep_unhandled=settings.events_unhandled == "dead-letter",
             pace=pace,
         )
 

@@ -14,10 +14,8 @@ and has given back, in order, what was not settled. If it were cancelled first, 
 import asyncio
 import time
 from collections.abc import Coroutine, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
-
-import structlog
 
 from consumers.errors import HandlersAbandoned
 from consumers.events.applying.attempts import Attempts
@@ -26,21 +24,18 @@ from consumers.events.applying.parking import Parking
 from consumers.events.applying.work import Work
 from consumers.events.declaring.event import Event, Message, decode
 from consumers.events.declaring.registry import Handler
+from consumers.events.running.arrivals import Arrivals
 from consumers.events.running.lanes import Lane
-from consumers.events.running.reading import Reading
 from consumers.events.running.settling import Settling
 from consumers.intake.intake import Intake
 from consumers.intake.pace import Pace
 from consumers.watching.event_metrics import EventMetrics
 from outboxkit.amqp.deliveries import Delivery
-from outboxkit.amqp.format import UndecodableMessage
 
-log = structlog.get_logger()
 _AT_ONCE = 500
 _LOOK_FOR_ASKED = 1.0
 _PACE_SECONDS = 0.1
 _CANCELLED_WITHIN = 2.0
-_KEYS_LOGGED = 100
 
 Aggregate = tuple[str, str, str]
 
@@ -56,39 +51,32 @@ class EventWorker:
         intake: Intake,
         *,
         handlers: Sequence[Handler],
-        reading: Reading,
+        arrivals: Arrivals,
         attempts: Attempts,
         settling: Settling,
         parking: Parking,
         metrics: EventMetrics,
         concurrency: int,
         grace: float,
-        keep_unhandled: bool,
         pace: Pace | None = None,
     ) -> None:
         self._intake = intake
         self._handlers = {handler.name: handler for handler in handlers}
-        self._reading = reading
+        self._arrivals = arrivals
         self._attempts = attempts
         self._settling = settling
         self._parking = parking
         self._metrics = metrics
         self._grace = grace
-        self._keep_unhandled = keep_unhandled
         self._pace = pace
         self._executor = ThreadPoolExecutor(concurrency, thread_name_prefix="event")
         self._slots = asyncio.Semaphore(concurrency)
         self._lanes: dict[Aggregate, Lane] = {}
         self._following: set[asyncio.Task[None]] = set()
-        self._left: dict[tuple[int, int], int] = {}
-        """How many handlers have not settled a delivery, by its channel and tag."""
-        self._generation = 0
         self._underway: set[int] = set()
         """Rows of inbox.parked."""
-        self._in_threads: set[Future[Outcome]] = set()
         self._stopping = False
         self._failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._unhandled: set[str] = set()
         metrics.waiting.set_function(lambda: sum(map(len, self._lanes.values())))
 
     @property
@@ -154,49 +142,17 @@ class EventWorker:
                 self._arrived(delivery)
 
     def _arrived(self, delivery: Delivery) -> None:
-        if delivery.generation != self._generation:
-            self._generation = delivery.generation
-            self._forget()
-        try:
-            event, message = self._reading.read(delivery)
-        except UndecodableMessage as error:
-            log.warning(
-                "undecodable event dead-lettered",
-                message_id=delivery.message_id,
-                routing_key=delivery.routing_key,
-                reason=str(error),
-            )
-            self._metrics.count("undecodable")
-            self._intake.reject(delivery)
-            return
-        takers = self._reading.takers(event.routing_key)
-        if not takers:
-            self._nobody(event, delivery)
-            return
-        self._left[delivery.generation, delivery.tag] = len(takers)
-        for handler in takers:
-            self._add(handler, event, message, delivery=delivery)
+        if self._arrivals.on_new_channel(delivery):
+            for lane in self._lanes.values():
+                lane.drop(self._comes_again)
+        if (found := self._arrivals.read(delivery)) is not None:
+            event, message, takers = found
+            for handler in takers:
+                self._add(handler, event, message, delivery=delivery)
 
-    def _forget(self) -> None:
-        """Drop what came on a channel that is lost and has not begun: it is delivered again, in order."""
-        current = self._generation
-        self._left = {key: left for key, left in self._left.items() if key[0] == current}
-        for lane in self._lanes.values():
-            lane.drop(lambda work: work.delivery is not None and work.delivery.generation != current)
-
-    def _nobody(self, event: Event, delivery: Delivery) -> None:
-        """Dead-letter an event that no handler takes: a newer version of the application, elsewhere, may have one."""
-        self._metrics.count("unhandled")
-        (self._intake.reject if self._keep_unhandled else self._intake.ack)(delivery)
-        if event.routing_key not in self._unhandled and len(self._unhandled) < _KEYS_LOGGED:
-            self._unhandled.add(event.routing_key)
-            log.warning(
-                "event without a handler",
-                routing_key=event.routing_key,
-                dead_lettered=self._keep_unhandled,
-                remedy="if a newer version has its handler, move it back to the queue when this one has ended; if a "
-                "pattern of an earlier version is still bound, unbind it, and purge the dead-letter queue",
-            )
+    def _comes_again(self, work: Work) -> bool:
+        """Return whether `work` came on a channel that is lost: it is delivered again, in order."""
+        return work.delivery is not None and work.delivery.generation != self._arrivals.generation
 
     async def _keep_pace(self, pace: Pace) -> None:
         while True:
@@ -253,11 +209,7 @@ class EventWorker:
         try:
             if work.handler.is_async:
                 return await self._attempts.on_loop(work)
-            future = self._executor.submit(self._attempts.in_thread, work)
-            self._in_threads.add(future)
-            outcome = await asyncio.wrap_future(future)
-            self._in_threads.discard(future)
-            return outcome
+            return await asyncio.wrap_future(self._executor.submit(self._attempts.in_thread, work))
         finally:
             took = time.perf_counter() - began
             self._metrics.took(work.handler.name, took)
@@ -265,17 +217,10 @@ class EventWorker:
                 self._pace.ran(took)
 
     def _settled(self, work: Work) -> None:
-        """Ack the delivery of `work` if that was the last of its handlers."""
         if work.parked is not None:
             self._underway.discard(work.parked)
-        if work.delivery is None:
-            return
-        key = (work.delivery.generation, work.delivery.tag)
-        left = self._left.get(key, 0) - 1
-        if left > 0:
-            self._left[key] = left
-        elif self._left.pop(key, None) is not None:
-            self._intake.ack(work.delivery)
+        if work.delivery is not None:
+            self._arrivals.settled(work.delivery)
 
 
 async def _until(stop: asyncio.Event) -> None:
