@@ -87,7 +87,7 @@ async def run(
         contextlib.AsyncExitStack() as stack,
     ):
         if settings.http_address is not None:
-            routes = _routes(metrics, claiming, *(part for part in (intake, events) if part is not None))
+            routes = _routes(metrics, claiming, intake, events)
             address = await stack.enter_async_context(serving(routes, settings.http_address))
             log.info("serving metrics and health", address=address)
         pool = stack.enter_context(
@@ -198,12 +198,16 @@ async def subscribe(settings: ConsumerSettings, name: str, turn: Turn, prefetch:
         raise
 
 
-def _routes(metrics: Metrics, database: Database, *brokers: Intake | EventWorker) -> list[Route]:
+def _routes(metrics: Metrics, database: Database, intake: Intake | None, events: EventWorker | None) -> list[Route]:
+    def ready() -> dict[str, bool]:
+        tasks = {} if intake is None else {"broker": intake.up}
+        return {"database": database.up, **tasks} | ({} if events is None else {"events": events.up})
+
     return [
         metrics_route(metrics.registry),
         # A process that answers is alive: a restart of it would not bring back a server that is down.
         health_route("/healthz", lambda: {"alive": True}),
-        health_route("/readyz", lambda: {"database": database.up, "broker": all(each.up for each in brokers)}),
+        health_route("/readyz", ready),
     ]
 
 

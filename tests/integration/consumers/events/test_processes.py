@@ -13,6 +13,7 @@ from outboxkit.amqp.errors import ChannelRefused
 from sandbox import Isolated
 from sandbox.machine.waiting import until
 from tests.integration.consumers.events.stage import Sent, Stage, aggregate
+from tests.integration.consumers.stage import get, metric
 from tests.support.commands import Command
 from tests.support.proxy import Proxy
 
@@ -125,7 +126,9 @@ def test_handlers_of_events_without_a_queue_are_an_error_that_names_them(stage: 
 def test_the_example_keeps_a_read_model(stage: Stage, consume: Start) -> None:
     with psycopg.connect(stage.isolated.database_url, autocommit=True) as connection:
         connection.execute(sql.example("order_view"))
-    consumer = consume(handlers="consumers.events.examples")
+    consumer = consume(handlers="consumers.events.examples", http_address="127.0.0.1:0")
     asyncio.run(stage.publish([Sent("42", 2, "paid"), Sent("42", 1, "placed"), Sent("42", 1, "placed")]))
     asyncio.run(stage.until("SELECT status FROM demo.order_view WHERE order_id = '42' AND version = 2", "paid"))
+    assert get(consumer, "/readyz") == (200, '{"database":true,"events":true}')
+    assert metric(consumer, "consumers_events_total", handler="keep_order", outcome="applied") == 2
     assert consumer.terminate() == 0
