@@ -5,6 +5,9 @@
     @task("greet")
     def greet(task: Task) -> None: ...
 
+    @on("order.*")
+    def count(event: Event, connection: psycopg.Connection) -> None: ...
+
     @task_lock("send-reports", every="1h")
     def send_reports() -> None: ...
 
@@ -12,10 +15,12 @@ A module of handlers and scheduled jobs needs only these names; `CONSUMERS_HANDL
 not import the relay: they share the message format, in `outboxkit.amqp.format`.
 """
 
+from consumers.events.declaring.event import Event
+from consumers.events.declaring.registry import on
 from consumers.handlers.registry import task
 from consumers.handlers.retries import Permanent, Retry, RetryPolicy
 from consumers.handlers.task import Task
 from consumers.maintenance.declaring.declaration import JobContext
 from consumers.maintenance.declaring.registry import task_lock
 
-__all__ = ["JobContext", "Permanent", "Retry", "RetryPolicy", "Task", "task", "task_lock"]
+__all__ = ["Event", "JobContext", "Permanent", "Retry", "RetryPolicy", "Task", "on", "task", "task_lock"]

@@ -6,6 +6,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from consumers.durations import ALLOWED, seconds
+from consumers.events.running.policy import MOST_SECONDS
+from consumers.events.running.policy import Policy as EventPolicy
 from consumers.handlers.retries import Policy
 from consumers.maintenance.declaring.schedule import time_zone
 from consumers.second_lock.address import EXAMPLE, RedisUrl
@@ -102,6 +104,53 @@ class ConsumerSettings(BrokerSettings):
     retention: Annotated[timedelta | None, BeforeValidator(_retention)] = Field(
         timedelta(days=7), description="write a duration such as 7d or 12h, or off to keep all"
     )
+
+    # Events: consumers/events/.
+    events_queue: str | None = Field(
+        None,
+        min_length=1,
+        max_length=250,
+        description="write the name of a queue for this application alone; '.dead' is added to it",
+    )
+    events_single_active: bool = Field(
+        default=True, description="write false to let several consumers take events at once, without an order"
+    )
+    events_unhandled: Literal["dead-letter", "ack"] = Field(
+        "dead-letter", description="write dead-letter or ack: what becomes of events that no handler takes"
+    )
+    events_prefetch: int = Field(200, ge=1, le=65535, description="write how many events may be unacknowledged")
+    events_attempts: int = Field(6, ge=1, le=100, description="write how many times a handler is called, 1 to 100")
+    events_retry_after: Interval = 0.5
+    events_retry_cap: Interval = 30.0
+    events_gap_wait: Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=600, description=ALLOWED)] = 10.0
+    inbox_retention: Annotated[timedelta | None, BeforeValidator(_retention)] = Field(
+        timedelta(days=7), description="write a duration such as 7d, one hour or more, or off to keep all"
+    )
+
+    @field_validator("events_queue")
+    @classmethod
+    def _is_not_that_of_tasks(cls, queue: str | None, info: ValidationInfo) -> str | None:
+        if queue is not None and queue == info.data.get("queue"):
+            raise ValueError("it is the queue of tasks, CONSUMERS_QUEUE")
+        return queue
+
+    @field_validator("inbox_retention")
+    @classmethod
+    def _outlasts_redeliveries(cls, retention: timedelta | None) -> timedelta | None:
+        if retention is not None and retention < timedelta(hours=1):
+            raise ValueError("it is less than an hour, so that a message that comes again would be applied again")
+        return retention
+
+    @field_validator("events_retry_cap")
+    @classmethod
+    def _ends_before_rabbitmq_does(cls, cap: float, info: ValidationInfo) -> float:
+        policy = EventPolicy(info.data.get("events_attempts", 1), info.data.get("events_retry_after", 1.0), cap)
+        if policy.longest > MOST_SECONDS:
+            raise ValueError(
+                f"an event could be tried for {policy.longest:.0f} s, and RabbitMQ waits 30 minutes for its ack; at "
+                f"most {MOST_SECONDS:.0f} s are allowed"
+            )
+        return cap
 
     def retry(self) -> Policy:
         """Return the policy of types that leave all to the settings."""

@@ -20,7 +20,5 @@ class Timings:
     a moment, unless a synchronous standby is slow or gone."""
     unseen_limit: float = 10.0
     """After which time the delivery of a task that could not be seen is dead-lettered."""
-    handler_connection: float = 10.0
-    """How long a handler waits for a connection to Postgres."""
     extensions_per_lease: int = 3
     """How many times a lease is extended before it would expire."""

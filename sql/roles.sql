@@ -104,6 +104,8 @@ BEGIN
     REVOKE EXECUTE ON FUNCTION tasks.redrive(uuid[]), tasks.discard(uuid[]), tasks.send_probe(interval),
         tasks.probes_arrived(uuid[]), tasks.announce_again(interval, integer) FROM PUBLIC;
 
+    REVOKE EXECUTE ON FUNCTION inbox.prune(interval, integer), inbox.discard_parked(bigint) FROM PUBLIC;
+
     -- An event is written by column: tx and seq are the outbox's own. A consumer announces a task that runs again. An
     -- earlier version granted the whole table.
     REVOKE INSERT ON outbox.event FROM outbox_writer, outbox_consumer, outbox_operator;
@@ -155,8 +157,17 @@ BEGIN
         tasks.send_probe(interval), tasks.probes_arrived(uuid[]), tasks.announce_again(interval, integer)
         TO outbox_consumer;
 
-    GRANT USAGE ON SCHEMA relay, outbox, tasks TO outbox_auditor;
-    GRANT SELECT ON ALL TABLES IN SCHEMA relay, outbox, tasks TO outbox_auditor;
+    -- The inbox of event handlers. What they write themselves, in tables of the application, is granted by that.
+    GRANT USAGE ON SCHEMA inbox TO outbox_consumer, outbox_operator;
+    GRANT SELECT, INSERT ON inbox.message, inbox.position, inbox.parked TO outbox_consumer;
+    GRANT UPDATE (version, changed_at) ON inbox.position TO outbox_consumer;
+    GRANT UPDATE (asked_at, applied_at, times, parked_at, reason, error) ON inbox.parked TO outbox_consumer;
+    GRANT EXECUTE ON FUNCTION inbox.prune(interval, integer) TO outbox_consumer;
+    GRANT SELECT, UPDATE (asked_at) ON inbox.parked TO outbox_operator;
+    GRANT EXECUTE ON FUNCTION inbox.discard_parked(bigint) TO outbox_consumer, outbox_operator;
+
+    GRANT USAGE ON SCHEMA relay, outbox, tasks, inbox TO outbox_auditor;
+    GRANT SELECT ON ALL TABLES IN SCHEMA relay, outbox, tasks, inbox TO outbox_auditor;
 
     -- Every part compares the schema's version at start, so setup lets everybody read it.
     GRANT USAGE ON SCHEMA outbox_setup TO PUBLIC;

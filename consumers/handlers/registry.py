@@ -129,14 +129,14 @@ registry = Registry()
 task = registry.task
 
 
-def load(module: str) -> Registry:
+def load(module: str, *, others: Callable[[], bool] = lambda: False) -> Registry:
     """Import `module`, also from the working directory, and return the registry that it has filled.
 
     The working directory comes first, as it does for `python handlers.py`, so that the application's own names win over
     installed packages. Ours are imported already.
 
-    Raises HandlersUnusable if it cannot be imported, for any reason, or registers no handler, and the Problem of a
-    scheduled job that it declares.
+    Raises HandlersUnusable if it cannot be imported, for any reason, or registers no handler and no `others`, and the
+    Problem of a scheduled job that it declares.
     """
     here = str(Path.cwd())
     if sys.path[:1] != [here]:
@@ -149,7 +149,7 @@ def load(module: str) -> Registry:
         raise HandlersUnusable(
             f"CONSUMERS_HANDLERS: importing {module} raised {type(error).__name__}: {error}", remedy=_remedy(error)
         ) from error
-    if not registry.types:
+    if not registry.types and not others():
         raise HandlersUnusable(
             f"CONSUMERS_HANDLERS: {module} registers no handler",
             remedy='decorate a function with @task("type"), imported from consumers',

@@ -23,7 +23,9 @@ log = structlog.get_logger()
 class Intake:
     """Deliveries of the subscriptions that `subscribe` opens with a prefetch, one after another."""
 
-    def __init__(self, subscribe: Callable[[int], Awaitable[Subscription]], *, prefetch: int, probes: Probes) -> None:
+    def __init__(
+        self, subscribe: Callable[[int], Awaitable[Subscription]], *, prefetch: int, probes: Probes | None = None
+    ) -> None:
         self._subscribe_with = subscribe
         self._prefetch = prefetch
         self._probes = probes
@@ -54,7 +56,8 @@ class Intake:
                 subscription = self._subscription or await self._subscribe_again()
                 if not self._stopped.is_set():
                     deliveries = await subscription.receive(limit)
-                    if left := self._probes.take(deliveries, self.ack):
+                    left = deliveries if self._probes is None else self._probes.take(deliveries, self.ack)
+                    if left:
                         return left
             except Problem as problem:
                 await self._lost(problem)

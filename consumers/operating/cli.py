@@ -10,13 +10,16 @@ from typing import Annotated
 import typer
 
 from consumers.errors import HandlersAbandoned, HandlersUnusable
+from consumers.events.declaring.registry import event_handlers
 from consumers.handlers.registry import load as load_handlers
 from consumers.maintenance.declaring.registry import jobs
 from consumers.operating import dead as dead_commands
 from consumers.operating import dlq as dlq_commands
 from consumers.operating import locks as lock_commands
+from consumers.operating.events import parked as parked_commands
 from consumers.operating.machine import Format, draw
 from consumers.operating.machine import edges as ask_edges
+from consumers.operating.setup import setup
 from consumers.operating.status.command import status
 from consumers.settings import ConsumerSettings
 from outboxkit.process import commands
@@ -32,6 +35,8 @@ app.callback()(commands.options)
 app.add_typer(dead_commands.app, name="dead")
 app.add_typer(dlq_commands.app, name="dlq")
 app.add_typer(lock_commands.app, name="locks")
+app.add_typer(parked_commands.events, name="events")
+app.command(name="setup")(setup)
 
 Config = Annotated[Path | None, typer.Option("--config", help="TOML file with settings; the environment wins.")]
 
@@ -54,9 +59,9 @@ def run(
             "CONSUMERS_HANDLERS is not set",
             remedy="name the Python module that registers your handlers, such as consumers.examples",
         )
-    registry = load_handlers(handlers)
+    registry = load_handlers(handlers, others=lambda: len(event_handlers) > 0)
     try:
-        service.run(lambda stop: application.run(fresh, registry, jobs, stop))
+        service.run(lambda stop: application.run(fresh, registry, jobs, event_handlers, stop))
     except HandlersAbandoned as problem:
         # Python cannot end a thread from outside, and a normal exit would wait for it.
         commands.report(problem, name="consumers")

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from struct import Struct
 from struct import error as StructError  # noqa: N812 - an exception whose own name is `error`
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from pika.data import decode_table
 from pika.exceptions import AMQPError
@@ -26,6 +26,7 @@ _TAG = Struct(">Q?")
 # Class, weight, body size, and the list of properties.
 _CONTENT = Struct(">HHQH")
 _LENGTH = Struct(">I")
+_TIME = Struct(">Q")
 _LONG_STRING, _SIGNED_32, _SIGNED_64 = b"SIl"
 _INT32 = Struct(">i")
 _INT64 = Struct(">q")
@@ -36,6 +37,10 @@ _BASIC, _ACK_METHOD = 60, 80
 # Bits of the property list, from the highest.
 _CONTENT_TYPE, _CONTENT_ENCODING, _HEADERS, _DELIVERY_MODE, _PRIORITY = 1 << 15, 1 << 14, 1 << 13, 1 << 12, 1 << 11
 _CORRELATION_ID, _REPLY_TO, _EXPIRATION, _MESSAGE_ID, _MORE = 1 << 10, 1 << 9, 1 << 8, 1 << 7, 1
+_TIMESTAMP, _TYPE = 1 << 6, 1 << 5
+
+_Content: TypeAlias = tuple[str | None, Mapping[str, object] | None, int | None, str | None]
+"""Message id, headers, timestamp and type."""
 
 
 @dataclass(slots=True)  # not frozen: that takes twice as long to make
@@ -50,6 +55,9 @@ class Delivery:
     redelivered: bool
     routing_key: str
     generation: int
+    type: str | None = None
+    timestamp: int | None = None
+    """Seconds since 1970."""
 
 
 class DeliveryFrames:
@@ -61,7 +69,7 @@ class DeliveryFrames:
         self._left = b""
         """The beginning of a frame whose end has not arrived."""
         self._method: tuple[int, bool, str] | None = None
-        self._content: tuple[str | None, Mapping[str, object] | None] = (None, None)
+        self._content: _Content = (None, None, None, None)
         self._missing = 0
         """How many bytes of the body have not arrived."""
         self._pieces: list[bytes] = []
@@ -116,10 +124,10 @@ class DeliveryFrames:
     def _complete(self) -> Delivery:
         assert self._method is not None  # noqa: S101 - its caller has looked
         tag, redelivered, routing_key = self._method
-        message_id, headers = self._content
+        message_id, headers, timestamp, type_ = self._content
         body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._method, self._pieces = None, []
-        return Delivery(tag, message_id, headers, body, redelivered, routing_key, self._generation)
+        return Delivery(tag, message_id, headers, body, redelivered, routing_key, self._generation, type_, timestamp)
 
 
 def acknowledgements(channel: int, tags: Iterable[int]) -> bytes:
@@ -136,10 +144,10 @@ def _method(buffer: bytes, at: int) -> tuple[int, bool, str]:
     return tag, redelivered, buffer[at + 1 : at + 1 + buffer[at]].decode("utf-8", "replace")
 
 
-def _properties(encoded: bytes, listed: int) -> tuple[str | None, Mapping[str, object] | None]:
-    """Return the message id and the headers; what follows the message id is not read."""
+def _properties(encoded: bytes, listed: int) -> _Content:
+    """Return the message id, headers, timestamp and type; what follows the type is not read."""
     if listed & _MORE:
-        return None, None  # a second list of properties, which no broker sends
+        return None, None, None, None  # a second list of properties, which no broker sends
     at = 0
     for each in (_CONTENT_TYPE, _CONTENT_ENCODING):
         if listed & each:
@@ -153,9 +161,16 @@ def _properties(encoded: bytes, listed: int) -> tuple[str | None, Mapping[str, o
     for each in (_CORRELATION_ID, _REPLY_TO, _EXPIRATION):
         if listed & each:
             at += 1 + encoded[at]
-    if not listed & _MESSAGE_ID:
-        return None, headers
-    return encoded[at + 1 : at + 1 + encoded[at]].decode("utf-8", "replace"), headers
+    message_id, timestamp, type_ = None, None, None
+    if listed & _MESSAGE_ID:
+        message_id = encoded[at + 1 : at + 1 + encoded[at]].decode("utf-8", "replace")
+        at += 1 + encoded[at]
+    if listed & _TIMESTAMP:
+        (timestamp,) = _TIME.unpack_from(encoded, at)
+        at += _TIME.size
+    if listed & _TYPE:
+        type_ = encoded[at + 1 : at + 1 + encoded[at]].decode("utf-8", "replace")
+    return message_id, headers, timestamp, type_
 
 
 def _headers(encoded: bytes, start: int, end: int) -> Mapping[str, object] | None:

@@ -4,6 +4,8 @@ Declaring them again does nothing if the properties are the same; otherwise Rabb
 (https://www.rabbitmq.com/docs/queues#property-equivalence).
 """
 
+from collections.abc import Iterable
+
 from pika.channel import Channel
 
 from outboxkit.amqp.connection import Connection
@@ -28,10 +30,19 @@ async def check_exchange(connection: Connection, channel: Channel, exchange: str
     await connection.call(channel.exchange_declare, exchange, passive=True)
 
 
-async def declare_queue(
-    connection: Connection, channel: Channel, queue: str, *, exchange: str, binding_key: str
+async def declare_queue(  # noqa: PLR0913 - what a queue is
+    connection: Connection,
+    channel: Channel,
+    queue: str,
+    *,
+    exchange: str,
+    binding_key: str,
+    more_keys: Iterable[str] = (),
+    single_active: bool = False,
 ) -> None:
-    """Declare a quorum queue with its dead-letter queue, and bind it.
+    """Declare a quorum queue with its dead-letter queue, and bind it; what was bound before stays bound.
+
+    With `single_active`, one consumer at a time gets its messages (https://www.rabbitmq.com/docs/consumers).
 
     Dead letters go through the default exchange to the queue's own dead-letter queue
     (https://www.rabbitmq.com/docs/dlx), after at most `DELIVERY_LIMIT` deliveries
@@ -48,6 +59,8 @@ async def declare_queue(
             "x-delivery-limit": DELIVERY_LIMIT,
             "x-dead-letter-exchange": "",
             "x-dead-letter-routing-key": dead,
+            **({"x-single-active-consumer": True} if single_active else {}),
         },
     )
-    await connection.call(channel.queue_bind, queue, exchange, binding_key)
+    for key in (binding_key, *more_keys):
+        await connection.call(channel.queue_bind, queue, exchange, key)

@@ -15,7 +15,7 @@ from tests.support.commands import ROOT, Command
 
 TOP_LEVEL = {"relay", "consumers", "writers", "outboxkit"}
 FILES = "outboxkit/sql/files/"
-EXAMPLES = {"effect.sql", "effect_insert.sql"}
+EXAMPLES = {"effect.sql", "effect_insert.sql", "order_view.sql", "order_view_keep.sql"}
 NAMES = ("messaging", "sql", "runtime", "sandbox", "bench")
 
 HANDLERS = """

@@ -55,7 +55,7 @@ def bare(isolated: Isolated) -> Iterator[Site]:
     with psycopg.connect(isolated.database_url, autocommit=True) as connection:
         query = "SELECT count(*) FROM pg_roles WHERE rolname = ANY(%s)"
         assert connection.execute(query, [list(NAMES)]).fetchone() == (0,), "this server has these roles already"
-        connection.execute("DROP SCHEMA relay, outbox, tasks, outbox_setup CASCADE")
+        connection.execute("DROP SCHEMA relay, outbox, tasks, inbox, outbox_setup CASCADE")
     site = Site(isolated, {})
     yield site
     drop_roles(site, *NAMES)

@@ -20,7 +20,7 @@ RECORD = "SELECT name, checksum, applied_at FROM outbox_setup.applied ORDER BY n
 def empty(isolated: Isolated) -> str:
     """Return the URL of a database without our schema."""
     with psycopg.connect(isolated.database_url, autocommit=True) as connection:
-        connection.execute("DROP SCHEMA outbox, tasks, relay CASCADE")
+        connection.execute("DROP SCHEMA outbox, tasks, relay, inbox CASCADE")
         connection.execute("DROP SCHEMA outbox_setup CASCADE")
     return isolated.database_url
 
@@ -45,7 +45,7 @@ def with_file(extra: sql.SchemaFile, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def schemas(connection: Connection) -> set[str]:
-    found = "SELECT nspname FROM pg_namespace WHERE nspname IN ('outbox', 'tasks', 'relay', 'more')"
+    found = "SELECT nspname FROM pg_namespace WHERE nspname IN ('outbox', 'tasks', 'relay', 'inbox', 'more')"
     return {name for (name,) in connection.execute(found)}
 
 
@@ -56,7 +56,7 @@ def test_an_empty_database_gets_it_all_in_order_with_partitions(empty: str, auto
         connection.rollback()  # what is applied is committed, whatever the connection's mode
     with psycopg.connect(empty) as connection:
         assert pending(connection) == []
-        assert schemas(connection) == {"outbox", "tasks", "relay"}
+        assert schemas(connection) == {"outbox", "tasks", "relay", "inbox"}
         row = connection.execute(
             "SELECT count(*) FROM pg_inherits WHERE inhparent = 'outbox.event'::regclass"
         ).fetchone()

@@ -10,7 +10,7 @@ from sandbox import Isolated
 
 CATALOG: LiteralString = """
 WITH ours AS (
-    SELECT oid, nspname FROM pg_namespace WHERE nspname IN ('outbox', 'tasks', 'relay')
+    SELECT oid, nspname FROM pg_namespace WHERE nspname IN ('outbox', 'tasks', 'relay', 'inbox')
 ), tables AS (
     SELECT c.oid, c.relname AS name, nspname FROM pg_class AS c JOIN ours AS o ON o.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p')
@@ -34,11 +34,12 @@ DROPS: tuple[LiteralString, ...] = (
     "DROP SCHEMA relay CASCADE",
     "DROP SCHEMA tasks CASCADE",
     "DROP SCHEMA outbox CASCADE",
+    "DROP SCHEMA inbox CASCADE",
     "DROP SCHEMA outbox, relay CASCADE",
     "DROP SCHEMA tasks, relay CASCADE",
     "DROP SCHEMA outbox, tasks CASCADE",
     "DROP SCHEMA outbox, tasks, relay CASCADE",
-    "DROP SCHEMA outbox, tasks, relay, outbox_setup CASCADE",
+    "DROP SCHEMA outbox, tasks, relay, inbox, outbox_setup CASCADE",
 )
 Connection = psycopg.Connection[Any]
 
@@ -86,7 +87,7 @@ def test_the_schemas_that_stayed_keep_their_rows(isolated: Isolated) -> None:
 @pytest.mark.parametrize("name", ["outbox", "relay"])
 def test_a_schema_of_that_name_without_a_record_is_left_alone(name: str, isolated: Isolated) -> None:
     with psycopg.connect(isolated.database_url, autocommit=True) as connection:
-        connection.execute("DROP SCHEMA outbox, tasks, relay, outbox_setup CASCADE")
+        connection.execute("DROP SCHEMA outbox, tasks, relay, inbox, outbox_setup CASCADE")
         connection.execute(f"CREATE SCHEMA {name}".encode())
         with pytest.raises(SchemaChanged, match=f"schema {name} exists, but nothing records") as refused:
             apply(connection)

@@ -17,9 +17,10 @@ from tests.support.urls import login
 Connection = psycopg.Connection[Any]
 OWNERS = """
 SELECT DISTINCT rolname FROM pg_roles JOIN (
-    SELECT nspowner AS owner FROM pg_namespace WHERE nspname IN ('outbox', 'tasks', 'relay', 'outbox_setup', 'more')
+    SELECT nspowner AS owner FROM pg_namespace
+    WHERE nspname IN ('outbox', 'tasks', 'relay', 'inbox', 'outbox_setup', 'more')
     UNION ALL SELECT relowner FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace
-    WHERE nspname IN ('outbox', 'tasks', 'relay', 'outbox_setup', 'more')
+    WHERE nspname IN ('outbox', 'tasks', 'relay', 'inbox', 'outbox_setup', 'more')
 ) AS owned ON owned.owner = pg_roles.oid
 """
 # As versions before this one made it.
@@ -35,7 +36,7 @@ DROP SCHEMA outbox_setup CASCADE;
 def admin(isolated: Isolated) -> Iterator[Connection]:
     """Yield a superuser's session with a database in which nothing is set up."""
     with psycopg.connect(isolated.database_url, autocommit=True) as connection:
-        connection.execute("DROP SCHEMA outbox, tasks, relay, outbox_setup CASCADE")
+        connection.execute("DROP SCHEMA outbox, tasks, relay, inbox, outbox_setup CASCADE")
         yield connection
 
 
@@ -102,7 +103,7 @@ def test_an_upgrade_by_another_role_names_the_owner_and_a_remedy_that_works(
         apply(connection)
     newer(monkeypatch)
     with as_role(isolated, second) as connection:
-        with pytest.raises(NotOwner, match=f"schema outbox belongs to role {first}, and {second} may not") as refused:
+        with pytest.raises(NotOwner, match=f"schema inbox belongs to role {first}, and {second} may not") as refused:
             apply(connection)
         statement = f'GRANT "{first}" TO "{second}"'
         assert statement in refused.value.remedy

@@ -71,6 +71,12 @@ def test_each_url_is_needed(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         ("CONSUMERS_HANDLERS", "my-module"),
         ("CONSUMERS_HTTP_ADDRESS", "9187"),
         ("CONSUMERS_HTTP_ADDRESS", "host:99999"),
+        ("CONSUMERS_EVENTS_QUEUE", ""),
+        ("CONSUMERS_EVENTS_QUEUE", "tasks"),
+        ("CONSUMERS_EVENTS_UNHANDLED", "drop"),
+        ("CONSUMERS_EVENTS_ATTEMPTS", "0"),
+        ("CONSUMERS_EVENTS_GAP_WAIT", "1h"),
+        ("CONSUMERS_INBOX_RETENTION", "59m"),
     ],
 )
 def test_a_wrong_value_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -78,6 +84,16 @@ def test_a_wrong_value_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name:
     with pytest.raises(ConfigurationProblem, match=f"{name} is wrong: ") as raised:
         load(ConsumerSettings)
     assert "planted" not in str(raised.value)
+
+
+def test_an_event_is_not_tried_for_longer_than_rabbitmq_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONSUMERS_EVENTS_ATTEMPTS", "100")
+    with pytest.raises(
+        ConfigurationProblem, match="CONSUMERS_EVENTS_RETRY_CAP is wrong: an event could be tried for 28"
+    ):
+        load(ConsumerSettings)
+    monkeypatch.setenv("CONSUMERS_EVENTS_RETRY_CAP", "10s")
+    assert load(ConsumerSettings).events_attempts == 100
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:0", "[::1]:9188", "localhost:65535"])

@@ -11,6 +11,7 @@ from prometheus_client.metrics_core import Metric
 from pydantic.fields import FieldInfo
 
 from consumers.settings import ConsumerSettings
+from consumers.watching.event_metrics import EventMetrics
 from consumers.watching.metrics import Metrics as ConsumerMetrics
 from outboxkit.amqp import format as message
 from outboxkit.errors import Problem
@@ -98,6 +99,9 @@ def _consumer_metrics() -> CollectorRegistry:
     metrics.job("report", "ran")
     metrics.second_lock("held")
     metrics.reannounced.labels("lost").inc()
+    events = EventMetrics(metrics.registry)
+    events.count("applied", "orders")
+    events.took("orders", 0.1)
     return metrics.registry
 
 

@@ -98,6 +98,7 @@ def test_every_delivery_is_found_whatever_stands_between_its_frames_and_wherever
     for delivery, (*_, about, _) in zip(found, wanted, strict=True):
         decoded = BasicProperties().decode(b"".join(about.encode()))
         assert (delivery.message_id, delivery.headers) == (decoded.message_id, decoded.headers)
+        assert (delivery.timestamp, delivery.type) == (decoded.timestamp, decoded.type)
         assert delivery.generation == 7
 
 

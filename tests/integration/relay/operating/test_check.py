@@ -55,7 +55,7 @@ def test_a_ready_relay_passes_with_no_more_than_warnings(ready: Isolated) -> Non
 
 def test_a_bare_database_lacks_what_setup_creates(isolated: Isolated) -> None:
     with psycopg.connect(isolated.database_url) as connection:
-        connection.execute("DROP SCHEMA relay, outbox, tasks, outbox_setup CASCADE")
+        connection.execute("DROP SCHEMA relay, outbox, tasks, inbox, outbox_setup CASCADE")
     findings = check(isolated, code=3)
     assert statuses(findings, "FAIL") == {
         "schema.version",

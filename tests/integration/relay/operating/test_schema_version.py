@@ -38,7 +38,7 @@ def test_an_older_schema_is_refused_until_setup_has_run(
 ) -> None:
     files = sql.schema()
     with psycopg.connect(isolated.database_url, autocommit=True) as connection:
-        connection.execute("DROP SCHEMA outbox, tasks, relay, outbox_setup CASCADE")
+        connection.execute("DROP SCHEMA outbox, tasks, relay, inbox, outbox_setup CASCADE")
         monkeypatch.setattr(sql, "schema", lambda: files[:-1])
         apply(connection)
         monkeypatch.undo()

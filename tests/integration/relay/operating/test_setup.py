@@ -22,7 +22,7 @@ CHECKPOINT = "SELECT slot FROM relay.checkpoint WHERE name = 'relay'"
 def bare(isolated: Isolated) -> Isolated:
     """Return a database in which nothing is set up."""
     with psycopg.connect(isolated.database_url) as connection:
-        connection.execute("DROP SCHEMA relay, outbox, tasks, outbox_setup CASCADE")
+        connection.execute("DROP SCHEMA relay, outbox, tasks, inbox, outbox_setup CASCADE")
     return isolated
 
 

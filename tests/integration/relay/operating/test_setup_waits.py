@@ -202,7 +202,7 @@ def owner(isolated: Isolated) -> Iterator[str]:
     """Yield a role that may do what setup needs, and nothing else, on a database in which nothing is set up."""
     name = f"{isolated.name}_owner"
     with psycopg.connect(isolated.database_url, autocommit=True) as connection:
-        connection.execute("DROP SCHEMA relay, outbox, tasks, outbox_setup CASCADE")
+        connection.execute("DROP SCHEMA relay, outbox, tasks, inbox, outbox_setup CASCADE")
         connection.execute(f"CREATE ROLE {name} LOGIN REPLICATION PASSWORD 'secret'".encode())
         connection.execute(f'GRANT CREATE ON DATABASE "{connection.info.dbname}" TO {name}'.encode())
         yield name

@@ -334,7 +334,7 @@ def test_a_slot_has_one_relay(streaming: Isolated) -> None:
 
 def test_an_upgrade_keeps_the_latest_row_of_each_slot(isolated: Isolated, monkeypatch: pytest.MonkeyPatch) -> None:
     with psycopg.connect(isolated.database_url, autocommit=True) as connection:
-        connection.execute("DROP SCHEMA outbox, tasks, relay CASCADE")
+        connection.execute("DROP SCHEMA outbox, tasks, relay, inbox CASCADE")
         connection.execute("DROP SCHEMA outbox_setup CASCADE")
         files = sql.schema()
         monkeypatch.setattr(sql, "schema", lambda: [file for file in files if file.name < "006"])

@@ -1,0 +1,189 @@
+"""Builds the parts of the event consumer, as app.py builds those of the worker; nothing else in the package does.
+
+async with consuming(fresh, event_handlers, metrics.registry, name=name, grace=grace) as events:
+await events.run(stop)
+"""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import psycopg
+import structlog
+from prometheus_client import CollectorRegistry
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+from consumers.database import Database
+from consumers.errors import HandlersUnusable
+from consumers.events.applying.attempts import Attempts
+from consumers.events.applying.parking import Parking
+from consumers.events.declaring.registry import EventHandlers
+from consumers.events.running.arrivals import Arrivals
+from consumers.events.running.policy import Policy
+from consumers.events.running.reading import Reading
+from consumers.events.running.settling import Settling
+from consumers.events.running.worker import EventWorker
+from consumers.intake.intake import Intake
+from consumers.intake.pace import Pace
+from consumers.settings import ConsumerSettings
+from consumers.watching.event_metrics import EventMetrics
+from outboxkit.amqp.connection import Connection
+from outboxkit.amqp.subscription import Subscription
+from outboxkit.amqp.topology import declare_queue
+from outboxkit.amqp.turn import Turn
+from outboxkit.postgres import conninfo
+
+log = structlog.get_logger()
+_CONNECT_SECONDS = 10.0
+_POOL_CLOSES_WITHIN = 1.0
+
+
+@contextlib.asynccontextmanager
+async def consuming(
+    fresh: Callable[[], ConsumerSettings],
+    handlers: EventHandlers,
+    registry: CollectorRegistry,
+    *,
+    name: str,
+    grace: float,
+) -> AsyncIterator[EventWorker | None]:
+    """Yield what applies events with `handlers`, subscribed to the queue; None if there are no handlers.
+
+    Raises HandlersUnusable if there are some and CONSUMERS_EVENTS_QUEUE is not set.
+    """
+    settings = fresh()
+    queue = settings.events_queue
+    if not len(handlers):
+        if queue is not None:
+            log.warning(
+                "no event handlers",
+                queue=queue,
+                remedy="CONSUMERS_EVENTS_QUEUE is set: decorate a function with @on in the module CONSUMERS_HANDLERS, "
+                "or unset it; events stay in the queue meanwhile",
+            )
+        yield None
+        return
+    if queue is None:
+        raise HandlersUnusable(
+            f"CONSUMERS_EVENTS_QUEUE is not set, and event handlers are registered: {', '.join(_names(handlers))}",
+            remedy="set it to the name of a queue for this application alone, such as billing.events: two applications "
+            "with one queue would take events from each other",
+        )
+    patterns = list(dict.fromkeys(pattern for handler in handlers for pattern in handler.patterns))
+    turn = Turn()
+    metrics = EventMetrics(registry)
+
+    async def subscribed(prefetch: int) -> Subscription:
+        return await _subscribe(fresh(), queue, patterns, name=name, turn=turn, prefetch=prefetch)
+
+    def url() -> str:
+        return fresh().database_url.get_secret_value()
+
+    def address() -> str:
+        return conninfo(url(), application_name=f"consumers events {name}")
+
+    pace = None
+    if not settings.events_single_active:
+        pace = Pace(concurrency=settings.concurrency, cap=max(settings.events_prefetch, settings.concurrency))
+    async with (
+        Database(url, name=f"consumers parked events {name}") as database,
+        Intake(subscribed, prefetch=settings.events_prefetch if pace is None else pace.prefetch) as intake,
+        _loop_pool(address, settings.concurrency) as on_loop,
+        _thread_pool(address, settings.concurrency) as in_threads,
+    ):
+        policy = Policy(
+            settings.events_attempts, settings.events_retry_after, settings.events_retry_cap, settings.events_gap_wait
+        )
+        parking = Parking(database)
+        log.info("consuming events", queue=queue, handlers=_names(handlers), patterns=patterns)
+        yield EventWorker(
+            intake,
+            handlers=list(handlers),
+            arrivals=Arrivals(
+                intake,
+                Reading(list(handlers), queue),
+                metrics,
+                keep_unhandled=settings.events_unhandled == "dead-letter",
+            ),
+            attempts=Attempts(on_loop, in_threads),
+            settling=Settling(policy, parking, metrics),
+            parking=parking,
+            metrics=metrics,
+            concurrency=settings.concurrency,
+            grace=grace,
+            pace=pace,
+        )
+
+
+async def _subscribe(  # noqa: PLR0913 - the parts of a subscription
+    settings: ConsumerSettings, queue: str, patterns: list[str], *, name: str, turn: Turn, prefetch: int
+) -> Subscription:
+    """Connect, declare and bind the queue, and consume it; the caller closes the subscription's connection."""
+    connection = await Connection.open(
+        settings.amqp_url.get_secret_value(), name=f"consumers events {name}", tls=settings.tls(), turn=turn
+    )
+    try:
+        channel = await connection.channel()
+        await declare_queue(
+            connection,
+            channel,
+            queue,
+            exchange=settings.exchange,
+            binding_key=patterns[0],
+            more_keys=patterns[1:],
+            single_active=settings.events_single_active,
+        )
+        channel.close()
+        return await Subscription.open(connection, queue, prefetch=prefetch)
+    except BaseException:
+        await connection.close()
+        raise
+
+
+def _names(handlers: EventHandlers) -> list[str]:
+    return sorted(handler.name for handler in handlers)
+
+
+@contextlib.asynccontextmanager
+async def _loop_pool(
+    address: Callable[[], str], size: int
+) -> AsyncIterator[AsyncConnectionPool[psycopg.AsyncConnection[Any]]]:
+    async def fresh_address() -> str:
+        return address()
+
+    pool = AsyncConnectionPool(
+        fresh_address,
+        connection_class=psycopg.AsyncConnection[Any],
+        kwargs={"autocommit": True, "prepare_threshold": None},
+        min_size=0,
+        max_size=size,
+        timeout=_CONNECT_SECONDS,
+        reconnect_timeout=_CONNECT_SECONDS,
+        name="async event handlers",
+        open=False,
+    )
+    await pool.open()
+    try:
+        yield pool
+    finally:
+        await pool.close(timeout=_POOL_CLOSES_WITHIN)
+
+
+@contextlib.asynccontextmanager
+async def _thread_pool(address: Callable[[], str], size: int) -> AsyncIterator[ConnectionPool[psycopg.Connection[Any]]]:
+    pool = ConnectionPool(
+        address,
+        connection_class=psycopg.Connection[Any],
+        kwargs={"autocommit": True, "prepare_threshold": None},
+        min_size=0,
+        max_size=size,
+        timeout=_CONNECT_SECONDS,
+        reconnect_timeout=_CONNECT_SECONDS,
+        name="event handlers",
+        open=False,
+    )
+    pool.open()
+    try:
+        yield pool
+    finally:
+        pool.close(timeout=_POOL_CLOSES_WITHIN)

@@ -1,0 +1,1 @@
+"""Deliveries to handlers: in order for each aggregate, with retries, until each is settled and acked."""
