@@ -14,6 +14,7 @@ from rich.table import Table
 from consumers.errors import HandlersAbandoned, HandlersUnusable
 from consumers.handlers.registry import load as load_handlers
 from consumers.maintenance.declaring.registry import jobs
+from consumers.operating import check as check_command
 from consumers.operating import locks as lock_commands
 from consumers.operating.machine import Format, draw
 from consumers.operating.machine import edges as ask_edges
@@ -32,6 +33,7 @@ app = typer.Typer(
 )
 app.callback()(commands.options)
 app.add_typer(lock_commands.app, name="locks")
+app.command()(check_command.check)
 
 Config = Annotated[Path | None, typer.Option("--config", help="TOML file with settings; the environment wins.")]
 

@@ -18,6 +18,18 @@ def dead_letter_queue(queue: str) -> str:
     return f"{queue}.dead"
 
 
+def arguments(queue: str | None = None) -> dict[str, str | int]:
+    """Return the arguments of `queue`; without one, those of a dead-letter queue."""
+    if queue is None:
+        return {"x-queue-type": "quorum"}
+    return {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": DELIVERY_LIMIT,
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": dead_letter_queue(queue),
+    }
+
+
 async def declare_exchange(connection: Connection, channel: Channel, exchange: str) -> None:
     """Declare the durable topic exchange that the relay publishes to."""
     await connection.call(channel.exchange_declare, exchange, exchange_type=EXCHANGE_TYPE, durable=True)
@@ -38,16 +50,6 @@ async def declare_queue(
     (https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling).
     """
     dead = dead_letter_queue(queue)
-    await connection.call(channel.queue_declare, dead, durable=True, arguments={"x-queue-type": "quorum"})
-    await connection.call(
-        channel.queue_declare,
-        queue,
-        durable=True,
-        arguments={
-            "x-queue-type": "quorum",
-            "x-delivery-limit": DELIVERY_LIMIT,
-            "x-dead-letter-exchange": "",
-            "x-dead-letter-routing-key": dead,
-        },
-    )
+    await connection.call(channel.queue_declare, dead, durable=True, arguments=arguments())
+    await connection.call(channel.queue_declare, queue, durable=True, arguments=arguments(queue))
     await connection.call(channel.queue_bind, queue, exchange, binding_key)
