@@ -407,7 +407,7 @@ MUTANTS = (
         "consumers/connecting.py",
         "    if facts.read_only:\n",
         "    if False:\n",
-        (_TRANSACTIONS,),
+        ("tests/integration/consumers/test_database.py",),
     ),
     Mutant(
         "give a job's lock to who waited, although it is held",
