@@ -61,10 +61,14 @@ def unavailable(error: psycopg.Error, conninfo: str) -> DatabaseUnavailable:
     """Return why there is no session, or none that can be used; it may connect, so call it in a thread."""
     if error.sqlstate is None and isinstance(error, psycopg.OperationalError):
         what, remedy = _OF_LOGINS[refusal(error, conninfo)]
-    else:
-        what, remedy = _OF_CODES.get(
-            error.sqlstate or "", (f"Postgres refuses ({error.sqlstate})", "see the server's log; it is tried again")
-        )
+        return DatabaseUnavailable(f"{what}: {message(error)}", remedy=remedy)
+    return refused(error)
+
+
+def refused(error: psycopg.Error) -> DatabaseUnavailable:
+    """Return why Postgres refuses something in a session."""
+    other = f"Postgres refuses ({error.sqlstate})", "see the server's log; a consumer that runs tries it again"
+    what, remedy = _OF_CODES.get(error.sqlstate or "", other)
     return DatabaseUnavailable(f"{what}: {message(error)}", remedy=remedy)
 
 

@@ -5,7 +5,6 @@ The statements decide by a row's version; this module only passes values in and 
 
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple, TypeVar
-from uuid import UUID
 
 from consumers.claims.verdicts import Row
 from consumers.database import Database
@@ -89,13 +88,14 @@ class Claims:
         )
         return [TaskReference(*row) for row in rows]
 
-    async def release_expired(self) -> dict[UUID, str]:
-        """End claims whose lease has expired, of any consumer; return their tasks' ids and claimers.
+    async def release_expired(self) -> list[tuple[str, str]]:
+        """End claims whose lease has expired, of any consumer; return of each who had claimed it, and its task's
+        status now.
 
         The tasks are pending again; or dead, if it was their last attempt; or cancelled, if they were asked to stop.
         """
         rows = await self._database.fetch(sql.query("task_release"), {"limit": _RELEASE_AT_ONCE})
-        return {task_id: claimed_by for task_id, claimed_by, _ in rows}
+        return [(claimed_by, status) for _, claimed_by, status in rows]
 
 
 def _array(elements: Iterable[str]) -> str:

@@ -36,13 +36,14 @@ _CLOSE_SECONDS = 1.0
 class Transactions:
     """For handlers in threads, at most `size` at once; a session is opened when it is needed.
 
-    `address` is called at each connect, in another thread. A handler waits at most `timeout` seconds for its session.
+    `address` is called at each connect, in another thread. A handler waits at most `timeout` seconds for its session;
+    for so long connecting is tried again, and the next handler begins anew, without a wait that has grown meanwhile.
     """
 
     def __init__(self, address: Callable[[], str], *, size: int, timeout: float) -> None:
         self._pool = ConnectionPool(
             address, connection_class=Session, kwargs=sessions.OPTIONS, configure=Session.learn, min_size=0,
-            max_size=size, timeout=timeout, name="handlers", open=False,
+            max_size=size, timeout=timeout, reconnect_timeout=timeout, name="handlers", open=False,
         )  # fmt: skip
 
     def __enter__(self) -> Self:
@@ -64,7 +65,7 @@ class AsyncTransactions:
     def __init__(self, address: Callable[[], str], *, size: int, timeout: float) -> None:
         self._pool = AsyncConnectionPool(
             address, connection_class=AsyncSession, kwargs=sessions.OPTIONS, configure=AsyncSession.learn, min_size=0,
-            max_size=size, timeout=timeout, name="async handlers", open=False,
+            max_size=size, timeout=timeout, reconnect_timeout=timeout, name="async handlers", open=False,
         )  # fmt: skip
 
     async def __aenter__(self) -> Self:

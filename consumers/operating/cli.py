@@ -13,6 +13,7 @@ from consumers.errors import HandlersAbandoned, HandlersUnusable
 from consumers.events.declaring.registry import event_handlers
 from consumers.handlers.registry import load as load_handlers
 from consumers.maintenance.declaring.registry import jobs
+from consumers.operating import check as check_command
 from consumers.operating import dead as dead_commands
 from consumers.operating import dlq as dlq_commands
 from consumers.operating import locks as lock_commands
@@ -35,6 +36,7 @@ app.callback()(commands.options)
 app.add_typer(dead_commands.app, name="dead")
 app.add_typer(dlq_commands.app, name="dlq")
 app.add_typer(lock_commands.app, name="locks")
+app.command()(check_command.check)
 app.add_typer(parked_commands.events, name="events")
 app.command(name="setup")(setup)
 

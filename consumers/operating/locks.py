@@ -103,6 +103,7 @@ def _connected(settings: ConsumerSettings) -> Iterator[psycopg.Connection[Held]]
         with psycopg.connect(
             conninfo(settings.database_url.get_secret_value(), application_name="consumers locks"),
             autocommit=True,
+            prepare_threshold=None,  # behind a pooler, the next statement may be in another session
             row_factory=class_row(Held),
         ) as connection:
             yield connection

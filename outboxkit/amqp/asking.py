@@ -18,6 +18,8 @@ _TIMEOUT = 3.0
 # A queue has fewer arguments than this; each refusal names one.
 _GUESSES = 20
 
+__all__ = ["Channel", "Guess", "QueueAnswer", "queue", "tried"]
+
 Act: TypeAlias = Callable[[Channel], Awaitable[Answer | None]]
 
 

@@ -20,6 +20,19 @@ def dead_letter_queue(queue: str) -> str:
     return f"{queue}.dead"
 
 
+def arguments(queue: str | None = None, *, single_active: bool = False) -> dict[str, str | int | bool]:
+    """Return the arguments of `queue`; without one, those of a dead-letter queue."""
+    if queue is None:
+        return {"x-queue-type": "quorum"}
+    return {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": DELIVERY_LIMIT,
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": dead_letter_queue(queue),
+        **({"x-single-active-consumer": True} if single_active else {}),
+    }
+
+
 async def declare_exchange(connection: Connection, channel: Channel, exchange: str) -> None:
     """Declare the durable topic exchange that the relay publishes to."""
     await connection.call(channel.exchange_declare, exchange, exchange_type=EXCHANGE_TYPE, durable=True)
@@ -49,18 +62,9 @@ async def declare_queue(  # noqa: PLR0913 - what a queue is
     (https://www.rabbitmq.com/docs/quorum-queues#poison-message-handling).
     """
     dead = dead_letter_queue(queue)
-    await connection.call(channel.queue_declare, dead, durable=True, arguments={"x-queue-type": "quorum"})
+    await connection.call(channel.queue_declare, dead, durable=True, arguments=arguments())
     await connection.call(
-        channel.queue_declare,
-        queue,
-        durable=True,
-        arguments={
-            "x-queue-type": "quorum",
-            "x-delivery-limit": DELIVERY_LIMIT,
-            "x-dead-letter-exchange": "",
-            "x-dead-letter-routing-key": dead,
-            **({"x-single-active-consumer": True} if single_active else {}),
-        },
+        channel.queue_declare, queue, durable=True, arguments=arguments(queue, single_active=single_active)
     )
     for key in (binding_key, *more_keys):
         await connection.call(channel.queue_bind, queue, exchange, key)

@@ -32,6 +32,7 @@ _POSITION = "tests/integration/relay/storage/test_position.py"
 _PUBLISHED = "tests/unit/relay/sources/handover/test_published.py"
 _HANDOVER = "tests/integration/relay/sources/handover"
 _NEW_SLOT = f"{_HANDOVER}/test_new_slot.py"
+_TRANSACTIONS = "tests/integration/consumers/test_transactions.py"
 _LOCKS = "tests/integration/consumers/maintenance/test_locks.py"
 _SCHEDULER = "tests/integration/consumers/maintenance/test_scheduler.py"
 _REPLICAS = "tests/integration/consumers/maintenance/test_replicas.py"
@@ -381,6 +382,34 @@ MUTANTS = (
         "        return row and (facts.server_started_at",
         "        return (facts.server_started_at",
         (_POSITION,),
+    ),
+    Mutant(
+        "let a handler commit its own transaction",
+        "sql/queries/handler_begin.sql",
+        "SELECT tasks.refuse_commit()",
+        "SELECT 1",
+        (_TRANSACTIONS,),
+    ),
+    Mutant(
+        "commit a handler's transaction whichever it is by then",
+        "sql/queries/handler_commit.sql",
+        "CLOSE consumers_task;\n",
+        "CLOSE ALL;\n",
+        (_TRANSACTIONS,),
+    ),
+    Mutant(
+        "leave a handler's settings in its session",
+        "sql/queries/session_reset.sql",
+        "RESET ALL;\n",
+        "",
+        (_TRANSACTIONS,),
+    ),
+    Mutant(
+        "keep a session that cannot write",
+        "consumers/connecting.py",
+        "    if facts.read_only:\n",
+        "    if False:\n",
+        ("tests/integration/consumers/test_database.py",),
     ),
     Mutant(
         "give a job's lock to who waited, although it is held",

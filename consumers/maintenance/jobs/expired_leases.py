@@ -1,5 +1,6 @@
 """Releases the claims of consumers that died or lost the database, so that their tasks run again."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -26,6 +27,8 @@ async def release(claims: Claims) -> None:
         log.warning(
             "expired claims released",
             tasks=len(released),
-            claimed_by=sorted(set(released.values())),
-            remedy="their consumers died or lost their connection; the tasks run again",
+            claimed_by=sorted({who for who, _ in released}),
+            became=dict(sorted(Counter(status for _, status in released).items())),
+            remedy="their consumers died or lost their connection; pending tasks run again, dead ones had their last "
+            "attempt (`consumers dead list`), cancelled ones were asked to stop",
         )
