@@ -16,7 +16,7 @@ CHECKED = $(sort $(FOLDER) $(MIRROR))
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: .venv/.ready ## Run the whole path on private servers, with a crash and a lost slot in the middle (ARGS=--keep leaves it running)
+demo: .venv/.ready ## Run the whole path on private servers, with crashes and a lost slot in the middle (ARGS=--keep leaves it running)
 	$(BIN)/sandbox demo $(ARGS)
 
 secrets: ## Make the passwords of docker-compose.yml in secrets/, unless they are there

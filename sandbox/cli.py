@@ -78,16 +78,19 @@ def status(*, as_json: Json = False) -> None:
 @app.command()
 def demo(
     *,
-    tasks: Annotated[int, typer.Option(min=10, help="How many tasks to submit.")] = 5000,
+    tasks: Annotated[int, typer.Option(min=10, help="How many tasks to submit.")] = 10_000,
+    rate: Annotated[float, typer.Option(min=1, help="How many tasks to submit per second, at most.")] = 2500,
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything running, and print how to use it.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Run tasks through the whole system; exit code 0 if each was applied once.
+    """Run tasks through the whole system; exit code 0 if each ended, and what completed was applied once.
 
-    In the middle the relay is killed and started again, and then its slot is
-    dropped: it polls the table, makes a new slot, and goes back to the WAL.
+    Some tasks fail and are tried again, some are cancelled. In the middle the
+    relay and a consumer are killed and started again, and then the relay's slot
+    is dropped: it polls the table, makes a new slot, and goes back to the WAL.
     """
-    _finish(run.demo(settings.read(), tasks=tasks, keep=keep, console=Console(stderr=as_json)), as_json=as_json)
+    result = run.demo(settings.read(), tasks=tasks, rate=rate, keep=keep, console=Console(stderr=as_json))
+    _finish(result, as_json=as_json)
 
 
 @app.command(hidden=True)

@@ -2,14 +2,18 @@
 
 It runs the project's own commands as processes and imports nothing of them. The committed tasks are those that the
 writers report, the published ones those that arrive in a queue bound to everything, the applied ones those in an
-append-only table without a unique constraint.
+append-only table without a unique constraint. Most tasks are short, some fail by chance and are tried again, some take
+a while; tasks are cancelled at random.
 """
 
 import asyncio
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import psycopg
 from rich.console import Console
@@ -18,7 +22,7 @@ from outboxkit import sql
 from outboxkit.errors import Problem
 from sandbox.demo import tap
 from sandbox.demo.breaking import Breaking
-from sandbox.demo.result import Result, count, one, with_sources
+from sandbox.demo.result import Result, count_all, one
 from sandbox.demo.stage import Stage
 from sandbox.demo.watching import STALLED_SECONDS, Progress, watch
 from sandbox.lifetime import kept
@@ -28,14 +32,32 @@ from sandbox.machine import commands
 from sandbox.machine.waiting import until
 from sandbox.settings import SandboxSettings
 
-WRITERS = 8
 CONSUMERS = ("consumer-1", "consumer-2")
+_ENDS = ("completed", "cancelled", "dead")
 
 
-def demo(settings: SandboxSettings, *, tasks: int, keep: bool, console: Console) -> Result:
+@dataclass(frozen=True)
+class Load:
+    """One `writers submit`: a share of the tasks, of one type."""
+
+    type: str
+    share: float
+    payload: str
+    writers: int
+    batch: int = 1
+
+
+LOADS = (
+    Load("flaky", 0.05, '{"odds": 0.5}', writers=1),
+    Load("slow", 0.005, '{"seconds": 0.5}', writers=1),
+    Load("record", 1, "{}", writers=4, batch=4),  # the rest
+)
+
+
+def demo(settings: SandboxSettings, *, tasks: int, rate: float, keep: bool, console: Console) -> Result:
     """Run the demo and return what it counted; with `keep`, servers and processes go on running."""
     with (_kept if keep else _temporary)(settings, console) as (stage, isolated):
-        result = _run(stage, isolated, tasks, console)
+        result = _run(stage, isolated, tasks, rate, console)
         if keep:
             _explain(stage, isolated, console)
         else:
@@ -62,7 +84,7 @@ def _kept(settings: SandboxSettings, console: Console) -> Iterator[tuple[Stage, 
     yield Stage(box.directory, isolated), isolated
 
 
-def _run(stage: Stage, isolated: Isolated, tasks: int, console: Console) -> Result:
+def _run(stage: Stage, isolated: Isolated, tasks: int, rate: float, console: Console) -> Result:
     stage.call("relay", "setup")
     with psycopg.connect(isolated.database_url, autocommit=True) as connection:
         connection.execute(sql.example("effect"))
@@ -74,22 +96,42 @@ def _run(stage: Stage, isolated: Isolated, tasks: int, console: Console) -> Resu
             until(partial(stage.logged, name, "consuming"), what=f"{name} consumes", seconds=STALLED_SECONDS)
         (began,) = one(connection, "demo_now")
         stage.start("relay", "relay", "run")
-        ids = stage.log("writers").with_name("ids")
-        stage.start("writers", "writers", "submit", "--type", "record", "--count", str(tasks),
-                    "--writers", str(WRITERS), "--ids", str(ids))  # fmt: skip
+        files = _submit(stage, tasks, rate)
         watch(
-            lambda: Progress(*one(connection, "demo_progress")),
-            Breaking(stage, connection, tasks, console.print),
+            partial(_look, connection),
+            Breaking(stage, connection, tasks, CONSUMERS[0], partial(console.print, highlight=False)),
             tasks=tasks,
             console=console,
             stalled=partial(_stalled, stage),
         )
         published = asyncio.run(tap.drain(isolated.amqp_url, queue=queue))
-        return with_sources(connection, count(connection, ids.read_text().split(), published), began=began)
+        committed = [task for file in files for task in file.read_text().split()]
+        return count_all(connection, committed, published, began=began)
+
+
+def _submit(stage: Stage, tasks: int, rate: float) -> list[Path]:
+    """Start the writers; return the files that get the ids of committed tasks."""
+    files, left = [], tasks
+    for load in LOADS:
+        number = min(left, max(1, round(tasks * load.share)))
+        left -= number
+        name = f"writers-{load.type}"
+        files.append(stage.log(name).with_name("ids"))
+        words = ["--type", load.type, "--payload", load.payload, "--count", str(number), "--ids", str(files[-1])]
+        pace = ["--writers", str(load.writers), "--batch", str(load.batch), "--rate", f"{rate * number / tasks:.3f}"]
+        stage.start(name, "writers", "submit", *words, *pace)
+    return files
+
+
+def _look(connection: psycopg.Connection[Any]) -> Progress:
+    states = dict(connection.execute(sql.example("demo_progress")).fetchall())
+    return Progress(sum(states.values()), sum(states.get(status, 0) for status in _ENDS), states)
 
 
 def _stalled(stage: Stage, reason: str) -> Problem:
-    logs = ", ".join(str(stage.log(name)) for name in ("relay", "writers", *CONSUMERS))
+    logs = ", ".join(
+        str(stage.log(name)) for name in ("relay", *(f"writers-{load.type}" for load in LOADS), *CONSUMERS)
+    )
     return Problem(
         f"{reason}; the relay last logged: {stage.last_line('relay')}", remedy=f"run it with --keep and see {logs}"
     )
@@ -103,6 +145,8 @@ def _explain(stage: Stage, isolated: Isolated, console: Console) -> None:
         *(f"  export {name}={value}" for name, value in stage.settings.items()),
         f"  {directory}/writers submit --type greet --count 10",
         f"  {directory}/consumers status",
+        f"  {directory}/consumers locks",
+        f"  {directory}/consumers dead list",
         f"  psql {isolated.database_url} -c 'TABLE relay.checkpoint'",
         *(f"  tail -f {stage.log(name)}" for name in ("relay", *CONSUMERS)),
         f"To end it: {directory}/sandbox down",

@@ -1,7 +1,8 @@
 """Procrastinate's jobs that do nothing: a process in the peer's own virtual environment.
 
-Its arguments are on standard input. `prepare` makes its schema and defers jobs; `work` runs its worker until SIGTERM, in
-the settings that its documentation names for throughput: asynchronous tasks, concurrency (docs/howto/production/concurrency.md), a connection for each.
+Its arguments are on standard input. `prepare` makes its schema and defers jobs. `work` runs its worker until SIGTERM,
+in the settings that its documentation names for throughput (docs/howto/production/concurrency.md): asynchronous tasks,
+30 at once; and a connection for each.
 """
 
 import asyncio
