@@ -78,8 +78,13 @@ def status(*, as_json: Json = False) -> None:
 @app.command()
 def demo(
     *,
-    tasks: Annotated[int, typer.Option(min=10, help="How many tasks to submit.")] = 10_000,
-    rate: Annotated[float, typer.Option(min=1, help="How many tasks to submit per second, at most.")] = 2500,
+    tasks: Annotated[int, typer.Option(min=10, help="How many tasks to submit.")] = 20_000,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            min=1, help="How many tasks to submit per second; half of what this machine can do, unless given."
+        ),
+    ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything running, and print how to use it.")] = False,
     as_json: Json = False,
 ) -> None:

@@ -31,7 +31,10 @@ class Switch:
 
 @dataclass(frozen=True)
 class Counts:
-    """What every demo counts; latencies are milliseconds from a task's commit to its effect's commit."""
+    """What every demo counts; latencies are milliseconds from a task's commit to its effect's commit.
+
+    In `sandbox demo` they are those of the tasks after the backlog, all of them, also while something is broken.
+    """
 
     committed: int
     published: int
@@ -43,7 +46,7 @@ class Counts:
     latency_p95: float | None
     latency_p99: float | None
     events_per_second: float
-    """While events flow: in the time of the middle nine tenths of the effects."""
+    """In the time of the middle nine tenths of the effects; in `sandbox demo`, of those of the backlog."""
 
     @property
     def clean(self) -> bool:
@@ -67,6 +70,8 @@ class Result(Counts):
     claims_given_back: int
     """Most are those of the consumer that was killed; their tasks ran again when the lease was over."""
     cancelled_while_they_ran: int
+    submitted_per_second: float
+    """At which pace tasks were submitted after the backlog."""
     wal_seconds: float
     """For how long the relay read the WAL, and polled the table."""
     polling_seconds: float
@@ -97,16 +102,18 @@ def count(
     published: Sequence[str],
     *,
     without_effect: Collection[str] = (),
+    drained: datetime | None = None,
 ) -> Counts:
     """Compare the ids of committed tasks and of published messages with the effects in the database.
 
-    Tasks that are to be `without_effect` are not lost.
+    Tasks that are to be `without_effect` are not lost. Until `drained` there was a backlog: the rate is that of before, the
+    latencies are those of after.
     """
     effects = {str(task): number for task, number in connection.execute(sql.example("demo_applied")).fetchall()}
     latencies: Sequence[float | None] = (None, None, None)
     if _setting(connection, "track_commit_timestamp") == "on":
-        (latencies,) = one(connection, "demo_latency")
-    seconds, within = one(connection, "demo_span")
+        (latencies,) = one(connection, "demo_latency", {"since": drained or "-infinity"})
+    rate = events_per_second(connection, until=drained)
     return Counts(
         committed=len(committed),
         published=len(published),
@@ -117,16 +124,29 @@ def count(
         latency_p50=latencies[0],
         latency_p95=latencies[1],
         latency_p99=latencies[2],
-        events_per_second=within / seconds if seconds else 0.0,
+        events_per_second=rate,
     )
 
 
-def count_all(
-    connection: psycopg.Connection[Any], committed: Sequence[str], published: Sequence[str], *, began: datetime
+def events_per_second(connection: psycopg.Connection[Any], *, until: datetime | None = None) -> float:
+    """Return how many effects were written per second, in the middle nine tenths of those before `until`."""
+    seconds, within = one(connection, "demo_span", {"until": until or "infinity"})
+    return within / seconds if seconds else 0.0
+
+
+def count_all(  # noqa: PLR0913 - what was seen
+    connection: psycopg.Connection[Any],
+    committed: Sequence[str],
+    published: Sequence[str],
+    *,
+    began: datetime,
+    drained: datetime,
+    pace: float,
 ) -> Result:
     """Count what became of each task, and for how long each source was read.
 
-    `began` is when the relay was first started, by the database's clock.
+    By the database's clock, the relay was first started when it `began`, and the backlog was `drained`; after that, tasks
+    were submitted at `pace`.
     """
     now: dict[str, str] = dict(connection.execute(sql.example("demo_states")).fetchall())
     without_effect = {task for task, status in now.items() if status in _ENDED_OTHERWISE}
@@ -135,7 +155,7 @@ def count_all(
     (repeated,) = one(connection, "demo_versions")
     streamed, polled = one(connection, "demo_sources", {"began": began})
     return Result(
-        **vars(count(connection, committed, published, without_effect=without_effect)),
+        **vars(count(connection, committed, published, without_effect=without_effect, drained=drained)),
         states=dict(sorted(Counter(now.get(task, "missing") for task in committed).items())),
         not_accounted_for=sum(now.get(task) not in _ENDS for task in committed),
         effects_without_completion=len(applied & without_effect),
@@ -144,6 +164,7 @@ def count_all(
         tried_again=again,
         claims_given_back=released,
         cancelled_while_they_ran=stopped,
+        submitted_per_second=pace,
         wal_seconds=streamed,
         polling_seconds=polled,
         switches=[Switch(*row) for row in connection.execute(sql.example("demo_switches")).fetchall()],

@@ -2,8 +2,11 @@
 
 It runs the project's own commands as processes and imports nothing of them. The committed tasks are those that the
 writers report, the published ones those that arrive in a queue bound to everything, the applied ones those in an
-append-only table without a unique constraint. Most tasks are short, some fail by chance and are tried again, some take
-a while; tasks are cancelled at random.
+append-only table without a unique constraint.
+
+At first a backlog is drained, as fast as this machine can. Then tasks are submitted at half of that rate, so that their
+latency is the system's and not that of a queue that grows, while processes are killed. Most tasks are short, some fail by
+chance and are tried again, some take a while; tasks are cancelled at random.
 """
 
 import asyncio
@@ -22,7 +25,7 @@ from outboxkit import sql
 from outboxkit.errors import Problem
 from sandbox.demo import tap
 from sandbox.demo.breaking import Breaking
-from sandbox.demo.result import Result, count_all, one
+from sandbox.demo.result import Result, count_all, events_per_second, one
 from sandbox.demo.stage import Stage
 from sandbox.demo.watching import STALLED_SECONDS, Progress, watch
 from sandbox.lifetime import kept
@@ -34,6 +37,10 @@ from sandbox.settings import SandboxSettings
 
 CONSUMERS = ("consumer-1", "consumer-2")
 _ENDS = ("completed", "cancelled", "dead")
+_BACKLOG = 0.25
+"""The share of the tasks that are drained at first."""
+_PACE = 0.5
+"""The pace of the others, as a share of the rate at which the first were drained."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,7 @@ LOADS = (
 )
 
 
-def demo(settings: SandboxSettings, *, tasks: int, rate: float, keep: bool, console: Console) -> Result:
+def demo(settings: SandboxSettings, *, tasks: int, rate: float | None, keep: bool, console: Console) -> Result:
     """Run the demo and return what it counted; with `keep`, servers and processes go on running."""
     with (_kept if keep else _temporary)(settings, console) as (stage, isolated):
         result = _run(stage, isolated, tasks, rate, console)
@@ -84,7 +91,7 @@ def _kept(settings: SandboxSettings, console: Console) -> Iterator[tuple[Stage, 
     yield Stage(box.directory, isolated), isolated
 
 
-def _run(stage: Stage, isolated: Isolated, tasks: int, rate: float, console: Console) -> Result:
+def _run(stage: Stage, isolated: Isolated, tasks: int, rate: float | None, console: Console) -> Result:
     stage.call("relay", "setup")
     with psycopg.connect(isolated.database_url, autocommit=True) as connection:
         connection.execute(sql.example("effect"))
@@ -96,7 +103,18 @@ def _run(stage: Stage, isolated: Isolated, tasks: int, rate: float, console: Con
             until(partial(stage.logged, name, "consuming"), what=f"{name} consumes", seconds=STALLED_SECONDS)
         (began,) = one(connection, "demo_now")
         stage.start("relay", "relay", "run")
-        files = _submit(stage, tasks, rate)
+        until(partial(_streams, stage, connection), what="the relay streams", seconds=STALLED_SECONDS)
+        backlog = round(tasks * _BACKLOG)
+        files = [_submit(stage, "backlog", Load("record", 1, "{}", writers=2, batch=50), backlog, None)]
+        until(lambda: _look(connection).ended >= backlog, what="the backlog is drained", seconds=STALLED_SECONDS)
+        drained = events_per_second(connection)
+        pace = drained * _PACE if rate is None else rate
+        console.print(
+            f"a backlog of {backlog:,} tasks drained at {drained:,.0f} tasks/s; the others come at {pace:,.0f}/s",
+            highlight=False,
+        )
+        (since,) = one(connection, "demo_now")
+        files += _submit_all(stage, tasks - backlog, pace)
         watch(
             partial(_look, connection),
             Breaking(stage, connection, tasks, CONSUMERS[0], partial(console.print, highlight=False)),
@@ -106,21 +124,30 @@ def _run(stage: Stage, isolated: Isolated, tasks: int, rate: float, console: Con
         )
         published = asyncio.run(tap.drain(isolated.amqp_url, queue=queue))
         committed = [task for file in files for task in file.read_text().split()]
-        return count_all(connection, committed, published, began=began)
+        return count_all(connection, committed, published, began=began, drained=since, pace=pace)
 
 
-def _submit(stage: Stage, tasks: int, rate: float) -> list[Path]:
-    """Start the writers; return the files that get the ids of committed tasks."""
+def _submit_all(stage: Stage, tasks: int, rate: float) -> list[Path]:
+    """Start the writers of all loads, at `rate` together; return the files that get the ids of committed tasks."""
     files, left = [], tasks
     for load in LOADS:
         number = min(left, max(1, round(tasks * load.share)))
         left -= number
-        name = f"writers-{load.type}"
-        files.append(stage.log(name).with_name("ids"))
-        words = ["--type", load.type, "--payload", load.payload, "--count", str(number), "--ids", str(files[-1])]
-        pace = ["--writers", str(load.writers), "--batch", str(load.batch), "--rate", f"{rate * number / tasks:.3f}"]
-        stage.start(name, "writers", "submit", *words, *pace)
+        files.append(_submit(stage, load.type, load, number, rate * number / tasks))
     return files
+
+
+def _submit(stage: Stage, name: str, load: Load, tasks: int, rate: float | None) -> Path:
+    """Start one `writers submit`; return its file of ids."""
+    ids = stage.log(f"writers-{name}").with_name("ids")
+    words = ["--type", load.type, "--payload", load.payload, "--count", str(tasks), "--ids", str(ids)]
+    words += ["--writers", str(load.writers), "--batch", str(load.batch)]
+    stage.start(f"writers-{name}", "writers", "submit", *words, *([] if rate is None else ["--rate", f"{rate:.3f}"]))
+    return ids
+
+
+def _streams(stage: Stage, connection: psycopg.Connection[Any]) -> bool:
+    return bool(one(connection, "demo_streams", {"slot": stage.slot})[0])
 
 
 def _look(connection: psycopg.Connection[Any]) -> Progress:

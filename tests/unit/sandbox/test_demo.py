@@ -32,6 +32,7 @@ GOOD = Result(
     tried_again=6,
     claims_given_back=3,
     cancelled_while_they_ran=0,
+    submitted_per_second=50.0,
     wal_seconds=7.0,
     polling_seconds=4.0,
     switches=[FIRST, AWAY, FIRST],
