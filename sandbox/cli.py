@@ -12,7 +12,8 @@ from rich.console import Console
 from outboxkit.process import commands
 from sandbox import settings
 from sandbox.demo import composed, run
-from sandbox.demo.result import Counts, show
+from sandbox.demo.result import Counts
+from sandbox.demo.table import show
 from sandbox.lifetime import kept
 from sandbox.machine.commands import DIRECTORY
 

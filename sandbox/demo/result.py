@@ -7,13 +7,9 @@ from datetime import datetime
 from typing import Any, LiteralString
 
 import psycopg
-from rich.console import Console
-from rich.table import Table
-
 from outboxkit import sql
 from outboxkit.errors import Problem
 
-_TITLE = "from a task's commit to its end"
 _ENDED_OTHERWISE = frozenset({"cancelled", "dead"})
 """States in which a task must have no effect."""
 _ENDS = _ENDED_OTHERWISE | {"completed"}
@@ -106,8 +102,8 @@ def count(
 ) -> Counts:
     """Compare the ids of committed tasks and of published messages with the effects in the database.
 
-    Tasks that are to be `without_effect` are not lost. Until `drained` there was a backlog: the rate is that of before, the
-    latencies are those of after.
+    Tasks that are to be `without_effect` are not lost. Until `drained` there was a backlog: the rate is that of before,
+    the latencies are those of after.
     """
     effects = {str(task): number for task, number in connection.execute(sql.example("demo_applied")).fetchall()}
     latencies: Sequence[float | None] = (None, None, None)
@@ -145,8 +141,8 @@ def count_all(  # noqa: PLR0913 - what was seen
 ) -> Result:
     """Count what became of each task, and for how long each source was read.
 
-    By the database's clock, the relay was first started when it `began`, and the backlog was `drained`; after that, tasks
-    were submitted at `pace`.
+    By the database's clock, the relay was first started when it `began`, and the backlog was `drained`; after that,
+    tasks were submitted at `pace`.
     """
     now: dict[str, str] = dict(connection.execute(sql.example("demo_states")).fetchall())
     without_effect = {task for task, status in now.items() if status in _ENDED_OTHERWISE}
@@ -179,45 +175,6 @@ def one(
     if row is None:
         raise Problem(f"{name}.sql returned no row", remedy="report it: this is a bug")
     return tuple(row)
-
-
-def show(result: Counts, console: Console) -> None:
-    """Print the result as a table."""
-    table = Table(title=_TITLE, show_header=False)
-    table.add_column("")
-    table.add_column("", justify="right")
-    values = vars(result)
-    # What became of the tasks stands right below how many they are.
-    for name in sorted(values, key=lambda name: {"committed": 0, "states": 1}.get(name, 2)):
-        value = values[name]
-        if name == "switches":
-            for switch in value:
-                table.add_row(f"{switch.from_mode} → {switch.to_mode}", switch.reason)
-        elif name == "states":
-            for status, number in value.items():
-                table.add_row(f"  of them {status}", _text(number))
-        else:
-            table.add_row(_label(name), f"{value:.1f}" if name == "takeover_seconds" else _text(value))
-    console.print(table)
-
-
-def _label(name: str) -> str:
-    words = name.replace("_", " ")
-    if name.startswith("latency"):
-        return f"{words.replace('latency', 'commit → applied')} (ms)"
-    if name == "takeover_seconds":
-        return "takeover (s)"
-    return f"read by {words.removesuffix(' seconds').replace('wal', 'WAL')} (s)" if name.endswith("_seconds") else words
-
-
-def _text(value: float | str | None) -> str:
-    match value:
-        case None:
-            return "unknown"
-        case str():
-            return value
-        case _:
-            return f"{value:,.0f}"
 
 
 def _setting(connection: psycopg.Connection[Any], name: LiteralString) -> str | None:

@@ -5,8 +5,8 @@ writers report, the published ones those that arrive in a queue bound to everyth
 append-only table without a unique constraint.
 
 At first a backlog is drained, as fast as this machine can. Then tasks are submitted at half of that rate, so that their
-latency is the system's and not that of a queue that grows, while processes are killed. Most tasks are short, some fail by
-chance and are tried again, some take a while; tasks are cancelled at random.
+latency is the system's and not that of a queue that grows, while processes are killed. Most tasks are short, some fail
+by chance and are tried again, some take a while; tasks are cancelled at random.
 """
 
 import asyncio

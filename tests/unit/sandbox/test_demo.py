@@ -6,7 +6,8 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from sandbox.demo.result import Composed, Counts, Result, Switch, show
+from sandbox.demo.result import Composed, Counts, Result, Switch
+from sandbox.demo.table import show
 
 FIRST = Switch("polling", "wal", "first start")
 AWAY = Switch("wal", "polling", "slot missing")
