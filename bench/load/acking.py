@@ -22,7 +22,7 @@ _AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class Acked:
-    """From the first delivery to the last; the first batch only begins the time."""
+    """From the request for deliveries to the last one."""
 
     deliveries: int
     seconds: float
@@ -32,13 +32,11 @@ class Acked:
 
 class _Clock:
     def __init__(self) -> None:
-        self._began: tuple[int, float, float] | None = None
+        self._began = time.monotonic(), time.process_time()
 
     def read(self, count: int) -> Acked:
-        """Return what has passed since the first call."""
-        now = (count, time.monotonic(), time.process_time())
-        began = self._began = self._began or now
-        return Acked(now[0] - began[0], now[1] - began[1], now[2] - began[2])
+        """Return what has passed since the start, in which `count` deliveries were acknowledged."""
+        return Acked(count, time.monotonic() - self._began[0], time.process_time() - self._began[1])
 
 
 async def run(*, amqp_url: str, queue: str, events: int, prefetch: int, by_hand: bool) -> Acked:
@@ -51,14 +49,14 @@ async def run(*, amqp_url: str, queue: str, events: int, prefetch: int, by_hand:
 
 
 async def _by_hand(connection: Connection, queue: str, events: int, prefetch: int) -> Acked:
+    clock, count = _Clock(), 0
     subscription = await Subscription.open(connection, queue, prefetch=prefetch)
-    clock, count, acked = _Clock(), 0, Acked(0, 0, 0)
     while count < events:
         deliveries = await subscription.receive(_AT_ONCE)
         for delivery in deliveries:
             subscription.ack(delivery)
         count += len(deliveries)
-        acked = clock.read(count)
+    acked = clock.read(count)
     await subscription.close()
     return acked
 
@@ -77,9 +75,8 @@ async def _by_pika(connection: Connection, queue: str, events: int, prefetch: in
         nonlocal count
         channel.basic_ack(method.delivery_tag)
         count += 1
-        acked = clock.read(count)
         if count == events and not ended.done():
-            ended.set_result(acked)
+            ended.set_result(clock.read(count))
 
     await connection.call(channel.basic_qos, prefetch_count=prefetch)
     await connection.call(channel.basic_consume, queue, on_message)

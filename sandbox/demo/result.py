@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, LiteralString
 
 import psycopg
+
 from outboxkit import sql
 from outboxkit.errors import Problem
 
