@@ -23,7 +23,7 @@ BEGIN
             WHEN drawn < 0.05 THEN jsonb_build_object('fails', 1000)
             WHEN drawn < 0.06 THEN jsonb_build_object('hangs', hang)
             ELSE '{}'::jsonb END);
-        IF n % 100 = 0 THEN
+        IF mod(n, 100) = 0 THEN
             COMMIT;
         END IF;
     END LOOP;
