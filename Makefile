@@ -16,7 +16,7 @@ CHECKED = $(sort $(FOLDER) $(MIRROR))
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: .venv/.ready ## Run the whole path on private servers, with a crash and a lost slot in the middle (ARGS=--keep leaves it running)
+demo: .venv/.ready ## Run the whole path on private servers, with crashes and a lost slot in the middle (ARGS=--keep leaves it running)
 	$(BIN)/sandbox demo $(ARGS)
 
 secrets: ## Make the passwords of docker-compose.yml in secrets/, unless they are there
@@ -52,7 +52,7 @@ mutants: .venv/.ready ## Break the relay in known ways, and check that a test fa
 snippets: .venv/.ready ## Run every program of docs/writers.md: Python, Java, Go and Node with their clients (needs JDK, Maven, Go, npm)
 	$(BIN)/pytest tests/snippets/test_python.py tests/snippets/other_languages.py $(ARGS)
 
-bench: .venv/.ready ## Measure the relay on private servers, with nothing else running (ARGS=drain, cpu, latency, memory, sources or all)
+bench: .venv/.ready ## Measure relay and consumers on private servers, with nothing else running (ARGS=all, tasks, drain, cpu, latency, memory, sources)
 	$(BIN)/bench $(ARGS)
 
 lint: .venv/.ready ## Style, types and import rules

@@ -1,20 +1,14 @@
 """The command `bench`: its options and its output, and no logic."""
 
 import random
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 
-import sandbox
+from bench import tasks_cli
 from bench.load.queues import Kind
 from bench.measures import drain, latency, memory, sources
-from bench.report import surroundings, tables
-from bench.report.report import Report
+from bench.running import Json, measuring
 from outboxkit.process import commands
 from sandbox import Sandbox
 
@@ -22,15 +16,15 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="""Measure the relay on a private Postgres and RabbitMQ.
+    help="""Measure the relay and the consumers on a private Postgres and RabbitMQ.
 
     Each command prints a table and JSON, and fails if a committed event did
     not arrive. Run nothing else on the machine meanwhile. The servers are
     selected by SANDBOX, SANDBOX_DATABASE_URL and SANDBOX_AMQP_URL.""",
 )
 app.callback()(commands.options)
+app.add_typer(tasks_cli.app, name="tasks")
 
-Json = Annotated[Path | None, typer.Option("--json", help="Write the JSON to this file, and do not print it.")]
 Events = Annotated[int, typer.Option(min=100, help="Number of events.")]
 Pairs = Annotated[int, typer.Option(min=1, help="Number of runs of each publisher, in turns.")]
 Window = Annotated[int, typer.Option(min=1, help="RELAY_MAX_IN_FLIGHT, and the window of the ceiling.")]
@@ -41,7 +35,6 @@ Seconds = Annotated[int, typer.Option(min=1, help="Seconds that each load lasts.
 Outage = Annotated[int, typer.Option(min=1, help="Seconds that the broker is down.")]
 
 _ROWS = [1, 100]
-_WIDTH = 130  # of tables that go to a file, so that no column is cut
 _RATES = [500, 2000]
 _KINDS = list(Kind)
 _LATENCY_KINDS = [Kind.CLASSIC, Kind.QUORUM]
@@ -58,7 +51,7 @@ def measure_drain(  # noqa: PLR0913 - one parameter for each option
     to: Json = None,
 ) -> None:
     """Measure how fast the relay drains a backlog, in turns with a publisher of frames encoded beforehand."""
-    with _measuring(to, window) as (box, found):
+    with measuring(to, window) as (box, found):
         found.drain += drain.compare(box, kinds=queue, rows=rows, events=events, pairs=pairs, window=window)
 
 
@@ -67,7 +60,7 @@ def measure_cpu(
     *, events: Events = 200_000, pairs: Pairs = 3, window: Window = 1000, rows: Rows = _ROWS, to: Json = None
 ) -> None:
     """Measure the relay's CPU for each event while it drains."""
-    with _measuring(to, window) as (box, found):
+    with measuring(to, window) as (box, found):
         found.cpu += drain.cost(box, rows=rows, events=events, runs=pairs, window=window)
 
 
@@ -81,7 +74,7 @@ def measure_latency(
     to: Json = None,
 ) -> None:
     """Measure how long an event takes from its commit to the broker, at an even load."""
-    with _measuring(to, window) as (box, found):
+    with measuring(to, window) as (box, found):
         found.latency += latency.measure(box, kinds=queue, rates=rate, seconds=seconds, window=window)
 
 
@@ -95,7 +88,7 @@ def measure_memory(
     to: Json = None,
 ) -> None:
     """Measure the relay's memory in one large transaction, and while the broker is down."""
-    with _measuring(to, window) as (box, found):
+    with measuring(to, window) as (box, found):
         found.memory += _memory(box, events=events, outage=outage, rate=rate, window=window)
 
 
@@ -113,7 +106,7 @@ def measure_sources(  # noqa: PLR0913 - the same
 ) -> None:
     """Measure the WAL and the ways of polling side by side: drain, latency, cost for the database, idle cost."""
     drawn = random.SystemRandom().randrange(1_000_000) if seed is None else seed
-    with _measuring(to, window) as (box, found):
+    with measuring(to, window) as (box, found):
         found.sources += sources.compare(
             box, events=events, runs=runs, rate=rate, seconds=seconds, idle=idle, window=window, seed=drawn
         )
@@ -132,7 +125,7 @@ def measure_all(  # noqa: PLR0913 - the same
     to: Json = None,
 ) -> None:
     """Run drain, cpu, latency and memory, one after the other, on the same servers."""
-    with _measuring(to, window) as (box, found):
+    with measuring(to, window) as (box, found):
         found.drain += drain.compare(box, kinds=_KINDS, rows=_ROWS, events=events, pairs=pairs, window=window)
         found.cpu += drain.cost(box, rows=_ROWS, events=events, runs=pairs, window=window)
         found.latency += latency.measure(box, kinds=_LATENCY_KINDS, rates=_RATES, seconds=seconds, window=window)
@@ -149,19 +142,3 @@ def _memory(box: Sandbox, *, events: int, outage: int, rate: int, window: int) -
         memory.large_transaction(box, events=events, window=window),
         memory.broker_outage(box, rate=rate, seconds=outage, window=window),
     ]
-
-
-@contextmanager
-def _measuring(to: Path | None, window: int) -> Iterator[tuple[Sandbox, Report]]:
-    """Start the servers for the block, and print the report after it, also when it fails."""
-    load_before = surroundings.load()
-    with sandbox.start() as box:
-        found = Report(surroundings.look(box, load_before=load_before, window=window))
-        try:
-            yield box, found
-        finally:
-            tables.show(found, Console(width=None if sys.stdout.isatty() else _WIDTH))
-            if to is None:
-                typer.echo(found.to_json())
-            else:
-                found.write(to)

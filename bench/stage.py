@@ -76,6 +76,7 @@ class Stage:
         self._call("relay", "setup", RELAY_SLOT=self._origin)
         with self.connect() as connection:
             connection.execute(sql.example("bench"))
+            connection.execute(sql.example("bench_tasks"))
         ((self._snapshot,),) = self.execute("bench_snapshot")
 
     def rewind(self, *extras: str) -> None:
@@ -93,11 +94,13 @@ class Stage:
             connection.execute(sql.example("bench_backlog"), {"events": events, "per_transaction": per_transaction})
         self.vacuum()
 
-    def vacuum(self) -> None:
+    def vacuum(self, *, checkpoint: bool = True) -> None:
         """Vacuum and checkpoint now, so that Postgres does neither in the middle of a run."""
         with self.connect() as connection:
             connection.execute("VACUUM ANALYZE outbox.event")
-            connection.execute("CHECKPOINT")
+            connection.execute("VACUUM ANALYZE tasks.task")
+            if checkpoint:
+                connection.execute("CHECKPOINT")
 
     def committed(self) -> list[str]:
         """Return the ids of all committed events."""
@@ -117,10 +120,14 @@ class Stage:
         finally:
             asyncio.run(queues.delete(self.amqp_url, name))
 
+    def new_queue(self, suffix: str) -> str:
+        """Return the name of a queue that is deleted, with its dead-letter queue, when the stage ends."""
+        return self._isolated.queue(suffix)
+
     @contextmanager
     def relay(self, settings: Mapping[str, str] = {}) -> Iterator[Publisher]:
         """Run a relay for the block; `settings` win over the stage's own."""
-        address = _free_address()
+        address = free_address()
         environment = {**self.settings(), **settings, "RELAY_HTTP_ADDRESS": address}
         with (
             programs.command(self.place, "relay", "run", environment=environment) as program,
@@ -131,7 +138,7 @@ class Stage:
     @contextmanager
     def ceiling(self, frames: Path) -> Iterator[Publisher]:
         """Run the ceiling for the block, with the messages in `frames`."""
-        address = _free_address()
+        address = free_address()
         arguments = {"amqp_url": self.amqp_url, "frames": str(frames), "window": self.window, "http_address": address}
         with (
             programs.module(self.place, "bench.load.ceiling", arguments) as program,
@@ -140,9 +147,9 @@ class Stage:
             yield Publisher(program, endpoint)
 
     @contextmanager
-    def even_load(self, rate: int, events: int) -> Iterator[Program]:
-        """Run the writer of an even load for the block."""
-        arguments = {"database_url": self.database_url, "rate": rate, "events": events}
+    def even_load(self, rate: int, events: int, task: str | None = None) -> Iterator[Program]:
+        """Run the writer of an even load for the block: of events, or of tasks of type `task`."""
+        arguments = {"database_url": self.database_url, "rate": rate, "events": events, "task": task}
         with programs.module(self.place, "bench.load.evenly", arguments) as program:
             yield program
 
@@ -204,5 +211,6 @@ def stage(box: Sandbox, *, window: int) -> Iterator[Stage]:
         yield made
 
 
-def _free_address() -> str:
+def free_address() -> str:
+    """Return an address for an HTTP endpoint that nobody uses now."""
     return f"127.0.0.1:{ports.free(1)[0]}"

@@ -1,9 +1,11 @@
-"""Watches a publisher from outside until everything is confirmed: samples its count and the CPU of all."""
+"""Watches processes from outside until they have done everything: samples what they count, and the CPU of all."""
 
 import time
+from collections.abc import Callable, Sequence
 
 from bench.instruments import procfs
 from bench.instruments.figures import Sample
+from bench.load.programs import Program
 from bench.stage import Publisher, Stage
 from outboxkit.errors import Problem
 from sandbox.machine.waiting import until
@@ -14,26 +16,32 @@ _QUIET_EVENTS = 20_000
 _QUIET_SHARE = 0.85
 
 
-class Watch:
-    """Samples of one publisher."""
+class Counting:
+    """Samples of `programs`, which have done as much as `count` says."""
 
-    def __init__(self, stage: Stage, publisher: Publisher) -> None:
+    def __init__(self, stage: Stage, programs: Sequence[Program], count: Callable[[], int]) -> None:
         self.samples: list[Sample] = []
-        self._publisher = publisher
+        self._programs = programs
+        self._count = count
         self._broker = stage.broker_pids()
 
     def sample(self) -> int:
-        """Take a sample; returns how many events are confirmed."""
-        self._publisher.program.check()
-        count = self._publisher.endpoint.confirmed()
+        """Take a sample; returns how much is done."""
+        for program in self._programs:
+            program.check()
+        count = self._count()
         busy, idle = procfs.machine()
-        own, broker = procfs.cpu([self._publisher.program.pid]), procfs.cpu(self._broker)
+        own, broker = procfs.cpu(program.pid for program in self._programs), procfs.cpu(self._broker)
         cpu = {"publisher": own, "rabbitmq": broker, "others": busy - own - broker, "idle": idle}
         self.samples.append(Sample(time.monotonic(), count, cpu))
         return count
 
-    def until_confirmed(self, total: int, *, every: float) -> list[Sample]:
-        """Take samples, `every` seconds apart, until `total` events are confirmed; raises Problem when it stalls."""
+    def until_counted(self, total: int, *, every: float, at_most: float = float("inf")) -> list[Sample]:
+        """Take samples, `every` seconds apart, until `total` is counted; raises Problem when it stalls.
+
+        After `at_most` seconds in which something was counted, what is counted so far is all.
+        """
+        ends = time.monotonic() + at_most
         moved = [0, time.monotonic()]
 
         def done() -> bool:
@@ -41,16 +49,27 @@ class Watch:
             if count > moved[0]:
                 moved[:] = [count, time.monotonic()]
             elif time.monotonic() - moved[1] > _STALLED_SECONDS:
-                program = self._publisher.program
+                program = self._programs[0]
                 raise Problem(
                     f"{program.name} has made no progress at {count} of {total} for {_STALLED_SECONDS:g} s; "
                     f"it last logged: {program.last_line()}",
                     remedy="see the servers' logs",
                 )
-            return count >= total
+            return count >= total or (count > 0 and time.monotonic() > ends)
 
-        until(done, what="everything is confirmed", seconds=float("inf"), every=every)
+        until(done, what="everything is done", seconds=float("inf"), every=every)
         return self.samples
+
+
+class Watch(Counting):
+    """Samples of one publisher: what RabbitMQ has confirmed."""
+
+    def __init__(self, stage: Stage, publisher: Publisher) -> None:
+        super().__init__(stage, [publisher.program], publisher.endpoint.confirmed)
+
+    def until_confirmed(self, total: int, *, every: float) -> list[Sample]:
+        """Take samples, `every` seconds apart, until `total` events are confirmed; raises Problem when it stalls."""
+        return self.until_counted(total, every=every)
 
 
 def wait_for_quiet(after: int) -> None:

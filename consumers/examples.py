@@ -1,5 +1,7 @@
 """Example handlers, one of each kind. `make demo` runs them with `CONSUMERS_HANDLERS=consumers.examples`."""
 
+import random
+import time
 from typing import Any
 
 import psycopg
@@ -28,3 +30,18 @@ def record(task: Task, connection: psycopg.Connection[Any]) -> None:
         sql.example("effect_insert"),
         {"task_id": task.id, "version": task.version, "worker": task.claimed_by, "payload": Jsonb(task.payload)},
     )
+
+
+@task("flaky", in_transaction=True)
+def flaky(task: Task, connection: psycopg.Connection[Any]) -> None:
+    """Record like `record`, and then fail by chance: `odds` in the payload, from 0 to 1. The record is rolled back."""
+    record(task, connection)
+    if random.random() < task.payload["odds"]:  # noqa: S311 - no secret
+        raise ConnectionError("the mail server did not answer")
+
+
+@task("slow", in_transaction=True)
+def slow(task: Task, connection: psycopg.Connection[Any]) -> None:
+    """Take as long as `seconds` in the payload says, then record like `record`, unless it was cancelled meanwhile."""
+    time.sleep(task.payload["seconds"])
+    record(task, connection)

@@ -12,7 +12,8 @@ from rich.console import Console
 from outboxkit.process import commands
 from sandbox import settings
 from sandbox.demo import composed, run
-from sandbox.demo.result import Counts, show
+from sandbox.demo.result import Counts
+from sandbox.demo.table import show
 from sandbox.lifetime import kept
 from sandbox.machine.commands import DIRECTORY
 
@@ -86,16 +87,24 @@ def status(*, as_json: Json = False) -> None:
 @app.command()
 def demo(
     *,
-    tasks: Annotated[int, typer.Option(min=10, help="How many tasks to submit.")] = 5000,
+    tasks: Annotated[int, typer.Option(min=10, help="How many tasks to submit.")] = 20_000,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            min=1, help="How many tasks to submit per second; half of what this machine can do, unless given."
+        ),
+    ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything running, and print how to use it.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Run tasks through the whole system; exit code 0 if each was applied once.
+    """Run tasks through the whole system; exit code 0 if each ended, and what completed was applied once.
 
-    In the middle the relay is killed and started again, and then its slot is
-    dropped: it polls the table, makes a new slot, and goes back to the WAL.
+    Some tasks fail and are tried again, some are cancelled. In the middle the
+    relay and a consumer are killed and started again, and then the relay's slot
+    is dropped: it polls the table, makes a new slot, and goes back to the WAL.
     """
-    _finish(run.demo(settings.read(), tasks=tasks, keep=keep, console=Console(stderr=as_json)), as_json=as_json)
+    result = run.demo(settings.read(), tasks=tasks, rate=rate, keep=keep, console=Console(stderr=as_json))
+    _finish(result, as_json=as_json)
 
 
 @app.command(hidden=True)

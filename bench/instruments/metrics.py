@@ -1,4 +1,4 @@
-"""A publisher's own metrics, over HTTP: those of the relay, and of the ceiling, which uses the same names."""
+"""A process' own metrics, over HTTP: those of the relay (the ceiling uses the same names), and those of a consumer."""
 
 import http.client
 from contextlib import suppress
@@ -7,6 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 PUBLISHED = "relay_events_published"
 LATENCY = "relay_commit_to_confirm_seconds"
+TASKS = "consumers_tasks"
 _SECONDS = 10.0
 
 
@@ -43,15 +44,31 @@ class Endpoint:
         """Return how many events are confirmed so far."""
         return confirmed(self.metrics())
 
+    def completed(self) -> int:
+        """Return how many tasks this consumer has completed so far."""
+        return completed(self.metrics())
+
 
 def confirmed(text: str) -> int:
     """Read from metrics how many events are confirmed. Pure."""
-    for family in text_string_to_metric_families(text):
-        if family.name == PUBLISHED:
-            for sample in family.samples:
-                if sample.name.endswith("_total") and sample.labels.get("outcome") == "confirmed":
-                    return int(sample.value)
-    return 0
+    return _counted(text, PUBLISHED, "confirmed")
+
+
+def completed(text: str) -> int:
+    """Read from metrics how many tasks are completed, of all types. Pure."""
+    return _counted(text, TASKS, "completed")
+
+
+def _counted(text: str, name: str, outcome: str) -> int:
+    return int(
+        sum(
+            sample.value
+            for family in text_string_to_metric_families(text)
+            if family.name == name
+            for sample in family.samples
+            if sample.name.endswith("_total") and sample.labels.get("outcome") == outcome
+        )
+    )
 
 
 def latency(text: str, stage: str = "total") -> dict[float, float]:

@@ -1,4 +1,4 @@
-"""Writes events evenly, one in each transaction: a process (`python -m bench.load.evenly`).
+"""Writes events, or submits tasks, evenly, one in each transaction: a process (`python -m bench.load.evenly`).
 
 The loop runs inside Postgres, in a few sessions that take turns, so that the load needs no CPU of a client. Each commit
 waits until its WAL is flushed, as an application's commit does.
@@ -18,18 +18,15 @@ _SESSIONS = 4
 _BEGIN_AFTER = 0.5
 
 
-async def run(*, database_url: str, rate: int, events: int) -> None:
-    """Write `events` events, `rate` per second; return when all are committed."""
-    begins = time.time() + _BEGIN_AFTER
-    await asyncio.gather(
-        *(_session(database_url, begins, session, rate, events) for session in range(1, _SESSIONS + 1))
-    )
+async def run(*, database_url: str, rate: int, events: int, task: str | None = None) -> None:
+    """Write `events` events, or tasks of type `task`, `rate` per second; return when all are committed."""
+    load = {"begins": time.time() + _BEGIN_AFTER, "sessions": _SESSIONS, "rate": rate, "events": events, "type": task}
+    await asyncio.gather(*(_session(database_url, load | {"session": number + 1}) for number in range(_SESSIONS)))
 
 
-async def _session(database_url: str, begins: float, session: int, rate: int, events: int) -> None:
-    numbers = {"begins": begins, "session": session, "sessions": _SESSIONS, "rate": rate, "events": events}
+async def _session(database_url: str, load: dict[str, Any]) -> None:
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
-        await connection.execute(sql.example("bench_evenly"), numbers)
+        await connection.execute(sql.example("bench_task_evenly" if load["type"] else "bench_evenly"), load)
 
 
 def main(arguments: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ is on a command line.
 """
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -47,10 +48,15 @@ class Program:
         if code:
             self.check()
 
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self._process.send_signal(number)
+
     def end(self) -> None:
         """End it with SIGTERM, and with SIGKILL if it takes too long."""
         if self._process.poll() is None:
             self._process.terminate()
+            self._process.send_signal(signal.SIGCONT)  # it may be stopped, and would not notice
             try:
                 self._process.wait(_END_SECONDS)
             except subprocess.TimeoutExpired:
@@ -77,6 +83,15 @@ def module(place: Path, name: str, arguments: Mapping[str, Any]) -> Iterator[Pro
         yield program
 
 
+@contextmanager
+def script(
+    place: Path, words: list[str], name: str, arguments: Mapping[str, Any], environment: Mapping[str, str]
+) -> Iterator[Program]:
+    """Run a program that is not the project's own, with `arguments` as JSON on its standard input."""
+    with _running(place, words, name, environment, json.dumps(arguments).encode()) as program:
+        yield program
+
+
 def arguments() -> dict[str, Any]:
     """Read the arguments of this process."""
     found: dict[str, Any] = json.load(sys.stdin)
@@ -87,7 +102,7 @@ def arguments() -> dict[str, Any]:
 def _running(
     place: Path, words: list[str], name: str, environment: Mapping[str, str], stdin: bytes = b""
 ) -> Iterator[Program]:
-    place.mkdir(exist_ok=True)
+    place.mkdir(exist_ok=True, parents=True)
     log = place / f"{name.replace(' ', '-')}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -8,6 +8,10 @@ from bench.measures.drain import Comparison, Cost
 from bench.measures.latency import Latency
 from bench.measures.memory import Memory
 from bench.measures.sources import Source
+from bench.measures.tasks.applied import Applied
+from bench.measures.tasks.backlog import Rate
+from bench.measures.tasks.claiming import Claiming
+from bench.measures.tasks.soak import Soak
 from bench.report.surroundings import Surroundings
 
 
@@ -21,6 +25,10 @@ class Report:
     latency: list[Latency] = field(default_factory=list)
     memory: list[Memory] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
+    tasks: list[Rate] = field(default_factory=list)
+    applied: list[Applied] = field(default_factory=list)
+    claiming: list[Claiming] = field(default_factory=list)
+    soak: list[Soak] = field(default_factory=list)
 
     def to_json(self) -> str:
         """Return the report as JSON, without the benchmarks that were not run."""

@@ -12,8 +12,10 @@ from bench.measures.drain import Comparison, Cost
 from bench.measures.latency import Latency
 from bench.measures.memory import Memory
 from bench.measures.sources import TARGET, Source
+from bench.report import task_tables
 from bench.report.report import Report
 from bench.report.surroundings import Surroundings
+from bench.report.table import table_of
 
 # Columns: the users of the CPU while the relay drains. What the relay and the walsender use, the broker cannot.
 _CORES = {"relay cores": "publisher", "RabbitMQ": "rabbitmq", "others": "others", "idle": "idle"}
@@ -32,10 +34,11 @@ def show(report: Report, console: Console) -> None:
         console.print(_memory(report.memory))
     if report.sources:
         console.print(_sources(report.sources))
+    task_tables.show(report, console)
 
 
 def _surroundings(surroundings: Surroundings) -> Table:
-    table = _table("surroundings", "", "")
+    table = table_of("surroundings", "", "")
     for name, value in asdict(surroundings).items():
         table.add_row(name.replace("_", " "), _text(value))
     return table
@@ -50,7 +53,7 @@ def _text(value: Any) -> str:  # noqa: ANN401 - any field
 
 
 def _drain(found: Sequence[Comparison]) -> Table:
-    table = _table(
+    table = table_of(
         f"drain: {found[0].events:,} events by the relay and by the ceiling (encoded beforehand); medians of the pairs",
         "queue", "rows/tx", "relay/s", "ceiling/s", "ratio", "of each pair", "relay µs", *_CORES,
     )  # fmt: skip
@@ -70,7 +73,7 @@ def _drain(found: Sequence[Comparison]) -> Table:
 
 
 def _cpu(found: Sequence[Cost]) -> Table:
-    table = _table(
+    table = table_of(
         f"cpu: the relay's user and system time for each of {found[0].events:,} events, classic queue",
         "rows/tx", "µs/event", "of each run", "pika encodes µs", "multiple", "events/s", "idle cores",
     )  # fmt: skip
@@ -89,7 +92,7 @@ def _cpu(found: Sequence[Cost]) -> Table:
 
 def _latency(found: Sequence[Latency]) -> Table:
     bounds = list(found[0].confirmed_within)
-    table = _table(
+    table = table_of(
         "latency in ms: commit → delivered; then by the relay's histograms: the share confirmed in time, and the "
         "p50 of each stage",
         "queue", "events/s", "of", "p50", "p95", "p99", "max", *(f"≤ {bound} ms" for bound in bounds),
@@ -110,7 +113,7 @@ def _latency(found: Sequence[Latency]) -> Table:
 
 
 def _memory(found: Sequence[Memory]) -> Table:
-    table = _table(
+    table = table_of(
         "memory: the relay's resident memory in MB", "load", "before", "peak", "after", "seconds", "duplicates"
     )
     for line in found:
@@ -120,7 +123,7 @@ def _memory(found: Sequence[Memory]) -> Table:
 
 
 def _sources(found: Sequence[Source]) -> Table:
-    table = _table(
+    table = table_of(
         f"sources, in an order drawn by seed {found[0].seed}: {found[0].events:,} events of one row per transaction "
         f"drained, medians, costs per event (polling is to reach {TARGET} of the WAL's rate); commit → confirmed "
         f"and delivered at {found[0].rate:,} events/s; idle: a minute without events",
@@ -142,11 +145,4 @@ def _sources(found: Sequence[Source]) -> Table:
             f"{idle.relay_cpu_ms:,.0f}",
             f"{idle.postgres_cpu_ms:,.0f}",
         )
-    return table
-
-
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left")
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number and column else "left")
     return table

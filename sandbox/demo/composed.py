@@ -74,7 +74,7 @@ class _Takeover:
         self.seconds = 0.0
 
     def go_on(self, progress: Progress) -> None:
-        if self.over or progress.committed < self._tasks // 4 or not progress.applied:
+        if self.over or progress.committed < self._tasks // 4 or not progress.ended:
             return
         project = engine.project()
         before = until(lambda: _active(project), what="one relay is active", seconds=_TAKEOVER_SECONDS)

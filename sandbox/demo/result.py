@@ -1,18 +1,19 @@
 """The result of the demo, counted from outside: by the writers' file of ids, an append-only table, and a queue."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, LiteralString
 
 import psycopg
-from rich.console import Console
-from rich.table import Table
 
 from outboxkit import sql
 from outboxkit.errors import Problem
 
-_TITLE = "from a task's commit to its handler"
+_ENDED_OTHERWISE = frozenset({"cancelled", "dead"})
+"""States in which a task must have no effect."""
+_ENDS = _ENDED_OTHERWISE | {"completed"}
 _THERE_AND_BACK = [("wal", "polling"), ("polling", "wal")]
 
 
@@ -27,7 +28,10 @@ class Switch:
 
 @dataclass(frozen=True)
 class Counts:
-    """What every demo counts; latencies are milliseconds from a task's commit to its effect's commit."""
+    """What every demo counts; latencies are milliseconds from a task's commit to its effect's commit.
+
+    In `sandbox demo` they are those of the tasks after the backlog, all of them, also while something is broken.
+    """
 
     committed: int
     published: int
@@ -39,6 +43,7 @@ class Counts:
     latency_p95: float | None
     latency_p99: float | None
     events_per_second: float
+    """In the time of the middle nine tenths of the effects; in `sandbox demo`, of those of the backlog."""
 
     @property
     def clean(self) -> bool:
@@ -48,8 +53,22 @@ class Counts:
 
 @dataclass(frozen=True)
 class Result(Counts):
-    """What `sandbox demo` counted, and how the relay changed between its sources."""
+    """What `sandbox demo` counted: also what became of each task, and how the relay changed between its sources."""
 
+    states: dict[str, int]
+    """How many of the committed tasks are in each status."""
+    not_accounted_for: int
+    """Committed tasks that are not there, or have not ended."""
+    effects_without_completion: int
+    """Cancelled and dead tasks that have an effect all the same."""
+    ran_twice_at_one_version: int
+    runs_that_failed: int
+    tried_again: int
+    claims_given_back: int
+    """Most are those of the consumer that was killed; their tasks ran again when the lease was over."""
+    cancelled_while_they_ran: int
+    submitted_per_second: float
+    """At which pace tasks were submitted after the backlog."""
     wal_seconds: float
     """For how long the relay read the WAL, and polled the table."""
     polling_seconds: float
@@ -58,9 +77,10 @@ class Result(Counts):
 
     @property
     def clean(self) -> bool:
-        """Whether every committed task was applied, none twice, and the relay polled and went back to the WAL."""
+        """Whether every committed task ended, what completed was applied once, and the relay went there and back."""
         back = [(each.from_mode, each.to_mode) for each in self.switches][-2:] == _THERE_AND_BACK
-        return super().clean and back
+        wrong = self.not_accounted_for or self.effects_without_completion or self.ran_twice_at_one_version
+        return super().clean and back and not wrong and sum(self.states.values()) == self.committed
 
 
 @dataclass(frozen=True)
@@ -73,32 +93,75 @@ class Composed(Counts):
     takeover_seconds: float
 
 
-def count(connection: psycopg.Connection[Any], committed: Sequence[str], published: Sequence[str]) -> Counts:
-    """Compare the ids of committed tasks and of published messages with the effects in the database."""
+def count(
+    connection: psycopg.Connection[Any],
+    committed: Sequence[str],
+    published: Sequence[str],
+    *,
+    without_effect: Collection[str] = (),
+    drained: datetime | None = None,
+) -> Counts:
+    """Compare the ids of committed tasks and of published messages with the effects in the database.
+
+    Tasks that are to be `without_effect` are not lost. Until `drained` there was a backlog: the rate is that of before,
+    the latencies are those of after.
+    """
     effects = {str(task): number for task, number in connection.execute(sql.example("demo_applied")).fetchall()}
     latencies: Sequence[float | None] = (None, None, None)
     if _setting(connection, "track_commit_timestamp") == "on":
-        (latencies,) = one(connection, "demo_latency")
-    (seconds,) = one(connection, "demo_span")
+        (latencies,) = one(connection, "demo_latency", {"since": drained or "-infinity"})
+    rate = events_per_second(connection, until=drained)
     return Counts(
         committed=len(committed),
         published=len(published),
         duplicates_absorbed=len(published) - len(set(published)),
         applied_exactly_once=sum(effects.get(task) == 1 for task in committed),
         applied_twice=sum(number > 1 for number in effects.values()),
-        lost=sum(task not in effects for task in committed),
+        lost=sum(task not in effects and task not in without_effect for task in committed),
         latency_p50=latencies[0],
         latency_p95=latencies[1],
         latency_p99=latencies[2],
-        events_per_second=len(effects) / seconds if seconds else 0.0,
+        events_per_second=rate,
     )
 
 
-def with_sources(connection: psycopg.Connection[Any], counts: Counts, *, began: datetime) -> Result:
-    """Add for how long each source was read; `began` is when the relay was first started, by the database's clock."""
+def events_per_second(connection: psycopg.Connection[Any], *, until: datetime | None = None) -> float:
+    """Return how many effects were written per second, in the middle nine tenths of those before `until`."""
+    seconds, within = one(connection, "demo_span", {"until": until or "infinity"})
+    return within / seconds if seconds else 0.0
+
+
+def count_all(  # noqa: PLR0913 - what was seen
+    connection: psycopg.Connection[Any],
+    committed: Sequence[str],
+    published: Sequence[str],
+    *,
+    began: datetime,
+    drained: datetime,
+    pace: float,
+) -> Result:
+    """Count what became of each task, and for how long each source was read.
+
+    By the database's clock, the relay was first started when it `began`, and the backlog was `drained`; after that,
+    tasks were submitted at `pace`.
+    """
+    now: dict[str, str] = dict(connection.execute(sql.example("demo_states")).fetchall())
+    without_effect = {task for task, status in now.items() if status in _ENDED_OTHERWISE}
+    applied = {str(task) for task, _ in connection.execute(sql.example("demo_applied")).fetchall()}
+    failed, again, released, stopped = one(connection, "demo_transitions")
+    (repeated,) = one(connection, "demo_versions")
     streamed, polled = one(connection, "demo_sources", {"began": began})
     return Result(
-        **vars(counts),
+        **vars(count(connection, committed, published, without_effect=without_effect, drained=drained)),
+        states=dict(sorted(Counter(now.get(task, "missing") for task in committed).items())),
+        not_accounted_for=sum(now.get(task) not in _ENDS for task in committed),
+        effects_without_completion=len(applied & without_effect),
+        ran_twice_at_one_version=repeated,
+        runs_that_failed=failed,
+        tried_again=again,
+        claims_given_back=released,
+        cancelled_while_they_ran=stopped,
+        submitted_per_second=pace,
         wal_seconds=streamed,
         polling_seconds=polled,
         switches=[Switch(*row) for row in connection.execute(sql.example("demo_switches")).fetchall()],
@@ -113,39 +176,6 @@ def one(
     if row is None:
         raise Problem(f"{name}.sql returned no row", remedy="report it: this is a bug")
     return tuple(row)
-
-
-def show(result: Counts, console: Console) -> None:
-    """Print the result as a table."""
-    table = Table(title=_TITLE, show_header=False)
-    table.add_column("")
-    table.add_column("", justify="right")
-    for name, value in vars(result).items():
-        if name == "switches":
-            for switch in value:
-                table.add_row(f"{switch.from_mode} → {switch.to_mode}", switch.reason)
-        else:
-            table.add_row(_label(name), f"{value:.1f}" if name == "takeover_seconds" else _text(value))
-    console.print(table)
-
-
-def _label(name: str) -> str:
-    words = name.replace("_", " ")
-    if name.startswith("latency"):
-        return f"{words.replace('latency', 'commit → applied')} (ms)"
-    if name == "takeover_seconds":
-        return "takeover (s)"
-    return f"read by {words.removesuffix(' seconds').replace('wal', 'WAL')} (s)" if name.endswith("_seconds") else words
-
-
-def _text(value: float | str | None) -> str:
-    match value:
-        case None:
-            return "unknown"
-        case str():
-            return value
-        case _:
-            return f"{value:,.0f}"
 
 
 def _setting(connection: psycopg.Connection[Any], name: LiteralString) -> str | None:

@@ -3,13 +3,20 @@
 It runs the project's own commands as processes and imports nothing of them. The committed tasks are those that the
 writers report, the published ones those that arrive in a queue bound to everything, the applied ones those in an
 append-only table without a unique constraint.
+
+At first a backlog is drained, as fast as this machine can. Then tasks are submitted at half of that rate, so that their
+latency is the system's and not that of a queue that grows, while processes are killed. Most tasks are short, some fail
+by chance and are tried again, some take a while; tasks are cancelled at random.
 """
 
 import asyncio
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import psycopg
 from rich.console import Console
@@ -18,7 +25,7 @@ from outboxkit import sql
 from outboxkit.errors import Problem
 from sandbox.demo import tap
 from sandbox.demo.breaking import Breaking
-from sandbox.demo.result import Result, count, one, with_sources
+from sandbox.demo.result import Result, count_all, events_per_second, one
 from sandbox.demo.stage import Stage
 from sandbox.demo.watching import STALLED_SECONDS, Progress, watch
 from sandbox.lifetime import kept
@@ -28,14 +35,36 @@ from sandbox.machine import commands
 from sandbox.machine.waiting import until
 from sandbox.settings import SandboxSettings
 
-WRITERS = 8
 CONSUMERS = ("consumer-1", "consumer-2")
+_ENDS = ("completed", "cancelled", "dead")
+_BACKLOG = 0.25
+"""The share of the tasks that are drained at first."""
+_PACE = 0.5
+"""The pace of the others, as a share of the rate at which the first were drained."""
 
 
-def demo(settings: SandboxSettings, *, tasks: int, keep: bool, console: Console) -> Result:
+@dataclass(frozen=True)
+class Load:
+    """One `writers submit`: a share of the tasks, of one type."""
+
+    type: str
+    share: float
+    payload: str
+    writers: int
+    batch: int = 1
+
+
+LOADS = (
+    Load("flaky", 0.05, '{"odds": 0.5}', writers=1),
+    Load("slow", 0.005, '{"seconds": 0.5}', writers=1),
+    Load("record", 1, "{}", writers=4, batch=4),  # the rest
+)
+
+
+def demo(settings: SandboxSettings, *, tasks: int, rate: float | None, keep: bool, console: Console) -> Result:
     """Run the demo and return what it counted; with `keep`, servers and processes go on running."""
     with (_kept if keep else _temporary)(settings, console) as (stage, isolated):
-        result = _run(stage, isolated, tasks, console)
+        result = _run(stage, isolated, tasks, rate, console)
         if keep:
             _explain(stage, isolated, console)
         else:
@@ -62,7 +91,7 @@ def _kept(settings: SandboxSettings, console: Console) -> Iterator[tuple[Stage, 
     yield Stage(box.directory, isolated), isolated
 
 
-def _run(stage: Stage, isolated: Isolated, tasks: int, console: Console) -> Result:
+def _run(stage: Stage, isolated: Isolated, tasks: int, rate: float | None, console: Console) -> Result:
     stage.call("relay", "setup")
     with psycopg.connect(isolated.database_url, autocommit=True) as connection:
         connection.execute(sql.example("effect"))
@@ -74,22 +103,62 @@ def _run(stage: Stage, isolated: Isolated, tasks: int, console: Console) -> Resu
             until(partial(stage.logged, name, "consuming"), what=f"{name} consumes", seconds=STALLED_SECONDS)
         (began,) = one(connection, "demo_now")
         stage.start("relay", "relay", "run")
-        ids = stage.log("writers").with_name("ids")
-        stage.start("writers", "writers", "submit", "--type", "record", "--count", str(tasks),
-                    "--writers", str(WRITERS), "--ids", str(ids))  # fmt: skip
+        until(partial(_streams, stage, connection), what="the relay streams", seconds=STALLED_SECONDS)
+        backlog = round(tasks * _BACKLOG)
+        files = [_submit(stage, "backlog", Load("record", 1, "{}", writers=2, batch=50), backlog, None)]
+        until(lambda: _look(connection).ended >= backlog, what="the backlog is drained", seconds=STALLED_SECONDS)
+        drained = events_per_second(connection)
+        pace = drained * _PACE if rate is None else rate
+        console.print(
+            f"a backlog of {backlog:,} tasks drained at {drained:,.0f} tasks/s; the others come at {pace:,.0f}/s",
+            highlight=False,
+        )
+        (since,) = one(connection, "demo_now")
+        files += _submit_all(stage, tasks - backlog, pace)
         watch(
-            lambda: Progress(*one(connection, "demo_progress")),
-            Breaking(stage, connection, tasks, console.print),
+            partial(_look, connection),
+            Breaking(stage, connection, tasks, CONSUMERS[0], partial(console.print, highlight=False)),
             tasks=tasks,
             console=console,
             stalled=partial(_stalled, stage),
         )
         published = asyncio.run(tap.drain(isolated.amqp_url, queue=queue))
-        return with_sources(connection, count(connection, ids.read_text().split(), published), began=began)
+        committed = [task for file in files for task in file.read_text().split()]
+        return count_all(connection, committed, published, began=began, drained=since, pace=pace)
+
+
+def _submit_all(stage: Stage, tasks: int, rate: float) -> list[Path]:
+    """Start the writers of all loads, at `rate` together; return the files that get the ids of committed tasks."""
+    files, left = [], tasks
+    for load in LOADS:
+        number = min(left, max(1, round(tasks * load.share)))
+        left -= number
+        files.append(_submit(stage, load.type, load, number, rate * number / tasks))
+    return files
+
+
+def _submit(stage: Stage, name: str, load: Load, tasks: int, rate: float | None) -> Path:
+    """Start one `writers submit`; return its file of ids."""
+    ids = stage.log(f"writers-{name}").with_name("ids")
+    words = ["--type", load.type, "--payload", load.payload, "--count", str(tasks), "--ids", str(ids)]
+    words += ["--writers", str(load.writers), "--batch", str(load.batch)]
+    stage.start(f"writers-{name}", "writers", "submit", *words, *([] if rate is None else ["--rate", f"{rate:.3f}"]))
+    return ids
+
+
+def _streams(stage: Stage, connection: psycopg.Connection[Any]) -> bool:
+    return bool(one(connection, "demo_streams", {"slot": stage.slot})[0])
+
+
+def _look(connection: psycopg.Connection[Any]) -> Progress:
+    states = dict(connection.execute(sql.example("demo_progress")).fetchall())
+    return Progress(sum(states.values()), sum(states.get(status, 0) for status in _ENDS), states)
 
 
 def _stalled(stage: Stage, reason: str) -> Problem:
-    logs = ", ".join(str(stage.log(name)) for name in ("relay", "writers", *CONSUMERS))
+    logs = ", ".join(
+        str(stage.log(name)) for name in ("relay", *(f"writers-{load.type}" for load in LOADS), *CONSUMERS)
+    )
     return Problem(
         f"{reason}; the relay last logged: {stage.last_line('relay')}", remedy=f"run it with --keep and see {logs}"
     )
@@ -103,6 +172,8 @@ def _explain(stage: Stage, isolated: Isolated, console: Console) -> None:
         *(f"  export {name}={value}" for name, value in stage.settings.items()),
         f"  {directory}/writers submit --type greet --count 10",
         f"  {directory}/consumers status",
+        f"  {directory}/consumers locks",
+        f"  {directory}/consumers dead list",
         f"  psql {isolated.database_url} -c 'TABLE relay.checkpoint'",
         *(f"  tail -f {stage.log(name)}" for name in ("relay", *CONSUMERS)),
         f"To end it: {directory}/sandbox down",

@@ -29,6 +29,10 @@ class Stage:
             "CONSUMERS_EXCHANGE": isolated.name,
             "CONSUMERS_QUEUE": isolated.name,
             "CONSUMERS_HANDLERS": "consumers.examples",
+            # So that a failed task is tried again, and a killed consumer's tasks run again, while one watches.
+            "CONSUMERS_LEASE": "2",
+            "CONSUMERS_ENQUEUE_EVERY": "0.2",
+            "CONSUMERS_RETRY_BASE": "0.2",
             "WRITERS_DATABASE_URL": isolated.database_url,
         }
 

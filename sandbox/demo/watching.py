@@ -1,8 +1,8 @@
-"""The progress of a demo: it is shown until every task is applied, while things are broken."""
+"""The progress of a demo: it is shown until every task has ended, while things are broken."""
 
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from rich import progress
@@ -11,15 +11,16 @@ from rich.console import Console
 from outboxkit.errors import Problem
 
 STALLED_SECONDS = 60.0
-_SHOWN_EVERY = 0.05
+_SHOWN_EVERY = 0.1
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How many tasks are committed and how many are applied."""
+    """How many tasks are committed and how many have ended, and all by status."""
 
     committed: int
-    applied: int
+    ended: int
+    states: Mapping[str, int] = field(default_factory=dict)
 
 
 class Breaks(Protocol):
@@ -36,21 +37,27 @@ class Breaks(Protocol):
 def watch(
     look: Callable[[], Progress], breaks: Breaks, *, tasks: int, console: Console, stalled: Callable[[str], Problem]
 ) -> None:
-    """Show what `look` returns until every task is applied and `breaks` is over.
+    """Show what `look` returns until every task has ended and `breaks` is over.
 
     Raises what `stalled` makes of the reason, when nothing has changed for STALLED_SECONDS.
     """
-    columns = (progress.TextColumn("{task.description:>9}"), progress.BarColumn(), progress.MofNCompleteColumn())
+    columns = (
+        progress.TextColumn("{task.description:>9}"),
+        progress.BarColumn(),
+        progress.MofNCompleteColumn(),
+        progress.TextColumn("{task.fields[states]}"),
+    )
     best, since = Progress(0, 0), time.monotonic()
     with progress.Progress(*columns, console=console) as shown:
-        bars = [shown.add_task(name, total=tasks) for name in ("committed", "applied")]
-        while best.applied < tasks or not breaks.over:
+        committed, ended = (shown.add_task(name, total=tasks, states="") for name in ("committed", "ended"))
+        while best.ended < tasks or not breaks.over:
             now = look()
-            for bar, number in zip(bars, (now.committed, now.applied), strict=True):
-                shown.update(bar, completed=number)
+            states = ", ".join(f"{status} {number:,}" for status, number in now.states.items())
+            shown.update(committed, completed=now.committed)
+            shown.update(ended, completed=now.ended, states=states)
             breaks.go_on(now)
             if now != best:
                 best, since = now, time.monotonic()
             elif time.monotonic() - since > STALLED_SECONDS:
-                raise stalled(f"no progress for {STALLED_SECONDS:g} s at {best.applied:,} of {tasks:,} tasks applied")
+                raise stalled(f"no progress for {STALLED_SECONDS:g} s with {best.ended:,} of {tasks:,} tasks ended")
             time.sleep(_SHOWN_EVERY)

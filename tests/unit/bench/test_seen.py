@@ -5,6 +5,7 @@ import os
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
+import consumers.watching.metrics
 from bench.instruments import completeness, metrics, procfs
 from outboxkit.errors import Problem
 from relay.core.observations import Confirmed, Nacked, Named, Returned, Settled
@@ -28,6 +29,14 @@ def test_the_relays_metrics_are_read_by_their_names() -> None:
     found = metrics.latency(text)
     assert found[0.002] == 0
     assert found[0.003] == found[0.02] == found[float("inf")] == 1
+
+
+def test_completed_tasks_of_all_types_are_counted_and_other_outcomes_are_not() -> None:
+    seen = consumers.watching.metrics.Metrics(frozenset({"a", "b"}))
+    for outcome, type_ in (("completed", "a"), ("completed", "b"), ("failed", "a"), ("duplicate", "b")):
+        seen.count(outcome, type_)
+    assert metrics.completed(generate_latest(seen.registry).decode()) == 2
+    assert metrics.completed("") == 0
 
 
 def test_each_stage_is_read_separately_and_the_total_by_default() -> None:

@@ -1,0 +1,2 @@
+-- How many jobs Procrastinate has done.
+SELECT count(*) FROM procrastinate_jobs WHERE status = 'succeeded'

@@ -1,0 +1,2 @@
+-- The status of each task.
+SELECT id::text, status FROM tasks.task
