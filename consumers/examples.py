@@ -43,5 +43,7 @@ def flaky(task: Task, connection: psycopg.Connection[Any]) -> None:
 @task("slow", in_transaction=True)
 def slow(task: Task, connection: psycopg.Connection[Any]) -> None:
     """Take as long as `seconds` in the payload says, then record like `record`, unless it was cancelled meanwhile."""
-    time.sleep(task.payload["seconds"])
+    until = time.monotonic() + task.payload["seconds"]
+    while time.monotonic() < until and not task.cancelled():
+        time.sleep(0.05)
     record(task, connection)

@@ -3,6 +3,6 @@
 from consumers import Task, task
 
 
-@task("bench.async")  # type: ignore[type-var]
+@task("bench.async")
 async def on_the_loop(_: Task) -> None:
     """Do nothing."""

@@ -89,8 +89,7 @@ class Claims:
         return [TaskReference(*row) for row in rows]
 
     async def release_expired(self) -> list[tuple[str, str]]:
-        """End claims whose lease has expired, of any consumer; return of each who had claimed it, and its task's
-        status now.
+        """End claims whose lease has expired, of any consumer; return who had each, and its task's status now.
 
         The tasks are pending again; or dead, if it was their last attempt; or cancelled, if they were asked to stop.
         """

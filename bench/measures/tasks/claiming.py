@@ -48,7 +48,6 @@ def measure(box: Sandbox, *, rows: Sequence[int], window: int) -> list[Claiming]
                 place = places[number]
                 ids = [task for (task,) in place.execute("bench_task_draw", tasks=_SINGLE + _BATCH)]
                 with place.connect() as connection:
-                    connection.execute(sql.query("task_session"))
                     for task in ids[:_SINGLE]:
                         single[number].append(_claim(connection, [task]))
                     batch[number].append(_claim(connection, ids[_SINGLE:]))

@@ -74,9 +74,9 @@ def test_a_task_that_is_to_stop_keeps_its_lease_while_its_handler_runs_and_is_ca
         mine = task.claim
         await bench.expire(task.id)
         await bench.one.extend([mine])
-        assert await bench.two.release_expired() == {}
+        assert await bench.two.release_expired() == []
         await bench.expire(task.id)
-        assert await bench.two.release_expired() == {task.id: "one"}
+        assert await bench.two.release_expired() == [("one", "cancelled")]
         assert await bench.state(task.id) == ("cancelled", 4)
         assert await bench.announced(task.id) == [1]
         await bench.one.extend([mine])
@@ -92,7 +92,7 @@ def test_a_lease_that_runs_out_on_the_last_attempt_makes_the_task_dead(isolated:
             task = await claimed(bench.one, TaskReference(str(task_id), 2 * attempt - 1))
             assert task.attempt == attempt
             await bench.expire(task_id)
-            assert await bench.two.release_expired() == {task_id: "one"}
+            assert await bench.two.release_expired() == [("one", "dead" if attempt == 3 else "pending")]
             (error,) = await bench.ask("SELECT last_error FROM tasks.task")
             assert error == f"its lease ran out on attempt {attempt} of 3"
         assert await bench.state(task_id) == ("dead", 8)

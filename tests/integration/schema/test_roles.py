@@ -15,7 +15,7 @@ from psycopg.sql import SQL, Identifier
 from sandbox import Sandbox
 from sandbox.machine.waiting import until
 from tests.integration.relay.stage import call, one, publish, staged, streams
-from tests.integration.schema.conftest import NAMES, ROLES, Site, drop_roles, log_in
+from tests.integration.schema.sites import NAMES, ROLES, Site, drop_roles, log_in
 from tests.support.stage import Stage
 from tests.support.tap import Tap
 from tests.support.users import user

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from sandbox import Isolated
-from tests.integration.schema.conftest import Site
 from tests.integration.schema.lives import STATES, Connection, a_task, state
+from tests.integration.schema.sites import Site
 
 LATER = datetime.now(UTC) + timedelta(days=1)
 

@@ -9,8 +9,8 @@ import psycopg
 import pytest
 
 from sandbox import Isolated
-from tests.integration.schema.conftest import Site
 from tests.integration.schema.lives import EDGES, LEASED, STATES, TERMINAL, Connection, a_task, move, sqlstate, state
+from tests.integration.schema.sites import Site
 
 COLUMN, START, REMOVAL = "TK003", "TK004", "TK005"
 LATER = datetime.now(UTC) + timedelta(days=1)

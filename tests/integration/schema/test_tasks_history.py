@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from sandbox import Isolated
-from tests.integration.schema.conftest import Site
 from tests.integration.schema.lives import Connection, a_task, move, state
+from tests.integration.schema.sites import Site
 
 FIRST, LAST = 10, 40
 

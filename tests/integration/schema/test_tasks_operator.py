@@ -6,7 +6,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.integration.schema.conftest import Site
+from tests.integration.schema.sites import Site
 from tests.support.commands import Command
 
 

@@ -8,8 +8,8 @@ import psycopg
 import pytest
 
 from sandbox import Isolated
-from tests.integration.schema.conftest import Site
 from tests.integration.schema.lives import EDGES, STATES, TERMINAL, Connection, a_task, move, state
+from tests.integration.schema.sites import Site
 
 REFUSED, VERSION, COLUMN, NOT_ALLOWED = "TK001", "TK002", "TK003", "42501"
 PAIRS = list(itertools.product(STATES, STATES))

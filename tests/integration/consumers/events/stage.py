@@ -31,6 +31,24 @@ INSERT: LiteralString = (
     "INSERT INTO applied (handler, message_id, aggregate_id, version, by) VALUES (%s, %s, %s, %s, %s)"
 )
 
+# The parameters of inbox_park.sql.
+PARKED = {
+    "consumer": "h",
+    "message_id": "2",
+    "by_version": False,
+    "aggregate_type": "order",
+    "aggregate_id": "1",
+    "aggregate_version": 2,
+    "event_type": "paid",
+    "routing_key": "order.paid",
+    "created_at": None,
+    "headers": "{}",
+    "body": b"{}",
+    "reason": "failed",
+    "error": "e",
+    "committed": False,
+}
+
 
 def row(handler: str, event: Event, by: str = "") -> tuple[object, ...]:
     """Return the parameters of INSERT; the table has no unique key, so that what is applied twice has two rows."""

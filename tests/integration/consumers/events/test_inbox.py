@@ -14,6 +14,7 @@ from consumers.maintenance.declaring.registry import Jobs
 from consumers.maintenance.jobs import old_messages
 from outboxkit import sql
 from sandbox import Isolated
+from tests.integration.consumers.events.stage import PARKED
 from tests.support.commands import ROOT
 
 ADVANCE: LiteralString = "SELECT verdict, stored FROM inbox.advance('h', 'order', '1', %s, %s)"
@@ -104,22 +105,6 @@ def test_the_inbox_is_pruned_by_its_retention_in_batches_and_keeps_what_waits(is
         assert connection.execute("SELECT message_id FROM inbox.parked").fetchall() == [("100",)]
 
 
-PARKED = {
-    "consumer": "h",
-    "message_id": "2",
-    "by_version": False,
-    "aggregate_type": "order",
-    "aggregate_id": "1",
-    "aggregate_version": 2,
-    "event_type": "paid",
-    "routing_key": "order.paid",
-    "created_at": None,
-    "headers": "{}",
-    "body": b"{}",
-    "reason": "failed",
-    "error": "e",
-    "committed": False,
-}
 GRANTS: LiteralString = "".join(
     f"{line}\n"
     for line in (ROOT / "sql" / "roles.sql").read_text(encoding="utf-8").splitlines()

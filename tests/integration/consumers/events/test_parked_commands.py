@@ -8,8 +8,7 @@ import pytest
 
 from outboxkit import sql
 from sandbox import Isolated
-from tests.integration.consumers.events.stage import Stage
-from tests.integration.consumers.events.test_inbox import PARKED
+from tests.integration.consumers.events.stage import PARKED, Stage
 from tests.support.commands import Command
 
 
