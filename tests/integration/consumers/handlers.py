@@ -219,3 +219,11 @@ def stops_python(task: Task, connection: psycopg.Connection[Any]) -> None:
     examples.record(task, connection)
     if task.attempt == 1:
         ctypes.PyDLL(None).sleep(4)
+
+
+@task("takes")
+def takes(task: Task) -> None:
+    """Take as long as the payload says; each run appends an effect."""
+    time.sleep(task.payload["seconds"])
+    with psycopg.connect(os.environ["CONSUMERS_DATABASE_URL"], autocommit=True) as connection:
+        examples.record(task, connection)
