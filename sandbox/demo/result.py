@@ -1,4 +1,4 @@
-"""The result of the demo, counted from outside: by the writers' file of ids, an append-only table, and a queue."""
+"""The result of a demo, counted from outside: by the writers' file of ids, a queue, and what handlers left."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -28,7 +28,7 @@ class Switch:
 
 @dataclass(frozen=True)
 class Counts:
-    """What every demo counts; latencies are milliseconds from a task's commit to its effect's commit.
+    """What every demo counts; latencies are milliseconds from a task's commit to that of its completion.
 
     In `sandbox demo` they are those of the tasks after the backlog, all of them, also while something is broken.
     """
@@ -43,7 +43,7 @@ class Counts:
     latency_p95: float | None
     latency_p99: float | None
     events_per_second: float
-    """In the time of the middle nine tenths of the effects; in `sandbox demo`, of those of the backlog."""
+    """In the time of the middle nine tenths of the completions; in `sandbox demo`, of those of the backlog."""
 
     @property
     def clean(self) -> bool:
@@ -101,7 +101,7 @@ def count(
     without_effect: Collection[str] = (),
     drained: datetime | None = None,
 ) -> Counts:
-    """Compare the ids of committed tasks and of published messages with the effects in the database.
+    """Compare the ids of committed tasks and of published messages with what was applied.
 
     Tasks that are to be `without_effect` are not lost. Until `drained` there was a backlog: the rate is that of before,
     the latencies are those of after.
@@ -126,7 +126,7 @@ def count(
 
 
 def events_per_second(connection: psycopg.Connection[Any], *, until: datetime | None = None) -> float:
-    """Return how many effects were written per second, in the middle nine tenths of those before `until`."""
+    """Return how many tasks completed per second, in the middle nine tenths of those before `until`."""
     seconds, within = one(connection, "demo_span", {"until": until or "infinity"})
     return within / seconds if seconds else 0.0
 

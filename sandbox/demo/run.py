@@ -1,19 +1,19 @@
 """Runs the demo on private servers and counts from outside.
 
 It runs the project's own commands as processes and imports nothing of them. The committed tasks are those that the
-writers report, the published ones those that arrive in a queue bound to everything, the applied ones those in an
-append-only table without a unique constraint.
+writers report, the published ones those that arrive in a queue bound to everything, the applied ones those in a file of
+runs, and in an append-only table without a unique constraint.
 
-At first a backlog is drained, as fast as this machine can. Then tasks are submitted at half of that rate, so that their
-latency is the system's and not that of a queue that grows, while processes are killed. Most tasks are short, some fail
-by chance and are tried again, some take a while; tasks are cancelled at random.
+At first a backlog is drained, as fast as this machine can. Then tasks are submitted at a third of that rate, so that
+their latency is the system's and not that of a queue that grows, while processes are killed. Most tasks are short, some
+write in their transaction, some fail by chance and are tried again, some take a while; tasks are cancelled at random.
 """
 
 import asyncio
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ CONSUMERS = ("consumer-1", "consumer-2")
 _ENDS = ("completed", "cancelled", "dead")
 _BACKLOG = 0.25
 """The share of the tasks that are drained at first."""
-_PACE = 0.5
+_PACE = 0.33
 """The pace of the others, as a share of the rate at which the first were drained."""
 
 
@@ -57,7 +57,8 @@ class Load:
 LOADS = (
     Load("flaky", 0.05, '{"odds": 0.5}', writers=1),
     Load("slow", 0.005, '{"seconds": 0.5}', writers=1),
-    Load("record", 1, "{}", writers=4, batch=4),  # the rest
+    Load("record", 0.05, "{}", writers=1),
+    Load("note", 1, '{"file": "%s"}', writers=4, batch=4),  # the rest
 )
 
 
@@ -105,7 +106,7 @@ def _run(stage: Stage, isolated: Isolated, tasks: int, rate: float | None, conso
         stage.start("relay", "relay", "run")
         until(partial(_streams, stage, connection), what="the relay streams", seconds=STALLED_SECONDS)
         backlog = round(tasks * _BACKLOG)
-        files = [_submit(stage, "backlog", Load("record", 1, "{}", writers=2, batch=50), backlog, None)]
+        files = [_submit(stage, "backlog", replace(LOADS[-1], writers=2, batch=50), backlog, None)]
         until(lambda: _look(connection).ended >= backlog, what="the backlog is drained", seconds=STALLED_SECONDS)
         drained = events_per_second(connection)
         pace = drained * _PACE if rate is None else rate
@@ -123,6 +124,7 @@ def _run(stage: Stage, isolated: Isolated, tasks: int, rate: float | None, conso
             stalled=partial(_stalled, stage),
         )
         published = asyncio.run(tap.drain(isolated.amqp_url, queue=queue))
+        _take_runs(stage, connection)
         committed = [task for file in files for task in file.read_text().split()]
         return count_all(connection, committed, published, began=began, drained=since, pace=pace)
 
@@ -140,10 +142,21 @@ def _submit_all(stage: Stage, tasks: int, rate: float) -> list[Path]:
 def _submit(stage: Stage, name: str, load: Load, tasks: int, rate: float | None) -> Path:
     """Start one `writers submit`; return its file of ids."""
     ids = stage.log(f"writers-{name}").with_name("ids")
-    words = ["--type", load.type, "--payload", load.payload, "--count", str(tasks), "--ids", str(ids)]
+    payload = load.payload.replace("%s", str(_runs(stage)))
+    words = ["--type", load.type, "--payload", payload, "--count", str(tasks), "--ids", str(ids)]
     words += ["--writers", str(load.writers), "--batch", str(load.batch)]
     stage.start(f"writers-{name}", "writers", "submit", *words, *([] if rate is None else ["--rate", f"{rate:.3f}"]))
     return ids
+
+
+def _runs(stage: Stage) -> Path:
+    """Return the file to which `note` appends its runs."""
+    return stage.log("relay").with_name("runs")
+
+
+def _take_runs(stage: Stage, connection: psycopg.Connection[Any]) -> None:
+    with connection.cursor().copy(sql.example("demo_runs")) as copy:
+        copy.write(_runs(stage).read_bytes())
 
 
 def _streams(stage: Stage, connection: psycopg.Connection[Any]) -> bool:

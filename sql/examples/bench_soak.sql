@@ -7,7 +7,7 @@ CREATE TABLE bench.run (
 );
 CREATE INDEX ON bench.run (task_id);
 
--- Submits `tasks` tasks, a hundred in each transaction: of a hundred, four fail once or twice, one fails always, and one hangs for
+-- Submits `tasks` tasks, a hundred in each transaction: of a hundred, four fail once or twice, one fails always, one hangs for
 -- `hang` seconds. `seed`, from 0 to 1, draws which.
 CREATE PROCEDURE bench.submit_soak(tasks integer, hang float8, seed float8)
 LANGUAGE plpgsql
