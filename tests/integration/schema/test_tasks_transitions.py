@@ -7,6 +7,7 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from outboxkit import sql
 from sandbox import Isolated
 from tests.integration.schema.lives import EDGES, STATES, TERMINAL, Connection, a_task, move, state
 from tests.integration.schema.sites import Site
@@ -105,6 +106,20 @@ def test_the_matrix_itself_refuses_what_no_edge_may_be(connection: Connection) -
     for pair in NEVER:
         with pytest.raises(psycopg.errors.CheckViolation, match=r"a task can only become|are final|can become"):
             connection.execute("INSERT INTO tasks.transition VALUES (%s, %s, 'no')", pair)
+
+
+@pytest.mark.parametrize(("before", "after"), [("pending", "running"), ("running", "completed")])
+def test_an_edge_that_is_taken_out_of_the_matrix_is_refused(connection: Connection, before: str, after: str) -> None:
+    """Also these two, which the trigger lets through without a call for each row."""
+    task_id = a_task(connection, before)
+    connection.execute("DELETE FROM tasks.transition WHERE (from_status, to_status) = (%s, %s)", [before, after])
+    with pytest.raises(psycopg.Error, match=f"cannot go from {before} to {after}") as refused:
+        if before == "pending":
+            parameters = {"ids": [task_id], "versions": [1], "asked": None, "worker": "w", "lease": 30}
+            connection.execute(sql.query("task_claim"), parameters)
+        else:
+            connection.execute(sql.query("task_complete"), {"id": task_id, "version": 2, "result": None})
+    assert refused.value.sqlstate == REFUSED
 
 
 def test_whoever_may_read_no_matrix_is_judged_by_it(connection: Connection) -> None:
