@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from typing import LiteralString
 from uuid import UUID
 
 import psycopg
@@ -108,17 +109,22 @@ def test_the_matrix_itself_refuses_what_no_edge_may_be(connection: Connection) -
             connection.execute("INSERT INTO tasks.transition VALUES (%s, %s, 'no')", pair)
 
 
-@pytest.mark.parametrize(("before", "after"), [("pending", "running"), ("running", "completed")])
-def test_an_edge_that_is_taken_out_of_the_matrix_is_refused(connection: Connection, before: str, after: str) -> None:
+CLAIM = (sql.query("task_claim"), {"versions": [1], "asked": None, "worker": "w", "lease": 30})
+COMPLETE = (sql.query("task_complete"), {"version": 2, "result": None})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "change"), [("pending", "running", CLAIM), ("running", "completed", COMPLETE)]
+)
+def test_an_edge_that_is_taken_out_of_the_matrix_is_refused(
+    connection: Connection, before: str, after: str, change: tuple[LiteralString, dict[str, object]]
+) -> None:
     """Also these two, which the trigger lets through without a call for each row."""
     task_id = a_task(connection, before)
     connection.execute("DELETE FROM tasks.transition WHERE (from_status, to_status) = (%s, %s)", [before, after])
+    statement, parameters = change
     with pytest.raises(psycopg.Error, match=f"cannot go from {before} to {after}") as refused:
-        if before == "pending":
-            parameters = {"ids": [task_id], "versions": [1], "asked": None, "worker": "w", "lease": 30}
-            connection.execute(sql.query("task_claim"), parameters)
-        else:
-            connection.execute(sql.query("task_complete"), {"id": task_id, "version": 2, "result": None})
+        connection.execute(statement, parameters | {"id": task_id, "ids": [task_id]})
     assert refused.value.sqlstate == REFUSED
 
 
