@@ -41,6 +41,8 @@ class Execution:
         handler = self._registry.find(task.type)
         if handler is None:
             return self._failures.without_handler(task)
+        if (over := self._failures.over(task)) is not None:
+            return over
         _limit(task, handler)
         try:
             if self._lock is None:
@@ -93,6 +95,8 @@ class AsyncExecution:
         handler = self._registry.find(task.type)
         if handler is None:
             return self._failures.without_handler(task)
+        if (over := self._failures.over(task)) is not None:
+            return over
         _limit(task, handler)
         try:
             if self._lock is None:

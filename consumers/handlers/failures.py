@@ -7,7 +7,7 @@ import structlog
 
 from consumers.durations import text
 from consumers.handlers.outcomes import Failed, describe
-from consumers.handlers.registry import Handler, Registry
+from consumers.handlers.registry import Registry
 from consumers.handlers.retries import Again, Policy
 from consumers.handlers.task import Task
 
@@ -20,6 +20,19 @@ class Failures:
     def __init__(self, registry: Registry, policy: Policy) -> None:
         self._registry = registry
         self._policy = policy
+        self._policies = {
+            type_: handler.retry.over(policy)
+            for type_ in registry.types
+            if (handler := registry.find(type_)) is not None
+        }
+
+    def over(self, task: Task) -> Failed | None:
+        """Return how a task fails whose last attempt by its type's policy broke off; None if it may run."""
+        allowed = self._policies.get(task.type, self._policy).attempts
+        if allowed is None or task.attempt <= allowed:
+            return None
+        error = RuntimeError(f"its attempt {task.attempt - 1} of {allowed} broke off")
+        return self._failed(task, error)
 
     def raised(self, task: Task, error: BaseException) -> Failed:
         """Return how a run ended that raised `error`."""
@@ -37,7 +50,12 @@ class Failures:
         return self._failed(task, error, remedy="add one to CONSUMERS_HANDLERS")
 
     def _failed(self, task: Task, error: BaseException, **more: str) -> Failed:
-        decision = self._decide(task, self._registry.find(task.type), error)
+        decision = self._policies.get(task.type, self._policy).decide(
+            error,
+            attempt=task.attempt,
+            max_attempts=task.max_attempts,
+            random=random.random(),  # noqa: S311 - jitter
+        )
         again = decision.after if isinstance(decision, Again) else None
         reason = describe(error)
         log.error(
@@ -50,12 +68,3 @@ class Failures:
             **more,
         )
         return Failed(reason, again)
-
-    def _decide(self, task: Task, handler: Handler | None, error: BaseException) -> object:
-        policy = self._policy if handler is None else handler.retry.over(self._policy)
-        return policy.decide(
-            error,
-            attempt=task.attempt,
-            max_attempts=task.max_attempts,
-            random=random.random(),  # noqa: S311 - jitter
-        )

@@ -419,7 +419,7 @@ REVOKE EXECUTE ON FUNCTION tasks.reschedule(uuid, timestamptz) FROM PUBLIC;
 
 -- Ends claims whose lease has run out, at most so many at a time, and returns what became of their tasks: pending, announced in
 -- the same transaction, so that the task runs again; dead, by way of failed, when that was its last attempt; cancelled, when it
--- was to stop anyhow. Several consumers may call it at once: each skips rows that another locks. It has the caller's rights.
+-- was to stop anyhow. Tasks that are failed become dead, too. Several consumers may call it at once: each skips rows that another locks. It has the caller's rights.
 CREATE FUNCTION tasks.end_expired_claims(at_most integer) RETURNS TABLE (id uuid, status text, claimed_by text)
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -454,6 +454,21 @@ BEGIN
             WHERE task.id = ended.id AND task.version = ended.version;
             status := 'dead';
         END IF;
+        RETURN NEXT;
+    END LOOP;
+    -- Consumers of earlier versions leave tasks failed; those of this one do not, except within a transaction.
+    FOR ended IN
+        WITH left_failed AS (
+            SELECT task.id, task.version FROM tasks.task AS task WHERE task.status = 'failed'
+            ORDER BY task.id LIMIT at_most FOR NO KEY UPDATE SKIP LOCKED
+        )
+        UPDATE tasks.task AS task SET status = 'dead', version = task.version + 1
+        FROM left_failed WHERE task.id = left_failed.id AND task.version = left_failed.version
+        RETURNING task.id
+    LOOP
+        id := ended.id;
+        status := 'dead';
+        claimed_by := 'a consumer of an earlier version';
         RETURN NEXT;
     END LOOP;
 END $$;

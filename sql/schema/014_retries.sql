@@ -17,5 +17,6 @@ BEGIN
     RETURN ended;
 END $$;
 
--- Consumers of earlier versions left tasks `failed`. Nothing would ever try them again, so an operator decides about them.
-UPDATE tasks.task SET status = 'dead', version = version + 1 WHERE status = 'failed';
+-- Consumers of earlier versions left tasks `failed`, and do so until the last of them has ended. Nothing would ever try them again:
+-- the job that releases expired leases makes them dead (tasks.end_expired_claims), and an operator decides about them.
+CREATE INDEX task_failed ON tasks.task (id) WHERE status = 'failed';

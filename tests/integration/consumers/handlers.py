@@ -222,8 +222,15 @@ def stops_python(task: Task, connection: psycopg.Connection[Any]) -> None:
 
 
 @task("takes")
-def takes(task: Task) -> None:
+def takes(task: Task, seconds: float | None = None) -> None:
     """Take as long as the payload says; each run appends an effect."""
-    time.sleep(task.payload["seconds"])
+    time.sleep(task.payload["seconds"] if seconds is None else seconds)
     with psycopg.connect(os.environ["CONSUMERS_DATABASE_URL"], autocommit=True) as connection:
         examples.record(task, connection)
+
+
+@task("kills-once", retry=RetryPolicy(attempts=1))
+def kills_once(task: Task) -> None:
+    """Append an effect, and end the process as the kernel does when memory is short."""
+    takes(task, seconds=0)
+    kills(task)

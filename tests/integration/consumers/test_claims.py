@@ -253,6 +253,21 @@ def test_an_expired_lease_is_released_and_announced_again_and_its_late_finisher_
     play(isolated, scenario)
 
 
+def test_a_task_that_a_consumer_of_an_earlier_version_left_failed_becomes_dead(isolated: Isolated) -> None:
+    async def scenario(bench: Bench) -> None:
+        task = await claimed(bench.one, await bench.submit())
+        await bench.ask(
+            "UPDATE tasks.task SET status = 'failed', version = version + 1, lease_until = NULL, claimed_by = NULL,"
+            " last_error = 'planted' WHERE id = %s RETURNING id",
+            task.id,
+        )
+        assert await bench.two.release_expired() == [("a consumer of an earlier version", "dead")]
+        assert await bench.state(task.id) == ("dead", 4)
+        assert await bench.two.release_expired() == []
+
+    play(isolated, scenario)
+
+
 def test_only_leases_of_claims_that_are_not_lost_are_extended(isolated: Isolated) -> None:
     async def scenario(bench: Bench) -> None:
         mine, lost = await claimed(bench.one, await bench.submit()), await claimed(bench.one, await bench.submit())

@@ -154,3 +154,14 @@ def test_a_consumer_whose_handler_stops_python_for_longer_than_the_lease_applies
     assert stage.effects() == [task_id]
     assert stage.task(task_id)[2] == 2
     assert [each.terminate() for each in consumers] == [0, 0]
+
+
+def test_a_task_whose_only_attempt_by_its_policy_broke_off_does_not_run_again(stage: Stage) -> None:
+    (task_id,) = stage.submit("kills-once")
+    first = stage.consume(**SOON, lease="1")
+    until(partial(died, stage, first), what="it has died", seconds=30)
+    second = stage.consume(**SOON, lease="1")
+    until_dead_or_done(stage, dead=1)
+    assert stage.task(task_id)[4] == "RuntimeError: its attempt 1 of 1 broke off"
+    assert stage.effects() == [task_id]
+    assert second.terminate() == 0
