@@ -74,6 +74,8 @@ class Database:
                 cursor = await connection.execute(statement, parameters)
                 rows: list[tuple[Any, ...]] = await cursor.fetchall()
             except psycopg.Error as error:
+                if (me := asyncio.current_task()) is not None and me.cancelling():
+                    raise asyncio.CancelledError from error  # a cancelled statement may raise what its connection does
                 await self._wait_after(error)
             else:
                 self._succeeded()

@@ -23,15 +23,17 @@ def _end(seconds: float, code: int) -> None:
     threading.Event().wait(seconds)
     kept_by = [thread.name for thread in threading.enumerate() if _keeps(thread)]
     children = [child.name for child in multiprocessing.active_children()]
-    log.warning(
-        "the process ends without what handlers left",
-        threads=kept_by,
-        children=children,
-        remedy="let handlers end the threads and processes that they start, or make them daemons",
-    )
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os._exit(code)
+    try:
+        log.warning(
+            "the process ends without what handlers left",
+            threads=kept_by,
+            children=children,
+            remedy="let handlers end the threads and processes that they start, or make them daemons",
+        )
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    finally:  # also if they are closed
+        os._exit(code)
 
 
 def _keeps(thread: threading.Thread) -> bool:

@@ -15,6 +15,8 @@ class Timings:
     """After which time it is looked at again whether tasks that run were asked to stop."""
     pace_interval: float = 0.1
     """After which time it is looked at again how long handlers take."""
+    overdue_interval: float = 0.1
+    """After which time it is looked at again whether handlers have run for too long."""
     unseen_interval: float = 0.1
     """After which time a task that could not be seen is looked for again. A commit that the WAL shows is visible within
     a moment, unless a synchronous standby is slow or gone."""

@@ -82,6 +82,8 @@ class Worker:
         self._timings = timings
         self._grace = grace
         self._claimed: dict[TaskReference, _Claim] = {}
+        self._writing: list[Run] = []
+        """Runs whose outcome is being written."""
         self._unseen: list[_Arrival] = []
         self._look_again = asyncio.Event()
         self._one_claim = asyncio.Lock()
@@ -126,10 +128,10 @@ class Worker:
             )
             pacing = loops.create_task(self._keep_pace(), name="keeping pace")
             heeding = loops.create_task(self._heed_cancellations(), name="heeding cancellations")
+            limiting = loops.create_task(self._end_overdue(), name="ending overdue runs")
+            watched = (claiming, looking, ending, keeping, pacing, heeding, limiting)
             stopping = loops.create_task(stop.wait(), name="waiting for stop")
-            ended, _ = await asyncio.wait(
-                [claiming, looking, ending, keeping, pacing, heeding, stopping], return_when=asyncio.FIRST_COMPLETED
-            )
+            ended, _ = await asyncio.wait([*watched, stopping], return_when=asyncio.FIRST_COMPLETED)
             if not stop.is_set():
                 raise RuntimeError(f"a loop of the worker ended by itself: {min(task.get_name() for task in ended)}")
             with contextlib.suppress(TimeoutError):
@@ -141,32 +143,44 @@ class Worker:
                     await looking
                     self._executor.close()  # 4. running handlers end; their outcomes are committed, and acked
                     await ending
-            for loop in (claiming, looking, ending, pacing, heeding, keeping):  # 5. leases are kept until here
+            for loop in (
+                claiming,
+                looking,
+                ending,
+                pacing,
+                heeding,
+                limiting,
+                keeping,
+            ):  # 5. leases are kept until here
                 loop.cancel()
 
     async def _abandon(self) -> None:
-        """Give back the claims of handlers that did not end in time; raises HandlersAbandoned if that fails, too."""
+        """Write how each claim has ended by now, and give back those of handlers that still run.
+
+        Raises HandlersAbandoned if that fails, too.
+        """
         for task, _ in self._claimed.values():
             task.stopping = True
-        given_back = [(task, Unfinished(_ENDED_WITH_THE_CONSUMER, started=True)) for task, _ in self._claimed.values()]
+        known = {run.task.claim: run for run in (*self._writing, *self._executor.left())}
+        unfinished = Unfinished(_ENDED_WITH_THE_CONSUMER, started=True)
+        runs = [known.get(key) or Run(claim.task, unfinished, 0.0) for key, claim in self._claimed.items()]
         self._executor.coroutines.cancel()
         try:
             async with asyncio.timeout(self._timings.abandoning):
-                await self._ending.end(given_back)
+                await self._write(runs)
         except TimeoutError as error:
             raise HandlersAbandoned(
-                f"{len(given_back)} tasks were not done within {self._grace:g} s, and could not be given back",
+                f"{len(runs)} tasks were not done within {self._grace:g} s, and could not be given back",
                 remedy="they run again when their leases expire; let handlers end sooner, or raise CONSUMERS_GRACE",
             ) from error
-        log.warning(
-            "tasks given back that were not done in time",
-            tasks=len(given_back),
-            types=sorted({task.type for task, _ in given_back}),
-            grace=self._grace,
-            remedy="let handlers look at task.cancelled(), or raise CONSUMERS_GRACE",
-        )
-        for task, _ in given_back:
-            self._done(task, "released")
+        if given_back := [run.task for run in runs if run.outcome is unfinished]:
+            log.warning(
+                "tasks given back that were not done in time",
+                tasks=len(given_back),
+                types=sorted({task.type for task in given_back}),
+                grace=self._grace,
+                remedy="let handlers look at task.cancelled(), or raise CONSUMERS_GRACE",
+            )
 
     def _reason(self, group: BaseExceptionGroup[BaseException]) -> BaseException:
         """Return the Problem that ended the loops. Anything else is a bug, and keeps its traceback."""
@@ -244,12 +258,16 @@ class Worker:
     async def _keep_pace(self) -> None:
         while True:
             await asyncio.sleep(self._timings.pace_interval)
-            self._executor.end_overdue()
             stalled = self._executor.stalled()
             if self._pace.adjust(stalled):
                 await self._intake.set_prefetch(self._pace.prefetch)
             if stalled > WORK_SECONDS:
                 self._executor.give_back()
+
+    async def _end_overdue(self) -> None:
+        while True:
+            await asyncio.sleep(self._timings.overdue_interval)
+            self._executor.end_overdue()
 
     async def _claim_unseen(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -274,12 +292,18 @@ class Worker:
 
     async def _end_tasks(self) -> None:
         while runs := await self._executor.ended():
-            unwritten = [(run.task, run.outcome) for run in runs if not isinstance(run.outcome, Applied)]
-            endings = iter(await self._ending.end(unwritten) if unwritten else [])
-            if reasons := [outcome.reason for _, outcome in unwritten if isinstance(outcome, Unfinished)]:
-                log.warning("claims given back", tasks=len(reasons), reasons=sorted(set(reasons)))
-            for run in runs:
-                self._ended(run, "completed" if isinstance(run.outcome, Applied) else next(endings))
+            self._writing = runs
+            await self._write(runs)
+            self._writing = []
+
+    async def _write(self, runs: list[Run]) -> None:
+        """Write the outcomes that are not written yet, and ack."""
+        unwritten = [(run.task, run.outcome) for run in runs if not isinstance(run.outcome, Applied)]
+        endings = iter(await self._ending.end(unwritten) if unwritten else [])
+        if reasons := [outcome.reason for _, outcome in unwritten if isinstance(outcome, Unfinished)]:
+            log.warning("claims given back", tasks=len(reasons), reasons=sorted(set(reasons)))
+        for run in runs:
+            self._ended(run, "completed" if isinstance(run.outcome, Applied) else next(endings))
 
     def _ended(self, run: Run, ending: Ending) -> None:
         if run.seconds:  # its handler ran

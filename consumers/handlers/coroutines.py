@@ -64,7 +64,7 @@ class Coroutines:
         for task, running in self._runs.overdue():
             running.cancel()
             self._late.add(running)
-            running.add_done_callback(self._late.discard)
+            running.add_done_callback(self._ended_late)
             yield task
         self._fill()
 
@@ -74,17 +74,23 @@ class Coroutines:
             running.cancel()
 
     def _fill(self) -> None:
-        while self._waiting and len(self._runs) < self._concurrency:
+        # As with threads: those that do not end in spite of their cancellation take no more places than there are.
+        room = self._concurrency - max(0, len(self._late) - self._concurrency)
+        while self._waiting and len(self._runs) < room:
             task = self._waiting.popleft()
             self._taken_at = time.perf_counter()
             running = self._loop.create_task(self._run(task, self._taken_at), context=self._context.copy())
             self._runs.begin(task, running)
 
+    def _ended_late(self, running: asyncio.Task[None]) -> None:
+        self._late.discard(running)
+        self._fill()
+
     async def _run(self, task: Task, begun: float) -> None:
         try:
             outcome = await self._execute(task)
         except BaseException as error:  # noqa: BLE001 - it should not raise; if it does, no task may be lost
-            outcome = Failed(describe(error))
+            outcome = Failed(describe(error), again_after=1.0)
         if self._runs.end(task):
             self._finished.end(task, outcome, time.perf_counter() - begun)
             self._fill()

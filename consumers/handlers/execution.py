@@ -6,6 +6,7 @@ its task in its own transaction (transactions.py); any other leaves that to the 
 
 import os
 import time
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -71,7 +72,7 @@ class Execution:
             _leave(task, connection)
             return result
 
-        return self._transactions.run(task, complete)
+        return _has_run(self._transactions.run(task, complete))
 
 
 class AsyncExecution:
@@ -127,7 +128,7 @@ class AsyncExecution:
             await _leave_async(task, connection)
             return result
 
-        return await self._transactions.run(task, complete)
+        return _has_run(await self._transactions.run(task, complete))
 
 
 class _OneProcess:
@@ -141,6 +142,11 @@ class _OneProcess:
     def __exit__(self, *_: object) -> None:
         if os.getpid() != self._process:
             os._exit(0)
+
+
+def _has_run(outcome: Outcome) -> Outcome:
+    """Return the outcome of a handler that ran before its transaction: without a connection it has run, too."""
+    return replace(outcome, started=True) if isinstance(outcome, Unfinished) else outcome
 
 
 def _limit(task: Task, handler: Handler) -> None:

@@ -81,6 +81,10 @@ class Executor:
             self._room.set()
         return runs
 
+    def left(self) -> list[Run]:
+        """Return the outcomes that have arrived and were not returned."""
+        return self._finished.left()
+
     def withdraw(self) -> None:
         """Start no more tasks: those that wait end unfinished, running ones continue."""
         self._stopping = True
@@ -100,9 +104,9 @@ class Executor:
                 thread=thread,
                 remedy="let it look at task.cancelled(), or give what it waits for a timeout",
             )
-            self._finished.end(task, self._failures.timed_out(task))
+            self._finished.end(task, self._failures.timed_out(task), self._failures.timeout(task))
         for task in self.coroutines.overdue():
-            self._finished.end(task, self._failures.timed_out(task))
+            self._finished.end(task, self._failures.timed_out(task), self._failures.timeout(task))
 
     def close(self) -> None:
         """End `ended` after the last outcome: no more tasks will be started."""

@@ -38,10 +38,14 @@ class Failures:
         """Return how a run ended that raised `error`."""
         return self._failed(task, error, traceback="".join(traceback.format_exception(error)))
 
+    def timeout(self, task: Task) -> float:
+        """Return for how many seconds the task's handler may run; 0 if for any time."""
+        handler = self._registry.find(task.type)
+        return 0.0 if handler is None or handler.timeout is None else handler.timeout
+
     def timed_out(self, task: Task) -> Failed:
         """Return how a run ended whose deadline has passed."""
-        handler = self._registry.find(task.type)
-        allowed = text(handler.timeout) if handler is not None and handler.timeout is not None else "allowed"
+        allowed = text(self.timeout(task)) if self.timeout(task) else "allowed"
         return self._failed(task, TimeoutError(f"its handler ran for longer than {allowed}"))
 
     def without_handler(self, task: Task) -> Failed:

@@ -44,5 +44,9 @@ class Finished:
         while not self._runs and not (self._closed and not self._open):
             self._changed.clear()
             await self._changed.wait()
+        return self.left()
+
+    def left(self) -> list[Run]:
+        """Return all that have arrived."""
         runs, self._runs = self._runs, []
         return runs

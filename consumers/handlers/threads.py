@@ -123,7 +123,7 @@ class Threads:
             try:
                 outcome = self._execute(task)
             except BaseException as error:  # noqa: BLE001 - `execute` should not raise; if it does, no task may be lost
-                outcome = Failed(describe(error))
+                outcome = Failed(describe(error), again_after=1.0)
             if not self._runs.end(task):
                 self._tell(self._came_late, thread, task)
                 return

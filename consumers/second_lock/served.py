@@ -49,6 +49,7 @@ class ServedLock:
         self._loop = asyncio.get_running_loop()
         self._asking = asyncio.Semaphore(_AT_ONCE)
         self._holds: set[_Hold] = set()
+        self._releasing: set[asyncio.Task[None]] = set()
         self._away = asyncio.Event()
         """Set while the server is not asked."""
         self._backoff = Backoff()
@@ -101,7 +102,11 @@ class ServedLock:
             yield hold is not None
         finally:
             if hold is not None and hold.held is not None:
-                await self._release(hold)
+                # Also if this handler is cancelled meanwhile: the lock would be extended for ever.
+                releasing = self._loop.create_task(self._release(hold), name="releasing a second lock")
+                self._releasing.add(releasing)
+                releasing.add_done_callback(self._releasing.discard)
+                await asyncio.shield(releasing)
 
     def _from_thread(self, work: Coroutine[Any, Any, T]) -> T | None:
         """Return what `work` returns on the loop; None when the loop has ended, and this handler was abandoned."""

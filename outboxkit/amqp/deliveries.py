@@ -203,6 +203,6 @@ def _by_pika(encoded: bytes, start: int) -> Mapping[str, object] | None:
     table: Mapping[Any, object]
     try:
         table, _ = decode_table(encoded, start)
-    except (AMQPError, ValueError, OverflowError, OSError, IndexError, StructError):
+    except (AMQPError, ValueError, OverflowError, OSError, IndexError, StructError, RecursionError):
         return None  # a message that cannot be read must not end the connection that would deliver it again
     return {str(name): value for name, value in table.items()}

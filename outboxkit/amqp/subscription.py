@@ -37,6 +37,8 @@ class Subscription:
         self._news = asyncio.Event()
         self._lost: Problem | None = None
         self._cancelled = False
+        self._changing = asyncio.Lock()
+        """Taken while the consumer is ended and begun again: pika does not answer a cancel of one that has ended."""
 
     @classmethod
     async def open(cls, connection: Connection, queue: str, *, prefetch: int) -> Self:
@@ -97,23 +99,26 @@ class Subscription:
         RabbitMQ reads the limit when a consumer begins, so this is another consumer on the same channel
         (https://www.rabbitmq.com/docs/consumer-prefetch). Raises the Problem that ended the channel.
         """
-        channel = self._channel
-        if channel is None or not self.alive or self._cancelled:
-            return
-        await self.connection.call(channel.basic_cancel, self._consumer_tag)
-        await self.connection.call(channel.basic_qos, prefetch_count=prefetch)
-        if not self._cancelled:
-            answer = await self.connection.call(channel.basic_consume, self._queue, self._on_message)
-            self._consumer_tag = answer.consumer_tag
+        async with self._changing:
+            channel = self._channel
+            if channel is None or not self.alive or self._cancelled:
+                return
+            tag, self._consumer_tag = self._consumer_tag, ""
+            await self.connection.call(channel.basic_cancel, tag)
+            await self.connection.call(channel.basic_qos, prefetch_count=prefetch)
+            if not self._cancelled:
+                answer = await self.connection.call(channel.basic_consume, self._queue, self._on_message)
+                self._consumer_tag = answer.consumer_tag
 
     async def cancel(self) -> None:
         """Stop deliveries and give back those that were not received; received ones can still be acknowledged."""
         self._cancelled = True
-        if self._channel is not None and self.alive:
-            try:
-                await self.connection.call(self._channel.basic_cancel, self._consumer_tag)
-            except Problem as problem:
-                self._on_lost(problem)
+        async with self._changing:
+            if self._channel is not None and self.alive and self._consumer_tag:
+                try:
+                    await self.connection.call(self._channel.basic_cancel, self._consumer_tag)
+                except Problem as problem:
+                    self._on_lost(problem)
         while self._arrived:
             self.nack(self._arrived.popleft())
         self._news.set()

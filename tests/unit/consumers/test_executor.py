@@ -228,3 +228,36 @@ def test_a_handler_on_the_loop_does_not_see_the_context_of_the_one_before() -> N
         executor.close()
 
     play(scenario())
+
+
+def test_handlers_on_the_loop_that_do_not_end_when_cancelled_take_only_so_many_places() -> None:
+    async def scenario() -> None:
+        begun: list[Task] = []
+        opened, another = asyncio.Event(), asyncio.Event()
+
+        async def on_the_loop(task: Task) -> Outcome:
+            begun.append(task)
+            another.set()
+            while not opened.is_set():
+                try:
+                    await opened.wait()
+                except asyncio.CancelledError:
+                    continue
+            return Completed(None)
+
+        executor = executor_of(lambda _: Completed(None), concurrency=1, on_the_loop=on_the_loop)
+        tasks = [a_task() for _ in range(3)]
+        executor.start(tasks)
+        for number in (1, 2):
+            await another.wait()
+            another.clear()
+            begun[-1].deadline = time.monotonic() - 1
+            executor.end_overdue()
+            assert [task for task, _ in await ended(executor)] == [tasks[number - 1]]
+        assert executor.coroutines.active == 0, "the third has to wait"
+        assert begun == tasks[:2]
+        opened.set()
+        assert await ended(executor) == [(tasks[2], Completed(None))]
+        executor.close()
+
+    play(scenario())

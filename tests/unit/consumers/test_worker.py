@@ -38,6 +38,7 @@ class Table(Claims):
         self.lease = 1000
         self.rows = dict.fromkeys(tasks, ("pending", 1))
         self.runs: Counter[UUID] = Counter()
+        self.written: dict[UUID, Unwritten] = {}
         self._lock = threading.Lock()
         self._random = randomness
 
@@ -56,6 +57,7 @@ class Table(Claims):
     async def end(self, outcomes: Sequence[tuple[Task, Unwritten]]) -> list[Ending]:
         await self._some_turns()
         answer: list[Ending] = [self._ended(task, outcome) for task, outcome in outcomes]
+        self.written |= {task.id: outcome for task, outcome in outcomes}
         await self._some_turns()
         return answer
 
@@ -273,5 +275,37 @@ def test_claims_that_would_wait_behind_long_handlers_are_given_back_and_fewer_de
             await working
         assert table.runs == dict.fromkeys(table.runs, 1)
         assert sum(status == "pending" and version == 3 for status, version in table.rows.values()) == 36
+
+    asyncio.run(run())
+
+
+def test_what_is_not_done_in_time_is_given_back_and_what_has_ended_or_not_begun_is_written_as_it_is() -> None:
+    tasks = [uuid4() for _ in range(4)]
+
+    async def run() -> None:
+        started, opened = threading.Event(), threading.Event()
+        table = Table(tasks, random.Random(1))  # noqa: S311 - no secret
+
+        def execute(task: Task) -> Outcome:
+            if task.id != tasks[0]:
+                started.set()
+                opened.wait(20)
+            return Completed("1")
+
+        intake = Deliveries([delivery(tag, task) for tag, task in enumerate(tasks, start=1)])
+        stop, executor = asyncio.Event(), executor_of(execute, concurrency=1)
+        async with asyncio.timeout(20):
+            working = asyncio.create_task(worker_of(intake, table, executor, grace=0).run(stop))
+            await asyncio.to_thread(started.wait, 20)
+            stop.set()
+            await working
+        opened.set()
+        assert table.written == {
+            tasks[0]: Completed("1"),
+            tasks[1]: Unfinished("it still runs", started=True),
+            tasks[2]: Unfinished("it has not begun", started=False),
+            tasks[3]: Unfinished("it has not begun", started=False),
+        }
+        assert sorted(intake.acked) == [1, 2, 3, 4]
 
     asyncio.run(run())

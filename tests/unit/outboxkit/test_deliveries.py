@@ -135,3 +135,16 @@ def test_acknowledgements_are_what_pika_would_send() -> None:
     size, first = decode_frame(sent)
     assert isinstance(first, frame.Method)
     assert (size, first.channel_number, first.method.delivery_tag) == (struct.calcsize(">BHIHHQBB"), OURS, 1)
+
+
+def test_headers_that_are_nested_too_deep_are_none_and_end_nothing() -> None:
+    depth = 3000
+    table = b""
+    for _ in range(depth):
+        table = b"\x01aF" + struct.pack(">I", len(table)) + table
+    properties = struct.pack(">HHQH", 60, 0, 0, 1 << 13) + struct.pack(">I", len(table)) + table
+    header = struct.pack(">BHI", 2, OURS, len(properties)) + properties + b"\xce"
+    method = frame.Method(OURS, spec.Basic.Deliver("c", 7, exchange="", routing_key="a.b")).marshal()
+    found, others, taken = DeliveryFrames(OURS, generation=1).take(method + header)
+    assert [(each.tag, each.headers) for each in found] == [(7, None)]
+    assert (others, taken) == (b"", len(method + header))
