@@ -4,9 +4,10 @@ It runs the project's own commands as processes and imports nothing of them. The
 writers report, the published ones those that arrive in a queue bound to everything, the applied ones those in a file of
 runs, and in an append-only table without a unique constraint.
 
-At first a backlog is drained, as fast as this machine can. Then tasks are submitted at a third of that rate, so that
-their latency is the system's and not that of a queue that grows, while processes are killed. Most tasks are short, some
-write in their transaction, some fail by chance and are tried again, some take a while; tasks are cancelled at random.
+At first a backlog is drained, as fast as this machine can: it was written before the relay was started. Then tasks are
+submitted at a third of that rate, so that their latency is the system's and not that of a queue that grows, while
+processes are killed. Most tasks are short, some write in their transaction, some fail by chance and are tried again,
+some take a while; tasks are cancelled at random.
 """
 
 import asyncio
@@ -102,12 +103,13 @@ def _run(stage: Stage, isolated: Isolated, tasks: int, rate: float | None, conso
             stage.start(name, "consumers", "run")
         for name in CONSUMERS:  # messages published before their queue is bound would reach only the tap
             until(partial(stage.logged, name, "consuming"), what=f"{name} consumes", seconds=STALLED_SECONDS)
-        (began,) = one(connection, "demo_now")
-        stage.start("relay", "relay", "run")
-        until(partial(_streams, stage, connection), what="the relay streams", seconds=STALLED_SECONDS)
         backlog = round(tasks * _BACKLOG)
         files = [_submit(stage, "backlog", replace(LOADS[-1], writers=2, batch=50), backlog, None)]
+        until(lambda: _look(connection).committed >= backlog, what="a backlog is there", seconds=STALLED_SECONDS)
+        (began,) = one(connection, "demo_now")
+        stage.start("relay", "relay", "run")
         until(lambda: _look(connection).ended >= backlog, what="the backlog is drained", seconds=STALLED_SECONDS)
+        until(partial(_streams, stage, connection), what="the relay streams", seconds=STALLED_SECONDS)
         drained = events_per_second(connection)
         pace = drained * _PACE if rate is None else rate
         console.print(

@@ -68,4 +68,6 @@ def test_each_sqlstate_is_explained(stage: Stage) -> None:
         code for (code,) in stage.rows("SELECT DISTINCT (regexp_matches(prosrc, 'TK\\d{3}', 'g'))[1] FROM pg_proc")
     }
     assert re.findall(r"^\| (TK\d{3}) \|", PAGE, re.MULTILINE) == sorted(raised)
-    assert set(re.findall(r"TK\d{3}", LAW.partition("DO $$")[0])) == raised
+    assert set(re.findall(r"TK\d{3}", LAW.partition("DO $$")[0])) == raised - {"TK010"}, (
+        "that is of a handler, not of a task"
+    )

@@ -28,7 +28,7 @@ FROM generate_series(1, 3) AS n
 def test_parked_rows_keep_their_ids_and_get_numbers(isolated: Isolated) -> None:
     files = {file.name[:3]: file for file in sql.schema()}
     with psycopg.connect(isolated.database_url) as connection:
-        connection.execute("DROP SCHEMA outbox, tasks, relay CASCADE")
+        connection.execute("DROP SCHEMA outbox, tasks, relay, inbox CASCADE")
         for number, file in sorted(files.items()):
             if number == "008":
                 connection.execute(OLDER)
@@ -46,7 +46,7 @@ def test_parked_rows_keep_their_ids_and_get_numbers(isolated: Isolated) -> None:
 def test_tasks_in_any_state_stay_and_go_on(isolated: Isolated) -> None:
     """Also those that could not be inserted so today."""
     with psycopg.connect(isolated.database_url, autocommit=True) as connection:
-        connection.execute("DROP SCHEMA outbox, tasks, relay CASCADE")
+        connection.execute("DROP SCHEMA outbox, tasks, relay, inbox CASCADE")
         for file in sql.schema():
             if file.name.startswith("012"):
                 connection.execute(TASKS, [list(STATES)])
@@ -70,7 +70,7 @@ def test_the_states_wait_for_nobody_who_has_a_task_open(isolated: Isolated, stat
     """They give up and name who is in the way; writers go on."""
     files = {file.name[:3]: file for file in sql.schema()}
     with psycopg.connect(isolated.database_url, autocommit=True) as connection:
-        connection.execute("DROP SCHEMA outbox, tasks, relay CASCADE")
+        connection.execute("DROP SCHEMA outbox, tasks, relay, inbox CASCADE")
         for number, file in sorted(files.items()):
             if number < "012":
                 connection.execute(file.text)
