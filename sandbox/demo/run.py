@@ -5,7 +5,7 @@ writers report, the published ones those that arrive in a queue bound to everyth
 runs, and in an append-only table without a unique constraint.
 
 At first a backlog is drained, as fast as this machine can: it was written before the relay was started. Then tasks are
-submitted at a third of that rate, so that their latency is the system's and not that of a queue that grows, while
+submitted at a seventh of that rate, so that their latency is the system's and not that of a queue that grows, while
 processes are killed. Most tasks are short, some write in their transaction, some fail by chance and are tried again,
 some take a while; tasks are cancelled at random.
 """
@@ -40,7 +40,7 @@ CONSUMERS = ("consumer-1", "consumer-2")
 _ENDS = ("completed", "cancelled", "dead")
 _BACKLOG = 0.25
 """The share of the tasks that are drained at first."""
-_PACE = 0.33
+_PACE = 0.15
 """The pace of the others, as a share of the rate at which the first were drained."""
 
 
