@@ -142,6 +142,8 @@ def binding(broker: Broker) -> Verdict:
 
 def permissions(broker: Broker) -> Verdict:
     """Judge whether the user may declare the queues; reading shows only when it is done."""
+    if not broker.queues:
+        return unknown("unknown: no queue is named for the handlers", remedy="see events.handlers")
     names = "|".join(re.escape(each.name) for each in broker.queues)
     grant = (
         f"rabbitmqctl set_permissions -p <vhost> <user> '^({names})$' '^({names}|amq\\.default)$' "

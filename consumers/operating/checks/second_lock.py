@@ -2,7 +2,6 @@
 
 import asyncio
 
-from consumers.composition import lock_server
 from consumers.operating.checks.module import Kinds
 from consumers.second_lock.server import ServerAwayError
 from consumers.settings import ConsumerSettings
@@ -38,6 +37,8 @@ def checked(settings: ConsumerSettings, kinds: Kinds) -> Verdict:
 
 
 async def _ask(settings: ConsumerSettings) -> None:
+    from consumers.composition import lock_server  # noqa: PLC0415 - much to load; no other command needs it
+
     server = lock_server(lambda: settings, settings.database_url.get_secret_value, name="consumers check")
     assert server is not None  # noqa: S101 - the caller has looked
     try:

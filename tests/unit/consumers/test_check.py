@@ -96,6 +96,7 @@ def test_a_module_of_event_handlers_alone_needs_a_queue_for_events_and_none_for_
     needless = Broker("x", Answer(ACCEPTED), None, None, 0)
     judged = (broker.tasks_queue, broker.dead_letters, broker.binding, broker.events_queue, broker.events_dead_letters)
     assert {judge(needless).status for judge in judged} == {Status.OK}
+    assert broker.permissions(needless).remedy == "see events.handlers"
     assert second_lock.checked(settings(lock="redis"), EVENTS).status is Status.OK
 
 
