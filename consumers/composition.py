@@ -71,19 +71,26 @@ async def _second_lock(
 ) -> AsyncIterator[SecondLock | None]:
     """Yield what CONSUMERS_LOCK names; None for none."""
     settings = fresh()
-    server: LockServer
-    match settings.lock:
-        case "none":
-            yield None
-            return
-        case "advisory":
-            server = AdvisoryLocks(url, name=f"consumers second locks {name}", lease=settings.lease)
-        case "redis":
-            server = _redis(fresh)
-        case _:
-            assert_never(settings.lock)
+    server = lock_server(fresh, url, name=f"consumers second locks {name}")
+    if server is None:
+        yield None
+        return
     async with ServedLock(server, name=settings.lock, lease=settings.lease, count=count) as lock:
         yield lock
+
+
+def lock_server(fresh: Callable[[], ConsumerSettings], url: Callable[[], str], *, name: str) -> LockServer | None:
+    """Return the server that CONSUMERS_LOCK names; raises ConfigurationProblem if it cannot be used here."""
+    settings = fresh()
+    match settings.lock:
+        case "none":
+            return None
+        case "advisory":
+            return AdvisoryLocks(url, name=name, lease=settings.lease)
+        case "redis":
+            return _redis(fresh)
+        case _:
+            assert_never(settings.lock)
 
 
 def _redis(fresh: Callable[[], ConsumerSettings]) -> LockServer:

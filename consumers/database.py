@@ -90,11 +90,9 @@ class Database:
     async def _require_schema(self, connection: psycopg.AsyncConnection[Any]) -> None:
         found = await (await connection.execute(sql.query("task_schema_exists"))).fetchone()
         if found is None or not found[0]:
-            raise SchemaMissing(
-                "the database has no tables for tasks of this version", remedy="run `relay setup` on it"
-            )
+            raise SchemaMissing("the database has no tables for tasks of this version", remedy=refusals.SET_UP)
         recorded = await (await connection.execute(sql.query("schema_record_list"))).fetchone()
-        require_current(recorded[0] if recorded else {})
+        require_current(recorded[0] if recorded else {}, remedy=refusals.SET_UP)
 
     async def _wait_after(self, error: psycopg.Error) -> None:
         recovery, reason = recovery_of(error), message(error)

@@ -3,7 +3,7 @@
 Problem
 ├── DatabaseUnavailable         Postgres does not answer, or refuses the login      at start; later it is retried
 ├── DatabaseFailed              a statement fails in a way that is final            ends the consumer
-│   └── SchemaMissing           the tables for tasks do not exist, or are older     run `relay setup`
+│   └── SchemaMissing           tables for tasks do not exist, or are older         run `consumers` or `relay setup`
 ├── SecondLockRefused           the server of second locks refuses the login, or a command      at start
 ├── HandlersAbandoned           handlers were still running when it had to end      they run again
 │   └── JobsAbandoned           the same of scheduled jobs                          others run them later

@@ -10,7 +10,7 @@ from outboxkit.login import Refusal, refusal
 from outboxkit.postgres import message
 
 URL = "CONSUMERS_DATABASE_URL"
-_SET_UP = "run `relay setup` on it"
+SET_UP = "run `consumers setup` of this version on it, or `relay setup` if it is the outbox's"
 _NOT_SET_UP = frozenset({"3F000", "42P01", "42703", "42883"})  # a schema, table, column or function does not exist
 RIGHTS = "`consumers check` names each GRANT that the role lacks; sql/roles.sql gives them to outbox_consumer"
 
@@ -33,7 +33,7 @@ _OF_LOGINS = MappingProxyType(
         Refusal.NO_PASSWORD: ("Postgres wants a password", f"write it into {URL} or into the file of {URL}_FILE"),
         Refusal.NO_DATABASE: (
             "the database does not exist",
-            f"correct its name in {URL}; or create it, and run `relay setup` on it",
+            f"correct its name in {URL}; or create it, and then {SET_UP}",
         ),
         Refusal.NO_CONNECT: (
             "the role may not connect to this database",
@@ -75,7 +75,7 @@ def refused(error: psycopg.Error) -> DatabaseUnavailable:
 def failed(error: psycopg.Error) -> Problem:
     """Return the Problem for a statement that fails in a way that is final."""
     if error.sqlstate in _NOT_SET_UP:
-        return SchemaMissing(f"the database has no tables for tasks of this version ({message(error)})", remedy=_SET_UP)
+        return SchemaMissing(f"the database has no tables for tasks of this version ({message(error)})", remedy=SET_UP)
     return DatabaseFailed(
         f"Postgres cannot run a statement of the consumer ({error.sqlstate}: {message(error)})",
         remedy="find the code in appendix A of PostgreSQL's manual, and the statement in the server's log",

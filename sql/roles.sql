@@ -34,11 +34,12 @@ BEGIN
         ('outbox_relay',    true,  true,  20),
         -- the same with RELAY_SOURCE=polling, which needs neither REPLICATION nor wal_level=logical
         ('outbox_poller',   true,  false, 20),
-        -- for people: `relay parked`, `consumers dead`; GRANT outbox_operator TO <person>
+        -- for people: `relay parked`, `relay switch`, `consumers status`, `states`, `dead`, `dlq`, `locks`, `events parked`;
+        -- GRANT outbox_operator TO <person>
         ('outbox_operator', false, false, -1),
         -- for applications: write events and tasks; GRANT outbox_writer TO <application>
         ('outbox_writer',   false, false, -1),
-        -- runs `consumers run`
+        -- runs `consumers run` and `consumers check`
         ('outbox_consumer', true,  false, -1),
         -- for people and audits: read everything; GRANT outbox_auditor TO <person>
         ('outbox_auditor',  false, false, -1)
@@ -131,10 +132,12 @@ BEGIN
     GRANT SELECT ON relay.checkpoint, relay.handover TO outbox_operator;  -- whose slot it is, and what was switched
     GRANT UPDATE (wanted) ON relay.checkpoint TO outbox_operator;  -- `relay switch`
 
-    -- `consumers status`, `consumers dead` and `consumers dlq`: the functions change dead tasks with their owner's rights.
+    -- `consumers status`, `states`, `dead`, `dlq` and `locks`, and what their remedies name: the functions run with their owner's
+    -- rights.
     GRANT USAGE ON SCHEMA outbox, tasks TO outbox_operator;
-    GRANT SELECT ON tasks.task, tasks.history, tasks.lock TO outbox_operator;
-    GRANT EXECUTE ON FUNCTION tasks.redrive(uuid[]), tasks.discard(uuid[]) TO outbox_operator;
+    GRANT SELECT ON tasks.task, tasks.history, tasks.lock, tasks.transition TO outbox_operator;
+    GRANT EXECUTE ON FUNCTION tasks.redrive(uuid[]), tasks.discard(uuid[]), tasks.cancel(uuid),
+        tasks.reschedule(uuid, timestamptz), tasks.free_lock(text) TO outbox_operator;
 
     GRANT USAGE ON SCHEMA outbox, tasks TO outbox_writer;
     -- A task is written by column: the triggers refuse any other start anyhow. An earlier version granted the whole table.

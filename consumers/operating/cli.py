@@ -1,10 +1,8 @@
 """The command `consumers`: reads options, prints results and ends with an exit code."""
 
-import asyncio
 import json
 import os
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,6 +18,7 @@ from consumers.operating import locks as lock_commands
 from consumers.operating.events import parked as parked_commands
 from consumers.operating.machine import Format, draw
 from consumers.operating.machine import edges as ask_edges
+from consumers.operating.options import Config, Json
 from consumers.operating.setup import setup
 from consumers.operating.status.command import status
 from consumers.settings import ConsumerSettings
@@ -39,8 +38,6 @@ app.add_typer(lock_commands.app, name="locks")
 app.command()(check_command.check)
 app.add_typer(parked_commands.events, name="events")
 app.command(name="setup")(setup)
-
-Config = Annotated[Path | None, typer.Option("--config", help="TOML file with settings; the environment wins.")]
 
 
 @app.command()
@@ -79,11 +76,11 @@ def states(
     config: Config = None,
     *,
     form: Annotated[Format, typer.Option("--format", help="How to draw it.")] = "text",
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Draw the states of a task and the edges between them, as this database has them."""
-    machine = asyncio.run(ask_edges(load(ConsumerSettings, config)))
-    if json_:
+    machine = ask_edges(load(ConsumerSettings, config))
+    if as_json:
         sys.stdout.write(json.dumps([edge._asdict() for edge in machine]) + "\n")
     else:
         sys.stdout.write(draw(machine, form))

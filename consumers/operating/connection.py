@@ -5,21 +5,27 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from psycopg.rows import RowFactory, tuple_row
 
+from consumers.connecting import PREPARE_THRESHOLD
 from consumers.errors import DatabaseFailed, DatabaseUnavailable, SchemaMissing
+from consumers.refusals import SET_UP
 from consumers.settings import ConsumerSettings
 from outboxkit.errors import Problem
 from outboxkit.postgres import conninfo, message
 
 
 @contextmanager
-def connected(settings: ConsumerSettings, purpose: str) -> Iterator[psycopg.Connection[Any]]:
+def connected(
+    settings: ConsumerSettings, purpose: str, row_factory: RowFactory[Any] = tuple_row
+) -> Iterator[psycopg.Connection[Any]]:
     """Connect as `consumers <purpose>`, with autocommit; an error of Postgres in the block is raised as a Problem."""
     try:
         with psycopg.connect(
             conninfo(settings.database_url.get_secret_value(), application_name=f"consumers {purpose}"),
             autocommit=True,
-            prepare_threshold=None,  # a pooler may give each statement another session
+            prepare_threshold=PREPARE_THRESHOLD,
+            row_factory=row_factory,
         ) as connection:
             yield connection
     except psycopg.Error as error:
@@ -36,8 +42,7 @@ def problem(error: psycopg.Error, purpose: str) -> Problem:
             )
         case "3F000" | "42P01" | "42703" | "42883":
             return SchemaMissing(
-                f"the database lacks what `consumers {purpose}` needs ({message(error)})",
-                remedy="run `relay setup` of this version on it",
+                f"the database lacks what `consumers {purpose}` needs ({message(error)})", remedy=SET_UP
             )
         case "42501":
             return DatabaseFailed(

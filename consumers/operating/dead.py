@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated
 from uuid import UUID
 
@@ -14,6 +13,7 @@ from consumers.durations import seconds
 from consumers.operating.changing import DISCARD, REDRIVE, SEE_LIST, change, print_totals
 from consumers.operating.connection import connected
 from consumers.operating.display import console, cut, moment, plain, tasks
+from consumers.operating.options import Config, Json
 from consumers.operating.selection import Dead, select, stored
 from consumers.settings import ConsumerSettings
 from outboxkit.errors import ConfigurationProblem, Problem
@@ -31,8 +31,6 @@ def _duration(text: str) -> float:
         raise typer.BadParameter(str(error)) from error
 
 
-Config = Annotated[Path | None, typer.Option("--config", help="TOML file with settings; the environment wins.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Ids = Annotated[list[UUID] | None, typer.Argument(help="Ids of tasks.", show_default=False)]
 Types = Annotated[list[str] | None, typer.Option("--type", help="Only tasks of this type. May be repeated.")]
 Reason = Annotated[

@@ -1,34 +1,24 @@
 """The commands `consumers locks ...`: which scheduled jobs are held, and by whom."""
 
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import datetime
 from typing import Annotated
 
-import psycopg
 import typer
 from psycopg.rows import class_row
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
-from consumers.errors import DatabaseFailed, DatabaseUnavailable, SchemaMissing
+from consumers.operating.connection import connected
+from consumers.operating.display import console, moment, plain
+from consumers.operating.options import Config, Json
 from consumers.settings import ConsumerSettings
 from outboxkit import sql
 from outboxkit.errors import Problem
-from outboxkit.postgres import conninfo, message
 from outboxkit.settings import load
 from outboxkit.text import printable
 
 app = typer.Typer(help="The locks of scheduled jobs: who holds what, since when and until when.")
-
-Config = Annotated[Path | None, typer.Option("--config", help="TOML file with settings; the environment wins.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-_WIDE = 240
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,18 +39,17 @@ def list_(context: typer.Context, config: Config = None, *, as_json: Json = Fals
     """List the locks that are held, the longest held first."""
     if context.invoked_subcommand is not None:
         return
-    with _connected(load(ConsumerSettings, config)) as connection:
-        found = connection.execute(sql.query("task_lock_list")).fetchall()
+    with connected(load(ConsumerSettings, config), "locks", class_row(Held)) as connection:
+        found: list[Held] = connection.execute(sql.query("task_lock_list")).fetchall()
     if as_json:
         typer.echo(json.dumps([asdict(each) for each in found], default=str))
         return
     table = Table("job", "held by", "since (UTC)", "until (UTC)", "epoch", "")
     for each in found:
-        state = "runs" if each.ended_at is None else f"done at {_time(each.ended_at)}; not again before the lock ends"
-        cells = (each.name, each.locked_by, _time(each.started_at), _time(each.locked_until), str(each.epoch), state)
-        table.add_row(*(Text(printable(cell)) for cell in cells))
-    console = Console() if sys.stdout.isatty() else Console(width=_WIDE)  # a pipe's lines are searched
-    console.print(table if found else "no lock is held")
+        state = "runs" if each.ended_at is None else f"done at {moment(each.ended_at)}; not again before the lock ends"
+        cells = (each.name, each.locked_by, moment(each.started_at), moment(each.locked_until), str(each.epoch), state)
+        table.add_row(*map(plain, cells))
+    console().print(table if found else "no lock is held")
 
 
 @app.command()
@@ -74,11 +63,11 @@ def release(
 
     A holder that lives runs on, and the job may then run twice at once.
     """
-    with _connected(load(ConsumerSettings, config)) as connection:
-        held = connection.execute(sql.query("task_lock_show"), {"name": name}).fetchone()
+    with connected(load(ConsumerSettings, config), "locks", class_row(Held)) as connection:
+        held: Held | None = connection.execute(sql.query("task_lock_show"), {"name": name}).fetchone()
         if held is not None and not yes:
             typer.confirm(f"{_described(held)}. Release it?", abort=True)
-        freed = None
+        freed: Held | None = None
         if held is not None:
             freed = connection.execute(sql.query("task_lock_free"), {"name": name}).fetchone()
     if freed is None:
@@ -87,48 +76,6 @@ def release(
 
 
 def _described(held: Held, *, verb: str = "is") -> str:
-    since = f"since {_time(held.started_at)}, until {_time(held.locked_until)} (UTC), epoch {held.epoch}"
-    done = "" if held.ended_at is None else f"; its job was done at {_time(held.ended_at)}"
+    since = f"since {moment(held.started_at)}, until {moment(held.locked_until)} (UTC), epoch {held.epoch}"
+    done = "" if held.ended_at is None else f"; its job was done at {moment(held.ended_at)}"
     return printable(f"lock {held.name!r} {verb} held by {held.locked_by} {since}{done}")
-
-
-def _time(time: datetime) -> str:
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
-
-
-@contextmanager
-def _connected(settings: ConsumerSettings) -> Iterator[psycopg.Connection[Held]]:
-    """Connect; an error of Postgres in the block is raised as a Problem."""
-    try:
-        with psycopg.connect(
-            conninfo(settings.database_url.get_secret_value(), application_name="consumers locks"),
-            autocommit=True,
-            prepare_threshold=None,  # behind a pooler, the next statement may be in another session
-            row_factory=class_row(Held),
-        ) as connection:
-            yield connection
-    except psycopg.Error as error:
-        raise _problem(error) from error
-
-
-def _problem(error: psycopg.Error) -> Problem:
-    match error.sqlstate:
-        case None:
-            return DatabaseUnavailable(
-                f"Postgres is not reachable, or refuses the login: {message(error)}",
-                remedy="check host, port, database, user and password in CONSUMERS_DATABASE_URL",
-            )
-        case "3F000" | "42P01" | "42703" | "42883":
-            return SchemaMissing(
-                f"the database has no locks of this version ({message(error)})", remedy="run `relay setup` on it"
-            )
-        case "42501":
-            return DatabaseFailed(
-                f"the role in CONSUMERS_DATABASE_URL lacks a right: {message(error)}",
-                remedy="run sql/roles.sql again, or use the role outbox_consumer",
-            )
-        case _:
-            return DatabaseFailed(
-                f"Postgres refused it ({error.sqlstate}: {message(error)})",
-                remedy="find the code in appendix A of PostgreSQL's manual",
-            )

@@ -9,7 +9,9 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Literal, NamedTuple, TypeAlias, assert_never
 
-from consumers.database import Database
+from psycopg.rows import args_row
+
+from consumers.operating.connection import connected
 from consumers.settings import ConsumerSettings
 from outboxkit import sql
 
@@ -24,10 +26,10 @@ class Edge(NamedTuple):
     meaning: str
 
 
-async def edges(settings: ConsumerSettings) -> list[Edge]:
+def edges(settings: ConsumerSettings) -> list[Edge]:
     """Return the edges of the database, in the order in which a task lives; raises a Problem if it cannot be asked."""
-    async with Database(settings.database_url.get_secret_value, name="consumers states") as database:
-        return [Edge(*row) for row in await database.fetch(sql.query("task_edges"))]
+    with connected(settings, "states", args_row(Edge)) as connection:
+        return connection.execute(sql.query("task_edges")).fetchall()
 
 
 def draw(machine: Sequence[Edge], form: Format) -> str:

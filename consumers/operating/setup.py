@@ -3,20 +3,18 @@
 It is for a database that is not the outbox's: there `relay setup` makes the same, and more.
 """
 
-from pathlib import Path
 from typing import Annotated
 
 import psycopg
 import typer
 
 from consumers.errors import DatabaseUnavailable
+from consumers.operating.options import Config
 from consumers.settings import ConsumerSettings
 from outboxkit.errors import Problem
 from outboxkit.postgres import conninfo, message
 from outboxkit.settings import load
 from outboxkit.sql import apply
-
-Config = Annotated[Path | None, typer.Option("--config", help="TOML file with settings; the environment wins.")]
 
 
 def setup(

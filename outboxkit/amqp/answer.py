@@ -33,5 +33,7 @@ def differing(text: str) -> tuple[str, str | int | None] | None:
     found = _CURRENT.fullmatch(current)
     if found is None:
         return None
+    if found["type"] == "bool":
+        return match["name"], found["value"] == "true"
     number = found["type"] not in {None, "longstr"} and found["value"].lstrip("-").isdecimal()
     return match["name"], int(found["value"]) if number else found["value"]

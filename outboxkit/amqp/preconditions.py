@@ -13,14 +13,16 @@ class _Cause(NamedTuple):
     remedy: str
 
 
+REPLACE_QUEUE = (
+    "it was declared with other properties, which cannot change: set CONSUMERS_QUEUE to a name that no queue has, "
+    "and start the consumers. They declare and bind that one, and announce again the tasks whose messages only the "
+    "old one has. Then delete the old queue if nobody else reads it, because it is still bound and fills: "
+    "`rabbitmqctl delete_queue NAME`"
+)
+"""What to do about a queue of tasks."""
+
 _CAUSES = (
-    _Cause(
-        re.compile(r"inequivalent arg '[^']*' for queue"),
-        "it was declared with other properties, which cannot change: set CONSUMERS_QUEUE to a name that no queue has, "
-        "and start the consumers. They declare and bind that one, and announce again the tasks whose messages only the "
-        "old one has. Then delete the old queue if nobody else reads it, because it is still bound and fills: "
-        "`rabbitmqctl delete_queue NAME`",
-    ),
+    _Cause(re.compile(r"inequivalent arg '[^']*' for queue"), REPLACE_QUEUE),
     _Cause(
         re.compile(r"inequivalent arg '[^']*' for exchange"),
         "it was declared with other properties, which cannot change: set RELAY_EXCHANGE and CONSUMERS_EXCHANGE to a "

@@ -40,13 +40,16 @@ class _Found:
     in_public: bool
 
 
-def require_current(applied: Mapping[str, str]) -> None:
-    """Raise unless `applied`, the checksums of the recorded files by name, are exactly the files of this version."""
+def require_current(applied: Mapping[str, str], *, remedy: str = "run `relay setup` of this version") -> None:
+    """Raise unless `applied`, the checksums of the recorded files by name, are exactly the files of this version.
+
+    `remedy` is for a schema that is older.
+    """
     lacking = _lacking(applied)
     if lacking:
         raise SchemaOlder(
             f"the schema is older than this program: it lacks {', '.join(file.name for file in lacking)}",
-            remedy="run `relay setup` of this version",
+            remedy=remedy,
         )
 
 
@@ -167,7 +170,7 @@ def _require_room(connection: psycopg.Connection[Any]) -> None:
     present = restoring.present(connection, created(sql.schema()))
     if present:
         raise SchemaChanged(
-            f"schema {present[0]} exists, but nothing records that `relay setup` made it",
+            f"schema {present[0]} exists, but nothing records that a setup made it",
             remedy=f"if another program made it: ALTER SCHEMA {present[0]} RENAME TO <another name>, or set up another "
-            "database; if `relay setup` made it, restore the table outbox_setup.applied from a backup",
+            "database; if `relay setup` or `consumers setup` made it, restore outbox_setup.applied from a backup",
         )

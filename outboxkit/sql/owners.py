@@ -40,7 +40,7 @@ def acting(connection: psycopg.Connection[Any], schemas: Sequence[str]) -> Itera
         if not each.ours:
             raise NotOwner(
                 f"{each.object} belongs to role {each.owner}, and {me} may not change it",
-                remedy=f"run `relay setup` as {each.owner}; or, as a superuser: "
+                remedy=f"run it as {each.owner}; or, as a superuser: "
                 f"GRANT {_quoted(each.owner)} TO {_quoted(me)}, then run it again",
             )
     owners = {each.owner for each in owned}
@@ -53,7 +53,7 @@ def acting(connection: psycopg.Connection[Any], schemas: Sequence[str]) -> Itera
         raise MayNotCreate(
             f"role {me} may not make the schema: {error.diag.message_primary}",
             remedy=f"as the database's owner: GRANT CREATE ON DATABASE {_quoted(database)} TO {_quoted(me)}; "
-            "then run `relay setup` again",
+            "then run it again",
         ) from error
 
 

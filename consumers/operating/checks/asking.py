@@ -10,6 +10,8 @@ from psycopg.rows import class_row, dict_row
 
 from consumers import refusals
 from consumers.connecting import PREPARE_THRESHOLD, address
+from consumers.operating.checks import sessions
+from consumers.operating.checks.module import Kinds
 from consumers.operating.checks.rights import Right, Rights
 from consumers.operating.checks.server import Server
 from consumers.operating.checks.work import Waiting
@@ -42,8 +44,11 @@ class Sections:
     """For how many seconds no job of the project has begun; None if none is recorded."""
 
 
-def ask(settings: ConsumerSettings) -> Sections:
-    """Ask Postgres for every section. An error makes sections unknown and is not raised."""
+def ask(settings: ConsumerSettings, kinds: Kinds) -> Sections:
+    """Ask Postgres for every section; what is needed depends on the `kinds` of handlers.
+
+    An error makes sections unknown and is not raised.
+    """
     conninfo = address(settings.database_url.get_secret_value(), name=_NAME)
     try:
         connection = psycopg.connect(conninfo, autocommit=True, prepare_threshold=PREPARE_THRESHOLD)
@@ -52,11 +57,11 @@ def ask(settings: ConsumerSettings) -> Sections:
         unknown = Unknown(problem.what, problem.remedy)
         return Sections(unknown, unknown, unknown, unknown, unknown)
     with connection:
-        server = _gathered(lambda: _server(connection, settings))
+        server = _gathered(lambda: _server(connection, settings, kinds))
         return Sections(
             server=server,
             schema=_gathered(lambda: Schema(tuple(apply.lacking(connection)))),
-            rights=_gathered(lambda: _rights(connection)),
+            rights=_gathered(lambda: _rights(connection, settings, kinds)),
             waiting=_gathered(lambda: _waiting(connection)),
             jobs=_gathered(lambda: _one(connection, "consumers_check_jobs")["seconds"]),
         )
@@ -72,7 +77,7 @@ def _gathered(question: Callable[[], T]) -> T | Unknown:
         return Unknown(problem.what, problem.remedy)
 
 
-def _server(connection: psycopg.Connection[Any], settings: ConsumerSettings) -> Server:
+def _server(connection: psycopg.Connection[Any], settings: ConsumerSettings, kinds: Kinds) -> Server:
     before = time.time()
     row = _one(connection, "consumers_check_server")
     after = time.time()
@@ -81,17 +86,17 @@ def _server(connection: psycopg.Connection[Any], settings: ConsumerSettings) -> 
         login_pid=connection.info.backend_pid,
         ahead=row["clock"] - (before + after) / 2,
         unsure=(after - before) / 2,
-        concurrency=settings.concurrency,
+        most=sessions.most(settings, kinds),
         lease=settings.lease,
     )
 
 
-def _rights(connection: psycopg.Connection[Any]) -> Rights:
+def _rights(connection: psycopg.Connection[Any], settings: ConsumerSettings, kinds: Kinds) -> Rights:
+    needed = {"events": kinds.events, "prunes": settings.inbox_retention is not None}
     with connection.transaction():  # behind a pooler, both statements in one session
         role = _one(connection, "schema_role")["current_user"]
-        rows = (
-            connection.cursor(row_factory=class_row(Right)).execute(sql.query("consumers_check_privileges")).fetchall()
-        )
+        cursor = connection.cursor(row_factory=class_row(Right))
+        rows = cursor.execute(sql.query("consumers_check_privileges"), needed).fetchall()
     return Rights(role, rows)
 
 

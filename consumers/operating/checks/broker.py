@@ -9,42 +9,43 @@ import asyncio
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from consumers.operating.checks import queues
+from consumers.operating.checks.module import Kinds
+from consumers.operating.checks.queues import Queue
 from consumers.settings import ConsumerSettings
 from outboxkit.amqp.answer import ACCEPTED, ACCESS_REFUSED, NOT_FOUND, Answer
-from outboxkit.amqp.asking import Channel, QueueAnswer, queue, tried
+from outboxkit.amqp.asking import Channel, queue, tried
 from outboxkit.amqp.connection import Connection
 from outboxkit.amqp.format import TASK_PENDING
 from outboxkit.amqp.topology import arguments, check_exchange, dead_letter_queue
-from outboxkit.checks.finding import Check, Unknown, Verdict, fail, ok, unknown, warn
+from outboxkit.checks.finding import Check, Unknown, Verdict, fail, ok, unknown
 from outboxkit.errors import Problem
 
-_DRAIN = (
-    "set CONSUMERS_QUEUE to a new name, start the consumers, and move what is left in this queue there with a shovel "
-    "before you delete it"
-)
-_OTHERWISE = {
-    "x-queue-type": "it is lost with its node, and counts no deliveries",
-    "x-delivery-limit": "a message that ends every consumer is delivered more or less often",
-    "x-dead-letter-exchange": "what is rejected is dropped, or goes elsewhere",
-    "x-dead-letter-routing-key": "what is rejected goes elsewhere",
-}
+_NO_TASKS = "no handler for tasks is registered: no queue of tasks is needed"
+_NO_EVENTS = "no handler of events is registered: no queue of events is needed"
 
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """RabbitMQ's answers."""
+    """RabbitMQ's answers; None for queues that the handlers do not need."""
 
     exchange_name: str
     exchange: Answer
-    queue_name: str
-    queue: QueueAnswer
-    dead: QueueAnswer
+    tasks: Queue | None
+    tasks_dead: Queue | None
     consumers: int
+    """How many read the queue of tasks."""
+    events: Queue | None = None
+    events_dead: Queue | None = None
+
+    @property
+    def queues(self) -> list[Queue]:
+        """Those that are needed: a consumer declares them."""
+        return [each for each in (self.tasks, self.tasks_dead, self.events, self.events_dead) if each is not None]
 
 
-async def ask(settings: ConsumerSettings) -> Broker | Unknown:
+async def ask(settings: ConsumerSettings, kinds: Kinds) -> Broker | Unknown:
     """Ask RabbitMQ for all facts. An error of the broker makes them unknown and is not raised."""
     try:
         connection = await Connection.open(
@@ -53,14 +54,14 @@ async def ask(settings: ConsumerSettings) -> Broker | Unknown:
     except Problem as problem:
         return Unknown(problem.what, problem.remedy)
     try:
-        return await _asked(connection, settings)
+        return await _asked(connection, settings, kinds)
     except Problem as problem:
         return Unknown(problem.what, problem.remedy)
     finally:
         await connection.close()
 
 
-async def _asked(connection: Connection, settings: ConsumerSettings) -> Broker:
+async def _asked(connection: Connection, settings: ConsumerSettings, kinds: Kinds) -> Broker:
     counted = 0
 
     async def exchange(channel: Channel) -> None:
@@ -70,15 +71,23 @@ async def _asked(connection: Connection, settings: ConsumerSettings) -> Broker:
         nonlocal counted
         counted = (await connection.call(channel.queue_declare, settings.queue, passive=True)).consumer_count
 
-    await tried(connection, consumers)
-    return Broker(
-        exchange_name=settings.exchange,
-        exchange=await tried(connection, exchange),
-        queue_name=settings.queue,
-        queue=await queue(connection, settings.queue),
-        dead=await queue(connection, dead_letter_queue(settings.queue)),
-        consumers=counted,
-    )
+    async def asked(name: str, expected: Mapping[str, str | int], without: str, replace: str) -> Queue:
+        return Queue(name, expected, await queue(connection, name), without, replace)
+
+    async def asked_dead(of: str, replace: str) -> Queue:
+        return await asked(dead_letter_queue(of), arguments(), "what is rejected is lost", replace)
+
+    tasks = tasks_dead = events = events_dead = None
+    if kinds.tasks:
+        await tried(connection, consumers)
+        returned = "the relay's messages about tasks are returned"
+        tasks = await asked(settings.queue, arguments(settings.queue), returned, queues.OF_TASKS)
+        tasks_dead = await asked_dead(settings.queue, queues.DEAD_OF_TASKS)
+    if kinds.events and (name := settings.events_queue) is not None:
+        expected = arguments(name, single_active=settings.events_single_active)
+        events = await asked(name, expected, "no events come to it", queues.OF_EVENTS)
+        events_dead = await asked_dead(name, queues.DEAD_OF_EVENTS)
+    return Broker(settings.exchange, await tried(connection, exchange), tasks, tasks_dead, counted, events, events_dead)
 
 
 def exchange(broker: Broker) -> Verdict:
@@ -96,70 +105,56 @@ def exchange(broker: Broker) -> Verdict:
 
 
 def tasks_queue(broker: Broker) -> Verdict:
-    """Judge the queue that consumers read."""
-    return _queue(broker.queue_name, broker.queue, arguments(broker.queue_name))
+    """Judge the queue of tasks."""
+    return ok(_NO_TASKS) if broker.tasks is None else queues.judge(broker.tasks)
 
 
 def dead_letters(broker: Broker) -> Verdict:
-    """Judge the queue for what is rejected."""
-    return _queue(dead_letter_queue(broker.queue_name), broker.dead, arguments())
+    """Judge the queue for what is rejected of it."""
+    return ok(_NO_TASKS) if broker.tasks_dead is None else queues.judge(broker.tasks_dead)
 
 
-def _queue(name: str, found: QueueAnswer, expected: Mapping[str, Any]) -> Verdict:
-    facts: dict[str, object] = {"queue": name, "arguments": found.arguments}
-    if found.answer.code == NOT_FOUND:
-        return warn(
-            f"queue {name!r} does not exist: until it does, the relay's messages about tasks are returned",
-            remedy="start `consumers run`, which declares and binds it",
-            **facts,
-        )
-    if found.arguments is None:
-        return unknown(
-            f"the arguments of queue {name!r} are unknown: {found.why_unknown}",
-            remedy="run `rabbitmqctl list_queues name arguments`, or check as a user with configure permission on it",
-            **facts,
-        )
-    wrong = [name for name in {**found.arguments, **expected} if found.arguments.get(name) != expected.get(name)]
-    if wrong:
-        said = ", ".join(
-            f"{each} is {found.arguments.get(each, 'not set')}, not {expected.get(each, 'left out')}" for each in wrong
-        )
-        why = "; ".join(_OTHERWISE[each] for each in wrong if each in _OTHERWISE)
-        return fail(
-            f"queue {name!r} is not as `consumers run` declares it, which ends with 406: {said}"
-            + (f" ({why})" if why else ""),
-            remedy=_DRAIN,
-            **facts,
-        )
-    return ok(f"queue {name!r} is as `consumers run` declares it", **facts)
+def events_queue(broker: Broker) -> Verdict:
+    """Judge the queue of events."""
+    return ok(_NO_EVENTS) if broker.events is None else queues.judge(broker.events)
+
+
+def events_dead_letters(broker: Broker) -> Verdict:
+    """Judge the queue for what is rejected of it."""
+    return ok(_NO_EVENTS) if broker.events_dead is None else queues.judge(broker.events_dead)
 
 
 def binding(broker: Broker) -> Verdict:
     """Say whether the queue gets the messages of tasks."""
-    facts = {"queue": broker.queue_name, "binding_key": TASK_PENDING, "consumers": broker.consumers}
+    if broker.tasks is None:
+        return ok(_NO_TASKS)
+    name = broker.tasks.name
+    facts = {"queue": name, "binding_key": TASK_PENDING, "consumers": broker.consumers}
     if broker.consumers:
-        return ok(f"{broker.consumers} consumers read queue {broker.queue_name!r}; each bound it at its start", **facts)
+        return ok(f"{broker.consumers} consumers read queue {name!r}; each bound it at its start", **facts)
     return unknown(
         "unknown: AMQP does not show bindings, and no consumer reads the queue, which would have bound it",
         remedy=f"start `consumers run`, which binds it; `rabbitmqctl list_bindings` must show {TASK_PENDING!r} from "
-        f"{broker.exchange_name!r} to {broker.queue_name!r}",
+        f"{broker.exchange_name!r} to {name!r}",
         **facts,
     )
 
 
 def permissions(broker: Broker) -> Verdict:
     """Judge whether the user may declare the queues; reading shows only when it is done."""
-    names = "|".join(re.escape(each) for each in (broker.queue_name, dead_letter_queue(broker.queue_name)))
+    if not broker.queues:
+        return unknown("unknown: no queue is named for the handlers", remedy="see events.handlers")
+    names = "|".join(re.escape(each.name) for each in broker.queues)
     grant = (
         f"rabbitmqctl set_permissions -p <vhost> <user> '^({names})$' '^({names}|amq\\.default)$' "
         f"'^({names}|{re.escape(broker.exchange_name)})$'; it replaces what the user had"
     )
-    refused = [each.why_unknown for each in (broker.queue, broker.dead) if "ACCESS_REFUSED" in each.why_unknown]
-    if refused or ACCESS_REFUSED in {broker.queue.answer.code, broker.dead.answer.code}:
+    found = [each.found for each in broker.queues]
+    if any("ACCESS_REFUSED" in each.why_unknown or each.answer.code == ACCESS_REFUSED for each in found):
         return fail("this user may not configure the queues, which `consumers run` declares", remedy=grant)
-    if broker.queue.arguments is not None and broker.dead.arguments is not None:
+    if all(each.arguments is not None for each in found):
         return unknown(
-            "configure is granted on both queues; whether write and read are is unknown: AMQP shows it only when used",
+            "configure is granted on the queues; whether write and read are is unknown: AMQP shows it only when used",
             remedy=f"`rabbitmqctl list_user_permissions <user>` shows them; what it needs: {grant}",
         )
     return unknown("unknown: a queue does not exist yet", remedy=f"what the user needs: {grant}")
@@ -169,8 +164,8 @@ def consumer_timeout(_: Broker) -> Verdict:
     """Say that the node's consumer_timeout cannot be asked for."""
     return unknown(
         "the node's consumer_timeout is unknown: AMQP does not show it (its default is 30 minutes)",
-        remedy="`rabbitmqctl eval 'application:get_env(rabbit, consumer_timeout).'` shows it in milliseconds; it must "
-        "be longer than the longest handler",
+        remedy="`rabbitmqctl eval 'application:get_env(rabbit, consumer_timeout).'` shows it in milliseconds; a "
+        "longer handler runs once, but its channel is closed and all its deliveries come again",
     )
 
 
@@ -179,11 +174,13 @@ CHECKS = (
     Check("broker.queue", tasks_queue),
     Check("broker.dead_letters", dead_letters),
     Check("broker.binding", binding),
+    Check("broker.events_queue", events_queue),
+    Check("broker.events_dead_letters", events_dead_letters),
     Check("broker.permissions", permissions),
     Check("broker.consumer_timeout", consumer_timeout),
 )
 
 
-def asked(settings: ConsumerSettings) -> Broker | Unknown:
+def asked(settings: ConsumerSettings, kinds: Kinds) -> Broker | Unknown:
     """Ask, outside a loop."""
-    return asyncio.run(ask(settings))
+    return asyncio.run(ask(settings, kinds))

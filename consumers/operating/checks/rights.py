@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from consumers.refusals import SET_UP
 from outboxkit.checks.finding import Check, Verdict, fail, ok, unknown
 
 
@@ -37,7 +38,7 @@ def privileges(found: Rights) -> Verdict:
             **facts,
         )
     if absent:
-        return unknown(f"these do not exist: {', '.join(absent)}", remedy="run `relay setup`", **facts)
+        return unknown(f"these do not exist: {', '.join(absent)}", remedy=SET_UP, **facts)
     return ok(f"{found.role} has the {len(found.rights)} rights that it needs", **facts)
 
 

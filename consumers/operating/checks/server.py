@@ -3,10 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from outboxkit.checks.finding import Check, Verdict, fail, ok, unknown, warn
+from outboxkit.checks.finding import Check, Verdict, fail, ok, warn
 
-FIXED = 5
-"""The sessions of a consumer besides those of its handlers: claims, leases, outcomes, locks, jobs."""
 _OLDEST = 140000
 _CLOCK_SECONDS = 5.0
 _SHORT_STATEMENT_SECONDS = 10.0
@@ -31,7 +29,8 @@ class Server:
     sessions: int
     role_sessions: int
     settings: Mapping[str, str]
-    concurrency: int
+    most: int
+    """How many sessions a consumer has at most; see checks/sessions.py."""
     lease: float
 
     @property
@@ -100,42 +99,6 @@ def clock(server: Server) -> Verdict:
     return ok("the clocks of database and consumer agree", **facts)
 
 
-def sessions(server: Server) -> Verdict:
-    """Judge whether the sessions of one more consumer are available."""
-    needed = FIXED + server.concurrency
-    limit = int(server.settings.get("max_connections", "0"))
-    kept = sum(
-        int(server.settings.get(name, "0")) for name in ("superuser_reserved_connections", "reserved_connections")
-    )
-    facts = {"needed": needed, "max_connections": limit, "used": server.sessions, "role_limit": server.role_limit}
-    what = f"a consumer has up to {needed} sessions: {FIXED}, and CONSUMERS_CONCURRENCY for handlers in transactions"
-    if server.pooled:
-        return unknown(
-            f"{what}; how many the pooler lets through is unknown",
-            remedy="let max_client_conn and the pool's size of the pooler allow as many for each consumer",
-            **facts,
-        )
-    if 0 <= server.role_limit < needed:
-        return fail(
-            f"{what}; role {server.role} may have {server.role_limit}",
-            remedy=f'ALTER ROLE "{server.role}" CONNECTION LIMIT {needed * 2} or more: as many for each consumer',
-            **facts,
-        )
-    if limit - kept < needed:
-        return fail(
-            f"{what}; the server has {limit - kept} in all",
-            remedy="raise max_connections and restart Postgres, lower CONSUMERS_CONCURRENCY, or use a pooler",
-            **facts,
-        )
-    if limit - kept - server.sessions < needed:
-        return warn(
-            f"{what}; {max(limit - kept - server.sessions, 0)} of the server's {limit} are free now",
-            remedy="if no consumer runs yet: raise max_connections, lower CONSUMERS_CONCURRENCY, or use a pooler",
-            **facts,
-        )
-    return ok(what, **facts)
-
-
 def statement_timeout(server: Server) -> Verdict:
     """Judge whether statements of consumers may be ended too early."""
     seconds = server.seconds("statement_timeout")
@@ -196,7 +159,6 @@ CHECKS = (
     Check("postgres.writable", writable),
     Check("postgres.pooler", pooler),
     Check("postgres.clock", clock),
-    Check("postgres.sessions", sessions),
     Check("postgres.statement_timeout", statement_timeout),
     Check("postgres.idle_in_transaction", _of_a_transaction("idle_in_transaction_session_timeout")),
     Check("postgres.transaction_timeout", _of_a_transaction("transaction_timeout")),

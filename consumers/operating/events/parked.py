@@ -1,30 +1,27 @@
 """The commands `consumers events parked ...`: events that a handler could not apply."""
 
 import json
-import sys
 from collections.abc import Sequence
-from datetime import UTC
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
+from psycopg.rows import dict_row
 from rich.table import Table
-from rich.text import Text
 
+from consumers.operating.connection import connected
+from consumers.operating.display import console, moment, plain
 from consumers.operating.events import statements
 from consumers.operating.events.statements import Connected, Row
+from consumers.operating.options import Config, Json
 from consumers.settings import ConsumerSettings
 from outboxkit.errors import ConfigurationProblem, Problem
 from outboxkit.settings import load
-from outboxkit.text import one_line, printable
+from outboxkit.text import one_line
 
 events = typer.Typer(no_args_is_help=True, help="Events that were delivered to this application's handlers.")
 app = typer.Typer(no_args_is_help=True, help="Events that a handler could not apply: list, show, redrive, discard.")
 events.add_typer(app, name="parked")
 
-Config = Annotated[Path | None, typer.Option("--config", help="TOML file with settings; the environment wins.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only show which events it would be.")]
 Numbers = Annotated[list[int] | None, typer.Argument(help="Numbers of `consumers events parked list`.")]
@@ -36,7 +33,6 @@ Reason = Annotated[
 Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000, help="At most so many, the oldest first.")]
 
 _LIST, _CHANGE = 100, 1000
-_WIDE = 240
 _SHOWN = 60
 _SEE_LIST = "`consumers events parked list` shows those that wait"
 
@@ -51,7 +47,7 @@ def list_(
     as_json: Json = False,
 ) -> None:
     """List the events that wait, the oldest first."""
-    with statements.connected(load(ConsumerSettings, config)) as connection:
+    with connected(load(ConsumerSettings, config), "events", dict_row) as connection:
         rows = statements.waiting(connection, None, consumer=handler, reason=reason, limit=limit)
         total = statements.count(connection, consumer=handler, reason=reason)
     if as_json:
@@ -70,7 +66,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Print everything that is stored of events, as JSON: one object for each, or with --json one array."""
-    with statements.connected(load(ConsumerSettings, config)) as connection:
+    with connected(load(ConsumerSettings, config), "events", dict_row) as connection:
         found = statements.stored(connection, numbers)
     documents = [_document(row) for row in found]
     if as_json:
@@ -97,7 +93,7 @@ def redrive(  # noqa: PLR0913 - the options of a command
 
     Only the handler that had parked an event gets it. An event that fails again is parked again.
     """
-    with statements.connected(load(ConsumerSettings, config)) as connection:
+    with connected(load(ConsumerSettings, config), "events", dict_row) as connection:
         chosen = _choose(connection, numbers, every=every, handler=handler, reason=reason, limit=limit)
         if dry_run:
             _would("redrive", chosen, as_json=as_json)
@@ -119,7 +115,7 @@ def discard(  # noqa: PLR0913 - the options of a command
     as_json: Json = False,
 ) -> None:
     """Discard events: their handler will never apply them. If it checks versions, later ones can be applied then."""
-    with statements.connected(load(ConsumerSettings, config)) as connection:
+    with connected(load(ConsumerSettings, config), "events", dict_row) as connection:
         chosen = _choose(connection, numbers, every=every, handler=handler, reason=reason, limit=limit)
         if dry_run:
             _would("discard", chosen, as_json=as_json)
@@ -193,9 +189,8 @@ def _print(rows: Sequence[Row]) -> None:
             row["reason"],
             one_line(row["error"])[:_SHOWN],
             str(row["times"]),
-            f"{row['parked_at'].astimezone(UTC):%Y-%m-%d %H:%M:%S}",
+            moment(row["parked_at"]),
             "to redrive" if row["asked_at"] else "",
         )
-        table.add_row(*(Text(printable(cell)) for cell in cells))
-    console = Console() if sys.stdout.isatty() else Console(width=_WIDE)  # a pipe's lines are searched
-    console.print(table if rows else "no parked event waits")
+        table.add_row(*map(plain, cells))
+    console().print(table if rows else "no parked event waits")

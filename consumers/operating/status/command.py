@@ -5,7 +5,6 @@ import json
 import sys
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +13,7 @@ from rich.live import Live
 from rich.table import Table
 
 from consumers.operating.display import age, console, plain
+from consumers.operating.options import Config, Json
 from consumers.operating.status.document import Counted, QueueDepth, Running, Status
 from consumers.operating.status.gathering import gather
 from consumers.settings import ConsumerSettings
@@ -26,18 +26,17 @@ _TYPES = 8
 
 
 def status(
-    config: Annotated[
-        Path | None, typer.Option("--config", help="TOML file with settings; the environment wins.")
-    ] = None,
+    config: Config = None,
     *,
     watch: Annotated[bool, typer.Option("--watch", help="Repeat until Ctrl-C.")] = False,
     every: Annotated[float, typer.Option("--every", min=0.2, help="Seconds between repetitions of --watch.")] = 2.0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Show tasks by state and type, what waits and runs for longest, the throughput, what is due next, and the queues.
 
-    Exit code 3 if tasks are not taken (the queue is missing, nobody reads it, or a task is pending for 5 minutes and it
-    is empty), or nobody releases leases that ended or makes tasks due. Of a large table, numbers with ~ are estimates.
+    Exit code 3 if tasks or events are not taken (the queue is missing, nobody reads it, or a task is pending for 5
+    minutes and it is empty), or nobody releases leases that ended or makes tasks due. Of a large table, numbers with ~
+    are estimates. With CONSUMERS_EVENTS_QUEUE, the queue of tasks is judged only while there are tasks to be done.
     """
     settings = load(ConsumerSettings, config)
     if watch:
@@ -79,8 +78,9 @@ def _shown(found: Status) -> Group:
     table = Table("", "", "count")
     for status_ in found.counted.tasks:
         table.add_row("tasks", status_, plain(_count(found.counted, status_)))
-    for depth in (found.queue, found.dead_letter_queue):
-        table.add_row("messages", plain(depth.name), _ready(depth))
+    for depth in (found.queue, found.dead_letter_queue, found.events_queue, found.events_dead_letter_queue):
+        if depth is not None:
+            table.add_row("messages", plain(depth.name), _ready(depth))
     facts = Table(show_header=False, box=None)
     oldest, due = found.oldest_pending, found.due_next
     facts.add_row("completed", f"{found.completed_per_minute:.0f} per minute")

@@ -7,6 +7,7 @@ from uuid import UUID
 
 _LATE = 60.0
 """For how many seconds a lease may be over, or a scheduled task due, before it is said that nobody attends to it."""
+_OPEN = ("scheduled", "pending", "running", "cancelling")
 _STUCK = 300.0
 """For how many seconds a task may be pending while the queue is empty."""
 
@@ -77,6 +78,9 @@ class Status:
     due_next: Due | None
     queue: QueueDepth
     dead_letter_queue: QueueDepth
+    events_queue: QueueDepth | None = None
+    """None without CONSUMERS_EVENTS_QUEUE."""
+    events_dead_letter_queue: QueueDepth | None = None
 
     @property
     def bad(self) -> str | None:
@@ -85,10 +89,13 @@ class Status:
 
     def _reasons(self) -> Iterator[str]:
         jobs = "at least one consumer needs CONSUMERS_SCHEDULER=lock or leader"
-        if self.queue.ready is None:
-            yield f"queue {self.queue.name!r} does not exist, or its reading is forbidden"
-        elif not self.queue.consumers:
-            yield f"no consumer reads queue {self.queue.name!r}"
+        # Where events are handled, there may be no handler for tasks, and no queue for them.
+        tasks_wait = self.events_queue is None or any(self.counted.tasks.get(each) for each in _OPEN)
+        for queue in (self.queue if tasks_wait else None, self.events_queue):
+            if queue is not None and queue.ready is None:
+                yield f"queue {queue.name!r} does not exist, or its reading is forbidden"
+            elif queue is not None and not queue.consumers:
+                yield f"no consumer reads queue {queue.name!r}"
         if self.lease_over is not None and self.lease_over > _LATE:
             yield f"a claim's lease ended {self.lease_over:.0f} s ago and nobody released the task: {jobs}"
         if self.due_next is not None and -self.due_next.seconds > _LATE:
@@ -112,4 +119,6 @@ class Status:
             "due_next": self.due_next and asdict(self.due_next),
             "queue": asdict(self.queue),
             "dead_letter_queue": asdict(self.dead_letter_queue),
+            "events_queue": self.events_queue and asdict(self.events_queue),
+            "events_dead_letter_queue": self.events_dead_letter_queue and asdict(self.events_dead_letter_queue),
         }

@@ -6,8 +6,11 @@ to, up to a number, and the rest is estimated from what ANALYZE found.
 
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Any
 
-from consumers.database import Database
+import psycopg
+
+from consumers.operating.connection import connected
 from consumers.operating.status.document import Counted, Due, QueueDepth, Running, Status, Waiting
 from consumers.settings import ConsumerSettings
 from outboxkit import sql
@@ -24,13 +27,13 @@ _RUNNING = 10
 
 async def gather(settings: ConsumerSettings, *, small: int = SMALL, most: int = MOST) -> Status:
     """Ask both servers; raises a Problem when one of them cannot be reached."""
-    async with Database(settings.database_url.get_secret_value, name="consumers status") as database:
-        counted = await _counted(database, small, most)
-        pending = await database.fetch(sql.query("status_tasks_pending"))
-        running = await database.fetch(sql.query("status_tasks_running"), {"limit": _RUNNING})
-        ((lease_over,),) = await database.fetch(sql.query("status_tasks_lease"))
-        ((completed, seconds),) = await database.fetch(sql.query("status_tasks_completed"), {"limit": most})
-        due = await database.fetch(sql.query("status_tasks_due"))
+    with connected(settings, "status") as connection:
+        counted = _counted(connection, small, most)
+        pending = _rows(connection, "status_tasks_pending")
+        running = _rows(connection, "status_tasks_running", limit=_RUNNING)
+        ((lease_over,),) = _rows(connection, "status_tasks_lease")
+        ((completed, seconds),) = _rows(connection, "status_tasks_completed", limit=most)
+        due = _rows(connection, "status_tasks_due")
     queues = await _depths(settings)
     return Status(
         counted,
@@ -43,13 +46,17 @@ async def gather(settings: ConsumerSettings, *, small: int = SMALL, most: int = 
     )
 
 
-async def _counted(database: Database, small: int, most: int) -> Counted:
-    ((countable,),) = await database.fetch(sql.query("status_tasks_small"), {"bytes": small})
+def _rows(connection: psycopg.Connection[Any], query: str, **parameters: object) -> list[tuple[Any, ...]]:
+    return connection.execute(sql.query(query), parameters or None).fetchall()
+
+
+def _counted(connection: psycopg.Connection[Any], small: int, most: int) -> Counted:
+    ((countable,),) = _rows(connection, "status_tasks_small", bytes=small)
     if countable:
-        tasks, types = _summed(await database.fetch(sql.query("status_tasks_exact")))
+        tasks, types = _summed(_rows(connection, "status_tasks_exact"))
         return Counted(tasks, [], types)
-    tasks, types = _summed(await database.fetch(sql.query("status_tasks_open"), {"limit": most}))
-    estimates = dict(await database.fetch(sql.query("status_tasks_estimated")))
+    tasks, types = _summed(_rows(connection, "status_tasks_open", limit=most))
+    estimates = dict(_rows(connection, "status_tasks_estimated"))
     estimated = {status for status, count in tasks.items() if count >= most} | (set(estimates) - set(tasks))
     estimated -= {"pending", "scheduled", "dead", "running", "cancelling"} - set(tasks)  # an exact 0
     for status in estimated:
@@ -71,7 +78,8 @@ async def _depths(settings: ConsumerSettings) -> list[QueueDepth]:
         settings.amqp_url.get_secret_value(), name="consumers status", tls=settings.tls()
     )
     try:
-        return [await _depth(connection, name) for name in (settings.queue, dead_letter_queue(settings.queue))]
+        names = [settings.queue, *([] if settings.events_queue is None else [settings.events_queue])]
+        return [await _depth(connection, each) for name in names for each in (name, dead_letter_queue(name))]
     finally:
         await connection.close()
 

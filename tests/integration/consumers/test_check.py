@@ -13,6 +13,8 @@ from pika.channel import Channel
 from outboxkit.amqp.connection import Connection
 from outboxkit.amqp.topology import dead_letter_queue
 from sandbox import Isolated, Sandbox
+from sandbox.machine.waiting import until
+from tests.integration.consumers.events.stage import APPLIED
 from tests.integration.consumers.stage import Stage
 from tests.support.commands import ROOT
 from tests.support.pgbouncer import pgbouncer
@@ -98,7 +100,7 @@ def test_a_queue_with_other_arguments_fails_with_what_differs(stage: Stage) -> N
     assert found["status"] == "FAIL"
     assert "x-queue-type is classic, not quorum" in found["summary"]
     assert "x-delivery-limit is not set, not 20" in found["summary"]
-    assert "move what is left" in found["remedy"]
+    assert "announce again the tasks whose messages only the old one has" in found["remedy"]
     assert dead_letter_queue(stage.queue) not in found["summary"].partition(":")[0]
 
 
@@ -127,7 +129,7 @@ def test_settings_of_the_server_that_end_or_refuse_work_are_found(stage: Stage) 
         "postgres.synchronous_commit",
     } <= statuses(findings, "WARN")
     assert statuses(findings, "FAIL") == {"postgres.writable", "postgres.sessions"}
-    assert findings["postgres.sessions"]["facts"]["needed"] == 305
+    assert findings["postgres.sessions"]["facts"]["needed"] == 5 + 2 * 300 * 2, "in threads and on the loop"
     assert "RESET default_transaction_read_only" in findings["postgres.writable"]["remedy"]
 
 
@@ -143,11 +145,75 @@ def test_each_missing_right_has_its_grant_and_the_grants_suffice(stage: Stage) -
         findings = check(stage, database_url=allowed)
         assert findings["postgres.privileges"]["status"] == "OK"
         assert not statuses(findings, "FAIL")
-        consumer = stage.consume(database_url=allowed)
+        consumer = stage.consume(database_url=allowed, retry_base="0.1")
         stage.submit("greet", 1)
-        stage.relay()
-        stage.reaches(completed=1)
+        stage.submit("fails-twice", 1)
+        stage.submit("leaves", 1)
+        due = "SELECT tasks.submit('greet', '{\"name\": \"later\"}', run_at => clock_timestamp() + interval '1 s')"
+        stage.rows(due)
+        # The task that "leaves" submits one for tomorrow.
+        until(
+            lambda: (stage.relay(), stage.statuses() == {"completed": 4, "scheduled": 1})[1],
+            what="a task that waits, one that fails, and what one leaves are announced",
+            seconds=30,
+        )
         assert consumer.terminate() == 0
+
+
+def test_the_grants_suffice_for_handlers_of_events(stage: Stage) -> None:
+    stage.database.execute(APPLIED)
+    url = stage.isolated.database_url
+    settings = {
+        "handlers": "tests.integration.consumers.events.handlers",
+        "events_queue": stage.isolated.queue("events"),
+    }
+    with role(url, "LOGIN", "secret", granted=False) as allowed:
+        name = allowed.partition("://")[2].partition(":")[0]
+        remedy = check(stage, database_url=allowed, **settings)["postgres.privileges"]["remedy"]
+        for right in (
+            "USAGE ON SCHEMA inbox",
+            "INSERT ON inbox.message",
+            "INSERT ON inbox.position",
+            "UPDATE (version, changed_at) ON inbox.position",
+            "INSERT ON inbox.parked",
+        ):
+            assert f'GRANT {right} TO "{name}"' in remedy
+        for grant in remedy.partition(": ")[2].split("; "):
+            stage.database.execute(grant.encode())
+        stage.database.execute(f'GRANT INSERT ON applied TO "{name}"'.encode())
+        assert not statuses(check(stage, database_url=allowed, **settings), "FAIL")
+
+
+def test_a_module_of_event_handlers_alone_passes_and_needs_no_queue_of_tasks(stage: Stage) -> None:
+    queue = stage.isolated.queue("events")
+    alone = {"handlers": "tests.integration.consumers.events.handlers"}
+    unset = check(stage, **alone)
+    assert statuses(unset, "FAIL") == {"events.handlers"}
+    before = check(stage, **alone, events_queue=queue)
+    assert statuses(before, "WARN") == {"broker.events_queue", "broker.events_dead_letters", "tasks.scheduler"}
+    assert stage.command("status", events_queue=queue).ended() == 3, "nobody reads the queue"
+    consumer = stage.command("run", **alone, events_queue=queue, prune_every="1")
+    consumer.logged("consuming events")
+    until(
+        lambda: not statuses(check(stage, **alone, events_queue=queue), "WARN"),
+        what="the job of the inbox has run",
+        seconds=30,
+    )
+    found = check(stage, **alone, events_queue=queue)
+    assert not statuses(found, "FAIL")
+    assert found["broker.queue"]["summary"].startswith("no handler for tasks")
+    assert stage.command("status", events_queue=queue).ended() == 0
+    other = check(stage, **alone, events_queue=queue, events_single_active="false")["broker.events_queue"]
+    assert other["status"] == "FAIL"
+    assert "x-single-active-consumer is True, not left out" in other["summary"]
+    assert consumer.terminate() == 0
+
+
+def test_the_second_lock_is_asked_for(stage: Stage) -> None:
+    assert check(stage, lock="advisory")["second_lock.server"]["status"] == "OK"
+    away = check(stage, lock="redis", redis_url="redis://127.0.0.1:1/0")["second_lock.server"]
+    assert away["status"] == "WARN"
+    assert "handlers run without" in away["summary"]
 
 
 def test_it_works_as_outbox_consumer(stage: Stage) -> None:
@@ -168,6 +234,7 @@ def test_a_database_without_the_schema_needs_setup(stage: Stage) -> None:
     findings = check(stage)
     assert "postgres.schema" in statuses(findings, "FAIL")
     assert "relay setup" in findings["postgres.schema"]["remedy"]
+    assert "consumers setup" in findings["postgres.schema"]["remedy"]
     assert {"postgres.privileges", "tasks.unhandled", "tasks.scheduler"} <= statuses(findings, "UNKNOWN")
 
 

@@ -320,7 +320,7 @@ def test_a_final_error_is_not_retried(isolated: Isolated) -> None:
             await bench.one.claim({TaskReference(reference.task_id, 2**63): None})
         async with await psycopg.AsyncConnection.connect(bench.url, autocommit=True) as own:
             await own.execute("ALTER TABLE tasks.task RENAME COLUMN claimed_by TO claimer")
-        with pytest.raises(SchemaMissing, match="run `relay setup`"):
+        with pytest.raises(SchemaMissing, match="run `consumers setup`"):
             await claim(bench.one, reference)
 
     play(isolated, scenario)

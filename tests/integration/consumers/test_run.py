@@ -319,7 +319,7 @@ def test_a_database_without_the_schema_and_a_run_without_handlers_are_refused(st
     stage.database.execute("DROP SCHEMA tasks CASCADE")
     command = stage.command("run")
     assert command.ended() == 1
-    _is_one_clear_line(command.stderr, "run `relay setup` on it")
+    _is_one_clear_line(command.stderr, "or `relay setup` if it is the outbox's")
     del stage.settings["CONSUMERS_HANDLERS"]
     command = stage.command("run")
     assert command.ended() == 2
@@ -337,7 +337,9 @@ def test_a_final_error_of_the_database_ends_a_running_consumer_with_one_line(sta
         stage.database.execute("ALTER TABLE tasks.gone RENAME TO task")
     line = consumer.stderr.splitlines()[-1]
     assert line.startswith("consumers: the database has no tables for tasks of this version")
-    assert line.endswith("run `relay setup` on it; the 1 claimed tasks run again when their leases expire")
+    assert line.endswith(
+        "or `relay setup` if it is the outbox's; the 1 claimed tasks run again when their leases expire"
+    )
 
 
 def _is_one_clear_line(text: str, line: str) -> None:

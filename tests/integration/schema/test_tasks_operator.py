@@ -49,6 +49,28 @@ def test_an_operator_redrives_and_discards_dead_tasks_and_can_change_no_other(si
                 operator.execute(statement.encode())
 
 
+def test_an_operator_releases_locks_sees_the_states_and_cancels(site: Site, tmp_path: Path) -> None:
+    with psycopg.connect(site.isolated.database_url, autocommit=True) as owner:
+        owner.execute("SELECT tasks.acquire_lock('report', '1 h', 'node-1')")
+        ((task_id,),) = owner.execute("SELECT tasks.submit('t')").fetchall()
+    assert "node-1" in command(site, tmp_path, "locks").stdout
+    released = command(site, tmp_path, "locks", "release", "report", "--yes")
+    assert released.stdout.startswith("released: lock 'report'"), released.stderr
+    states = command(site, tmp_path, "states", "--json")
+    assert len(json.loads(states.stdout)) > 10, states.stderr
+    with psycopg.connect(site.urls["operator"], autocommit=True) as operator:
+        operator.execute("SELECT tasks.reschedule(%s, now() + interval '1 h')", [task_id])
+        assert operator.execute("SELECT tasks.cancel(%s)", [task_id]).fetchall() == [("cancelled",)]
+
+
+def test_whoever_lacks_a_right_is_told_so_at_once(site: Site, tmp_path: Path) -> None:
+    site.urls["operator"] = site.urls["application"]
+    for arguments in (("locks",), ("states",), ("status",), ("events", "parked", "list")):
+        refused = command(site, tmp_path, *arguments)
+        assert refused.process.returncode == 1
+        assert "use a member of outbox_operator" in refused.stderr
+
+
 def test_a_consumer_announces_again_under_its_own_rights_and_a_writer_may_not(site: Site) -> None:
     with psycopg.connect(site.urls["application"], autocommit=True) as writer:
         writer.execute("SELECT tasks.submit('t')")

@@ -75,7 +75,7 @@ def test_what_is_missing_is_one_line_with_its_remedy(isolated: Isolated, run: Ru
     with psycopg.connect(isolated.database_url, autocommit=True) as connection:
         connection.execute("DROP TABLE tasks.lock")
     missing = run()
-    for command, words in ((refused, "Postgres is not reachable"), (missing, "run `relay setup` on it")):
+    for command, words in ((refused, "Postgres is not reachable"), (missing, "or `relay setup` if it is the outbox's")):
         assert command.process.returncode == 1
         assert words in command.stderr
         assert command.stderr.count("\n") == 1

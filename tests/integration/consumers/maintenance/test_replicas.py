@@ -220,7 +220,7 @@ def test_a_database_without_the_functions_ends_the_consumer_with_one_line(stage:
     assert line.startswith(
         "consumers: the database has no tables for tasks of this version (function tasks.acquire_lock"
     )
-    assert line.endswith("run `relay setup` on it")
+    assert line.endswith("or `relay setup` if it is the outbox's")
 
 
 def test_a_wrong_declaration_ends_the_consumer_with_one_line(stage: Stage) -> None:
