@@ -119,12 +119,14 @@ class DeadLetters:
 
     def _publish(self, letter: Letter, queue: str, *, with_key: bool) -> "asyncio.Future[bool]":
         before = letter.properties
-        own = {ROUTING_KEY: letter.routing_key} if with_key and letter.routing_key is not None else {}
+        # RabbitMQ would take its own headers of the first death for those of a cycle.
+        headers = {name: value for name, value in (before.headers or {}).items() if not name.startswith(_OF_BROKER)}
+        if with_key and letter.routing_key is not None:
+            headers[ROUTING_KEY] = letter.routing_key
         properties = pika.BasicProperties(
             content_type=before.content_type,
             content_encoding=before.content_encoding,
-            # RabbitMQ would take its own headers of the first death for those of a cycle.
-            headers={name: value for name, value in letter.headers.items() if not name.startswith(_OF_BROKER)} | own,
+            headers=headers,
             delivery_mode=PERSISTENT,
             correlation_id=before.correlation_id,
             reply_to=before.reply_to,

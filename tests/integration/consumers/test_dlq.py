@@ -67,6 +67,8 @@ def redrive(stage: Stage, *options: str) -> dict[str, Any]:
 def test_a_dead_letter_is_listed_with_its_reason_and_its_task_and_stays(stage: Stage) -> None:
     empty = stage.command("dlq", "list")
     assert (empty.ended(), empty.stdout) == (0, "the dead-letter queue is empty\n")
+    nothing = stage.command("dlq", "redrive")  # it asks nothing
+    assert (nothing.ended(), nothing.stdout) == (0, "0 redriven, 0 discarded, 0 left\n")
     waits, gone = stage.submit("record", 2)
     stage.relay()
     stage.publish({"aggregate_type": "order", "aggregate_id": "7", "aggregate_version": 1})
@@ -182,6 +184,9 @@ def test_a_user_may_do_so_who_reads_the_dead_letter_queue_and_writes_to_the_defa
         operator.permit(
             configure="^$", write="^amq[.]default$", read=f"^{dead_letter_queue(stage.queue).replace('.', '[.]')}$"
         )
+        asked = stage.command("dlq", "redrive", amqp_url=operator.url)
+        assert asked.ended() == 1, "nobody answers"
+        assert "Redrive 1 messages at most" in asked.stdout
         command = stage.command("dlq", "redrive", "--yes", "--json", amqp_url=operator.url)
         assert command.ended() == 0, command.stderr
         assert json.loads(command.stdout)["redriven"] == 1

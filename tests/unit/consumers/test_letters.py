@@ -1,7 +1,7 @@
 """What a dead letter is; and RabbitMQ 4 drops one that was put back too often: the commands stop before."""
 
 import asyncio
-from typing import cast
+from typing import Any, cast
 
 import pika
 import pytest
@@ -44,12 +44,12 @@ def test_what_would_be_dropped_soon_is_put_back_no_more() -> None:
     assert "rabbitmqctl set_policy" in raised.value.remedy
 
 
-def letter(headers: dict[str, object], body: bytes = b"{}") -> Letter:
+def letter(headers: dict[str, Any], body: bytes = b"{}") -> Letter:
     properties = pika.BasicProperties(headers=headers, message_id="m", type="paid", timestamp=1_700_000_000)
     return Letter(1, "m", headers, "rejected", None, "order.paid", 0, properties, body)
 
 
-EVENT: dict[str, object] = {"aggregate_type": "order", "aggregate_id": "42", "aggregate_version": 7}
+EVENT: dict[str, Any] = {"aggregate_type": "order", "aggregate_id": "42", "aggregate_version": 7}
 
 
 def test_of_the_dead_letters_of_events_each_is_an_event_or_undecodable() -> None:
@@ -63,6 +63,6 @@ def test_of_the_dead_letters_of_events_each_is_an_event_or_undecodable() -> None
 
 def test_of_the_dead_letters_of_tasks_an_event_is_not_taken_for_something_that_may_be_removed() -> None:
     asks_no_database = cast("ConsumerSettings", None)
-    alphanumeric: dict[str, object] = {name.replace("_", ""): value for name, value in EVENT.items()}
+    alphanumeric: dict[str, Any] = {name.replace("_", ""): value for name, value in EVENT.items()}
     others = [letter(EVENT), letter(alphanumeric), letter({"aggregate_type": "task"}), letter({})]
     assert [each.state for each in judge(asks_no_database, others)] == ["event", "event", "undecodable", "undecodable"]
