@@ -13,6 +13,7 @@ from consumers.maintenance.declaring.schedule import time_zone
 from consumers.second_lock.address import EXAMPLE, RedisUrl
 from outboxkit.address import parse_address
 from outboxkit.amqp.settings import BrokerSettings
+from outboxkit.amqp.topology import dead_letter_queue
 from outboxkit.settings import prefix
 from outboxkit.sql.url import DatabaseUrl
 
@@ -45,6 +46,10 @@ Interval = Annotated[float, BeforeValidator(_seconds), Field(ge=0.1, le=366 * 86
 
 Wait = Annotated[float, BeforeValidator(_seconds), Field(ge=0, le=366 * 86_400, description=ALLOWED)]
 
+Lease = Annotated[
+    float, BeforeValidator(_seconds), Field(ge=1, le=86_400, description=f"{ALLOWED}, from one second to one day")
+]
+
 
 class ConsumerSettings(BrokerSettings):
     """Settings of `consumers`."""
@@ -72,7 +77,7 @@ class ConsumerSettings(BrokerSettings):
         AfterValidator(lambda text: text if text is None else _address(text)),
         Field(description="write host:port"),
     ] = None
-    lease: float = Field(30.0, ge=1, le=86_400, description="write seconds, 1 to 86400")
+    lease: Lease = 30.0
     grace: Wait = 20.0
     retry_attempts: int | None = Field(
         None, ge=1, le=1_000_000, description="write how often a task is tried at most, whatever its own max_attempts"
@@ -130,8 +135,15 @@ class ConsumerSettings(BrokerSettings):
     @field_validator("events_queue")
     @classmethod
     def _is_not_that_of_tasks(cls, queue: str | None, info: ValidationInfo) -> str | None:
-        if queue is not None and queue == info.data.get("queue"):
+        tasks = info.data.get("queue")
+        if queue is None or tasks is None:
+            return queue
+        if queue == tasks:
             raise ValueError("it is the queue of tasks, CONSUMERS_QUEUE")
+        if queue == dead_letter_queue(tasks):
+            raise ValueError("it is the dead-letter queue of CONSUMERS_QUEUE")
+        if dead_letter_queue(queue) == tasks:
+            raise ValueError("its dead-letter queue is the queue of tasks, CONSUMERS_QUEUE")
         return queue
 
     @field_validator("inbox_retention")
@@ -140,17 +152,6 @@ class ConsumerSettings(BrokerSettings):
         if retention is not None and retention < timedelta(hours=1):
             raise ValueError("it is less than an hour, so that a message that comes again would be applied again")
         return retention
-
-    @field_validator("events_retry_cap")
-    @classmethod
-    def _ends_before_rabbitmq_does(cls, cap: float, info: ValidationInfo) -> float:
-        policy = EventPolicy(info.data.get("events_attempts", 1), info.data.get("events_retry_after", 1.0), cap)
-        if policy.longest > MOST_SECONDS:
-            raise ValueError(
-                f"an event could be tried for {policy.longest:.0f} s, and RabbitMQ waits 30 minutes for its ack; at "
-                f"most {MOST_SECONDS:.0f} s are allowed"
-            )
-        return cap
 
     def retry(self) -> Policy:
         """Return the policy of types that leave all to the settings."""
@@ -169,5 +170,20 @@ class ConsumerSettings(BrokerSettings):
             raise ValueError(
                 "CONSUMERS_REDIS_URL is not set, and CONSUMERS_LOCK is redis; set it in the environment or in "
                 "CONSUMERS_REDIS_URL_FILE, or set CONSUMERS_LOCK=none"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _events_end_before_rabbitmq_does(self) -> Self:
+        def longest(attempts: int) -> float:
+            return EventPolicy(attempts, self.events_retry_after, self.events_retry_cap).longest
+
+        if longest(self.events_attempts) > MOST_SECONDS:
+            fitting = next(fewer for fewer in range(self.events_attempts, 0, -1) if longest(fewer) <= MOST_SECONDS)
+            raise ValueError(
+                "CONSUMERS_EVENTS_ATTEMPTS and CONSUMERS_EVENTS_RETRY_CAP would let an event be tried for "
+                f"{longest(self.events_attempts):.0f} s, and RabbitMQ waits 30 minutes for its ack; with this cap at "
+                f"most {fitting} attempts are allowed: set CONSUMERS_EVENTS_ATTEMPTS={fitting}, or a shorter "
+                f"CONSUMERS_EVENTS_RETRY_CAP, so that it takes at most {MOST_SECONDS:.0f} s"
             )
         return self

@@ -13,6 +13,7 @@ import structlog
 from prometheus_client import CollectorRegistry
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
+from consumers.connecting import PREPARE_THRESHOLD, address
 from consumers.database import Database
 from consumers.errors import HandlersUnusable
 from consumers.events.applying.attempts import Attempts
@@ -27,11 +28,12 @@ from consumers.intake.intake import Intake
 from consumers.intake.pace import Pace
 from consumers.settings import ConsumerSettings
 from consumers.watching.event_metrics import EventMetrics
+from outboxkit.amqp import preconditions
 from outboxkit.amqp.connection import Connection
+from outboxkit.amqp.errors import PreconditionFailed
 from outboxkit.amqp.subscription import Subscription
 from outboxkit.amqp.topology import declare_queue
 from outboxkit.amqp.turn import Turn
-from outboxkit.postgres import conninfo
 
 log = structlog.get_logger()
 _CONNECT_SECONDS = 10.0
@@ -79,8 +81,8 @@ async def consuming(
     def url() -> str:
         return fresh().database_url.get_secret_value()
 
-    def address() -> str:
-        return conninfo(url(), application_name=f"consumers events {name}")
+    def connect() -> str:
+        return address(url(), name=f"consumers events {name}")
 
     pace = None
     if not settings.events_single_active:
@@ -88,8 +90,7 @@ async def consuming(
     async with (
         Database(url, name=f"consumers parked events {name}") as database,
         Intake(subscribed, prefetch=settings.events_prefetch if pace is None else pace.prefetch) as intake,
-        _loop_pool(address, settings.concurrency) as on_loop,
-        _thread_pool(address, settings.concurrency) as in_threads,
+        _pools(connect, settings.concurrency) as (on_loop, in_threads),
     ):
         policy = Policy(
             settings.events_attempts, settings.events_retry_after, settings.events_retry_cap, settings.events_gap_wait
@@ -124,15 +125,18 @@ async def _subscribe(  # noqa: PLR0913 - the parts of a subscription
     )
     try:
         channel = await connection.channel()
-        await declare_queue(
-            connection,
-            channel,
-            queue,
-            exchange=settings.exchange,
-            binding_key=patterns[0],
-            more_keys=patterns[1:],
-            single_active=settings.events_single_active,
-        )
+        try:
+            await declare_queue(
+                connection,
+                channel,
+                queue,
+                exchange=settings.exchange,
+                binding_key=patterns[0],
+                more_keys=patterns[1:],
+                single_active=settings.events_single_active,
+            )
+        except PreconditionFailed as refused:
+            raise PreconditionFailed(refused.what, remedy=preconditions.remedy_of_events(refused.what)) from refused
         channel.close()
         return await Subscription.open(connection, queue, prefetch=prefetch)
     except BaseException:
@@ -145,45 +149,30 @@ def _names(handlers: EventHandlers) -> list[str]:
 
 
 @contextlib.asynccontextmanager
-async def _loop_pool(
-    address: Callable[[], str], size: int
-) -> AsyncIterator[AsyncConnectionPool[psycopg.AsyncConnection[Any]]]:
+async def _pools(
+    connect: Callable[[], str], size: int
+) -> AsyncIterator[tuple[AsyncConnectionPool[psycopg.AsyncConnection[Any]], ConnectionPool[psycopg.Connection[Any]]]]:
+    """Yield the sessions of async handlers and those of others, at most `size` of each."""
+
     async def fresh_address() -> str:
-        return address()
+        return connect()
 
-    pool = AsyncConnectionPool(
-        fresh_address,
-        connection_class=psycopg.AsyncConnection[Any],
-        kwargs={"autocommit": True, "prepare_threshold": None},
-        min_size=0,
-        max_size=size,
-        timeout=_CONNECT_SECONDS,
-        reconnect_timeout=_CONNECT_SECONDS,
-        name="async event handlers",
-        open=False,
+    options: dict[str, Any] = {
+        "kwargs": {"autocommit": True, "prepare_threshold": PREPARE_THRESHOLD},
+        "min_size": 0,
+        "max_size": size,
+        "timeout": _CONNECT_SECONDS,
+        "reconnect_timeout": _CONNECT_SECONDS,
+        "open": False,
+    }
+    on_loop = AsyncConnectionPool(
+        fresh_address, connection_class=psycopg.AsyncConnection[Any], name="async event handlers", **options
     )
-    await pool.open()
+    in_threads = ConnectionPool(connect, connection_class=psycopg.Connection[Any], name="event handlers", **options)
+    await on_loop.open()
+    in_threads.open()
     try:
-        yield pool
+        yield on_loop, in_threads
     finally:
-        await pool.close(timeout=_POOL_CLOSES_WITHIN)
-
-
-@contextlib.asynccontextmanager
-async def _thread_pool(address: Callable[[], str], size: int) -> AsyncIterator[ConnectionPool[psycopg.Connection[Any]]]:
-    pool = ConnectionPool(
-        address,
-        connection_class=psycopg.Connection[Any],
-        kwargs={"autocommit": True, "prepare_threshold": None},
-        min_size=0,
-        max_size=size,
-        timeout=_CONNECT_SECONDS,
-        reconnect_timeout=_CONNECT_SECONDS,
-        name="event handlers",
-        open=False,
-    )
-    pool.open()
-    try:
-        yield pool
-    finally:
-        pool.close(timeout=_POOL_CLOSES_WITHIN)
+        in_threads.close(timeout=_POOL_CLOSES_WITHIN)
+        await on_loop.close(timeout=_POOL_CLOSES_WITHIN)

@@ -41,7 +41,7 @@ def change(  # noqa: PLR0913 - what the options of two commands say
     """Change the chosen tasks, or say what would be changed; raises Problem for named tasks that were not meant."""
     totals, count = chosen.totals(connection)
     if dry_run and as_json:
-        document = {"dry_run": True, "matched": count, "totals": [*map(asdict, totals)]}
+        document = {"dry_run": True, "matched": count, what.done: count, "totals": [*map(asdict, totals)]}
         typer.echo(json.dumps(document, default=str))
     elif dry_run:
         print_totals(totals)
@@ -50,7 +50,8 @@ def change(  # noqa: PLR0913 - what the options of two commands say
         if count and not yes:
             typer.confirm(f"{what.verb.capitalize()} {tasks(count)} ({_by_type(totals)})?", abort=True, err=as_json)
         changed = _by_batches(connection, chosen, what, count) if count else 0
-        typer.echo(json.dumps({"matched": count, what.done: changed}) if as_json else f"{tasks(changed)} {what.done}")
+        document = {"dry_run": False, "matched": count, what.done: changed}
+        typer.echo(json.dumps(document) if as_json else f"{tasks(changed)} {what.done}")
         _require_meant(connection, chosen, what)
 
 

@@ -19,7 +19,7 @@ from pika.spec import Basic
 
 from outboxkit.amqp.connection import Connection
 from outboxkit.amqp.errors import BrokerRefused
-from outboxkit.amqp.format import PERSISTENT
+from outboxkit.amqp.format import PERSISTENT, ROUTING_KEY
 from outboxkit.errors import Problem
 
 _SECONDS = 30.0
@@ -37,6 +37,8 @@ class Letter:
     reason: str | None
     """Why RabbitMQ dead-lettered it: rejected, delivery_limit, expired or maxlen."""
     died_at: datetime | None
+    routing_key: str | None
+    """The key under which it was published first."""
     deliveries: int
     """How often it was taken from this queue and put back."""
     properties: pika.BasicProperties = field(repr=False)
@@ -89,12 +91,13 @@ class DeadLetters:
         async with asyncio.timeout(_SECONDS):
             return await self._taken
 
-    async def move(self, letters: Sequence[Letter], queue: str) -> None:
+    async def move(self, letters: Sequence[Letter], queue: str, *, with_key: bool = False) -> None:
         """Publish `letters` to `queue` as they were, and acknowledge each when RabbitMQ has confirmed it.
 
+        They come to it under its name for a key; `with_key` keeps the one that they had first, in a header.
         Raises Problem if one is returned or nacked: it stays where it was.
         """
-        waiting = [(letter, self._publish(letter, queue)) for letter in letters]
+        waiting = [(letter, self._publish(letter, queue, with_key=with_key)) for letter in letters]
         failed: list[str] = []
         for letter, confirmed in waiting:
             async with asyncio.timeout(_SECONDS):
@@ -114,13 +117,16 @@ class DeadLetters:
         """Remove a message."""
         self._channel.basic_ack(letter.tag)
 
-    def _publish(self, letter: Letter, queue: str) -> "asyncio.Future[bool]":
+    def _publish(self, letter: Letter, queue: str, *, with_key: bool) -> "asyncio.Future[bool]":
         before = letter.properties
+        # RabbitMQ would take its own headers of the first death for those of a cycle.
+        headers = {name: value for name, value in (before.headers or {}).items() if not name.startswith(_OF_BROKER)}
+        if with_key and letter.routing_key is not None:
+            headers[ROUTING_KEY] = letter.routing_key
         properties = pika.BasicProperties(
             content_type=before.content_type,
             content_encoding=before.content_encoding,
-            # RabbitMQ would take its own headers of the first death for those of a cycle.
-            headers={name: value for name, value in (before.headers or {}).items() if not name.startswith(_OF_BROKER)},
+            headers=headers,
             delivery_mode=PERSISTENT,
             correlation_id=before.correlation_id,
             reply_to=before.reply_to,
@@ -174,7 +180,17 @@ def _letter(tag: int, properties: pika.BasicProperties, body: bytes) -> Letter:
         headers,
         str(death["reason"]) if "reason" in death else None,
         time.replace(tzinfo=UTC) if isinstance(time, datetime) else None,
+        _first_key(headers),
         max(counts, default=0),
         properties,
         body,
     )
+
+
+def _first_key(headers: Mapping[str, object]) -> str | None:
+    """Return the key that a message had before it was dead-lettered first, or moved back."""
+    match headers.get(ROUTING_KEY), headers.get("x-death"):
+        case (str(key), _) | (_, [*_, {"routing-keys": [str(key), *_]}]):
+            return key
+        case _:
+            return None

@@ -32,6 +32,7 @@ _MAX_VERSION = 2**63 - 1  # of a bigint: one message must not make the statement
 _UUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}").fullmatch
 
 PROBE = "x-probe"  # a header: the message is none of a task, but goes the same way
+ROUTING_KEY = "x-routing-key"  # a header of what was moved back to a queue of events: the key that it had first
 TASK_PENDING = "task.pending"  # the routing key of a task that waits for a consumer
 
 

@@ -1,7 +1,8 @@
 """What to do about RabbitMQ's 406, by its text: each cause has a remedy of its own. Pure.
 
 What a queue or exchange was declared with cannot be changed, not by a policy either. No remedy loses a message that is
-needed; tests/integration/consumers/test_precondition_failed.py follows those about queues and exchanges to the letter.
+needed; tests/integration/consumers/test_precondition_failed.py and events/test_another_queue.py follow those about
+queues and exchanges to the letter.
 """
 
 import re
@@ -21,8 +22,10 @@ REPLACE_QUEUE = (
 )
 """What to do about a queue of tasks."""
 
+_QUEUE = re.compile(r"inequivalent arg '[^']*' for queue")
+
 _CAUSES = (
-    _Cause(re.compile(r"inequivalent arg '[^']*' for queue"), REPLACE_QUEUE),
+    _Cause(_QUEUE, REPLACE_QUEUE),
     _Cause(
         re.compile(r"inequivalent arg '[^']*' for exchange"),
         "it was declared with other properties, which cannot change: set RELAY_EXCHANGE and CONSUMERS_EXCHANGE to a "
@@ -49,7 +52,19 @@ _CAUSES = (
     ),
 )
 
+_EVENTS = (
+    "it was declared with other properties, which cannot change: set CONSUMERS_EVENTS_QUEUE to a name that no queue "
+    "has, and start the consumers. They declare and bind that one; an event that comes through both is applied once. "
+    "If the old queue is this application's, let consumers with the settings that it was declared with run too, and "
+    "unbind it while they run; when they have emptied it, stop them, and delete it: `rabbitmqctl delete_queue NAME`"
+)
+
 
 def remedy(text: str) -> str:
     """Return what to do when RabbitMQ answered 406 with `text`."""
     return next((cause.remedy for cause in _CAUSES if cause.text.search(text)), "see RabbitMQ's log")
+
+
+def remedy_of_events(text: str) -> str:
+    """Return the same for a queue of events, whose messages nobody writes again: they are taken from the old one."""
+    return _EVENTS if _QUEUE.search(text) else remedy(text)

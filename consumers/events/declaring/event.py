@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from outboxkit.amqp.format import ALPHANUMERIC, NAMES, UndecodableMessage
+from outboxkit.amqp.format import ALPHANUMERIC, NAMES, ROUTING_KEY, UndecodableMessage
 
 _LONGEST_ID = 255
 _BIGINT = range(-(2**63), 2**63)
@@ -73,7 +73,7 @@ def decode(message: Message) -> Event:
         str(aggregate_id),
         version,
         _payload(message.body),
-        MappingProxyType({name: value for name, value in headers.items() if name not in of}),
+        MappingProxyType({name: value for name, value in headers.items() if name not in of and name != ROUTING_KEY}),
         seq if isinstance(seq, int) else None,
         message.created_at,
         message.routing_key,

@@ -80,6 +80,6 @@ class Arrivals:
                 "event without a handler",
                 routing_key=event.routing_key,
                 dead_lettered=self._keep_unhandled,
-                remedy="if a newer version has its handler, move it back to the queue when this one has ended; if a "
-                "pattern of an earlier version is still bound, unbind it, and purge the dead-letter queue",
+                remedy="if a newer version has its handler, `consumers dlq redrive --events` when this one has ended; "
+                "if a pattern of an earlier version is still bound, unbind it, and purge the dead-letter queue",
             )

@@ -7,6 +7,7 @@ from consumers.events.declaring.event import Event, Message, decode
 from consumers.events.declaring.event import time as time_of
 from consumers.events.declaring.registry import Handler
 from outboxkit.amqp.deliveries import Delivery
+from outboxkit.amqp.format import ROUTING_KEY
 
 _CACHED = 4096
 
@@ -40,13 +41,14 @@ class Reading:
     def _routing_key(self, delivery: Delivery, headers: Mapping[str, object]) -> str:
         """Return the key under which the message was published.
 
-        One that comes straight to the queue, back from its dead-letter queue, has the queue's name for a key; the
-        header `x-death` has the first one, in its last entry (https://www.rabbitmq.com/docs/dlx#effects).
+        One that comes straight to the queue, back from its dead-letter queue, has the queue's name for a key. The
+        first one is in the header that `consumers dlq redrive --events` writes; or, if something else has moved it, in
+        the last entry of `x-death` (https://www.rabbitmq.com/docs/dlx#effects).
         """
         if delivery.routing_key != self._queue:
             return delivery.routing_key
-        match headers.get("x-death"):
-            case [*_, {"routing-keys": [str(first), *_]}] if first != self._queue:
+        match headers.get(ROUTING_KEY), headers.get("x-death"):
+            case (str(first), _) | (_, [*_, {"routing-keys": [str(first), *_]}]) if first != self._queue:
                 return first
             case _:
                 return f"{headers.get('aggregate_type')}.{delivery.type}"

@@ -87,6 +87,7 @@ def redrive(  # noqa: PLR0913 - the options of a command
     reason: Reason = None,
     limit: Limit = _CHANGE,
     dry_run: DryRun = False,
+    yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Ask for events to be applied again: a consumer that runs and has their handler takes them within a second.
@@ -96,9 +97,11 @@ def redrive(  # noqa: PLR0913 - the options of a command
     with connected(load(ConsumerSettings, config), "events", dict_row) as connection:
         chosen = _choose(connection, numbers, every=every, handler=handler, reason=reason, limit=limit)
         if dry_run:
-            _would("redrive", chosen, as_json=as_json)
+            _would("redriven", chosen, as_json=as_json)
             return
-        _report("redriven", numbers, statements.ask(connection, _numbers(chosen)), as_json=as_json)
+        if chosen and not yes:
+            typer.confirm(f"Redrive {_events(chosen)}?", abort=True, err=as_json)
+        _report("redriven", numbers, chosen, statements.ask(connection, _numbers(chosen)), as_json=as_json)
 
 
 @app.command()
@@ -118,12 +121,12 @@ def discard(  # noqa: PLR0913 - the options of a command
     with connected(load(ConsumerSettings, config), "events", dict_row) as connection:
         chosen = _choose(connection, numbers, every=every, handler=handler, reason=reason, limit=limit)
         if dry_run:
-            _would("discard", chosen, as_json=as_json)
+            _would("discarded", chosen, as_json=as_json)
             return
         if chosen and not yes:
-            question = f"Discard {len(chosen)} parked events? Their handlers will never apply them"
+            question = f"Discard {_events(chosen)}? Their handlers will never apply them"
             typer.confirm(question, abort=True, err=as_json)
-        _report("discarded", numbers, statements.discard(connection, _numbers(chosen)), as_json=as_json)
+        _report("discarded", numbers, chosen, statements.discard(connection, _numbers(chosen)), as_json=as_json)
 
 
 def _choose(  # noqa: PLR0913 - the options of a command
@@ -142,18 +145,26 @@ def _choose(  # noqa: PLR0913 - the options of a command
     return statements.waiting(connection, None, consumer=handler, reason=reason, limit=limit)
 
 
-def _report(done: str, numbers: Sequence[int] | None, found: Sequence[int], *, as_json: bool) -> None:
-    typer.echo(json.dumps({done: list(found)}) if as_json else f"{len(found)} {done}")
+def _report(
+    done: str, numbers: Sequence[int] | None, chosen: Sequence[Row], found: Sequence[int], *, as_json: bool
+) -> None:
+    document = {"dry_run": False, "matched": len(chosen), done: len(found), "numbers": list(found)}
+    typer.echo(json.dumps(document) if as_json else f"{len(found)} {done}")
     if missing := sorted(set(numbers or ()) - set(found)):
         raise Problem(f"not {done}, since they do not wait: {', '.join(map(str, missing))}", remedy=_SEE_LIST)
 
 
-def _would(verb: str, rows: Sequence[Row], *, as_json: bool) -> None:
+def _would(done: str, rows: Sequence[Row], *, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps({f"would_{verb}": _numbers(rows)}))
+        document = {"dry_run": True, "matched": len(rows), done: len(rows), "numbers": _numbers(rows)}
+        typer.echo(json.dumps(document))
         return
     _print(rows)
-    typer.echo(f"would {verb} {len(rows)}")
+    typer.echo(f"{_events(rows)} would be {done}")
+
+
+def _events(rows: Sequence[Row]) -> str:
+    return f"{len(rows)} parked {'event' if len(rows) == 1 else 'events'}"
 
 
 def _numbers(rows: Sequence[Row]) -> list[int]:
@@ -181,14 +192,14 @@ def _print(rows: Sequence[Row]) -> None:
     table = Table(*columns)
     for row in rows:
         cells = (
-            str(row["number"]),
+            row["number"],
             row["consumer"],
             row["event_type"],
             f"{row['aggregate_type']} {row['aggregate_id']}",
-            str(row["aggregate_version"]),
+            row["aggregate_version"],
             row["reason"],
             one_line(row["error"])[:_SHOWN],
-            str(row["times"]),
+            row["times"],
             moment(row["parked_at"]),
             "to redrive" if row["asked_at"] else "",
         )

@@ -135,7 +135,7 @@ def test_a_redriven_task_is_pending_with_no_attempts_and_announced_and_the_comma
     assert (asked.process.returncode, "Redrive 1 task (1 mail)?" in asked.stdout) == (1, True)
     assert states(connection)[mail] == ("dead", 4, 1)
     done = run("redrive", "--type", "mail", "--yes", "--json")
-    assert json.loads(done.stdout) == {"matched": 1, "redriven": 1}
+    assert json.loads(done.stdout) == {"dry_run": False, "matched": 1, "redriven": 1}
     assert states(connection) == {mail: ("pending", 5, 0), report: ("dead", 4, 1)}
     announced = connection.execute(
         "SELECT aggregate_version FROM outbox.event WHERE aggregate_id = %s::text ORDER BY seq", [mail]

@@ -67,6 +67,8 @@ def redrive(stage: Stage, *options: str) -> dict[str, Any]:
 def test_a_dead_letter_is_listed_with_its_reason_and_its_task_and_stays(stage: Stage) -> None:
     empty = stage.command("dlq", "list")
     assert (empty.ended(), empty.stdout) == (0, "the dead-letter queue is empty\n")
+    nothing = stage.command("dlq", "redrive")  # it asks nothing
+    assert (nothing.ended(), nothing.stdout) == (0, "0 redriven, 0 discarded, 0 left\n")
     waits, gone = stage.submit("record", 2)
     stage.relay()
     stage.publish({"aggregate_type": "order", "aggregate_id": "7", "aggregate_version": 1})
@@ -78,7 +80,7 @@ def test_a_dead_letter_is_listed_with_its_reason_and_its_task_and_stays(stage: S
         assert [(each["task"], each["state"], each["about"], each["reason"]) for each in found] == [
             (str(waits), "waits", "record pending", "rejected"),
             (str(gone), "stale", "record cancelled", "rejected"),
-            (None, "undecodable", "header aggregate_type is 'order', not 'task'", "rejected"),
+            (None, "event", "header aggregate_type is 'order', not 'task'", "rejected"),
         ]
         assert all(each["age_seconds"] is not None and each["message_id"] for each in found)
     assert [each["deliveries"] for each in found] == [2, 2, 2], "RabbitMQ counts what is put back"
@@ -92,24 +94,33 @@ def test_a_dead_letter_is_listed_with_its_reason_and_its_task_and_stays(stage: S
 def test_messages_whose_task_waits_move_back_and_others_stay_unless_they_are_to_be_removed(stage: Stage) -> None:
     waits, gone = stage.submit("record", 2)
     stage.relay()
-    stage.publish({"aggregate_type": "order"})
+    stage.publish({"aggregate_type": "task"})
     dead_letter(stage, 3)
     stage.database.execute("SELECT tasks.cancel(%s)", [gone])
     asked = stage.command("dlq", "redrive")
     assert asked.ended() == 1, "nobody answers"
     dry = redrive(stage, "--dry-run")
-    assert dry == {"dry_run": True, "moved": 1, "removed": 0, "left": 2, "waits": 1, "stale": 1, "undecodable": 1}
+    counts = {"matched": 3, "redriven": 1, "discarded": 0, "left": 2}
+    assert dry == {"dry_run": True, **counts, "waits": 1, "stale": 1, "undecodable": 1}
     assert (stage.ready(stage.queue), stage.dead) == (0, 3)
     done = redrive(stage)
-    assert (done["moved"], done["removed"], done["left"]) == (1, 0, 2)
+    assert (done["redriven"], done["discarded"], done["left"]) == (1, 0, 2)
     assert (stage.ready(stage.queue), stage.dead) == (1, 2)
     done = redrive(stage, "--discard-stale", "--discard")
-    assert (done["moved"], done["removed"], done["left"]) == (0, 2, 0)
+    assert (done["redriven"], done["discarded"], done["left"]) == (0, 2, 0)
     assert stage.dead == 0
     stage.consume()
     stage.reaches(completed=1, cancelled=1)
     assert stage.effects() == [waits]
-    assert redrive(stage) == {"dry_run": False, "moved": 0, "removed": 0, "left": 0}
+    assert redrive(stage) == {"dry_run": False, "matched": 0, "redriven": 0, "discarded": 0, "left": 0}
+
+
+def test_an_event_is_never_removed_with_what_names_no_task(stage: Stage) -> None:
+    stage.publish({"aggregate_type": "order", "aggregate_id": "7", "aggregate_version": 1})
+    dead_letter(stage, 1)
+    done = redrive(stage, "--discard", "--discard-stale")
+    assert (done["discarded"], done["left"], done["event"]) == (0, 1, 1)
+    assert stage.dead == 1
 
 
 def test_one_message_is_chosen_by_its_id_and_keeps_it(stage: Stage) -> None:
@@ -117,7 +128,7 @@ def test_one_message_is_chosen_by_its_id_and_keeps_it(stage: Stage) -> None:
     stage.relay()
     dead_letter(stage, 3)
     second = listed(stage)[1]
-    assert redrive(stage, "--id", second["message_id"])["moved"] == 1
+    assert redrive(stage, "--id", second["message_id"])["redriven"] == 1
     dead_letter(stage, 1)
     assert [each["message_id"] for each in listed(stage)][-1] == second["message_id"]
     missing = stage.command("dlq", "redrive", "--yes", "--id", "nobody")
@@ -140,7 +151,7 @@ def test_nothing_is_lost_when_the_queue_is_not_there(stage: Stage) -> None:
     assert "start one, and repeat this" in command.stderr
     until(lambda: stage.dead == 5, what="all are back", seconds=30)
     stage.consume()
-    assert redrive(stage)["moved"] == 5
+    assert redrive(stage)["redriven"] == 5
     stage.reaches(completed=5)
 
 
@@ -173,9 +184,12 @@ def test_a_user_may_do_so_who_reads_the_dead_letter_queue_and_writes_to_the_defa
         operator.permit(
             configure="^$", write="^amq[.]default$", read=f"^{dead_letter_queue(stage.queue).replace('.', '[.]')}$"
         )
+        asked = stage.command("dlq", "redrive", amqp_url=operator.url)
+        assert asked.ended() == 1, "nobody answers"
+        assert "Redrive 1 messages at most" in asked.stdout
         command = stage.command("dlq", "redrive", "--yes", "--json", amqp_url=operator.url)
         assert command.ended() == 0, command.stderr
-        assert json.loads(command.stdout)["moved"] == 1
+        assert json.loads(command.stdout)["redriven"] == 1
         operator.permit(configure="^$", write="^$", read="^$")
         refused = stage.command("dlq", "list", amqp_url=operator.url)
         assert refused.ended() == 1

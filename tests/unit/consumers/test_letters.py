@@ -1,12 +1,13 @@
-"""RabbitMQ 4 drops a dead letter that was put back too often: the commands stop before."""
+"""What a dead letter is; and RabbitMQ 4 drops one that was put back too often: the commands stop before."""
 
 import asyncio
-from typing import cast
+from typing import Any, cast
 
 import pika
 import pytest
 
-from consumers.operating.letters import take
+from consumers.operating.letters import judge, judge_events, take
+from consumers.settings import ConsumerSettings
 from outboxkit.amqp.dead_letters import DeadLetters, Letter
 from outboxkit.errors import Problem
 
@@ -17,7 +18,7 @@ class Queue:
     def __init__(self, *deliveries: int, drops: bool) -> None:
         self.drops_redelivered = drops
         self._left = [
-            Letter(tag, f"m{tag}", {}, None, None, count, pika.BasicProperties(), b"")
+            Letter(tag, f"m{tag}", {}, None, None, None, count, pika.BasicProperties(), b"")
             for tag, count in enumerate(deliveries, start=1)
         ]
 
@@ -41,3 +42,27 @@ def test_what_would_be_dropped_soon_is_put_back_no_more() -> None:
     with pytest.raises(Problem, match="message m2 was looked at 15 times") as raised:
         taken(Queue(0, 15, drops=True), 10)
     assert "rabbitmqctl set_policy" in raised.value.remedy
+
+
+def letter(headers: dict[str, Any], body: bytes = b"{}") -> Letter:
+    properties = pika.BasicProperties(headers=headers, message_id="m", type="paid", timestamp=1_700_000_000)
+    return Letter(1, "m", headers, "rejected", None, "order.paid", 0, properties, body)
+
+
+EVENT: dict[str, Any] = {"aggregate_type": "order", "aggregate_id": "42", "aggregate_version": 7}
+
+
+def test_of_the_dead_letters_of_events_each_is_an_event_or_undecodable() -> None:
+    found = judge_events([letter(EVENT), letter({}), letter(EVENT, b"no JSON")])
+    assert [(each.state, each.about.partition("(")[0]) for each in found] == [
+        ("event", "order.paid: order 42, version 7"),
+        ("undecodable", "header aggregate_type is None, not a text"),
+        ("undecodable", "its body is not JSON "),
+    ]
+
+
+def test_of_the_dead_letters_of_tasks_an_event_is_not_taken_for_something_that_may_be_removed() -> None:
+    asks_no_database = cast("ConsumerSettings", None)
+    alphanumeric: dict[str, Any] = {name.replace("_", ""): value for name, value in EVENT.items()}
+    others = [letter(EVENT), letter(alphanumeric), letter({"aggregate_type": "task"}), letter({})]
+    assert [each.state for each in judge(asks_no_database, others)] == ["event", "event", "undecodable", "undecodable"]

@@ -1,6 +1,7 @@
 """The consumers' settings: defaults, and what is refused."""
 
 import os
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -58,6 +59,7 @@ def test_each_url_is_needed(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         ("CONSUMERS_PREFETCH", "65536"),
         ("CONSUMERS_PREFETCH", "7"),
         ("CONSUMERS_LEASE", "0.5"),
+        ("CONSUMERS_LEASE", "25h"),
         ("CONSUMERS_SCHEDULER", "on"),
         ("CONSUMERS_JOB_AT_MOST", "0"),
         ("CONSUMERS_JOB_AT_LEAST", "1.5"),
@@ -73,6 +75,7 @@ def test_each_url_is_needed(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         ("CONSUMERS_HTTP_ADDRESS", "host:99999"),
         ("CONSUMERS_EVENTS_QUEUE", ""),
         ("CONSUMERS_EVENTS_QUEUE", "tasks"),
+        ("CONSUMERS_EVENTS_QUEUE", "tasks.dead"),
         ("CONSUMERS_EVENTS_UNHANDLED", "drop"),
         ("CONSUMERS_EVENTS_ATTEMPTS", "0"),
         ("CONSUMERS_EVENTS_GAP_WAIT", "1h"),
@@ -86,12 +89,33 @@ def test_a_wrong_value_is_refused_by_name(monkeypatch: pytest.MonkeyPatch, name:
     assert "planted" not in str(raised.value)
 
 
+def test_no_queue_of_tasks_gets_the_dead_letters_of_events(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CONSUMERS_QUEUE", "a.dead")
+    monkeypatch.setenv("CONSUMERS_EVENTS_QUEUE", "a")
+    with pytest.raises(ConfigurationProblem, match="CONSUMERS_EVENTS_QUEUE is wrong: its dead-letter queue is the"):
+        load(ConsumerSettings)
+
+
+def test_a_lease_is_a_duration_from_a_second_to_a_day(monkeypatch: pytest.MonkeyPatch) -> None:
+    for text, seconds in (("30s", 30.0), ("1", 1.0), ("24h", 86_400.0)):
+        monkeypatch.setenv("CONSUMERS_LEASE", text)
+        assert load(ConsumerSettings).lease == seconds
+
+
 def test_an_event_is_not_tried_for_longer_than_rabbitmq_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CONSUMERS_EVENTS_ATTEMPTS", "100")
     with pytest.raises(
-        ConfigurationProblem, match="CONSUMERS_EVENTS_RETRY_CAP is wrong: an event could be tried for 28"
-    ):
+        ConfigurationProblem, match=r"^CONSUMERS_EVENTS_ATTEMPTS and CONSUMERS_EVENTS_RETRY_CAP would let .* for 28"
+    ) as raised:
         load(ConsumerSettings)
+    followed = re.search(r"set CONSUMERS_EVENTS_ATTEMPTS=(\d+)", raised.value.remedy)
+    assert followed is not None
+    monkeypatch.setenv("CONSUMERS_EVENTS_ATTEMPTS", str(int(followed[1]) + 1))
+    with pytest.raises(ConfigurationProblem):
+        load(ConsumerSettings)
+    monkeypatch.setenv("CONSUMERS_EVENTS_ATTEMPTS", followed[1])
+    assert load(ConsumerSettings).events_attempts == int(followed[1])
+    monkeypatch.setenv("CONSUMERS_EVENTS_ATTEMPTS", "100")
     monkeypatch.setenv("CONSUMERS_EVENTS_RETRY_CAP", "10s")
     assert load(ConsumerSettings).events_attempts == 100
 

@@ -5,6 +5,7 @@ import ssl
 import pytest
 from pika.exceptions import ChannelClosedByBroker, StreamLostError
 
+from outboxkit.amqp import preconditions
 from outboxkit.amqp.errors import BrokerUnavailable, PreconditionFailed, TlsRefused
 from outboxkit.amqp.refusals import problem
 
@@ -45,3 +46,19 @@ def test_each_cause_of_a_406_has_its_own_remedy_and_none_deletes_what_is_in_use(
     assert found.what == f"RabbitMQ at localhost:5672/ answered 406: PRECONDITION_FAILED - {text}"
     assert found.remedy.find(remedy) >= 0
     assert "delete" not in found.remedy.partition("start the consumers")[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ("inequivalent arg 'x-single-active-consumer' for queue 'a' in vhost '/'", "set CONSUMERS_EVENTS_QUEUE to a"),
+        ("inequivalent arg 'x-queue-type' for queue 'a.dead' in vhost '/'", "set CONSUMERS_EVENTS_QUEUE to a name"),
+        ("inequivalent arg 'type' for exchange 'outbox' in vhost '/'", "set RELAY_EXCHANGE and"),
+        ("something else", "see RabbitMQ's log"),
+    ],
+)
+def test_a_queue_of_events_has_a_remedy_of_its_own_because_nobody_writes_events_again(text: str, remedy: str) -> None:
+    found = preconditions.remedy_of_events(f"RabbitMQ at localhost:5672/ answered 406: PRECONDITION_FAILED - {text}")
+    assert remedy in found
+    assert "CONSUMERS_QUEUE" not in found
+    assert "delete" not in found.partition("when they have emptied it")[0]

@@ -111,9 +111,9 @@ def test_a_parked_event_is_not_applied_by_another_delivery_but_when_it_is_redriv
             await stage.counts("first", "duplicate", 1)
             assert versions(stage, "first") == []
             ((_, _, _, number),) = stage.parked()
-            redrive = stage.command(tmp_path, "events", "parked", "redrive", str(number), "--json")
+            redrive = stage.command(tmp_path, "events", "parked", "redrive", str(number), "--yes", "--json")
             assert redrive.ended() == 0, redrive.tail()
-            assert json.loads(redrive.stdout) == {"redriven": [number]}
+            assert json.loads(redrive.stdout) == {"dry_run": False, "matched": 1, "redriven": 1, "numbers": [number]}
             await stage.until("SELECT count(*) FROM inbox.parked WHERE applied_at IS NOT NULL", 1)
             again = stage.command(tmp_path, "events", "parked", "redrive", str(number))
             assert again.ended() == 1
@@ -156,7 +156,7 @@ def test_with_versions_later_events_are_a_gap_behind_a_parked_one_until_all_are_
                 ("first", 4, "gap"),
             ]
             handlers.broken = set()
-            redrive = stage.command(tmp_path, "events", "parked", "redrive", "--all")
+            redrive = stage.command(tmp_path, "events", "parked", "redrive", "--all", "--yes")
             assert redrive.ended() == 0, redrive.tail()
             await stage.until("SELECT count(*) FROM applied WHERE handler = 'first'", 4)
 
@@ -175,12 +175,13 @@ def test_discarding_the_failed_one_lets_those_behind_it_be_applied(isolated: Iso
             await stage.until(PARKED, 2)
             dry = stage.command(tmp_path, "events", "parked", "discard", "--reason", "failed", "--dry-run", "--json")
             assert dry.ended() == 0, dry.tail()
-            assert json.loads(dry.stdout) == {"would_discard": [stage.parked()[0][3]]}
+            number = stage.parked()[0][3]
+            assert json.loads(dry.stdout) == {"dry_run": True, "matched": 1, "discarded": 1, "numbers": [number]}
             assert len(stage.parked()) == 2
             discard = stage.command(tmp_path, "events", "parked", "discard", "--reason", "failed", "--yes")
             assert discard.ended() == 0, discard.tail()
             await stage.publish(aggregate("a", (3,)))
-            redrive = stage.command(tmp_path, "events", "parked", "redrive", "--all")
+            redrive = stage.command(tmp_path, "events", "parked", "redrive", "--all", "--yes")
             assert redrive.ended() == 0, redrive.tail()
             await stage.until("SELECT count(*) FROM applied WHERE handler = 'first' AND version >= 2", 1)
 

@@ -116,6 +116,9 @@ def test_a_timestamp_is_a_time_or_none(seconds: int | None, expected: datetime |
         ("a.b", {}, "a.b"),
         ("queue", {"x-death": [{"routing-keys": ["queue"]}, {"routing-keys": ["order.paid"]}]}, "order.paid"),
         ("queue", {"x-death": "nonsense"}, "order.paid"),
+        ("queue", {"x-routing-key": "own.key", "x-death": [{"routing-keys": ["queue"]}]}, "own.key"),
+        ("queue", {"x-routing-key": "queue"}, "order.paid"),
+        ("a.b", {"x-routing-key": "own.key"}, "a.b"),
         ("queue", {}, "order.paid"),
     ],
 )
@@ -125,3 +128,4 @@ def test_a_message_that_comes_straight_to_the_queue_has_the_key_that_it_was_publ
     delivery = Delivery(1, "id", {**HEADERS, **headers}, b"{}", False, key, 1, "paid", 0)
     event, message = Reading([], "queue").read(delivery)
     assert event.routing_key == message.routing_key == expected
+    assert "x-routing-key" not in event.headers
