@@ -6,7 +6,6 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +13,7 @@ from rich.table import Table
 
 from consumers.operating.display import age, console, moment, plain
 from consumers.operating.letters import BATCH, Judged, judge, judge_events, take
+from consumers.operating.options import Config, Json
 from consumers.settings import ConsumerSettings
 from outboxkit.amqp.connection import Connection
 from outboxkit.amqp.dead_letters import DeadLetters, Letter
@@ -23,8 +23,6 @@ from outboxkit.settings import load
 
 app = typer.Typer(no_args_is_help=True, help="Messages in the dead-letter queues: list, redrive.")
 
-Config = Annotated[Path | None, typer.Option("--config", help="TOML file with settings; the environment wins.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Events = Annotated[bool, typer.Option("--events", help="Those of CONSUMERS_EVENTS_QUEUE instead of CONSUMERS_QUEUE.")]
 
 

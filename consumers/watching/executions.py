@@ -37,7 +37,7 @@ class Execution:
     seconds: float | None
     """How long the handler ran."""
     queue_wait: float | None
-    """From the task's announcement, or the delivery's arrival, to the handler's start."""
+    """From the task's becoming pending to its claim, by the database's clock; None if nothing was claimed."""
     error: str | None
     """The first line."""
 

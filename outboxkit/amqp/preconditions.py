@@ -52,12 +52,13 @@ _CAUSES = (
     ),
 )
 
-_EVENTS = (
+REPLACE_EVENTS_QUEUE = (
     "it was declared with other properties, which cannot change: set CONSUMERS_EVENTS_QUEUE to a name that no queue "
     "has, and start the consumers. They declare and bind that one; an event that comes through both is applied once. "
     "If the old queue is this application's, let consumers with the settings that it was declared with run too, and "
     "unbind it while they run; when they have emptied it, stop them, and delete it: `rabbitmqctl delete_queue NAME`"
 )
+"""What to do about a queue of events."""
 
 
 def remedy(text: str) -> str:
@@ -67,4 +68,4 @@ def remedy(text: str) -> str:
 
 def remedy_of_events(text: str) -> str:
     """Return the same for a queue of events, whose messages nobody writes again: they are taken from the old one."""
-    return _EVENTS if _QUEUE.search(text) else remedy(text)
+    return REPLACE_EVENTS_QUEUE if _QUEUE.search(text) else remedy(text)

@@ -27,6 +27,8 @@ APPLICATION, POSTGRES, PROMETHEUS, KUBECTL = (
 PLANTED = "planted-" + secrets.token_hex(16)
 HARDENED = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--network=none")
 PORTS = ("POSTGRES_PORT", "RABBITMQ_PORT", "RABBITMQ_MANAGEMENT_PORT", "REDIS_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT")
+PROFILES = ("sidecar", "redis", "monitoring", "demo", "operator")
+METRICS = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9188/metrics').read().decode())"
 
 Report = Callable[[object], None]
 
@@ -58,7 +60,7 @@ def compose(checkout: Path) -> Iterator[Compose]:
     try:
         yield compose
     finally:
-        profiles = [word for name in ("sidecar", "redis", "monitoring", "demo") for word in ("--profile", name)]
+        profiles = [word for name in PROFILES for word in ("--profile", name)]
         compose(*profiles, "down", "--volumes", "--remove-orphans", "--timeout", "20")
     assert compose.left() == []
 
@@ -118,6 +120,9 @@ def test_a_fresh_clone_runs_loses_nothing_when_the_active_relay_is_killed_and_le
     assert successor != active
     report(f"{active} killed, {successor} took over, a task committed meanwhile is completed")
     run("docker", "start", active)
+    for command in (("dead", "redrive", "--all", "--yes"), ("dlq", "list")):
+        compose("--profile", "operator", "run", "--rm", "operator", "consumers", *command)
+    report("the operator's login may redrive, and reads the dead-letter queue")
 
     compose.up("prometheus", profile="monitoring")
     out = compose("--profile", "demo", "run", "--rm", "demo")
@@ -174,6 +179,15 @@ def test_redis_takes_only_who_knows_its_password(compose: Compose) -> None:
     assert "NOAUTH" in run("docker", "exec", redis, "redis-cli", "get", "x")
     password = (compose.place / "secrets" / "redis.conf").read_text(encoding="ascii").split("requirepass ")[1].strip()
     assert run("docker", "exec", "--env", f"REDISCLI_AUTH={password}", redis, "redis-cli", "ping").strip() == "PONG"
+
+
+def test_consumers_hold_the_second_lock_in_the_redis_of_its_profile(compose: Compose) -> None:
+    locking = Compose(compose.place, compose.project, {**compose.settings, "CONSUMERS_LOCK": "redis"})
+    locking.up(profile="redis")
+    _completed(locking, locking.psql("writer", "SELECT tasks.submit('greet')"))
+    metrics = [run("docker", "exec", each, "python3", "-c", METRICS) for each in locking.containers("consumers")]
+    assert any('consumers_second_locks_total{outcome="held"}' in each for each in metrics)
+    assert not any('consumers_second_locks_total{outcome="without"}' in each for each in metrics)
 
 
 @pytest.mark.parametrize("overlay", ["deployment", "sidecar"])

@@ -108,7 +108,7 @@ class EventWorker:
         if unfinished := self.unfinished():
             raise HandlersAbandoned(
                 f"{unfinished} event handlers were not done within {self._grace:g} s",
-                remedy="their events are delivered again; let handlers end sooner",
+                remedy="their events are delivered again; let handlers end sooner, or raise CONSUMERS_GRACE",
             )
 
     async def _drain(self, loops: Sequence[asyncio.Task[None]]) -> None:

@@ -1,6 +1,6 @@
 """Removes tasks that have ended, once they are older than the retention.
 
-A dead or failed task has not ended: it waits for an operator, however old it is.
+A dead task is kept however old it is: it waits for an operator.
 """
 
 from datetime import timedelta

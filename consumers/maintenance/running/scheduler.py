@@ -78,7 +78,7 @@ class Scheduler:
         if self.running:
             raise JobsAbandoned(
                 f"scheduled jobs were not done within {self._grace:g} s: {', '.join(sorted(self.running))}",
-                remedy="another consumer runs them when their locks end; let jobs end sooner",
+                remedy="another consumer runs them when their locks end; let jobs end sooner, or raise CONSUMERS_GRACE",
             )
 
     async def _end(self, loops: set[asyncio.Task[None]]) -> None:

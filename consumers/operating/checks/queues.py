@@ -5,23 +5,18 @@ from dataclasses import dataclass
 
 from outboxkit.amqp.answer import NOT_FOUND
 from outboxkit.amqp.asking import QueueAnswer
-from outboxkit.amqp.preconditions import REPLACE_QUEUE
+from outboxkit.amqp.preconditions import REPLACE_EVENTS_QUEUE, REPLACE_QUEUE
 from outboxkit.checks.finding import Verdict, fail, ok, unknown, warn
 
 OF_TASKS = REPLACE_QUEUE
-OF_EVENTS = (
-    "it was declared with other properties, which cannot change: if it is those of CONSUMERS_EVENTS_SINGLE_ACTIVE, set "
-    "that back; else start consumers with another CONSUMERS_EVENTS_QUEUE, which they declare and bind (what comes "
-    "through both is a duplicate by the handler's name), unbind the old queue, let the old consumers empty it, stop "
-    "them, and then `rabbitmqctl delete_queue NAME`"
-)
+OF_EVENTS = REPLACE_EVENTS_QUEUE
 DEAD_OF_TASKS = (
     "it was declared with other properties, which cannot change: move what its tasks wait for with `consumers dlq "
     "redrive`, then `rabbitmqctl delete_queue NAME`, and start the consumers, which declare it; no task is lost"
 )
 DEAD_OF_EVENTS = (
-    "it was declared with other properties, which cannot change: move what it holds back to the events' queue with a "
-    "shovel, then `rabbitmqctl delete_queue NAME`, and start the consumers, which declare it"
+    "it was declared with other properties, which cannot change: move what it holds back to the events' queue with "
+    "`consumers dlq redrive --events`, then `rabbitmqctl delete_queue NAME`, and start the consumers, which declare it"
 )
 _OTHERWISE = {
     "x-queue-type": "it is lost with its node, and counts no deliveries",

@@ -52,8 +52,11 @@ class Container:
                 **account(USER).credentials,
             )
 
+    def url(self, user: str, password: str, database: str) -> str:
+        return f"postgresql://{user}:{password}@127.0.0.1:{self._port}/{database}"
+
     def answers(self) -> bool:
-        url = f"postgresql://{USER}:{PASSWORD}@127.0.0.1:{self._port}/postgres"
+        url = self.url(USER, PASSWORD, "postgres")
         try:
             with psycopg.connect(url, connect_timeout=5) as connection:
                 return connection.execute("SHOW wal_level").fetchone() == ("logical",)
@@ -97,3 +100,33 @@ def test_a_first_start_that_is_killed_is_made_anew_by_the_next_one(container: Co
 def test_without_a_password_it_says_what_to_set(container: Container) -> None:
     assert container.start(PASSWORD_FILE="").wait(SECONDS) != 0
     assert "set PASSWORD, or PASSWORD_FILE" in container.log.read_text()
+
+
+def test_the_first_start_makes_a_login_for_each_secret_and_no_login_may_do_what_another_is_for(
+    container: Container,
+) -> None:
+    """The entrypoint runs initial.sql through a socket, from places that only the image has."""
+    place = container.cluster.parent
+    members = {"application": "outbox_writer", "operator": "outbox_operator"}
+    logins = {"owner": "outbox_owner", "relay": "outbox_relay", "consumer": "outbox_consumer"}
+    logins |= {name: name for name in members}
+    for secret in logins:
+        (place / f"{secret}_password").write_text(f"secret-of-{secret}\n", encoding="ascii")
+    initial = (ROOT / "docker" / "postgres" / "initial.sql").read_text(encoding="utf-8")
+    (place / "initial.sql").write_text(initial.replace("/run/secrets/", f"{place}/"), encoding="utf-8")
+    shutil.copy(ROOT / "sql" / "roles.sql", place)
+    process = container.start()
+    try:
+        until(container.answers, what="the server answers", seconds=SECONDS)
+        psql: list[str | Path] = [packages.require().postgres / "psql", "--no-psqlrc"]
+        psql += ["--set", "ON_ERROR_STOP=1", "--set", "database=shop", "--file", place / "initial.sql"]
+        subprocess.run([*psql, container.url(USER, PASSWORD, "postgres")], check=True, capture_output=True)
+        for secret, login in logins.items():
+            with psycopg.connect(container.url(login, f"secret-of-{secret}", "shop")) as connection:
+                roles = connection.execute(
+                    "SELECT rolname FROM pg_roles WHERE rolname LIKE 'outbox%' AND pg_has_role(oid, 'MEMBER')"
+                ).fetchall()
+            assert roles == [(members.get(login, login),)]
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(SECONDS) == 0

@@ -1,50 +1,62 @@
-"""docker/prometheus/: each alert has a page in docs/operations.md, each page an alert, and each rule known metrics."""
+"""docker/prometheus/: each alert has a page in docs/, each page an alert; rules and dashboard have known metrics."""
 
 import re
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.support.commands import ROOT
+from tests.support.dashboard import queries
 from tests.unit.docs.markdown import anchors, quoted, rows, section
 
 FOLDER = ROOT / "docker" / "prometheus"
-OPERATIONS = ROOT / "docs" / "operations.md"
-RULES: list[dict[str, Any]] = [
-    rule
+PAGES = {"outbox-relay": ROOT / "docs" / "operations.md", "outbox-consumers": ROOT / "docs" / "tasks.md"}
+"""The page of each group."""
+REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
+GROUPS: dict[str, list[dict[str, Any]]] = {
+    group["name"]: group["rules"]
     for group in yaml.safe_load((FOLDER / "alerts.yml").read_text(encoding="utf-8"))["groups"]
-    for rule in group["rules"]
-]
+}
+RULES = [rule for rules in GROUPS.values() for rule in rules]
+_PARTS = ("bucket", "count", "sum")
+_METRIC = re.compile(r"\b(?:(?:relay|consumers)_\w+|up(?=\{))")
 TESTS: list[dict[str, Any]] = yaml.safe_load((FOLDER / "alerts.test.yml").read_text(encoding="utf-8"))["tests"]
 
 
-def _pages() -> list[str]:
-    return re.findall(r"^### (.+)$", section(OPERATIONS.read_text(encoding="utf-8"), "## Alerts"), re.MULTILINE)
+groups = pytest.mark.parametrize("group", GROUPS)
 
 
-def test_every_alert_has_the_name_of_a_page_and_every_page_an_alert() -> None:
-    names = [rule["alert"] for rule in RULES]
-    assert sorted(names) == sorted(_pages())
+def _known() -> set[str]:
+    """Return the names of all series that relay and consumers have, and Prometheus' own."""
+    tables = [section(REFERENCE, heading) for heading in ("### Of the relay", "### Of the consumers")]
+    kinds = {quoted(name)[0]: kind for table in tables for name, kind, *_ in rows(table)}
+    of_histograms = {f"{name}_{part}" for name, kind in kinds.items() if kind == "histogram" for part in _PARTS}
+    return {name for name, kind in kinds.items() if kind != "histogram"} | of_histograms | {"up"}
 
 
-def test_the_runbook_of_an_alert_is_its_page() -> None:
-    for rule in RULES:
+@groups
+def test_every_alert_has_the_name_of_a_page_and_every_page_an_alert(group: str) -> None:
+    alerts = section(PAGES[group].read_text(encoding="utf-8"), "## Alerts")
+    assert sorted(rule["alert"] for rule in GROUPS[group]) == sorted(re.findall(r"^### (.+)$", alerts, re.MULTILINE))
+
+
+@groups
+def test_the_runbook_of_an_alert_is_its_page(group: str) -> None:
+    for rule in GROUPS[group]:
         path, _, anchor = rule["annotations"]["runbook"].partition("#")
-        assert ROOT / path == OPERATIONS
+        assert ROOT / path == PAGES[group]
         assert anchor == re.sub(r"[^\w\- ]", "", rule["alert"].lower()).replace(" ", "-")
-        assert anchor in anchors(OPERATIONS)
+        assert anchor in anchors(PAGES[group])
         assert rule["annotations"]["summary"]
         assert rule["labels"]["severity"] in {"warning", "critical"}
 
 
-def test_every_metric_in_a_rule_is_a_metric_of_the_relay() -> None:
-    reference = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
-    known = {quoted(name)[0]: kind for name, kind, *_ in rows(section(reference, "### Of the relay"))}
-    known |= {f"{name}_count": kind for name, kind in known.items() if kind == "histogram"}
-    for rule in RULES:
-        used = set(re.findall(r"\brelay_\w+", rule["expr"]))
-        assert used
-        assert used <= set(known)
+@pytest.mark.parametrize("expression", [rule["expr"] for rule in RULES] + [query.expression for query in queries()])
+def test_every_metric_of_a_rule_or_a_panel_is_one_of_ours(expression: str) -> None:
+    used = set(_METRIC.findall(expression))
+    assert used
+    assert used <= _known()
 
 
 def test_every_alert_is_tested_when_it_fires_and_when_it_does_not() -> None:

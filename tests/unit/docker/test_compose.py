@@ -17,10 +17,12 @@ from writers.settings import WritersSettings
 TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 FILE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = FILE["services"]
-ONE_SHOT = {"setup", "grants", "demo"}
+ONE_SHOT = {"setup", "grants", "demo", "operator"}
 KINDS: tuple[type[Settings], ...] = (RelaySettings, ConsumerSettings, WritersSettings, SandboxSettings)
 # The images that bring their own: their HEALTHCHECK.
 CHECKED_IMAGES = {"outbox-relay", "outbox-relay-postgres"}
+AFTER_GRACE = 15
+"""How many seconds after CONSUMERS_GRACE a consumer has ended: docs/handlers.md."""
 VARIABLE = re.compile(r"(?<!\$)\$\{(\w+):-([^}]*)\}")
 
 services = pytest.mark.parametrize("name", SERVICES)
@@ -35,7 +37,7 @@ def test_the_services_are_those_of_a_whole_system_and_the_rest_are_profiles() ->
     always = {name for name, service in SERVICES.items() if "profiles" not in service}
     assert always == {"postgres", "rabbitmq", "setup", "grants", "relay", "consumers"}
     profiles = {profile for service in SERVICES.values() for profile in service.get("profiles", [])}
-    assert profiles == {"sidecar", "redis", "monitoring", "demo"}
+    assert profiles == {"sidecar", "redis", "monitoring", "demo", "operator"}
     assert (SERVICES["relay"]["scale"], SERVICES["consumers"]["scale"]) == (2, 2)
 
 
@@ -147,4 +149,6 @@ def test_a_stop_leaves_time_to_drain() -> None:
     seconds = {"30s": 30, "1m": 60, "10s": 10}
     for name in ("relay", "sidecar"):
         assert seconds[SERVICES[name]["stop_grace_period"]] >= 30
-    assert seconds[SERVICES["consumers"]["stop_grace_period"]] >= 30
+    consumers = SERVICES["consumers"]
+    assert "CONSUMERS_GRACE" not in consumers["environment"]
+    assert seconds[consumers["stop_grace_period"]] >= ConsumerSettings.model_fields["grace"].default + AFTER_GRACE

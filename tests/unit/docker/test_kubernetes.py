@@ -22,6 +22,8 @@ FOLDER = ROOT / "docker" / "kubernetes"
 OVERLAYS = sorted(path.name for path in (FOLDER / "overlays").iterdir())
 VERSIONS = ("1.29", "1.34")
 PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
+AFTER_GRACE = 15
+"""How many seconds after CONSUMERS_GRACE a consumer has ended: docs/handlers.md."""
 KINDS: dict[str, type[Settings]] = {"relay": RelaySettings, "consumers": ConsumerSettings, "writers": WritersSettings}
 DOCKERFILE = (ROOT / "docker" / "application" / "Dockerfile").read_text(encoding="utf-8")
 
@@ -156,6 +158,12 @@ def test_neither_a_standby_nor_an_outage_of_rabbitmq_takes_the_application_from_
     """/livez is about the process alone; /readyz also about its servers and its lag."""
     (relay,) = pod(_named("sidecar", "Deployment", "shop"))["initContainers"]
     assert {relay[probe]["httpGet"]["path"] for probe in PROBES} == {"/livez"}
+
+
+@overlays
+def test_consumers_have_their_grace_and_the_time_after_it(overlay: str) -> None:
+    found = pod(_named(overlay, "Deployment", "outbox-consumers"))
+    assert found["terminationGracePeriodSeconds"] >= ConsumerSettings.model_fields["grace"].default + AFTER_GRACE
 
 
 def test_a_relay_of_its_own_has_a_standby_and_time_to_drain() -> None:

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from consumers.second_lock import address
 from outboxkit.amqp.url import nodes
 from tests.support.commands import ROOT
 from tests.unit.docs.markdown import quoted, rows, section
@@ -32,7 +33,13 @@ def test_every_password_is_another_one_and_has_160_bits(secrets: Path) -> None:
 
 
 def test_the_urls_have_the_passwords_that_postgres_gets(secrets: Path) -> None:
-    roles = {"setup": "owner", "relay": "relay", "consumer": "consumer", "writer": "application"}
+    roles = {
+        "setup": "owner",
+        "relay": "relay",
+        "consumer": "consumer",
+        "writer": "application",
+        "operator": "operator",
+    }
     for part, role in roles.items():
         url = urlsplit(_read(secrets / f"{part}_database_url"))
         assert url.password == _read(secrets / f"{role}_password")
@@ -42,7 +49,7 @@ def test_the_urls_have_the_passwords_that_postgres_gets(secrets: Path) -> None:
 def test_rabbitmq_gets_hashes_that_fit_the_urls_and_no_password(secrets: Path) -> None:
     text = _read(secrets / "rabbitmq_definitions.json")
     users = {user["name"]: user for user in json.loads(text)["users"]}
-    assert set(users) == {"setup", "relay", "consumer", "admin"}
+    assert set(users) == {"setup", "relay", "consumer", "operator", "admin"}
     for name, user in users.items():
         url = _read(secrets / f"{name}_amqp_url")
         (node,) = nodes(url)
@@ -60,8 +67,25 @@ def test_rabbitmqs_users_may_do_what_operations_says_and_no_more(secrets: Path) 
     }
     listed = [cells for cells in rows(section(OPERATIONS, "## Roles and permissions")) if len(cells) == 4]
     documented = {user: [quoted(cell)[0].replace("\\|", "|") for cell in cells] for user, *cells in listed}
-    for name, user in (("setup", "for `relay setup`"), ("relay", "the relay"), ("consumer", "consumers")):
+    for name, user in {
+        "setup": "for `relay setup`",
+        "relay": "the relay",
+        "consumer": "consumers",
+        "operator": "for `consumers dlq`",
+    }.items():
         assert [permissions[name][kind] for kind in ("configure", "write", "read")] == documented[user]
+
+
+def test_redis_and_consumers_have_the_same_password_and_the_settings_take_its_url(secrets: Path) -> None:
+    url = address.read(_read(secrets / "redis_url"))
+    assert (url.host, url.port) == ("redis", 6379)
+    assert f"requirepass {url.password}" in _read(secrets / "redis.conf").splitlines()
+
+
+def test_every_role_with_a_password_gets_it_at_the_first_start(secrets: Path) -> None:
+    initial = (ROOT / "docker" / "postgres" / "initial.sql").read_text(encoding="utf-8")
+    read = set(re.findall(r"`cat /run/secrets/(\w+)`", initial))
+    assert read == {path.name for path in secrets.glob("*_password")} - {"postgres_password", "grafana_password"}
 
 
 def test_what_is_there_stays_as_it_is(secrets: Path) -> None:

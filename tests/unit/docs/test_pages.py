@@ -33,7 +33,7 @@ def test_every_path_in_backticks_is_there(page: Path) -> None:
         if _PATH.fullmatch(words) and words not in _MADE:
             path, _, test = words.partition("::")
             assert (ROOT / path).exists(), f"{page.name} names {words}"
-            assert f"def {test}" in (ROOT / path).read_text(encoding="utf-8") if test else True, (
+            assert f"def {test}(" in (ROOT / path).read_text(encoding="utf-8") if test else True, (
                 f"{page.name} names {words}"
             )
 

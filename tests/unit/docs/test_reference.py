@@ -1,5 +1,6 @@
 """docs/reference.md against the code, in both directions: nothing is missing there, and nothing is there any more."""
 
+import ast
 import signal
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -140,9 +141,44 @@ def test_every_header_of_ours_is_listed_once() -> None:
     assert sorted(listed) == sorted(message.OURS)
 
 
+def _listed_log_events(package: str) -> set[str]:
+    return {name for process, events, _ in _table("## Log events") if process == package for name in quoted(events)}
+
+
+def _sources(package: str) -> list[str]:
+    """Return the files of `package`, and of outboxkit, which is in both processes."""
+    return [
+        path.read_text(encoding="utf-8") for place in (package, "outboxkit") for path in (ROOT / place).rglob("*.py")
+    ]
+
+
 @pytest.mark.parametrize("package", ["relay", "consumers"])
 def test_every_log_event_that_is_listed_is_logged(package: str) -> None:
-    listed = [name for process, events, _ in _table("## Log events") if process == package for name in quoted(events)]
-    sources = "".join(path.read_text(encoding="utf-8") for path in (ROOT / package).rglob("*.py"))
+    listed = _listed_log_events(package)
+    sources = "".join(_sources(package))
     assert listed
     assert not [name for name in listed if f'"{name}"' not in sources]
+
+
+# Which argument of what is called is the event: structlog's methods, under the names that they have here too.
+_METHODS = dict.fromkeys(("info", "warning", "error", "exception", "critical", "tell", "report"), 0)
+_LOGBOOK = {"_count": 0, "_Kind": 0, "_once": 1}
+
+
+def _logged(source: str, events: dict[str, int]) -> Iterator[str]:
+    """Yield the events that `source` has as text where it logs; `a if ... else b` is two."""
+    for call in ast.walk(ast.parse(source)):
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute | ast.Name):
+            position = events.get(call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id)
+            if position is not None and len(call.args) > position:
+                event = call.args[position]
+                for text in (event.body, event.orelse) if isinstance(event, ast.IfExp) else (event,):
+                    if isinstance(text, ast.Constant) and isinstance(text.value, str):
+                        yield text.value
+
+
+@pytest.mark.parametrize(("package", "events"), [("relay", _METHODS | _LOGBOOK), ("consumers", _METHODS)])
+def test_every_log_event_that_is_logged_is_listed(package: str, events: dict[str, int]) -> None:
+    logged = {event for source in _sources(package) for event in _logged(source, events)}
+    assert logged
+    assert logged - _listed_log_events(package) == set()
