@@ -40,7 +40,7 @@ class Judged:
         died_at = self.letter.died_at
         return {
             "message_id": self.letter.message_id,
-            "task": self.task and str(self.task.task_id),
+            "task": self.task and self.task.task_id,
             "version": self.task and self.task.version,
             "state": self.state,
             "about": self.about,
@@ -75,10 +75,10 @@ def judge(settings: ConsumerSettings, letters: Sequence[Letter]) -> list[Judged]
         except UndecodableMessage as error:
             references.append(str(error))
     ids = [each.task_id for each in references if isinstance(each, TaskReference)]
-    tasks: dict[Any, tuple[Any, ...]] = {}
+    tasks: dict[str, tuple[Any, ...]] = {}
     if ids:
         with connected(settings, "dlq") as connection:
-            tasks = {row[0]: row[1:] for row in _rows(connection, ids)}
+            tasks = {str(row[0]): row[1:] for row in _rows(connection, ids)}
     return [_judged(*each, tasks) for each in zip(letters, references, strict=True)]
 
 
@@ -102,7 +102,7 @@ def _rows(connection: psycopg.Connection[Any], ids: Sequence[object]) -> list[tu
     return connection.execute(sql.query("dlq_tasks"), {"ids": list(ids)}).fetchall()
 
 
-def _judged(letter: Letter, reference: TaskReference | str, tasks: dict[Any, tuple[Any, ...]]) -> Judged:
+def _judged(letter: Letter, reference: TaskReference | str, tasks: dict[str, tuple[Any, ...]]) -> Judged:
     if isinstance(reference, str):
         return Judged(letter, "event" if _is_other(letter.headers) else "undecodable", None, reference)
     type_, status, version = tasks.get(reference.task_id, ("", "not there", 0))

@@ -224,7 +224,7 @@ def test_it_works_as_outbox_consumer(stage: Stage) -> None:
         grants = re.findall(r"^ *GRANT [^;]* TO [^;]*outbox_consumer[^;]*;", ROLES, re.MULTILINE)
         assert len(grants) > 4
         for grant in grants:
-            stage.database.execute(re.sub(r"TO [\w, ]*outbox_consumer", f'TO "{name}"', grant).encode())
+            stage.database.execute(re.sub(r"TO [\w, ]*outbox_consumer[\w, ]*", f'TO "{name}"', grant).encode())
         findings = check(stage, database_url=allowed)
         assert not statuses(findings, "FAIL")
 
