@@ -49,7 +49,9 @@ def test_the_second_relay_stands_by_and_takes_over_when_the_first_dies(stage: St
     assert consumer.terminate() == 0
     stage.judge(tap)
     events = [line["event"] for line in second.log if line["event"] != "slot budget"]
-    assert events[:3] == ["publishing", "standby", "streaming"]
+    waited = events[1 : events.index("streaming")]
+    assert events[0] == "publishing"
+    assert set(waited) == {"standby"}, "once more where the killed relay's session still holds the slot"
     assert second.sources == [read]
     assert events[-1] == "stopped"
 
