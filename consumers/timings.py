@@ -17,9 +17,11 @@ class Timings:
     """After which time it is looked at again how long handlers take."""
     overdue_interval: float = 0.1
     """After which time it is looked at again whether handlers have run for too long."""
-    unseen_interval: float = 0.1
-    """After which time a task that could not be seen is looked for again. A commit that the WAL shows is visible within
-    a moment, unless a synchronous standby is slow or gone."""
+    again_interval: float = 0.1
+    """After which time a task that could not be seen, or whose row another transaction held, is tried again. A commit
+    that the WAL shows is visible within a moment, unless a synchronous standby is slow or gone."""
+    held_told: float = 10.0
+    """After which time it is said that deliveries or outcomes wait for such rows, and said again."""
     unseen_limit: float = 10.0
     """After which time the delivery of a task that could not be seen is dead-lettered."""
     extensions_per_lease: int = 3

@@ -17,7 +17,8 @@ import structlog
 
 from consumers.claims import leases
 from consumers.claims.claims import Claims
-from consumers.claims.verdicts import Claimed, Skipped, Unseen, Verdict, judge
+from consumers.claims.held import HeldRows
+from consumers.claims.verdicts import Claimed, Held, Skipped, Unseen, Verdict, judge
 from consumers.errors import HandlersAbandoned
 from consumers.handlers.executor import Executor
 from consumers.handlers.finished import Run
@@ -39,7 +40,7 @@ _ENDED_WITH_THE_CONSUMER = "the consumer ended before its handler did"
 
 @dataclass(slots=True)
 class _Arrival:
-    """A delivery to be claimed; `asked` is set when its task could not be seen the last time."""
+    """A delivery to be claimed; `asked` is set if its task could not be seen the last time."""
 
     delivery: Delivery
     reference: TaskReference
@@ -84,8 +85,10 @@ class Worker:
         self._claimed: dict[TaskReference, _Claim] = {}
         self._writing: list[Run] = []
         """Runs whose outcome is being written."""
-        self._unseen: list[_Arrival] = []
+        self._waiting: list[_Arrival] = []
+        """Deliveries whose tasks could not be seen, or whose rows were held."""
         self._look_again = asyncio.Event()
+        self._held = HeldRows(told=timings.held_told)
         self._one_claim = asyncio.Lock()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -116,7 +119,7 @@ class Worker:
     async def _run(self, stop: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as loops:  # a loop that raises ends all others, and `run`
             claiming = loops.create_task(self._claim_arriving(), name="claiming")
-            looking = loops.create_task(self._claim_unseen(stop), name="claiming unseen tasks")
+            looking = loops.create_task(self._claim_waiting(stop), name="claiming again")
             ending = loops.create_task(self._end_tasks(), name="ending tasks")
             keeping = loops.create_task(
                 leases.keep(
@@ -167,7 +170,9 @@ class Worker:
         self._executor.coroutines.cancel()
         try:
             async with asyncio.timeout(self._timings.abandoning):
-                await self._write(runs)
+                while held := await self._write(runs):
+                    await asyncio.sleep(self._timings.again_interval)
+                    runs = held
         except TimeoutError as error:
             raise HandlersAbandoned(
                 f"{len(runs)} tasks were not done within {self._grace:g} s, and could not be given back",
@@ -228,6 +233,8 @@ class Worker:
             self._executor.start(tasks)
 
     def _follow(self, arrival: _Arrival, verdict: Verdict) -> None:
+        if not isinstance(verdict, Held):
+            self._held.discard(arrival.reference)
         match verdict:
             case Claimed(task):
                 self._claimed[task.claim] = _Claim(task, arrival.delivery)
@@ -237,14 +244,16 @@ class Worker:
                 self._intake.ack(arrival.delivery)
             case Unseen(asked):
                 self._put_off(replace(arrival, asked=asked))
+            case Held():
+                self._held.add(arrival.reference)
+                self._claim_later(replace(arrival, since=asyncio.get_running_loop().time()))
             case _:
                 assert_never(verdict)
 
     def _put_off(self, arrival: _Arrival) -> None:
         """Keep a delivery whose task cannot be seen, until it can be seen, does not exist, or the limit is reached."""
         if asyncio.get_running_loop().time() - arrival.since < self._timings.unseen_limit:
-            self._unseen.append(arrival)
-            self._look_again.set()
+            self._claim_later(arrival)
             return
         log.error(
             "delivery dead-lettered: its task has not appeared",
@@ -254,6 +263,10 @@ class Worker:
         )
         self._metrics.count("unknown", None)
         self._intake.reject(arrival.delivery)
+
+    def _claim_later(self, arrival: _Arrival) -> None:
+        self._waiting.append(arrival)
+        self._look_again.set()
 
     async def _keep_pace(self) -> None:
         while True:
@@ -269,14 +282,14 @@ class Worker:
             await asyncio.sleep(self._timings.overdue_interval)
             self._executor.end_overdue()
 
-    async def _claim_unseen(self, stop: asyncio.Event) -> None:
+    async def _claim_waiting(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             await self._look_again.wait()
             self._look_again.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), self._timings.unseen_interval)
-            unseen, self._unseen = self._unseen, []
-            await self._claim(unseen)
+                await asyncio.wait_for(stop.wait(), self._timings.again_interval)
+            waiting, self._waiting = self._waiting, []
+            await self._claim(waiting)
 
     async def _heed_cancellations(self) -> None:
         """Tell handlers that run for a while when their task was asked to stop, or their claim is lost."""
@@ -293,17 +306,30 @@ class Worker:
     async def _end_tasks(self) -> None:
         while runs := await self._executor.ended():
             self._writing = runs
-            await self._write(runs)
+            held = await self._write(runs)
             self._writing = []
+            if held:
+                self._executor.put_off(held, self._timings.again_interval)
 
-    async def _write(self, runs: list[Run]) -> None:
-        """Write the outcomes that are not written yet, and ack."""
+    async def _write(self, runs: list[Run]) -> list[Run]:
+        """Write the outcomes that are not written yet, and ack; return those whose tasks' rows are held."""
         unwritten = [(run.task, run.outcome) for run in runs if not isinstance(run.outcome, Applied)]
         endings = iter(await self._ending.end(unwritten) if unwritten else [])
-        if reasons := [outcome.reason for _, outcome in unwritten if isinstance(outcome, Unfinished)]:
-            log.warning("claims given back", tasks=len(reasons), reasons=sorted(set(reasons)))
+        held: list[Run] = []
+        given_back: list[str] = []
         for run in runs:
-            self._ended(run, "completed" if isinstance(run.outcome, Applied) else next(endings))
+            ending = "completed" if isinstance(run.outcome, Applied) else next(endings)
+            if isinstance(ending, Held):
+                self._held.add(run.task.claim)
+                held.append(run)
+                continue
+            self._held.discard(run.task.claim)
+            if isinstance(run.outcome, Unfinished):
+                given_back.append(run.outcome.reason)
+            self._ended(run, ending)
+        if given_back:
+            log.warning("claims given back", tasks=len(given_back), reasons=sorted(set(given_back)))
+        return held
 
     def _ended(self, run: Run, ending: Ending) -> None:
         if run.seconds:  # its handler ran

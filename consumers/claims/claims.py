@@ -6,7 +6,7 @@ The statements decide by a row's version; this module only passes values in and 
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
-from consumers.claims.verdicts import Row
+from consumers.claims.verdicts import Held, Row
 from consumers.database import Database
 from consumers.handlers.outcomes import ClaimLost, Completed, Ending, Failed, Unfinished, Unwritten, ending
 from consumers.handlers.task import Task
@@ -43,10 +43,10 @@ class Claims:
         )
         return {reference: Row(*row) for reference, row in zip(asked, rows, strict=True)}
 
-    async def end(self, outcomes: Sequence[tuple[Task, Unwritten]]) -> list[Ending]:
+    async def end(self, outcomes: Sequence[tuple[Task, Unwritten]]) -> list[Ending | Held]:
         """Write the outcomes of tasks whose claims are not lost, and return how each claim ended.
 
-        A task that was asked to stop becomes cancelled with any outcome.
+        A task that was asked to stop becomes cancelled with any outcome. Nothing is written to a row that is held.
         """
         columns = [_columns(outcome) for _, outcome in outcomes]
         rows = await self._database.fetch(
@@ -62,8 +62,8 @@ class Claims:
             },
         )
         return [
-            ending(outcome, task.version, status, version)
-            for (task, outcome), (status, version) in zip(outcomes, rows, strict=True)
+            Held() if held else ending(outcome, task.version, status, version)
+            for (task, outcome), (status, version, held) in zip(outcomes, rows, strict=True)
         ]
 
     async def extend(self, claimed: Collection[TaskReference]) -> None:

@@ -81,8 +81,12 @@ class Executor:
             self._room.set()
         return runs
 
+    def put_off(self, runs: list[Run], seconds: float) -> None:
+        """Take back outcomes that could not be written: `ended` returns them again after `seconds`."""
+        self._finished.put_off(runs, seconds)
+
     def left(self) -> list[Run]:
-        """Return the outcomes that have arrived and were not returned."""
+        """Return the outcomes that have arrived and were not returned, or are put off."""
         return self._finished.left()
 
     def withdraw(self) -> None:

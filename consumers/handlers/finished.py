@@ -1,10 +1,12 @@
 """Outcomes on their way from handlers to the loop that writes them, in batches. Used in the loop's own thread only."""
 
 import asyncio
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from consumers.handlers.outcomes import Outcome
 from consumers.handlers.task import Task
+from outboxkit.amqp.format import TaskReference
 
 
 class Run(NamedTuple):
@@ -21,6 +23,7 @@ class Finished:
     def __init__(self) -> None:
         self._open = 0
         self._runs: list[Run] = []
+        self._put_off: dict[TaskReference, Run] = {}
         self._changed = asyncio.Event()
         self._closed = False
 
@@ -34,6 +37,12 @@ class Finished:
         self._runs.append(Run(task, outcome, seconds))
         self._changed.set()
 
+    def put_off(self, runs: list[Run], seconds: float) -> None:
+        """Take back outcomes that could not be written, and return them again after `seconds`."""
+        put_off = {run.task.claim: run for run in runs}
+        self._put_off |= put_off
+        asyncio.get_running_loop().call_later(seconds, self._again, put_off.keys())
+
     def close(self) -> None:
         """Begin no more."""
         self._closed = True
@@ -41,12 +50,17 @@ class Finished:
 
     async def get(self) -> list[Run]:
         """Wait for outcomes and return all that have arrived; none when it is closed and all have been returned."""
-        while not self._runs and not (self._closed and not self._open):
+        while not self._runs and not (self._closed and not self._open and not self._put_off):
             self._changed.clear()
             await self._changed.wait()
-        return self.left()
-
-    def left(self) -> list[Run]:
-        """Return all that have arrived."""
         runs, self._runs = self._runs, []
         return runs
+
+    def left(self) -> list[Run]:
+        """Return all that have arrived, or are put off."""
+        runs, self._runs, self._put_off = [*self._runs, *self._put_off.values()], [], {}
+        return runs
+
+    def _again(self, claims: Iterable[TaskReference]) -> None:
+        self._runs += [self._put_off.pop(claim) for claim in claims if claim in self._put_off]
+        self._changed.set()

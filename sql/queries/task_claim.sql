@@ -2,9 +2,9 @@
 -- state of every named row afterwards. It shows the caller why a task was not claimed, or that the same worker had
 -- claimed it before its connection broke.
 --
--- Rows are locked in the order of their ids, so that two consumers with overlapping batches wait for each other and do
--- not deadlock. They are locked in every state: a locked row is read in its latest version, not in the version of the
--- statement's snapshot (https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-COMMITTED).
+-- Rows are locked in every state: a locked row is read in its latest version, not in the version of the statement's
+-- snapshot (https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-COMMITTED). A row that another
+-- transaction holds is not waited for, since a whole batch would wait: `held` is true, and its columns are NULL.
 --
 -- `waited` is for how many seconds the row had its state before.
 --
@@ -18,7 +18,7 @@ WITH wanted AS (
     SELECT id, type, payload, status, version, attempts, max_attempts, claimed_by,
            extract(epoch FROM clock_timestamp() - updated_at)::float8 AS waited
     FROM tasks.task WHERE id = ANY (%(ids)s::uuid[])
-    ORDER BY id FOR NO KEY UPDATE
+    ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 ), claimed AS (
     UPDATE tasks.task
     SET status = 'running', version = task.version + 1, attempts = task.attempts + 1, claimed_by = %(worker)s,
@@ -36,6 +36,7 @@ SELECT found.type,
        found.payload,
        found.waited,
        CASE WHEN found.id IS NULL THEN coalesce(wanted.asked, pg_current_xact_id())::text END AS asked,
-       found.id IS NULL AND coalesce(wanted.asked <= pg_snapshot_xmin(pg_current_snapshot()), false) AS absent
+       found.id IS NULL AND coalesce(wanted.asked <= pg_snapshot_xmin(pg_current_snapshot()), false) AS absent,
+       found.id IS NULL AND EXISTS (SELECT FROM tasks.task WHERE task.id = wanted.id) AS held
 FROM wanted LEFT JOIN found ON found.id = wanted.id LEFT JOIN claimed ON claimed.id = wanted.id
 ORDER BY wanted.position

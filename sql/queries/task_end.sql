@@ -9,14 +9,15 @@
 -- is given back counts as an attempt if `counted`, and after the last one the task is dead too; with a delay, it is pending
 -- again only after that. Both are a second transition of the same row, in the same transaction (tasks.end_attempt).
 --
--- Rows are locked in the order of their ids, as in task_claim, and each is compared in the version that was locked.
+-- Each row is compared in the version that was locked, as in task_claim. A row that another transaction holds is not
+-- waited for: `held` is true, and nothing is written.
 WITH outcome AS (
     SELECT * FROM unnest(%(ids)s::uuid[], %(versions)s::bigint[], %(statuses)s::text[], %(results)s::text[],
                          %(errors)s::text[], %(delays)s::float8[], %(counted)s::boolean[])
         WITH ORDINALITY AS outcome (id, version, status, result, error, delay, counted, position)
 ), found AS MATERIALIZED (
     SELECT id, status, version, attempts, max_attempts FROM tasks.task WHERE id = ANY (%(ids)s::uuid[])
-    ORDER BY id FOR NO KEY UPDATE
+    ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 ), decided AS (
     SELECT outcome.position, found.id, found.version,
            CASE WHEN found.status = 'cancelling' THEN 'cancelled'
@@ -51,6 +52,7 @@ WITH outcome AS (
     FROM written
 )
 SELECT coalesce(ended.status, ended.first_status, found.status) AS status,
-       coalesce(ended.version + CASE WHEN ended.status IS NULL THEN 0 ELSE 1 END, found.version) AS version
+       coalesce(ended.version + CASE WHEN ended.status IS NULL THEN 0 ELSE 1 END, found.version) AS version,
+       found.id IS NULL AND EXISTS (SELECT FROM tasks.task WHERE task.id = outcome.id) AS held
 FROM outcome LEFT JOIN found ON found.id = outcome.id LEFT JOIN ended ON ended.position = outcome.position
 ORDER BY outcome.position

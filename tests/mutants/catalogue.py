@@ -33,6 +33,7 @@ _PUBLISHED = "tests/unit/relay/sources/handover/test_published.py"
 _HANDOVER = "tests/integration/relay/sources/handover"
 _NEW_SLOT = f"{_HANDOVER}/test_new_slot.py"
 _TRANSACTIONS = "tests/integration/consumers/test_transactions.py"
+_CLAIMS = "tests/integration/consumers/test_claims.py"
 _LOCKS = "tests/integration/consumers/maintenance/test_locks.py"
 _SCHEDULER = "tests/integration/consumers/maintenance/test_scheduler.py"
 _REPLICAS = "tests/integration/consumers/maintenance/test_replicas.py"
@@ -382,6 +383,20 @@ MUTANTS = (
         "        return row and (facts.server_started_at",
         "        return (facts.server_started_at",
         (_POSITION,),
+    ),
+    Mutant(
+        "a claim waits for a row that another transaction holds",
+        "sql/queries/task_claim.sql",
+        "FOR NO KEY UPDATE SKIP LOCKED",
+        "FOR NO KEY UPDATE",
+        (_CLAIMS,),
+    ),
+    Mutant(
+        "a held row counts as one that does not exist",
+        "sql/queries/task_end.sql",
+        "found.id IS NULL AND EXISTS (SELECT FROM tasks.task WHERE task.id = outcome.id) AS held",
+        "false AS held",
+        (_CLAIMS,),
     ),
     Mutant(
         "let a handler commit its own transaction",

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 import psycopg
@@ -144,6 +144,15 @@ async def _waits(url: str) -> None:
             waiting = cursor.rowcount
 
 
+def _unless_held(connection: Connection, statement: LiteralString, parameters: dict[str, Any]) -> Found:
+    """Run `statement`, whose last column says whether another transaction held the row, until none does."""
+    while True:
+        row = connection.execute(statement, parameters).fetchone()
+        assert row is not None
+        if not row[-1]:
+            return tuple(row)
+
+
 class Race:
     """Two sessions that act on one task at once, a few hundred times."""
 
@@ -189,8 +198,7 @@ class Race:
 
     def claim(self, task_id: UUID, connection: Connection | None = None) -> Found:
         parameters = {"ids": [task_id], "versions": [1], "asked": [None], "worker": "me", "lease": 30}
-        row = (connection or self.two).execute(sql.query("task_claim"), parameters).fetchone()
-        assert row is not None
+        row = _unless_held(connection or self.two, sql.query("task_claim"), parameters)
         return ("claimed",) if row[1:3] == ("running", 2) else ("not claimed",)
 
     def complete(self, task_id: UUID) -> Found:
@@ -203,7 +211,7 @@ class Race:
             "delays": [None],
             "counted": [True],
         }
-        return tuple((self.two.execute(sql.query("task_end"), parameters).fetchone() or ())[:2])
+        return _unless_held(self.two, sql.query("task_end"), parameters)[:2]
 
     def complete_in_transaction(self, task_id: UUID) -> Found:
         parameters = {"id": task_id, "version": 2, "result": "7"}

@@ -72,6 +72,25 @@ def test_unknown_stale_and_cancelled_deliveries_are_counted_and_acked(stage: Sta
     assert (stage.ready(stage.queue), stage.dead) == (0, 0)
 
 
+def test_an_open_transaction_holds_up_its_own_tasks_and_no_others(stage: Stage) -> None:
+    """Of one it holds a pending row, of the other the row of a handler that runs; then it is rolled back."""
+    (pending,), (running,) = stage.submit("record"), stage.submit("gated")
+    consumer = stage.consume()
+    with stage.gate() as open_gate, psycopg.connect(stage.isolated.database_url) as other:
+        other.execute("SELECT tasks.cancel(%s)", [pending])
+        stage.relay()
+        stage.reaches(running=1, pending=1)
+        other.execute("SELECT tasks.cancel(%s)", [running])
+        open_gate()
+        stage.submit("record", 100)
+        stage.relay()
+        stage.reaches(completed=100, running=1, pending=1)
+        other.rollback()
+        stage.reaches(completed=102)
+    assert consumer.terminate() == 0
+    assert (stage.ready(stage.queue), stage.dead) == (0, 0)
+
+
 def test_a_message_that_overtakes_its_transaction_waits_for_it(stage: Stage) -> None:
     task_id = uuid4()
     consumer = stage.consume()
@@ -152,12 +171,12 @@ def test_a_killed_consumers_task_runs_again_when_its_lease_has_run_out(stage: St
 
 
 def test_a_delivery_is_not_acked_before_its_claim_is_committed(stage: Stage) -> None:
-    (task_id,) = stage.submit("record")
+    stage.submit("record")
     with psycopg.connect(stage.isolated.database_url) as other:
-        other.execute("SELECT FROM tasks.task WHERE id = %s FOR UPDATE", [task_id])
+        other.execute("LOCK TABLE tasks.task IN EXCLUSIVE MODE")
         consumer = stage.consume()
         stage.relay()
-        until(lambda: stage.rows(_WAITING_CLAIM), what="a claim waits for the row", seconds=30)
+        until(lambda: stage.rows(_WAITING_CLAIM), what="a claim waits for the table", seconds=30)
         consumer.kill()
         until(lambda: stage.ready(stage.queue) == 1, what="the delivery is back in the queue", seconds=30)
 

@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from consumers.claims.claims import Claims
-from consumers.claims.verdicts import Row
+from consumers.claims.verdicts import Held, Row
 from consumers.errors import DatabaseFailed, HandlersAbandoned
 from consumers.handlers.executor import Executor
 from consumers.handlers.outcomes import Applied, ClaimLost, Completed, Ending, Failed, Outcome, Unfinished, Unwritten
@@ -29,11 +29,13 @@ from outboxkit.amqp.deliveries import Delivery
 from outboxkit.amqp.format import TaskReference
 from tests.unit.consumers.executors import executor_of
 
+HELD = Row(None, None, None, None, None, None, None, None, None, absent=False, held=True)
+
 
 class Table(Claims):
-    """Tasks in memory."""
+    """Tasks in memory; a row is `held` by another transaction that often."""
 
-    def __init__(self, tasks: Collection[UUID], randomness: random.Random) -> None:
+    def __init__(self, tasks: Collection[UUID], randomness: random.Random, *, held: float = 0.0) -> None:
         self.worker = "me"
         self.lease = 1000
         self.rows = dict.fromkeys(tasks, ("pending", 1))
@@ -41,23 +43,34 @@ class Table(Claims):
         self.written: dict[UUID, Unwritten] = {}
         self._lock = threading.Lock()
         self._random = randomness
+        self._held = held
 
     async def claim(self, asked: dict[TaskReference, str | None]) -> dict[TaskReference, Row]:
         await self._some_turns()
         answer = {}
         with self._lock:
             for reference in asked:
+                if self._random.random() < self._held:
+                    answer[reference] = Row(
+                        None, None, None, None, None, None, None, None, None, absent=False, held=True
+                    )
+                    continue
                 if self.rows[UUID(reference.task_id)] == ("pending", reference.version):
                     self.rows[UUID(reference.task_id)] = ("running", reference.version + 1)
                 status, version = self.rows[UUID(reference.task_id)]
-                answer[reference] = Row("t", status, version, 1, 5, "me", None, 0.5, None, absent=False)
+                answer[reference] = Row("t", status, version, 1, 5, "me", None, 0.5, None, absent=False, held=False)
         await self._some_turns()
         return answer
 
-    async def end(self, outcomes: Sequence[tuple[Task, Unwritten]]) -> list[Ending]:
+    async def end(self, outcomes: Sequence[tuple[Task, Unwritten]]) -> list[Ending | Held]:
         await self._some_turns()
-        answer: list[Ending] = [self._ended(task, outcome) for task, outcome in outcomes]
-        self.written |= {task.id: outcome for task, outcome in outcomes}
+        answer: list[Ending | Held] = []
+        for task, outcome in outcomes:
+            if self._random.random() < self._held:
+                answer.append(Held())
+                continue
+            answer.append(self._ended(task, outcome))
+            self.written[task.id] = outcome
         await self._some_turns()
         return answer
 
@@ -167,7 +180,8 @@ def test_each_task_runs_once_and_each_delivery_is_acked_once(seed: int) -> None:
     deliveries = [delivery(tag, task) for tag, task in enumerate(order, start=1)]
 
     async def run() -> tuple[Table, Deliveries, Metrics]:
-        table, intake, metrics = Table(tasks, randomness), Deliveries(deliveries), Metrics(frozenset({"t"}))
+        table = Table(tasks, randomness, held=0.1)
+        intake, metrics = Deliveries(deliveries), Metrics(frozenset({"t"}))
         executor = executor_of(table.execute, concurrency=4)
         stop = asyncio.Event()
         async with asyncio.timeout(20):
@@ -191,7 +205,7 @@ def test_each_task_runs_once_and_each_delivery_is_acked_once(seed: int) -> None:
 class Broken(Table):
     """A table to which no outcome can be written."""
 
-    async def end(self, outcomes: Sequence[tuple[Task, Unwritten]]) -> list[Ending]:
+    async def end(self, outcomes: Sequence[tuple[Task, Unwritten]]) -> list[Ending | Held]:
         del outcomes
         raise DatabaseFailed("planted", remedy="none")
 
