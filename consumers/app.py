@@ -18,7 +18,9 @@ import structlog
 from starlette.routing import Route
 
 from consumers.claims.claims import Claims
+from consumers.claims.giving_back import give_back
 from consumers.composition import executing
+from consumers.connecting import address
 from consumers.database import Database
 from consumers.ending import end_within
 from consumers.events.composition import consuming
@@ -49,7 +51,8 @@ from outboxkit.http import health_route, metrics_route, serving
 from outboxkit.process.service import Stop
 
 log = structlog.get_logger()
-_NOT_DRAINED = "these tasks run again when their leases expire, these jobs when their locks end"
+_GIVEN_BACK = "these tasks were given back, and run again"
+_NOT_GIVEN_BACK = "these tasks run again when their leases expire"
 
 
 async def run(
@@ -91,8 +94,8 @@ async def run(
         metrics.watch(lambda: executor.active, executor.threads)
         if settings.http_address is not None:
             routes = _routes(metrics, executions, claiming, intake, events)
-            address = await stack.enter_async_context(serving(routes, settings.http_address))
-            log.info("serving metrics and health", address=address)
+            served = await stack.enter_async_context(serving(routes, settings.http_address))
+            log.info("serving metrics and health", address=served)
         worker = (
             None
             if intake is None
@@ -115,15 +118,22 @@ async def run(
         _spare_collections()
         if worker is not None:
             log.info("consuming", queue=settings.queue, worker=name, types=sorted(registry.types))
-        stop.ready(
-            lambda: log.warning(
+
+        def own_session() -> str:
+            return address(url(), name=f"consumers end {name}")
+
+        def give_up() -> None:
+            unfinished = [] if worker is None else worker.unfinished()
+            given_back = give_back(own_session, unfinished, timings.giving_back)
+            log.warning(
                 "not drained",
-                tasks=0 if worker is None else worker.unfinished(),
+                tasks=len(unfinished),
                 events=0 if events is None else events.unfinished(),
                 jobs=[] if scheduler is None else scheduler.running,
-                remedy=_NOT_DRAINED,
+                remedy=f"{_GIVEN_BACK if given_back else _NOT_GIVEN_BACK}, these jobs when their locks end",
             )
-        )
+
+        stop.ready(give_up)
         try:
             async with _beside(scheduler, stop), _beside(events, stop):
                 await (stop.wait() if worker is None else worker.run(stop))

@@ -9,6 +9,8 @@ class Timings:
 
     abandoning: float = 5.0
     """How long it may take to give back the tasks of handlers that did not end in time."""
+    giving_back: float = 2.0
+    """How long that may take after a second signal."""
     forced_end: float = 5.0
     """How long threads that handlers have left may keep the process after its end."""
     cancelled_interval: float = 1.0

@@ -35,7 +35,7 @@ from outboxkit.errors import Problem
 
 log = structlog.get_logger()
 _CLAIMED_AT_ONCE = 500
-_ENDED_WITH_THE_CONSUMER = "the consumer ended before its handler did"
+_UNFINISHED = Unfinished("the consumer ended before its handler did", started=True)
 
 
 @dataclass(slots=True)
@@ -108,9 +108,10 @@ class Worker:
         if self._claimed:
             await self._abandon()
 
-    def unfinished(self) -> int:
-        """Return how many tasks are claimed and not ended."""
-        return len(self._claimed)
+    def unfinished(self) -> list[Run]:
+        """Return how each claimed task has ended by now; one whose handler still runs is given back."""
+        known = {run.task.claim: run for run in (*self._writing, *self._executor.left())}
+        return [known.get(key) or Run(claim.task, _UNFINISHED, 0.0) for key, claim in self._claimed.items()]
 
     async def extend_leases(self) -> None:
         """Extend the leases of what is claimed now, beside the loop that does so in time."""
@@ -164,9 +165,7 @@ class Worker:
         """
         for task, _ in self._claimed.values():
             task.stopping = True
-        known = {run.task.claim: run for run in (*self._writing, *self._executor.left())}
-        unfinished = Unfinished(_ENDED_WITH_THE_CONSUMER, started=True)
-        runs = [known.get(key) or Run(claim.task, unfinished, 0.0) for key, claim in self._claimed.items()]
+        runs = self.unfinished()
         self._executor.coroutines.cancel()
         try:
             async with asyncio.timeout(self._timings.abandoning):
@@ -178,7 +177,7 @@ class Worker:
                 f"{len(runs)} tasks were not done within {self._grace:g} s, and could not be given back",
                 remedy="they run again when their leases expire; let handlers end sooner, or raise CONSUMERS_GRACE",
             ) from error
-        if given_back := [run.task for run in runs if run.outcome is unfinished]:
+        if given_back := [run.task for run in runs if run.outcome is _UNFINISHED]:
             log.warning(
                 "tasks given back that were not done in time",
                 tasks=len(given_back),

@@ -48,19 +48,7 @@ class Claims:
 
         A task that was asked to stop becomes cancelled with any outcome. Nothing is written to a row that is held.
         """
-        columns = [_columns(outcome) for _, outcome in outcomes]
-        rows = await self._database.fetch(
-            sql.query("task_end"),
-            {
-                "ids": _array(task.claim.task_id for task, _ in outcomes),
-                "versions": _array(str(task.claim.version) for task, _ in outcomes),
-                "statuses": _array(column.status for column in columns),
-                "results": _unless_empty([column.result for column in columns]),
-                "errors": _unless_empty([column.error for column in columns]),
-                "delays": _unless_empty([column.delay for column in columns]),
-                "counted": _array("t" if column.counted else "f" for column in columns),
-            },
-        )
+        rows = await self._database.fetch(sql.query("task_end"), as_parameters(outcomes))
         return [
             Held() if held else ending(outcome, task.version, status, version)
             for (task, outcome), (status, version, held) in zip(outcomes, rows, strict=True)
@@ -95,6 +83,20 @@ class Claims:
         """
         rows = await self._database.fetch(sql.query("task_release"), {"limit": _RELEASE_AT_ONCE})
         return [(claimed_by, status) for _, claimed_by, status in rows]
+
+
+def as_parameters(outcomes: Sequence[tuple[Task, Unwritten]]) -> dict[str, object]:
+    """Return the parameters of task_end.sql."""
+    columns = [_columns(outcome) for _, outcome in outcomes]
+    return {
+        "ids": _array(task.claim.task_id for task, _ in outcomes),
+        "versions": _array(str(task.claim.version) for task, _ in outcomes),
+        "statuses": _array(column.status for column in columns),
+        "results": _unless_empty([column.result for column in columns]),
+        "errors": _unless_empty([column.error for column in columns]),
+        "delays": _unless_empty([column.delay for column in columns]),
+        "counted": _array("t" if column.counted else "f" for column in columns),
+    }
 
 
 def _array(elements: Iterable[str]) -> str:

@@ -86,7 +86,7 @@ class Executor:
         self._finished.put_off(runs, seconds)
 
     def left(self) -> list[Run]:
-        """Return the outcomes that have arrived and were not returned, or are put off."""
+        """Return the outcomes that have arrived and were not returned, or are put off; they stay."""
         return self._finished.left()
 
     def withdraw(self) -> None:

@@ -57,9 +57,8 @@ class Finished:
         return runs
 
     def left(self) -> list[Run]:
-        """Return all that have arrived, or are put off."""
-        runs, self._runs, self._put_off = [*self._runs, *self._put_off.values()], [], {}
-        return runs
+        """Return all that have arrived and were not returned, or are put off; they stay."""
+        return [*self._runs, *self._put_off.values()]
 
     def _again(self, claims: Iterable[TaskReference]) -> None:
         self._runs += [self._put_off.pop(claim) for claim in claims if claim in self._put_off]

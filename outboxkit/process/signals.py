@@ -4,7 +4,8 @@
 |-----------------------|----------------------------------------------|-------------------------------------|
 | before the work       | nothing was taken on: one line, exit code 0  | ends it: SIGINT with 130            |
 | the work, if `heard`  | the first one lets the listener end the work | the same                            |
-|                       | the second one ends the process: 128 + number| the same                            |
+|                       | the second one lets it give up, and ends the | the same                            |
+|                       | process: 128 + number; a third one, at once  |                                     |
 | the work, if not      | -                                            | ends it: SIGINT as KeyboardInterrupt|
 | after the work        | ends the process with the exit code it has   | the same                            |
 
@@ -31,7 +32,10 @@ class Listener:
         """Begin to end: the first signal came. It is called in the main thread, between two instructions of it."""
 
     def give_up(self) -> None:
-        """Say what is left undone: the second signal came, and the process ends after this."""
+        """Give back what is left undone, or say what it is: the second signal came, and the process ends after this.
+
+        It is called in the main thread, between two instructions of it, and may take a few seconds.
+        """
 
 
 class Signals:
@@ -95,7 +99,7 @@ class Signals:
                 listener.stop()
             return
         try:
-            if listener is not None:
+            if listener is not None and self._came == 2:  # noqa: PLR2004 - the second signal
                 listener.give_up()
             sys.stderr.flush()
         finally:

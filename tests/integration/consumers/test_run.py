@@ -128,6 +128,28 @@ def test_at_sigterm_a_running_handler_ends_and_no_other_begins(stage: Stage) -> 
     assert other.terminate() == 0
 
 
+def test_a_second_signal_gives_back_what_runs_and_ends_the_process(stage: Stage) -> None:
+    """One of the two rows is held by an open transaction, which the process does not wait for."""
+    (held,), (free,) = stage.submit("gated"), stage.submit("gated")
+    consumer = stage.consume()
+    with stage.gate(), psycopg.connect(stage.isolated.database_url) as other:
+        stage.relay()
+        stage.waiting_at_gate(2)
+        other.execute("SELECT FROM tasks.task WHERE id = %s FOR UPDATE", [held])
+        for number in (signal.SIGTERM, signal.SIGINT):
+            consumer.process.send_signal(number)
+        assert consumer.ended() in {128 + signal.SIGTERM, 128 + signal.SIGINT}, "whichever was handled last"
+        assert stage.task(free)[:3] == ("pending", 3, 1)
+        assert stage.task(held)[:3] == ("running", 2, 1)
+    last = consumer.log[-1]
+    assert (last["event"], last["tasks"]) == ("not drained", 2)
+    assert "when their leases expire" in last["remedy"]
+    stage.relay()
+    other_consumer = stage.consume()
+    until(lambda: stage.task(free)[0] == "completed", what="the task that was given back is completed", seconds=30)
+    assert other_consumer.terminate() == 0
+
+
 def test_long_tasks_are_shared_with_a_consumer_that_comes_later(stage: Stage) -> None:
     """The first one holds many deliveries by then, since its tasks were short."""
     short = 100
