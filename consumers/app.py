@@ -24,7 +24,7 @@ from consumers.ending import end_within
 from consumers.events.composition import consuming
 from consumers.events.declaring.registry import EventHandlers
 from consumers.events.running.worker import EventWorker
-from consumers.handlers.registry import Registry
+from consumers.handlers.declaring.registry import Registry
 from consumers.intake.intake import Intake
 from consumers.intake.pace import Pace
 from consumers.intake.probes import Probes

@@ -19,10 +19,10 @@ from consumers.claims import leases
 from consumers.claims.claims import Claims
 from consumers.claims.verdicts import Claimed, Skipped, Unseen, Verdict, judge
 from consumers.errors import HandlersAbandoned
-from consumers.handlers.executor import Executor
-from consumers.handlers.finished import Run
+from consumers.handlers.declaring.task import Task
 from consumers.handlers.outcomes import Applied, Ending, Unfinished
-from consumers.handlers.task import Task
+from consumers.handlers.running.executor import Executor
+from consumers.handlers.running.finished import Run
 from consumers.intake.intake import Intake
 from consumers.intake.pace import WORK_SECONDS, Pace
 from consumers.timings import Timings

@@ -9,8 +9,8 @@ import pytest
 from consumers.claims.verdicts import Claimed, Skipped, Unseen, Verdict, judge
 from consumers.database import Database
 from consumers.errors import DatabaseFailed, DatabaseUnavailable, SchemaMissing
+from consumers.handlers.declaring.task import Task
 from consumers.handlers.outcomes import Completed, Failed, Unfinished, Unwritten
-from consumers.handlers.task import Task
 from outboxkit import sql
 from outboxkit.amqp.format import TaskReference
 from sandbox import Isolated

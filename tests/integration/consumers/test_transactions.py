@@ -15,11 +15,11 @@ import pytest
 from psycopg.rows import dict_row
 
 from consumers.connecting import address
-from consumers.handlers import sessions
-from consumers.handlers.connections import TransactionEnded
+from consumers.handlers.declaring.task import Task
 from consumers.handlers.outcomes import Applied, ClaimLost, Unfinished
-from consumers.handlers.task import Task
-from consumers.handlers.transactions import AsyncTransactions, Transactions
+from consumers.handlers.transactions import sessions
+from consumers.handlers.transactions.connections import TransactionEnded
+from consumers.handlers.transactions.transactions import AsyncTransactions, Transactions
 from outboxkit import sql
 from sandbox import Isolated
 from tests.integration.consumers.two_workers import Bench, claimed, play

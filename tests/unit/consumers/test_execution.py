@@ -6,13 +6,13 @@ from typing import Any
 import psycopg
 import pytest
 
-from consumers.handlers.execution import Execution
-from consumers.handlers.failures import Failures
+from consumers.handlers.declaring.registry import Registry
+from consumers.handlers.declaring.retries import RetryPolicy
+from consumers.handlers.declaring.task import Task
 from consumers.handlers.outcomes import Applied, ClaimLost, Completed, Failed, Unfinished
-from consumers.handlers.registry import Registry
-from consumers.handlers.retries import RetryPolicy
-from consumers.handlers.task import Task
-from consumers.handlers.transactions import Transactions
+from consumers.handlers.running.execution import Execution
+from consumers.handlers.running.failures import Failures
+from consumers.handlers.transactions.transactions import Transactions
 from tests.unit.consumers.executors import POLICY, a_task
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from consumers.handlers.executor import Executor
+from consumers.handlers.declaring.task import Task
 from consumers.handlers.outcomes import Completed, Failed, Outcome, Unfinished
-from consumers.handlers.task import Task
+from consumers.handlers.running.executor import Executor
 from tests.unit.consumers.executors import a_task, executor_of
 
 GIVEN_BACK = Unfinished("given back", started=False)

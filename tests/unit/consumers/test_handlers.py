@@ -12,10 +12,10 @@ import psycopg
 import pytest
 
 from consumers.errors import HandlersUnusable
-from consumers.handlers import registry as handlers
-from consumers.handlers.registry import Handler, Registry
-from consumers.handlers.retries import RetryPolicy
-from consumers.handlers.task import Task
+from consumers.handlers.declaring import registry as handlers
+from consumers.handlers.declaring.registry import Handler, Registry
+from consumers.handlers.declaring.retries import RetryPolicy
+from consumers.handlers.declaring.task import Task
 from outboxkit.amqp.format import TaskReference
 
 
@@ -87,7 +87,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 def test_a_module_in_the_working_directory_is_imported(directory: Path) -> None:
     (directory / "mine.py").write_text(
-        "from consumers.handlers import registry\n@registry.registry.task('mine')\ndef handle(task): ...\n"
+        "from consumers.handlers.declaring import registry\n@registry.registry.task('mine')\ndef handle(task): ...\n"
     )
     assert handlers.load("mine").types == {"mine"}
 
@@ -114,7 +114,8 @@ def test_an_application_uses_its_own_packages_whatever_their_names(tmp_path: Pat
         (tmp_path / name / "__init__.py").write_text(f"name = '{name}'\n")
     (tmp_path / "handlers.py").write_text(APPLICATION)
     program = (
-        "import sys; sys.path.remove(''); from consumers.handlers.registry import load; print(*load('handlers').types)"
+        "import sys; sys.path.remove(''); from consumers.handlers.declaring import registry;"
+        " print(*registry.load('handlers').types)"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("messaging runtime sandbox sql relay writers\n", "")

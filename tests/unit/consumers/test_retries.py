@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.handlers.retries import Again, Never, Permanent, Policy, Retry, RetryPolicy
+from consumers.handlers.declaring.retries import Again, Never, Permanent, Policy, Retry, RetryPolicy
 from tests.unit.consumers.executors import POLICY
 
 numbers = st.floats(0, 1)

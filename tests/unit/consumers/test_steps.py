@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from consumers.handlers.connections import rolls_back
-from consumers.handlers.steps import Steps, take, take_async
+from consumers.handlers.transactions.connections import rolls_back
+from consumers.handlers.transactions.steps import Steps, take, take_async
 
 
 def _steps(call: Callable[[], Any], seen: list[object]) -> Steps[str]:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consumers.claims.verdicts import Claimed, Row, Skipped, Unseen, judge
-from consumers.handlers.task import Task
+from consumers.handlers.declaring.task import Task
 from outboxkit.amqp.format import TaskReference
 
 ID = str(UUID(int=1))

@@ -16,9 +16,9 @@ import pytest
 from consumers.claims.claims import Claims
 from consumers.claims.verdicts import Row
 from consumers.errors import DatabaseFailed, HandlersAbandoned
-from consumers.handlers.executor import Executor
+from consumers.handlers.declaring.task import Task
 from consumers.handlers.outcomes import Applied, ClaimLost, Completed, Ending, Failed, Outcome, Unfinished, Unwritten
-from consumers.handlers.task import Task
+from consumers.handlers.running.executor import Executor
 from consumers.intake.intake import Intake
 from consumers.intake.pace import Pace
 from consumers.timings import Timings

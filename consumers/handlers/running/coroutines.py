@@ -9,10 +9,10 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 
-from consumers.handlers.finished import Finished
+from consumers.handlers.declaring.task import Task
 from consumers.handlers.outcomes import Failed, Outcome, describe
-from consumers.handlers.runs import Runs
-from consumers.handlers.task import Task
+from consumers.handlers.running.finished import Finished
+from consumers.handlers.running.runs import Runs
 
 
 class Coroutines:

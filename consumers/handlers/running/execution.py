@@ -1,7 +1,7 @@
 """Runs one handler and returns its outcome: in the thread that calls it, or on the loop.
 
 It raises nothing: a handler is users' code. A handler in a transaction, and one that leaves events or tasks, completes
-its task in its own transaction (transactions.py); any other leaves that to the worker, which completes many at once.
+its task in its own transaction (transactions/); any other leaves that to the worker, which completes many at once.
 """
 
 import os
@@ -12,11 +12,11 @@ from typing import Any
 import psycopg
 from psycopg.rows import tuple_row
 
-from consumers.handlers.failures import Failures
+from consumers.handlers.declaring.registry import Handler, Registry
+from consumers.handlers.declaring.task import Task
 from consumers.handlers.outcomes import Completed, Outcome, Unfinished, encode_result
-from consumers.handlers.registry import Handler, Registry
-from consumers.handlers.task import Task
-from consumers.handlers.transactions import AsyncTransactions, Transactions
+from consumers.handlers.running.failures import Failures
+from consumers.handlers.transactions.transactions import AsyncTransactions, Transactions
 from consumers.second_lock.lock import SecondLock
 from outboxkit import sql
 

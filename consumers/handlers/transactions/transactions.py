@@ -20,12 +20,12 @@ import psycopg
 from psycopg import pq
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from consumers.handlers import sessions
-from consumers.handlers.connections import AsyncHandlerConnection, HandlerConnection, TransactionEnded
+from consumers.handlers.declaring.task import Task
 from consumers.handlers.outcomes import Applied, ClaimLost, Unfinished
-from consumers.handlers.sessions import AsyncSession, Session
-from consumers.handlers.steps import Steps, take, take_async
-from consumers.handlers.task import Task
+from consumers.handlers.transactions import sessions
+from consumers.handlers.transactions.connections import AsyncHandlerConnection, HandlerConnection, TransactionEnded
+from consumers.handlers.transactions.sessions import AsyncSession, Session
+from consumers.handlers.transactions.steps import Steps, take, take_async
 from outboxkit import sql
 
 Pool: TypeAlias = "ConnectionPool[Session] | AsyncConnectionPool[AsyncSession]"

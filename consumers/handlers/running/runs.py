@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from typing import Generic, TypeVar
 
-from consumers.handlers.task import Task
+from consumers.handlers.declaring.task import Task
 
 H = TypeVar("H")
 

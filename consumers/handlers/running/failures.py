@@ -6,10 +6,10 @@ import traceback
 import structlog
 
 from consumers.durations import text
+from consumers.handlers.declaring.registry import Registry
+from consumers.handlers.declaring.retries import Again, Policy
+from consumers.handlers.declaring.task import Task
 from consumers.handlers.outcomes import Failed, describe
-from consumers.handlers.registry import Registry
-from consumers.handlers.retries import Again, Policy
-from consumers.handlers.task import Task
 
 log = structlog.get_logger()
 

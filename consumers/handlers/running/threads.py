@@ -17,10 +17,10 @@ from queue import Empty, SimpleQueue
 
 import structlog
 
-from consumers.handlers.finished import Finished, Run
+from consumers.handlers.declaring.task import Task
 from consumers.handlers.outcomes import Failed, Outcome, describe
-from consumers.handlers.runs import Runs
-from consumers.handlers.task import Task
+from consumers.handlers.running.finished import Finished, Run
+from consumers.handlers.running.runs import Runs
 
 log = structlog.get_logger()
 

@@ -3,8 +3,8 @@
 import asyncio
 from typing import NamedTuple
 
+from consumers.handlers.declaring.task import Task
 from consumers.handlers.outcomes import Outcome
-from consumers.handlers.task import Task
 
 
 class Run(NamedTuple):

@@ -29,8 +29,8 @@ import psycopg
 
 from consumers.durations import Duration, seconds
 from consumers.errors import HandlersUnusable
-from consumers.handlers.retries import RetryPolicy
-from consumers.handlers.task import JSON, Task
+from consumers.handlers.declaring.retries import RetryPolicy
+from consumers.handlers.declaring.task import JSON, Task
 from outboxkit.errors import Problem
 
 Plain: TypeAlias = Callable[[Task], JSON] | Callable[[Task], Awaitable[JSON]]

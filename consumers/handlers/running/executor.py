@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
-from consumers.handlers.coroutines import Coroutines
-from consumers.handlers.failures import Failures
-from consumers.handlers.finished import Finished, Run
+from consumers.handlers.declaring.task import Task
 from consumers.handlers.outcomes import Unfinished
-from consumers.handlers.task import Task
-from consumers.handlers.threads import Threads
+from consumers.handlers.running.coroutines import Coroutines
+from consumers.handlers.running.failures import Failures
+from consumers.handlers.running.finished import Finished, Run
+from consumers.handlers.running.threads import Threads
 
 log = structlog.get_logger()
 _STOPPING = "the consumer stops"
