@@ -41,8 +41,8 @@ from consumers.watching.executions import Executions, events_route
 from consumers.watching.metrics import Metrics
 from consumers.worker import Worker
 from outboxkit.amqp.connection import Connection
+from outboxkit.amqp.consuming.subscription import Subscription
 from outboxkit.amqp.format import TASK_PENDING
-from outboxkit.amqp.subscription import Subscription
 from outboxkit.amqp.topology import declare_queue
 from outboxkit.amqp.turn import Turn
 from outboxkit.http import health_route, metrics_route, serving

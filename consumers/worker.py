@@ -28,7 +28,7 @@ from consumers.intake.pace import WORK_SECONDS, Pace
 from consumers.timings import Timings
 from consumers.watching.executions import Executions
 from consumers.watching.metrics import Metrics
-from outboxkit.amqp.deliveries import Delivery
+from outboxkit.amqp.consuming.deliveries import Delivery
 from outboxkit.amqp.format import TaskReference, UndecodableMessage, task_reference
 from outboxkit.errors import Problem
 

@@ -581,11 +581,11 @@ MUTANTS = (
     ),
     Mutant(
         "remove a dead letter before RabbitMQ has confirmed its copy",
-        "outboxkit/amqp/dead_letters.py",
+        "outboxkit/amqp/consuming/dead_letters.py",
         "        waiting = [(letter, self._publish(letter, queue, with_key=with_key)) for letter in letters]\n",
         "        waiting = [(letter, self._publish(letter, queue, with_key=with_key)) for letter in letters]\n"
         "        for letter in letters:\n            self.drop(letter)\n",
-        ("tests/integration/outboxkit/test_dead_letters.py",),
+        ("tests/integration/outboxkit/amqp/consuming/test_dead_letters.py",),
     ),
     Mutant(
         "acknowledge a probe before it is noted",

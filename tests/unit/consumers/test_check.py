@@ -12,9 +12,9 @@ from consumers.operating.checks.queues import Queue
 from consumers.operating.checks.server import Server
 from consumers.operating.connection import problem
 from consumers.settings import ConsumerSettings
-from outboxkit.amqp.answer import ACCEPTED, Answer, differing
+from outboxkit.amqp.answers.answer import ACCEPTED, Answer, differing
+from outboxkit.amqp.answers.preconditions import remedy
 from outboxkit.amqp.asking import QueueAnswer
-from outboxkit.amqp.preconditions import remedy
 from outboxkit.amqp.topology import arguments
 from outboxkit.checks.finding import Status, Unknown, Verdict
 

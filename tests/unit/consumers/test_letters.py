@@ -8,7 +8,7 @@ import pytest
 
 from consumers.operating.letters import judge, judge_events, take
 from consumers.settings import ConsumerSettings
-from outboxkit.amqp.dead_letters import DeadLetters, Letter
+from outboxkit.amqp.consuming.dead_letters import DeadLetters, Letter
 from outboxkit.errors import Problem
 
 

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 
 from consumers.database import Database
 from consumers.intake.probes import Probes
-from outboxkit.amqp.deliveries import Delivery
+from outboxkit.amqp.consuming.deliveries import Delivery
 from outboxkit.errors import Problem
 
 ONE, TWO = str(UUID(int=1)), str(UUID(int=2))

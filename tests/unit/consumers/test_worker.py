@@ -25,7 +25,7 @@ from consumers.timings import Timings
 from consumers.watching.executions import Executions
 from consumers.watching.metrics import Metrics
 from consumers.worker import Worker
-from outboxkit.amqp.deliveries import Delivery
+from outboxkit.amqp.consuming.deliveries import Delivery
 from outboxkit.amqp.format import TaskReference
 from tests.unit.consumers.executors import executor_of
 

@@ -15,7 +15,7 @@ from typing import Self
 from pika.channel import Channel
 
 from outboxkit.amqp.connection import Connection
-from outboxkit.amqp.deliveries import Delivery, DeliveryFrames, acknowledgements
+from outboxkit.amqp.consuming.deliveries import Delivery, DeliveryFrames, acknowledgements
 from outboxkit.amqp.errors import ChannelRefused
 from outboxkit.errors import Problem
 

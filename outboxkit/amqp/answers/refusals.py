@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from pika import exceptions as pika
 
-from outboxkit.amqp import preconditions
+from outboxkit.amqp.answers import preconditions
 from outboxkit.amqp.errors import (
     BrokerUnavailable,
     ChannelRefused,

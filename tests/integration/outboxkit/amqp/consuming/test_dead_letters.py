@@ -10,7 +10,7 @@ import pytest
 from pika.channel import Channel
 
 from outboxkit.amqp.connection import Connection
-from outboxkit.amqp.dead_letters import DeadLetters, Letter
+from outboxkit.amqp.consuming.dead_letters import DeadLetters, Letter
 from outboxkit.amqp.errors import BrokerRefused, ChannelRefused
 from sandbox import Isolated
 

@@ -10,9 +10,9 @@ import pytest
 from pika.channel import Channel
 
 from outboxkit.amqp.connection import Connection
-from outboxkit.amqp.deliveries import Delivery
+from outboxkit.amqp.consuming.deliveries import Delivery
+from outboxkit.amqp.consuming.subscription import Subscription
 from outboxkit.amqp.errors import ChannelRefused
-from outboxkit.amqp.subscription import Subscription
 from outboxkit.amqp.topology import dead_letter_queue, declare_exchange, declare_queue
 from outboxkit.errors import Problem
 from sandbox import Isolated

@@ -5,9 +5,9 @@ import ssl
 import pytest
 from pika.exceptions import ChannelClosedByBroker, StreamLostError
 
-from outboxkit.amqp import preconditions
+from outboxkit.amqp.answers import preconditions
+from outboxkit.amqp.answers.refusals import problem
 from outboxkit.amqp.errors import BrokerUnavailable, PreconditionFailed, TlsRefused
-from outboxkit.amqp.refusals import problem
 
 
 @pytest.mark.parametrize(

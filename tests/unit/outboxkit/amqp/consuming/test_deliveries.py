@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pika import BasicProperties, frame, spec
 from pika.frame import decode_frame
 
-from outboxkit.amqp.deliveries import Delivery, DeliveryFrames, acknowledgements
+from outboxkit.amqp.consuming.deliveries import Delivery, DeliveryFrames, acknowledgements
 
 OURS, OTHER = 3, 4
 FRAME_MAX = 40
