@@ -32,7 +32,7 @@ _POSITION = "tests/integration/relay/storage/test_position.py"
 _PUBLISHED = "tests/unit/relay/sources/handover/test_published.py"
 _HANDOVER = "tests/integration/relay/sources/handover"
 _NEW_SLOT = f"{_HANDOVER}/test_new_slot.py"
-_TRANSACTIONS = "tests/integration/consumers/test_transactions.py"
+_TRANSACTIONS = "tests/integration/consumers/handlers/transactions/test_transactions.py"
 _LOCKS = "tests/integration/consumers/maintenance/test_locks.py"
 _SCHEDULER = "tests/integration/consumers/maintenance/test_scheduler.py"
 _REPLICAS = "tests/integration/consumers/maintenance/test_replicas.py"
@@ -577,7 +577,7 @@ MUTANTS = (
         _OPERATING,
         "        PERFORM tasks.announce(driven.id, driven.type, driven.version);\n",
         "",
-        ("tests/integration/consumers/test_dead.py",),
+        ("tests/integration/consumers/operating/test_dead.py",),
     ),
     Mutant(
         "remove a dead letter before RabbitMQ has confirmed its copy",
@@ -592,6 +592,6 @@ MUTANTS = (
         "consumers/intake/probes.py",
         "        ids = []\n",
         "        ids = []\n        for probe in probes:\n            ack(probe)\n",
-        ("tests/unit/consumers/test_probes.py",),
+        ("tests/unit/consumers/intake/test_probes.py",),
     ),
 )
