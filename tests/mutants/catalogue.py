@@ -33,6 +33,7 @@ _PUBLISHED = "tests/unit/relay/sources/handover/test_published.py"
 _HANDOVER = "tests/integration/relay/sources/handover"
 _NEW_SLOT = f"{_HANDOVER}/test_new_slot.py"
 _TRANSACTIONS = "tests/integration/consumers/handlers/transactions/test_transactions.py"
+_HANDLER_SESSIONS = "tests/integration/consumers/handlers/transactions/test_handler_sessions.py"
 _LOCKS = "tests/integration/consumers/maintenance/test_locks.py"
 _SCHEDULER = "tests/integration/consumers/maintenance/test_scheduler.py"
 _REPLICAS = "tests/integration/consumers/maintenance/test_replicas.py"
@@ -402,7 +403,7 @@ MUTANTS = (
         "sql/queries/session_reset.sql",
         "RESET ALL;\n",
         "",
-        (_TRANSACTIONS,),
+        (_HANDLER_SESSIONS,),
     ),
     Mutant(
         "keep a session that cannot write",
