@@ -7,44 +7,56 @@ its task in its own transaction (transactions/); any other leaves that to the wo
 import os
 import time
 from dataclasses import replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import psycopg
 from psycopg.rows import tuple_row
 
 from consumers.handlers.declaring.registry import Handler, Registry
 from consumers.handlers.declaring.task import Task
-from consumers.handlers.outcomes import Completed, Outcome, Unfinished, encode_result
+from consumers.handlers.outcomes import Completed, Failed, Outcome, Unfinished, encode_result
 from consumers.handlers.running.failures import Failures
 from consumers.handlers.transactions.transactions import AsyncTransactions, Transactions
 from consumers.second_lock.lock import SecondLock
 from outboxkit import sql
+
+T = TypeVar("T", Transactions, AsyncTransactions)
 
 LOCK_HELD = "another consumer holds the second lock of this task"
 LOCK_HELD_AFTER = 5.0
 """After how many seconds a task is offered again whose second lock could not be had."""
 
 
-class Execution:
-    """Runs handlers that are plain functions, in any thread."""
+class _Execution(Generic[T]):
+    """What both kinds have in common; `lock` is the second lock, if there is one."""
 
-    def __init__(
-        self, registry: Registry, transactions: Transactions, failures: Failures, lock: SecondLock | None = None
-    ) -> None:
+    def __init__(self, registry: Registry, transactions: T, failures: Failures, lock: SecondLock | None = None) -> None:
         self._registry = registry
-        self._transactions = transactions
+        self._transactions: T = transactions
         self._failures = failures
         self._lock = lock
         self._one_process = _OneProcess()
 
-    def __call__(self, task: Task) -> Outcome:
-        """Run `task`'s handler; raises nothing."""
+    def _begin(self, task: Task) -> Handler | Failed:
+        """Return the handler that may run, from now until its deadline; or how the task fails without a run."""
         handler = self._registry.find(task.type)
         if handler is None:
             return self._failures.without_handler(task)
         if (over := self._failures.over(task)) is not None:
             return over
-        _limit(task, handler)
+        if handler.timeout is not None:
+            task.deadline = time.monotonic() + handler.timeout
+        return handler
+
+
+class Execution(_Execution[Transactions]):
+    """Runs handlers that are plain functions, in any thread."""
+
+    def __call__(self, task: Task) -> Outcome:
+        """Run `task`'s handler; raises nothing."""
+        handler = self._begin(task)
+        if isinstance(handler, Failed):
+            return handler
         try:
             if self._lock is None:
                 return self._run(task, handler)
@@ -75,30 +87,14 @@ class Execution:
         return _has_run(self._transactions.run(task, complete))
 
 
-class AsyncExecution:
+class AsyncExecution(_Execution[AsyncTransactions]):
     """Runs handlers that are coroutine functions, on the loop."""
-
-    def __init__(
-        self,
-        registry: Registry,
-        transactions: AsyncTransactions,
-        failures: Failures,
-        lock: SecondLock | None = None,
-    ) -> None:
-        self._registry = registry
-        self._transactions = transactions
-        self._failures = failures
-        self._lock = lock
-        self._one_process = _OneProcess()
 
     async def __call__(self, task: Task) -> Outcome:
         """Run `task`'s handler; raises nothing."""
-        handler = self._registry.find(task.type)
-        if handler is None:
-            return self._failures.without_handler(task)
-        if (over := self._failures.over(task)) is not None:
-            return over
-        _limit(task, handler)
+        handler = self._begin(task)
+        if isinstance(handler, Failed):
+            return handler
         try:
             if self._lock is None:
                 return await self._run(task, handler)
@@ -147,11 +143,6 @@ class _OneProcess:
 def _has_run(outcome: Outcome) -> Outcome:
     """Return the outcome of a handler that ran before its transaction: without a connection it has run, too."""
     return replace(outcome, started=True) if isinstance(outcome, Unfinished) else outcome
-
-
-def _limit(task: Task, handler: Handler) -> None:
-    if handler.timeout is not None:
-        task.deadline = time.monotonic() + handler.timeout
 
 
 def _leave(task: Task, connection: psycopg.Connection[Any]) -> None:
