@@ -17,9 +17,9 @@ not import the relay: they share the message format, in `outboxkit.amqp.format`.
 
 from consumers.events.declaring.event import Event
 from consumers.events.declaring.registry import on
-from consumers.handlers.registry import task
-from consumers.handlers.retries import Permanent, Retry, RetryPolicy
-from consumers.handlers.task import Task
+from consumers.handlers.declaring.registry import task
+from consumers.handlers.declaring.retries import Permanent, Retry, RetryPolicy
+from consumers.handlers.declaring.task import Task
 from consumers.maintenance.declaring.declaration import JobContext
 from consumers.maintenance.declaring.registry import task_lock
 

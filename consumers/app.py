@@ -26,7 +26,7 @@ from consumers.ending import end_within
 from consumers.events.composition import consuming
 from consumers.events.declaring.registry import EventHandlers
 from consumers.events.running.worker import EventWorker
-from consumers.handlers.registry import Registry
+from consumers.handlers.declaring.registry import Registry
 from consumers.intake.intake import Intake
 from consumers.intake.pace import Pace
 from consumers.intake.probes import Probes
@@ -43,8 +43,8 @@ from consumers.watching.executions import Executions, events_route
 from consumers.watching.metrics import Metrics
 from consumers.worker import Worker
 from outboxkit.amqp.connection import Connection
+from outboxkit.amqp.consuming.subscription import Subscription
 from outboxkit.amqp.format import TASK_PENDING
-from outboxkit.amqp.subscription import Subscription
 from outboxkit.amqp.topology import declare_queue
 from outboxkit.amqp.turn import Turn
 from outboxkit.http import health_route, metrics_route, serving

@@ -7,15 +7,15 @@ from typing import assert_never
 from pydantic import SecretStr
 
 from consumers.connecting import address
-from consumers.handlers.coroutines import Coroutines
-from consumers.handlers.execution import AsyncExecution, Execution
-from consumers.handlers.executor import Executor
-from consumers.handlers.failures import Failures
-from consumers.handlers.finished import Finished
-from consumers.handlers.registry import Registry
-from consumers.handlers.task import Task
-from consumers.handlers.threads import Threads
-from consumers.handlers.transactions import AsyncTransactions, Transactions
+from consumers.handlers.declaring.registry import Registry
+from consumers.handlers.declaring.task import Task
+from consumers.handlers.running.coroutines import Coroutines
+from consumers.handlers.running.execution import AsyncExecution, Execution
+from consumers.handlers.running.executor import Executor
+from consumers.handlers.running.failures import Failures
+from consumers.handlers.running.finished import Finished
+from consumers.handlers.running.threads import Threads
+from consumers.handlers.transactions.transactions import AsyncTransactions, Transactions
 from consumers.second_lock.address import read as read_redis_url
 from consumers.second_lock.advisory import AdvisoryLocks
 from consumers.second_lock.lock import SecondLock

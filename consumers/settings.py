@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 from consumers.durations import ALLOWED, seconds
 from consumers.events.running.policy import MOST_SECONDS
 from consumers.events.running.policy import Policy as EventPolicy
-from consumers.handlers.retries import Policy
+from consumers.handlers.declaring.retries import Policy
 from consumers.maintenance.declaring.schedule import time_zone
 from consumers.second_lock.address import EXAMPLE, RedisUrl
 from outboxkit.address import parse_address

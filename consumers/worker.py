@@ -20,16 +20,16 @@ from consumers.claims.claims import Claims
 from consumers.claims.held import HeldRows
 from consumers.claims.verdicts import Claimed, Held, Skipped, Unseen, Verdict, judge
 from consumers.errors import HandlersAbandoned
-from consumers.handlers.executor import Executor
-from consumers.handlers.finished import Run
+from consumers.handlers.declaring.task import Task
 from consumers.handlers.outcomes import Applied, Ending, Unfinished
-from consumers.handlers.task import Task
+from consumers.handlers.running.executor import Executor
+from consumers.handlers.running.finished import Run
 from consumers.intake.intake import Intake
 from consumers.intake.pace import WORK_SECONDS, Pace
 from consumers.timings import Timings
 from consumers.watching.executions import Executions
 from consumers.watching.metrics import Metrics
-from outboxkit.amqp.deliveries import Delivery
+from outboxkit.amqp.consuming.deliveries import Delivery
 from outboxkit.amqp.format import TaskReference, UndecodableMessage, task_reference
 from outboxkit.errors import Problem
 

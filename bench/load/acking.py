@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.load import programs
 from outboxkit.amqp.connection import Connection
-from outboxkit.amqp.subscription import Subscription
+from outboxkit.amqp.consuming.subscription import Subscription
 from outboxkit.errors import Problem
 
 _AT_ONCE = 500

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.load import programs
 from outboxkit.amqp.connection import Connection
-from outboxkit.amqp.subscription import Subscription
+from outboxkit.amqp.consuming.subscription import Subscription
 
 _PREFETCH = 2000
 

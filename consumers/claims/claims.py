@@ -8,8 +8,8 @@ from typing import NamedTuple, TypeVar
 
 from consumers.claims.verdicts import Held, Row
 from consumers.database import Database
+from consumers.handlers.declaring.task import Task
 from consumers.handlers.outcomes import ClaimLost, Completed, Ending, Failed, Unfinished, Unwritten, ending
-from consumers.handlers.task import Task
 from outboxkit import sql
 from outboxkit.amqp.format import TaskReference
 

@@ -7,8 +7,8 @@ import psycopg
 
 from consumers.claims.claims import as_parameters
 from consumers.connecting import PREPARE_THRESHOLD
-from consumers.handlers.finished import Run
 from consumers.handlers.outcomes import Applied
+from consumers.handlers.running.finished import Run
 from outboxkit import sql
 
 

@@ -4,7 +4,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from consumers.handlers.task import Task
+from consumers.handlers.declaring.task import Task
 from outboxkit.amqp.format import TaskReference
 
 Reason: TypeAlias = Literal["duplicate", "stale", "cancelled", "unknown"]

@@ -28,10 +28,10 @@ from consumers.intake.intake import Intake
 from consumers.intake.pace import Pace
 from consumers.settings import ConsumerSettings
 from consumers.watching.event_metrics import EventMetrics
-from outboxkit.amqp import preconditions
+from outboxkit.amqp.answers import preconditions
 from outboxkit.amqp.connection import Connection
+from outboxkit.amqp.consuming.subscription import Subscription
 from outboxkit.amqp.errors import PreconditionFailed
-from outboxkit.amqp.subscription import Subscription
 from outboxkit.amqp.topology import declare_queue
 from outboxkit.amqp.turn import Turn
 

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from consumers.handlers.task import JSON
+from consumers.handlers.declaring.task import JSON
 
 MAX_RESULT_BYTES = 1_048_576  # as for payloads: one row must not make the statement of a whole batch too large
 MAX_ERROR_CHARACTERS = 1000

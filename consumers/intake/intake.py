@@ -1,7 +1,7 @@
 """The intake: deliveries from RabbitMQ while the process runs. A lost subscription is opened again.
 
 RabbitMQ delivers again what a lost channel had not acknowledged; acks for that channel are dropped by
-outboxkit.amqp.subscription.
+outboxkit.amqp.consuming.subscription.
 """
 
 import asyncio
@@ -12,8 +12,8 @@ from typing import Self
 import structlog
 
 from consumers.intake.probes import Probes
-from outboxkit.amqp.deliveries import Delivery
-from outboxkit.amqp.subscription import Subscription
+from outboxkit.amqp.consuming.deliveries import Delivery
+from outboxkit.amqp.consuming.subscription import Subscription
 from outboxkit.backoff import Backoff
 from outboxkit.errors import Problem
 

@@ -11,7 +11,7 @@ import structlog
 
 from consumers.database import Database
 from outboxkit import sql
-from outboxkit.amqp.deliveries import Delivery
+from outboxkit.amqp.consuming.deliveries import Delivery
 from outboxkit.amqp.format import PROBE, UndecodableMessage, task_reference
 from outboxkit.errors import Problem
 

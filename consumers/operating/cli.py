@@ -9,7 +9,7 @@ import typer
 
 from consumers.errors import HandlersAbandoned, HandlersUnusable
 from consumers.events.declaring.registry import event_handlers
-from consumers.handlers.registry import load as load_handlers
+from consumers.handlers.declaring.registry import load as load_handlers
 from consumers.maintenance.declaring.registry import jobs
 from consumers.operating import check as check_command
 from consumers.operating import dead as dead_commands

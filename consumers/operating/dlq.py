@@ -16,7 +16,7 @@ from consumers.operating.letters import BATCH, Judged, judge, judge_events, take
 from consumers.operating.options import Config, Json
 from consumers.settings import ConsumerSettings
 from outboxkit.amqp.connection import Connection
-from outboxkit.amqp.dead_letters import DeadLetters, Letter
+from outboxkit.amqp.consuming.dead_letters import DeadLetters, Letter
 from outboxkit.amqp.topology import dead_letter_queue
 from outboxkit.errors import ConfigurationProblem, Problem
 from outboxkit.settings import load

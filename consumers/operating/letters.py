@@ -14,7 +14,7 @@ from consumers.events.declaring.event import Message, decode, time
 from consumers.operating.connection import connected
 from consumers.settings import ConsumerSettings
 from outboxkit import sql
-from outboxkit.amqp.dead_letters import DeadLetters, Letter
+from outboxkit.amqp.consuming.dead_letters import DeadLetters, Letter
 from outboxkit.amqp.format import ALPHANUMERIC, NAMES, TaskReference, UndecodableMessage, task_reference
 from outboxkit.errors import Problem
 

@@ -9,7 +9,7 @@ a whole for longer than its lease loses both, or its tasks would never run again
 So the second lock decides nothing about correctness. Where it cannot be asked (Redis is down, stands still, lost what
 it held), handlers run without it, and that is said once. `docs/second-lock.md` tells what each kind costs and covers.
 
-lock        what a handler's thread or coroutine uses, and `none`
+lock        what a handler's thread or coroutine uses; with CONSUMERS_LOCK=none there is none
 served      a second lock that a server keeps: taken, extended, released; what happens while the server is away
 telling     what an operator is told
 server      what a server must provide

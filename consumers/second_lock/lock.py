@@ -1,6 +1,6 @@
 """What runs a handler sees of the second lock. It knows no server."""
 
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Protocol
 from uuid import UUID
 
@@ -17,20 +17,3 @@ class SecondLock(Protocol):
 
     def hold_async(self, task_id: UUID) -> AbstractAsyncContextManager[bool]:
         """Hold the lock of `task_id` for a block on the loop."""
-
-
-class NoLock:
-    """`CONSUMERS_LOCK=none`: every handler may run."""
-
-    def __init__(self) -> None:
-        self._open = nullcontext(True)
-
-    def hold(self, task_id: UUID) -> AbstractContextManager[bool]:
-        """Yield True."""
-        del task_id
-        return self._open
-
-    def hold_async(self, task_id: UUID) -> AbstractAsyncContextManager[bool]:
-        """Yield True."""
-        del task_id
-        return self._open

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from pika.channel import Channel
 
-from outboxkit.amqp.answer import ACCEPTED, NO_ANSWER, PRECONDITION_FAILED, Answer, differing
+from outboxkit.amqp.answers.answer import ACCEPTED, NO_ANSWER, PRECONDITION_FAILED, Answer, differing
 from outboxkit.amqp.connection import Connection
 from outboxkit.amqp.errors import ChannelRefused
 

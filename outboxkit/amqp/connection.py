@@ -15,8 +15,8 @@ from pika.channel import Channel
 from pika.exceptions import AMQPError
 
 from outboxkit.amqp import pika_internals
+from outboxkit.amqp.answers.refusals import all_of, problem
 from outboxkit.amqp.errors import BrokerRefused, BrokerUnavailable
-from outboxkit.amqp.refusals import all_of, problem
 from outboxkit.amqp.tls import Tls
 from outboxkit.amqp.turn import Turn
 from outboxkit.amqp.url import Node, nodes

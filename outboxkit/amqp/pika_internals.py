@@ -1,6 +1,6 @@
 """Every private name of pika that this project uses. pika has no public way to do these four things.
 
-tests/unit/outboxkit/test_pika_internals.py compares the names and signatures with the installed pika, and
+tests/unit/outboxkit/amqp/test_pika_internals.py compares the names and signatures with the installed pika, and
 pyproject.toml bounds its version.
 """
 

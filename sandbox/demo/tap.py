@@ -1,7 +1,7 @@
 """The tap: a queue bound to everything on an exchange. It shows what was published, independent of the relay."""
 
 from outboxkit.amqp.connection import Connection
-from outboxkit.amqp.subscription import Subscription
+from outboxkit.amqp.consuming.subscription import Subscription
 
 _BATCH = 1000
 

@@ -32,8 +32,9 @@ _POSITION = "tests/integration/relay/storage/test_position.py"
 _PUBLISHED = "tests/unit/relay/sources/handover/test_published.py"
 _HANDOVER = "tests/integration/relay/sources/handover"
 _NEW_SLOT = f"{_HANDOVER}/test_new_slot.py"
-_TRANSACTIONS = "tests/integration/consumers/test_transactions.py"
-_CLAIMS = "tests/integration/consumers/test_claims.py"
+_TRANSACTIONS = "tests/integration/consumers/handlers/transactions/test_transactions.py"
+_HANDLER_SESSIONS = "tests/integration/consumers/handlers/transactions/test_handler_sessions.py"
+_CLAIMS = "tests/integration/consumers/claims/test_claims.py"
 _LOCKS = "tests/integration/consumers/maintenance/test_locks.py"
 _SCHEDULER = "tests/integration/consumers/maintenance/test_scheduler.py"
 _REPLICAS = "tests/integration/consumers/maintenance/test_replicas.py"
@@ -417,7 +418,7 @@ MUTANTS = (
         "sql/queries/session_reset.sql",
         "RESET ALL;\n",
         "",
-        (_TRANSACTIONS,),
+        (_HANDLER_SESSIONS,),
     ),
     Mutant(
         "keep a session that cannot write",
@@ -592,21 +593,21 @@ MUTANTS = (
         _OPERATING,
         "        PERFORM tasks.announce(driven.id, driven.type, driven.version);\n",
         "",
-        ("tests/integration/consumers/test_dead.py",),
+        ("tests/integration/consumers/operating/test_dead.py",),
     ),
     Mutant(
         "remove a dead letter before RabbitMQ has confirmed its copy",
-        "outboxkit/amqp/dead_letters.py",
+        "outboxkit/amqp/consuming/dead_letters.py",
         "        waiting = [(letter, self._publish(letter, queue, with_key=with_key)) for letter in letters]\n",
         "        waiting = [(letter, self._publish(letter, queue, with_key=with_key)) for letter in letters]\n"
         "        for letter in letters:\n            self.drop(letter)\n",
-        ("tests/integration/outboxkit/test_dead_letters.py",),
+        ("tests/integration/outboxkit/amqp/consuming/test_dead_letters.py",),
     ),
     Mutant(
         "acknowledge a probe before it is noted",
         "consumers/intake/probes.py",
         "        ids = []\n",
         "        ids = []\n        for probe in probes:\n            ack(probe)\n",
-        ("tests/unit/consumers/test_probes.py",),
+        ("tests/unit/consumers/intake/test_probes.py",),
     ),
 )

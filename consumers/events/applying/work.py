@@ -7,7 +7,7 @@ from typing import LiteralString
 from consumers.events.declaring.event import Event, Message
 from consumers.events.declaring.registry import Handler
 from outboxkit import sql
-from outboxkit.amqp.deliveries import Delivery
+from outboxkit.amqp.consuming.deliveries import Delivery
 from outboxkit.backoff import Backoff
 
 

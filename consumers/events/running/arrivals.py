@@ -10,7 +10,7 @@ from consumers.events.declaring.registry import Handler
 from consumers.events.running.reading import Reading
 from consumers.intake.intake import Intake
 from consumers.watching.event_metrics import EventMetrics
-from outboxkit.amqp.deliveries import Delivery
+from outboxkit.amqp.consuming.deliveries import Delivery
 from outboxkit.amqp.format import UndecodableMessage
 
 log = structlog.get_logger()

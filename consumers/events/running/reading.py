@@ -6,7 +6,7 @@ from functools import lru_cache
 from consumers.events.declaring.event import Event, Message, decode
 from consumers.events.declaring.event import time as time_of
 from consumers.events.declaring.registry import Handler
-from outboxkit.amqp.deliveries import Delivery
+from outboxkit.amqp.consuming.deliveries import Delivery
 from outboxkit.amqp.format import ROUTING_KEY
 
 _CACHED = 4096

@@ -30,7 +30,7 @@ from consumers.events.running.settling import Settling
 from consumers.intake.intake import Intake
 from consumers.intake.pace import Pace
 from consumers.watching.event_metrics import EventMetrics
-from outboxkit.amqp.deliveries import Delivery
+from outboxkit.amqp.consuming.deliveries import Delivery
 
 _AT_ONCE = 500
 _LOOK_FOR_ASKED = 1.0

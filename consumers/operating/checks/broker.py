@@ -14,7 +14,7 @@ from consumers.operating.checks import queues
 from consumers.operating.checks.module import Kinds
 from consumers.operating.checks.queues import Queue
 from consumers.settings import ConsumerSettings
-from outboxkit.amqp.answer import ACCEPTED, ACCESS_REFUSED, NOT_FOUND, Answer
+from outboxkit.amqp.answers.answer import ACCEPTED, ACCESS_REFUSED, NOT_FOUND, Answer
 from outboxkit.amqp.asking import Channel, queue, tried
 from outboxkit.amqp.connection import Connection
 from outboxkit.amqp.format import TASK_PENDING

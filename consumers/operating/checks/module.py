@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from consumers.events.declaring.registry import event_handlers
-from consumers.handlers import registry
+from consumers.handlers.declaring import registry
 from consumers.maintenance.declaring.planning import plan
 from consumers.maintenance.declaring.registry import jobs
 from consumers.settings import ConsumerSettings

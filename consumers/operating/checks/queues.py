@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from outboxkit.amqp.answer import NOT_FOUND
+from outboxkit.amqp.answers.answer import NOT_FOUND
+from outboxkit.amqp.answers.preconditions import REPLACE_EVENTS_QUEUE, REPLACE_QUEUE
 from outboxkit.amqp.asking import QueueAnswer
-from outboxkit.amqp.preconditions import REPLACE_EVENTS_QUEUE, REPLACE_QUEUE
 from outboxkit.checks.finding import Verdict, fail, ok, unknown, warn
 
 OF_TASKS = REPLACE_QUEUE

@@ -3,13 +3,10 @@
 import asyncio
 import json
 import sys
-import time
-from contextlib import suppress
 from typing import Annotated
 
 import typer
 from rich.console import Group
-from rich.live import Live
 from rich.table import Table
 
 from consumers.operating.display import age, console, plain
@@ -18,7 +15,7 @@ from consumers.operating.status.document import Counted, QueueDepth, Running, St
 from consumers.operating.status.gathering import gather
 from consumers.settings import ConsumerSettings
 from outboxkit.process.commands import BAD_ANSWER
-from outboxkit.process.streams import unread
+from outboxkit.process.watching import repeat
 from outboxkit.settings import load
 from outboxkit.text import one_line
 
@@ -39,39 +36,27 @@ def status(
     are estimates. With CONSUMERS_EVENTS_QUEUE, the queue of tasks is judged only while there are tasks to be done.
     """
     settings = load(ConsumerSettings, config)
+
+    def look(_: Status | None) -> Status:
+        return asyncio.run(gather(settings))
+
+    show = _print_json if as_json else _print_table
     if watch:
-        with suppress(KeyboardInterrupt):
-            _repeat(settings, every=every, as_json=as_json)
+        repeat(look, every=every, show=show, drawn=None if as_json else _shown)
         return
-    found = asyncio.run(gather(settings))
-    _print(found, as_json=as_json)
+    found = look(None)
+    show(found)
     if found.bad is not None:
         sys.stderr.write(f"consumers: {one_line(found.bad)}\n")
         raise typer.Exit(BAD_ANSWER)
 
 
-def _repeat(settings: ConsumerSettings, *, every: float, as_json: bool) -> None:
-    """Look and show until Ctrl-C, or until nobody reads it; a table on a terminal in place."""
-    found = asyncio.run(gather(settings))
-    if not as_json and sys.stdout.isatty():
-        with Live(_shown(found), auto_refresh=False) as live:
-            while True:
-                time.sleep(every)
-                live.update(_shown(asyncio.run(gather(settings))), refresh=True)
-    while True:
-        _print(found, as_json=as_json)
-        sys.stdout.flush()
-        if unread():
-            return
-        time.sleep(every)
-        found = asyncio.run(gather(settings))
+def _print_json(found: Status) -> None:
+    typer.echo(json.dumps(found.as_json(), default=str))
 
 
-def _print(found: Status, *, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(found.as_json(), default=str))
-    else:
-        console().print(_shown(found))
+def _print_table(found: Status) -> None:
+    console().print(_shown(found))
 
 
 def _shown(found: Status) -> Group:

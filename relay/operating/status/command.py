@@ -2,17 +2,13 @@
 
 import json
 import sys
-import time
-from collections.abc import Callable
-from contextlib import suppress
 from typing import Annotated, NamedTuple
 
 import typer
-from rich.live import Live
 from rich.table import Table
 
 from outboxkit.process.commands import BAD_ANSWER
-from outboxkit.process.streams import unread
+from outboxkit.process.watching import repeat
 from outboxkit.settings import load
 from outboxkit.text import one_line
 from relay.operating.display import console, plain, size
@@ -51,13 +47,14 @@ def status(
     settings = load(RelaySettings, config)
     limit = settings.ready_lag if max_lag is None else max_lag
 
-    def look(before: Status | None) -> Shown:
+    def look(before: Shown | None) -> Shown:
         found = gather(settings)
-        rates = None if before is None else throughput(before, found)
+        rates = None if before is None else throughput(before.found, found)
         return Shown(found, rates, bad(found, limit, unknown=max_lag is not None))
 
     if watch:
-        repeat(look, every=every, show=_print_json if as_json else None)
+        show = _print_json if as_json else _print_table
+        repeat(look, every=every, show=show, drawn=None if as_json else _table)
         return
     shown = look(None)
     if as_json:
@@ -67,26 +64,6 @@ def status(
     if shown.bad is not None:
         sys.stderr.write(f"relay: {one_line(shown.bad)}\n")
         raise typer.Exit(BAD_ANSWER)
-
-
-def repeat(look: Callable[[Status | None], Shown], *, every: float, show: Callable[[Shown], None] | None) -> None:
-    """Look and show until Ctrl-C, or until nobody reads it. Without `show` it is a table: on a terminal in place."""
-    with suppress(KeyboardInterrupt):
-        shown = look(None)
-        if show is None and sys.stdout.isatty():
-            with Live(_table(shown), auto_refresh=False) as live:
-                while True:
-                    time.sleep(every)
-                    shown = look(shown.found)
-                    live.update(_table(shown), refresh=True)
-        show = show or _print_table
-        while True:
-            show(shown)
-            sys.stdout.flush()
-            if unread():
-                return
-            time.sleep(every)
-            shown = look(shown.found)
 
 
 def _print_json(shown: Shown) -> None:

@@ -21,7 +21,7 @@ from outboxkit.amqp.format import TASK_PENDING
 from outboxkit.amqp.topology import dead_letter_queue, declare_exchange
 from sandbox import Isolated
 from sandbox.machine.waiting import until
-from tests.integration.consumers.handlers import GATE
+from tests.integration.consumers.task_handlers import GATE
 from tests.support.commands import Command
 
 R = TypeVar("R")
@@ -41,7 +41,7 @@ class Stage:
             "CONSUMERS_AMQP_URL": isolated.amqp_url,
             "CONSUMERS_EXCHANGE": self.exchange,
             "CONSUMERS_QUEUE": self.queue,
-            "CONSUMERS_HANDLERS": "tests.integration.consumers.handlers",
+            "CONSUMERS_HANDLERS": "tests.integration.consumers.task_handlers",
             "CONSUMERS_HTTP_ADDRESS": "127.0.0.1:0",
         }
         self._directory = directory

@@ -11,9 +11,9 @@ import psycopg
 import pytest
 
 from consumers.connecting import address
+from consumers.handlers.declaring.task import Task
 from consumers.handlers.outcomes import Applied
-from consumers.handlers.task import Task
-from consumers.handlers.transactions import Transactions
+from consumers.handlers.transactions.transactions import Transactions
 from sandbox import Isolated
 from tests.integration.consumers.stage import Stage, metric
 from tests.integration.consumers.two_workers import Bench, claimed, play

@@ -11,7 +11,7 @@ import psycopg
 from consumers.claims.claims import Claims
 from consumers.claims.verdicts import Claimed, Verdict, judge
 from consumers.database import Database
-from consumers.handlers.task import Task
+from consumers.handlers.declaring.task import Task
 from outboxkit.amqp.format import TaskReference
 from sandbox import Isolated
 

@@ -3,15 +3,15 @@
 from collections.abc import Awaitable, Callable
 from uuid import uuid4
 
-from consumers.handlers.coroutines import Coroutines
-from consumers.handlers.executor import Executor
-from consumers.handlers.failures import Failures
-from consumers.handlers.finished import Finished
+from consumers.handlers.declaring.registry import Registry
+from consumers.handlers.declaring.retries import Policy
+from consumers.handlers.declaring.task import Task
 from consumers.handlers.outcomes import Outcome
-from consumers.handlers.registry import Registry
-from consumers.handlers.retries import Policy
-from consumers.handlers.task import Task
-from consumers.handlers.threads import Threads
+from consumers.handlers.running.coroutines import Coroutines
+from consumers.handlers.running.executor import Executor
+from consumers.handlers.running.failures import Failures
+from consumers.handlers.running.finished import Finished
+from consumers.handlers.running.threads import Threads
 from outboxkit.amqp.format import TaskReference
 
 POLICY = Policy(attempts=None, base=1, factor=2, cap=100, jitter=0)

@@ -16,16 +16,16 @@ import pytest
 from consumers.claims.claims import Claims
 from consumers.claims.verdicts import Held, Row
 from consumers.errors import DatabaseFailed, HandlersAbandoned
-from consumers.handlers.executor import Executor
+from consumers.handlers.declaring.task import Task
 from consumers.handlers.outcomes import Applied, ClaimLost, Completed, Ending, Failed, Outcome, Unfinished, Unwritten
-from consumers.handlers.task import Task
+from consumers.handlers.running.executor import Executor
 from consumers.intake.intake import Intake
 from consumers.intake.pace import Pace
 from consumers.timings import Timings
 from consumers.watching.executions import Executions
 from consumers.watching.metrics import Metrics
 from consumers.worker import Worker
-from outboxkit.amqp.deliveries import Delivery
+from outboxkit.amqp.consuming.deliveries import Delivery
 from outboxkit.amqp.format import TaskReference
 from tests.unit.consumers.executors import executor_of
 

@@ -5,7 +5,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from outboxkit.amqp.answer import ACCEPTED, NOT_RETURNED, Answer
+from outboxkit.amqp.answers.answer import ACCEPTED, NOT_RETURNED, Answer
 from outboxkit.amqp.asking import queue, tried
 from outboxkit.amqp.connection import Connection
 from outboxkit.amqp.errors import ChannelRefused

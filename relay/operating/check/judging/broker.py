@@ -14,8 +14,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from outboxkit.amqp import answer
-from outboxkit.amqp.answer import (
+from outboxkit.amqp.answers import answer
+from outboxkit.amqp.answers.answer import (
     ACCEPTED,
     ACCESS_REFUSED,
     NO_ANSWER,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from outboxkit.amqp.answer import NOT_FOUND, Answer
+from outboxkit.amqp.answers.answer import NOT_FOUND, Answer
 from outboxkit.checks.finding import Check, Verdict, fail, ok, unknown, warn
 
 

@@ -7,7 +7,7 @@ import psycopg
 
 from consumers import JobContext, task_lock
 from consumers.examples import greet
-from tests.integration.consumers.handlers import GATE
+from tests.integration.consumers.task_handlers import GATE
 
 __all__ = ["greet"]
 

@@ -12,7 +12,7 @@ from consumers.errors import HandlersUnusable
 from consumers.events.declaring.event import Message, decode, time
 from consumers.events.declaring.registry import EventHandlers
 from consumers.events.running.reading import Reading
-from outboxkit.amqp.deliveries import Delivery
+from outboxkit.amqp.consuming.deliveries import Delivery
 from outboxkit.amqp.format import UndecodableMessage
 
 HEADERS = {"aggregate_type": "order", "aggregate_id": "42", "aggregate_version": 7, "seq": 3}

@@ -10,7 +10,7 @@ from consumers.events.declaring.event import Message, decode
 from consumers.events.declaring.registry import Handler
 from consumers.events.running.lanes import Lane
 from consumers.events.running.policy import MOST_SECONDS, Policy
-from outboxkit.amqp.deliveries import Delivery
+from outboxkit.amqp.consuming.deliveries import Delivery
 
 HANDLER = Handler("h", ("#",), print)
 

@@ -11,7 +11,7 @@ import pytest
 
 import consumers
 from consumers.errors import JobUnusable
-from consumers.handlers import registry as handlers
+from consumers.handlers.declaring import registry as handlers
 from consumers.maintenance.declaring.declaration import JobContext
 from consumers.maintenance.declaring.planning import Plan, plan
 from consumers.maintenance.declaring.registry import Jobs

@@ -11,7 +11,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from consumers.errors import SecondLockRefused
-from consumers.second_lock.lock import NoLock
 from consumers.second_lock.served import ServedLock
 from consumers.second_lock.server import ServerAwayError
 
@@ -76,19 +75,6 @@ class One:
 def lock(server: Server, counted: Counter[str] | None = None, *, lease: float = 60) -> ServedLock:
     counts: Counter[str] = Counter() if counted is None else counted
     return ServedLock(server, name="redis", lease=lease, count=lambda outcome: counts.update([outcome]))
-
-
-def test_without_a_second_lock_every_handler_runs() -> None:
-    async def run() -> None:
-        none = NoLock()
-        with none.hold(TASK) as first, none.hold(TASK) as second:
-            assert first
-            assert second
-        async with none.hold_async(TASK) as first, none.hold_async(TASK) as second:
-            assert first
-            assert second
-
-    asyncio.run(run())
 
 
 def test_releases_that_fail_are_said_once_and_reach_no_handler() -> None:

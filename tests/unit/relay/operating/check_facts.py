@@ -3,8 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from outboxkit.amqp import answer
-from outboxkit.amqp.answer import Answer
+from outboxkit.amqp.answers import answer
+from outboxkit.amqp.answers.answer import Answer
 from relay.operating.check.judging.broker import Broker
 from relay.operating.check.judging.outbox import Outbox
 from relay.operating.check.judging.role import Privilege, Role

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from outboxkit.amqp import answer
-from outboxkit.amqp.answer import Answer, differing
+from outboxkit.amqp.answers import answer
+from outboxkit.amqp.answers.answer import Answer, differing
 from outboxkit.amqp.asking import Guess
 from outboxkit.checks.finding import Check, Status, Verdict
 from relay.operating.check.judging import broker, queues

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from outboxkit.amqp import answer
-from outboxkit.amqp.answer import Answer
+from outboxkit.amqp.answers import answer
+from outboxkit.amqp.answers.answer import Answer
 from relay.operating.check.judging import broker, outbox, plugin, queues, role, slot
 from relay.operating.check.judging.queues import Queue
 from relay.operating.check.judging.server import Probe, Server

@@ -1,0 +1,1 @@
+"""Handlers under way, in threads and on the loop, up to their outcomes."""

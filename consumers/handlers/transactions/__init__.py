@@ -1,0 +1,1 @@
+"""The transactions in which handlers run, and the sessions that they use one after another."""

@@ -1,0 +1,1 @@
+"""What RabbitMQ answers, and what to do about a refusal. It asks nothing."""

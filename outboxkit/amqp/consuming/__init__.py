@@ -1,0 +1,1 @@
+"""Deliveries from a queue, and what became dead letters."""
