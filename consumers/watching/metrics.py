@@ -82,7 +82,7 @@ class Metrics:
         self._jobs = Counter(
             "consumers_jobs",
             "Scheduled jobs by outcome: ran, skipped (another consumer had the lock), failed.",
-            ["job", "outcome"],
+            ["name", "outcome"],
             registry=self.registry,
         )
 

@@ -195,7 +195,7 @@ def get(command: Command, path: str) -> tuple[int, str]:
         connection.close()
 
 
-def metric(command: Command, name: str, **labels: str) -> float:
+def metric(command: Command, name: str, /, **labels: str) -> float:
     """Return the sum of a consumer's metric over all series that have `labels`."""
     wanted = [f'{label}="{value}"' for label, value in labels.items()]
     return sum(

@@ -29,7 +29,7 @@ def relayed(stage: Stage, until_true: Callable[[], bool], *, what: str) -> None:
 
 
 def job_ran(command: Command, times: int) -> bool:
-    return metric(command, "consumers_jobs_total", job=JOB, outcome="ran") >= times
+    return metric(command, "consumers_jobs_total", name=JOB, outcome="ran") >= times
 
 
 def announced(stage: Stage) -> dict[int, int]:
@@ -142,7 +142,7 @@ def test_while_the_relay_is_down_nothing_is_announced_again_and_few_probes_are_w
     assert announced(stage) == {1: 50}
     assert 1 <= probes(stage) <= 6, "after 0.1 s, 0.2 s, 0.4 s, ..."
     relayed(stage, lambda: stage.statuses() == {"completed": 50}, what="all tasks are completed")
-    before = metric(consumer, "consumers_jobs_total", job=JOB, outcome="ran")
+    before = metric(consumer, "consumers_jobs_total", name=JOB, outcome="ran")
     relayed(stage, lambda: job_ran(consumer, int(before) + 10), what="the job looked again")
     assert announced(stage) == {1: 50}
     assert get(consumer, "/metrics")[1].count("consumers_reannounced_total{") == 0

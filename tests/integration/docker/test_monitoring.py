@@ -88,8 +88,8 @@ def test_each_panels_query_has_a_value(prometheus: Prometheus, query: Query) -> 
     assert until(partial(prometheus.values, query.expression), what=f"{query} has a value", seconds=30)
 
 
-def test_prometheus_renames_the_label_job_of_scheduled_jobs_as_the_rules_expect(prometheus: Prometheus) -> None:
-    ran = 'consumers_jobs_total{exported_job="consumers.enqueue-due-tasks", outcome="ran", job="consumers"}'
+def test_scheduled_jobs_have_a_label_of_their_own_beside_the_targets_job(prometheus: Prometheus) -> None:
+    ran = 'consumers_jobs_total{name="consumers.enqueue-due-tasks", outcome="ran", job="consumers"}'
     assert until(partial(prometheus.values, ran), what="the job has run", seconds=30)
 
 

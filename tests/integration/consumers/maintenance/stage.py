@@ -41,7 +41,7 @@ class Replica:
         await self.task
 
     def counted(self, job: str, outcome: str) -> float:
-        return self.metrics.registry.get_sample_value("consumers_jobs_total", {"job": job, "outcome": outcome}) or 0
+        return self.metrics.registry.get_sample_value("consumers_jobs_total", {"name": job, "outcome": outcome}) or 0
 
     @property
     def held(self) -> float:

@@ -99,9 +99,9 @@ def test_three_replicas_of_which_one_is_a_day_ahead_run_each_job_once_per_interv
         assert sum(gaps) < 1.5 * len(gaps), f"{job} was left out: {gaps}"
         epochs = [epoch for _, epoch, _ in found]
         assert epochs == sorted(set(epochs))
-        ran = sum(metric(each, "consumers_jobs_total", job=job, outcome="ran") for each in replicas)
+        ran = sum(metric(each, "consumers_jobs_total", name=job, outcome="ran") for each in replicas)
         assert ran in {len(runs(stage, job)) - 1, len(runs(stage, job))}
-    assert all(metric(each, "consumers_jobs_total", job="tick") >= 7 for each in replicas), "each replica tried"
+    assert all(metric(each, "consumers_jobs_total", name="tick") >= 7 for each in replicas), "each replica tried"
     assert len(runs(stage, "hourly")) == 1
     for each in replicas[:2]:
         each.kill()
@@ -167,7 +167,7 @@ def test_at_sigterm_a_running_job_ends_and_its_lock_is_released_and_a_restart_do
     assert stage.rows("SELECT FROM tasks.lock WHERE name = 'gated' AND ended_at IS NULL") == []
     second = consume(stage)
     until(
-        lambda: metric(second, "consumers_jobs_total", job="hourly", outcome="skipped") == 1,
+        lambda: metric(second, "consumers_jobs_total", name="hourly", outcome="skipped") == 1,
         what="the restarted consumer tried the job",
         seconds=30,
     )
