@@ -1,10 +1,11 @@
-"""The HTTP endpoint of a process: metrics and health, served in the same event loop as the work.
+"""The HTTP endpoint of a process, served in the same event loop as the work: metrics and health, or an application.
 
 It handles no signals, and logs only its own failure.
 """
 
 import asyncio
 import contextlib
+import math
 import socket
 from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
 
@@ -15,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
 
 from outboxkit.address import parse_address
 from outboxkit.errors import Problem
@@ -47,15 +49,27 @@ async def serving(routes: Sequence[BaseRoute], address: str) -> AsyncIterator[st
 
     Raises Problem if it cannot listen there.
     """
-    with _listen(address) as listener:
+    remedy = "set RELAY_HTTP_ADDRESS or CONSUMERS_HTTP_ADDRESS to a free host:port, or to nothing for no HTTP"
+    async with hosting(Starlette(routes=list(routes)), address, grace=1, remedy=remedy) as listening_at:
+        yield listening_at
+
+
+@contextlib.asynccontextmanager
+async def hosting(app: ASGIApp, address: str, *, grace: float, remedy: str) -> AsyncIterator[str]:
+    """Serve `app` as `serving` does. When the block ends, requests in flight have `grace` seconds to end.
+
+    Raises Problem with `remedy` if it cannot listen at `address`.
+    """
+    with _listen(address, remedy) as listener:
         server = _Server(
             uvicorn.Config(
-                Starlette(routes=list(routes)),
+                app,
                 log_config=None,
                 access_log=False,
                 lifespan="off",
                 ws="none",
-                timeout_graceful_shutdown=1,
+                server_header=False,
+                timeout_graceful_shutdown=math.ceil(grace),
             )
         )
         task = asyncio.create_task(server.serve(sockets=[listener]))
@@ -86,13 +100,10 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _listen(address: str) -> socket.socket:
+def _listen(address: str, remedy: str) -> socket.socket:
     try:
         host, port = parse_address(address)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family)
     except (OSError, ValueError) as error:
-        raise Problem(
-            f"cannot serve HTTP at {address}: {error}",
-            remedy="set RELAY_HTTP_ADDRESS or CONSUMERS_HTTP_ADDRESS to a free host:port, or to nothing for no HTTP",
-        ) from error
+        raise Problem(f"cannot serve HTTP at {address}: {error}", remedy=remedy) from error

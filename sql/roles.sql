@@ -39,6 +39,10 @@ BEGIN
         ('outbox_operator', false, false, -1),
         -- for applications: write events and tasks; GRANT outbox_writer TO <application>
         ('outbox_writer',   false, false, -1),
+        -- runs `writers serve`: what outbox_writer may, and look at tasks; with GRANT outbox_demo TO outbox_service, grab them too
+        ('outbox_service',  true,  false, -1),
+        -- for the locking demo: its own tasks, and no others
+        ('outbox_demo',     false, false, -1),
         -- runs `consumers run` and `consumers check`
         ('outbox_consumer', true,  false, -1),
         -- for people and audits: read everything; GRANT outbox_auditor TO <person>
@@ -105,6 +109,12 @@ BEGIN
     REVOKE EXECUTE ON FUNCTION tasks.redrive(uuid[]), tasks.discard(uuid[]), tasks.send_probe(interval),
         tasks.probes_arrived(uuid[]), tasks.announce_again(interval, integer) FROM PUBLIC;
 
+    -- The same for the service.
+    REVOKE EXECUTE ON FUNCTION tasks.submit_once(text, text, text, jsonb, integer, jsonb, uuid, timestamptz),
+        tasks.prune_requests(interval, integer), tasks.try_cancel(uuid, bigint),
+        tasks.try_reschedule(uuid, timestamptz, bigint), tasks.demo_create(integer), tasks.demo_grab(text, boolean),
+        tasks.demo_complete(uuid, bigint), tasks.demo_reset() FROM PUBLIC;
+
     REVOKE EXECUTE ON FUNCTION inbox.prune(interval, integer), inbox.discard_parked(bigint) FROM PUBLIC;
 
     -- An event is written by column: tx and seq are the outbox's own. A consumer announces a task that runs again. An
@@ -146,6 +156,19 @@ BEGIN
     GRANT SELECT (id) ON tasks.task TO outbox_writer;  -- to see whether a COMMIT without an answer took place
     -- These functions change a task with their owner's rights.
     GRANT EXECUTE ON FUNCTION tasks.cancel(uuid), tasks.reschedule(uuid, timestamptz) TO outbox_writer;
+
+    -- It writes as a writer does, and reads tasks. What claims one is not granted.
+    GRANT USAGE ON SCHEMA outbox, tasks TO outbox_service;
+    GRANT INSERT (id, aggregate_type, aggregate_id, aggregate_version, event_type, payload, headers, exchange, routing_key,
+                  created_at) ON outbox.event TO outbox_service;
+    GRANT INSERT (id, type, payload, max_attempts, status, run_at) ON tasks.task TO outbox_service;
+    GRANT SELECT ON tasks.task, tasks.history TO outbox_service;
+    GRANT EXECUTE ON FUNCTION tasks.submit_once(text, text, text, jsonb, integer, jsonb, uuid, timestamptz),
+        tasks.prune_requests(interval, integer), tasks.try_cancel(uuid, bigint),
+        tasks.try_reschedule(uuid, timestamptz, bigint) TO outbox_service;
+    GRANT USAGE ON SCHEMA tasks TO outbox_demo;
+    GRANT EXECUTE ON FUNCTION tasks.demo_create(integer), tasks.demo_grab(text, boolean),
+        tasks.demo_complete(uuid, bigint), tasks.demo_reset() TO outbox_demo;
 
     GRANT USAGE ON SCHEMA outbox, tasks TO outbox_consumer;
     -- What a transition changes; run_at is for the next attempt. An earlier version granted the whole table.

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from outboxkit.process import commands
-from outboxkit.settings import load
+from outboxkit.settings import load, reloading
 from writers import idlog
 from writers.load import Load, Plan, Summary
 from writers.settings import WritersSettings
@@ -32,7 +32,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="""Writes tasks into the database that the relay reads. Setting: WRITERS_DATABASE_URL.""",
+    help="Writes tasks into the database that the relay reads, from here or over HTTP. Setting: WRITERS_DATABASE_URL.",
 )
 app.callback()(commands.options)
 
@@ -78,6 +78,20 @@ def submit(  # noqa: PLR0913 - a command has as many parameters as options
         raise summary.failure
     if stopped_by is not None:
         raise typer.Exit(128 + stopped_by)
+
+
+@app.command()
+def serve(
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file with settings.")] = None,
+) -> None:
+    """Serve tasks and events over HTTP until SIGTERM or SIGINT, then let requests in flight end and exit with 0."""
+    from outboxkit.process import logs, service  # noqa: PLC0415 - only this command needs what they import
+    from writers.service import serving  # noqa: PLC0415 - the same
+
+    logs.configure()
+    fresh = reloading(WritersSettings, config)
+    with logs.bugs():
+        service.run(lambda stop: serving.run(fresh, stop))
 
 
 def main() -> NoReturn:

@@ -1,0 +1,1 @@
+SELECT tasks.demo_complete(%(id)s, %(version)s)

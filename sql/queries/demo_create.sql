@@ -1,0 +1,1 @@
+SELECT tasks.demo_create(%(count)s)

@@ -1,0 +1,1 @@
+SELECT removed, held FROM tasks.demo_reset()

@@ -1,0 +1,1 @@
+SELECT tasks.prune_requests(make_interval(secs => %(keep)s))

@@ -1,0 +1,248 @@
+-- For the task submission service (`writers serve`), and for its locking demo.
+
+-- Lists, the newest first, page by page. Each submission writes one entry more, at the right end of the index.
+CREATE INDEX task_created ON tasks.task (created_at, id);
+
+-- One request, one task: who repeats a request gets the task that the first one made.
+CREATE TABLE tasks.request (
+    key     text        PRIMARY KEY CONSTRAINT "key must have 1 to 255 characters" CHECK (length(key) BETWEEN 1 AND 255),
+    digest  text        NOT NULL,
+    task_id uuid        NOT NULL,
+    at      timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX request_age ON tasks.request (at);  -- to prune it
+COMMENT ON TABLE tasks.request IS 'Requests that made a task, by the key that their sender gave them.';
+COMMENT ON COLUMN tasks.request.digest IS 'What was asked for: the same key with another digest is another request.';
+COMMENT ON COLUMN tasks.request.task_id IS 'The task that it made; it may have been removed since.';
+
+-- Submits a task unless `key` has made one: `made` tells. Of several transactions with one key, the others wait until the
+-- first has ended. `same` is false if that was another request: then nothing is written, and task_id is the first one's.
+CREATE FUNCTION tasks.submit_once(
+    key text, digest text, type text, payload jsonb, max_attempts integer, headers jsonb, id uuid, run_at timestamptz,
+    OUT task_id uuid, OUT made boolean, OUT same boolean)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    found tasks.request;
+BEGIN
+    LOOP
+        INSERT INTO tasks.request (key, digest, task_id) VALUES (submit_once.key, submit_once.digest, submit_once.id)
+        ON CONFLICT ON CONSTRAINT request_pkey DO NOTHING;
+        IF FOUND THEN
+            task_id := tasks.submit(type, payload, max_attempts, headers, id, run_at);
+            made := true;
+            same := true;
+            RETURN;
+        END IF;
+        SELECT * INTO found FROM tasks.request AS request WHERE request.key = submit_once.key;
+        IF found.key IS NOT NULL THEN  -- else it was pruned at this moment
+            task_id := found.task_id;
+            made := false;
+            same := found.digest = submit_once.digest;
+            RETURN;
+        END IF;
+    END LOOP;
+END $$;
+
+-- Removes at most `batch` requests that are older than `keep`, and returns how many: their keys make tasks again.
+CREATE FUNCTION tasks.prune_requests(keep interval, batch integer DEFAULT 1000) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH old AS (
+        SELECT key FROM tasks.request WHERE at < (SELECT clock_timestamp() - keep) ORDER BY at LIMIT batch
+        FOR UPDATE SKIP LOCKED
+    ), removed AS (
+        DELETE FROM tasks.request USING old WHERE request.key = old.key RETURNING request.key
+    )
+    SELECT count(*) FROM removed
+$$;
+
+-- tasks.cancel for who has looked at the task before: with `expected`, only if that is its version. It returns whether it
+-- changed the task, and the task's status and version afterwards; they are NULL if there is no such task.
+CREATE FUNCTION tasks.try_cancel(id uuid, expected bigint, OUT changed boolean, OUT status text, OUT version bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    target text;
+BEGIN
+    changed := false;
+    LOOP
+        SELECT task.status, task.version INTO try_cancel.status, try_cancel.version
+        FROM tasks.task AS task WHERE task.id = try_cancel.id;
+        target := CASE WHEN try_cancel.status IN ('pending', 'scheduled') THEN 'cancelled'
+                       WHEN try_cancel.status = 'running' THEN 'cancelling' END;
+        IF target IS NULL OR try_cancel.version <> expected THEN
+            RETURN;
+        END IF;
+        UPDATE tasks.task AS task SET status = target, version = task.version + 1
+        WHERE task.id = try_cancel.id AND task.version = try_cancel.version
+        RETURNING task.status, task.version INTO try_cancel.status, try_cancel.version;
+        IF FOUND THEN
+            changed := true;
+            RETURN;
+        END IF;
+    END LOOP;
+END $$;
+
+-- The same for tasks.reschedule.
+CREATE FUNCTION tasks.try_reschedule(
+    id uuid, run_at timestamptz, expected bigint, OUT changed boolean, OUT status text, OUT version bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    changed := false;
+    LOOP
+        SELECT task.status, task.version INTO try_reschedule.status, try_reschedule.version
+        FROM tasks.task AS task WHERE task.id = try_reschedule.id;
+        IF try_reschedule.status IS NULL OR try_reschedule.status NOT IN ('pending', 'scheduled')
+            OR try_reschedule.version <> expected
+        THEN
+            RETURN;
+        END IF;
+        UPDATE tasks.task AS task SET status = 'scheduled', version = task.version + 1, run_at = try_reschedule.run_at
+        WHERE task.id = try_reschedule.id AND task.version = try_reschedule.version
+        RETURNING task.status, task.version INTO try_reschedule.status, try_reschedule.version;
+        IF FOUND THEN
+            changed := true;
+            RETURN;
+        END IF;
+    END LOOP;
+END $$;
+
+-- The locking demo: tasks of one type, which no message announces and no consumer takes. Who grabs one holds its row's lock
+-- while it works.
+CREATE INDEX task_demo ON tasks.task (created_at, id) WHERE type = 'demo.grab' AND status = 'pending';
+
+CREATE FUNCTION tasks.demo_create(number integer) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    WITH made AS (
+        INSERT INTO tasks.task (type, payload)
+        SELECT 'demo.grab', jsonb_build_object('number', each) FROM generate_series(1, number) AS each
+        RETURNING id
+    )
+    SELECT count(*) FROM made
+$$;
+
+-- What others can see while a grab is not committed: an advisory lock, which Postgres lets go when the transaction ends,
+-- however it ends. Of 64 bits, so two tasks have the same one hardly ever; then the second grab would wait for the first.
+CREATE FUNCTION tasks.demo_lock(id uuid) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+RETURN ('x' || left(md5('demo.grab ' || id::text), 16))::bit(64)::bigint;
+
+-- Claims the oldest pending task for `instance`, and holds its row until the transaction ends; no row if none is left.
+-- Without `skip_locked` it waits for the oldest one's holder, as a query without SKIP LOCKED does: when that has committed,
+-- the row is no longer pending, and the next one is looked for.
+CREATE FUNCTION tasks.demo_grab(instance text, skip_locked boolean)
+RETURNS TABLE (id uuid, payload jsonb, version bigint, created_at timestamptz)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    oldest uuid;
+BEGIN
+    LOOP
+        IF skip_locked THEN
+            SELECT task.id INTO oldest FROM tasks.task AS task WHERE task.type = 'demo.grab' AND task.status = 'pending'
+            ORDER BY task.created_at, task.id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED;
+        ELSE
+            SELECT task.id INTO oldest FROM tasks.task AS task WHERE task.type = 'demo.grab' AND task.status = 'pending'
+            ORDER BY task.created_at, task.id LIMIT 1 FOR NO KEY UPDATE;
+        END IF;
+        EXIT WHEN oldest IS NOT NULL;
+        IF skip_locked OR NOT EXISTS (
+            SELECT FROM tasks.task AS task WHERE task.type = 'demo.grab' AND task.status = 'pending')
+        THEN
+            RETURN;
+        END IF;
+    END LOOP;
+    PERFORM pg_advisory_xact_lock(tasks.demo_lock(oldest));
+    RETURN QUERY
+        UPDATE tasks.task AS task
+        SET status = 'running', version = task.version + 1, attempts = task.attempts + 1, claimed_by = instance,
+            lease_until = clock_timestamp() + interval '1 hour', updated_at = clock_timestamp()
+        WHERE task.id = oldest
+        RETURNING task.id, task.payload, task.version, task.created_at;
+END $$;
+
+-- Completes a task that this transaction has grabbed, and returns its version.
+CREATE FUNCTION tasks.demo_complete(id uuid, version bigint) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+    UPDATE tasks.task AS task
+    SET status = 'completed', version = task.version + 1, claimed_by = NULL, lease_until = NULL,
+        result = jsonb_build_object('grabbed_by', task.claimed_by), updated_at = clock_timestamp()
+    WHERE task.id = demo_complete.id AND task.version = demo_complete.version AND task.type = 'demo.grab'
+    RETURNING task.version
+$$;
+
+-- Removes the demo's tasks, and no others: it cancels those that are pending, so that the law of states holds here too. Tasks
+-- that are grabbed at this moment stay, and are counted.
+CREATE FUNCTION tasks.demo_reset(OUT removed bigint, OUT held bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+    UPDATE tasks.task AS task SET status = 'cancelled', version = task.version + 1
+    FROM (SELECT id FROM tasks.task WHERE type = 'demo.grab' AND status = 'pending' FOR NO KEY UPDATE SKIP LOCKED) AS free
+    WHERE task.id = free.id;
+    DELETE FROM tasks.task WHERE type = 'demo.grab' AND status IN ('completed', 'cancelled', 'dead');
+    GET DIAGNOSTICS removed = ROW_COUNT;
+    SELECT count(*) INTO held FROM tasks.task WHERE type = 'demo.grab';
+END $$;
+
+-- As before (016), but for tasks that have no message by intention.
+CREATE OR REPLACE FUNCTION tasks.announce_again(wait interval, at_most integer)
+RETURNS TABLE (task_id uuid, type text, times integer, reason text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan
+AS $$
+DECLARE
+    answered tasks.probe;
+    below    bigint;
+    found    record;
+    written  integer := 0;
+BEGIN
+    SELECT * INTO answered FROM tasks.probe WHERE arrived_at <= clock_timestamp() - wait ORDER BY sent_at DESC LIMIT 1;
+    IF answered.id IS NULL THEN
+        RETURN;
+    END IF;
+    below := answered.horizon::text;
+    FOR found IN
+        SELECT task.id, task.type, task.version,
+               CASE WHEN (task.id::text, task.version) IN (
+                        SELECT parked.aggregate_id, parked.aggregate_version FROM relay.parked AS parked
+                        WHERE parked.aggregate_type = 'task' AND parked.redriven_at IS NULL AND parked.discarded_at IS NULL)
+                    THEN 'parked' ELSE 'lost' END AS reason
+        FROM tasks.task AS task LEFT JOIN tasks.reannounced AS again ON again.task_id = task.id AND again.version = task.version
+        WHERE task.status = 'pending' AND task.type <> 'demo.grab' AND task.updated_at < answered.sent_at
+          -- Whether xmin is below the horizon, as Postgres compares transaction ids: within 2^31 of each other. A task that
+          -- has been pending for a day may be older than that.
+          AND ((below - task.xmin::text::bigint) & 4294967295 BETWEEN 1 AND 2147483647
+               OR task.updated_at < answered.sent_at - interval '1 day')
+          AND (again.task_id IS NULL
+               OR again.at < answered.sent_at
+                  AND again.at + least(wait * 2 ^ least(again.times, 20), greatest(wait, '1 day')) <= clock_timestamp())
+        ORDER BY task.updated_at LIMIT at_most
+        FOR NO KEY UPDATE OF task SKIP LOCKED
+    LOOP
+        INSERT INTO tasks.reannounced AS again (task_id, version, times, at)
+        VALUES (found.id, found.version, 1, clock_timestamp())
+        ON CONFLICT ON CONSTRAINT reannounced_pkey DO UPDATE
+        SET times = CASE WHEN again.version = excluded.version THEN again.times + 1 ELSE 1 END,
+            version = excluded.version, at = excluded.at
+        RETURNING again.times INTO announce_again.times;
+        PERFORM tasks.announce(found.id, found.type, found.version);
+        written := written + 1;
+        task_id := found.id;
+        type := found.type;
+        reason := found.reason;
+        RETURN NEXT;
+    END LOOP;
+    IF written < at_most THEN
+        DELETE FROM tasks.probe WHERE sent_at <= answered.sent_at;
+    END IF;
+END $$;
+
+-- They run with their owner's rights, so only who is granted them may call them (sql/roles.sql).
+REVOKE EXECUTE ON FUNCTION tasks.submit_once(text, text, text, jsonb, integer, jsonb, uuid, timestamptz),
+    tasks.prune_requests(interval, integer), tasks.try_cancel(uuid, bigint),
+    tasks.try_reschedule(uuid, timestamptz, bigint), tasks.demo_create(integer), tasks.demo_grab(text, boolean),
+    tasks.demo_complete(uuid, bigint), tasks.demo_reset() FROM PUBLIC;

@@ -1,0 +1,69 @@
+"""What goes wrong, as answers: problem details (https://www.rfc-editor.org/rfc/rfc9457).
+
+| status | slug                  | when                                                                    |
+|--------|-----------------------|-------------------------------------------------------------------------|
+| 400    | bad-cursor            | `cursor` is not from a page of this service                             |
+| 401    | unauthorized          | no bearer token, or a wrong one                                         |
+| 404    | not-found             | there is no such task, or no such address                               |
+| 405    | method-not-allowed    | the address exists, and not with this method                            |
+| 409    | state-conflict        | the task's state does not allow it; `task` has its status and version   |
+| 412    | version-conflict      | If-Match names another version; `task` has its status and version       |
+| 413    | too-large             | the body is larger than WRITERS_REQUEST_BYTES                           |
+| 422    | invalid               | a field or parameter is wrong; `errors` has a list                      |
+| 422    | refused               | the database refuses the row                                            |
+| 422    | key-reused            | the Idempotency-Key was sent with another request                       |
+| 500    | bug                   | see the log, at this request's id                                       |
+| 503    | overloaded            | every session is busy; Retry-After                                      |
+| 503    | database-unavailable  | Postgres cannot be reached, or takes no writes; Retry-After             |
+| 503    | database-refuses      | its role or schema is wrong; the log has the remedy                     |
+"""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Answered(HTTPException):
+    """A request that is answered with a problem."""
+
+    def __init__(
+        self,
+        status: HTTPStatus,
+        slug: str,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **members: Any,  # noqa: ANN401 - JSON
+    ) -> None:
+        super().__init__(status, detail, headers)
+        self.slug = slug
+        self.members = members
+
+
+def response(problem: Answered) -> JSONResponse:
+    """Return `problem` as a response."""
+    body = {
+        "type": f"urn:outbox-relay:problem:{problem.slug}",
+        "title": HTTPStatus(problem.status_code).phrase,
+        "status": problem.status_code,
+        "detail": problem.detail,
+        **problem.members,
+    }
+    return JSONResponse(body, problem.status_code, headers=problem.headers, media_type=MEDIA_TYPE)
+
+
+def unavailable(detail: str, *, retry_after: int = 1) -> Answered:
+    """Postgres cannot be reached, or takes no writes."""
+    return Answered(
+        HTTPStatus.SERVICE_UNAVAILABLE, "database-unavailable", detail, headers={"Retry-After": str(retry_after)}
+    )
+
+
+def overloaded(detail: str, *, retry_after: int = 1) -> Answered:
+    """Every session of the pool is busy."""
+    return Answered(HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", detail, headers={"Retry-After": str(retry_after)})
