@@ -21,9 +21,7 @@ class Metrics:
             "writers_http_request_seconds", "Time to an answer.", ["method", "route"], buckets=_SECONDS,
             registry=self.registry,
         )  # fmt: skip
-        self.in_flight = Gauge(
-            "writers_http_requests_in_flight", "Requests that are not answered.", registry=self.registry
-        )
+        self.in_flight = Gauge("writers_http_in_flight", "Requests that wait for an answer.", registry=self.registry)
         self.submitted = Counter("writers_tasks_submitted", "Tasks that were written.", registry=self.registry)
         self.replayed = Counter(
             "writers_requests_replayed", "Requests that an Idempotency-Key had made before.", registry=self.registry

@@ -31,7 +31,7 @@ async def run(fresh: Callable[[], WritersSettings], stop: Stop) -> None:
     """
     settings = fresh()
     async with Database(
-        lambda: fresh().database_url.get_secret_value(),
+        lambda: fresh().database_url.get_secret_value(),  # noqa: PLW0108 - read anew at each connect
         name=f"writers {settings.instance}",
         size=settings.pool_size,
         wait=settings.pool_wait,

@@ -1,7 +1,7 @@
 """The locking demo: many workers grab tasks at once, and none gets another's.
 
 A grab is one transaction: it claims the oldest pending task (FOR NO KEY UPDATE SKIP LOCKED), works on it while it holds
-the row's lock, completes it, and commits. If anything breaks in the middle, Postgres rolls back, and the task is pending.
+the row's lock, completes it, and commits. If it breaks off in the middle, Postgres rolls back, and the task is pending.
 """
 
 import asyncio
