@@ -7,6 +7,7 @@
 | lost, or refused, before COMMIT       | 503 database-unavailable, nothing written| replaced, if it was lost         |
 | lost during COMMIT                    | 503 database-unavailable, outcome unknown| replaced                         |
 | the server takes no writes any more   | 503 database-unavailable, nothing written| closed: a new one finds a primary|
+| another transaction has the lock      | 503 locked                               | stays                            |
 | a right or a function is missing      | 503 database-refuses                     | stays                            |
 
 A session is looked at before it is given out, so a restart of Postgres costs no request that came after it.
@@ -146,6 +147,10 @@ class Database:
                 self._failed(what, event="database refuses", remedy=_SET_UP)
                 detail = "the service's database is not set up for it; its log has the remedy"
                 raise Answered(HTTPStatus.SERVICE_UNAVAILABLE, "database-refuses", detail) from error
+            case psycopg.errors.LockNotAvailable():
+                raise problems.locked(
+                    "another transaction holds the task, or this key, for too long; try again"
+                ) from error
             case psycopg.Error() if recovery_of(error) is not Recovery.FINAL:
                 await self._broken(session, error)
                 raise problems.unavailable(_NOTHING_WRITTEN) from error
