@@ -37,6 +37,7 @@ from writers.service.sessions import Session
 log = structlog.get_logger()
 
 _READ_ONLY = "25006"
+_CLOSE_SECONDS = 1.0  # a connect that is under way may take long, and is given up
 _NOT_AVAILABLE = "database not available"
 _NOTHING_WRITTEN = "the database failed, and nothing was written; try again"
 _SET_UP = (
@@ -67,7 +68,7 @@ class Database:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._pool.close()
+        await self._pool.close(timeout=_CLOSE_SECONDS)
 
     @property
     def up(self) -> bool:
