@@ -34,6 +34,8 @@ from writers.service.incidents import Incident
 from writers.service.problems import Answered
 from writers.service.sessions import Session
 
+__all__ = ["Database", "Session", "fetch"]
+
 log = structlog.get_logger()
 
 _READ_ONLY = "25006"
