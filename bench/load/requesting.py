@@ -10,6 +10,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
@@ -45,7 +46,7 @@ class Client:
         self._host, _, port = address.rpartition(":")
         self._port = int(port)
         self._free: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
-        self.opened = 0
+        self._opened: list[asyncio.StreamWriter] = []
 
     async def send(self, request: bytes) -> int:
         """Send `request` and return the status of its answer, which is read to its end."""
@@ -53,7 +54,7 @@ class Client:
             reader, writer = self._free.pop()
         else:
             reader, writer = await asyncio.open_connection(self._host, self._port)
-            self.opened += 1
+            self._opened.append(writer)
         writer.write(request)
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
         await reader.readexactly(int(head.partition("\r\ncontent-length:")[2].partition("\r\n")[0]))
@@ -62,9 +63,10 @@ class Client:
 
     async def close(self) -> None:
         """Close every connection."""
-        for _, writer in self._free:
+        for writer in self._opened:
             writer.close()
-            await writer.wait_closed()
+            with suppress(OSError):
+                await writer.wait_closed()
 
 
 async def run(*, address: str, rate: int, count: int, requests: list[dict[str, Any]]) -> list[float]:
@@ -82,12 +84,14 @@ async def run(*, address: str, rate: int, count: int, requests: list[dict[str, A
             raise ValueError(f"{request.method} {request.path} was answered with {status}")
         return time.monotonic() - due
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [
-            group.create_task(one(request, sent, begins + number / rate))
-            for number, (request, sent) in enumerate(_sent(requests, address, count))
-        ]
-    await client.close()
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [
+                group.create_task(one(request, sent, begins + number / rate))
+                for number, (request, sent) in enumerate(_sent(requests, address, count))
+            ]
+    finally:
+        await client.close()
     return [task.result() for task in tasks]
 
 

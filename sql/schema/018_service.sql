@@ -24,7 +24,7 @@ CREATE FUNCTION tasks.submit_once(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
 AS $$
 DECLARE
-    found tasks.request;
+    known tasks.request;
 BEGIN
     LOOP
         INSERT INTO tasks.request (key, digest, task_id) VALUES (submit_once.key, submit_once.digest, submit_once.id)
@@ -35,11 +35,11 @@ BEGIN
             same := true;
             RETURN;
         END IF;
-        SELECT * INTO found FROM tasks.request AS request WHERE request.key = submit_once.key;
-        IF found.key IS NOT NULL THEN  -- else it was pruned at this moment
-            task_id := found.task_id;
+        SELECT * INTO known FROM tasks.request AS request WHERE request.key = submit_once.key;
+        IF known.key IS NOT NULL THEN  -- else it was pruned at this moment
+            task_id := known.task_id;
             made := false;
-            same := found.digest = submit_once.digest;
+            same := known.digest = submit_once.digest;
             RETURN;
         END IF;
     END LOOP;

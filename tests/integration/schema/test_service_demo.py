@@ -1,5 +1,6 @@
 """The locking demo's tasks: who grabs one has it alone, and what breaks off leaves it pending."""
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -36,7 +37,7 @@ def statuses(connection: Connection) -> dict[str, int]:
 def holders(connection: Connection) -> list[tuple[Any, ...]]:
     ids = [task_id for (task_id,) in connection.execute("SELECT id FROM tasks.task").fetchall()]
     rows = connection.execute(sql.query("service_holders"), {"ids": ids}).fetchall()
-    return [(task_id, holder) for task_id, holder, _ in rows]
+    return [(task_id, json.loads(holder)["instance"]) for task_id, holder in rows]
 
 
 def test_each_of_many_grabs_the_oldest_task_that_is_free(connection: Connection, isolated: Isolated) -> None:
@@ -62,6 +63,8 @@ def test_each_of_many_grabs_the_oldest_task_that_is_free(connection: Connection,
         workers[1].rollback()
         assert statuses(connection) == {"completed": 1, "pending": 3}
         assert grab(workers[4]) == second
+        for worker in workers:
+            worker.rollback()
     assert holders(connection) == []
     assert statuses(connection) == {"completed": 1, "pending": 3}
     result = connection.execute("SELECT result, claimed_by, attempts FROM tasks.task WHERE status = 'completed'")

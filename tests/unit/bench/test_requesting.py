@@ -14,7 +14,11 @@ Serve = Callable[[str], Awaitable[int]]
 def served(serve: Serve, *, rate: int, count: int, requests: list[dict[str, Any]]) -> list[float]:
     """Send `requests` to a server that answers with the status that `serve` returns for a request's first line."""
 
+    ended = asyncio.Event()
+    open_: list[asyncio.StreamWriter] = []
+
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        open_.append(writer)
         while head := await reader.readline():
             length = 0
             while (line := await reader.readline()) != b"\r\n":
@@ -24,12 +28,19 @@ def served(serve: Serve, *, rate: int, count: int, requests: list[dict[str, Any]
             status = await serve(head.decode())
             writer.write(f"HTTP/1.1 {status} OK\r\nContent-Length: 2\r\n\r\n{{}}".encode())
         writer.close()
+        await writer.wait_closed()
+        open_.remove(writer)
+        if not open_:
+            ended.set()
 
     async def play() -> list[float]:
         server = await asyncio.start_server(answer, "127.0.0.1", 0)
         host, port = server.sockets[0].getsockname()
         async with server:
-            return await run(address=f"{host}:{port}", rate=rate, count=count, requests=requests)
+            try:
+                return await run(address=f"{host}:{port}", rate=rate, count=count, requests=requests)
+            finally:
+                await ended.wait()
 
     return asyncio.run(play())
 
