@@ -15,9 +15,9 @@ from tests.integration.writers.service.stage import Answer, Instance, Stage
 NEXT = re.compile(r'<(?P<address>[^>]+)>; rel="next"')
 
 
-def pages(service: Instance, path: str = "/tasks", **query: object) -> Iterator[Answer]:
-    """Yield the page and those that follow it, by their Link."""
-    answer = service.get(path, **query)
+def pages(service: Instance, **query: object) -> Iterator[Answer]:
+    """Yield the first page and those that follow it, by their Link."""
+    answer = service.ask("GET", "/tasks", headers=None, **query)
     while True:
         assert answer.status == 200, answer
         yield answer
@@ -140,7 +140,7 @@ def test_no_task_is_missing_or_twice_while_others_are_submitted(stage: Stage) ->
     ids=repr,
 )
 def test_a_query_that_is_wrong_is_refused(service: Instance, query: dict[str, object], where: str) -> None:
-    answer = service.get("/tasks", **query)
+    answer = service.ask("GET", "/tasks", headers=None, **query)
     assert (answer.status, answer.slug) == (422, "invalid")
     assert [each["where"] for each in answer.json["errors"]] == [where]
 

@@ -27,8 +27,8 @@ def examples(found: Any) -> Iterator[tuple[dict[str, Any], Any]]:  # noqa: ANN40
     match found:
         case {"schema": dict() as own, "example": example}:
             yield own, example
-        case {"examples": [*given], **rest}:
-            yield from ((rest, each) for each in given)
+        case {"examples": [*given]}:
+            yield from ((found, each) for each in given)
     for each in found.values() if isinstance(found, dict) else found if isinstance(found, list) else ():
         yield from examples(each)
 
