@@ -5,9 +5,11 @@ It handles no signals, and logs only its own failure.
 
 import asyncio
 import contextlib
+import functools
 import math
 import socket
 from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
 
 import structlog
 import uvicorn
@@ -22,6 +24,9 @@ from outboxkit.address import parse_address
 from outboxkit.errors import Problem
 
 log = structlog.get_logger()
+
+_CLEAN_UP_SECONDS = 5.0
+_ENDED = "restart the process to have metrics and health again; its work continues"
 
 
 def metrics_route(registry: CollectorRegistry) -> Route:
@@ -43,6 +48,14 @@ def health_route(path: str, checks: Callable[[], Mapping[str, bool]]) -> Route:
     return Route(path, health)
 
 
+@dataclass(frozen=True, slots=True)
+class Hosted:
+    """An application that is served at `address`, as host:port. `ended` is done when nothing is served any more."""
+
+    address: str
+    ended: "asyncio.Task[None]"
+
+
 @contextlib.asynccontextmanager
 async def serving(routes: Sequence[BaseRoute], address: str) -> AsyncIterator[str]:
     """Serve `routes` at `address` in the running loop until the block ends; yields the address that it listens on.
@@ -50,15 +63,17 @@ async def serving(routes: Sequence[BaseRoute], address: str) -> AsyncIterator[st
     Raises Problem if it cannot listen there.
     """
     remedy = "set RELAY_HTTP_ADDRESS or CONSUMERS_HTTP_ADDRESS to a free host:port, or to nothing for no HTTP"
-    async with hosting(Starlette(routes=list(routes)), address, grace=1, remedy=remedy) as listening_at:
-        yield listening_at
+    app = Starlette(routes=list(routes))
+    async with hosting(app, address, grace=1, remedy=remedy, ended=_ENDED) as hosted:
+        yield hosted.address
 
 
 @contextlib.asynccontextmanager
-async def hosting(app: ASGIApp, address: str, *, grace: float, remedy: str) -> AsyncIterator[str]:
+async def hosting(app: ASGIApp, address: str, *, grace: float, remedy: str, ended: str) -> AsyncIterator[Hosted]:
     """Serve `app` as `serving` does. When the block ends, requests in flight have `grace` seconds to end.
 
-    Raises Problem with `remedy` if it cannot listen at `address`.
+    What has not ended by then is cancelled, and ends within the block. `ended` is the remedy in the log if the server
+    ends before. Raises Problem with `remedy` if it cannot listen at `address`.
     """
     with _listen(address, remedy) as listener:
         server = _Server(
@@ -73,23 +88,30 @@ async def hosting(app: ASGIApp, address: str, *, grace: float, remedy: str) -> A
             )
         )
         task = asyncio.create_task(server.serve(sockets=[listener]))
-        task.add_done_callback(lambda _: _log_early_end(server, task))
+        log_end = functools.partial(_log_early_end, remedy=ended)
+        task.add_done_callback(log_end)
         try:
             host, port = listener.getsockname()[:2]
-            yield f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            yield Hosted(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", task)
         finally:
+            task.remove_done_callback(log_end)
             server.should_exit = True
             await asyncio.wait([task])
+            await _broken_off(server)
 
 
-def _log_early_end(server: uvicorn.Server, task: asyncio.Task[None]) -> None:
+async def _broken_off(server: uvicorn.Server) -> None:
+    """Wait until the requests that the server has cancelled have cleaned up."""
+    left = set(server.server_state.tasks)
+    if left:
+        remedy = "give them more time to end; what they had not committed is rolled back"
+        log.warning("requests broken off", requests=len(left), remedy=remedy)
+        await asyncio.wait(left, timeout=_CLEAN_UP_SECONDS)
+
+
+def _log_early_end(task: "asyncio.Task[None]", *, remedy: str) -> None:
     error = None if task.cancelled() else task.exception()
-    if error is not None or not server.should_exit:
-        log.error(
-            "http server ended",
-            error=repr(error),
-            remedy="restart the process to have metrics and health again; its work continues",
-        )
+    log.error("http server ended", error=repr(error), remedy=remedy)
 
 
 class _Server(uvicorn.Server):
