@@ -1,8 +1,8 @@
 """Runs the demo on private servers and counts from outside.
 
 It runs the project's own commands as processes and imports nothing of them. The committed tasks are those that the
-writers and the service report, the published ones those that arrive in a queue bound to everything, the applied ones those in a file of
-runs, and in an append-only table without a unique constraint.
+writers and the service report, the published ones those that arrive in a queue bound to everything, the applied ones
+those in a file of runs, and in an append-only table without a unique constraint.
 
 At first a backlog is drained, as fast as this machine can: it was written before the relay was started, by
 `writers submit` in large transactions, since a request for each task would take longer than all the rest. Then tasks
