@@ -79,16 +79,18 @@ def _nothing_locked(run: Run) -> Observation:
         return Observation(holds=False, text=f"tasks stayed locked: {names}")
     gone = len(run.made) - len(run.left)
     if gone:
-        return Observation(holds=False, text=f"{gone} of the tasks that were made are gone")
+        return Observation(holds=False, text=f"{gone} of {len(run.made)} tasks are gone")
     pending = sum(task.status == "pending" for task in run.left)
-    return Observation(holds=True, text=f"nothing stayed locked: the other {pending} tasks are pending")
+    return Observation(holds=True, text=f"nothing stayed locked: {_count(pending, 'task is', 'tasks are')} pending")
 
 
 def _answered(run: Run) -> Observation:
     if run.failed:
         reasons = Counter(each.reason for each in run.failed)
-        text = "; ".join(f"{number} times: {reason}" for reason, number in reasons.most_common())
-        return Observation(holds=False, text=f"{len(run.failed)} requests were answered with neither: {text}")
+        text = "; ".join(f"{reason} ({number})" for reason, number in reasons.most_common())
+        return Observation(
+            holds=False, text=f"{_count(len(run.failed), 'request has', 'requests have')} failed: {text}"
+        )
     wanted = min(len(run.made), len(run.outcomes))
     return Observation(
         len(run.taken) == wanted,
