@@ -1,5 +1,7 @@
 -- Which of these tasks are grabbed at this moment, and by which session: uncommitted changes cannot be seen, locks can.
-SELECT task_id, activity.application_name AS holder, activity.xact_start AS since
+SELECT task_id,
+       json_build_object('instance', regexp_replace(activity.application_name, '^writers ', ''),
+                         'since', activity.xact_start)::text AS holder
 FROM unnest(%(ids)s::uuid[]) AS task_id
 JOIN pg_locks AS held ON held.locktype = 'advisory' AND held.objsubid = 1 AND held.granted
     AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())

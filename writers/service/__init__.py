@@ -5,5 +5,6 @@
                  metrics,        for each     for each request
                  size            resource
 
+What requests hold is in models.py; a payload goes to Postgres and back as the text that it is (json_text.py, shown.py).
 What goes wrong is an answer of problems.py (RFC 9457).
 """

@@ -1,41 +1,41 @@
-"""The application: routes, errors as problems, and who may ask."""
+"""The application: its routes, and errors as problems."""
 
-import secrets
 from http import HTTPStatus
-from typing import Annotated
+from typing import Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from outboxkit.http import health_route, metrics_route
 from writers.service import problems
 from writers.service.database import Database
 from writers.service.metrics import Metrics
+from writers.service.models import ProblemBody
 from writers.service.problems import Answered
 from writers.service.requests import Requests
 from writers.service.routes import about, demo, events, tasks
-from writers.service.routes.serving import Parts
+from writers.service.routes.serving import Parts, authorize
 from writers.settings import WritersSettings
 
-_SLUGS = {HTTPStatus.NOT_FOUND: "not-found", HTTPStatus.METHOD_NOT_ALLOWED: "method-not-allowed"}
-_bearer = HTTPBearer(auto_error=False, description="WRITERS_TOKEN, if the service has one.")
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 def create(settings: WritersSettings, database: Database) -> FastAPI:
     """Return the application of one instance."""
     metrics = Metrics(database)
-    app = FastAPI(
+    app = _App(
         title="Task submission service",
         summary="Writes tasks and events, each with its outbox row in one transaction.",
         version="1",
         redoc_url=None,
+        redirect_slashes=False,
     )
     app.state.parts = Parts(settings, database, metrics)
-    protected = [Depends(_authorized)]
+    protected = [Depends(authorize)]
     app.include_router(about.router)
     app.include_router(tasks.router, dependencies=protected)
     app.include_router(events.router, dependencies=protected)
@@ -58,22 +58,6 @@ async def _ready(request: Request) -> Response:
     return JSONResponse({"database": up}, HTTPStatus.OK if up else HTTPStatus.SERVICE_UNAVAILABLE)
 
 
-async def _authorized(request: Request, sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]) -> None:
-    """Raise Answered unless the request has the token, if there is one."""
-    parts: Parts = request.app.state.parts
-    token = parts.settings.token
-    if token is None:
-        return
-    given = "" if sent is None else sent.credentials
-    if not secrets.compare_digest(given.encode(), token.get_secret_value().encode()):
-        raise Answered(
-            HTTPStatus.UNAUTHORIZED,
-            "unauthorized",
-            "send the service's token: Authorization: Bearer ...",
-            headers={"WWW-Authenticate": "Bearer"},
-        )
-
-
 async def _invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - it is registered for nothing else
     found = [
@@ -88,12 +72,43 @@ async def _invalid(_: Request, error: Exception) -> Response:
 
 
 async def _http(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - the same
-    if isinstance(error, Answered):
-        return problems.response(error)
-    status = HTTPStatus(error.status_code)
-    detail = {
-        HTTPStatus.NOT_FOUND: f"there is nothing at {request.url.path}; /docs lists what there is",
-        HTTPStatus.METHOD_NOT_ALLOWED: f"{request.method} is not served at {request.url.path}",
-    }.get(status, str(error.detail))
-    return problems.response(Answered(status, _SLUGS.get(status, "invalid"), detail, headers=error.headers))
+    """Answer with a problem of ours, or for what the framework raises."""
+    match error:
+        case Answered():
+            problem = error
+        case HTTPException(status_code=HTTPStatus.NOT_FOUND):
+            detail = f"there is nothing at {request.url.path}; /docs lists what there is"
+            problem = Answered(HTTPStatus.NOT_FOUND, "not-found", detail)
+        case HTTPException(status_code=HTTPStatus.METHOD_NOT_ALLOWED):
+            problem = Answered(
+                HTTPStatus.METHOD_NOT_ALLOWED,
+                "method-not-allowed",
+                f"{request.method} is not served at {request.url.path}",
+                headers={"Allow": ", ".join(_allowed(request))},
+            )
+        case HTTPException():  # the body ended too early, or the like
+            problem = problems.invalid("body", str(error.detail))
+        case _:
+            raise error
+    return problems.response(problem)
+
+
+def _allowed(request: Request) -> list[str]:
+    """Return the methods of all routes at the request's address; the framework looks at the first one only."""
+    return [
+        method
+        for method in _METHODS
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
+    ]
+
+
+class _App(FastAPI):
+    """An application whose OpenAPI has the problems, to which its routes refer."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the description of all routes."""
+        described = super().openapi()
+        _, problem = models_json_schema([(ProblemBody, "serialization")], ref_template="#/components/schemas/{model}")
+        for name, schema in problem["$defs"].items():
+            described["components"]["schemas"].setdefault(name, schema)
+        return described

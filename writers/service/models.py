@@ -1,18 +1,71 @@
-"""What requests and answers hold, as OpenAPI shows it."""
+"""What requests and answers hold, as OpenAPI shows it.
 
-from datetime import datetime
+Requests are validated here. Answers are only described: their text is made from the rows (shown.py).
+"""
+
+import re
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, TypeAlias
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.config import JsonDict
 
 JsonObject: TypeAlias = dict[str, Any]
 
 Status: TypeAlias = Literal["scheduled", "pending", "running", "completed", "failed", "dead", "cancelling", "cancelled"]
 DEMO_TYPE = "demo.grab"
+MOST_PER_PAGE = 500
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+
+
+def _rfc3339(value: object) -> object:
+    """Refuse what pydantic takes for a time beyond RFC 3339, such as a number of seconds."""
+    if not isinstance(value, str) or not _TIME.fullmatch(value):
+        raise ValueError("write a time with its zone, such as 2030-01-01T12:00:00Z; in a URL, + is written %2B")
+    return value
+
+
+def _utc(value: datetime) -> datetime:
+    """Return the same moment in UTC: Postgres takes fewer zones than Python."""
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("it is outside of the years 1 to 9999 in UTC") from error
+
 
 # Postgres' text and jsonb hold no U+0000.
 Text = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]+$")]
+Moment = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_utc)]
+Payload = Annotated[Any, Field(description="Any JSON, at most 1 MiB. Numbers keep all their digits.")]
+
+_TASK: JsonDict = {
+    "id": "6d8f5e0c-1c5b-4d0e-9a39-0a6d1b2f7c11",
+    "type": "greet",
+    "payload": {"name": "Ada"},
+    "status": "pending",
+    "version": 1,
+    "attempts": 0,
+    "max_attempts": 3,
+    "run_at": "2030-01-01T12:00:00.000000+00:00",
+    "lease_until": None,
+    "claimed_by": None,
+    "last_error": None,
+    "result": None,
+    "created_at": "2030-01-01T12:00:00.000000+00:00",
+    "updated_at": "2030-01-01T12:00:00.000000+00:00",
+    "locked_by": None,
+}
+_CHANGE: JsonDict = {
+    "version": 1,
+    "dropped": 0,
+    "from_status": None,
+    "to_status": "pending",
+    "at": "2030-01-01T12:00:00.000000+00:00",
+    "by_whom": "outbox_service",
+    "error": None,
+}
 
 
 class NewTaskBody(BaseModel):
@@ -20,14 +73,23 @@ class NewTaskBody(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={"examples": [{"type": "greet", "payload": {"name": "Ada"}, "max_attempts": 3}]},
+        json_schema_extra={
+            "examples": [
+                {"type": "greet", "payload": {"name": "Ada"}, "max_attempts": 3},
+                {"type": "remind", "payload": {"order": 42}, "run_at": "2030-01-01T12:00:00Z"},
+            ]
+        },
     )
 
     type: Text
-    payload: Any = Field(default_factory=dict, description="Any JSON, at most 1 MiB.")
-    run_at: AwareDatetime | None = Field(None, description="When it is due, with a time zone; now if it is missing.")
-    max_attempts: int = Field(5, ge=1, le=2_147_483_647)
-    headers: JsonObject = Field(default_factory=dict, description="They travel with the message that announces it.")
+    payload: Payload = Field(default_factory=dict)
+    run_at: Moment | None = Field(None, description="When it is due, with a time zone; at once if it is missing.")
+    max_attempts: int = Field(5, ge=1, le=2_147_483_647, strict=True)
+    headers: JsonObject = Field(
+        default_factory=dict,
+        description="They travel with the message that announces the task; one that is due later has none. "
+        "The request's traceparent is added, unless it is here.",
+    )
 
 
 class NewEventBody(BaseModel):
@@ -50,12 +112,16 @@ class NewEventBody(BaseModel):
 
     aggregate_type: Text
     aggregate_id: Text
-    aggregate_version: int = Field(ge=1, le=9_223_372_036_854_775_807)
+    aggregate_version: int = Field(
+        ge=1, le=9_223_372_036_854_775_807, strict=True, description="It grows with every event of one aggregate."
+    )
     event_type: Text
-    payload: Any = Field(default_factory=dict, description="Any JSON, at most 1 MiB.")
-    headers: JsonObject = Field(default_factory=dict)
-    exchange: Text | None = None
-    routing_key: Text | None = None
+    payload: Payload = Field(default_factory=dict)
+    headers: JsonObject = Field(
+        default_factory=dict, description="The request's traceparent is added, unless it is here."
+    )
+    exchange: Text | None = Field(None, description="Instead of the relay's.")
+    routing_key: Text | None = Field(None, description="Instead of the relay's.")
 
 
 class Rescheduling(BaseModel):
@@ -63,14 +129,27 @@ class Rescheduling(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"run_at": "2030-01-01T12:00:00Z"}]})
 
-    run_at: AwareDatetime
+    run_at: Moment
+
+
+class Filter(BaseModel):
+    """Which tasks a list has."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: list[Status] | None = Field(None, description="Only these; repeatable.")
+    type: Text | None = Field(None, description="Only this type.")
+    created_after: Moment | None = Field(None, description="Not before this time.")
+    created_before: Moment | None = Field(None, description="Before this time.")
+    limit: int = Field(50, ge=1, le=MOST_PER_PAGE)
+    cursor: str | None = Field(None, max_length=200, description="Where the last page ended: its `next`.")
 
 
 class Holder(BaseModel):
     """Who has locked a task's row at this moment (only in the locking demo)."""
 
     instance: str
-    since: datetime
+    since: datetime | None = Field(description="null if that session is of a role about which the service may not ask.")
 
 
 class TaskState(BaseModel):
@@ -84,6 +163,8 @@ class TaskState(BaseModel):
 class TaskBody(TaskState):
     """A task as its row is now."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [_TASK]})
+
     type: str
     payload: Any
     attempts: int
@@ -95,7 +176,7 @@ class TaskBody(TaskState):
     result: Any
     created_at: datetime
     updated_at: datetime
-    locked_by: Holder | None = None
+    locked_by: Holder | None
 
 
 class Change(BaseModel):
@@ -113,11 +194,15 @@ class Change(BaseModel):
 class TaskWithHistory(TaskBody):
     """A task and its transitions, the first one first."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{**_TASK, "history": [_CHANGE]}]})
+
     history: list[Change]
 
 
 class Page(BaseModel):
     """Tasks, the newest first; the header Link has the next page."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"tasks": [_TASK], "next": None}]})
 
     tasks: list[TaskBody]
     next: str | None = Field(description="The cursor of the next page; null on the last one.")
@@ -126,7 +211,16 @@ class Page(BaseModel):
 class EventBody(BaseModel):
     """An event that was written."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"id": _TASK["id"]}]})
+
     id: UUID
+
+
+class Wrong(BaseModel):
+    """A field or parameter that is wrong."""
+
+    where: str
+    what: str
 
 
 class ProblemBody(BaseModel):
@@ -138,3 +232,5 @@ class ProblemBody(BaseModel):
     title: str
     status: int
     detail: str
+    task: TaskState | None = Field(None, description="How the task is now; with 409 and 412.")
+    errors: list[Wrong] | None = Field(None, description="Each that is wrong; with 422 `invalid`.")

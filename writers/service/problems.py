@@ -1,31 +1,35 @@
 """What goes wrong, as answers: problem details (https://www.rfc-editor.org/rfc/rfc9457).
 
-| status | slug                  | when                                                                    |
-|--------|-----------------------|-------------------------------------------------------------------------|
-| 400    | bad-cursor            | `cursor` is not from a page of this service                             |
-| 401    | unauthorized          | no bearer token, or a wrong one                                         |
-| 404    | not-found             | there is no such task, or no such address                               |
-| 405    | method-not-allowed    | the address exists, and not with this method                            |
-| 409    | state-conflict        | the task's state does not allow it; `task` has its status and version   |
-| 412    | version-conflict      | If-Match names another version; `task` has its status and version       |
-| 413    | too-large             | the body is larger than WRITERS_REQUEST_BYTES                           |
-| 422    | invalid               | a field or parameter is wrong; `errors` has a list                      |
-| 422    | refused               | the database refuses the row                                            |
-| 422    | key-reused            | the Idempotency-Key was sent with another request                       |
-| 500    | bug                   | see the log, at this request's id                                       |
-| 503    | overloaded            | every session is busy; Retry-After                                      |
-| 503    | database-unavailable  | Postgres cannot be reached, or takes no writes; Retry-After             |
-| 503    | database-refuses      | its role or schema is wrong; the log has the remedy                     |
+| status | slug                   | when                                                                   |
+|--------|------------------------|------------------------------------------------------------------------|
+| 400    | bad-cursor             | `cursor` is not from a page of this service                            |
+| 400    | client-left            | nobody reads it: the client has left in the middle of a grab           |
+| 401    | unauthorized           | no bearer token, or a wrong one                                        |
+| 404    | not-found              | there is no such task, or no such address                              |
+| 405    | method-not-allowed     | the address exists, and not with this method; Allow                    |
+| 409    | state-conflict         | the task's state does not allow it; `task` has its status and version  |
+| 412    | version-conflict       | If-Match names another version; `task` has its status and version      |
+| 413    | too-large              | the body is larger than WRITERS_REQUEST_BYTES                          |
+| 415    | unsupported-media-type | the body is not application/json                                       |
+| 422    | invalid                | a field or parameter is wrong; `errors` has a list                     |
+| 422    | refused                | the database refuses the row                                           |
+| 422    | key-reused             | the Idempotency-Key was sent with another request                      |
+| 500    | bug                    | see the log, at this request's id                                      |
+| 503    | overloaded             | every session is busy; Retry-After                                     |
+| 503    | database-unavailable   | Postgres cannot be reached, or takes no writes; Retry-After            |
+| 503    | database-refuses       | its role or schema is wrong; the log has the remedy                    |
 """
 
+import json
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 
 MEDIA_TYPE = "application/problem+json"
+PREFIX = "urn:outbox-relay:problem:"
 
 
 class Answered(HTTPException):
@@ -45,16 +49,23 @@ class Answered(HTTPException):
         self.members = members
 
 
-def response(problem: Answered) -> JSONResponse:
-    """Return `problem` as a response."""
+def response(problem: Answered) -> Response:
+    """Return `problem` as a response. It may quote what was sent, so it is ASCII: any text can be written so."""
     body = {
-        "type": f"urn:outbox-relay:problem:{problem.slug}",
+        "type": f"{PREFIX}{problem.slug}",
         "title": HTTPStatus(problem.status_code).phrase,
-        "status": problem.status_code,
+        "status": int(problem.status_code),
         "detail": problem.detail,
         **problem.members,
     }
-    return JSONResponse(body, problem.status_code, headers=problem.headers, media_type=MEDIA_TYPE)
+    return Response(json.dumps(body), problem.status_code, problem.headers, media_type=MEDIA_TYPE)
+
+
+def invalid(where: str, what: str) -> Answered:
+    """One field, header or parameter is wrong."""
+    return Answered(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "invalid", f"{where}: {what}", errors=[{"where": where, "what": what}]
+    )
 
 
 def unavailable(detail: str, *, retry_after: int = 1) -> Answered:

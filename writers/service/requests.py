@@ -17,8 +17,12 @@ from writers.service.problems import Answered
 log = structlog.get_logger()
 
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-_UNKNOWN_ROUTE = "(none)"
+_TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_TRACESTATE = re.compile(r"[ -~]{1,512}")
+# Labels of metrics: who asks cannot make more of them.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_OTHER = "(other)"
+_QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 def trace_headers(request: Request) -> dict[str, str]:
@@ -26,8 +30,8 @@ def trace_headers(request: Request) -> dict[str, str]:
     parent = request.headers.get("traceparent", "")
     if not _TRACEPARENT.fullmatch(parent):
         return {}
-    state = request.headers.get("tracestate")
-    return {"traceparent": parent} | ({"tracestate": state} if state else {})
+    state = ",".join(request.headers.getlist("tracestate"))
+    return {"traceparent": parent} | ({"tracestate": state} if _TRACESTATE.fullmatch(state) else {})
 
 
 class Requests:
@@ -55,7 +59,7 @@ class Requests:
             nonlocal status, started
             if message["type"] == "http.response.start":
                 started = True
-                status = message["status"]
+                status = int(message["status"])
                 answer = MutableHeaders(scope=message)
                 answer["X-Request-Id"] = request_id
                 answer["X-Instance"] = self._instance
@@ -80,9 +84,10 @@ class Requests:
         finally:
             self._metrics.in_flight.dec()
             seconds = time.perf_counter() - began
-            route = getattr(scope.get("route"), "path", _UNKNOWN_ROUTE)
-            self._metrics.requests.labels(scope["method"], route, status).inc()
-            self._metrics.seconds.labels(scope["method"], route).observe(seconds)
+            route = _route(scope)
+            method = scope["method"] if scope["method"] in _METHODS else _OTHER
+            self._metrics.requests.labels(method, route, status).inc()
+            self._metrics.seconds.labels(method, route).observe(seconds)
             if route not in _QUIET:
                 log.info(
                     "request",
@@ -95,7 +100,10 @@ class Requests:
             structlog.contextvars.unbind_contextvars("request")
 
 
-_QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+def _route(scope: Scope) -> str:
+    """Return the address as OpenAPI writes it, such as /tasks/{task_id}."""
+    path = scope["path"]
+    return path if path in _QUIET else getattr(scope.get("route"), "path", _OTHER)
 
 
 class _Limited:

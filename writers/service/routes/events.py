@@ -1,23 +1,27 @@
 """Events: publish one through the outbox."""
 
 from http import HTTPStatus
+from uuid import uuid4
 
 from fastapi import APIRouter, Request
+from psycopg.types.json import Jsonb
 
-from writers.records import NewEvent
 from writers.service.models import EventBody, NewEventBody
 from writers.service.requests import trace_headers
-from writers.service.routes.serving import Service, answers
-from writers.transaction import publish as write
+from writers.service.routes.serving import BodyText, JsonRoute, Service, answers
 
-router = APIRouter(tags=["events"])
+router = APIRouter(tags=["events"], route_class=JsonRoute)
 
 
-@router.post("/events", status_code=HTTPStatus.CREATED, responses=answers(413, 422, 503))
-async def publish(body: NewEventBody, service: Service, request: Request) -> EventBody:
+@router.post("/events", status_code=HTTPStatus.CREATED, responses=answers(body=True))
+async def publish(body: NewEventBody, text: BodyText, service: Service, request: Request) -> EventBody:
     """Write an event into the outbox; the relay publishes it with this id as its message id."""
-    fields = body.model_dump() | {"headers": body.headers | trace_headers(request)}
-    async with service.database.transaction() as session:
-        event_id = await write(session, NewEvent(**fields))
+    event = {
+        **body.model_dump(exclude={"payload", "headers"}),
+        "id": uuid4(),
+        "body": text,
+        "trace": Jsonb(trace_headers(request)),
+    }
+    await service.database.ask("service_publish", event)
     service.metrics.published.inc()
-    return EventBody(id=event_id)
+    return EventBody(id=event["id"])
