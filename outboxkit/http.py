@@ -8,6 +8,7 @@ import contextlib
 import math
 import socket
 from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass
 
 import structlog
 import uvicorn
@@ -22,6 +23,8 @@ from outboxkit.address import parse_address
 from outboxkit.errors import Problem
 
 log = structlog.get_logger()
+
+_CLEAN_UP_SECONDS = 5.0
 
 
 def metrics_route(registry: CollectorRegistry) -> Route:
@@ -43,6 +46,14 @@ def health_route(path: str, checks: Callable[[], Mapping[str, bool]]) -> Route:
     return Route(path, health)
 
 
+@dataclass(frozen=True, slots=True)
+class Hosted:
+    """An application that is served at `address`, as host:port. `ended` is done when nothing is served any more."""
+
+    address: str
+    ended: "asyncio.Task[None]"
+
+
 @contextlib.asynccontextmanager
 async def serving(routes: Sequence[BaseRoute], address: str) -> AsyncIterator[str]:
     """Serve `routes` at `address` in the running loop until the block ends; yields the address that it listens on.
@@ -50,15 +61,20 @@ async def serving(routes: Sequence[BaseRoute], address: str) -> AsyncIterator[st
     Raises Problem if it cannot listen there.
     """
     remedy = "set RELAY_HTTP_ADDRESS or CONSUMERS_HTTP_ADDRESS to a free host:port, or to nothing for no HTTP"
-    async with hosting(Starlette(routes=list(routes)), address, grace=1, remedy=remedy) as listening_at:
-        yield listening_at
+    async with hosting(Starlette(routes=list(routes)), address, grace=1, remedy=remedy) as hosted:
+        hosted.ended.add_done_callback(_log_early_end)
+        try:
+            yield hosted.address
+        finally:
+            hosted.ended.remove_done_callback(_log_early_end)
 
 
 @contextlib.asynccontextmanager
-async def hosting(app: ASGIApp, address: str, *, grace: float, remedy: str) -> AsyncIterator[str]:
+async def hosting(app: ASGIApp, address: str, *, grace: float, remedy: str) -> AsyncIterator[Hosted]:
     """Serve `app` as `serving` does. When the block ends, requests in flight have `grace` seconds to end.
 
-    Raises Problem with `remedy` if it cannot listen at `address`.
+    What has not ended by then is cancelled, and ends within the block. Raises Problem with `remedy` if it cannot listen
+    at `address`.
     """
     with _listen(address, remedy) as listener:
         server = _Server(
@@ -73,23 +89,31 @@ async def hosting(app: ASGIApp, address: str, *, grace: float, remedy: str) -> A
             )
         )
         task = asyncio.create_task(server.serve(sockets=[listener]))
-        task.add_done_callback(lambda _: _log_early_end(server, task))
         try:
             host, port = listener.getsockname()[:2]
-            yield f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            yield Hosted(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", task)
         finally:
             server.should_exit = True
             await asyncio.wait([task])
+            await _broken_off(server)
 
 
-def _log_early_end(server: uvicorn.Server, task: asyncio.Task[None]) -> None:
+async def _broken_off(server: uvicorn.Server) -> None:
+    """Wait until the requests that the server has cancelled have cleaned up."""
+    left = set(server.server_state.tasks)
+    if left:
+        remedy = "give them more time to end; what they had not committed is rolled back"
+        log.warning("requests broken off", requests=len(left), remedy=remedy)
+        await asyncio.wait(left, timeout=_CLEAN_UP_SECONDS)
+
+
+def _log_early_end(task: "asyncio.Task[None]") -> None:
     error = None if task.cancelled() else task.exception()
-    if error is not None or not server.should_exit:
-        log.error(
-            "http server ended",
-            error=repr(error),
-            remedy="restart the process to have metrics and health again; its work continues",
-        )
+    log.error(
+        "http server ended",
+        error=repr(error),
+        remedy="restart the process to have metrics and health again; its work continues",
+    )
 
 
 class _Server(uvicorn.Server):

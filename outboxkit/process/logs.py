@@ -28,8 +28,9 @@ def configure(*, verbose: bool = False) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG if verbose else logging.INFO),
         logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
     )
-    # They log every refused or closed connection as text; our own log has it once, as JSON, with the remedy.
-    for library in ("pika", "psycopg"):
+    # They log every connection that is refused, closed or broken off, as text; our own log has it once, as JSON, with
+    # the remedy.
+    for library in ("pika", "psycopg", "uvicorn"):
         logging.getLogger(library).setLevel(logging.CRITICAL)
 
 

@@ -39,9 +39,8 @@ class _Pool:
     def collect(self) -> list[GaugeMetricFamily]:
         found = self._database.statistics()
         sessions = GaugeMetricFamily("writers_pool_sessions", "Sessions with the database by use.", labels=["state"])
-        size, free = found.get("pool_size", 0), found.get("pool_available", 0)
-        sessions.add_metric(["busy"], size - free)
-        sessions.add_metric(["free"], free)
-        waiting = GaugeMetricFamily("writers_pool_waiting", "Requests that wait for a session.")
-        waiting.add_metric([], found.get("requests_waiting", 0))
-        return [sessions, waiting]
+        for state in ("busy", "free"):
+            sessions.add_metric([state], found[state])
+        waiting = GaugeMetricFamily("writers_pool_waiting", "Requests that wait for a session.", found["waiting"])
+        up = GaugeMetricFamily("writers_database_up", "1 unless the database has failed lately.", self._database.up)
+        return [sessions, waiting, up]

@@ -1,24 +1,28 @@
-"""The composition root of `writers serve`: the pool, the application, the address."""
+"""The composition root of `writers serve`: the pool, the application, the address.
+
+At SIGTERM: no new connection is taken, requests in flight have WRITERS_GRACE seconds to end, what is left is broken off
+and rolled back, and then the sessions are closed.
+"""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import structlog
 
 from outboxkit.errors import Problem
-from outboxkit.http import hosting
+from outboxkit.http import Hosted, hosting
 from outboxkit.process.service import Stop
 from outboxkit.sql.apply import require_current
 from writers.errors import NotSetUp
 from writers.service.app import create
 from writers.service.database import Database
 from writers.service.problems import Answered
+from writers.service.pruning import pruning
 from writers.settings import WritersSettings
 
 log = structlog.get_logger()
 
-_PRUNE_SECONDS = 600
 _SET_UP = "run `relay setup`, then sql/roles.sql again"
 _ADDRESS = "set WRITERS_HTTP_ADDRESS to a free host:port"
 
@@ -39,12 +43,12 @@ async def run(fresh: Callable[[], WritersSettings], stop: Stop) -> None:
         await _require_schema(database)
         app = create(settings, database)
         async with (
-            hosting(app, settings.http_address, grace=settings.grace, remedy=_ADDRESS) as address,
-            _pruning(database, settings.request_retention),
+            hosting(app, settings.http_address, grace=settings.grace, remedy=_ADDRESS) as hosted,
+            pruning(database, settings.request_retention),
         ):
-            log.info("serving", address=address, instance=settings.instance, demo=settings.demo)
+            log.info("serving", address=hosted.address, instance=settings.instance, demo=settings.demo)
             stop.ready(lambda: log.warning("not drained", remedy="requests in flight were broken off, and rolled back"))
-            await stop.wait()
+            await _until(stop, hosted)
     log.info("stopped", instance=settings.instance)
 
 
@@ -54,27 +58,19 @@ async def _require_schema(database: Database) -> None:
     except Answered as problem:
         if problem.slug == "database-refuses":
             raise NotSetUp("the database has no outbox", remedy=_SET_UP) from problem
-        log.warning(
-            "database not available", reason=problem.detail, remedy="requests are answered with 503 until it is"
-        )
-        return
+        return  # the log has the reason
     require_current(next(iter(rows[0].values())) if rows else {}, remedy=_SET_UP)
 
 
-@contextlib.asynccontextmanager
-async def _pruning(database: Database, keep: float) -> AsyncIterator[None]:
-    """Remove keys of requests that are older than `keep` seconds, while the block runs."""
-    pruning = asyncio.create_task(_prune(database, keep))
+async def _until(stop: Stop, hosted: Hosted) -> None:
+    """Wait for `stop`; raises Problem if the server ends before."""
+    stopping = asyncio.create_task(stop.wait())
     try:
-        yield
+        await asyncio.wait({stopping, hosted.ended}, return_when=asyncio.FIRST_COMPLETED)
+        if not stopping.done():
+            reason = "no error" if (error := hosted.ended.exception()) is None else repr(error)
+            raise Problem(f"the HTTP server has ended by itself: {reason}", remedy="start it again, and report this")
     finally:
-        pruning.cancel()
+        stopping.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await pruning
-
-
-async def _prune(database: Database, keep: float) -> None:
-    while True:
-        with contextlib.suppress(Answered, Problem):
-            await database.ask("service_prune", {"keep": keep})
-        await asyncio.sleep(_PRUNE_SECONDS)
+            await stopping

@@ -5,8 +5,8 @@ An instance connects as outbox_service, so every test is a test of that role's r
 
 import http.client
 import json
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -75,6 +75,18 @@ class Instance:
         **query: object,
     ) -> Answer:
         """Send one request on a connection of its own. A body of bytes is sent as it is, any other as JSON."""
+        return self.send(method, path, body, headers=headers, **query)()
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **query: object,
+    ) -> Callable[[], Answer]:
+        """Send a request as `ask` does, and return what waits for its answer."""
         sent = dict(headers or {})
         if body is not None:
             sent.setdefault("Content-Type", "application/json")
@@ -82,12 +94,14 @@ class Instance:
         if query:
             path += "?" + urlencode(query, doseq=True)
         connection = self.connect()
-        try:
-            connection.request(method, path, body, sent)
-            answer = connection.getresponse()
-            return Answer(answer.status, answer.headers, answer.read().decode())
-        finally:
-            connection.close()
+        connection.request(method, path, body, sent)
+
+        def answer() -> Answer:
+            with closing(connection):
+                found = connection.getresponse()
+                return Answer(found.status, found.headers, found.read().decode())
+
+        return answer
 
     def get(self, path: str, **query: object) -> Answer:
         return self.ask("GET", path, **query)
