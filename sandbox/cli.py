@@ -111,6 +111,7 @@ def demo(
 def composed_demo(
     *,
     tasks: Annotated[int, typer.Option(min=10, help="How many tasks to submit.")] = 5000,
+    url: Annotated[str, typer.Option(help="Where the task submission service is.")] = "http://nginx:8080",
     as_json: Json = False,
 ) -> None:
     """Run tasks through the containers of docker-compose.yml; exit code 0 if each was applied once.
@@ -118,7 +119,7 @@ def composed_demo(
     It runs in a container of its own there. In the middle the active relay's
     container is killed, and the other relay takes over.
     """
-    _finish(composed.demo(settings.read(), tasks=tasks, console=Console(stderr=as_json)), as_json=as_json)
+    _finish(composed.demo(settings.read(), tasks=tasks, url=url, console=Console(stderr=as_json)), as_json=as_json)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
