@@ -34,7 +34,6 @@ _REDIS = "install the package that has redis-server (Debian, Ubuntu, as root: ap
 _PROMETHEUS = "install a package that has prometheus and promtool (Debian, Ubuntu, as root: apt-get install prometheus)"
 _NGINX = "install a package that has nginx (Debian, Ubuntu, as root: apt-get install nginx)"
 _PGBOUNCER = "install a package that has pgbouncer (Debian, Ubuntu, as root: apt-get install pgbouncer)"
-_NGINX = "install a package that has nginx (Debian, Ubuntu, as root: apt-get install nginx)"
 
 
 @dataclass(frozen=True)
@@ -113,22 +112,6 @@ def _program(name: str, *, title: str, remedy: str) -> Path:
         found = shutil.which(name, path=path)
     if found is None:
         raise Missing(f"{title} is still missing after installing {name}", remedy=remedy)
-    return Path(found)
-
-
-def nginx() -> Path:
-    """Return nginx; installs it where it can, and raises Missing where it cannot."""
-    with directories.locked("packages"):
-        path = programs.search_path()
-        if shutil.which("nginx", path=path) is None:
-            if os.getuid() != 0 or not _is_debian():
-                raise Missing("nginx is not installed", remedy=_NGINX)
-            with signals.deferred():
-                _apt("update")
-                _install(["nginx"])
-        found = shutil.which("nginx", path=path)
-    if found is None:
-        raise Missing("nginx is still missing after installing nginx", remedy=_NGINX)
     return Path(found)
 
 

@@ -17,7 +17,9 @@ from outboxkit.errors import ConfigurationProblem, Problem
 DEMO_TYPE = "demo.grab"
 _SECONDS = 30.0
 _PATIENCE_SECONDS = 60.0
-"""For how long a request is repeated that is answered with 503 and Retry-After."""
+"""For how long a busy instance is asked again."""
+_BUSY = ":overloaded"
+"""How the type of that problem ends. After any other one, it is not known whether a task was grabbed."""
 _PAGE = 500
 
 B = TypeVar("B", bound=BaseModel)
@@ -99,6 +101,9 @@ class _About(BaseModel):
 
 
 class _Details(BaseModel):
+    """A problem (RFC 9457)."""
+
+    type: str = ""
     detail: str
 
 
@@ -118,10 +123,21 @@ class _Answer(NamedTuple):
 
     @property
     def reason(self) -> str:
-        """What a problem (RFC 9457) says, or at least the status: a balancer's answer is HTML."""
-        with contextlib.suppress(ValidationError):
-            return f"{self.status}: {_Details.model_validate_json(self.body).detail}"
+        """What the problem is, or at least the status: a balancer's answer is HTML."""
+        if (details := self._details()) is not None:
+            return f"{self.status}: {details.detail}"
         return f"{self.status} {http.client.responses.get(self.status, '')}".strip()
+
+    @property
+    def busy(self) -> bool:
+        """Whether the instance has not begun, since it has no session left, and says when to ask again."""
+        details = self._details()
+        return self.retry_after.isdigit() and details is not None and details.type.endswith(_BUSY)
+
+    def _details(self) -> _Details | None:
+        with contextlib.suppress(ValidationError):
+            return _Details.model_validate_json(self.body)
+        return None
 
 
 class Service:
@@ -187,8 +203,7 @@ class Service:
                 return Failed(problem.what, time.perf_counter() - began)
             if answer.status == HTTPStatus.NOT_FOUND:
                 return NoneLeft(answer.instance, taken)
-            busy = answer.status == HTTPStatus.SERVICE_UNAVAILABLE and answer.retry_after.isdigit()
-            if not busy or taken > _PATIENCE_SECONDS:
+            if not answer.busy or taken > _PATIENCE_SECONDS:
                 return Failed(answer.reason, taken)
             time.sleep(int(answer.retry_after))
 

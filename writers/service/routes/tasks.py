@@ -10,7 +10,7 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from writers.service import paging, shown
-from writers.service.database import Session, fetch
+from writers.service.database import fetch
 from writers.service.models import DEMO_TYPE, Filter, NewTaskBody, Page, Rescheduling, TaskBody, TaskWithHistory
 from writers.service.preconditions import expected
 from writers.service.problems import Answered

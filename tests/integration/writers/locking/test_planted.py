@@ -66,7 +66,21 @@ class Busy(Fake):
     def grab(self) -> Answer:
         if self.left:
             self.left -= 1
-            return 503, {"detail": "every session is busy"}, {"Retry-After": "0"}
+            problem = {"type": "urn:outbox-relay:problem:overloaded", "detail": "every session is busy"}
+            return 503, problem, {"Retry-After": "0"}
+        return super().grab()
+
+
+class Away(Fake):
+    """Has lost its database: nobody knows whether the first request took effect."""
+
+    left = 1
+
+    def grab(self) -> Answer:
+        if self.left:
+            self.left -= 1
+            problem = {"type": "urn:outbox-relay:problem:database-unavailable", "detail": "the connection was lost"}
+            return 503, problem, {"Retry-After": "0"}
         return super().grab()
 
 
@@ -113,6 +127,12 @@ def test_an_instance_that_is_busy_is_asked_again_when_it_says() -> None:
     with served(Busy()) as url:
         done = demo(url, "--json")
     assert (done.returncode, found(done)["with_skip_locked"]["successful"]) == (0, 15)
+
+
+def test_a_request_whose_effect_is_unknown_is_not_repeated() -> None:
+    with served(Away()) as url:
+        done = demo(url, "--json")
+    assert (done.returncode, wrong(done)) == (1, ["1 request has failed: 503: the connection was lost (1)"])
 
 
 def test_requests_that_fail_are_counted_and_printed_with_their_reason() -> None:
