@@ -1,4 +1,7 @@
-"""The locking demo on real instances, nginx and Postgres: nothing is grabbed twice, and nothing stays locked."""
+"""The locking demo on real instances, nginx and Postgres: nothing is grabbed twice, and nothing stays locked.
+
+The instances connect as outbox_service, which has been granted outbox_demo.
+"""
 
 import json
 import os
@@ -13,12 +16,12 @@ from pathlib import Path
 from typing import Any, LiteralString
 from urllib.parse import urlsplit
 
-import psycopg
 import pytest
 
 from sandbox import Isolated
 from sandbox.machine import packages
 from sandbox.machine.waiting import until
+from tests.integration.writers.service import stage as service
 from tests.support.commands import Command
 from writers.locking import balancer, grabbing, instances
 from writers.locking.client import Failed, Outcome, Service, Taken
@@ -37,12 +40,13 @@ def nginx() -> Path:
 
 
 class Stage:
-    """A database, and instances behind nginx or the whole command."""
+    """A database with its roles, and instances behind nginx or the whole command."""
 
     def __init__(self, isolated: Isolated, directory: Path, stack: ExitStack) -> None:
-        self.database = stack.enter_context(psycopg.connect(isolated.database_url, autocommit=True))
-        self.settings = {"WRITERS_DATABASE_URL": isolated.database_url}
-        self._url = isolated.database_url
+        self.service = service.Stage(isolated, directory, stack)
+        self.service.allow_demo()
+        self.database = self.service.database
+        self._url = self.service.settings["WRITERS_DATABASE_URL"]
         self._directory = directory
         self._stack = stack
 
@@ -54,7 +58,9 @@ class Stage:
 
     def command(self, *options: str) -> Command:
         """Start `writers locking-demo`."""
-        command = Command("demo", ["writers", "locking-demo", *options], self.settings, self._directory)
+        command = Command(
+            "demo", ["writers", "locking-demo", *options], {"WRITERS_DATABASE_URL": self._url}, self._directory
+        )
         self._stack.callback(command.end)
         return command
 
@@ -116,9 +122,9 @@ def test_tasks_of_other_types_are_left_alone(stage: Stage) -> None:
 
 
 def test_get_tasks_shows_which_rows_are_locked_and_by_which_instance(stage: Stage) -> None:
-    _, service = stage.instances()
+    _, behind = stage.instances()
     looks: list[Look] = []
-    run = grabbing.run(service, Plan(tasks=5, requests=3, seconds=1.5), looked=looks.append)
+    run = grabbing.run(behind, Plan(tasks=5, requests=3, seconds=1.5), looked=looks.append)
     assert Look(3, frozenset(NAMES)) in looks
     assert all(look.locked <= 3 for look in looks)
     assert [task.locked_by for task in run.left] == [None] * 5
@@ -126,7 +132,7 @@ def test_get_tasks_shows_which_rows_are_locked_and_by_which_instance(stage: Stag
 
 
 def test_of_200_grabs_at_once_none_gets_anothers_task_while_an_instance_is_killed(stage: Stage) -> None:
-    started, service = stage.instances()
+    started, behind = stage.instances()
     killed = started[1].program
     seen: list[Outcome] = []
 
@@ -135,7 +141,7 @@ def test_of_200_grabs_at_once_none_gets_anothers_task_while_an_instance_is_kille
             killed.kill()
         seen.append(outcome)
 
-    run = grabbing.run(service, Plan(tasks=250, requests=200, seconds=0.5), ended=ended)
+    run = grabbing.run(behind, Plan(tasks=250, requests=200, seconds=0.5), ended=ended)
     assert len(run.outcomes) == 200
     assert 0 < len(run.failed) < 80
     assert {each.reason for each in run.failed} == {"502 Bad Gateway"}
@@ -146,7 +152,7 @@ def test_of_200_grabs_at_once_none_gets_anothers_task_while_an_instance_is_kille
     rest = list(
         takewhile(
             lambda each: isinstance(each, Taken),
-            iter(lambda: service.grab(0, skip_locked=True, answered_within=30), None),
+            iter(lambda: behind.grab(0, skip_locked=True, answered_within=30), None),
         )
     )
     lost = 250 - len(run.taken) - len(rest)
@@ -158,16 +164,16 @@ def test_of_200_grabs_at_once_none_gets_anothers_task_while_an_instance_is_kille
 
 
 def test_the_task_of_a_client_that_leaves_in_the_middle_is_pending_again(stage: Stage) -> None:
-    _, service = stage.instances()
-    service.create(1)
-    place = urlsplit(service.url)
+    _, behind = stage.instances()
+    behind.create(1)
+    place = urlsplit(behind.url)
     client = HTTPConnection(str(place.hostname), place.port)
     client.request("POST", "/grab-task?seconds=60")
-    until(lambda: [task.locked_by for task in service.tasks()] != [None], what="the task is grabbed", seconds=30)
+    until(lambda: [task.locked_by for task in behind.tasks()] != [None], what="the task is grabbed", seconds=30)
     client.close()
-    until(lambda: [task.locked_by for task in service.tasks()] == [None], what="its lock is free", seconds=30)
-    assert [(task.status, task.attempts) for task in service.tasks()] == [("pending", 0)]
-    assert isinstance(service.grab(0, skip_locked=True, answered_within=30), Taken)
+    until(lambda: [task.locked_by for task in behind.tasks()] == [None], what="its lock is free", seconds=30)
+    assert [(task.status, task.attempts) for task in behind.tasks()] == [("pending", 0)]
+    assert isinstance(behind.grab(0, skip_locked=True, answered_within=30), Taken)
 
 
 @pytest.mark.parametrize(
@@ -200,6 +206,13 @@ def test_without_the_schema_it_says_what_the_first_instance_says(stage: Stage) -
     command = stage.command()
     assert command.ended(seconds=60) == 1
     assert "run `relay setup`" in command.stderr
+
+
+def test_without_the_demos_rights_it_says_what_the_instance_has_logged(stage: Stage) -> None:
+    stage.database.execute("REVOKE outbox_demo FROM outbox_service")
+    command = stage.command()
+    assert command.ended(seconds=60) == 1
+    assert re.fullmatch(r"writers: writers-[123]: .*permission denied.* - .*GRANT outbox_demo TO .*\n", command.stderr)
 
 
 def _descendants(pid: int) -> list[int]:
