@@ -7,7 +7,7 @@ import typer
 
 from bench import tasks_cli
 from bench.load.queues import Kind
-from bench.measures import drain, latency, memory, sources
+from bench.measures import drain, http, latency, memory, sources
 from bench.running import Json, measuring
 from outboxkit.process import commands
 from sandbox import Sandbox
@@ -16,7 +16,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="""Measure the relay and the consumers on a private Postgres and RabbitMQ.
+    help="""Measure the relay, the consumers and the service on a private Postgres and RabbitMQ.
 
     Each command prints a table and JSON, and fails if a committed event did
     not arrive. Run nothing else on the machine meanwhile. The servers are
@@ -30,11 +30,12 @@ Pairs = Annotated[int, typer.Option(min=1, help="Number of runs of each publishe
 Window = Annotated[int, typer.Option(min=1, help="RELAY_MAX_IN_FLIGHT, and the window of the ceiling.")]
 Rows = Annotated[list[int], typer.Option(min=1, help="Rows in each transaction; can be repeated.")]
 Queues = Annotated[list[Kind], typer.Option("--queue", help="Kind of queue; can be repeated.")]
-Rates = Annotated[list[int], typer.Option("--rate", min=1, help="Events per second; can be repeated.")]
+Rates = Annotated[list[int], typer.Option("--rate", min=1, help="Events, or requests, per second; can be repeated.")]
 Seconds = Annotated[int, typer.Option(min=1, help="Seconds that each load lasts.")]
 Outage = Annotated[int, typer.Option(min=1, help="Seconds that the broker is down.")]
 
 _ROWS = [1, 100]
+_HTTP_RATES = [200]
 _RATES = [500, 2000]
 _KINDS = list(Kind)
 _LATENCY_KINDS = [Kind.CLASSIC, Kind.QUORUM]
@@ -110,6 +111,13 @@ def measure_sources(  # noqa: PLR0913 - the same
         found.sources += sources.compare(
             box, events=events, runs=runs, rate=rate, seconds=seconds, idle=idle, window=window, seed=drawn
         )
+
+
+@app.command("http")
+def measure_http(*, rate: Rates = _HTTP_RATES, seconds: Seconds = 30, to: Json = None) -> None:
+    """Measure how long the service takes to answer, at an even load of each kind of request."""
+    with measuring(to, 1000) as (box, found):
+        found.http += http.measure(box, rates=rate, seconds=seconds, window=1000)
 
 
 @app.command("all")

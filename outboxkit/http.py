@@ -5,6 +5,7 @@ It handles no signals, and logs only its own failure.
 
 import asyncio
 import contextlib
+import functools
 import math
 import socket
 from collections.abc import AsyncIterator, Callable, Generator, Mapping, Sequence
@@ -25,6 +26,7 @@ from outboxkit.errors import Problem
 log = structlog.get_logger()
 
 _CLEAN_UP_SECONDS = 5.0
+_ENDED = "restart the process to have metrics and health again; its work continues"
 
 
 def metrics_route(registry: CollectorRegistry) -> Route:
@@ -61,20 +63,17 @@ async def serving(routes: Sequence[BaseRoute], address: str) -> AsyncIterator[st
     Raises Problem if it cannot listen there.
     """
     remedy = "set RELAY_HTTP_ADDRESS or CONSUMERS_HTTP_ADDRESS to a free host:port, or to nothing for no HTTP"
-    async with hosting(Starlette(routes=list(routes)), address, grace=1, remedy=remedy) as hosted:
-        hosted.ended.add_done_callback(_log_early_end)
-        try:
-            yield hosted.address
-        finally:
-            hosted.ended.remove_done_callback(_log_early_end)
+    app = Starlette(routes=list(routes))
+    async with hosting(app, address, grace=1, remedy=remedy, ended=_ENDED) as hosted:
+        yield hosted.address
 
 
 @contextlib.asynccontextmanager
-async def hosting(app: ASGIApp, address: str, *, grace: float, remedy: str) -> AsyncIterator[Hosted]:
+async def hosting(app: ASGIApp, address: str, *, grace: float, remedy: str, ended: str) -> AsyncIterator[Hosted]:
     """Serve `app` as `serving` does. When the block ends, requests in flight have `grace` seconds to end.
 
-    What has not ended by then is cancelled, and ends within the block. Raises Problem with `remedy` if it cannot listen
-    at `address`.
+    What has not ended by then is cancelled, and ends within the block. `ended` is the remedy in the log if the server
+    ends before. Raises Problem with `remedy` if it cannot listen at `address`.
     """
     with _listen(address, remedy) as listener:
         server = _Server(
@@ -89,10 +88,13 @@ async def hosting(app: ASGIApp, address: str, *, grace: float, remedy: str) -> A
             )
         )
         task = asyncio.create_task(server.serve(sockets=[listener]))
+        log_end = functools.partial(_log_early_end, remedy=ended)
+        task.add_done_callback(log_end)
         try:
             host, port = listener.getsockname()[:2]
             yield Hosted(f"[{host}]:{port}" if ":" in host else f"{host}:{port}", task)
         finally:
+            task.remove_done_callback(log_end)
             server.should_exit = True
             await asyncio.wait([task])
             await _broken_off(server)
@@ -107,13 +109,9 @@ async def _broken_off(server: uvicorn.Server) -> None:
         await asyncio.wait(left, timeout=_CLEAN_UP_SECONDS)
 
 
-def _log_early_end(task: "asyncio.Task[None]") -> None:
+def _log_early_end(task: "asyncio.Task[None]", *, remedy: str) -> None:
     error = None if task.cancelled() else task.exception()
-    log.error(
-        "http server ended",
-        error=repr(error),
-        remedy="restart the process to have metrics and health again; its work continues",
-    )
+    log.error("http server ended", error=repr(error), remedy=remedy)
 
 
 class _Server(uvicorn.Server):

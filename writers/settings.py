@@ -24,7 +24,8 @@ def _instance(name: str) -> str:
     return name
 
 
-def _host() -> str:
+def host_name() -> str:
+    """Return the host's name, as far as it can name an instance."""
     return re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:40] or "writers"
 
 
@@ -38,7 +39,7 @@ class WritersSettings(Settings):
         "127.0.0.1:8080", description="write host:port of an address to serve at; port 0 takes a free one"
     )
     instance: Annotated[str, AfterValidator(_instance)] = Field(
-        default_factory=_host, description="write a name of letters, digits, dots, underscores and hyphens"
+        default_factory=host_name, description="write a name of letters, digits, dots, underscores and hyphens"
     )
     token: SecretStr | None = Field(
         None, min_length=16, description="write at least 16 characters, which requests then send as a bearer token"

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from bench.measures.drain import Comparison, Cost
+from bench.measures.http import Requests
 from bench.measures.latency import Latency
 from bench.measures.memory import Memory
 from bench.measures.sources import Source
@@ -25,6 +26,7 @@ class Report:
     latency: list[Latency] = field(default_factory=list)
     memory: list[Memory] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
+    http: list[Requests] = field(default_factory=list)
     tasks: list[Rate] = field(default_factory=list)
     applied: list[Applied] = field(default_factory=list)
     claiming: list[Claiming] = field(default_factory=list)

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from bench.instruments.figures import median
 from bench.measures.drain import Comparison, Cost
+from bench.measures.http import Requests
 from bench.measures.latency import Latency
 from bench.measures.memory import Memory
 from bench.measures.sources import TARGET, Source
@@ -34,6 +35,8 @@ def show(report: Report, console: Console) -> None:
         console.print(_memory(report.memory))
     if report.sources:
         console.print(_sources(report.sources))
+    if report.http:
+        console.print(_http(report.http))
     task_tables.show(report, console)
 
 
@@ -144,5 +147,24 @@ def _sources(found: Sequence[Source]) -> Table:
             f"{idle.transactions:,.0f}",
             f"{idle.relay_cpu_ms:,.0f}",
             f"{idle.postgres_cpu_ms:,.0f}",
+        )
+    return table
+
+
+def _http(found: Sequence[Requests]) -> Table:
+    table = table_of(
+        "http: one instance, an open load; ms from when a request was due to its answer; CPU for each request",
+        "request", "per second", "requests", "p50", "p95", "p99", "max", "service µs", "Postgres µs", "idle cores",
+    )  # fmt: skip
+    for line in found:
+        spread = line.answered_ms
+        table.add_row(
+            line.what,
+            f"{line.rate:,}",
+            f"{line.requests:,}",
+            *(f"{value:.1f}" for value in (spread.p50, spread.p95, spread.p99, spread.max)),
+            f"{line.service_us:,.0f}",
+            "-" if line.postgres_us is None else f"{line.postgres_us:,.0f}",
+            f"{line.idle_cores:.2f}",
         )
     return table

@@ -29,8 +29,8 @@ def writers() -> "NoReturn":
 
 
 def run(module: str) -> "NoReturn":
-    """Import `module`, run its `main` as this process, and end it. `run`, where a command has it, is a service."""
-    signals.start(service=sys.argv[1:2] == ["run"])
+    """Import `module`, run its `main` as this process, and end it. Its commands `run` and `serve` are services."""
+    signals.start(service=sys.argv[1:2] in (["run"], ["serve"]))
     from outboxkit.process import loading, streams  # noqa: PLC0415 - see above
 
     streams.prepare()

@@ -1,6 +1,6 @@
 """What SIGINT and SIGTERM do, from a process's first moment to its last.
 
-| moment                | the command `run`                            | another command                     |
+| moment                | the commands `run` and `serve`               | another command                     |
 |-----------------------|----------------------------------------------|-------------------------------------|
 | before the work       | nothing was taken on: one line, exit code 0  | ends it: SIGINT with 130            |
 | the work, if `heard`  | the first one lets the listener end the work | the same                            |

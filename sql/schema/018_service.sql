@@ -16,14 +16,15 @@ COMMENT ON COLUMN tasks.request.digest IS 'What was asked for: the same key with
 COMMENT ON COLUMN tasks.request.task_id IS 'The task that it made; it may have been removed since.';
 
 -- Submits a task unless `key` has made one: `made` tells. Of several transactions with one key, the others wait until the
--- first has ended. `same` is false if that was another request: then nothing is written, and task_id is the first one's.
+-- first has ended; for longer than 2 s they fail (55P03), so that one that stays open holds up no session of the service.
+-- `same` is false if that was another request: then nothing is written, and task_id is the first one's.
 CREATE FUNCTION tasks.submit_once(
     key text, digest text, type text, payload jsonb, max_attempts integer, headers jsonb, id uuid, run_at timestamptz,
     OUT task_id uuid, OUT made boolean, OUT same boolean)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
 AS $$
 DECLARE
-    found tasks.request;
+    known tasks.request;
 BEGIN
     LOOP
         INSERT INTO tasks.request (key, digest, task_id) VALUES (submit_once.key, submit_once.digest, submit_once.id)
@@ -34,11 +35,11 @@ BEGIN
             same := true;
             RETURN;
         END IF;
-        SELECT * INTO found FROM tasks.request AS request WHERE request.key = submit_once.key;
-        IF found.key IS NOT NULL THEN  -- else it was pruned at this moment
-            task_id := found.task_id;
+        SELECT * INTO known FROM tasks.request AS request WHERE request.key = submit_once.key;
+        IF known.key IS NOT NULL THEN  -- else it was pruned at this moment
+            task_id := known.task_id;
             made := false;
-            same := found.digest = submit_once.digest;
+            same := known.digest = submit_once.digest;
             RETURN;
         END IF;
     END LOOP;
@@ -58,9 +59,10 @@ AS $$
 $$;
 
 -- tasks.cancel for who has looked at the task before: with `expected`, only if that is its version. It returns whether it
--- changed the task, and the task's status and version afterwards; they are NULL if there is no such task.
+-- changed the task, and the task's status and version afterwards; they are NULL if there is no such task. If another
+-- transaction has the task's row locked for longer than 2 s, it fails (55P03).
 CREATE FUNCTION tasks.try_cancel(id uuid, expected bigint, OUT changed boolean, OUT status text, OUT version bigint)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
 AS $$
 DECLARE
     target text;
@@ -87,7 +89,7 @@ END $$;
 -- The same for tasks.reschedule.
 CREATE FUNCTION tasks.try_reschedule(
     id uuid, run_at timestamptz, expected bigint, OUT changed boolean, OUT status text, OUT version bigint)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
 AS $$
 BEGIN
     changed := false;
@@ -189,7 +191,37 @@ BEGIN
     SELECT count(*) INTO held FROM tasks.task WHERE type = 'demo.grab';
 END $$;
 
--- As before (016), but for tasks that have no message by intention.
+-- As before (016), but for tasks that have no message by intention: they wait for no consumer, so nothing is asked for them.
+CREATE OR REPLACE FUNCTION tasks.send_probe(wait interval) RETURNS uuid
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    made       CONSTANT uuid := gen_random_uuid();
+    on_its_way bigint;
+    last_sent  timestamptz;
+BEGIN
+    DELETE FROM tasks.reannounced AS again WHERE NOT EXISTS (
+        SELECT FROM tasks.task AS task
+        WHERE task.id = again.task_id AND task.version = again.version AND task.status = 'pending');
+    IF NOT EXISTS (
+        SELECT FROM tasks.task AS task
+        WHERE task.status = 'pending' AND task.type <> 'demo.grab' AND task.updated_at < clock_timestamp() - wait)
+    THEN
+        DELETE FROM tasks.probe;
+        RETURN NULL;
+    END IF;
+    SELECT count(*), max(sent_at) INTO on_its_way, last_sent FROM tasks.probe;
+    IF EXISTS (SELECT FROM tasks.probe WHERE arrived_at IS NOT NULL)
+        OR last_sent + least(wait * 2 ^ least(on_its_way - 1, 20), greatest(wait, '1 hour')) > clock_timestamp()
+    THEN
+        RETURN NULL;
+    END IF;
+    INSERT INTO tasks.probe (id, horizon) VALUES (made, pg_snapshot_xmin(pg_current_snapshot()));
+    PERFORM tasks.announce(made, 'consumers.probe', 1, '{"x-probe": true}');
+    RETURN made;
+END $$;
+
+-- The same for what is announced again.
 CREATE OR REPLACE FUNCTION tasks.announce_again(wait interval, at_most integer)
 RETURNS TABLE (task_id uuid, type text, times integer, reason text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET plan_cache_mode = force_custom_plan

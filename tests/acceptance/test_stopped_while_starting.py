@@ -15,15 +15,15 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("name", ["relay", "consumers"])
+@pytest.mark.parametrize(("name", "command"), [("relay", "run"), ("consumers", "run"), ("writers", "serve")])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_service_that_postgres_does_not_answer_ends_with_0_and_one_line(
-    name: str, number: signal.Signals, tmp_path: Path
+    name: str, command: str, number: signal.Signals, tmp_path: Path
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://u@127.0.0.1:{silent.getsockname()[1]}/d"
         settings = {**SETTINGS, f"{name.upper()}_DATABASE_URL": url}
-        service = Command(name, [name, "run"], settings, tmp_path)
+        service = Command(name, [name, command], settings, tmp_path)
         try:
             silent.settimeout(60)
             connection, _ = silent.accept()

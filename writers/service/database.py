@@ -7,6 +7,7 @@
 | lost, or refused, before COMMIT       | 503 database-unavailable, nothing written| replaced, if it was lost         |
 | lost during COMMIT                    | 503 database-unavailable, outcome unknown| replaced                         |
 | the server takes no writes any more   | 503 database-unavailable, nothing written| closed: a new one finds a primary|
+| another transaction has the lock      | 503 locked                               | stays                            |
 | a right or a function is missing      | 503 database-refuses                     | stays                            |
 
 A session is looked at before it is given out, so a restart of Postgres costs no request that came after it.
@@ -33,9 +34,12 @@ from writers.service.incidents import Incident
 from writers.service.problems import Answered
 from writers.service.sessions import Session
 
+__all__ = ["Database", "Session", "fetch"]
+
 log = structlog.get_logger()
 
 _READ_ONLY = "25006"
+_CLOSE_SECONDS = 1.0  # a connect that is under way may take long, and is given up
 _NOT_AVAILABLE = "database not available"
 _NOTHING_WRITTEN = "the database failed, and nothing was written; try again"
 _SET_UP = (
@@ -66,7 +70,7 @@ class Database:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._pool.close()
+        await self._pool.close(timeout=_CLOSE_SECONDS)
 
     @property
     def up(self) -> bool:
@@ -146,6 +150,10 @@ class Database:
                 self._failed(what, event="database refuses", remedy=_SET_UP)
                 detail = "the service's database is not set up for it; its log has the remedy"
                 raise Answered(HTTPStatus.SERVICE_UNAVAILABLE, "database-refuses", detail) from error
+            case psycopg.errors.LockNotAvailable():
+                raise problems.locked(
+                    "another transaction holds the task, or this key, for too long; try again"
+                ) from error
             case psycopg.Error() if recovery_of(error) is not Recovery.FINAL:
                 await self._broken(session, error)
                 raise problems.unavailable(_NOTHING_WRITTEN) from error

@@ -2,7 +2,7 @@
 
 Postgres gets the text itself, and consumers read what Postgres makes of it. So what a reader could stumble over is
 refused here: JSON that nests too deep, and a number that is larger than a double (Postgres would write 1e5000 with all
-its digits).
+its digits). So is U+0000, which Postgres cannot store.
 """
 
 import math
@@ -15,8 +15,8 @@ from writers.service.problems import Answered, invalid
 MOST_DEEP = 200
 """How deep objects and arrays may nest; the parser has this limit itself."""
 
-# What may be larger than a double: only then is every number looked at.
-_LARGE = re.compile(rb"[eE]\+?0*[1-9]\d\d|\d{309}")
+# Where there may be such a number or text: only then is every value looked at.
+_SUSPECT = re.compile(rb"[eE]\+?0*[1-9]\d\d|\d{309}|\\u0000")
 
 
 def require_readable(body: bytes) -> None:
@@ -25,8 +25,8 @@ def require_readable(body: bytes) -> None:
         parsed = from_json(body, allow_inf_nan=False)
     except ValueError as error:
         raise _refused(str(error)) from error
-    if _LARGE.search(body) and _has_infinity(parsed):
-        raise _refused("a number is too large: the largest is about 1.8e308")
+    if _SUSPECT.search(body) and (reason := _obstacle(parsed)):
+        raise _refused(reason)
 
 
 def _refused(reason: str) -> Answered:
@@ -34,13 +34,16 @@ def _refused(reason: str) -> Answered:
     return invalid("body", f"it is no JSON that can be read everywhere: {text}")
 
 
-def _has_infinity(parsed: object) -> bool:
-    match parsed:
+def _obstacle(value: object) -> str | None:
+    """Return why `value` cannot be stored and read back, or None."""
+    match value:
         case dict():
-            return any(map(_has_infinity, parsed.values()))
+            return next(filter(None, map(_obstacle, [*value, *value.values()])), None)
         case list():
-            return any(map(_has_infinity, parsed))
-        case float():
-            return math.isinf(parsed)
+            return next(filter(None, map(_obstacle, value)), None)
+        case float() if math.isinf(value):
+            return "a number is too large: the largest is about 1.8e308"
+        case str() if "\0" in value:
+            return r"a text has \u0000, which Postgres cannot store"
         case _:
-            return False
+            return None

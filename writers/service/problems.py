@@ -16,6 +16,7 @@
 | 422    | key-reused             | the Idempotency-Key was sent with another request                      |
 | 500    | bug                    | see the log, at this request's id                                      |
 | 503    | overloaded             | every session is busy; Retry-After                                     |
+| 503    | locked                 | another transaction has had the task's row, or the key, for 2 s        |
 | 503    | database-unavailable   | Postgres cannot be reached, or takes no writes; Retry-After            |
 | 503    | database-refuses       | its role or schema is wrong; the log has the remedy                    |
 """
@@ -78,3 +79,8 @@ def unavailable(detail: str, *, retry_after: int = 1) -> Answered:
 def overloaded(detail: str, *, retry_after: int = 1) -> Answered:
     """Every session of the pool is busy."""
     return Answered(HTTPStatus.SERVICE_UNAVAILABLE, "overloaded", detail, headers={"Retry-After": str(retry_after)})
+
+
+def locked(detail: str, *, retry_after: int = 1) -> Answered:
+    """Another transaction has what the request must change."""
+    return Answered(HTTPStatus.SERVICE_UNAVAILABLE, "locked", detail, headers={"Retry-After": str(retry_after)})

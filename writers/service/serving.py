@@ -24,6 +24,7 @@ from writers.settings import WritersSettings
 log = structlog.get_logger()
 
 _SET_UP = "run `relay setup`, then sql/roles.sql again"
+_ENDED = "start the process again, and report what its log says"
 _ADDRESS = "set WRITERS_HTTP_ADDRESS to a free host:port"
 
 
@@ -43,7 +44,7 @@ async def run(fresh: Callable[[], WritersSettings], stop: Stop) -> None:
         await _require_schema(database)
         app = create(settings, database)
         async with (
-            hosting(app, settings.http_address, grace=settings.grace, remedy=_ADDRESS) as hosted,
+            hosting(app, settings.http_address, grace=settings.grace, remedy=_ADDRESS, ended=_ENDED) as hosted,
             pruning(database, settings.request_retention),
         ):
             log.info("serving", address=hosted.address, instance=settings.instance, demo=settings.demo)
@@ -68,8 +69,7 @@ async def _until(stop: Stop, hosted: Hosted) -> None:
     try:
         await asyncio.wait({stopping, hosted.ended}, return_when=asyncio.FIRST_COMPLETED)
         if not stopping.done():
-            reason = "no error" if (error := hosted.ended.exception()) is None else repr(error)
-            raise Problem(f"the HTTP server has ended by itself: {reason}", remedy="start it again, and report this")
+            raise Problem("the HTTP server has ended by itself", remedy=_ENDED)
     finally:
         stopping.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -33,7 +33,7 @@ def site(bare: Site) -> Iterator[Site]:
     with ExitStack() as stack:
         with psycopg.connect(isolated.database_url, autocommit=True) as connection:
             connection.execute(ROLES)
-            for role in ("outbox_owner", "outbox_relay", "outbox_consumer"):
+            for role in ("outbox_owner", "outbox_relay", "outbox_consumer", "outbox_service"):
                 site.urls[role] = log_in(connection, isolated.database_url, role)
             setup = site.call("outbox_owner", "setup")
             assert setup.code == 0, setup.output

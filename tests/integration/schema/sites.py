@@ -15,7 +15,7 @@ from tests.support.urls import login
 ROLES: LiteralString = (ROOT / "sql" / "roles.sql").read_text(encoding="utf-8")
 NAMES = (
     *("outbox_owner", "outbox_relay", "outbox_poller", "outbox_operator"),
-    *("outbox_writer", "outbox_consumer", "outbox_auditor"),
+    *("outbox_writer", "outbox_service", "outbox_demo", "outbox_consumer", "outbox_auditor"),
 )
 PEOPLE = {"operator": "outbox_operator", "application": "outbox_writer", "auditor": "outbox_auditor"}
 

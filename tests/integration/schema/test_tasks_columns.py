@@ -192,6 +192,7 @@ RIGHTS = {
     "outbox_owner": (COLUMN, COLUMN, START, REMOVAL, REMOVAL),
     "outbox_consumer": ("42501", COLUMN, "42501", "42501", "42501"),
     "application": ("42501", "42501", "42501", "42501", "42501"),
+    "outbox_service": ("42501", "42501", "42501", "42501", "42501"),
     "auditor": ("42501", "42501", "42501", "42501", "42501"),
 }
 CASES = (

@@ -23,7 +23,9 @@ from relay.watching.metrics import About
 from relay.watching.metrics import Metrics as RelayMetrics
 from sandbox.settings import SandboxSettings
 from tests.unit.docs.markdown import ROOT, quoted, rows, section
-from writers.settings import WritersSettings
+from writers.service.database import Database
+from writers.service.metrics import Metrics as ServiceMetrics
+from writers.settings import WritersSettings, host_name
 
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")
 
@@ -38,8 +40,8 @@ def _only(cell: str) -> str:
 
 
 def _default(field: FieldInfo) -> str:
-    if field.is_required():
-        return "required"
+    if field.is_required() or field.default_factory is host_name:
+        return "required" if field.is_required() else "the host's name"
     match field.get_default(call_default_factory=True):
         case None:
             return "none"
@@ -106,6 +108,13 @@ def _consumer_metrics() -> CollectorRegistry:
     return metrics.registry
 
 
+def _service_metrics() -> CollectorRegistry:
+    metrics = ServiceMetrics(Database(lambda: "", name="", size=1, wait=1))
+    metrics.requests.labels("GET", "/tasks", 200).inc()
+    metrics.seconds.labels("GET", "/tasks").observe(0.1)
+    return metrics.registry
+
+
 def _metric(family: Metric) -> tuple[str, str, tuple[str, ...]]:
     assert family.samples, f"{family.name} needs a value before its labels are known: give it one in this test"
     name = f"{family.name}_total" if family.type == "counter" else family.name
@@ -115,7 +124,11 @@ def _metric(family: Metric) -> tuple[str, str, tuple[str, ...]]:
 
 @pytest.mark.parametrize(
     ("heading", "registry"),
-    [("### Of the relay", _relay_metrics), ("### Of the consumers", _consumer_metrics)],
+    [
+        ("### Of the relay", _relay_metrics),
+        ("### Of the consumers", _consumer_metrics),
+        ("### Of the service over HTTP", _service_metrics),
+    ],
 )
 def test_every_metric_is_listed_once_with_its_type_and_labels(
     heading: str, registry: Callable[[], CollectorRegistry]
@@ -152,7 +165,7 @@ def _sources(package: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("package", ["relay", "consumers"])
+@pytest.mark.parametrize("package", ["relay", "consumers", "writers"])
 def test_every_log_event_that_is_listed_is_logged(package: str) -> None:
     listed = _listed_log_events(package)
     sources = "".join(_sources(package))
@@ -177,7 +190,9 @@ def _logged(source: str, events: dict[str, int]) -> Iterator[str]:
                         yield text.value
 
 
-@pytest.mark.parametrize(("package", "events"), [("relay", _METHODS | _LOGBOOK), ("consumers", _METHODS)])
+@pytest.mark.parametrize(
+    ("package", "events"), [("relay", _METHODS | _LOGBOOK), ("consumers", _METHODS), ("writers", _METHODS)]
+)
 def test_every_log_event_that_is_logged_is_listed(package: str, events: dict[str, int]) -> None:
     logged = {event for source in _sources(package) for event in _logged(source, events)}
     assert logged

@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 from uuid import UUID, uuid4
 
 from fastapi import APIRouter, Header, Path, Query, Request, Response
+from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
@@ -157,7 +158,7 @@ async def reschedule(task_id: Id, body: Rescheduling, service: Service, if_match
         return _task(found)
 
 
-async def _submit_once(session: Session, task: dict[str, Any]) -> tuple[UUID, bool]:
+async def _submit_once(session: AsyncConnection[DictRow], task: dict[str, Any]) -> tuple[UUID, bool]:
     """Return the task's id, and whether this request has made it."""
     [once] = await fetch(session, "service_submit_once", task)
     if not once["same"]:
@@ -169,7 +170,7 @@ async def _submit_once(session: Session, task: dict[str, Any]) -> tuple[UUID, bo
     return once["task_id"], once["made"]
 
 
-async def _change(session: Session, query: LiteralString, parameters: dict[str, Any]) -> DictRow:
+async def _change(session: AsyncConnection[DictRow], query: LiteralString, parameters: dict[str, Any]) -> DictRow:
     """Try to change a task; raises Answered if there is none."""
     [change] = await fetch(session, query, parameters)
     if change["status"] is None:
@@ -200,7 +201,7 @@ def _require(state: DictRow, version: int | None, settled: tuple[str, ...] = ())
         )
 
 
-async def _after(session: Session, task_id: UUID) -> DictRow:
+async def _after(session: AsyncConnection[DictRow], task_id: UUID) -> DictRow:
     """Return the task after a change; raises Answered if it was removed at this moment."""
     found = await fetch(session, "service_task", {"id": task_id})
     if not found:

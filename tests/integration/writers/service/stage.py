@@ -31,7 +31,7 @@ class Answer:
     """What an instance has answered."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: http.client.HTTPMessage
     text: str
 
     @cached_property
@@ -103,8 +103,8 @@ class Instance:
 
         return answer
 
-    def get(self, path: str, **query: object) -> Answer:
-        return self.ask("GET", path, **query)
+    def get(self, path: str, *, headers: Mapping[str, str] | None = None, **query: object) -> Answer:
+        return self.ask("GET", path, headers=headers, **query)
 
     def submit(self, task_type: str = "send", **fields: object) -> dict[str, Any]:
         """Submit a task, and return it; fails if it is refused."""

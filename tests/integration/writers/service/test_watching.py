@@ -77,7 +77,7 @@ def test_metrics_count_what_was_asked_and_what_was_written(stage: Stage) -> None
     counted = values(service, "writers_http_requests_total")
     assert counted["POST", "/tasks", "201"] == 3
     assert counted["GET", "/tasks/{task_id}", "422"] == 1
-    assert counted["GET", "(none)", "404"] == 3, "no label of its own for what is not there"
+    assert counted["GET", "(other)", "404"] == 3, "no label of its own for what is not there"
     assert values(service, "writers_http_request_seconds_count")["POST", "/tasks"] == 3
     assert values(service, "writers_tasks_submitted_total") == {(): 2}
     assert values(service, "writers_requests_replayed_total") == {(): 1}
