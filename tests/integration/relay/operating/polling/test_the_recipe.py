@@ -60,7 +60,7 @@ def test_two_relays_run_it_and_then_the_wal_goes_on_where_they_ended(bare: Stage
     assert sorted(published(tap, 500)) == sorted(second)
 
     assert bare.run("relay", "setup").process.returncode == 0
-    successor = bare.start("relay", "run", RELAY_RETURN_AFTER="0")
+    successor = bare.start("relay", "run")
     successor.logged("standby", seconds=STARTS)
     third = events(bare, 500, "third")
     assert [poller.terminate() for poller in pollers] == [0, 0]
