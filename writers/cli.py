@@ -1,7 +1,9 @@
-"""The `writers` command: reads options, prints a summary and ends with an exit code. The work is in load.py.
+"""The `writers` command: reads options, prints what came of it and ends with an exit code.
 
-Exit codes: 0 everything was committed, 1 not everything, 2 usage or configuration; after SIGINT or SIGTERM 128 + the
-signal's number (130, 143), as in shells: open transactions finish first, and the summary is printed.
+The work of `submit` is in load.py, that of `serve` in service/, that of `locking-demo` in locking/.
+
+Exit codes of `submit`: 0 everything was committed, 1 not everything, 2 usage or configuration; after SIGINT or SIGTERM
+128 + the signal's number (130, 143), as in shells: open transactions finish first, and the summary is printed.
 """
 
 import asyncio

@@ -17,7 +17,6 @@ from writers.service.preconditions import expected
 from writers.service.problems import Answered
 from writers.service.requests import trace_headers
 from writers.service.routes.serving import BodyText, JsonRoute, Parts, Service, answers, headers
-from writers.service.sessions import Session
 
 router = APIRouter(tags=["tasks"], route_class=JsonRoute)
 
