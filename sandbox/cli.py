@@ -11,7 +11,7 @@ from rich.console import Console
 
 from outboxkit.process import commands
 from sandbox import settings
-from sandbox.demo import composed, run
+from sandbox.demo import composed, locking, run
 from sandbox.demo.result import Counts
 from sandbox.demo.table import show
 from sandbox.lifetime import kept
@@ -118,6 +118,16 @@ def composed_demo(
     container is killed, and the other relay takes over.
     """
     _finish(composed.demo(settings.read(), tasks=tasks, url=url, console=Console(stderr=as_json)), as_json=as_json)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def locking_demo(context: typer.Context) -> None:
+    """Run `writers locking-demo` on a private Postgres.
+
+    It takes that command's options (see its --help), and installs nginx if it
+    is missing.
+    """
+    raise typer.Exit(locking.demo(settings.read(), context.args, console=Console(stderr=True)))
 
 
 def _finish(result: Counts, *, as_json: bool) -> None:

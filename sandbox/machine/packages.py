@@ -91,33 +91,27 @@ def prometheus() -> tuple[Path, Path]:
 
 def pgbouncer() -> Path:
     """Return PgBouncer; installs it where it can, and raises Missing where it cannot."""
-    with directories.locked("packages"):
-        path = programs.search_path()
-        if shutil.which("pgbouncer", path=path) is None:
-            if os.getuid() != 0 or not _is_debian():
-                raise Missing("PgBouncer is not installed", remedy=_PGBOUNCER)
-            with signals.deferred():
-                _apt("update")
-                _install(["pgbouncer"])
-        found = shutil.which("pgbouncer", path=path)
-    if found is None:
-        raise Missing("PgBouncer is still missing after installing pgbouncer", remedy=_PGBOUNCER)
-    return Path(found)
+    return _program("pgbouncer", title="PgBouncer", remedy=_PGBOUNCER)
 
 
 def nginx() -> Path:
     """Return nginx; installs it where it can, and raises Missing where it cannot."""
+    return _program("nginx", title="nginx", remedy=_NGINX)
+
+
+def _program(name: str, *, title: str, remedy: str) -> Path:
+    """Return the program `name` of the package that is called the same."""
     with directories.locked("packages"):
         path = programs.search_path()
-        if shutil.which("nginx", path=path) is None:
+        if shutil.which(name, path=path) is None:
             if os.getuid() != 0 or not _is_debian():
-                raise Missing("nginx is not installed", remedy=_NGINX)
+                raise Missing(f"{title} is not installed", remedy=remedy)
             with signals.deferred():
                 _apt("update")
-                _install(["nginx"])
-        found = shutil.which("nginx", path=path)
+                _install([name])
+        found = shutil.which(name, path=path)
     if found is None:
-        raise Missing("nginx is still missing after installing nginx", remedy=_NGINX)
+        raise Missing(f"{title} is still missing after installing {name}", remedy=remedy)
     return Path(found)
 
 
