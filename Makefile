@@ -6,7 +6,7 @@ ARGS   ?=
 WORKERS := --numprocesses=2 --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help bench check containers demo faults handover secrets test mutants snippets unit lint format lock clean
+.PHONY: help bench check containers demo faults handover locking-demo secrets test mutants snippets unit lint format lock clean
 
 # `make check` looks at one folder, and at the folders of tests that mirror it.
 FOLDER := $(patsubst %/,%,$(ARGS))
@@ -14,10 +14,13 @@ MIRROR := $(wildcard $(foreach layer,unit integration,tests/$(layer)/$(patsubst 
 CHECKED = $(sort $(FOLDER) $(MIRROR))
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/.ready ## Run the whole path on private servers, with crashes and a lost slot in the middle (ARGS=--keep leaves it running)
 	$(BIN)/sandbox demo $(ARGS)
+
+locking-demo: .venv/.ready ## Let many requests grab tasks at once behind nginx, on a private Postgres (ARGS=--without-skip-locked compares)
+	$(BIN)/sandbox locking-demo $(ARGS)
 
 secrets: ## Make the passwords of docker-compose.yml in secrets/, unless they are there
 	@docker/secrets

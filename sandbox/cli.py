@@ -11,7 +11,7 @@ from rich.console import Console
 
 from outboxkit.process import commands
 from sandbox import settings
-from sandbox.demo import composed, run
+from sandbox.demo import composed, locking, run
 from sandbox.demo.result import Counts
 from sandbox.demo.table import show
 from sandbox.lifetime import kept
@@ -90,9 +90,7 @@ def demo(
     tasks: Annotated[int, typer.Option(min=10, help="How many tasks to submit.")] = 20_000,
     rate: Annotated[
         float | None,
-        typer.Option(
-            min=1, help="How many tasks to submit per second; half of what this machine can do, unless given."
-        ),
+        typer.Option(min=1, help="How many tasks to submit per second over HTTP; 250 or less, unless given."),
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything running, and print how to use it.")] = False,
     as_json: Json = False,
@@ -111,6 +109,7 @@ def demo(
 def composed_demo(
     *,
     tasks: Annotated[int, typer.Option(min=10, help="How many tasks to submit.")] = 5000,
+    url: Annotated[str, typer.Option(help="Where the task submission service is.")] = "http://nginx:8080",
     as_json: Json = False,
 ) -> None:
     """Run tasks through the containers of docker-compose.yml; exit code 0 if each was applied once.
@@ -118,7 +117,17 @@ def composed_demo(
     It runs in a container of its own there. In the middle the active relay's
     container is killed, and the other relay takes over.
     """
-    _finish(composed.demo(settings.read(), tasks=tasks, console=Console(stderr=as_json)), as_json=as_json)
+    _finish(composed.demo(settings.read(), tasks=tasks, url=url, console=Console(stderr=as_json)), as_json=as_json)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def locking_demo(context: typer.Context) -> None:
+    """Run `writers locking-demo` on a private Postgres.
+
+    It takes that command's options (see its --help), and installs nginx if it
+    is missing.
+    """
+    raise typer.Exit(locking.demo(settings.read(), context.args, console=Console(stderr=True)))
 
 
 def _finish(result: Counts, *, as_json: bool) -> None:

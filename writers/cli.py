@@ -1,7 +1,9 @@
-"""The `writers` command: reads options, prints a summary and ends with an exit code. The work is in load.py.
+"""The `writers` command: reads options, prints what came of it and ends with an exit code.
 
-Exit codes: 0 everything was committed, 1 not everything, 2 usage or configuration; after SIGINT or SIGTERM 128 + the
-signal's number (130, 143), as in shells: open transactions finish first, and the summary is printed.
+The work of `submit` is in load.py, that of `serve` in service/, that of `locking-demo` in locking/.
+
+Exit codes of `submit`: 0 everything was committed, 1 not everything, 2 usage or configuration; after SIGINT or SIGTERM
+128 + the signal's number (130, 143), as in shells: open transactions finish first, and the summary is printed.
 """
 
 import asyncio
@@ -92,6 +94,44 @@ def serve(
     fresh = reloading(WritersSettings, config)
     with logs.bugs():
         service.run(lambda stop: serving.run(fresh, stop))
+
+
+@app.command()
+def locking_demo(  # noqa: PLR0913 - a command has as many parameters as options
+    *,
+    url: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="A running set, maybe behind a balancer; else one is started here."),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, max=20, help="How many instances to start (3, unless given), or are behind URL."),
+    ] = None,
+    tasks: Annotated[int, typer.Option(min=1, max=10_000, help="How many tasks to make.")] = 30,
+    requests: Annotated[int, typer.Option(min=1, max=1000, help="How many requests grab a task at once.")] = 15,
+    seconds: Annotated[float, typer.Option(min=0, max=60, help="How long a grab works on its task.")] = 2.0,
+    without_skip_locked: Annotated[
+        bool, typer.Option("--without-skip-locked", help="Do the same without SKIP LOCKED too, and compare.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON, and no progress.")] = False,
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="TOML file with settings.")] = None,
+) -> None:
+    """Let many requests grab tasks at once, and check that none gets another's; exit code 1 if something does not hold.
+
+    It starts instances of `writers serve` and nginx as their balancer, or
+    asks those at --url. Older tasks of the demo are removed; other tasks are
+    left alone.
+    """
+    from writers.locking import demo  # noqa: PLC0415 - only this command needs what it imports
+    from writers.locking.grabbing import Plan  # noqa: PLC0415 - the same
+    from writers.locking.report import Report  # noqa: PLC0415 - the same
+
+    options = demo.Options(Plan(tasks, requests, seconds), url, workers, without_skip_locked, config)
+    result = demo.demo(options, Report(Console(quiet=as_json)))
+    if as_json:
+        typer.echo(json.dumps(result.as_json()))
+    if not result.good:
+        raise typer.Exit(1)
 
 
 def main() -> NoReturn:

@@ -1,7 +1,8 @@
 """The image's health check: exit code 0 if the container's command is ready.
 
-It asks /readyz of the relay or of the consumers, whichever the container's first command is. A command that serves no
-HTTP is healthy while it runs. Python starts anew for each check, so only what is needed is imported.
+It asks /readyz of the relay, the consumers or the task submission service: what the container's first command is. A
+command that serves no HTTP is healthy while it runs. Python starts anew for each check, so only what is needed is
+imported.
 """
 
 import itertools
@@ -10,22 +11,25 @@ import socket
 import sys
 from pathlib import Path
 
-_SETTINGS = {"relay": "RELAY_HTTP_ADDRESS", "consumers": "CONSUMERS_HTTP_ADDRESS"}
+_SETTINGS = {
+    ("relay", "run"): "RELAY_HTTP_ADDRESS",
+    ("consumers", "run"): "CONSUMERS_HTTP_ADDRESS",
+    ("writers", "serve"): "WRITERS_HTTP_ADDRESS",
+}
 _SECONDS = 3.0
 _READY = b"200"
 
 
 def main(command: list[str]) -> int:
     """Check the process that was started with the words `command`."""
-    for name, setting in _SETTINGS.items():
-        if _follow_each_other(name, "run", command) and os.environ.get(setting):
+    for words, setting in _SETTINGS.items():
+        if _follow_each_other(words, command) and os.environ.get(setting):
             return _check(os.environ[setting])
     return 0
 
 
-def _follow_each_other(name: str, verb: str, command: list[str]) -> bool:
-    words = [Path(word).name for word in command]
-    return (name, verb) in itertools.pairwise(words)
+def _follow_each_other(words: tuple[str, str], command: list[str]) -> bool:
+    return words in itertools.pairwise(Path(word).name for word in command)
 
 
 def _check(address: str) -> int:

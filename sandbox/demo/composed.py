@@ -1,18 +1,15 @@
 """The demo on the containers of docker-compose.yml: the active relay's container is killed while tasks are written.
 
-It runs in a container beside them and counts from outside, as run.py does: by the writers' file of ids, an append-only
-table, and a queue bound to everything. Which relay is active it reads from their metrics.
+It runs in a container beside them and counts from outside, as run.py does: by the ids that the service answered with,
+an append-only table, and a queue bound to everything. Which relay is active it reads from their metrics.
 """
 
 import asyncio
 import http.client
 import socket
-import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 
 import psycopg
 from rich.console import Console
@@ -21,43 +18,38 @@ from outboxkit import sql
 from outboxkit.errors import Problem
 from sandbox.demo import tap
 from sandbox.demo.result import Composed, count, one
+from sandbox.demo.submitting import Kind, Submitting, mixed
 from sandbox.demo.watching import Progress, watch
-from sandbox.machine import commands, engine
+from sandbox.machine import engine
 from sandbox.machine.waiting import until
 from sandbox.settings import SandboxSettings
 
 _SERVICE, _PORT = "relay", 9187
 _EXCHANGE, _QUEUE = "outbox", "demo.tap"
-_WRITERS = 8
+_CLIENTS = 8
 _TAKEOVER_SECONDS = 60.0
 
 
-def demo(settings: SandboxSettings, *, tasks: int, console: Console) -> Composed:
-    """Submit `tasks` tasks, kill the active relay in the middle, and return what was counted."""
+def demo(settings: SandboxSettings, *, tasks: int, url: str, console: Console) -> Composed:
+    """Submit `tasks` tasks over HTTP at `url`, kill the active relay in the middle, and return what was counted."""
     if settings.database_url is None or settings.amqp_url is None:
         raise Problem("no servers are named", remedy="set SANDBOX_DATABASE_URL and SANDBOX_AMQP_URL")
-    with psycopg.connect(settings.database_url, autocommit=True) as connection, tempfile.TemporaryDirectory() as place:
+    with psycopg.connect(settings.database_url, autocommit=True) as connection:
         connection.execute(sql.example("effect"))
         connection.execute(sql.example("effect_begin"))
         asyncio.run(tap.remove(settings.amqp_url, queue=_QUEUE))
         asyncio.run(tap.bind(settings.amqp_url, queue=_QUEUE, exchange=_EXCHANGE))
-        ids = Path(place) / "ids"
-        ids.touch()
         takeover = _Takeover(tasks, partial(console.print, highlight=False))
-        words = ["writers", "submit", "--type", "record", "--count", str(tasks), "--writers", str(_WRITERS)]
-        with subprocess.Popen(commands.found([*words, "--ids", str(ids)]), stdout=subprocess.DEVNULL) as writers:
-            watch(
-                lambda: Progress(ids.read_bytes().count(b"\n"), one(connection, "demo_effects")[0]),
-                takeover,
-                tasks=tasks,
-                console=console,
-                stalled=_stalled,
-            )
-        if writers.returncode:
-            raise Problem(f"`writers submit` ended with exit code {writers.returncode}", remedy="see its message")
+        with Submitting(url, mixed([Kind("record", 1, {})], tasks), clients=_CLIENTS) as submitting:
+
+            def look() -> Progress:
+                submitting.check()
+                return Progress(len(submitting.committed), one(connection, "demo_effects")[0])
+
+            watch(look, takeover, tasks=tasks, console=console, stalled=_stalled)
         published = asyncio.run(tap.drain(settings.amqp_url, queue=_QUEUE))
         asyncio.run(tap.remove(settings.amqp_url, queue=_QUEUE))
-        counts = count(connection, ids.read_text().split(), published)
+        counts = count(connection, submitting.committed, published)
     return Composed(
         **vars(counts), killed=takeover.killed, taken_over_by=takeover.successor, takeover_seconds=takeover.seconds
     )

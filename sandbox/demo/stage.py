@@ -1,8 +1,10 @@
 """The processes of one demo. They belong to the sandbox's directory, so they end with the sandbox at the latest."""
 
+import json
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from outboxkit.errors import Problem
 from sandbox.lifetime.isolation import Isolated
@@ -34,6 +36,7 @@ class Stage:
             "CONSUMERS_ENQUEUE_EVERY": "0.2",
             "CONSUMERS_RETRY_BASE": "0.2",
             "WRITERS_DATABASE_URL": isolated.database_url,
+            "WRITERS_HTTP_ADDRESS": "127.0.0.1:0",
         }
 
     @property
@@ -58,6 +61,12 @@ class Stage:
     def logged(self, name: str, word: str) -> bool:
         """Return whether process `name` has logged `word`."""
         return word in self.log(name).read_text(errors="replace")
+
+    def found(self, name: str, *, event: str) -> dict[str, Any]:
+        """Return the last line that process `name` has logged of this event; raises KeyError if there is none."""
+        lines = self.log(name).read_text(errors="replace").splitlines()
+        logged: list[dict[str, Any]] = [json.loads(line) for line in lines if line[:1] + line[-1:] == "{}"]
+        return {str(line["event"]): line for line in logged}[event]
 
     def last_line(self, name: str) -> str:
         """Return the last line that process `name` has logged."""

@@ -32,6 +32,7 @@ _DPKG_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LOCK_SECONDS = 600
 _REDIS = "install the package that has redis-server (Debian, Ubuntu, as root: apt-get install redis-server)"
 _PROMETHEUS = "install a package that has prometheus and promtool (Debian, Ubuntu, as root: apt-get install prometheus)"
+_NGINX = "install a package that has nginx (Debian, Ubuntu, as root: apt-get install nginx)"
 _PGBOUNCER = "install a package that has pgbouncer (Debian, Ubuntu, as root: apt-get install pgbouncer)"
 
 
@@ -90,17 +91,27 @@ def prometheus() -> tuple[Path, Path]:
 
 def pgbouncer() -> Path:
     """Return PgBouncer; installs it where it can, and raises Missing where it cannot."""
+    return _program("pgbouncer", title="PgBouncer", remedy=_PGBOUNCER)
+
+
+def nginx() -> Path:
+    """Return nginx; installs it where it can, and raises Missing where it cannot."""
+    return _program("nginx", title="nginx", remedy=_NGINX)
+
+
+def _program(name: str, *, title: str, remedy: str) -> Path:
+    """Return the program `name` of the package that is called the same."""
     with directories.locked("packages"):
         path = programs.search_path()
-        if shutil.which("pgbouncer", path=path) is None:
+        if shutil.which(name, path=path) is None:
             if os.getuid() != 0 or not _is_debian():
-                raise Missing("PgBouncer is not installed", remedy=_PGBOUNCER)
+                raise Missing(f"{title} is not installed", remedy=remedy)
             with signals.deferred():
                 _apt("update")
-                _install(["pgbouncer"])
-        found = shutil.which("pgbouncer", path=path)
+                _install([name])
+        found = shutil.which(name, path=path)
     if found is None:
-        raise Missing("PgBouncer is still missing after installing pgbouncer", remedy=_PGBOUNCER)
+        raise Missing(f"{title} is still missing after installing {name}", remedy=remedy)
     return Path(found)
 
 

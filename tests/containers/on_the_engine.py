@@ -8,9 +8,11 @@ import json
 import secrets
 import subprocess
 import tarfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 import yaml
@@ -26,8 +28,11 @@ APPLICATION, POSTGRES, PROMETHEUS, KUBECTL = (
 )
 PLANTED = "planted-" + secrets.token_hex(16)
 HARDENED = ("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--network=none")
-PORTS = ("POSTGRES_PORT", "RABBITMQ_PORT", "RABBITMQ_MANAGEMENT_PORT", "REDIS_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT")
-PROFILES = ("sidecar", "redis", "monitoring", "demo", "operator")
+PORTS = (
+    *("POSTGRES_PORT", "RABBITMQ_PORT", "RABBITMQ_MANAGEMENT_PORT", "REDIS_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT"),
+    "HTTP_PORT",
+)
+PROFILES = ("sidecar", "redis", "monitoring", "demo", "locking-demo", "operator")
 METRICS = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9188/metrics').read().decode())"
 
 Report = Callable[[object], None]
@@ -209,6 +214,69 @@ def test_kubectl_renders_what_make_test_validates(checkout: Path, overlay: str) 
         return manifest["kind"], manifest["metadata"]["name"]
 
     assert sorted(yaml.safe_load_all(out), key=key) == sorted(rendered(folder / "overlays" / overlay), key=key)
+
+
+def test_requests_go_round_over_as_many_instances_as_there_are(compose: Compose, report: Report) -> None:
+    compose.up("nginx")
+    service = Balanced(f"http://127.0.0.1:{compose.settings['HTTP_PORT']}")
+    counts = service.round(30)
+    assert sorted(counts.values()) == [10, 10, 10]
+    report(f"30 requests: {_counted(counts)}")
+
+    compose("up", "-d", "--scale", "writers=5", "nginx")
+    until(lambda: len(service.round(10)) == 5, what="nginx has found five instances", seconds=60)
+    assert sorted(service.round(50).values()) == [10] * 5
+    report(f"after `--scale writers=5`, nothing else changed: {_counted(service.round(50))}")
+
+    # With its dependencies, docker-compose 1.29 would go back to three instances.
+    out = compose("--profile", "locking-demo", "run", "--rm", "--no-deps", "locking-demo")
+    for line in out.splitlines():
+        report(line)
+
+    # What is killed takes no request with it but those that it had: nginx goes on with the others.
+    killed = compose.containers("writers")[0]
+    run("docker", "kill", killed)
+    counts = service.round(40)
+    assert sum(counts.values()) == 40
+    assert inspect(killed)["Config"]["Hostname"] not in counts
+    report(f"{killed} killed, 40 requests answered by the others: {_counted(counts)}")
+
+    (nginx,) = compose.containers("nginx")
+    for name in (nginx, *(each for each in compose.containers("writers") if each != killed)):
+        run("docker", "stop", name)
+        assert state(name) == "ended well", f"{name} did not end in order"
+    report("docker stop: nginx and each instance end with exit code 0")
+
+
+def test_a_task_is_submitted_over_http_and_done_by_a_consumer(compose: Compose) -> None:
+    compose.up()
+    service = Balanced(f"http://127.0.0.1:{compose.settings['HTTP_PORT']}")
+    task = service.submit({"type": "greet", "payload": {"name": "HTTP"}})
+    _completed(compose, task)
+
+
+class Balanced:
+    """Asks the instances through nginx, each request on a connection of its own."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def round(self, requests: int) -> Counter[str]:
+        """Return how many of `requests` requests each instance answered."""
+        return Counter(str(self._ask(Request(f"{self._url}/"))["instance"]) for _ in range(requests))  # noqa: S310 - ours
+
+    def submit(self, task: dict[str, object]) -> str:
+        """Submit a task, and return its id."""
+        headers = {"Content-Type": "application/json"}
+        return str(self._ask(Request(f"{self._url}/tasks", json.dumps(task).encode(), headers))["id"])  # noqa: S310 - ours
+
+    def _ask(self, request: Request) -> dict[str, object]:
+        with urlopen(request, timeout=30) as answer:  # noqa: S310 - ours
+            return dict(json.load(answer))
+
+
+def _counted(counts: Counter[str]) -> str:
+    return ", ".join(f"{instance} {number}" for instance, number in sorted(counts.items()))
 
 
 def _build_prometheus(place: Path) -> None:

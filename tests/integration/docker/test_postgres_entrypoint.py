@@ -107,9 +107,13 @@ def test_the_first_start_makes_a_login_for_each_secret_and_no_login_may_do_what_
 ) -> None:
     """The entrypoint runs initial.sql through a socket, from places that only the image has."""
     place = container.cluster.parent
-    members = {"application": "outbox_writer", "operator": "outbox_operator"}
-    logins = {"owner": "outbox_owner", "relay": "outbox_relay", "consumer": "outbox_consumer"}
-    logins |= {name: name for name in members}
+    logins = {name: f"outbox_{name}" for name in ("owner", "relay", "consumer", "service")}
+    logins |= {name: name for name in ("application", "operator")}
+    members = {login: {login} for login in logins.values()} | {
+        "application": {"outbox_writer"},
+        "operator": {"outbox_operator"},
+        "outbox_service": {"outbox_service", "outbox_demo"},
+    }
     for secret in logins:
         (place / f"{secret}_password").write_text(f"secret-of-{secret}\n", encoding="ascii")
     initial = (ROOT / "docker" / "postgres" / "initial.sql").read_text(encoding="utf-8")
@@ -126,7 +130,7 @@ def test_the_first_start_makes_a_login_for_each_secret_and_no_login_may_do_what_
                 roles = connection.execute(
                     "SELECT rolname FROM pg_roles WHERE rolname LIKE 'outbox%' AND pg_has_role(oid, 'MEMBER')"
                 ).fetchall()
-            assert roles == [(members.get(login, login),)]
+            assert {name for (name,) in roles} == members[login]
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(SECONDS) == 0

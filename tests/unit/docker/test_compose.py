@@ -12,17 +12,20 @@ from relay.settings import RelaySettings
 from sandbox.settings import SandboxSettings
 from tests.support.commands import ROOT
 from tests.unit.docs.markdown import quoted, rows, section
+from writers.service.routes.demo import MOST_SECONDS
 from writers.settings import WritersSettings
 
 TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 FILE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = FILE["services"]
-ONE_SHOT = {"setup", "grants", "demo", "operator"}
+ONE_SHOT = {"setup", "grants", "demo", "locking-demo", "operator"}
 KINDS: tuple[type[Settings], ...] = (RelaySettings, ConsumerSettings, WritersSettings, SandboxSettings)
 # The images that bring their own: their HEALTHCHECK.
 CHECKED_IMAGES = {"outbox-relay", "outbox-relay-postgres"}
 AFTER_GRACE = 15
 """How many seconds after CONSUMERS_GRACE a consumer has ended: docs/handlers.md."""
+NGINX = (ROOT / "docker" / "nginx" / "nginx.conf").read_text(encoding="utf-8")
+DOCKERFILE = (ROOT / "docker" / "application" / "Dockerfile").read_text(encoding="utf-8")
 VARIABLE = re.compile(r"(?<!\$)\$\{(\w+):-([^}]*)\}")
 
 services = pytest.mark.parametrize("name", SERVICES)
@@ -35,10 +38,10 @@ def _image(service: dict[str, Any]) -> str:
 
 def test_the_services_are_those_of_a_whole_system_and_the_rest_are_profiles() -> None:
     always = {name for name, service in SERVICES.items() if "profiles" not in service}
-    assert always == {"postgres", "rabbitmq", "setup", "grants", "relay", "consumers"}
+    assert always == {"postgres", "rabbitmq", "setup", "grants", "relay", "consumers", "writers", "nginx"}
     profiles = {profile for service in SERVICES.values() for profile in service.get("profiles", [])}
-    assert profiles == {"sidecar", "redis", "monitoring", "demo", "operator"}
-    assert (SERVICES["relay"]["scale"], SERVICES["consumers"]["scale"]) == (2, 2)
+    assert profiles == {"sidecar", "redis", "monitoring", "demo", "locking-demo", "operator"}
+    assert [SERVICES[name]["scale"] for name in ("relay", "consumers", "writers")] == [2, 2, 3]
 
 
 def test_the_file_has_nothing_that_compose_1_29_does_not_know() -> None:
@@ -120,10 +123,10 @@ def test_a_network_namespace_is_shared_only_with_what_is_never_started_again() -
         assert not re.search(r"network_mode: service:(?!pod)", (ROOT / page).read_text(encoding="utf-8"))
 
 
-def test_prometheus_finds_every_relay_and_consumer() -> None:
+def test_prometheus_finds_every_relay_consumer_and_writer() -> None:
     scraped = yaml.safe_load((ROOT / "docker" / "prometheus" / "prometheus.yml").read_text(encoding="utf-8"))
     names = {name for job in scraped["scrape_configs"] for found in job["dns_sd_configs"] for name in found["names"]}
-    assert names == {"relay", "pod", "consumers", "rabbitmq"}
+    assert names == {"relay", "pod", "consumers", "writers", "rabbitmq"}
     assert names <= set(SERVICES)
 
 
@@ -152,3 +155,33 @@ def test_a_stop_leaves_time_to_drain() -> None:
     consumers = SERVICES["consumers"]
     assert "CONSUMERS_GRACE" not in consumers["environment"]
     assert seconds[consumers["stop_grace_period"]] >= ConsumerSettings.model_fields["grace"].default + AFTER_GRACE
+    writers = SERVICES["writers"]
+    assert "WRITERS_GRACE" not in writers["environment"]
+    assert seconds[writers["stop_grace_period"]] > WritersSettings.model_fields["grace"].default
+
+
+def test_any_number_of_instances_can_run_behind_nginx_which_alone_has_a_port() -> None:
+    """A published port, or a name of its own, is for one container only."""
+    writers, nginx = SERVICES["writers"], SERVICES["nginx"]
+    assert not {"ports", "container_name", "hostname"} & set(writers)
+    assert "WRITERS_INSTANCE" not in writers["environment"]
+    (port,) = nginx["ports"]
+    (listen,) = re.findall(r"^\s+listen (\d+);$", NGINX, re.MULTILINE)
+    assert port.endswith(f":-8080}}:{listen}")
+    served = re.search(r"WRITERS_HTTP_ADDRESS=\S+:(\d+)", DOCKERFILE)
+    assert served
+    assert f"server $address:{served[1]} " in (ROOT / "docker" / "nginx" / "run").read_text(encoding="utf-8")
+
+
+def test_nginx_waits_longer_than_an_instance_works() -> None:
+    """The longest grab, with the sessions' wait before it."""
+    longest = MOST_SECONDS + WritersSettings.model_fields["pool_wait"].default
+    for directive in ("proxy_read_timeout", "worker_shutdown_timeout"):
+        (wait,) = re.findall(rf"{directive} (\d+)s;", NGINX)
+        assert int(wait) > longest
+
+
+def test_postgres_has_sessions_for_five_instances_and_all_others() -> None:
+    (most,) = re.findall(r"max_connections = (\d+)", SERVICES["postgres"]["environment"]["CONFIGURATION"])
+    relays_and_consumers = 2 * 20 + 2 * 20
+    assert int(most) >= 5 * WritersSettings.model_fields["pool_size"].default + relays_and_consumers

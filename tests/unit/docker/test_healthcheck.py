@@ -12,6 +12,7 @@ from tests.support.commands import ROOT
 PYTHON = "/opt/outbox-relay/bin/python3"
 RELAY = [PYTHON, "/opt/outbox-relay/bin/relay", "run", ""]
 CONSUMERS = [PYTHON, "/opt/outbox-relay/bin/consumers", "run", ""]
+WRITERS = [PYTHON, "/opt/outbox-relay/bin/writers", "serve", ""]
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def check() -> Callable[[list[str]], int]:
 
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
-    """Serve these status codes by path, at the addresses of relay and consumers."""
+    """Serve these status codes by path, at the addresses of relay, consumers and writers."""
     codes: dict[str, int] = {}
 
     class Answers(BaseHTTPRequestHandler):
@@ -38,7 +39,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
     server = HTTPServer(("127.0.0.1", 0), Answers)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    for name in ("RELAY", "CONSUMERS"):
+    for name in ("RELAY", "CONSUMERS", "WRITERS"):
         monkeypatch.setenv(f"{name}_HTTP_ADDRESS", f"0.0.0.0:{server.server_port}")
     yield codes
     server.shutdown()
@@ -46,7 +47,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, int]]:
     server.server_close()
 
 
-@pytest.mark.parametrize("command", [RELAY, CONSUMERS], ids=["relay", "consumers"])
+@pytest.mark.parametrize("command", [RELAY, CONSUMERS, WRITERS], ids=["relay", "consumers", "writers"])
 def test_it_says_what_readyz_says(
     check: Callable[[list[str]], int], answers: dict[str, int], command: list[str]
 ) -> None:
@@ -70,7 +71,8 @@ def test_a_command_behind_an_init_process_is_found(check: Callable[[list[str]], 
 def test_what_serves_no_http_is_healthy_while_it_runs(
     check: Callable[[list[str]], int], monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:
-    monkeypatch.setenv("RELAY_HTTP_ADDRESS", "127.0.0.1:1")
+    for name in ("RELAY", "WRITERS"):
+        monkeypatch.setenv(f"{name}_HTTP_ADDRESS", "127.0.0.1:1")
     assert check(command) == 0
 
 

@@ -4,7 +4,6 @@ The schemas come with the package kubernetes-validate; nothing is asked of a clu
 """
 
 import re
-from typing import Any
 
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
@@ -96,7 +95,7 @@ def test_names_that_refer_to_something_refer_to_something_there(overlay: str) ->
 @overlays
 def test_probes_ask_for_paths_and_ports_that_the_code_serves(overlay: str) -> None:
     probed = [container for container in _running(overlay) if any(probe in container for probe in PROBES)]
-    assert {container["command"][0] for container in probed} == {"relay", "consumers"}
+    assert {container["command"][0] for container in probed} == {"relay", "consumers", "writers"}
     for container in probed:
         command = container["command"][0]
         (port,) = container["ports"]
@@ -105,7 +104,7 @@ def test_probes_ask_for_paths_and_ports_that_the_code_serves(overlay: str) -> No
         for probe in PROBES:
             asked = container[probe]["httpGet"]
             assert asked["port"] == port["name"]
-            assert f'health_route("{asked["path"]}"' in sources
+            assert re.search(rf'(health_route|Route)\("{asked["path"]}"', sources)
 
 
 @overlays
@@ -186,8 +185,21 @@ def test_a_policy_lets_out_to_postgres_and_rabbitmq_and_in_to_the_metrics(overla
     (policy,) = (one["spec"] for one in _manifests(overlay) if one["kind"] == "NetworkPolicy")
     out = {port["port"] for rule in policy["egress"] for port in rule["ports"]}
     assert out == {53, 5432, 5671, 5672}
-    metrics: dict[str, Any] = policy["ingress"][0]
-    assert {port["port"] for port in metrics["ports"]} == {_ports("relay"), _ports("consumers")}
+    metrics, requests = policy["ingress"][:2]
+    assert {port["port"] for port in metrics["ports"]} == {_ports(name) for name in KINDS}
+    assert requests["from"] == [{"podSelector": {}}]
+    assert [port["port"] for port in requests["ports"]] == [_ports("writers")]
+
+
+@overlays
+def test_the_service_is_reached_where_its_pods_serve_and_those_end_their_requests(overlay: str) -> None:
+    deployment, service = (_named(overlay, kind, "outbox-writers") for kind in ("Deployment", "Service"))
+    assert service["spec"]["selector"].items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
+    found = pod(deployment)
+    (container,) = found["containers"]
+    assert service["spec"]["ports"][0]["targetPort"] == container["ports"][0]["name"]
+    waits = int(container["lifecycle"]["preStop"]["exec"]["command"][1])
+    assert found["terminationGracePeriodSeconds"] > waits + WritersSettings.model_fields["grace"].default
 
 
 def test_no_manifest_has_a_secret() -> None:

@@ -38,6 +38,7 @@ def test_the_urls_have_the_passwords_that_postgres_gets(secrets: Path) -> None:
         "relay": "relay",
         "consumer": "consumer",
         "writer": "application",
+        "service": "service",
         "operator": "operator",
     }
     for part, role in roles.items():
