@@ -95,6 +95,18 @@ def test_with_skip_locked_they_work_at_once_and_without_it_one_after_the_other(s
     ]
 
 
+def test_a_service_that_has_lost_its_skip_locked_is_found(stage: Stage) -> None:
+    ((function,),) = stage.rows("SELECT pg_get_functiondef('tasks.demo_grab'::regproc)")
+    assert function.count("SKIP LOCKED") == 1
+    stage.database.execute(function.replace("SKIP LOCKED", "").encode())
+    command = stage.command("--json", "--requests", "4", "--seconds", "0.5")
+    assert command.ended(seconds=60) == 1, command.tail()
+    (wrong,) = [
+        each["text"] for each in json.loads(command.stdout)["with_skip_locked"]["observations"] if not each["holds"]
+    ]
+    assert re.fullmatch(r"they waited for each other: \d\.\d s for 2 s of work", wrong)
+
+
 def test_it_prints_each_grab_the_summary_a_bar_for_each_instance_and_what_was_checked(stage: Stage) -> None:
     command = stage.command("--requests", "4", "--tasks", "3", "--workers", "2", "--seconds", "0.4")
     assert command.ended(seconds=60) == 0, command.tail()
