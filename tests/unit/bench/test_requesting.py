@@ -13,7 +13,6 @@ Serve = Callable[[str], Awaitable[int]]
 
 def served(serve: Serve, *, rate: int, count: int, requests: list[dict[str, Any]]) -> list[float]:
     """Send `requests` to a server that answers with the status that `serve` returns for a request's first line."""
-
     ended = asyncio.Event()
     open_: list[asyncio.StreamWriter] = []
 
