@@ -90,9 +90,7 @@ def demo(
     tasks: Annotated[int, typer.Option(min=10, help="How many tasks to submit.")] = 20_000,
     rate: Annotated[
         float | None,
-        typer.Option(
-            min=1, help="How many tasks to submit per second; half of what this machine can do, unless given."
-        ),
+        typer.Option(min=1, help="How many tasks to submit per second over HTTP; 250 or less, unless given."),
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Leave everything running, and print how to use it.")] = False,
     as_json: Json = False,

@@ -48,7 +48,7 @@ class Breaking:
             del self._left[0]
 
     def _kill_relay(self, progress: Progress) -> bool:
-        if progress.committed < self._tasks * 0.35:
+        if progress.committed < self._tasks * 0.5:
             return False
         self._stage.kill("relay")
         self._stage.start("relay", "relay", "run")
@@ -56,7 +56,7 @@ class Breaking:
         return True
 
     def _kill_consumer(self, progress: Progress) -> bool:
-        if progress.committed < self._tasks * 0.5:
+        if progress.committed < self._tasks * 0.65:
             return False
         self._stage.kill(self._consumer)
         self._stage.start(self._consumer, "consumers", "run")
@@ -64,7 +64,7 @@ class Breaking:
         return True
 
     def _drop(self, progress: Progress) -> bool:
-        if progress.committed < self._tasks * 0.65 or not self._streams():
+        if progress.committed < self._tasks * 0.8 or not self._streams():
             return False
         slot = {"slot": self._stage.slot}
         self._connection.execute(sql.example("demo_end_stream"), slot)

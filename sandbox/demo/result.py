@@ -68,7 +68,7 @@ class Result(Counts):
     """Most are those of the consumer that was killed; their tasks ran again when the lease was over."""
     cancelled_while_they_ran: int
     submitted_per_second: float
-    """At which pace tasks were submitted after the backlog."""
+    """At which pace tasks were submitted over HTTP, after the backlog."""
     wal_seconds: float
     """For how long the relay read the WAL, and polled the table."""
     polling_seconds: float

@@ -54,7 +54,7 @@ class Submitting:
         self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(clients)]
         self._lock = threading.Lock()
         self._next = 0
-        self._began = 0.0
+        self._began = self._ended = 0.0
         self._ending = threading.Event()
         self._failure: Exception | None = None
         self._committed: list[str] = []
@@ -76,6 +76,11 @@ class Submitting:
     def committed(self) -> list[str]:
         """The id of each task whose commit was answered, so far."""
         return list(self._committed)
+
+    @property
+    def per_second(self) -> float:
+        """At which pace they were committed, from the first request to the last answer."""
+        return len(self._committed) / (self._ended - self._began) if self._ended > self._began else 0.0
 
     def check(self) -> None:
         """Raise what no repetition would help against."""
@@ -110,6 +115,7 @@ class Submitting:
                 return
         with self._lock:
             self._committed.append(task)
+            self._ended = time.monotonic()
 
 
 def _post(connection: http.client.HTTPConnection, key: str, body: str) -> str | None:

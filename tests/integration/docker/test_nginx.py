@@ -43,12 +43,21 @@ class Instance(BaseHTTPRequestHandler):
     held = threading.Event()
     """While it is not set, requests of /slow are not answered."""
     arrived = threading.Semaphore(0)
-    """Is released once for each request of /slow."""
+    """Is released once for each request of /slow and /left."""
+    left = threading.Semaphore(0)
+    """Is released when the client of /left has gone."""
 
     def do_GET(self) -> None:
         if self.path == "/slow":
             self.arrived.release()
             assert self.held.wait(SECONDS)
+        if self.path == "/left":
+            self.arrived.release()
+            self.connection.settimeout(SECONDS)
+            assert self.connection.recv(1) == b""
+            self.left.release()
+            self.close_connection = True
+            return
         self._answer(503 if self.path == "/busy" else 200)
 
     def do_POST(self) -> None:
@@ -233,6 +242,16 @@ def test_what_an_instance_has_taken_is_not_sent_to_another_one_and_the_answer_sa
         assert answer.headers["Content-Type"] == "application/problem+json"
         assert answer.headers["Retry-After"] == "1"
         assert "Idempotency-Key" in str(problem["detail"])
+
+
+def test_an_instance_learns_that_the_client_has_left(balancer: Balancer) -> None:
+    """So a grab is rolled back while it works."""
+    with running(balancer, [FIRST]):
+        with socket.create_connection(("127.0.0.1", balancer.port)) as client:
+            client.sendall(b"GET /left HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert Instance.arrived.acquire(timeout=SECONDS)
+            assert not Instance.left.acquire(blocking=False)
+        assert Instance.left.acquire(timeout=SECONDS)
 
 
 def test_an_answer_of_503_is_the_instances_own(balancer: Balancer) -> None:

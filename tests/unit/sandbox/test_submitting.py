@@ -95,6 +95,12 @@ def test_each_task_is_one_request_with_a_key_of_its_own(service: Service) -> Non
     assert sorted(submitting.committed) == sorted(f"task of {key}" for key in service.tasks)
 
 
+def test_the_pace_is_kept_and_told(service: Service) -> None:
+    with Submitting(service.url, [MOST] * 21, rate=100) as submitting:
+        until(lambda: len(submitting.committed) == 21, what="every task is committed", seconds=SECONDS)
+    assert 0 < submitting.per_second <= 21 / 0.2  # the last one is due after 0.2 s
+
+
 @pytest.mark.parametrize("answer", [503, 502, 504, None], ids=["503", "502", "504", "no answer"])
 def test_what_was_not_answered_is_asked_again_with_the_same_key(service: Service, answer: int | None) -> None:
     service.answers = [answer, answer]
