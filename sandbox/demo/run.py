@@ -46,7 +46,7 @@ _BACKLOG = 0.4
 _PACE = 0.15
 """The pace of the others, as a share of the rate at which the first were drained."""
 _MOST_OVER_HTTP = 250.0
-"""The pace of the others at most: beside all else, one instance of the service keeps it on two cores."""
+"""The pace of the others at most: the demo is not about how fast one instance of the service is."""
 
 
 def demo(settings: SandboxSettings, *, tasks: int, rate: float | None, keep: bool, console: Console) -> Result:

@@ -79,7 +79,7 @@ def test_what_is_no_id_is_refused(service: Instance) -> None:
 
 def test_a_list_is_the_newest_first_and_its_filters_hold(stage: Stage, service: Instance) -> None:
     old = insert(stage, 2, created_at="2020-01-01T00:00:00Z")
-    tasks = [service.submit(f"type-{n % 2}") for n in range(2)]
+    tasks = [service.submit(f"type-{n % 2}") for n in range(4)]
     service.ask("POST", f"/tasks/{tasks[0]['id']}/cancel")
     newest_first = [task["id"] for task in reversed(tasks)]
     assert ids(pages(service))[:4] == newest_first

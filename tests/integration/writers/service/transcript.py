@@ -1,7 +1,8 @@
 """The curl lines of a page, and what stands below each as its answer.
 
 A page has ids, cursors and times of another day. Ids and cursors of the page stand for those of this run, from their
-first appearance on; of a time it counts that there is one. Of the headers, a page may leave out some.
+first appearance on; of a time it counts that there is one. Of the headers, a page may leave out some, and the words
+behind a status are Python's.
 """
 
 import json
@@ -75,7 +76,8 @@ def _parts(text: str) -> tuple[list[str], str]:
     if not text.startswith("HTTP/"):
         return [], text
     headers, _, body = text.partition("\n\n")
-    return headers.splitlines(), body
+    protocol, status, *_ = headers.split(maxsplit=2)
+    return [f"{protocol} {status}", *headers.splitlines()[1:]], body
 
 
 def _named(line: str, others: list[str]) -> bool:
