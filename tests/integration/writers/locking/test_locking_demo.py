@@ -58,9 +58,8 @@ class Stage:
 
     def command(self, *options: str) -> Command:
         """Start `writers locking-demo`."""
-        command = Command(
-            "demo", ["writers", "locking-demo", *options], {"WRITERS_DATABASE_URL": self._url}, self._directory
-        )
+        settings = {"WRITERS_DATABASE_URL": self._url, "TMPDIR": str(self._directory)}
+        command = Command("demo", ["writers", "locking-demo", *options], settings, self._directory)
         self._stack.callback(command.end)
         return command
 
