@@ -111,18 +111,20 @@ def test_tasks_of_one_moment_are_on_one_page_each(stage: Stage, service: Instanc
 def test_no_task_is_missing_or_twice_while_others_are_submitted(stage: Stage) -> None:
     instances = [stage.serve(), stage.serve()]
     before = {instances[0].submit(payload=n)["id"] for n in range(30)}
-    stop = Event()
+    begun, stop = Event(), Event()
 
     def submit(service: Instance) -> int:
         count = 0
         while not stop.is_set():
             service.submit("later")
+            begun.set()
             count += 1
         return count
 
     with ThreadPoolExecutor(2) as pool:
         submitting = [pool.submit(submit, instances[n % 2]) for n in range(2)]
         try:
+            assert begun.wait(30)
             walks = [ids(pages(instances[n % 2], limit=4)) for n in range(3)]
         finally:
             stop.set()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 PLACE = "localhost:8080"
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_COMMAND = re.compile(r"(?:.*\\\n)*.*\n")
 _NAME = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|(?<![\w-])[\w-]{32}(?![\w-])")
 _TIME = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)")
 _SECONDS = 60
@@ -34,8 +35,9 @@ def steps(page: Path) -> list[Step]:
 
 def _steps(block: str) -> Iterator[Step]:
     for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-        command, printed = re.fullmatch(r"((?:.*\\\n)*.*\n)(.*)", part, re.DOTALL).groups()  # type: ignore[union-attr]
-        yield Step(command.strip(), printed.strip())
+        command = _COMMAND.match(part)
+        assert command is not None, part
+        yield Step(command[0].strip(), part[command.end() :].strip())
 
 
 class Run:
