@@ -40,7 +40,7 @@ def _utc(value: datetime) -> datetime:
 Text = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]+$")]
 Moment = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_utc)]
 Missing = SkipJsonSchema[None]
-"""A parameter or header may be left out; null, as OpenAPI would have it, is not what then stands there."""
+"""A header may be left out; null, as OpenAPI would have it, is not what then stands there."""
 Payload = Annotated[Any, Field(description="Any JSON, at most 1 MiB. Numbers keep all their digits.")]
 
 _TASK: JsonDict = {
@@ -140,12 +140,12 @@ class Filter(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    status: list[Status] | Missing = Field(None, description="Only these; repeatable.")
-    type: Text | Missing = Field(None, description="Only this type.")
-    created_after: Moment | Missing = Field(None, description="Not before this time.")
-    created_before: Moment | Missing = Field(None, description="Before this time.")
+    status: list[Status] | None = Field(None, description="Only these; repeatable.")
+    type: Text | None = Field(None, description="Only this type.")
+    created_after: Moment | None = Field(None, description="Not before this time.")
+    created_before: Moment | None = Field(None, description="Before this time.")
     limit: int = Field(50, ge=1, le=MOST_PER_PAGE)
-    cursor: str | Missing = Field(None, max_length=200, description="Where the last page ended: its `next`.")
+    cursor: str | None = Field(None, max_length=200, description="Where the last page ended: its `next`.")
 
 
 class Holder(BaseModel):
