@@ -71,7 +71,6 @@ class _Run:
     def __init__(self, place: Stage, service: Program, address: str, rate: int) -> None:
         self._place = place
         self._pid = service.pid
-        self._servers = place.postgres_pids()
         self._address = address
         self._rate = rate
 
@@ -93,7 +92,7 @@ class _Run:
             requests=count,
             answered_ms=figures.spread([each * 1000 for each in latencies]),
             service_us=own / count * 1e6,
-            postgres_us=server / count * 1e6 if self._servers else None,
+            postgres_us=server / count * 1e6 if self._place.postgres_pids() else None,
             idle_cores=idle / (count / self._rate),
         )
 
@@ -118,5 +117,8 @@ class _Run:
         return int(count)
 
     def _used(self) -> tuple[float, float, float]:
-        """Return the CPU of the service and of Postgres so far, and the machine's idle time."""
-        return procfs.cpu([self._pid]), procfs.cpu(self._servers), procfs.machine()[1]
+        """Return the CPU of the service and of Postgres so far, and the machine's idle time.
+
+        The service opens sessions while it is asked, so Postgres' processes are looked up each time.
+        """
+        return procfs.cpu([self._pid]), procfs.cpu(self._place.postgres_pids()), procfs.machine()[1]
