@@ -1,5 +1,6 @@
 """Jobs in real processes of `consumers run`: three replicas, one of them a day ahead, killed, and started again."""
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import datetime, timedelta
@@ -57,7 +58,7 @@ def ahead(tmp_path: Path) -> dict[str, str]:
     """Return what gives a process a clock that is a day ahead."""
     (tmp_path / "ahead").mkdir()
     (tmp_path / "ahead" / "sitecustomize.py").write_text(_A_DAY_AHEAD)
-    return {"PYTHONPATH": str(tmp_path / "ahead")}
+    return {"PYTHONPATH": os.pathsep.join([str(tmp_path / "ahead"), *filter(None, [os.environ.get("PYTHONPATH")])])}
 
 
 def consume(stage: Stage, **environment: str) -> Command:
