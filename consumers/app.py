@@ -119,12 +119,12 @@ async def run(
         if worker is not None:
             log.info("consuming", queue=settings.queue, worker=name, types=sorted(registry.types))
 
-        def own_session() -> str:
+        def ending_address() -> str:
             return address(url(), name=f"consumers end {name}")
 
         def give_up() -> None:
             unfinished = [] if worker is None else worker.unfinished()
-            given_back = give_back(own_session, unfinished, timings.giving_back)
+            given_back = give_back(ending_address, unfinished, timings.giving_back)
             log.warning(
                 "not drained",
                 tasks=len(unfinished),

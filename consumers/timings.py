@@ -20,9 +20,9 @@ class Timings:
     overdue_interval: float = 0.1
     """After which time it is looked at again whether handlers have run for too long."""
     again_interval: float = 0.1
-    """After which time a task that could not be seen, or whose row another transaction held, is tried again. A commit
+    """After which time a task that could not be seen, or whose row another transaction locked, is tried again. A commit
     that the WAL shows is visible within a moment, unless a synchronous standby is slow or gone."""
-    held_told: float = 10.0
+    locked_told: float = 10.0
     """After which time it is said that deliveries or outcomes wait for such rows, and said again."""
     unseen_limit: float = 10.0
     """After which time the delivery of a task that could not be seen is dead-lettered."""

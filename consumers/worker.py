@@ -17,8 +17,8 @@ import structlog
 
 from consumers.claims import leases
 from consumers.claims.claims import Claims
-from consumers.claims.held import HeldRows
-from consumers.claims.verdicts import Claimed, Held, Skipped, Unseen, Verdict, judge
+from consumers.claims.locked_rows import LockedRows
+from consumers.claims.verdicts import Claimed, RowLocked, Skipped, Unseen, Verdict, judge
 from consumers.errors import HandlersAbandoned
 from consumers.handlers.declaring.task import Task
 from consumers.handlers.outcomes import Applied, Ending, Unfinished
@@ -86,9 +86,9 @@ class Worker:
         self._writing: list[Run] = []
         """Runs whose outcome is being written."""
         self._waiting: list[_Arrival] = []
-        """Deliveries whose tasks could not be seen, or whose rows were held."""
+        """Deliveries whose tasks could not be seen, or whose rows were locked."""
         self._look_again = asyncio.Event()
-        self._held = HeldRows(told=timings.held_told)
+        self._locked = LockedRows(told=timings.locked_told)
         self._one_claim = asyncio.Lock()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -169,9 +169,9 @@ class Worker:
         self._executor.coroutines.cancel()
         try:
             async with asyncio.timeout(self._timings.abandoning):
-                while held := await self._write(runs):
+                while locked := await self._write(runs):
                     await asyncio.sleep(self._timings.again_interval)
-                    runs = held
+                    runs = locked
         except TimeoutError as error:
             raise HandlersAbandoned(
                 f"{len(runs)} tasks were not done within {self._grace:g} s, and could not be given back",
@@ -232,8 +232,8 @@ class Worker:
             self._executor.start(tasks)
 
     def _follow(self, arrival: _Arrival, verdict: Verdict) -> None:
-        if not isinstance(verdict, Held):
-            self._held.discard(arrival.reference)
+        if not isinstance(verdict, RowLocked):
+            self._locked.discard(arrival.reference)
         match verdict:
             case Claimed(task):
                 self._claimed[task.claim] = _Claim(task, arrival.delivery)
@@ -242,14 +242,14 @@ class Worker:
                 self._executions.add(arrival.reference.task_id, type_ or "", reason)
                 self._intake.ack(arrival.delivery)
             case Unseen(asked):
-                self._put_off(replace(arrival, asked=asked))
-            case Held():
-                self._held.add(arrival.reference)
+                self._claim_when_seen(replace(arrival, asked=asked))
+            case RowLocked():
+                self._locked.add(arrival.reference)
                 self._claim_later(replace(arrival, since=asyncio.get_running_loop().time()))
             case _:
                 assert_never(verdict)
 
-    def _put_off(self, arrival: _Arrival) -> None:
+    def _claim_when_seen(self, arrival: _Arrival) -> None:
         """Keep a delivery whose task cannot be seen, until it can be seen, does not exist, or the limit is reached."""
         if asyncio.get_running_loop().time() - arrival.since < self._timings.unseen_limit:
             self._claim_later(arrival)
@@ -305,30 +305,30 @@ class Worker:
     async def _end_tasks(self) -> None:
         while runs := await self._executor.ended():
             self._writing = runs
-            held = await self._write(runs)
+            locked = await self._write(runs)
             self._writing = []
-            if held:
-                self._executor.put_off(held, self._timings.again_interval)
+            if locked:
+                self._executor.put_off(locked, self._timings.again_interval)
 
     async def _write(self, runs: list[Run]) -> list[Run]:
-        """Write the outcomes that are not written yet, and ack; return those whose tasks' rows are held."""
+        """Write the outcomes that are not written yet, and ack; return those whose tasks' rows are locked."""
         unwritten = [(run.task, run.outcome) for run in runs if not isinstance(run.outcome, Applied)]
         endings = iter(await self._ending.end(unwritten) if unwritten else [])
-        held: list[Run] = []
+        locked: list[Run] = []
         given_back: list[str] = []
         for run in runs:
             ending = "completed" if isinstance(run.outcome, Applied) else next(endings)
-            if isinstance(ending, Held):
-                self._held.add(run.task.claim)
-                held.append(run)
+            if isinstance(ending, RowLocked):
+                self._locked.add(run.task.claim)
+                locked.append(run)
                 continue
-            self._held.discard(run.task.claim)
+            self._locked.discard(run.task.claim)
             if isinstance(run.outcome, Unfinished):
                 given_back.append(run.outcome.reason)
             self._ended(run, ending)
         if given_back:
             log.warning("claims given back", tasks=len(given_back), reasons=sorted(set(given_back)))
-        return held
+        return locked
 
     def _ended(self, run: Run, ending: Ending) -> None:
         if run.seconds:  # its handler ran

@@ -6,7 +6,7 @@ The statements decide by a row's version; this module only passes values in and 
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
-from consumers.claims.verdicts import Held, Row
+from consumers.claims.verdicts import Row, RowLocked
 from consumers.database import Database
 from consumers.handlers.declaring.task import Task
 from consumers.handlers.outcomes import ClaimLost, Completed, Ending, Failed, Unfinished, Unwritten, ending
@@ -43,15 +43,15 @@ class Claims:
         )
         return {reference: Row(*row) for reference, row in zip(asked, rows, strict=True)}
 
-    async def end(self, outcomes: Sequence[tuple[Task, Unwritten]]) -> list[Ending | Held]:
+    async def end(self, outcomes: Sequence[tuple[Task, Unwritten]]) -> list[Ending | RowLocked]:
         """Write the outcomes of tasks whose claims are not lost, and return how each claim ended.
 
-        A task that was asked to stop becomes cancelled with any outcome. Nothing is written to a row that is held.
+        A task that was asked to stop becomes cancelled with any outcome. Nothing is written to a row that is locked.
         """
         rows = await self._database.fetch(sql.query("task_end"), as_parameters(outcomes))
         return [
-            Held() if held else ending(outcome, task.version, status, version)
-            for (task, outcome), (status, version, held) in zip(outcomes, rows, strict=True)
+            RowLocked() if locked else ending(outcome, task.version, status, version)
+            for (task, outcome), (status, version, locked) in zip(outcomes, rows, strict=True)
         ]
 
     async def extend(self, claimed: Collection[TaskReference]) -> None:

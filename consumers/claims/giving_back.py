@@ -25,7 +25,7 @@ def give_back(address: Callable[[], str], runs: Sequence[Run], within: float) ->
     def write() -> None:
         with psycopg.connect(address(), autocommit=True, prepare_threshold=PREPARE_THRESHOLD) as connection:
             rows = connection.execute(sql.query("task_end"), as_parameters(outcomes)).fetchall()
-        if not any(held for *_, held in rows):
+        if not any(locked for *_, locked in rows):
             written.set()
 
     def attempt() -> None:

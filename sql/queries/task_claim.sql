@@ -4,7 +4,7 @@
 --
 -- Rows are locked in every state: a locked row is read in its latest version, not in the version of the statement's
 -- snapshot (https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-COMMITTED). A row that another
--- transaction holds is not waited for, since a whole batch would wait: `held` is true, and its columns are NULL.
+-- transaction has locked is not waited for, since a whole batch would wait: `locked` is true, and its columns are NULL.
 --
 -- `waited` is for how many seconds the row had its state before.
 --
@@ -37,6 +37,6 @@ SELECT found.type,
        found.waited,
        CASE WHEN found.id IS NULL THEN coalesce(wanted.asked, pg_current_xact_id())::text END AS asked,
        found.id IS NULL AND coalesce(wanted.asked <= pg_snapshot_xmin(pg_current_snapshot()), false) AS absent,
-       found.id IS NULL AND EXISTS (SELECT FROM tasks.task WHERE task.id = wanted.id) AS held
+       found.id IS NULL AND EXISTS (SELECT FROM tasks.task WHERE task.id = wanted.id) AS locked
 FROM wanted LEFT JOIN found ON found.id = wanted.id LEFT JOIN claimed ON claimed.id = wanted.id
 ORDER BY wanted.position

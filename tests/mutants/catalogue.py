@@ -386,17 +386,17 @@ MUTANTS = (
         (_POSITION,),
     ),
     Mutant(
-        "a claim waits for a row that another transaction holds",
+        "a claim waits for a row that another transaction has locked",
         "sql/queries/task_claim.sql",
         "FOR NO KEY UPDATE SKIP LOCKED",
         "FOR NO KEY UPDATE",
         (_CLAIMS,),
     ),
     Mutant(
-        "a held row counts as one that does not exist",
+        "a locked row counts as one that does not exist",
         "sql/queries/task_end.sql",
-        "found.id IS NULL AND EXISTS (SELECT FROM tasks.task WHERE task.id = outcome.id) AS held",
-        "false AS held",
+        "found.id IS NULL AND EXISTS (SELECT FROM tasks.task WHERE task.id = outcome.id) AS locked",
+        "false AS locked",
         (_CLAIMS,),
     ),
     Mutant(

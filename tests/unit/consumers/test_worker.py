@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from consumers.claims.claims import Claims
-from consumers.claims.verdicts import Held, Row
+from consumers.claims.verdicts import Row, RowLocked
 from consumers.errors import DatabaseFailed, HandlersAbandoned
 from consumers.handlers.declaring.task import Task
 from consumers.handlers.outcomes import Applied, ClaimLost, Completed, Ending, Failed, Outcome, Unfinished, Unwritten
@@ -29,13 +29,13 @@ from outboxkit.amqp.consuming.deliveries import Delivery
 from outboxkit.amqp.format import TaskReference
 from tests.unit.consumers.executors import executor_of
 
-HELD = Row(None, None, None, None, None, None, None, None, None, absent=False, held=True)
+LOCKED = Row(None, None, None, None, None, None, None, None, None, absent=False, locked=True)
 
 
 class Table(Claims):
-    """Tasks in memory; a row is `held` by another transaction that often."""
+    """Tasks in memory; a row is locked by another transaction with the probability `locked`."""
 
-    def __init__(self, tasks: Collection[UUID], randomness: random.Random, *, held: float = 0.0) -> None:
+    def __init__(self, tasks: Collection[UUID], randomness: random.Random, *, locked: float = 0.0) -> None:
         self.worker = "me"
         self.lease = 1000
         self.rows = dict.fromkeys(tasks, ("pending", 1))
@@ -43,31 +43,29 @@ class Table(Claims):
         self.written: dict[UUID, Unwritten] = {}
         self._lock = threading.Lock()
         self._random = randomness
-        self._held = held
+        self._locked = locked
 
     async def claim(self, asked: dict[TaskReference, str | None]) -> dict[TaskReference, Row]:
         await self._some_turns()
         answer = {}
         with self._lock:
             for reference in asked:
-                if self._random.random() < self._held:
-                    answer[reference] = Row(
-                        None, None, None, None, None, None, None, None, None, absent=False, held=True
-                    )
+                if self._random.random() < self._locked:
+                    answer[reference] = LOCKED
                     continue
                 if self.rows[UUID(reference.task_id)] == ("pending", reference.version):
                     self.rows[UUID(reference.task_id)] = ("running", reference.version + 1)
                 status, version = self.rows[UUID(reference.task_id)]
-                answer[reference] = Row("t", status, version, 1, 5, "me", None, 0.5, None, absent=False, held=False)
+                answer[reference] = Row("t", status, version, 1, 5, "me", None, 0.5, None, absent=False, locked=False)
         await self._some_turns()
         return answer
 
-    async def end(self, outcomes: Sequence[tuple[Task, Unwritten]]) -> list[Ending | Held]:
+    async def end(self, outcomes: Sequence[tuple[Task, Unwritten]]) -> list[Ending | RowLocked]:
         await self._some_turns()
-        answer: list[Ending | Held] = []
+        answer: list[Ending | RowLocked] = []
         for task, outcome in outcomes:
-            if self._random.random() < self._held:
-                answer.append(Held())
+            if self._random.random() < self._locked:
+                answer.append(RowLocked())
                 continue
             answer.append(self._ended(task, outcome))
             self.written[task.id] = outcome
@@ -180,7 +178,7 @@ def test_each_task_runs_once_and_each_delivery_is_acked_once(seed: int) -> None:
     deliveries = [delivery(tag, task) for tag, task in enumerate(order, start=1)]
 
     async def run() -> tuple[Table, Deliveries, Metrics]:
-        table = Table(tasks, randomness, held=0.1)
+        table = Table(tasks, randomness, locked=0.1)
         intake, metrics = Deliveries(deliveries), Metrics(frozenset({"t"}))
         executor = executor_of(table.execute, concurrency=4)
         stop = asyncio.Event()
@@ -205,7 +203,7 @@ def test_each_task_runs_once_and_each_delivery_is_acked_once(seed: int) -> None:
 class Broken(Table):
     """A table to which no outcome can be written."""
 
-    async def end(self, outcomes: Sequence[tuple[Task, Unwritten]]) -> list[Ending | Held]:
+    async def end(self, outcomes: Sequence[tuple[Task, Unwritten]]) -> list[Ending | RowLocked]:
         del outcomes
         raise DatabaseFailed("planted", remedy="none")
 

@@ -7,7 +7,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from consumers.claims.verdicts import Claimed, Held, Skipped, Unseen, Verdict, judge
+from consumers.claims.verdicts import Claimed, RowLocked, Skipped, Unseen, Verdict, judge
 from consumers.database import Database
 from consumers.errors import DatabaseFailed, DatabaseUnavailable, SchemaMissing
 from consumers.handlers.declaring.task import Task
@@ -42,7 +42,7 @@ def test_of_two_workers_that_claim_the_same_batch_at_once_each_task_goes_to_exac
             of_one, of_two = await asyncio.gather(claim(bench.one, *batch), claim(bench.two, *reversed(batch)))
             for mine, other in zip(of_one, reversed(of_two), strict=True):
                 assert [type(mine), type(other)].count(Claimed) <= 1
-                assert any(each in (Skipped("duplicate", "t"), Held()) for each in (mine, other))
+                assert any(each in (Skipped("duplicate", "t"), RowLocked()) for each in (mine, other))
             again = await claim(bench.two, *batch, known=[TaskReference(each.task_id, 2) for each in batch])
             assert again == [Skipped("duplicate", "t")] * 20
 
@@ -62,29 +62,29 @@ def test_a_claim_does_not_wait_for_a_row_that_an_open_transaction_holds(
     isolated: Isolated, change: LiteralString, ends: LiteralString
 ) -> None:
     async def scenario(bench: Bench) -> None:
-        held, free = await bench.submit(), await bench.submit()
+        locked, free = await bench.submit(), await bench.submit()
         async with await psycopg.AsyncConnection.connect(bench.url, autocommit=True) as other:
             await other.execute("BEGIN")
-            await other.execute(change, [held.task_id])
-            first, second = await claim(bench.one, held, free)
-            assert first == Held()
+            await other.execute(change, [locked.task_id])
+            first, second = await claim(bench.one, locked, free)
+            assert first == RowLocked()
             assert isinstance(second, Claimed)
             await other.execute(ends)
-        await claim(bench.one, held)
-        assert await bench.state(held.task_id) == (CHANGES[change] if ends == "COMMIT" else ("running", 2))
+        await claim(bench.one, locked)
+        assert await bench.state(locked.task_id) == (CHANGES[change] if ends == "COMMIT" else ("running", 2))
 
     play(isolated, scenario)
 
 
 def test_an_outcome_does_not_wait_for_a_row_that_an_open_transaction_holds(isolated: Isolated) -> None:
     async def scenario(bench: Bench) -> None:
-        held, free = await claimed(bench.one, await bench.submit()), await claimed(bench.one, await bench.submit())
+        locked, free = await claimed(bench.one, await bench.submit()), await claimed(bench.one, await bench.submit())
         async with await psycopg.AsyncConnection.connect(bench.url) as other:
-            await other.execute("SELECT tasks.cancel(%s)", [held.id])
-            outcomes: list[tuple[Task, Unwritten]] = [(held, Completed("1")), (free, Completed("2"))]
-            assert await bench.one.end(outcomes) == [Held(), "completed"]
+            await other.execute("SELECT tasks.cancel(%s)", [locked.id])
+            outcomes: list[tuple[Task, Unwritten]] = [(locked, Completed("1")), (free, Completed("2"))]
+            assert await bench.one.end(outcomes) == [RowLocked(), "completed"]
             await other.rollback()
-            assert await bench.one.end([(held, Completed("1"))]) == ["completed"]
+            assert await bench.one.end([(locked, Completed("1"))]) == ["completed"]
 
     play(isolated, scenario)
 

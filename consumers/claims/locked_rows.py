@@ -10,7 +10,7 @@ from outboxkit.amqp.format import TaskReference
 log = structlog.get_logger()
 
 
-class HeldRows:
+class LockedRows:
     """What waits for a row: a delivery by its own version, an outcome by its claim's.
 
     What has waited for `told` seconds is logged, and logged again after as many.
@@ -23,7 +23,7 @@ class HeldRows:
         self._told_at = -told
 
     def add(self, reference: TaskReference) -> None:
-        """Note that the row of `reference` is held, and log those that have been for long."""
+        """Note that the row of `reference` is locked, and log those that have been for long."""
         now = self._clock()
         self._since.setdefault(reference, now)
         if now - self._told_at < self._told:
@@ -42,5 +42,5 @@ class HeldRows:
         )
 
     def discard(self, reference: TaskReference) -> None:
-        """Note that the row of `reference` is no longer held."""
+        """Note that the row of `reference` is no longer locked."""
         self._since.pop(reference, None)

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from structlog.testing import capture_logs
 
-from consumers.claims.held import HeldRows
+from consumers.claims.locked_rows import LockedRows
 from outboxkit.amqp.format import TaskReference
 
 ONE, TWO = (TaskReference(str(UUID(int=number)), 1) for number in (1, 2))
@@ -12,7 +12,7 @@ ONE, TWO = (TaskReference(str(UUID(int=number)), 1) for number in (1, 2))
 
 def test_only_what_has_waited_for_long_is_told_and_not_at_every_look() -> None:
     now = 100.0
-    rows = HeldRows(told=10, clock=lambda: now)
+    rows = LockedRows(told=10, clock=lambda: now)
     with capture_logs() as logs:
         for now in (100, 101, 109.9):  # noqa: B007 - the clock reads it
             rows.add(ONE)
@@ -31,7 +31,7 @@ def test_only_what_has_waited_for_long_is_told_and_not_at_every_look() -> None:
 
 def test_a_row_that_was_free_meanwhile_waits_anew() -> None:
     now = 0.0
-    rows = HeldRows(told=10, clock=lambda: now)
+    rows = LockedRows(told=10, clock=lambda: now)
     with capture_logs() as logs:
         rows.add(ONE)
         rows.discard(ONE)
