@@ -35,8 +35,11 @@ SELECT found.type,
        coalesce(claimed.claimed_by, found.claimed_by) AS claimed_by,
        found.payload,
        found.waited,
-       CASE WHEN found.id IS NULL THEN coalesce(wanted.asked, pg_current_xact_id())::text END AS asked,
-       found.id IS NULL AND coalesce(wanted.asked <= pg_snapshot_xmin(pg_current_snapshot()), false) AS absent,
-       found.id IS NULL AND EXISTS (SELECT FROM tasks.task WHERE task.id = wanted.id) AS locked
+       CASE WHEN unseen.yes THEN coalesce(wanted.asked, pg_current_xact_id())::text END AS asked,
+       unseen.yes AND coalesce(wanted.asked <= pg_snapshot_xmin(pg_current_snapshot()), false) AS absent,
+       found.id IS NULL AND NOT unseen.yes AS locked
 FROM wanted LEFT JOIN found ON found.id = wanted.id LEFT JOIN claimed ON claimed.id = wanted.id
+CROSS JOIN LATERAL (
+    SELECT found.id IS NULL AND NOT EXISTS (SELECT FROM tasks.task WHERE task.id = wanted.id) AS yes
+) AS unseen
 ORDER BY wanted.position
