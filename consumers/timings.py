@@ -28,3 +28,5 @@ class Timings:
     """After which time the delivery of a task that could not be seen is dead-lettered."""
     extensions_per_lease: int = 3
     """How many times a lease is extended before it would expire."""
+    lease_again: float = 1.0
+    """After which time leases are extended again whose rows were locked when the others were extended."""

@@ -139,6 +139,7 @@ class Worker:
             if not stop.is_set():
                 raise RuntimeError(f"a loop of the worker ended by itself: {min(task.get_name() for task in ended)}")
             with contextlib.suppress(TimeoutError):
+                    again=self._timings.lease_again,
                 async with asyncio.timeout(self._grace):
                     self._executor.withdraw()  # 1. no more handlers start; waiting claims are given back
                     await self._intake.stop()  # 2. no more deliveries; unread ones go back to the queue

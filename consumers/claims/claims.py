@@ -54,9 +54,12 @@ class Claims:
             for (task, outcome), (status, version, locked) in zip(outcomes, rows, strict=True)
         ]
 
-    async def extend(self, claimed: Collection[TaskReference]) -> None:
-        """Extend the leases of `claimed` tasks, each named with its claim's version; a lost claim stays lost."""
-        await self._database.fetch(
+    async def extend(self, claimed: Collection[TaskReference]) -> set[TaskReference]:
+        """Extend the leases of `claimed` tasks, each named with its claim's version; a lost claim stays lost.
+
+        Returns the claims that were not extended: they are lost, or their rows are locked.
+        """
+        rows = await self._database.fetch(
             sql.query("task_extend"),
             {
                 "ids": _array(claim.task_id for claim in claimed),
@@ -64,6 +67,8 @@ class Claims:
                 "lease": self.lease,
             },
         )
+        extended = {str(task_id) for (task_id,) in rows}
+        return {claim for claim in claimed if claim.task_id not in extended}
 
     async def stopping(self, claimed: Collection[TaskReference]) -> list[TaskReference]:
         """Return which `claimed` tasks are no longer to be worked on: asked to stop, or somebody else's by now."""

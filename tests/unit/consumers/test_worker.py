@@ -72,7 +72,7 @@ class Table(Claims):
         await self._some_turns()
         return answer
 
-    async def extend(self, claimed: Collection[TaskReference]) -> None:
+    async def extend(self, claimed: Collection[TaskReference]) -> set[TaskReference]:
         del claimed
 
     async def stopping(self, claimed: Collection[TaskReference]) -> list[TaskReference]:
