@@ -62,6 +62,10 @@ class Subscription:
         """Whether deliveries can still be acknowledged."""
         return self._lost is None and self._channel is not None and self._channel.is_open
 
+    def owns(self, delivery: Delivery) -> bool:
+        """Whether `delivery` came from this channel, and can still be acknowledged."""
+        return self.alive and delivery.generation == self._generation
+
     async def receive(self, limit: int) -> list[Delivery]:
         """Wait for deliveries and return at most `limit`; return none when the subscription is cancelled.
 
@@ -78,19 +82,19 @@ class Subscription:
 
     def ack(self, delivery: Delivery) -> None:
         """Acknowledge `delivery`; does nothing if its channel is lost."""
-        if self._is_ours(delivery):
+        if self.owns(delivery):
             if not self._acked:
                 asyncio.get_running_loop().call_soon(self._send_acks)
             self._acked.append(delivery.tag)
 
     def nack(self, delivery: Delivery) -> None:
         """Give `delivery` back to the queue; does nothing if its channel is lost."""
-        if self._channel is not None and self._is_ours(delivery):
+        if self._channel is not None and self.owns(delivery):
             self._channel.basic_nack(delivery.tag, requeue=True)
 
     def reject(self, delivery: Delivery) -> None:
         """Dead-letter `delivery`; does nothing if its channel is lost."""
-        if self._channel is not None and self._is_ours(delivery):
+        if self._channel is not None and self.owns(delivery):
             self._channel.basic_reject(delivery.tag, requeue=False)
 
     async def set_prefetch(self, prefetch: int) -> None:
@@ -127,9 +131,6 @@ class Subscription:
         """Send what is acknowledged, and close the connection; what is not acknowledged goes back to the queue."""
         self._send_acks()
         await self.connection.close()
-
-    def _is_ours(self, delivery: Delivery) -> bool:
-        return self.alive and delivery.generation == self._generation
 
     def _on_read(self, frames: DeliveryFrames, read: bytes) -> tuple[bytes, int]:
         deliveries, others, taken = frames.take(read)
