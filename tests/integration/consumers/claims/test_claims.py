@@ -1,12 +1,14 @@
 """The statements on tasks on a real Postgres: who gets a claim, what others get, and what a late finisher can do."""
 
 import asyncio
+import re
 from typing import LiteralString
 from uuid import uuid4
 
 import psycopg
 import pytest
 
+from consumers.claims.locked_rows import how_to_find
 from consumers.claims.verdicts import Claimed, RowLocked, Skipped, Unseen, Verdict, judge
 from consumers.database import Database
 from consumers.errors import DatabaseFailed, DatabaseUnavailable, SchemaMissing
@@ -72,6 +74,38 @@ def test_a_claim_does_not_wait_for_a_row_that_an_open_transaction_holds(
             await other.execute(ends)
         await claim(bench.one, locked)
         assert await bench.state(locked.task_id) == (CHANGES[change] if ends == "COMMIT" else ("running", 2))
+
+    play(isolated, scenario)
+
+
+def test_a_claim_that_finds_only_locked_rows_takes_no_transaction_id(isolated: Isolated) -> None:
+    """It is tried again ten times a second, and ids are used up."""
+
+    async def scenario(bench: Bench) -> None:
+        reference = await bench.submit()
+        async with (
+            await psycopg.AsyncConnection.connect(bench.url) as other,
+            await psycopg.AsyncConnection.connect(bench.url) as claiming,
+        ):
+            await other.execute("SELECT tasks.cancel(%s)", [reference.task_id])
+            parameters = {"ids": [reference.task_id], "versions": [1], "asked": None, "worker": "one", "lease": 30}
+            row = await (await claiming.execute(sql.query("task_claim"), parameters)).fetchone()
+            assert row is not None
+            assert (row[-3:]) == (None, False, True)
+            assigned = await claiming.execute("SELECT pg_current_xact_id_if_assigned()")
+            assert await assigned.fetchone() == (None,)
+
+    play(isolated, scenario)
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_the_remedy_finds_the_session_that_has_locked_the_row(isolated: Isolated, change: LiteralString) -> None:
+    async def scenario(bench: Bench) -> None:
+        reference = await bench.submit()
+        async with await psycopg.AsyncConnection.connect(bench.url) as other:
+            await other.execute(change, [reference.task_id])
+            (statement,) = re.findall(r"SELECT .*\)", how_to_find(reference.task_id))
+            assert await bench.ask(statement) == (other.info.backend_pid,)
 
     play(isolated, scenario)
 
@@ -271,9 +305,21 @@ def test_only_leases_of_claims_that_are_not_lost_are_extended(isolated: Isolated
         mine, lost = await claimed(bench.one, await bench.submit()), await claimed(bench.one, await bench.submit())
         for task in (mine, lost):
             await bench.expire(task.id)
-        await bench.one.extend([mine.claim, TaskReference(lost.claim.task_id, lost.version - 1)])
+        stale = TaskReference(lost.claim.task_id, lost.version - 1)
+        assert await bench.one.extend([mine.claim, stale]) == {stale}
         assert await bench.two.release_expired() == [("one", "pending")]
         assert await bench.state(mine.id) == ("running", 2)
+
+    play(isolated, scenario)
+
+
+def test_it_is_told_whose_lease_was_not_extended_because_its_row_is_locked(isolated: Isolated) -> None:
+    async def scenario(bench: Bench) -> None:
+        locked, free = await claimed(bench.one, await bench.submit()), await claimed(bench.one, await bench.submit())
+        async with await psycopg.AsyncConnection.connect(bench.url) as other:
+            await other.execute("SELECT FROM tasks.task WHERE id = %s FOR UPDATE", [locked.id])
+            assert await bench.one.extend([locked.claim, free.claim]) == {locked.claim}
+        assert await bench.one.extend([locked.claim, free.claim]) == set()
 
     play(isolated, scenario)
 
