@@ -59,16 +59,17 @@ class Claims:
 
         Returns the claims that were not extended: they are lost, or their rows are locked.
         """
+        asked = set(claimed)  # `claimed` may change meanwhile
         rows = await self._database.fetch(
             sql.query("task_extend"),
             {
-                "ids": _array(claim.task_id for claim in claimed),
-                "versions": _array(str(claim.version) for claim in claimed),
+                "ids": _array(claim.task_id for claim in asked),
+                "versions": _array(str(claim.version) for claim in asked),
                 "lease": self.lease,
             },
         )
         extended = {str(task_id) for (task_id,) in rows}
-        return {claim for claim in claimed if claim.task_id not in extended}
+        return {claim for claim in asked if claim.task_id not in extended}
 
     async def stopping(self, claimed: Collection[TaskReference]) -> list[TaskReference]:
         """Return which `claimed` tasks are no longer to be worked on: asked to stop, or somebody else's by now."""

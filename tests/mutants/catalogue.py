@@ -393,6 +393,20 @@ MUTANTS = (
         (_CLAIMS,),
     ),
     Mutant(
+        "deliveries that wait for locked rows take the place of others",
+        "consumers/worker.py",
+        "prefetch + self._allowance.adjust(waiting, prefetch=prefetch, now=now)",
+        "prefetch",
+        ("tests/unit/consumers/test_worker.py",),
+    ),
+    Mutant(
+        "a forked child ends its parent's work",
+        "outboxkit/process/signals.py",
+        "        if os.getpid() != self._process:\n            os._exit(128 + number)\n",
+        "",
+        ("tests/unit/outboxkit/process/test_signals.py",),
+    ),
+    Mutant(
         "a locked row counts as one that does not exist",
         "sql/queries/task_end.sql",
         "found.id IS NULL AND EXISTS (SELECT FROM tasks.task WHERE task.id = outcome.id) AS locked",

@@ -92,6 +92,7 @@ class Threads:
             while (task := self._waiting.get_nowait()) is not None:
                 self._started -= 1
                 yield task
+            self._waiting.put(None)  # `close` has put it there, to end a thread
 
     def left(self) -> list[Run]:
         """Return the outcomes that threads have left and the loop has not taken; they stay."""

@@ -1,11 +1,13 @@
 """When leases are extended again."""
 
 import asyncio
-from collections.abc import Collection
-from uuid import uuid4
+from collections.abc import Collection, Mapping
+from typing import Any, LiteralString
+from uuid import UUID, uuid4
 
 from consumers.claims import leases
 from consumers.claims.claims import Claims
+from consumers.database import Database
 from outboxkit.amqp.format import TaskReference
 
 ONE, TWO, THREE = (TaskReference(str(uuid4()), 2) for _ in range(3))
@@ -40,6 +42,23 @@ def test_leases_whose_rows_were_locked_are_extended_again_soon_and_alone_while_t
         return claims.asked
 
     assert asyncio.run(run()) == [{ONE, TWO, THREE}, {TWO}, {TWO}]
+
+
+def test_a_task_that_is_claimed_while_leases_are_extended_is_not_taken_for_a_locked_one() -> None:
+    claimed = {ONE: None, TWO: None}
+
+    class Answering(Database):
+        """Extends the lease of one; another task is claimed meanwhile."""
+
+        async def fetch(
+            self, statement: LiteralString, parameters: Mapping[str, object] | None = None
+        ) -> list[tuple[Any, ...]]:
+            del statement, parameters
+            claimed[THREE] = None
+            return [(UUID(ONE.task_id),)]
+
+    claims = Claims(Answering(str, name="t"), worker="w", lease=30)
+    assert asyncio.run(claims.extend(claimed.keys())) == {TWO}
 
 
 def test_a_lease_that_is_shorter_is_extended_as_often_as_before() -> None:

@@ -144,6 +144,23 @@ def test_after_withdrawing_none_begins_and_running_ones_end(kind: str) -> None:
     play(scenario())
 
 
+def test_withdrawing_again_after_the_end_was_announced_keeps_no_thread() -> None:
+    async def scenario() -> None:
+        gate, before = Gate(), set(threading.enumerate())
+        executor = gate.executor("in threads", 1)
+        executor.start([a_task()])
+        await gate.is_running()
+        (thread,) = {each for each in threading.enumerate() if each.name.startswith("handler_")} - before
+        executor.withdraw()
+        executor.close()
+        executor.withdraw()
+        gate.opened.set()
+        await asyncio.to_thread(thread.join, 10)
+        assert not thread.is_alive()
+
+    play(scenario())
+
+
 def test_an_outcome_is_among_those_left_from_its_first_moment_until_the_next_ones_are_asked_for() -> None:
     async def scenario() -> None:
         executor = executor_of(lambda _: Completed("1"), concurrency=1)
