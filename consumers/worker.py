@@ -25,7 +25,7 @@ from consumers.handlers.declaring.task import Task
 from consumers.handlers.outcomes import Applied, Ending, Unfinished
 from consumers.handlers.running.executor import Executor
 from consumers.handlers.running.finished import Run
-from consumers.intake.allowance import Allowance
+from consumers.intake.grant import Grant
 from consumers.intake.intake import Intake
 from consumers.intake.pace import WORK_SECONDS, Pace
 from consumers.timings import Timings
@@ -96,7 +96,7 @@ class Worker:
         """Deliveries whose tasks could not be seen, or whose rows were locked."""
         self._look_again = asyncio.Event()
         self._locked = LockedRows(told=timings.locked_told)
-        self._allowance = Allowance()
+        self._grant = Grant(pace.prefetch)
         self._one_claim = asyncio.Lock()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -273,22 +273,19 @@ class Worker:
         self._look_again.set()
 
     async def _keep_pace(self) -> None:
-        asked = self._pace.prefetch
         while True:
             await asyncio.sleep(self._timings.pace_interval)
             stalled = self._executor.stalled()
             self._pace.adjust(stalled)
-            if (wanted := self._prefetch()) != asked:
-                await self._intake.set_prefetch(wanted)
-                asked = wanted
+            if (prefetch := self._renewed_prefetch()) is not None:
+                await self._intake.set_prefetch(prefetch)
             if stalled > WORK_SECONDS:
                 self._executor.give_back()
 
-    def _prefetch(self) -> int:
+    def _renewed_prefetch(self) -> int | None:
         waiting = self._locked.waiting(at_least=self._timings.again_interval)
-        now = asyncio.get_running_loop().time()
-        prefetch = self._pace.prefetch
-        return min(self._pace.cap, prefetch + self._allowance.adjust(waiting, prefetch=prefetch, now=now))
+        counted = sum(self._intake.counts(delivery) for delivery in waiting)
+        return self._grant.renew(self._pace.prefetch, cap=self._pace.cap, waiting=len(waiting), counted=counted)
 
     async def _end_overdue(self) -> None:
         while True:

@@ -22,6 +22,7 @@ def how_to_find(task_id: str) -> str:
 
 
 class _Waiting(NamedTuple):
+    delivery: Delivery
     task_id: str
     since: float
 
@@ -45,7 +46,7 @@ class LockedRows:
         key = (delivery.generation, delivery.tag)
         is_new = key not in self._waiting
         if is_new:
-            self._waiting[key] = _Waiting(task_id, now)
+            self._waiting[key] = _Waiting(delivery, task_id, now)
         if now - self._told_at >= self._told:
             self._tell(now)
         return is_new
@@ -55,10 +56,10 @@ class LockedRows:
         if self._waiting:
             self._waiting.pop((delivery.generation, delivery.tag), None)
 
-    def waiting(self, *, at_least: float) -> int:
-        """Return how many deliveries have waited for `at_least` seconds."""
+    def waiting(self, *, at_least: float) -> list[Delivery]:
+        """Return the deliveries that have waited for `at_least` seconds."""
         now = self._clock()
-        return sum(now - each.since >= at_least for each in self._waiting.values())
+        return [each.delivery for each in self._waiting.values() if now - each.since >= at_least]
 
     def _tell(self, now: float) -> None:
         first = next(iter(self._waiting.values()))

@@ -395,8 +395,8 @@ MUTANTS = (
     Mutant(
         "deliveries that wait for locked rows take the place of others",
         "consumers/worker.py",
-        "prefetch + self._allowance.adjust(waiting, prefetch=prefetch, now=now)",
-        "prefetch",
+        "waiting=len(waiting), counted=counted)",
+        "waiting=0, counted=0)",
         ("tests/unit/consumers/test_worker.py",),
     ),
     Mutant(

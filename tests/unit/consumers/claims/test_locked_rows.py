@@ -54,7 +54,7 @@ def test_copies_of_a_message_are_as_many_deliveries_and_one_task() -> None:
         rows.add(delivery(tag), ONE)
     now = 5.0
     rows.add(delivery(4), TWO)
-    assert [rows.waiting(at_least=each) for each in (0, 1, 6)] == [4, 3, 0]
+    assert [len(rows.waiting(at_least=each)) for each in (0, 1, 6)] == [4, 3, 0]
     now = 10.0
     with capture_logs() as logs:
         rows.add(delivery(1), ONE)
