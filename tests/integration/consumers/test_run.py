@@ -223,13 +223,13 @@ _WAITING_CLAIM: LiteralString = """
 
 def test_a_lease_is_extended_while_the_handler_runs(stage: Stage) -> None:
     (task_id,) = stage.submit("gated")
-    consumers = [stage.consume(lease="1"), stage.consume(lease="1")]
+    consumers = [stage.consume(lease="3"), stage.consume(lease="3")]
     with stage.gate():
         stage.relay()
         stage.waiting_at_gate(1)
         until(
             lambda: stage.rows(
-                "SELECT 1 FROM tasks.task WHERE id = %s AND lease_until > updated_at + interval '2 s'", task_id
+                "SELECT 1 FROM tasks.task WHERE id = %s AND lease_until > updated_at + interval '6 s'", task_id
             ),
             what="the lease was extended several times",
             seconds=30,
@@ -354,7 +354,7 @@ def test_an_error_at_start_is_one_line_with_its_remedy(stage: Stage) -> None:
         }
         started = {line: stage.command("run", **settings) for line, (_, settings) in wrong.items()}
         for line, (code, _) in wrong.items():
-            assert (line, started[line].ended()) == (line, code)
+            assert (line, started[line].ended(seconds=120)) == (line, code)
             _is_one_clear_line(started[line].stderr, line)
 
 
