@@ -167,7 +167,8 @@ def test_an_outcome_is_among_those_left_from_its_first_moment_until_the_next_one
         task = a_task()
         executor.start([task])
         first: list[Run] = []
-        while not first:  # the loop stands still meanwhile
+        until = time.monotonic() + 10
+        while not first and time.monotonic() < until:  # the loop stands still meanwhile
             first = executor.left()
         assert (first[0].task, first[0].outcome) == (task, Completed("1"))
         runs = await executor.ended()
