@@ -285,9 +285,12 @@ def test_a_job_takes_no_lock_while_it_waits_for_a_thread(isolated: Isolated) -> 
         busy = await stage.replica(jobs, job_threads=1)
         await asyncio.to_thread(began.wait)
         await stage.replica(jobs, job_threads=1)  # it has a thread that is free
-        await seen.reach(1)
-        assert busy.counted("short", "ran") == 0
-        go_on.set()
+        try:
+            async with asyncio.timeout(20):  # less than the other's thread is taken
+                await seen.reach(1)
+            assert busy.counted("short", "ran") == 0
+        finally:
+            go_on.set()
 
     play(isolated, scenario)
 
