@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import structlog
 from starlette.routing import Route
 
+from consumers.abandoning import not_drained
 from consumers.claims.claims import Claims
 from consumers.claims.giving_back import give_back
 from consumers.composition import executing
@@ -51,8 +52,6 @@ from outboxkit.http import health_route, metrics_route, serving
 from outboxkit.process.service import Stop
 
 log = structlog.get_logger()
-_GIVEN_BACK = "these tasks were given back, and run again"
-_NOT_GIVEN_BACK = "these tasks run again when their leases expire"
 
 
 async def run(
@@ -119,19 +118,18 @@ async def run(
         if worker is not None:
             log.info("consuming", queue=settings.queue, worker=name, types=sorted(registry.types))
 
-        def own_session() -> str:
+        def ending_address() -> str:
             return address(url(), name=f"consumers end {name}")
 
         def give_up() -> None:
             unfinished = [] if worker is None else worker.unfinished()
-            given_back = give_back(own_session, unfinished, timings.giving_back)
-            log.warning(
-                "not drained",
+            facts = not_drained(
+                give_back(ending_address, unfinished, timings.giving_back),
                 tasks=len(unfinished),
                 events=0 if events is None else events.unfinished(),
                 jobs=[] if scheduler is None else scheduler.running,
-                remedy=f"{_GIVEN_BACK if given_back else _NOT_GIVEN_BACK}, these jobs when their locks end",
             )
+            log.warning("not drained", **facts)
 
         stop.ready(give_up)
         try:

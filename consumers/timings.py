@@ -20,11 +20,16 @@ class Timings:
     overdue_interval: float = 0.1
     """After which time it is looked at again whether handlers have run for too long."""
     again_interval: float = 0.1
-    """After which time a task that could not be seen, or whose row another transaction held, is tried again. A commit
+    """After which time a task that could not be seen, or whose row another transaction locked, is tried again. A commit
     that the WAL shows is visible within a moment, unless a synchronous standby is slow or gone."""
-    held_told: float = 10.0
+    again_at_first: float = 0.01
+    """The same for an outcome that finds its row locked for the first time: the consumer's own extension of leases may
+    have locked it, which takes a moment."""
+    locked_told: float = 10.0
     """After which time it is said that deliveries or outcomes wait for such rows, and said again."""
     unseen_limit: float = 10.0
     """After which time the delivery of a task that could not be seen is dead-lettered."""
+    lease_again: float = 1.0
+    """After which time leases are extended again whose rows were locked when the others were extended."""
     extensions_per_lease: int = 3
     """How many times a lease is extended before it would expire."""

@@ -15,15 +15,17 @@ from typing import NamedTuple, assert_never
 
 import structlog
 
+from consumers.abandoning import UNFINISHED, not_given_back, rows_locked, tell_given_back
 from consumers.claims import leases
 from consumers.claims.claims import Claims
-from consumers.claims.held import HeldRows
-from consumers.claims.verdicts import Claimed, Held, Skipped, Unseen, Verdict, judge
+from consumers.claims.locked_rows import LockedRows
+from consumers.claims.verdicts import Claimed, RowLocked, Skipped, Unseen, Verdict, judge
 from consumers.errors import HandlersAbandoned
 from consumers.handlers.declaring.task import Task
 from consumers.handlers.outcomes import Applied, Ending, Unfinished
 from consumers.handlers.running.executor import Executor
 from consumers.handlers.running.finished import Run
+from consumers.intake.grant import Grant
 from consumers.intake.intake import Intake
 from consumers.intake.pace import WORK_SECONDS, Pace
 from consumers.timings import Timings
@@ -35,7 +37,6 @@ from outboxkit.errors import Problem
 
 log = structlog.get_logger()
 _CLAIMED_AT_ONCE = 500
-_UNFINISHED = Unfinished("the consumer ended before its handler did", started=True)
 
 
 @dataclass(slots=True)
@@ -53,6 +54,14 @@ class _Claim(NamedTuple):
 
     task: Task
     delivery: Delivery
+
+
+class _Locked(NamedTuple):
+    """Runs whose outcomes could not be written, since another transaction has locked their tasks' rows."""
+
+    first: list[Run]
+    """Those that have found their row locked for the first time."""
+    again: list[Run]
 
 
 class Worker:
@@ -83,12 +92,11 @@ class Worker:
         self._timings = timings
         self._grace = grace
         self._claimed: dict[TaskReference, _Claim] = {}
-        self._writing: list[Run] = []
-        """Runs whose outcome is being written."""
         self._waiting: list[_Arrival] = []
-        """Deliveries whose tasks could not be seen, or whose rows were held."""
+        """Deliveries whose tasks could not be seen, or whose rows were locked."""
         self._look_again = asyncio.Event()
-        self._held = HeldRows(told=timings.held_told)
+        self._locked = LockedRows(told=timings.locked_told)
+        self._grant = Grant(pace.prefetch)
         self._one_claim = asyncio.Lock()
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -109,9 +117,13 @@ class Worker:
             await self._abandon()
 
     def unfinished(self) -> list[Run]:
-        """Return how each claimed task has ended by now; one whose handler still runs is given back."""
-        known = {run.task.claim: run for run in (*self._writing, *self._executor.left())}
-        return [known.get(key) or Run(claim.task, _UNFINISHED, 0.0) for key, claim in self._claimed.items()]
+        """Begin no more handlers, and return how each claimed task has ended by now.
+
+        One whose handler still runs is given back. A signal may call this between any two instructions of the loop.
+        """
+        self._executor.withdraw()  # else a task that waits for a thread could not be told from one that runs
+        known = {run.task.claim: run for run in self._executor.left()}
+        return [known.get(key) or Run(claim.task, UNFINISHED, 0.0) for key, claim in self._claimed.items()]
 
     async def extend_leases(self) -> None:
         """Extend the leases of what is claimed now, beside the loop that does so in time."""
@@ -127,6 +139,7 @@ class Worker:
                     self._leasing,
                     self._claimed.keys,
                     times_per_lease=self._timings.extensions_per_lease,
+                    again=self._timings.lease_again,
                 ),
                 name="keeping leases",
             )
@@ -165,26 +178,18 @@ class Worker:
         """
         for task, _ in self._claimed.values():
             task.stopping = True
-        runs = self.unfinished()
+        runs = left = self.unfinished()
         self._executor.coroutines.cancel()
+        locked = False
         try:
             async with asyncio.timeout(self._timings.abandoning):
-                while held := await self._write(runs):
+                while left := [run for some in await self._write(left) for run in some]:
+                    locked = True
                     await asyncio.sleep(self._timings.again_interval)
-                    runs = held
         except TimeoutError as error:
-            raise HandlersAbandoned(
-                f"{len(runs)} tasks were not done within {self._grace:g} s, and could not be given back",
-                remedy="they run again when their leases expire; let handlers end sooner, or raise CONSUMERS_GRACE",
-            ) from error
-        if given_back := [run.task for run in runs if run.outcome is _UNFINISHED]:
-            log.warning(
-                "tasks given back that were not done in time",
-                tasks=len(given_back),
-                types=sorted({task.type for task in given_back}),
-                grace=self._grace,
-                remedy="let handlers look at task.cancelled(), or raise CONSUMERS_GRACE",
-            )
+            raise (rows_locked(left) if locked else not_given_back(left, grace=self._grace)) from error
+        finally:
+            tell_given_back(runs, left, grace=self._grace)
 
     def _reason(self, group: BaseExceptionGroup[BaseException]) -> BaseException:
         """Return the Problem that ended the loops. Anything else is a bug, and keeps its traceback."""
@@ -232,8 +237,8 @@ class Worker:
             self._executor.start(tasks)
 
     def _follow(self, arrival: _Arrival, verdict: Verdict) -> None:
-        if not isinstance(verdict, Held):
-            self._held.discard(arrival.reference)
+        if not isinstance(verdict, RowLocked):
+            self._locked.discard(arrival.delivery)
         match verdict:
             case Claimed(task):
                 self._claimed[task.claim] = _Claim(task, arrival.delivery)
@@ -242,14 +247,14 @@ class Worker:
                 self._executions.add(arrival.reference.task_id, type_ or "", reason)
                 self._intake.ack(arrival.delivery)
             case Unseen(asked):
-                self._put_off(replace(arrival, asked=asked))
-            case Held():
-                self._held.add(arrival.reference)
+                self._claim_when_seen(replace(arrival, asked=asked))
+            case RowLocked():
+                self._locked.add(arrival.delivery, arrival.reference.task_id)
                 self._claim_later(replace(arrival, since=asyncio.get_running_loop().time()))
             case _:
                 assert_never(verdict)
 
-    def _put_off(self, arrival: _Arrival) -> None:
+    def _claim_when_seen(self, arrival: _Arrival) -> None:
         """Keep a delivery whose task cannot be seen, until it can be seen, does not exist, or the limit is reached."""
         if asyncio.get_running_loop().time() - arrival.since < self._timings.unseen_limit:
             self._claim_later(arrival)
@@ -271,10 +276,16 @@ class Worker:
         while True:
             await asyncio.sleep(self._timings.pace_interval)
             stalled = self._executor.stalled()
-            if self._pace.adjust(stalled):
-                await self._intake.set_prefetch(self._pace.prefetch)
+            self._pace.adjust(stalled)
+            if (prefetch := self._renewed_prefetch()) is not None:
+                await self._intake.set_prefetch(prefetch)
             if stalled > WORK_SECONDS:
                 self._executor.give_back()
+
+    def _renewed_prefetch(self) -> int | None:
+        waiting = self._locked.waiting(at_least=self._timings.again_interval)
+        counted = sum(self._intake.counts(delivery) for delivery in waiting)
+        return self._grant.renew(self._pace.prefetch, cap=self._pace.cap, waiting=len(waiting), counted=counted)
 
     async def _end_overdue(self) -> None:
         while True:
@@ -288,7 +299,13 @@ class Worker:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), self._timings.again_interval)
             waiting, self._waiting = self._waiting, []
-            await self._claim(waiting)
+            ours: list[_Arrival] = []
+            for arrival in waiting:
+                if self._intake.owns(arrival.delivery):
+                    ours.append(arrival)
+                else:  # its channel is lost: RabbitMQ delivers it again
+                    self._locked.discard(arrival.delivery)
+            await self._claim(ours)
 
     async def _heed_cancellations(self) -> None:
         """Tell handlers that run for a while when their task was asked to stop, or their claim is lost."""
@@ -304,31 +321,29 @@ class Worker:
 
     async def _end_tasks(self) -> None:
         while runs := await self._executor.ended():
-            self._writing = runs
-            held = await self._write(runs)
-            self._writing = []
-            if held:
-                self._executor.put_off(held, self._timings.again_interval)
+            locked = await self._write(runs)
+            self._executor.put_off(locked.first, self._timings.again_at_first)
+            self._executor.put_off(locked.again, self._timings.again_interval)
 
-    async def _write(self, runs: list[Run]) -> list[Run]:
-        """Write the outcomes that are not written yet, and ack; return those whose tasks' rows are held."""
+    async def _write(self, runs: list[Run]) -> _Locked:
+        """Write the outcomes that are not written yet, and ack; return those whose tasks' rows are locked."""
         unwritten = [(run.task, run.outcome) for run in runs if not isinstance(run.outcome, Applied)]
         endings = iter(await self._ending.end(unwritten) if unwritten else [])
-        held: list[Run] = []
+        locked = _Locked([], [])
         given_back: list[str] = []
         for run in runs:
             ending = "completed" if isinstance(run.outcome, Applied) else next(endings)
-            if isinstance(ending, Held):
-                self._held.add(run.task.claim)
-                held.append(run)
+            if isinstance(ending, RowLocked):
+                claim = self._claimed.get(run.task.claim)
+                is_first = claim is not None and self._locked.add(claim.delivery, run.task.claim.task_id)
+                (locked.first if is_first else locked.again).append(run)
                 continue
-            self._held.discard(run.task.claim)
             if isinstance(run.outcome, Unfinished):
                 given_back.append(run.outcome.reason)
             self._ended(run, ending)
         if given_back:
             log.warning("claims given back", tasks=len(given_back), reasons=sorted(set(given_back)))
-        return held
+        return locked
 
     def _ended(self, run: Run, ending: Ending) -> None:
         if run.seconds:  # its handler ran
@@ -350,6 +365,7 @@ class Worker:
         claim = self._claimed.pop(task.claim, None)
         if claim is None:  # given back when the consumer had to end
             return
+        self._locked.discard(claim.delivery)
         self._metrics.count(ending, task.type)
         self._intake.ack(claim.delivery)
 

@@ -6,7 +6,7 @@ The statements decide by a row's version; this module only passes values in and 
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
-from consumers.claims.verdicts import Held, Row
+from consumers.claims.verdicts import Row, RowLocked
 from consumers.database import Database
 from consumers.handlers.declaring.task import Task
 from consumers.handlers.outcomes import ClaimLost, Completed, Ending, Failed, Unfinished, Unwritten, ending
@@ -43,27 +43,33 @@ class Claims:
         )
         return {reference: Row(*row) for reference, row in zip(asked, rows, strict=True)}
 
-    async def end(self, outcomes: Sequence[tuple[Task, Unwritten]]) -> list[Ending | Held]:
+    async def end(self, outcomes: Sequence[tuple[Task, Unwritten]]) -> list[Ending | RowLocked]:
         """Write the outcomes of tasks whose claims are not lost, and return how each claim ended.
 
-        A task that was asked to stop becomes cancelled with any outcome. Nothing is written to a row that is held.
+        A task that was asked to stop becomes cancelled with any outcome. Nothing is written to a row that is locked.
         """
         rows = await self._database.fetch(sql.query("task_end"), as_parameters(outcomes))
         return [
-            Held() if held else ending(outcome, task.version, status, version)
-            for (task, outcome), (status, version, held) in zip(outcomes, rows, strict=True)
+            RowLocked() if locked else ending(outcome, task.version, status, version)
+            for (task, outcome), (status, version, locked) in zip(outcomes, rows, strict=True)
         ]
 
-    async def extend(self, claimed: Collection[TaskReference]) -> None:
-        """Extend the leases of `claimed` tasks, each named with its claim's version; a lost claim stays lost."""
-        await self._database.fetch(
+    async def extend(self, claimed: Collection[TaskReference]) -> set[TaskReference]:
+        """Extend the leases of `claimed` tasks, each named with its claim's version; a lost claim stays lost.
+
+        Returns the claims that were not extended: they are lost, or their rows are locked.
+        """
+        asked = set(claimed)  # `claimed` may change meanwhile
+        rows = await self._database.fetch(
             sql.query("task_extend"),
             {
-                "ids": _array(claim.task_id for claim in claimed),
-                "versions": _array(str(claim.version) for claim in claimed),
+                "ids": _array(claim.task_id for claim in asked),
+                "versions": _array(str(claim.version) for claim in asked),
                 "lease": self.lease,
             },
         )
+        extended = {str(task_id) for (task_id,) in rows}
+        return {claim for claim in asked if claim.task_id not in extended}
 
     async def stopping(self, claimed: Collection[TaskReference]) -> list[TaskReference]:
         """Return which `claimed` tasks are no longer to be worked on: asked to stop, or somebody else's by now."""

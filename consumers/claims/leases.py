@@ -1,7 +1,7 @@
 """Extends the leases of this consumer's claims.
 
-Time is the database's clock only. The loop has a connection of its own, so that a claim that waits for a row's lock
-delays no lease.
+Time is the database's clock only. The loop has a connection of its own: a statement of claims or of outcomes may take
+long, as may the wait for Postgres to come back on their connections, and neither delays an extension.
 """
 
 import asyncio
@@ -16,14 +16,22 @@ async def keep(
     claimed: Callable[[], Collection[TaskReference]],
     *,
     times_per_lease: float,
+    again: float,
 ) -> None:
-    """Extend the leases of the `claimed` tasks, `times_per_lease` times in each lease, until cancelled."""
+    """Extend the leases of the `claimed` tasks, `times_per_lease` times in each lease, until cancelled.
+
+    Those whose rows were locked are tried again after `again` seconds: a lease may run out before the next time.
+    """
     while True:
-        await extend(claims, claimed())
-        await asyncio.sleep(claims.lease / times_per_lease)
+        left = claims.lease / times_per_lease
+        locked = await extend(claims, claimed())
+        while locked and left > again:
+            await asyncio.sleep(again)
+            left -= again
+            locked = await extend(claims, locked.intersection(claimed()))
+        await asyncio.sleep(left)
 
 
-async def extend(claims: Claims, claimed: Collection[TaskReference]) -> None:
-    """Extend the leases of the `claimed` tasks once."""
-    if claimed:
-        await claims.extend(claimed)
+async def extend(claims: Claims, claimed: Collection[TaskReference]) -> set[TaskReference]:
+    """Extend the leases of the `claimed` tasks once; return those that were not extended."""
+    return await claims.extend(claimed) if claimed else set()

@@ -11,7 +11,7 @@ Reason: TypeAlias = Literal["duplicate", "stale", "cancelled", "unknown"]
 
 
 class Row(NamedTuple):
-    """A row of task_claim.sql: the task after the claim; its columns are None if it does not exist or is held."""
+    """A row of task_claim.sql: the task after the claim; its columns are None if it does not exist or is locked."""
 
     type: str | None
     status: str | None
@@ -24,7 +24,7 @@ class Row(NamedTuple):
     """For how many seconds the row had its state before the claim."""
     asked: str | None
     absent: bool
-    held: bool
+    locked: bool
     """Whether another transaction has locked the row."""
 
 
@@ -50,11 +50,11 @@ class Unseen:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class RowLocked:
     """Another transaction has locked the task's row: claim it again after that has ended."""
 
 
-Verdict: TypeAlias = Claimed | Skipped | Unseen | Held
+Verdict: TypeAlias = Claimed | Skipped | Unseen | RowLocked
 
 
 def judge(reference: TaskReference, row: Row, *, worker: str, known: Container[TaskReference]) -> Verdict:
@@ -64,8 +64,8 @@ def judge(reference: TaskReference, row: Row, *, worker: str, known: Container[T
     shows a claim of `worker` that is not among them, this statement made it: now, or in an earlier attempt whose
     connection broke before the answer.
     """
-    if row.held:
-        return Held()
+    if row.locked:
+        return RowLocked()
     version = row.version
     if version is None or row.type is None or row.status is None:
         return Skipped("unknown", None) if row.absent or row.asked is None else Unseen(row.asked)

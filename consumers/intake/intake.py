@@ -63,6 +63,14 @@ class Intake:
                 await self._lost(problem)
         return []
 
+    def owns(self, delivery: Delivery) -> bool:
+        """Whether `delivery` can still be acknowledged; if its channel is lost, RabbitMQ delivers it again."""
+        return self._subscription is not None and self._subscription.owns(delivery)
+
+    def counts(self, delivery: Delivery) -> bool:
+        """Whether `delivery` is one of those that the prefetch allows; those from before its last change are not."""
+        return self._subscription is not None and self._subscription.counts(delivery)
+
     def ack(self, delivery: Delivery) -> None:
         """Acknowledge `delivery`, unless its channel is lost."""
         if self._subscription is not None:

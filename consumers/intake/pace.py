@@ -17,7 +17,7 @@ class Pace:
 
     def __init__(self, *, concurrency: int, cap: int) -> None:
         self._concurrency = concurrency
-        self._cap = cap
+        self.cap = cap
         self._took: deque[float] = deque(maxlen=_REMEMBERED)
         self.prefetch = concurrency
         """How many deliveries may be unacknowledged: for each handler one, until it is known how long they take."""
@@ -38,10 +38,10 @@ class Pace:
         if not self._took:
             return False
         mean = math.fsum(self._took) / len(self._took)
-        wanted = self._cap
-        if mean * self._cap > WORK_SECONDS * self._concurrency:
+        wanted = self.cap
+        if mean * self.cap > WORK_SECONDS * self._concurrency:
             wanted = max(self._concurrency, round(WORK_SECONDS * self._concurrency / mean))
-        limits = (self._concurrency, self._cap)
+        limits = (self._concurrency, self.cap)
         if wanted == self.prefetch or not (
             wanted in limits or wanted >= 2 * self.prefetch or 2 * wanted <= self.prefetch
         ):

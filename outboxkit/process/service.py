@@ -29,7 +29,7 @@ class Stop(asyncio.Event):
         self._ready = False
 
     def ready(self, give_up: Callable[[], None]) -> None:
-        """From here on the work watches this event, and drains. `give_up` says what was not drained."""
+        """From here on the work watches this event, and drains. `give_up` gives back, or tells, what is left."""
         self._ready = True
         self.give_up = give_up
 

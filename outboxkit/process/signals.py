@@ -8,6 +8,7 @@
 |                       | process: 128 + number; a third one, at once  |                                     |
 | the work, if not      | -                                            | ends it: SIGINT as KeyboardInterrupt|
 | after the work        | ends the process with the exit code it has   | the same                            |
+| in a forked child     | ends the child at once: 128 + number         | the same                            |
 
 Python's own handlers come and go with an event loop. These stay, so that no moment is left out. Each command begins
 with this module, so it imports next to nothing.
@@ -45,6 +46,8 @@ class Signals:
         self._service = False
         self._listener: Listener | None = None
         self._came = 0
+        self._process = 0
+        """Whose signals the listener is for: a child that is forked inherits these reactions, and not the work."""
 
     def start(self, *, service: bool) -> None:
         """React to what comes during the imports. A shell that ignores SIGINT for a background process keeps that."""
@@ -65,7 +68,7 @@ class Signals:
 
     def listen(self, listener: Listener | None) -> None:
         """Call `listener` from here on; or nobody, since the work is over: then the first signal changes nothing."""
-        self._listener, self._came = listener, 0
+        self._listener, self._came, self._process = listener, 0, os.getpid()
         if listener is not None:
             for number in ENDING:
                 signal.signal(number, self._end)
@@ -92,6 +95,8 @@ class Signals:
             os._exit(0)
 
     def _end(self, number: int, _: "FrameType | None") -> None:
+        if os.getpid() != self._process:
+            os._exit(128 + number)
         self._came += 1
         listener = self._listener
         if self._came == 1:

@@ -4,13 +4,14 @@
 --
 -- Rows are locked in every state: a locked row is read in its latest version, not in the version of the statement's
 -- snapshot (https://www.postgresql.org/docs/current/transaction-iso.html#XACT-READ-COMMITTED). A row that another
--- transaction holds is not waited for, since a whole batch would wait: `held` is true, and its columns are NULL.
+-- transaction has locked is not waited for, since a whole batch would wait: `locked` is true, and its columns are NULL.
 --
 -- `waited` is for how many seconds the row had its state before.
 --
 -- A missing row alone proves nothing: a commit is in the WAL before snapshots see it, for as long as a synchronous
 -- standby takes to answer. `asked` is a transaction id that was assigned after the delivery had arrived. When every
--- transaction below it has ended and the row is still missing, the task does not exist: `absent` is true.
+-- transaction below it has ended and the row is still missing, the task does not exist: `absent` is true. For a locked
+-- row neither says anything, and no id is assigned.
 WITH wanted AS (
     SELECT * FROM unnest(%(ids)s::uuid[], %(versions)s::bigint[], %(asked)s::xid8[])
         WITH ORDINALITY AS wanted (id, version, asked, position)
@@ -35,8 +36,9 @@ SELECT found.type,
        coalesce(claimed.claimed_by, found.claimed_by) AS claimed_by,
        found.payload,
        found.waited,
-       CASE WHEN found.id IS NULL THEN coalesce(wanted.asked, pg_current_xact_id())::text END AS asked,
+       CASE WHEN found.id IS NULL AND NOT EXISTS (SELECT FROM tasks.task WHERE task.id = wanted.id)
+            THEN coalesce(wanted.asked, pg_current_xact_id())::text END AS asked,
        found.id IS NULL AND coalesce(wanted.asked <= pg_snapshot_xmin(pg_current_snapshot()), false) AS absent,
-       found.id IS NULL AND EXISTS (SELECT FROM tasks.task WHERE task.id = wanted.id) AS held
+       found.id IS NULL AND EXISTS (SELECT FROM tasks.task WHERE task.id = wanted.id) AS locked
 FROM wanted LEFT JOIN found ON found.id = wanted.id LEFT JOIN claimed ON claimed.id = wanted.id
 ORDER BY wanted.position

@@ -9,8 +9,8 @@
 -- is given back counts as an attempt if `counted`, and after the last one the task is dead too; with a delay, it is pending
 -- again only after that. Both are a second transition of the same row, in the same transaction (tasks.end_attempt).
 --
--- Each row is compared in the version that was locked, as in task_claim. A row that another transaction holds is not
--- waited for: `held` is true, and nothing is written.
+-- Each row is compared in the version that was locked, as in task_claim. A row that another transaction has locked is
+-- not waited for: `locked` is true, and nothing is written.
 WITH outcome AS (
     SELECT * FROM unnest(%(ids)s::uuid[], %(versions)s::bigint[], %(statuses)s::text[], %(results)s::text[],
                          %(errors)s::text[], %(delays)s::float8[], %(counted)s::boolean[])
@@ -53,6 +53,6 @@ WITH outcome AS (
 )
 SELECT coalesce(ended.status, ended.first_status, found.status) AS status,
        coalesce(ended.version + CASE WHEN ended.status IS NULL THEN 0 ELSE 1 END, found.version) AS version,
-       found.id IS NULL AND EXISTS (SELECT FROM tasks.task WHERE task.id = outcome.id) AS held
+       found.id IS NULL AND EXISTS (SELECT FROM tasks.task WHERE task.id = outcome.id) AS locked
 FROM outcome LEFT JOIN found ON found.id = outcome.id LEFT JOIN ended ON ended.position = outcome.position
 ORDER BY outcome.position

@@ -22,7 +22,7 @@ def test_tasks_that_were_committed_and_not_acked_are_delivered_again_and_absorbe
         stage.applied(TASKS)
         consumer.kill()
     next_one = stage.consumer(CONSUMERS_HTTP_ADDRESS="127.0.0.1:0")
-    until(lambda: _counted(next_one, "duplicate") == TASKS, what="every redelivery is absorbed", seconds=15)
+    until(lambda: _counted(next_one, "duplicate") == TASKS, what="every redelivery is absorbed", seconds=60)
 
     assert next_one.terminate() == 0
     assert relay.terminate() == 0
@@ -37,7 +37,7 @@ def test_a_task_whose_consumer_died_runs_again_when_its_lease_has_expired(stage:
     started = tmp_path / "started"
     options = ("--type", "hang", "--payload", json.dumps({"started": str(started)}))
     assert stage.submit(*options).ended() == 0
-    until(started.exists, what="the handler runs", seconds=15)
+    until(started.exists, what="the handler runs", seconds=60)
     consumer.kill()
     assert stage.effects() == []
 

@@ -26,6 +26,7 @@ TRIGGER = """
     CREATE TRIGGER refuse BEFORE INSERT ON relay.parked FOR EACH ROW EXECUTE FUNCTION public.refuse()
 """
 SLOW_SECONDS = 14
+EVENTS = "parked events"
 
 Refusal = Callable[[Stage, str], AbstractContextManager[None]]
 
@@ -126,13 +127,15 @@ def test_a_parking_that_postgres_refuses_for_a_while_is_said_once_and_done_after
     relay.streams()
     with refusal(stage, str(urlsplit(relay_url).username)):
         stage.publish_in_one_transaction(1, "held")
-        assert reason in relay.logged("not stored")["reason"]
+        assert reason in relay.logged("not stored", what=EVENTS)["reason"]
         assert relay.outlives(3), relay.tail()
     until(lambda: stage.value(PARKED) == 1, what="it is parked", seconds=30)
-    relay.logged("stored again")
+    relay.logged("stored again", what=EVENTS)
     parks(relay, stage)
     assert relay.terminate() == 0, relay.tail()
-    assert len([line for line in relay.log if line["event"] == "not stored"]) == 1, relay.tail()
+    # The session that is ended to begin with may be looking for redriven events just then, which is an incident too.
+    refusals = [line for line in relay.log if line["event"] == "not stored" and line["what"] == EVENTS]
+    assert len(refusals) == 1, relay.tail()
     assert relay.sources == ["polling", "wal"]
 
 

@@ -8,7 +8,8 @@ from tests.support.things import Things
 
 RELAY_STOPS = 4
 CONSUMER_STOPS = 4
-BULK = 2000
+BULK = 1000
+"""Events, which a slow machine publishes within the 5 s that a stop waits for the end of a transaction."""
 RATE = 300
 
 

@@ -24,7 +24,7 @@ def write(stage: Stage, *versions: int) -> None:
 
 
 def printed(relay: Command, lines: int) -> None:
-    until(lambda: relay.stdout.count("\n") == lines, what=f"{lines} lines", seconds=15)
+    until(lambda: relay.stdout.count("\n") == lines, what=f"{lines} lines", seconds=60)
 
 
 def test_messages_are_printed_as_json_lines_and_the_slot_does_not_move(stage: Stage) -> None:
@@ -54,7 +54,7 @@ def test_it_ends_without_an_error_when_its_reader_closes_the_pipe(stage: Stage) 
     reader, writer = os.pipe()
     relay = stage.start_into(writer, "relay", "run", "--stdout")
     os.close(writer)
-    head = subprocess.run(["head", "-n", "2"], stdin=reader, capture_output=True, check=True, timeout=15)  # noqa: S607 - found on the PATH
+    head = subprocess.run(["head", "-n", "2"], stdin=reader, capture_output=True, check=True, timeout=60)  # noqa: S607 - found on the PATH
     os.close(reader)
     assert head.stdout.count(b"\n") == 2
 

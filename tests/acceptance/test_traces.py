@@ -102,6 +102,7 @@ def test_a_collector_that_is_away_delays_nothing(stage: Stage) -> None:
     write(stage, {"traceparent": TRACEPARENT})
     stage.confirmed()
     relay.process.terminate()
+    relay.logged("stopped")  # what comes behind this is the end of the exporter
     assert relay.ended(seconds=8) == 0, relay.tail()
     assert tap.take()["traceparent"] == TRACEPARENT
 

@@ -56,9 +56,9 @@ def test_the_limit_stops_what_runs_and_leaves_out_the_rest_and_neither_has_faile
     endless = Run("faults", f"trap 'touch {tmp_path}/asked; exit 1' TERM; sleep 60 & wait")
     late = Run("mutants", "exit 1")
     began = time.monotonic()
-    assert run_all([endless, late], seconds=31, say=said.append, make=make) == []
+    assert run_all([endless, late], seconds=35, say=said.append, make=make) == []
     assert time.monotonic() - began < 25
     assert (tmp_path / "asked").exists()
     assert [line for line in said if line.startswith("not run: ")] == [
-        f"not run: {run}: the limit of 31 s was reached" for run in (endless, late)
+        f"not run: {run}: the limit of 35 s was reached" for run in (endless, late)
     ]

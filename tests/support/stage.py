@@ -66,9 +66,9 @@ class Stage:
         return self._start(arguments, {}, stdout=stdout)
 
     def run(self, *arguments: str, **settings: str) -> Command:
-        """Start a command and wait until it has ended."""
+        """Start a command and wait until it has ended, on a machine that others use too."""
         command = self.start(*arguments, **settings)
-        command.ended()
+        command.ended(seconds=120)
         return command
 
     def set_up(self, **settings: str) -> Tap:

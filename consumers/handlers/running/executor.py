@@ -86,8 +86,11 @@ class Executor:
         self._finished.put_off(runs, seconds)
 
     def left(self) -> list[Run]:
-        """Return the outcomes that have arrived and were not returned, or are put off; they stay."""
-        return self._finished.left()
+        """Return the outcomes that are there, except what was returned before the last `ended`; they stay.
+
+        One may be among them twice.
+        """
+        return [*self.threads.left(), *self._finished.left()]
 
     def withdraw(self) -> None:
         """Start no more tasks: those that wait end unfinished, running ones continue."""

@@ -23,6 +23,8 @@ class Finished:
     def __init__(self) -> None:
         self._open = 0
         self._runs: list[Run] = []
+        self._returned: list[Run] = []
+        """What `get` has returned last."""
         self._put_off: dict[TaskReference, Run] = {}
         self._changed = asyncio.Event()
         self._closed = False
@@ -39,6 +41,8 @@ class Finished:
 
     def put_off(self, runs: list[Run], seconds: float) -> None:
         """Take back outcomes that could not be written, and return them again after `seconds`."""
+        if not runs:
+            return
         put_off = {run.task.claim: run for run in runs}
         self._put_off |= put_off
         asyncio.get_running_loop().call_later(seconds, self._again, put_off.keys())
@@ -50,16 +54,25 @@ class Finished:
 
     async def get(self) -> list[Run]:
         """Wait for outcomes and return all that have arrived; none when it is closed and all have been returned."""
+        self._returned = []
         while not self._runs and not (self._closed and not self._open and not self._put_off):
             self._changed.clear()
             await self._changed.wait()
-        runs, self._runs = self._runs, []
-        return runs
+        self._returned = self._runs
+        self._runs = []
+        return self._returned
 
     def left(self) -> list[Run]:
-        """Return all that have arrived and were not returned, or are put off; they stay."""
-        return [*self._runs, *self._put_off.values()]
+        """Return all that have arrived, except what was returned before the last `get`; they stay.
+
+        A signal may call this between any two instructions, so each outcome is added to its next list before it is
+        removed from the last one, and may be returned twice.
+        """
+        return [*self._returned, *self._runs, *self._put_off.values()]
 
     def _again(self, claims: Iterable[TaskReference]) -> None:
-        self._runs += [self._put_off.pop(claim) for claim in claims if claim in self._put_off]
+        runs = [self._put_off[claim] for claim in claims if claim in self._put_off]
+        self._runs += runs
+        for run in runs:
+            del self._put_off[run.task.claim]
         self._changed.set()

@@ -92,6 +92,11 @@ class Threads:
             while (task := self._waiting.get_nowait()) is not None:
                 self._started -= 1
                 yield task
+            self._waiting.put(None)  # `close` has put it there, to end a thread
+
+    def left(self) -> list[Run]:
+        """Return the outcomes that threads have left and the loop has not taken; they stay."""
+        return list(self._done)
 
     def overdue(self) -> Iterator[tuple[Task, str]]:
         """Give up threads whose task has passed its deadline; yield the tasks and the threads' names."""
@@ -140,7 +145,8 @@ class Threads:
         self._woken = False  # before it looks: a thread that sees it true later has left its outcome before
         while self._done:
             self._started -= 1
-            self._finished.end(*self._done.popleft())
+            self._finished.end(*self._done[0])
+            self._done.popleft()  # after that, so that `left` of one or the other has it at each moment
 
     def _came_late(self, thread: threading.Thread, task: Task) -> None:
         self.late += 1

@@ -104,7 +104,7 @@ def statement_timeout(server: Server) -> Verdict:
     seconds = server.seconds("statement_timeout")
     if 0 < seconds < _SHORT_STATEMENT_SECONDS:
         return warn(
-            f"statement_timeout is {seconds:g} s: a batch's statement that waits for a lock longer is tried again, "
+            f"statement_timeout is {seconds:g} s: a batch's statement that takes longer is tried again, "
             "and a handler's statement fails",
             remedy="ALTER ROLE <the consumers' role> SET statement_timeout = 0, or a time of 10 s or more",
             seconds=seconds,

@@ -97,7 +97,10 @@ class Status:
             elif queue is not None and not queue.consumers:
                 yield f"no consumer reads queue {queue.name!r}"
         if self.lease_over is not None and self.lease_over > _LATE:
-            yield f"a claim's lease ended {self.lease_over:.0f} s ago and nobody released the task: {jobs}"
+            yield (
+                f"a claim's lease ended {self.lease_over:.0f} s ago and nobody released the task: {jobs}, "
+                "or an open transaction has locked its row"
+            )
         if self.due_next is not None and -self.due_next.seconds > _LATE:
             yield f"task {self.due_next.id} was due {-self.due_next.seconds:.0f} s ago and is still scheduled: {jobs}"
         oldest = self.oldest_pending

@@ -32,6 +32,9 @@ class Subscription:
         self._channel: Channel | None = None
         self._consumer_tag = ""
         self._arrived: deque[Delivery] = deque()
+        self._last_tag = 0
+        self._counted_from = 0
+        """The last tag that was delivered before the prefetch was changed last."""
         self._acked: list[int] = []
         """The tags of deliveries that are acknowledged together, in one write, before the loop waits again."""
         self._news = asyncio.Event()
@@ -62,6 +65,14 @@ class Subscription:
         """Whether deliveries can still be acknowledged."""
         return self._lost is None and self._channel is not None and self._channel.is_open
 
+    def owns(self, delivery: Delivery) -> bool:
+        """Whether `delivery` came from this channel, and can still be acknowledged."""
+        return self.alive and delivery.generation == self._generation
+
+    def counts(self, delivery: Delivery) -> bool:
+        """Whether `delivery`, while it is unacknowledged, is one of those that the prefetch allows."""
+        return self.owns(delivery) and delivery.tag > self._counted_from
+
     async def receive(self, limit: int) -> list[Delivery]:
         """Wait for deliveries and return at most `limit`; return none when the subscription is cancelled.
 
@@ -78,26 +89,27 @@ class Subscription:
 
     def ack(self, delivery: Delivery) -> None:
         """Acknowledge `delivery`; does nothing if its channel is lost."""
-        if self._is_ours(delivery):
+        if self.owns(delivery):
             if not self._acked:
                 asyncio.get_running_loop().call_soon(self._send_acks)
             self._acked.append(delivery.tag)
 
     def nack(self, delivery: Delivery) -> None:
         """Give `delivery` back to the queue; does nothing if its channel is lost."""
-        if self._channel is not None and self._is_ours(delivery):
+        if self._channel is not None and self.owns(delivery):
             self._channel.basic_nack(delivery.tag, requeue=True)
 
     def reject(self, delivery: Delivery) -> None:
         """Dead-letter `delivery`; does nothing if its channel is lost."""
-        if self._channel is not None and self._is_ours(delivery):
+        if self._channel is not None and self.owns(delivery):
             self._channel.basic_reject(delivery.tag, requeue=False)
 
     async def set_prefetch(self, prefetch: int) -> None:
         """Let at most `prefetch` deliveries be unacknowledged from now on; those that are there stay.
 
-        RabbitMQ reads the limit when a consumer begins, so this is another consumer on the same channel
-        (https://www.rabbitmq.com/docs/consumer-prefetch). Raises the Problem that ended the channel.
+        RabbitMQ reads the limit when a consumer begins, so this is another consumer on the same channel; what was
+        delivered before does not count (https://www.rabbitmq.com/docs/consumer-prefetch). Raises the Problem that ended
+        the channel.
         """
         async with self._changing:
             channel = self._channel
@@ -105,6 +117,7 @@ class Subscription:
                 return
             tag, self._consumer_tag = self._consumer_tag, ""
             await self.connection.call(channel.basic_cancel, tag)
+            self._counted_from = self._last_tag
             await self.connection.call(channel.basic_qos, prefetch_count=prefetch)
             if not self._cancelled:
                 answer = await self.connection.call(channel.basic_consume, self._queue, self._on_message)
@@ -128,13 +141,11 @@ class Subscription:
         self._send_acks()
         await self.connection.close()
 
-    def _is_ours(self, delivery: Delivery) -> bool:
-        return self.alive and delivery.generation == self._generation
-
     def _on_read(self, frames: DeliveryFrames, read: bytes) -> tuple[bytes, int]:
         deliveries, others, taken = frames.take(read)
         if deliveries and self._lost is None:
             self._arrived += deliveries
+            self._last_tag = deliveries[-1].tag
             self._news.set()
         return others, taken
 

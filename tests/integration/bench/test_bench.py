@@ -109,7 +109,7 @@ def test_cpu_is_measured_for_each_size_of_transaction(sandbox: Sandbox) -> None:
 def test_latency_is_positive_and_measured_for_every_event(sandbox: Sandbox) -> None:
     (found,) = latency.measure(sandbox, kinds=[Kind.QUORUM], rates=[100], seconds=2, window=WINDOW)
     assert found.events == 200
-    assert found.achieved == pytest.approx(100, rel=0.3)
+    assert 50 < found.achieved < 200
     assert 0 < found.delivered_ms.p50 <= found.delivered_ms.p99 <= found.delivered_ms.max
     assert 0 <= found.confirmed_within["3"] <= found.confirmed_within["20"] <= 1
     assert 0 < max(found.p50_ms["receive"], found.p50_ms["confirm"]) <= found.p50_ms["total"]

@@ -90,10 +90,10 @@ class Machine(RuleBasedStateMachine):
         if not model.announced:
             return multiple()
         version = model.announced[max(which, -len(model.announced))]
-        [(_, status, now, attempts, _, claimed_by, *_, held)] = self.ask(
+        [(_, status, now, attempts, _, claimed_by, *_, locked)] = self.ask(
             sql.query("task_claim"), ids=[task], versions=[version], asked=None, worker=worker, lease=3600
         )
-        assert not held
+        assert not locked
         if (model.status, model.version) != ("pending", version):
             assert (status, now) == (model.status, model.version), "it is left as it is"
             return multiple()
@@ -113,7 +113,7 @@ class Machine(RuleBasedStateMachine):
             self._ends(model, outcome)
         status = {"failed for good": "failed", "given back": "pending", "not begun": "pending", "put off": "pending"}
         for _ in range(times):
-            [(found, version, held)] = self.ask(
+            [(found, version, locked)] = self.ask(
                 sql.query("task_end"),
                 ids=[claim.task],
                 versions=[claim.version],
@@ -123,7 +123,7 @@ class Machine(RuleBasedStateMachine):
                 delays=[0.0] if outcome in {"failed", "put off"} else None,
                 counted=[outcome not in {"not begun", "put off"}],
             )
-            assert (found, version, held) == (model.status, model.version, False)
+            assert (found, version, locked) == (model.status, model.version, False)
 
     def _ends(self, model: Model, outcome: str) -> None:
         last = model.attempts >= MOST

@@ -37,10 +37,10 @@ def stage(isolated: Isolated, impatient: Rabbitmq, tmp_path: Path) -> Iterator[S
 
 def test_tasks_that_only_wait_are_delivered_once_and_all_run(stage: Stage) -> None:
     """Together they take four times as long as RabbitMQ waits, in one thread."""
-    stage.rows("SELECT tasks.submit('takes', '{\"seconds\": 1.5}') FROM generate_series(1, 8)")
+    stage.rows("SELECT tasks.submit('takes', '{\"seconds\": 1}') FROM generate_series(1, 12)")
     consumer = stage.consume(concurrency="1", prefetch="64")
     stage.relay()
-    stage.reaches(completed=8)
+    stage.reaches(completed=12)
     assert [line for line in consumer.log if line["event"] == "broker not available"] == []
     assert (stage.ready(stage.queue), stage.dead) == (0, 0)
     assert consumer.terminate() == 0

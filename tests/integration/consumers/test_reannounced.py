@@ -110,7 +110,7 @@ def test_a_queue_that_is_purged_while_consumers_run_is_made_good(stage: Stage) -
         stage.submit("gated", 20)
         stage.relay()
         stage.waiting_at_gate(1)
-        until(lambda: stage.ready(stage.queue) == 19, what="the others wait", seconds=30)
+        until(lambda: (stage.ready(stage.queue) or 0) >= 19, what="the others wait", seconds=30)
         purge(stage)
         let_pass()
         relayed(stage, lambda: stage.statuses() == {"completed": 20}, what="all tasks are completed")
@@ -119,16 +119,16 @@ def test_a_queue_that_is_purged_while_consumers_run_is_made_good(stage: Stage) -
 
 
 def test_tasks_that_only_wait_in_the_queue_are_not_announced_again(stage: Stage) -> None:
-    """A thousand wait for many times the interval, behind a consumer that does nothing."""
+    """Hundreds wait for many times the interval, behind a consumer that does nothing."""
     consumer = stage.consume(reannounce_every="0.1", concurrency="1", prefetch="1")
     with stage.gate() as let_pass:
-        stage.submit("gated", 1000)
+        stage.submit("gated", 300)
         stage.relay()
         stage.waiting_at_gate(1)
         relayed(stage, lambda: job_ran(consumer, 15), what="the job looked many times")
         let_pass()
-    relayed(stage, lambda: stage.statuses() == {"completed": 1000}, what="all tasks are completed")
-    assert announced(stage) == {1: 1000}
+    relayed(stage, lambda: stage.statuses() == {"completed": 300}, what="all tasks are completed")
+    assert announced(stage) == {1: 300}
     assert 1 <= probes(stage) <= 20
     assert metric(consumer, "consumers_reannounced_total") == 0
     assert metric(consumer, "consumers_tasks_total", outcome="duplicate") == 0
@@ -136,11 +136,11 @@ def test_tasks_that_only_wait_in_the_queue_are_not_announced_again(stage: Stage)
 
 
 def test_while_the_relay_is_down_nothing_is_announced_again_and_few_probes_are_written(stage: Stage) -> None:
-    consumer = stage.consume(reannounce_every="0.1")
+    consumer = stage.consume(reannounce_every="0.3")
     stage.submit("record", 50)
     until(lambda: job_ran(consumer, 20), what="the job looked many times", seconds=30)
     assert announced(stage) == {1: 50}
-    assert 1 <= probes(stage) <= 6, "after 0.1 s, 0.2 s, 0.4 s, ..."
+    assert 1 <= probes(stage) <= 6, "after 0.3 s, 0.6 s, 1.2 s, ..."
     relayed(stage, lambda: stage.statuses() == {"completed": 50}, what="all tasks are completed")
     before = metric(consumer, "consumers_jobs_total", name=JOB, outcome="ran")
     relayed(stage, lambda: job_ran(consumer, int(before) + 10), what="the job looked again")

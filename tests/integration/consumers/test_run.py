@@ -73,20 +73,21 @@ def test_unknown_stale_and_cancelled_deliveries_are_counted_and_acked(stage: Sta
 
 
 def test_an_open_transaction_holds_up_its_own_tasks_and_no_others(stage: Stage) -> None:
-    """Of one it holds a pending row, of the other the row of a handler that runs; then it is rolled back."""
-    (pending,), (running,) = stage.submit("record"), stage.submit("gated")
-    consumer = stage.consume()
+    """It has locked more pending rows than there are handlers, and the row of one that runs; then it is rolled back."""
+    pending, (running,) = stage.submit("record", 30), stage.submit("gated")
+    consumer = stage.consume(concurrency="8")
     with stage.gate() as open_gate, psycopg.connect(stage.isolated.database_url) as other:
-        other.execute("SELECT tasks.cancel(%s)", [pending])
+        for task_id in pending:
+            other.execute("SELECT tasks.cancel(%s)", [task_id])
         stage.relay()
-        stage.reaches(running=1, pending=1)
+        stage.reaches(running=1, pending=30)
         other.execute("SELECT tasks.cancel(%s)", [running])
         open_gate()
         stage.submit("record", 100)
         stage.relay()
-        stage.reaches(completed=100, running=1, pending=1)
+        stage.reaches(completed=100, running=1, pending=30)
         other.rollback()
-        stage.reaches(completed=102)
+        stage.reaches(completed=131)
     assert consumer.terminate() == 0
     assert (stage.ready(stage.queue), stage.dead) == (0, 0)
 
@@ -129,20 +130,21 @@ def test_at_sigterm_a_running_handler_ends_and_no_other_begins(stage: Stage) -> 
 
 
 def test_a_second_signal_gives_back_what_runs_and_ends_the_process(stage: Stage) -> None:
-    """One of the two rows is held by an open transaction, which the process does not wait for."""
-    (held,), (free,) = stage.submit("gated"), stage.submit("gated")
+    """An open transaction has locked one of the two rows, and the process does not wait for it."""
+    (locked,), (free,) = stage.submit("gated"), stage.submit("gated")
     consumer = stage.consume()
     with stage.gate(), psycopg.connect(stage.isolated.database_url) as other:
         stage.relay()
         stage.waiting_at_gate(2)
-        other.execute("SELECT FROM tasks.task WHERE id = %s FOR UPDATE", [held])
+        other.execute("SELECT FROM tasks.task WHERE id = %s FOR UPDATE", [locked])
         for number in (signal.SIGTERM, signal.SIGINT):
             consumer.process.send_signal(number)
         assert consumer.ended() in {128 + signal.SIGTERM, 128 + signal.SIGINT}, "whichever was handled last"
         assert stage.task(free)[:3] == ("pending", 3, 1)
-        assert stage.task(held)[:3] == ("running", 2, 1)
+        assert stage.task(locked)[:3] == ("running", 2, 1)
     last = consumer.log[-1]
-    assert (last["event"], last["tasks"]) == ("not drained", 2)
+    assert (last["event"], last["tasks"], last["given_back"], last["left"]) == ("not drained", 2, 1, 1)
+    assert last["reason"] == "another transaction has locked the rows of 1 tasks"
     assert "when their leases expire" in last["remedy"]
     stage.relay()
     other_consumer = stage.consume()
@@ -221,13 +223,13 @@ _WAITING_CLAIM: LiteralString = """
 
 def test_a_lease_is_extended_while_the_handler_runs(stage: Stage) -> None:
     (task_id,) = stage.submit("gated")
-    consumers = [stage.consume(lease="1"), stage.consume(lease="1")]
+    consumers = [stage.consume(lease="3"), stage.consume(lease="3")]
     with stage.gate():
         stage.relay()
         stage.waiting_at_gate(1)
         until(
             lambda: stage.rows(
-                "SELECT 1 FROM tasks.task WHERE id = %s AND lease_until > updated_at + interval '2 s'", task_id
+                "SELECT 1 FROM tasks.task WHERE id = %s AND lease_until > updated_at + interval '6 s'", task_id
             ),
             what="the lease was extended several times",
             seconds=30,
@@ -352,7 +354,7 @@ def test_an_error_at_start_is_one_line_with_its_remedy(stage: Stage) -> None:
         }
         started = {line: stage.command("run", **settings) for line, (_, settings) in wrong.items()}
         for line, (code, _) in wrong.items():
-            assert (line, started[line].ended()) == (line, code)
+            assert (line, started[line].ended(seconds=120)) == (line, code)
             _is_one_clear_line(started[line].stderr, line)
 
 

@@ -19,6 +19,8 @@ from tests.support.commands import ROOT
 
 PASSWORD = "planted-password"
 SECONDS = 60.0
+TRIES = 3
+"""A test that the machine holds up kills the container when the cluster is complete."""
 
 
 class Container:
@@ -52,6 +54,11 @@ class Container:
                 **account(USER).credentials,
             )
 
+    def remove(self) -> None:
+        """Remove what a start has left."""
+        for place in (self.cluster, self.aside):
+            shutil.rmtree(place, ignore_errors=True)
+
     def url(self, user: str, password: str, database: str) -> str:
         return f"postgresql://{user}:{password}@127.0.0.1:{self._port}/{database}"
 
@@ -82,10 +89,14 @@ def _ended(process: subprocess.Popen[bytes], number: signal.Signals) -> int:
 
 
 def test_a_first_start_that_is_killed_is_made_anew_by_the_next_one(container: Container) -> None:
-    process = container.start()
-    until((container.aside / "base").exists, what="initdb has begun", seconds=SECONDS, every=0.005)
-    _ended(process, signal.SIGKILL)
-    assert not container.cluster.exists()
+    for _ in range(TRIES):
+        process = container.start()
+        until((container.aside / "base").exists, what="initdb has begun", seconds=SECONDS, every=0.005)
+        _ended(process, signal.SIGKILL)
+        if not container.cluster.exists():
+            break
+        container.remove()
+    assert container.aside.exists()
 
     process = container.start()
     try:

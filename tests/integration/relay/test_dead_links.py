@@ -118,7 +118,7 @@ def test_a_query_that_is_not_answered_is_given_up_at_its_deadline(isolated: Isol
                 started = time.monotonic()
                 with pytest.raises(SourceUnavailable, match="has not answered for 1 s"), deadline(connection, 1):
                     await connection.execute("SELECT 1")
-                assert time.monotonic() - started < 2
+                assert time.monotonic() - started < 8
 
     asyncio.run(scenario())
 
@@ -157,7 +157,7 @@ def test_a_broker_that_does_not_answer_is_given_up_and_messages_in_doubt_are_pub
 
 
 def test_a_connection_to_an_idle_broker_that_answers_is_kept(isolated: Isolated) -> None:
-    timings = Timings(ask_after=0.1, answer_within=1)
+    timings = Timings(ask_after=0.1, answer_within=3)
     said: list[bytes] = []
     with Proxy(isolated.amqp_url, lambda _, to_server, data: said.append(data) if to_server else None) as proxy:
 
@@ -171,15 +171,15 @@ def test_a_connection_to_an_idle_broker_that_answers_is_kept(isolated: Isolated)
 
 
 def test_a_broker_that_blocks_the_connection_is_waited_for(sandbox: Sandbox, isolated: Isolated) -> None:
-    timings = Timings(ask_after=0.2, answer_within=0.6)
+    timings = Timings(ask_after=0.2, answer_within=3)
 
     async def scenario(it: Bench) -> None:
         await it.queue()
         with _memory_alarm(sandbox):
             stretches = await it.publish(it.message())
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(15):
                 await _seen(it, Blocked)
-            await asyncio.wait([it.running], timeout=3)
+            await asyncio.wait([it.running], timeout=5)  # longer than a silent broker would have
         await it.has_settled(*stretches)
         assert not [seen for seen in it.seen if isinstance(seen, BrokerLost)]
 

@@ -49,7 +49,7 @@ def test_everything_works_under_exactly_these_rights(site: Site, stage: Stage, s
         own: LiteralString = (
             "SELECT count(*) FROM tasks.lock WHERE starts_with(name, 'consumers.') AND ended_at IS NOT NULL"
         )
-        until(lambda: one(site.isolated.database_url, own) == 4, what="each job of the consumers ran", seconds=30)
+        until(lambda: one(site.isolated.database_url, own) == 5, what="each job of the consumers ran", seconds=30)
 
         publish(site.urls["application"], "nobody takes it")
         relay.logged("events parked")

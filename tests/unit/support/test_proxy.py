@@ -129,8 +129,9 @@ def test_a_slow_link_is_slow_until_its_limit_is_removed(url: str) -> None:
         assert 0.2 < time.monotonic() - started < 2
         proxy.slow(None)
         started = time.monotonic()
-        assert echoed(client)
-        assert time.monotonic() - started < 0.2
+        for _ in range(20):
+            assert echoed(client)
+        assert time.monotonic() - started < 4
 
 
 def test_a_cut_resets_what_is_open_and_nothing_that_comes_later(url: str) -> None:

@@ -144,8 +144,8 @@ async def _waits(url: str) -> None:
             waiting = cursor.rowcount
 
 
-def _unless_held(connection: Connection, statement: LiteralString, parameters: dict[str, Any]) -> Found:
-    """Run `statement`, whose last column says whether another transaction held the row, until none does."""
+def _unless_locked(connection: Connection, statement: LiteralString, parameters: dict[str, Any]) -> Found:
+    """Run `statement`, whose last column says whether another transaction had locked the row, until none does."""
     while True:
         row = connection.execute(statement, parameters).fetchone()
         assert row is not None
@@ -198,7 +198,7 @@ class Race:
 
     def claim(self, task_id: UUID, connection: Connection | None = None) -> Found:
         parameters = {"ids": [task_id], "versions": [1], "asked": [None], "worker": "me", "lease": 30}
-        row = _unless_held(connection or self.two, sql.query("task_claim"), parameters)
+        row = _unless_locked(connection or self.two, sql.query("task_claim"), parameters)
         return ("claimed",) if row[1:3] == ("running", 2) else ("not claimed",)
 
     def complete(self, task_id: UUID) -> Found:
@@ -211,7 +211,7 @@ class Race:
             "delays": [None],
             "counted": [True],
         }
-        return _unless_held(self.two, sql.query("task_end"), parameters)[:2]
+        return _unless_locked(self.two, sql.query("task_end"), parameters)[:2]
 
     def complete_in_transaction(self, task_id: UUID) -> Found:
         parameters = {"id": task_id, "version": 2, "result": "7"}

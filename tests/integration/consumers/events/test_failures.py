@@ -183,7 +183,7 @@ def test_discarding_the_failed_one_lets_those_behind_it_be_applied(isolated: Iso
             await stage.publish(aggregate("a", (3,)))
             redrive = stage.command(tmp_path, "events", "parked", "redrive", "--all", "--yes")
             assert redrive.ended() == 0, redrive.tail()
-            await stage.until("SELECT count(*) FROM applied WHERE handler = 'first' AND version >= 2", 1)
+            await stage.until("SELECT count(*) > 0 FROM applied WHERE handler = 'first' AND version >= 2", True)
 
     asyncio.run(play())
     assert versions(stage, "first")[0] == 2

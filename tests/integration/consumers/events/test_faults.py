@@ -11,6 +11,7 @@ from consumers.errors import DatabaseFailed, HandlersAbandoned
 from consumers.events.declaring.event import Event
 from consumers.events.declaring.registry import EventHandlers
 from sandbox import Isolated, Sandbox
+from sandbox.machine.waiting import until
 from tests.integration.consumers.events.stage import INSERT, Stage, aggregate, row, wait
 from tests.support.proxy import Proxy
 
@@ -186,4 +187,4 @@ def test_a_database_without_an_inbox_ends_the_consumer_with_a_remedy_and_its_eve
 
     with pytest.raises(DatabaseFailed, match="run `consumers setup` of this version"):
         asyncio.run(runs())
-    assert asyncio.run(stage.messages(stage.queue)) == 1
+    until(lambda: asyncio.run(stage.messages(stage.queue)) == 1, what="its event is back", seconds=30)

@@ -130,5 +130,9 @@ def test_the_example_keeps_a_read_model(stage: Stage, consume: Start) -> None:
     asyncio.run(stage.publish([Sent("42", 2, "paid"), Sent("42", 1, "placed"), Sent("42", 1, "placed")]))
     asyncio.run(stage.until("SELECT status FROM demo.order_view WHERE order_id = '42' AND version = 2", "paid"))
     assert get(consumer, "/readyz") == (200, '{"database":true,"events":true}')
-    assert metric(consumer, "consumers_events_total", handler="keep_order", outcome="applied") == 2
+    until(
+        lambda: metric(consumer, "consumers_events_total", handler="keep_order", outcome="applied") == 2,
+        what="both are counted",
+        seconds=30,
+    )
     assert consumer.terminate() == 0

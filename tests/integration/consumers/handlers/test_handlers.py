@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from sandbox.machine.waiting import until
 from tests.integration.consumers.stage import Stage, metric
 
 
@@ -101,7 +102,9 @@ def test_a_handler_that_forks_and_comes_back_twice_completes_once(stage: Stage, 
     stage.submit("greet")
     stage.relay()
     stage.reaches(completed=6)
-    assert metric(consumer, "consumers_tasks_total", type=type_) == len(tasks)
+    until(
+        lambda: metric(consumer, "consumers_tasks_total", type=type_) == len(tasks), what="all are counted", seconds=30
+    )
     assert consumer.terminate() == 0
 
 

@@ -53,7 +53,11 @@ def test_each_wait_is_longer_and_the_last_failure_makes_the_task_dead(stage: Sta
     assert len(waits) == 2
     assert waits[0] >= 0.1
     assert waits[1] >= 0.3
-    assert metric(consumer, "consumers_tasks_total", type="raises", outcome="dead") == 1
+    until(
+        lambda: metric(consumer, "consumers_tasks_total", type="raises", outcome="dead") == 1,
+        what="it is counted",
+        seconds=30,
+    )
     assert consumer.terminate() == 0
 
 

@@ -70,9 +70,9 @@ def test_the_same_holder_does_not_get_it_twice(connection: Connection) -> None:
 
 def test_a_lock_that_was_not_released_is_free_when_its_time_is_over(connection: Connection) -> None:
     mine = acquire(connection, "me")
-    age(connection, "59 s")
+    age(connection, "30 s")
     assert not acquire(connection, "you").acquired
-    age(connection, "1 s")
+    age(connection, "30 s")
     yours = acquire(connection, "you")
     assert yours.acquired
     assert yours.epoch > mine.epoch

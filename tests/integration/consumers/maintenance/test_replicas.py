@@ -1,5 +1,6 @@
 """Jobs in real processes of `consumers run`: three replicas, one of them a day ahead, killed, and started again."""
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import datetime, timedelta
@@ -57,7 +58,7 @@ def ahead(tmp_path: Path) -> dict[str, str]:
     """Return what gives a process a clock that is a day ahead."""
     (tmp_path / "ahead").mkdir()
     (tmp_path / "ahead" / "sitecustomize.py").write_text(_A_DAY_AHEAD)
-    return {"PYTHONPATH": str(tmp_path / "ahead")}
+    return {"PYTHONPATH": os.pathsep.join([str(tmp_path / "ahead"), *filter(None, [os.environ.get("PYTHONPATH")])])}
 
 
 def consume(stage: Stage, **environment: str) -> Command:
@@ -99,8 +100,9 @@ def test_three_replicas_of_which_one_is_a_day_ahead_run_each_job_once_per_interv
         assert sum(gaps) < 1.5 * len(gaps), f"{job} was left out: {gaps}"
         epochs = [epoch for _, epoch, _ in found]
         assert epochs == sorted(set(epochs))
+        before = len(runs(stage, job))
         ran = sum(metric(each, "consumers_jobs_total", name=job, outcome="ran") for each in replicas)
-        assert ran in {len(runs(stage, job)) - 1, len(runs(stage, job))}
+        assert before - 1 <= ran <= len(runs(stage, job))
     assert all(metric(each, "consumers_jobs_total", name="tick") >= 7 for each in replicas), "each replica tried"
     assert len(runs(stage, "hourly")) == 1
     for each in replicas[:2]:
@@ -115,7 +117,7 @@ def test_three_replicas_of_which_one_is_a_day_ahead_run_each_job_once_per_interv
 def test_a_cron_job_runs_by_the_databases_clock_where_the_nodes_is_a_day_ahead(
     stage: Stage, ahead: dict[str, str]
 ) -> None:
-    due = (clock(stage) + timedelta(seconds=8)).replace(microsecond=0)
+    due = (clock(stage) + timedelta(seconds=20)).replace(microsecond=0)
     ((month, day, hour, minute, second),) = stage.rows(
         "SELECT extract(month FROM t)::int, extract(day FROM t)::int, extract(hour FROM t)::int,"
         " extract(minute FROM t)::int, extract(second FROM t)::int FROM (SELECT %s AT TIME ZONE 'UTC') AS due (t)",

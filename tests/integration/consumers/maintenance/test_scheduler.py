@@ -144,12 +144,12 @@ def test_a_job_that_runs_over_its_interval_does_not_pile_up_and_is_told_when_its
         jobs, at_once, most = Jobs(), 0, 0
         rounds: asyncio.Queue[float] = asyncio.Queue()
 
-        @jobs.task_lock("job", every=0.2, at_most=2)
-        async def job() -> None:
+        @jobs.task_lock("job", every=0.4, at_most=1)
+        async def job(context: JobContext) -> None:
             nonlocal at_once, most
             at_once += 1
             most = max(most, at_once)
-            rounds.put_nowait(asyncio.get_running_loop().time())
+            rounds.put_nowait(context.locked_until.timestamp())
             await asyncio.sleep(0.5)  # longer than the lock; the test waits for the event below
             at_once -= 1
 
@@ -158,7 +158,7 @@ def test_a_job_that_runs_over_its_interval_does_not_pile_up_and_is_told_when_its
             times = [await rounds.get() for _ in range(3)]
             await replica.end()
         assert most == 1
-        assert all(after - before >= 0.55 for before, after in pairwise(times))
+        assert all(after - before >= 0.65 for before, after in pairwise(times)), "the begin of an interval"
         told = [each for each in logs if each["event"] == "job outlives its lock"]
         assert len(told) >= 2
         assert told[0]["seconds"] == 0.4
@@ -170,12 +170,12 @@ def test_a_holder_that_vanished_is_replaced_when_its_lock_ends_and_not_before(is
     async def scenario(stage: Stage) -> None:
         seen, jobs = Seen(), Jobs()
         jobs.task_lock("job", every=2)(seen)
-        await stage.rows("SELECT FROM tasks.acquire_lock('job', '3 s', 'a consumer that died')")
+        await stage.rows("SELECT FROM tasks.acquire_lock('job', '4.2 s', 'a consumer that died')")
         ((ends,),) = await stage.rows("SELECT locked_until FROM tasks.lock")
         replicas = [await stage.replica(jobs) for _ in range(2)]
         await seen.reach(1)
         began = seen.runs[0].locked_until - timedelta(seconds=10)
-        assert 0 <= (began - ends).total_seconds() < 0.8, "its next interval would begin a second after that"
+        assert 0 <= (began - ends).total_seconds() < 1.6, "its next interval would begin 1.8 s after that"
         assert all(each.counted("job", "skipped") >= 1 for each in replicas)
 
     play(isolated, scenario)
@@ -285,9 +285,12 @@ def test_a_job_takes_no_lock_while_it_waits_for_a_thread(isolated: Isolated) -> 
         busy = await stage.replica(jobs, job_threads=1)
         await asyncio.to_thread(began.wait)
         await stage.replica(jobs, job_threads=1)  # it has a thread that is free
-        await seen.reach(1)
-        assert busy.counted("short", "ran") == 0
-        go_on.set()
+        try:
+            async with asyncio.timeout(20):  # less than the other's thread is taken
+                await seen.reach(1)
+            assert busy.counted("short", "ran") == 0
+        finally:
+            go_on.set()
 
     play(isolated, scenario)
 
@@ -295,7 +298,8 @@ def test_a_job_takes_no_lock_while_it_waits_for_a_thread(isolated: Isolated) -> 
 def test_a_cron_job_runs_at_the_databases_seconds(isolated: Isolated) -> None:
     async def scenario(stage: Stage) -> None:
         seen, jobs = Seen(), Jobs()
-        jobs.task_lock("job", cron="* * * * * *")(seen)  # the library has seconds, too, as a first field
+        # The library has seconds, too, as a first field. A run that is late leaves the lock free for the next one.
+        jobs.task_lock("job", cron="* * * * * *", at_least=0.5)(seen)
         replicas = [await stage.replica(jobs) for _ in range(3)]
         await seen.reach(3)
         for each in replicas:
@@ -311,7 +315,7 @@ def test_only_the_leader_runs_jobs_and_another_follows_when_it_ends(isolated: Is
     async def scenario(stage: Stage) -> None:
         seen, jobs = Seen(), Jobs()
         jobs.task_lock("job", every=0.2)(seen)
-        replicas = [await stage.replica(jobs, scheduler="leader", lease=1) for _ in range(3)]
+        replicas = [await stage.replica(jobs, scheduler="leader", lease=5) for _ in range(3)]
         await seen.reach(4)
         (leader,) = [each for each in replicas if each.counted("job", "ran")]
         others = [each for each in replicas if each is not leader]
@@ -334,7 +338,7 @@ def test_a_leader_that_vanished_is_replaced_when_its_lease_ends(isolated: Isolat
         await stage.replica(jobs, scheduler="leader", lease=30)
         await seen.reach(1)
         ((now,),) = await stage.rows("SELECT clock_timestamp()")
-        assert 0 <= (now - ends).total_seconds() < 1
+        assert 0 <= (now - ends).total_seconds() < 5
 
     play(isolated, scenario)
 

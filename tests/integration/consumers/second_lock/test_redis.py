@@ -21,7 +21,7 @@ from sandbox.servers.redis import Redis
 from tests.integration.consumers.second_lock.consumer import comes, consumer, holding, on_a_loop
 from tests.support.commands import ROOT
 
-LEASE = 0.9
+LEASE = 2.0
 LONG = 60.0
 GONE = "second lock not available"
 BACK = "second lock available again"
@@ -163,16 +163,16 @@ async def test_a_redis_that_stands_still_delays_handlers_once(redis: Redis) -> N
             processes.send(redis.home, signal.SIGSTOP)
             try:
                 started = loop.time()
-                held = await asyncio.gather(*(one.held(uuid4()) for _ in range(100)))
+                held = await asyncio.gather(*(one.held(uuid4()) for _ in range(300)))
                 held += await asyncio.gather(*(asyncio.to_thread(one.held_in_thread, uuid4()) for _ in range(5)))
                 waited = loop.time() - started
                 assert events(log) == [GONE]
             finally:
                 processes.send(redis.home, signal.SIGCONT)
             assert all(held)
-            assert waited < 3
+            assert waited < 8
             await comes(lambda: BACK in events(log), "it is back")
-            assert log[1]["tasks_without"] == 105
+            assert log[1]["tasks_without"] == 305
             assert await one.held(uuid4())
 
 
@@ -195,7 +195,7 @@ async def test_a_holder_that_is_killed_or_stands_still_is_replaced_when_its_ttl_
 ) -> None:
     task = uuid4()
     async with consumer(locks(redis), lease=LONG) as one:
-        with holding("redis", redis.url, task, lease=1) as process:
+        with holding("redis", redis.url, task, lease=3) as process:
             assert not await one.held(task)
             process.send_signal(number)
             await comes(lambda: left(redis, task) < 0, "the TTL ends")

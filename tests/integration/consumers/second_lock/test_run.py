@@ -25,7 +25,7 @@ def test_a_task_that_another_handler_still_runs_waits_and_that_is_no_attempt(
     redis.start()
     (task,) = stage.submit("record")
     consumer = stage.consume(lock=kind, redis_url=redis.url)
-    with holding(kind, redis.url if kind == "redis" else stage.isolated.database_url, task, lease=1):
+    with holding(kind, redis.url if kind == "redis" else stage.isolated.database_url, task, lease=3):
         stage.relay()
         until(lambda: metric(consumer, "consumers_second_locks_total", outcome="busy"), what="it is busy", seconds=30)
         assert stage.effects() == []

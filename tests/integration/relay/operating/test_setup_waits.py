@@ -115,7 +115,7 @@ def test_a_prepared_transaction_is_named_with_the_statement_that_ends_it(stage: 
         with psycopg.connect(server.url) as connection:
             connection.execute("SELECT pg_current_xact_id()")
             connection.execute("PREPARE TRANSACTION 'it''s booked'")
-        command = stage.start("relay", "setup", "--timeout", "3", RELAY_DATABASE_URL=server.url)
+        command = stage.start("relay", "setup", "--timeout", "6", RELAY_DATABASE_URL=server.url)
         line = says(command, "setup waits for")
         assert 'prepared transaction "it\'s booked" (user postgres, database postgres, prepared since' in line
         assert command.ended() == 1
@@ -154,7 +154,7 @@ def test_an_interrupted_setup_leaves_no_half_made_slot_and_can_be_repeated(
 def test_a_second_setup_waits_for_the_first_and_names_what_holds_up_both(stage: Stage, obstacle: Connection) -> None:
     first = stage.start("relay", "setup")
     unfinished(stage)
-    second = stage.start("relay", "setup", "--timeout", "2")
+    second = stage.start("relay", "setup", "--timeout", "6")
     line = says(second, "setup waits for")
     assert f"pid {obstacle.info.backend_pid} " in line
     assert "application 'relay setup'" in line

@@ -145,9 +145,10 @@ def test_watch_prints_throughput_until_it_is_ended(stage: Stage, address: str) -
         lines = [json.loads(line) for line in watch.stdout.splitlines(keepends=True) if line.endswith("\n")]
         return [line["throughput"]["events_per_second"] for line in lines if line["throughput"] is not None]
 
-    until(rates, what="watch prints", seconds=15)
+    until(rates, what="watch prints", seconds=60)
     stage.publish_in_one_transaction(50, "a")
     until(lambda: any(rates()), what="events are seen to pass", seconds=15)
+    tap.grows(49)
     assert tap.waiting() == 50
     watch.process.send_signal(signal.SIGINT)
     assert watch.ended() == 0

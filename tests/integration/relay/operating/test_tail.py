@@ -32,11 +32,11 @@ def test_tail_from_now_leaves_out_what_was_committed_before_and_ends_on_sigterm(
     publish(stage.isolated.database_url, "before")
     tail = stage.start("relay", "tail", "--from-now")
     query = "SELECT count(*) FROM pg_replication_slots WHERE temporary AND active AND database = current_database()"
-    until(lambda: stage.value(query), what="tail has a slot", seconds=15)
+    until(lambda: stage.value(query), what="tail has a slot", seconds=60)
     until(
         lambda: stage.value("SELECT count(*) FROM pg_stat_replication WHERE application_name = 'relay tail'"),
         what="tail streams",
-        seconds=15,
+        seconds=60,
     )
     after = publish(stage.isolated.database_url, "after")
     until(lambda: tail.stdout.endswith("\n"), what="a line", seconds=15)

@@ -241,7 +241,7 @@ def test_answers_that_are_late_until_the_connection_was_given_up_change_nothing_
         assert len(from_first) == sent
 
     with Proxy(isolated.amqp_url, watch) as proxy:
-        timings = Timings(check_every=0.05, ask_after=0.3, answer_within=0.3)
+        timings = Timings(check_every=0.05, ask_after=1, answer_within=2)
         play(isolated, scenario, through=proxy.url, on_return="park", timings=timings)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consumers.claims.verdicts import Claimed, Held, Row, Skipped, Unseen, judge
+from consumers.claims.verdicts import Claimed, Row, RowLocked, Skipped, Unseen, judge
 from consumers.handlers.declaring.task import Task
 from outboxkit.amqp.format import TaskReference
 
@@ -15,7 +15,7 @@ NOBODY = frozenset[TaskReference]()
 
 
 def row(status: str, version: int, claimed_by: str | None = None) -> Row:
-    return Row("t", status, version, 1, 5, claimed_by, {"n": 1}, 0.5, None, absent=False, held=False)
+    return Row("t", status, version, 1, 5, claimed_by, {"n": 1}, 0.5, None, absent=False, locked=False)
 
 
 def test_a_row_that_runs_one_version_further_under_our_name_is_claimed() -> None:
@@ -55,12 +55,12 @@ def test_every_other_state_says_why_it_is_not_claimed(
 
 
 def test_a_row_that_another_transaction_holds_is_claimed_later() -> None:
-    held = Row(None, None, None, None, None, None, None, None, "77", absent=False, held=True)
-    assert judge(TaskReference(ID, 1), held, worker="me", known=NOBODY) == Held()
+    locked = Row(None, None, None, None, None, None, None, None, "77", absent=False, locked=True)
+    assert judge(TaskReference(ID, 1), locked, worker="me", known=NOBODY) == RowLocked()
 
 
 def test_a_missing_row_is_unseen_until_it_is_proven_absent() -> None:
-    missing = Row(None, None, None, None, None, None, None, None, "77", absent=False, held=False)
+    missing = Row(None, None, None, None, None, None, None, None, "77", absent=False, locked=False)
     assert judge(TaskReference(ID, 1), missing, worker="me", known=NOBODY) == Unseen("77")
     absent = missing._replace(absent=True)
     assert judge(TaskReference(ID, 1), absent, worker="me", known=NOBODY) == Skipped("unknown", None)

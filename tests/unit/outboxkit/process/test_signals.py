@@ -70,6 +70,40 @@ def test_the_second_signal_ends_a_service_at_once_and_it_says_what_is_left() -> 
         assert (end.returncode, end.stdout, end.stderr) == (128 + number, "stopping\n", "3 left\n")
 
 
+FORKING = """
+import os, signal, sys
+from outboxkit.process.signals import Listener, signals
+
+class Loud(Listener):
+    def stop(self):
+        print("stop", flush=True)
+
+    def give_up(self):
+        print("give up", flush=True)
+
+came_before = int(sys.argv[1])
+with signals.heard(Loud()):
+    for _ in range(came_before):
+        os.kill(os.getpid(), signal.SIGTERM)
+    child = os.fork()
+    if child == 0:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    print(os.waitstatus_to_exitcode(status))
+"""
+
+
+@pytest.mark.parametrize(("came_before", "heard"), [(0, ""), (1, "stop\n")])
+def test_a_forked_child_ends_at_once_and_neither_stops_nor_gives_back_its_parents_work(
+    came_before: int, heard: str
+) -> None:
+    end = subprocess.run(
+        [sys.executable, "-c", FORKING, str(came_before)], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert (end.returncode, end.stdout, end.stderr) == (0, f"{heard}{128 + signal.SIGTERM}\n", "")
+
+
 def test_another_command_has_the_usual_exit_codes_before_its_work() -> None:
     assert ended("tail", before_the_loop="SIGTERM").returncode == -signal.SIGTERM
     assert ended("tail", before_the_loop="SIGINT").returncode == 130

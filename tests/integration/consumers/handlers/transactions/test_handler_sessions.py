@@ -171,7 +171,7 @@ def test_a_handler_that_gets_no_session_in_time_has_not_started(isolated: Isolat
         leave.set()
         assert await staying == Applied()
 
-    scene(isolated, kind, scenario, patience=0.2)
+    scene(isolated, kind, scenario, patience=2)
 
 
 @BOTH
@@ -188,6 +188,9 @@ def test_sessions_that_cannot_write_are_given_up_and_opened_anew(isolated: Isola
             "SET default_transaction_read_only = off",
             f"ALTER DATABASE {name} RESET default_transaction_read_only",
         )
-        assert await run(again, recording(again)) == Applied()
+        found = await run(again, recording(again))
+        if isinstance(found, Unfinished):  # an attempt to connect that had begun before
+            found = await run(again, recording(again))
+        assert found == Applied()
 
     scene(isolated, kind, scenario, patience=2)

@@ -10,16 +10,22 @@ from sandbox import Isolated
 from sandbox.machine.waiting import until
 from tests.integration.relay.stage import call, environment, one, publish, staged
 from tests.support.pooler import Pooler
+from tests.support.proxy import Proxy
 from tests.support.stage import Stage
 
-LISTENS = (
-    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'relay listen'"
-)
+# The session asks for its pid once it listens.
+LISTENS = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND application_name = 'relay listen'
+  AND state = 'idle' AND query LIKE '%%pg_backend_pid()%%'
+"""
 END = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity WHERE datname = %s AND application_name = %s"
 LOCKS = """
 SELECT count(*) FROM pg_locks
 WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
+SLOW = 500_000
+"""Bytes per second: the backlog takes so long that the relay is killed in the middle of it."""
 SLOTS = "SELECT count(*) FROM pg_replication_slots WHERE slot_name = %s"
 
 
@@ -119,12 +125,15 @@ def test_a_backlog_goes_on_where_it_was_stored_after_a_kill(polls: Stage, isolat
     """What comes again is what was in flight, and what was confirmed since the position was last stored."""
     tap = polls.set_up()
     events = polls.publish_in_one_transaction(20_000, "bulk")
-    relay = polls.start("relay", "run", RELAY_MAX_IN_FLIGHT="500", RELAY_POLL_BATCH="500")
-    relay.logged("streaming", seconds=90)
     part = "SELECT coalesce(max(round_seq), 0) FROM relay.checkpoint WHERE round_snapshot IS NOT NULL"
-    until(lambda: one(isolated.database_url, part) > 0, what="a part is stored", seconds=60, every=0.01)
-    relay.kill()
-    before = tap.waiting()
+    with Proxy(isolated.amqp_url) as proxy:
+        proxy.slow(SLOW)
+        relay = polls.start("relay", "run", RELAY_AMQP_URL=proxy.url, RELAY_MAX_IN_FLIGHT="500", RELAY_POLL_BATCH="500")
+        relay.logged("streaming", seconds=90)
+        tap.grows(2_000, seconds=90)
+        until(lambda: one(isolated.database_url, part) > 0, what="a part is stored", seconds=60, every=0.01)
+        relay.kill()
+        before = tap.waiting()
     assert one(isolated.database_url, part) > 0, "it was killed in the middle"
     relay = polls.start("relay", "run", RELAY_MAX_IN_FLIGHT="500", RELAY_POLL_BATCH="500")
     relay.logged("streaming", seconds=90)

@@ -14,8 +14,9 @@ from sandbox.servers.postgres import Postgres
 from tests.integration.relay.sources.polling.polls import a_round, outbox
 from tests.integration.relay.stage import one
 
-# Nothing but a commit that waits for it flushes the WAL.
+# Nothing but a commit that waits for it flushes the WAL, and the WAL writer once in ten seconds: at any moment.
 _LAZY = "wal_writer_delay = 10s\nwal_writer_flush_after = 1GB\nbgwriter_lru_maxpages = 0\nautovacuum = off\n"
+_TRIES = 5
 UNFLUSHED: LiteralString = "SELECT pg_current_wal_flush_lsn() < pg_current_wal_insert_lsn()"
 
 
@@ -30,14 +31,16 @@ def lazy() -> Iterator[Postgres]:
 
 
 def _commit_unflushed(url: str, statement: LiteralString) -> int:
-    """Commit `statement` without waiting for the WAL; return the transaction's id."""
+    """Commit `statement` without waiting for the WAL; return the transaction's id. Some may be flushed before it."""
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CHECKPOINT")
         connection.execute("SET synchronous_commit = off")
-        row = connection.execute(f"{statement} RETURNING pg_current_xact_id()::text").fetchone()
-        assert row is not None
-        assert connection.execute(UNFLUSHED).fetchone() == (True,), "the server has flushed it by itself"
-        return int(row[0])
+        for _ in range(_TRIES):
+            row = connection.execute(f"{statement} RETURNING pg_current_xact_id()::text").fetchone()
+            assert row is not None
+            if connection.execute(UNFLUSHED).fetchone() == (True,):
+                return int(row[0])
+    pytest.fail("the server has flushed each of them by itself")
 
 
 ELSEWHERE: LiteralString = "INSERT INTO elsewhere VALUES (1)"
@@ -54,7 +57,7 @@ def test_what_a_poll_saw_survives_a_crash_of_the_server(lazy: Postgres, statemen
             start = await found.now()
             xid = _commit_unflushed(lazy.url, statement)
             async with found.polled(start) as stream:
-                assert len(await a_round(stream)) == (1 if statement == EVENT else 0)
+                assert bool(await a_round(stream)) is (statement == EVENT)
             return xid
 
     xid = asyncio.run(scenario())
@@ -65,7 +68,12 @@ def test_what_a_poll_saw_survives_a_crash_of_the_server(lazy: Postgres, statemen
 
 def test_without_a_poll_the_crash_takes_it_back(lazy: Postgres) -> None:
     """A control: the server loses such commits, and gives their ids out again."""
+    assert any(_taken_back(lazy) for _ in range(_TRIES))
+
+
+def _taken_back(lazy: Postgres) -> bool:
+    """Kill the server behind a commit; return whether the id is given out again."""
     xid = _commit_unflushed(lazy.url, ELSEWHERE)
     lazy.kill()
     lazy.start()
-    assert one(lazy.url, "SELECT pg_current_xact_id()::text::bigint") <= xid
+    return bool(one(lazy.url, "SELECT pg_current_xact_id()::text::bigint <= %s", xid))

@@ -189,7 +189,7 @@ def test_a_poll_reads_what_is_new_by_the_index_and_nothing_else(  # noqa: PLR091
         assert all(map(by_index, small))
         assert all(plan.buffers <= 2 * partitions * A_PROBE + 20 for plan in small)
         assert small[1].rows == 10
-    assert idle.milliseconds < 1.0
+    assert idle.milliseconds < 20.0
 
 
 def test_a_large_transaction_is_read_in_parts_that_cost_no_more_than_their_rows(

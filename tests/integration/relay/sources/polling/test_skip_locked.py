@@ -90,7 +90,7 @@ def test_four_pollers_publish_each_row_once(bare: Stage) -> None:
 def test_the_rows_of_a_poller_that_is_killed_go_again_and_a_stop_finishes_its_batch(bare: Stage) -> None:
     tap = bare.set_up(**SHARED)
     killed, stopped = pollers(bare, 2)
-    ids = committed(bare, ROWS)
+    ids = committed(bare, ROWS, parts=1)  # the pollers see nothing of it before the test goes on
     tap.grows(BATCH)
     killed.kill()
     assert stopped.terminate() == 0
@@ -118,9 +118,10 @@ def test_the_rows_of_a_poller_that_is_frozen_are_published_by_another_and_not_by
     with Proxy(bare.isolated.amqp_url) as proxy:
         (frozen,) = pollers(bare, 1, RELAY_AMQP_URL=proxy.url, RELAY_MAX_IN_FLIGHT=str(sent))
         proxy.hold()
-        ids = committed(bare, ROWS)
+        ids = committed(bare, BATCH, parts=1)
         tap.grows(sent - 1)
-        frozen.process.send_signal(signal.SIGSTOP)
+        frozen.process.send_signal(signal.SIGSTOP)  # soon: after 5 s without an answer it would give the link up
+        ids += committed(bare, ROWS - BATCH)
         (other,) = pollers(bare, 1)
         got = drained(tap, ROWS + sent)
 

@@ -40,8 +40,8 @@ def test_a_statement_that_waits_for_its_turn_has_its_whole_time_afterwards(isola
         async with Session(lambda: isolated.database_url, name=isolated.name, slot="none") as session:
             with locked(isolated) as connection:
                 first = asyncio.create_task(session.execute("slot_checkpoint", {"name": "relay"}))
-                second = asyncio.create_task(session.fetch(scalar_row, "wal_level", {}, seconds=0.3))
-                await asyncio.wait([first, second], timeout=1)
+                second = asyncio.create_task(session.fetch(scalar_row, "wal_level", {}, seconds=2))
+                await asyncio.wait([first, second], timeout=3)
                 assert not first.done()
                 assert not second.done()
                 connection.rollback()
@@ -64,7 +64,7 @@ def test_a_caller_that_is_cancelled_does_not_wait_for_a_server_that_does_not_ans
                 each.cancel()
             await asyncio.wait(asking)
             await session.close()
-            assert time.monotonic() - started < 1
+            assert time.monotonic() - started < 5
 
     asyncio.run(scenario())
 

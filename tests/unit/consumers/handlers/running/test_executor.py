@@ -12,6 +12,7 @@ import pytest
 from consumers.handlers.declaring.task import Task
 from consumers.handlers.outcomes import Completed, Failed, Outcome, Unfinished
 from consumers.handlers.running.executor import Executor
+from consumers.handlers.running.finished import Run
 from tests.unit.consumers.executors import a_task, executor_of
 
 GIVEN_BACK = Unfinished("given back", started=False)
@@ -139,6 +140,45 @@ def test_after_withdrawing_none_begins_and_running_ones_end(kind: str) -> None:
         executor.close()
         assert await ended(executor) == [(running, Completed("1"))]
         assert await ended(executor) == []
+
+    play(scenario())
+
+
+def test_withdrawing_again_after_the_end_was_announced_keeps_no_thread() -> None:
+    async def scenario() -> None:
+        gate, before = Gate(), set(threading.enumerate())
+        executor = gate.executor("in threads", 1)
+        executor.start([a_task()])
+        await gate.is_running()
+        (thread,) = {each for each in threading.enumerate() if each.name.startswith("handler_")} - before
+        executor.withdraw()
+        executor.close()
+        executor.withdraw()
+        gate.opened.set()
+        await asyncio.to_thread(thread.join, 10)
+        assert not thread.is_alive()
+
+    play(scenario())
+
+
+def test_an_outcome_is_among_those_left_from_its_first_moment_until_the_next_ones_are_asked_for() -> None:
+    async def scenario() -> None:
+        executor = executor_of(lambda _: Completed("1"), concurrency=1)
+        task = a_task()
+        executor.start([task])
+        first: list[Run] = []
+        until = time.monotonic() + 10
+        while not first and time.monotonic() < until:  # the loop stands still meanwhile
+            first = executor.left()
+        assert (first[0].task, first[0].outcome) == (task, Completed("1"))
+        runs = await executor.ended()
+        assert [run.task for run in executor.left()] == [task], "its outcome is being written"
+        executor.put_off(runs, 0.01)
+        assert {run.task.claim for run in executor.left()} == {task.claim}
+        assert [run.task for run in await executor.ended()] == [task]
+        executor.close()
+        assert await executor.ended() == []
+        assert executor.left() == []
 
     play(scenario())
 
