@@ -222,6 +222,8 @@ def test_a_stop_lets_a_running_job_end_and_starts_no_other(kind: str, isolated: 
         await asyncio.to_thread(began.wait)
         ending = asyncio.create_task(replica.end())
         assert await stage.lock("job") == (_any(), False, pytest.approx(18_000, abs=0.01))
+        await asyncio.wait({ending}, timeout=3)
+        assert not ending.done(), "it has its grace, after the two seconds for statements"
         go_on.set()
         await ending
         assert ended == [True]
