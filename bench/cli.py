@@ -117,7 +117,7 @@ def measure_sources(  # noqa: PLR0913 - the same
 def measure_http(*, rate: Rates = _HTTP_RATES, seconds: Seconds = 30, to: Json = None) -> None:
     """Measure how long the service takes to answer, at an even load of each kind of request."""
     with measuring(to, 1000) as (box, found):
-        found.http += http.measure(box, rates=rate, seconds=seconds, window=1000)
+        found.http.extend(http.measure(box, rates=rate, seconds=seconds, window=1000))
 
 
 @app.command("all")

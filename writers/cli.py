@@ -108,7 +108,7 @@ def locking_demo(  # noqa: PLR0913 - a command has as many parameters as options
         typer.Option(min=1, max=20, help="How many instances to start (3, unless given), or are behind URL."),
     ] = None,
     tasks: Annotated[int, typer.Option(min=1, max=10_000, help="How many tasks to make.")] = 30,
-    requests: Annotated[int, typer.Option(min=1, max=1000, help="How many requests grab a task at once.")] = 15,
+    requests: Annotated[int, typer.Option(min=1, max=500, help="How many requests grab a task at once.")] = 15,
     seconds: Annotated[float, typer.Option(min=0, max=60, help="How long a grab works on its task.")] = 2.0,
     without_skip_locked: Annotated[
         bool, typer.Option("--without-skip-locked", help="Do the same without SKIP LOCKED too, and compare.")

@@ -90,6 +90,8 @@ async def run(*, address: str, rate: int, count: int, requests: list[dict[str, A
                 group.create_task(one(request, sent, begins + number / rate))
                 for number, (request, sent) in enumerate(_sent(requests, address, count))
             ]
+    except* (ValueError, OSError, EOFError) as errors:
+        raise errors.exceptions[0] from errors
     finally:
         await client.close()
     return [task.result() for task in tasks]

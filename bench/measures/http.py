@@ -47,14 +47,12 @@ class Requests:
     idle_cores: float
 
 
-def measure(box: Sandbox, *, rates: Sequence[int], seconds: int, window: int) -> list[Requests]:
+def measure(box: Sandbox, *, rates: Sequence[int], seconds: int, window: int) -> Iterator[Requests]:
     """Send each kind of request at each of `rates`, `seconds` long."""
-    found = []
     for rate in rates:
         for kind in KINDS:
             with stage(box, window=window) as place, _serving(place) as (service, address):
-                found.append(_Run(place, service, address, rate).measure(kind, rate * seconds))
-    return found
+                yield _Run(place, service, address, rate).measure(kind, rate * seconds)
 
 
 @contextmanager

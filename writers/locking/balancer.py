@@ -14,10 +14,11 @@ from writers.locking.processes import Program, found
 _CONFIGURATION = """\
 daemon off;
 worker_processes 1;
+worker_rlimit_nofile 4096;
 pid {place}/pid;
 error_log stderr notice;
 events {{
-    worker_connections 4096;
+    worker_connections 2048;
 }}
 http {{
     access_log off;
@@ -30,7 +31,7 @@ http {{
         {servers}
     }}
     server {{
-        listen 127.0.0.1:{port} reuseport backlog=4096;
+        listen 127.0.0.1:{port} reuseport backlog=1024;
         location / {{
             proxy_pass http://writers;
             proxy_http_version 1.1;

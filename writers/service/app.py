@@ -14,7 +14,7 @@ from outboxkit.http import health_route, metrics_route
 from writers.service import problems
 from writers.service.database import Database
 from writers.service.metrics import Metrics
-from writers.service.models import ProblemBody
+from writers.service.models import Page, ProblemBody, TaskWithHistory
 from writers.service.problems import Answered
 from writers.service.requests import Requests
 from writers.service.routes import about, demo, events, tasks
@@ -103,12 +103,14 @@ def _allowed(request: Request) -> list[str]:
 
 
 class _App(FastAPI):
-    """An application whose OpenAPI has the problems, to which its routes refer."""
+    """An application whose OpenAPI has the problems, to which its routes refer, and nulls in examples."""
 
     def openapi(self) -> dict[str, Any]:
         """Return the description of all routes."""
         described = super().openapi()
-        _, problem = models_json_schema([(ProblemBody, "serialization")], ref_template="#/components/schemas/{model}")
-        for name, schema in problem["$defs"].items():
-            described["components"]["schemas"].setdefault(name, schema)
+        _, answers = models_json_schema(
+            [(model, "serialization") for model in (ProblemBody, Page, TaskWithHistory)],
+            ref_template="#/components/schemas/{model}",
+        )
+        described["components"]["schemas"].update(answers["$defs"])
         return described

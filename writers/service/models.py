@@ -10,6 +10,7 @@ from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.config import JsonDict
+from pydantic.json_schema import SkipJsonSchema
 
 JsonObject: TypeAlias = dict[str, Any]
 
@@ -38,6 +39,8 @@ def _utc(value: datetime) -> datetime:
 # Postgres' text and jsonb hold no U+0000.
 Text = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]+$")]
 Moment = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_utc)]
+Missing = SkipJsonSchema[None]
+"""A header may be left out; null, as OpenAPI would have it, is not what then stands there."""
 Payload = Annotated[Any, Field(description="Any JSON, at most 1 MiB. Numbers keep all their digits.")]
 
 _TASK: JsonDict = {

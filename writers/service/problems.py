@@ -31,6 +31,7 @@ from starlette.responses import Response
 
 MEDIA_TYPE = "application/problem+json"
 PREFIX = "urn:outbox-relay:problem:"
+_RENAMED = {413: "Content Too Large", 422: "Unprocessable Content"}  # by RFC 9110, which older Pythons do not know yet
 
 
 class Answered(HTTPException):
@@ -50,11 +51,16 @@ class Answered(HTTPException):
         self.members = members
 
 
+def title(status: int) -> str:
+    """Return the words for `status`."""
+    return _RENAMED.get(status) or HTTPStatus(status).phrase
+
+
 def response(problem: Answered) -> Response:
     """Return `problem` as a response. It may quote what was sent, so it is ASCII: any text can be written so."""
     body = {
         "type": f"{PREFIX}{problem.slug}",
-        "title": HTTPStatus(problem.status_code).phrase,
+        "title": title(problem.status_code),
         "status": int(problem.status_code),
         "detail": problem.detail,
         **problem.members,

@@ -15,7 +15,7 @@ from writers.service.database import Database
 from writers.service.json_text import require_readable
 from writers.service.metrics import Metrics
 from writers.service.models import ProblemBody
-from writers.service.problems import MEDIA_TYPE, PREFIX, Answered
+from writers.service.problems import MEDIA_TYPE, PREFIX, Answered, title
 from writers.settings import WritersSettings
 
 _ALWAYS = (401, 500, 503)
@@ -114,10 +114,9 @@ def headers(**described: str) -> dict[str, Any]:
 
 def _documented(status: int) -> dict[str, Any]:
     slug, detail = _EXAMPLES[status]
-    title = HTTPStatus(status).phrase
-    example = {"type": f"{PREFIX}{slug}", "title": title, "status": status, "detail": detail}
+    example = {"type": f"{PREFIX}{slug}", "title": title(status), "status": status, "detail": detail}
     schema = {"$ref": f"#/components/schemas/{ProblemBody.__name__}"}  # which app.py adds
-    return {"description": title, "content": {MEDIA_TYPE: {"schema": schema, "example": example}}}
+    return {"description": title(status), "content": {MEDIA_TYPE: {"schema": schema, "example": example}}}
 
 
 def _require_json(request: Request) -> None:

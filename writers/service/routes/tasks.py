@@ -12,7 +12,16 @@ from psycopg.types.json import Jsonb
 
 from writers.service import paging, shown
 from writers.service.database import fetch
-from writers.service.models import DEMO_TYPE, Filter, NewTaskBody, Page, Rescheduling, TaskBody, TaskWithHistory
+from writers.service.models import (
+    DEMO_TYPE,
+    Filter,
+    Missing,
+    NewTaskBody,
+    Page,
+    Rescheduling,
+    TaskBody,
+    TaskWithHistory,
+)
 from writers.service.preconditions import expected
 from writers.service.problems import Answered
 from writers.service.requests import trace_headers
@@ -21,11 +30,14 @@ from writers.service.routes.serving import BodyText, JsonRoute, Parts, Service, 
 router = APIRouter(tags=["tasks"], route_class=JsonRoute)
 
 IfMatch = Annotated[
-    str | None,
-    Header(description='The ETag of the version that was seen, such as "3"; without it, any version is changed.'),
+    str | Missing,
+    Header(
+        description='The ETag of the version that was seen, such as "3"; without it, any version is changed.',
+        json_schema_extra={"pattern": r'^(\*|"[1-9][0-9]{0,17}")$'},
+    ),
 ]
 Key = Annotated[
-    str | None,
+    str | Missing,
     Header(min_length=1, max_length=255, description="The same key and body return the same task."),
 ]
 Id = Annotated[UUID, Path(description="The task's id.")]

@@ -58,9 +58,8 @@ class Stage:
 
     def command(self, *options: str) -> Command:
         """Start `writers locking-demo`."""
-        command = Command(
-            "demo", ["writers", "locking-demo", *options], {"WRITERS_DATABASE_URL": self._url}, self._directory
-        )
+        settings = {"WRITERS_DATABASE_URL": self._url, "TMPDIR": str(self._directory)}
+        command = Command("demo", ["writers", "locking-demo", *options], settings, self._directory)
         self._stack.callback(command.end)
         return command
 
@@ -93,6 +92,18 @@ def test_with_skip_locked_they_work_at_once_and_without_it_one_after_the_other(s
         ("completed", 15),
         ("pending", 15),
     ]
+
+
+def test_a_service_that_has_lost_its_skip_locked_is_found(stage: Stage) -> None:
+    ((function,),) = stage.rows("SELECT pg_get_functiondef('tasks.demo_grab'::regproc)")
+    assert function.count("SKIP LOCKED") == 1
+    stage.database.execute(function.replace("SKIP LOCKED", "").encode())
+    command = stage.command("--json", "--requests", "4", "--seconds", "0.5")
+    assert command.ended(seconds=60) == 1, command.tail()
+    (wrong,) = [
+        each["text"] for each in json.loads(command.stdout)["with_skip_locked"]["observations"] if not each["holds"]
+    ]
+    assert re.fullmatch(r"they waited for each other: \d\.\d s for 2 s of work", wrong)
 
 
 def test_it_prints_each_grab_the_summary_a_bar_for_each_instance_and_what_was_checked(stage: Stage) -> None:

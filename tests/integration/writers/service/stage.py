@@ -147,6 +147,10 @@ class Stage:
         """Give the service the rights of the locking demo."""
         self.database.execute("GRANT outbox_demo TO outbox_service")
 
+    def reconnect(self) -> None:
+        """Open the test's own session again, which ended with the server."""
+        self.database = self._stack.enter_context(psycopg.connect(self.isolated.database_url, autocommit=True))
+
     def rows(self, statement: LiteralString, *parameters: object) -> list[tuple[Any, ...]]:
         """Return what `statement` returns."""
         return self.database.execute(statement, parameters).fetchall()
@@ -160,6 +164,8 @@ class Stage:
         self.database.execute(SQL("ALTER ROLE outbox_service PASSWORD {}").format(Literal(PASSWORD)))
 
     def _drop_roles(self) -> None:
-        for (role,) in self.rows("SELECT rolname FROM pg_roles WHERE rolname LIKE 'outbox\\_%%'"):
-            self.database.execute(SQL("DROP OWNED BY {} CASCADE").format(Identifier(role)))
-            self.database.execute(SQL("DROP ROLE {}").format(Identifier(role)))
+        with psycopg.connect(self.isolated.database_url, autocommit=True) as connection:
+            roles = connection.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE 'outbox\\_%'").fetchall()
+            for (role,) in roles:
+                connection.execute(SQL("DROP OWNED BY {} CASCADE").format(Identifier(role)))
+                connection.execute(SQL("DROP ROLE {}").format(Identifier(role)))

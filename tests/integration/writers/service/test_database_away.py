@@ -4,7 +4,6 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 from psycopg.sql import SQL, Identifier, Literal
 
@@ -37,6 +36,13 @@ def submits(instance: Instance, *, seconds: float = 20) -> None:
     """Wait until the instance takes tasks again."""
     what = f"{instance.name} takes tasks"
     until(lambda: instance.ask("POST", "/tasks", TASK).status == 201, what=what, seconds=seconds)
+
+
+def opens_every_session(service: Instance) -> None:
+    """Use all of its five sessions at once, so that it has them."""
+    create(service, 5)
+    grabs = [service.send("POST", "/grab-task", seconds=0.5) for _ in range(5)]
+    assert [answer().status for answer in grabs] == [200] * 5
 
 
 def ends_sessions(stage: Stage) -> None:
@@ -86,16 +92,14 @@ def test_a_request_after_a_restart_of_postgres_succeeds_though_every_session_is_
 ) -> None:
     stage.allow_demo()
     service = stage.serve(demo="true")
-    create(service, 5)
-    connections = [grab(service, seconds=0.2) for _ in range(5)]
-    assert [each.getresponse().status for each in connections] == [200] * 5
+    opens_every_session(service)
     stage.database.close()
     try:
         sandbox.postgres.stop("fast")
         refused(service.ask("POST", "/tasks", TASK), "database-unavailable")
     finally:
         sandbox.postgres.start()
-    stage.database = psycopg.connect(stage.isolated.database_url, autocommit=True)
+    stage.reconnect()
     submits(service)
     assert [service.ask("POST", "/tasks", TASK).status for _ in range(10)] == [201] * 10
 
@@ -103,9 +107,7 @@ def test_a_request_after_a_restart_of_postgres_succeeds_though_every_session_is_
 def test_sessions_that_the_server_has_ended_cost_no_request(stage: Stage) -> None:
     stage.allow_demo()
     service = stage.serve(demo="true")
-    create(service, 5)
-    connections = [grab(service, seconds=0.2) for _ in range(5)]
-    assert [each.getresponse().status for each in connections] == [200] * 5
+    opens_every_session(service)
     ends_sessions(stage)
     assert [service.ask("POST", "/tasks", TASK).status for _ in range(10)] == [201] * 10
     assert not said(service, "database not available")
@@ -227,11 +229,11 @@ def test_a_changed_password_is_read_from_its_file_without_a_restart(stage: Stage
 
 def test_a_right_that_is_missing_is_named_in_the_log_and_works_when_it_is_given(stage: Stage) -> None:
     service = stage.serve()
-    stage.database.execute("REVOKE USAGE ON SCHEMA outbox FROM outbox_service")
+    stage.database.execute("REVOKE USAGE ON SCHEMA tasks FROM outbox_service")
     answer = service.ask("POST", "/tasks", TASK)
     assert (answer.status, answer.slug) == (503, "database-refuses")
     assert "sql/roles.sql" in service.command.logged("database refuses")["remedy"]
-    stage.database.execute("GRANT USAGE ON SCHEMA outbox TO outbox_service")
+    stage.database.execute("GRANT USAGE ON SCHEMA tasks TO outbox_service")
     service.submit()
 
 

@@ -31,12 +31,11 @@ def takes_no_connection(service: Instance) -> None:
 def test_requests_in_flight_end_after_sigterm_and_the_exit_code_is_0(demo: Stage) -> None:
     service = demo.serve()
     create(service, 3)
-    grabs = [grab(service, seconds=2) for _ in range(2)]
+    grabs = [service.send("POST", "/grab-task", seconds=2) for _ in range(2)]
     held(demo, 2)
     service.command.process.terminate()
     takes_no_connection(service)
-    answers = [each.getresponse() for each in grabs]
-    assert [answer.status for answer in answers] == [200, 200]
+    assert [answer().status for answer in grabs] == [200, 200]
     assert service.command.ended() == 0, service.command.tail()
     assert states(demo) == {"completed": 2, "pending": 1}
     assert service.command.log[-1]["event"] == "stopped"
@@ -49,6 +48,8 @@ def test_an_idle_connection_does_not_hold_up_the_end(demo: Stage) -> None:
     assert kept.getresponse().read()
     silent.connect()
     assert service.command.terminate() == 0, service.command.tail()
+    for each in (kept, silent):
+        each.close()
 
 
 def test_what_runs_on_after_the_grace_is_broken_off_and_rolled_back(demo: Stage) -> None:

@@ -11,17 +11,35 @@ from tests.support.commands import environment
 
 TOKEN = "a-token-of-the-service"
 COMMAND = Path(sys.executable).with_name("schemathesis")
-EXAMPLES = "25"
+EXAMPLES = "10"
+# What is valid by its form may still be refused: a key that another body has used, a version that the task no longer
+# has, a cursor of no page, two names that are too long together.
+WITHOUT = "positive_data_acceptance"
+# A grab works for `seconds`.
+CONFIGURATION = """
+[[operations]]
+include-path = "/grab-task"
+parameters = { seconds = 0 }
+"""
 _SECONDS = 300
 
 
-def check(url: str, seed: int, directory: Path, *options: str) -> None:
-    """Run schemathesis on the routes that `options` pick; it must find nothing."""
+def check(url: str, seed: int, directory: Path, tag: str) -> str:
+    """Run schemathesis on the routes of `tag`; it must find nothing."""
+    (directory / "schemathesis.toml").write_text(CONFIGURATION, encoding="ascii")
     done = subprocess.run(
         [
-            *(COMMAND, "run", f"{url}/openapi.json", "--header", f"Authorization: Bearer {TOKEN}"),
-            *("--max-examples", EXAMPLES, "--seed", str(seed % 2**32), "--no-color", "--continue-on-failure"),
-            *options,
+            *(
+                COMMAND,
+                "run",
+                f"{url}/openapi.json",
+                "--include-tag",
+                tag,
+                "--header",
+                f"Authorization: Bearer {TOKEN}",
+            ),
+            *("--checks", "all", "--exclude-checks", WITHOUT, "--max-examples", EXAMPLES, "--seed", str(seed % 2**32)),
+            *("--no-color", "--continue-on-failure"),
         ],
         cwd=directory,
         env=environment({"COLUMNS": "120"}),
@@ -31,12 +49,13 @@ def check(url: str, seed: int, directory: Path, *options: str) -> None:
         check=False,
     )
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    assert "Tested" in done.stdout or "passed" in done.stdout, done.stdout
+    return done.stdout
 
 
-@pytest.mark.parametrize("tag", ["tasks", "events", "service"])
-def test_answers_are_as_described(stage: Stage, seed: int, tmp_path: Path, tag: str) -> None:
-    service = stage.serve(token=TOKEN)
-    check(service.url, seed, tmp_path, "--include-tag", tag)
+@pytest.mark.parametrize(("tag", "routes"), [("tasks", 5), ("events", 1), ("service", 1), ("locking demo", 3)])
+def test_answers_are_as_described(stage: Stage, seed: int, tmp_path: Path, tag: str, routes: int) -> None:
+    stage.allow_demo()
+    service = stage.serve(token=TOKEN, demo="true")
+    assert f"Tested: {routes}\n" in check(service.url, seed, tmp_path, tag)
     assert service.command.running
     assert not [line for line in service.command.log if line["event"] == "bug"]

@@ -1,7 +1,5 @@
 """What does not depend on a route: who may ask, methods, sizes, bugs."""
 
-import pytest
-
 from tests.integration.writers.service.stage import Instance, Stage
 
 TOKEN = "a-token-of-the-service"
@@ -17,20 +15,26 @@ PROTECTED = [
     ("POST", "/grab-task"),
     ("DELETE", "/reset-tasks"),
 ]
+NOT_ALLOWED = [
+    ("DELETE", "/tasks", "GET, POST"),
+    ("HEAD", "/tasks", "GET, POST"),
+    ("PUT", f"/tasks/{ID}", "GET"),
+    ("GET", f"/tasks/{ID}/cancel", "POST"),
+    ("GET", "/events", "POST"),
+    ("POST", "/healthz", "GET, HEAD"),
+    ("BREW", "/", "GET"),
+]
 
 
-@pytest.mark.parametrize(
-    "sent",
-    [{}, {"Authorization": "Bearer"}, {"Authorization": f"Basic {TOKEN}"}, {"Authorization": f"Bearer {TOKEN}x"}],
-    ids=["none", "empty", "another scheme", "another token"],
-)
-def test_without_the_token_nothing_is_answered_nor_read(stage: Stage, sent: dict[str, str]) -> None:
+def test_without_the_token_nothing_is_answered_nor_read(stage: Stage) -> None:
     stage.allow_demo()
     service = stage.serve(token=TOKEN, demo="true")
-    for method, path in PROTECTED:
-        answer = service.ask(method, path, b"no JSON" if method == "POST" else None, headers=sent)
-        assert (answer.status, answer.slug) == (401, "unauthorized"), (method, path)
-        assert answer.headers["WWW-Authenticate"] == "Bearer"
+    for given in (None, "Bearer", f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer ä"):
+        sent = {} if given is None else {"Authorization": given}
+        for method, path in PROTECTED:
+            answer = service.ask(method, path, b"no JSON" if method == "POST" else None, headers=sent)
+            assert (answer.status, answer.slug) == (401, "unauthorized"), (given, method, path)
+            assert answer.headers["WWW-Authenticate"] == "Bearer"
     assert TOKEN not in service.command.stderr
 
 
@@ -45,30 +49,17 @@ def test_with_the_token_all_is_answered_and_what_watches_needs_none(stage: Stage
     assert set(found.values()) == {200}, found
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "allowed"),
-    [
-        ("DELETE", "/tasks", "GET, POST"),
-        ("HEAD", "/tasks", "GET, POST"),
-        ("PUT", f"/tasks/{ID}", "GET"),
-        ("GET", f"/tasks/{ID}/cancel", "POST"),
-        ("GET", "/events", "POST"),
-        ("POST", "/healthz", "GET, HEAD"),
-        ("BREW", "/", "GET"),
-    ],
-)
-def test_a_method_that_is_not_served_is_answered_with_those_that_are(
-    service: Instance, method: str, path: str, allowed: str
-) -> None:
-    answer = service.ask(method, path)
-    assert (answer.status, answer.headers["Allow"]) == (405, allowed)
-    assert method == "HEAD" or answer.slug == "method-not-allowed"
+def test_a_method_that_is_not_served_is_answered_with_those_that_are(service: Instance) -> None:
+    for method, path, allowed in NOT_ALLOWED:
+        answer = service.ask(method, path)
+        assert (answer.status, answer.headers["Allow"]) == (405, allowed), (method, path)
+        assert method == "HEAD" or answer.slug == "method-not-allowed"
 
 
-@pytest.mark.parametrize("path", ["/nowhere", "/tasks/", f"/tasks/{ID}/", "//tasks", "/%ff%00", "/tasks/a/b/c"])
-def test_an_address_of_nothing_is_a_problem(service: Instance, path: str) -> None:
-    answer = service.get(path)
-    assert (answer.status, answer.slug) == (404, "not-found")
+def test_an_address_of_nothing_is_a_problem(service: Instance) -> None:
+    for path in ("/nowhere", "/tasks/", f"/tasks/{ID}/", "//tasks", "/%ff%00", "/tasks/a/b/c"):
+        answer = service.get(path)
+        assert (answer.status, answer.slug) == (404, "not-found"), path
 
 
 def test_a_body_over_the_limit_is_refused_and_one_at_the_limit_is_taken(stage: Stage) -> None:

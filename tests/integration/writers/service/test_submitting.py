@@ -4,8 +4,6 @@ import json
 from typing import Any
 from uuid import UUID
 
-import pytest
-
 from tests.integration.writers.service.stage import Answer, Instance, Stage
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -62,15 +60,14 @@ def test_a_task_that_is_due_later_is_scheduled_and_has_no_event(stage: Stage, se
     assert written(stage) == [1, 0, 0]
 
 
-@pytest.mark.parametrize("run_at", ["2000-01-01T00:00:00Z", "0001-01-01T00:00:00-15:59", "2000-06-01t00:00:00-23:59"])
-def test_a_task_that_was_due_is_pending(service: Instance, run_at: str) -> None:
-    assert service.submit(run_at=run_at)["status"] == "pending"
+def test_a_task_that_was_due_is_pending(service: Instance) -> None:
+    for run_at in ("2000-01-01T00:00:00Z", "0001-01-01T00:00:00-15:59", "2000-06-01t00:00:00-23:59"):
+        assert service.submit(run_at=run_at)["status"] == "pending"
 
 
-@pytest.mark.parametrize("payload", PAYLOADS, ids=repr)
-def test_a_payload_of_any_json_comes_back_and_is_stored(stage: Stage, service: Instance, payload: object) -> None:
-    assert service.submit(payload=payload)["payload"] == payload
-    assert stage.rows("SELECT payload FROM tasks.task") == [(payload,)]
+def test_a_payload_of_any_json_comes_back_and_is_stored(stage: Stage, service: Instance) -> None:
+    assert [service.submit(payload=payload)["payload"] for payload in PAYLOADS] == PAYLOADS
+    assert [payload for (payload,) in stage.rows("SELECT payload FROM tasks.task ORDER BY created_at")] == PAYLOADS
 
 
 def test_numbers_keep_all_their_digits_in_tasks_and_events(stage: Stage, service: Instance) -> None:
@@ -161,13 +158,13 @@ BAD_TASKS: list[tuple[object, list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("body", "where"), BAD_TASKS, ids=range(len(BAD_TASKS)))
 def test_a_task_that_is_wrong_is_refused_where_it_is_wrong_and_nothing_is_written(
-    stage: Stage, service: Instance, body: object, where: list[str]
+    stage: Stage, service: Instance
 ) -> None:
-    sent = json.dumps(body).encode()
-    for headers in ({}, {"Idempotency-Key": "a-key"}):
-        assert invalid(service.ask("POST", "/tasks", sent, headers=headers)) == where
+    for body, where in BAD_TASKS:
+        sent = json.dumps(body).encode()
+        for headers in ({}, {"Idempotency-Key": "a-key"}):
+            assert invalid(service.ask("POST", "/tasks", sent, headers=headers)) == where, sent[:80]
     assert written(stage) == [0, 0, 0]
 
 
@@ -176,38 +173,35 @@ BAD_EVENTS: list[tuple[dict[str, object], list[str]]] = [
     ({"aggregate_version": 0}, ["body.aggregate_version"]),
     ({"aggregate_version": 2**63}, ["body.aggregate_version"]),
     ({"event_type": None}, ["body.event_type"]),
-    ({"aggregate_type": "ä" * 120}, ["refused"]),
+    ({"aggregate_type": "ä" * 126}, ["refused"]),
     ({"routing_key": "ä" * 200}, ["refused"]),
-    ({"headers": {"deep": [[[0]] * 100] * 2}}, ["refused"]),
+    ({"headers": {"deep": json.loads("[" * 40 + "]" * 40)}}, ["refused"]),
     ({"payload": "x" * 1_048_577}, ["refused"]),
     ({"id": "6d8f5e0c-1c5b-4d0e-9a39-0a6d1b2f7c11"}, ["body.id"]),
 ]
 
 
-@pytest.mark.parametrize(("changed", "where"), BAD_EVENTS, ids=range(len(BAD_EVENTS)))
 def test_an_event_that_is_wrong_is_refused_where_it_is_wrong_and_nothing_is_written(
-    stage: Stage, service: Instance, changed: dict[str, object], where: list[str]
+    stage: Stage, service: Instance
 ) -> None:
-    assert invalid(service.ask("POST", "/events", {**EVENT, **changed})) == where
+    for changed, where in BAD_EVENTS:
+        assert invalid(service.ask("POST", "/events", {**EVENT, **changed})) == where, str(changed)[:80]
     assert written(stage) == [0, 0, 0]
 
 
-@pytest.mark.parametrize(
-    "body",
-    [b"{", b"\xff", b'{"type": "a"}}', "{}".encode("utf-16"), b"[" * 100_000, b'{"type": "a", "payload": 1e400}'],
-    ids=["cut", "no UTF-8", "more", "UTF-16", "deep", "large"],
-)
-def test_a_body_that_is_no_json_for_every_reader_is_refused(stage: Stage, service: Instance, body: bytes) -> None:
-    for path in ("/tasks", "/events"):
-        assert invalid(service.ask("POST", path, body)) == ["body"]
+def test_a_body_that_is_no_json_for_every_reader_is_refused(stage: Stage, service: Instance) -> None:
+    large, utf_16 = b'{"type": "a", "payload": 1e400}', "{}".encode("utf-16")
+    for body in (b"{", b"\xff", b'{"type": "a"}}', utf_16, b"[" * 100_000, large):
+        for path in ("/tasks", "/events"):
+            assert invalid(service.ask("POST", path, body)) == ["body"], body[:80]
     assert written(stage) == [0, 0, 0]
 
 
-@pytest.mark.parametrize("kind", ["", "text/plain", "application/x-www-form-urlencoded", "application/json-patch+json"])
-def test_a_body_of_another_type_is_refused(stage: Stage, service: Instance, kind: str) -> None:
-    for path in ("/tasks", "/events", "/tasks/6d8f5e0c-1c5b-4d0e-9a39-0a6d1b2f7c11/reschedule"):
-        answer = service.ask("POST", path, b'{"type": "a"}', headers={"Content-Type": kind})
-        assert (answer.status, answer.slug) == (415, "unsupported-media-type")
+def test_a_body_of_another_type_is_refused(stage: Stage, service: Instance) -> None:
+    for kind in ("", "text/plain", "application/x-www-form-urlencoded", "application/json-patch+json"):
+        for path in ("/tasks", "/events", "/tasks/6d8f5e0c-1c5b-4d0e-9a39-0a6d1b2f7c11/reschedule"):
+            answer = service.ask("POST", path, b'{"type": "a"}', headers={"Content-Type": kind})
+            assert (answer.status, answer.slug) == (415, "unsupported-media-type"), (kind, path)
     assert written(stage) == [0, 0, 0]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from sandbox.machine.waiting import until
 from tests.integration.writers.service.grabs import create, grab, held
 from tests.integration.writers.service.stage import Answer, Instance, Stage
 
@@ -13,9 +14,16 @@ TOKEN = "a-token-of-twenty-characters"
 QUIET = ("/healthz", "/readyz", "/metrics")
 
 
-def requests(service: Instance) -> list[dict[str, Any]]:
-    """Return the lines of the access log."""
-    return [line for line in service.command.log if line["event"] == "request"]
+def requests(service: Instance, count: int) -> list[dict[str, Any]]:
+    """Return the lines of the access log when there are `count`: each is written after its answer."""
+
+    def found() -> list[dict[str, Any]]:
+        lines = [line for line in service.command.log if line["event"] == "request"]
+        return lines if len(lines) >= count else []
+
+    lines = until(found, what=f"{count} requests are logged", seconds=10, every=0.01)
+    assert len(lines) == count
+    return lines
 
 
 def values(service: Instance, name: str) -> dict[tuple[str, ...], float]:
@@ -35,7 +43,7 @@ def test_a_request_is_one_line_with_what_it_was_and_nothing_of_its_body(service:
     assert answer.headers["X-Request-Id"] == "mine-1"
     assert answer.headers["X-Instance"] == service.name
     service.get(f"/tasks/{answer.json['id']}")
-    submitted, looked = requests(service)
+    submitted, looked = requests(service, 2)
     assert {name: submitted[name] for name in ("request", "method", "path", "status", "client", "level")} == {
         "request": "mine-1",
         "method": "POST",
@@ -52,7 +60,7 @@ def test_a_request_is_one_line_with_what_it_was_and_nothing_of_its_body(service:
 
 def test_a_path_with_a_line_break_is_one_line_of_json(service: Instance) -> None:
     service.get("/nowhere%0A%7B%22event%22:%22forged%22%7D")
-    (line,) = requests(service)
+    (line,) = requests(service, 1)
     assert line["path"] == '/nowhere\n{"event":"forged"}'
     assert "forged" not in {each["event"] for each in service.command.log}
 
@@ -60,7 +68,7 @@ def test_a_path_with_a_line_break_is_one_line_of_json(service: Instance) -> None
 def test_probes_and_metrics_are_not_logged(service: Instance) -> None:
     assert [service.get(path).status for path in QUIET] == [200, 200, 200]
     service.get("/")
-    assert [line["path"] for line in requests(service)] == ["/"]
+    assert [line["path"] for line in requests(service, 1)] == ["/"]
 
 
 def test_metrics_count_what_was_asked_and_what_was_written(stage: Stage) -> None:

@@ -1,7 +1,8 @@
 """The curl lines of a page, and what stands below each as its answer.
 
 A page has ids, cursors and times of another day. Ids and cursors of the page stand for those of this run, from their
-first appearance on; of a time it counts that there is one. Of the headers, a page may leave out some.
+first appearance on; of a time it counts that there is one. Of the headers, a page may leave out some, and the words
+behind a status are Python's.
 """
 
 import json
@@ -13,6 +14,7 @@ from pathlib import Path
 
 PLACE = "localhost:8080"
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_COMMAND = re.compile(r"(?:.*\\\n)*.*\n")
 _NAME = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|(?<![\w-])[\w-]{32}(?![\w-])")
 _TIME = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)")
 _SECONDS = 60
@@ -33,8 +35,9 @@ def steps(page: Path) -> list[Step]:
 
 def _steps(block: str) -> Iterator[Step]:
     for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-        command, printed = re.fullmatch(r"((?:.*\\\n)*.*\n)(.*)", part, re.DOTALL).groups()  # type: ignore[union-attr]
-        yield Step(command.strip(), printed.strip())
+        command = _COMMAND.match(part)
+        assert command is not None, part
+        yield Step(command[0].strip(), part[command.end() :].strip())
 
 
 class Run:
@@ -75,7 +78,8 @@ def _parts(text: str) -> tuple[list[str], str]:
     if not text.startswith("HTTP/"):
         return [], text
     headers, _, body = text.partition("\n\n")
-    return headers.splitlines(), body
+    protocol, status, *_ = headers.split(maxsplit=2)
+    return [f"{protocol} {status}", *headers.splitlines()[1:]], body
 
 
 def _named(line: str, others: list[str]) -> bool:

@@ -72,11 +72,11 @@ def test_every_route_says_who_may_ask_and_what_can_go_wrong() -> None:
                 assert {"401", "503"} <= set(described["responses"]), (method, path)
 
 
-def test_every_problem_is_in_the_table_and_in_the_page() -> None:
+def test_every_problem_is_in_the_table_and_in_the_reference() -> None:
     documented = [(int(status), slug) for status, slug, _ in rows(problems.__doc__ or "")]
     assert {slug for _, slug in documented} == slugs_of_the_code()
-    page = section((ROOT / "docs" / "http.md").read_text(encoding="utf-8"), "## What goes wrong")
-    listed = [(int(status), *quoted(slug)) for status, slug, _ in rows(page)]
+    reference = section((ROOT / "docs" / "reference.md").read_text(encoding="utf-8"), "### Of the service")
+    listed = [(int(status), *quoted(slug)) for status, slug, *_ in rows(reference) if status.isdigit()]
     assert listed == documented
 
 
