@@ -26,6 +26,9 @@ from outboxkit.errors import Problem
 log = structlog.get_logger()
 
 _CLEAN_UP_SECONDS = 5.0
+# Longer than a balancer keeps an idle connection: else a request may meet one that is being closed. For nginx, 60 s:
+# https://nginx.org/en/docs/http/ngx_http_upstream_module.html#keepalive_timeout
+_KEEP_ALIVE_SECONDS = 75
 _ENDED = "restart the process to have metrics and health again; its work continues"
 
 
@@ -84,6 +87,7 @@ async def hosting(app: ASGIApp, address: str, *, grace: float, remedy: str, ende
                 lifespan="off",
                 ws="none",
                 server_header=False,
+                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=math.ceil(grace),
             )
         )

@@ -237,6 +237,28 @@ def test_a_right_that_is_missing_is_named_in_the_log_and_works_when_it_is_given(
     service.submit()
 
 
+def test_a_task_that_another_transaction_keeps_is_not_waited_for_for_long(stage: Stage) -> None:
+    service = stage.serve()
+    task = service.submit()
+    with stage.database.transaction():
+        stage.database.execute("SELECT FROM tasks.task FOR UPDATE")
+        refused(service.ask("POST", f"/tasks/{task['id']}/cancel"), "locked")
+        assert service.get(f"/tasks/{task['id']}").json["status"] == "pending", "reading waits for nobody"
+    assert service.ask("POST", f"/tasks/{task['id']}/cancel").json["status"] == "cancelled"
+    assert not said(service, "database not available")
+
+
+def test_keys_that_are_older_than_the_setting_are_removed_however_many_there_are(stage: Stage) -> None:
+    stage.database.execute(
+        "INSERT INTO tasks.request (key, digest, task_id, at)"
+        " SELECT n, 'd', gen_random_uuid(), now() - CASE WHEN n <= 2500 THEN interval '2 h' ELSE interval '30 min' END"
+        " FROM generate_series(1, 2510) AS n"
+    )
+    stage.serve(request_retention="3600")
+    kept = "SELECT count(*) FROM tasks.request"
+    until(lambda: stage.rows(kept) == [(10,)], what="the old keys are removed", seconds=30)
+
+
 def test_behind_pgbouncer_tasks_are_submitted_and_grabbed_and_their_holders_are_seen(stage: Stage) -> None:
     stage.allow_demo()
     with pgbouncer(stage.settings["WRITERS_DATABASE_URL"]) as through:
