@@ -400,7 +400,7 @@ MUTANTS = (
         ("tests/unit/consumers/test_worker.py",),
     ),
     Mutant(
-        "a forked child ends its parent's work",
+        "a forked child ends the work of its parent",
         "outboxkit/process/signals.py",
         "        if os.getpid() != self._process:\n            os._exit(128 + number)\n",
         "",
