@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from writers.service import problems
@@ -73,6 +73,8 @@ class Requests:
             if started:
                 raise
             await problems.response(problem)(scope, receive, sending)
+        except ClientDisconnect:
+            status = HTTPStatus.BAD_REQUEST.value  # for the log: nobody reads an answer
         except Exception:
             if started:
                 raise
