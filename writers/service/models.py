@@ -164,7 +164,7 @@ class Filter(BaseModel):
 
 
 class Holder(BaseModel):
-    """Who has locked a task's row at this moment (only in the locking demo)."""
+    """The instance that has a task's row locked at this moment (only in the locking demo)."""
 
     instance: str
     since: datetime | None = Field(description="null if that session is of a role about which the service may not ask.")

@@ -19,7 +19,7 @@ log = structlog.get_logger()
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _TRACESTATE = re.compile(r"[ -~]{1,512}")
-# Labels of metrics: who asks cannot make more of them.
+# Labels of metrics: a client cannot make more of them.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _OTHER = "(other)"
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})

@@ -75,7 +75,7 @@ async def authorize(
 
 
 class JsonRoute(APIRoute):
-    """A route whose body, if it has one, is read only from who may ask, and checked before FastAPI parses it."""
+    """A route that reads a body only from a client that may ask, and checks it before FastAPI parses it."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return what answers a request."""

@@ -226,7 +226,7 @@ async def _after(session: AsyncConnection[DictRow], task_id: UUID) -> DictRow:
 
 
 async def _with_holders(service: Parts, rows: list[DictRow]) -> list[str]:
-    """Return the tasks of `rows` as JSON; of the locking demo's, with who holds them at this moment."""
+    """Return the tasks of `rows` as JSON; those of the locking demo have their holders of this moment."""
     ids = [row["id"] for row in rows if row["type"] == DEMO_TYPE]
     found = await service.database.ask("service_holders", {"ids": ids}) if ids else []
     holders = {row["task_id"]: row["holder"] for row in found}
