@@ -26,6 +26,7 @@ from outboxkit.errors import Problem
 log = structlog.get_logger()
 
 _CLEAN_UP_SECONDS = 5.0
+_MOST_CONNECTIONS = 1000  # with so many, uvicorn itself answers each request with 503, in plain text
 # Longer than a balancer keeps an idle connection: else a request may meet one that is being closed. For nginx, 60 s:
 # https://nginx.org/en/docs/http/ngx_http_upstream_module.html#keepalive_timeout
 _KEEP_ALIVE_SECONDS = 75
@@ -87,6 +88,8 @@ async def hosting(app: ASGIApp, address: str, *, grace: float, remedy: str, ende
                 lifespan="off",
                 ws="none",
                 server_header=False,
+                proxy_headers=False,  # else whoever connects from FORWARDED_ALLOW_IPS names the client's address
+                limit_concurrency=_MOST_CONNECTIONS,
                 timeout_keep_alive=_KEEP_ALIVE_SECONDS,
                 timeout_graceful_shutdown=math.ceil(grace),
             )

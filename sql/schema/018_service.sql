@@ -3,7 +3,7 @@
 -- Lists, the newest first, page by page. Each submission writes one entry more, at the right end of the index.
 CREATE INDEX task_created ON tasks.task (created_at, id);
 
--- One request, one task: who repeats a request gets the task that the first one made.
+-- One request, one task: a request that is repeated gets the task that the first one made.
 CREATE TABLE tasks.request (
     key     text        PRIMARY KEY CONSTRAINT "key must have 1 to 255 characters" CHECK (length(key) BETWEEN 1 AND 255),
     digest  text        NOT NULL,
@@ -15,8 +15,8 @@ COMMENT ON TABLE tasks.request IS 'Requests that made a task, by the key that th
 COMMENT ON COLUMN tasks.request.digest IS 'What was asked for: the same key with another digest is another request.';
 COMMENT ON COLUMN tasks.request.task_id IS 'The task that it made; it may have been removed since.';
 
--- Submits a task unless `key` has made one: `made` tells. Of several transactions with one key, the others wait until the
--- first has ended; for longer than 2 s they fail (55P03), so that one that stays open holds up no session of the service.
+-- Submits a task unless `key` has made one: `made` tells. A transaction waits for another one with the same key to end; after
+-- 2 s it fails (55P03), so that one that stays open holds up no session of the service.
 -- `same` is false if that was another request: then nothing is written, and task_id is the first one's.
 CREATE FUNCTION tasks.submit_once(
     key text, digest text, type text, payload jsonb, max_attempts integer, headers jsonb, id uuid, run_at timestamptz,
@@ -58,9 +58,9 @@ AS $$
     SELECT count(*) FROM removed
 $$;
 
--- tasks.cancel for who has looked at the task before: with `expected`, only if that is its version. It returns whether it
--- changed the task, and the task's status and version afterwards; they are NULL if there is no such task. If another
--- transaction has the task's row locked for longer than 2 s, it fails (55P03).
+-- tasks.cancel, with `expected` only if that is the task's version. It returns whether it changed the task, and the task's
+-- status and version afterwards; they are NULL if there is no such task. It fails (55P03) if another transaction has the task's
+-- row locked for longer than 2 s.
 CREATE FUNCTION tasks.try_cancel(id uuid, expected bigint, OUT changed boolean, OUT status text, OUT version bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s'
 AS $$
@@ -111,7 +111,7 @@ BEGIN
     END LOOP;
 END $$;
 
--- The locking demo: tasks of one type, which no message announces and no consumer takes. Who grabs one holds its row's lock
+-- The locking demo: tasks of one type, which no message announces and no consumer takes. A grab holds its task's row locked
 -- while it works.
 CREATE INDEX task_demo ON tasks.task (created_at, id) WHERE type = 'demo.grab' AND status = 'pending';
 
@@ -126,15 +126,16 @@ AS $$
     SELECT count(*) FROM made
 $$;
 
--- What others can see while a grab is not committed: an advisory lock, which Postgres lets go when the transaction ends,
--- however it ends. Of 64 bits, so two tasks have the same one hardly ever; then the second grab would wait for the first.
+-- What others can see while a grab is not committed: an advisory lock, which Postgres releases when the transaction ends,
+-- however it ends. It has 64 bits, so two tasks hardly ever have the same one; the second grab would then wait for the first.
 CREATE FUNCTION tasks.demo_lock(id uuid) RETURNS bigint
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 RETURN ('x' || left(md5('demo.grab ' || id::text), 16))::bit(64)::bigint;
 
 -- Claims the oldest pending task for `instance`, and holds its row until the transaction ends; no row if none is left.
 -- Without `skip_locked` it waits for the oldest one's holder, as a query without SKIP LOCKED does: when that has committed,
--- the row is no longer pending, and the next one is looked for.
+-- the row is no longer pending, and the next one is looked for. A grab whose client or host has vanished is rolled back after
+-- 90 s without a statement, which is longer than the service lets a grab work (60 s).
 CREATE FUNCTION tasks.demo_grab(instance text, skip_locked boolean)
 RETURNS TABLE (id uuid, payload jsonb, version bigint, created_at timestamptz)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -157,6 +158,7 @@ BEGIN
             RETURN;
         END IF;
     END LOOP;
+    PERFORM set_config('idle_in_transaction_session_timeout', '90s', true);
     PERFORM pg_advisory_xact_lock(tasks.demo_lock(oldest));
     RETURN QUERY
         UPDATE tasks.task AS task
@@ -166,7 +168,8 @@ BEGIN
         RETURNING task.id, task.payload, task.version, task.created_at;
 END $$;
 
--- Completes a task that this transaction has grabbed, and returns its version.
+-- Completes a task of the demo that is at `version`, and returns its new version; NULL if there is none. The version that a
+-- grab has made is known to its own transaction only, until that commits.
 CREATE FUNCTION tasks.demo_complete(id uuid, version bigint) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -177,18 +180,22 @@ AS $$
     RETURNING task.version
 $$;
 
--- Removes the demo's tasks, and no others: it cancels those that are pending, so that the law of states holds here too. Tasks
--- that are grabbed at this moment stay, and are counted.
+-- Removes the demo's tasks, and no others: it cancels those that are pending or scheduled, so that the law of states holds here
+-- too. Tasks that another transaction has locked, such as a grab, stay, and are counted; those that are made meanwhile stay too.
 CREATE FUNCTION tasks.demo_reset(OUT removed bigint, OUT held bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+    found CONSTANT uuid[] := ARRAY(
+        SELECT id FROM tasks.task WHERE type = 'demo.grab' AND status IN ('pending', 'scheduled'));
 BEGIN
     UPDATE tasks.task AS task SET status = 'cancelled', version = task.version + 1
-    FROM (SELECT id FROM tasks.task WHERE type = 'demo.grab' AND status = 'pending' FOR NO KEY UPDATE SKIP LOCKED) AS free
+    FROM (SELECT id FROM tasks.task WHERE id = ANY (found) AND status IN ('pending', 'scheduled')
+          FOR NO KEY UPDATE SKIP LOCKED) AS free
     WHERE task.id = free.id;
     DELETE FROM tasks.task WHERE type = 'demo.grab' AND status IN ('completed', 'cancelled', 'dead');
     GET DIAGNOSTICS removed = ROW_COUNT;
-    SELECT count(*) INTO held FROM tasks.task WHERE type = 'demo.grab';
+    SELECT count(*) INTO held FROM tasks.task WHERE id = ANY (found) AND status IN ('pending', 'scheduled');
 END $$;
 
 -- As before (016), but for tasks that have no message by intention: they wait for no consumer, so nothing is asked for them.

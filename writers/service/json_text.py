@@ -1,8 +1,9 @@
 """The JSON text of a request: is it JSON, and can everybody read it back? Pure.
 
 Postgres gets the text itself, and consumers read what Postgres makes of it. So what a reader could stumble over is
-refused here: JSON that nests too deep, and a number that is larger than a double (Postgres would write 1e5000 with all
-its digits). So is U+0000, which Postgres cannot store.
+refused here: JSON that nests too deep, an integer of more than 4300 digits, and another number that is larger than a
+double (Postgres would write 1e5000 with all its digits). An integer of fewer digits passes: a reader in JavaScript has
+Infinity then, and one in Python the number. U+0000 is refused too, since Postgres cannot store it.
 """
 
 import math

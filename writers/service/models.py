@@ -12,11 +12,15 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 from pydantic.config import JsonDict
 from pydantic.json_schema import SkipJsonSchema
 
+from outboxkit.amqp.format import PROBE
+
 JsonObject: TypeAlias = dict[str, Any]
 
 Status: TypeAlias = Literal["scheduled", "pending", "running", "completed", "failed", "dead", "cancelling", "cancelled"]
 DEMO_TYPE = "demo.grab"
 MOST_PER_PAGE = 500
+MOST_BYTES_PER_PAGE = 4_194_304
+"""Of payloads, results and errors; a page has one task in any case."""
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 
@@ -36,11 +40,19 @@ def _utc(value: datetime) -> datetime:
         raise ValueError("it is outside of the years 1 to 9999 in UTC") from error
 
 
+def _no_probe(headers: JsonObject) -> JsonObject:
+    """Refuse the header by which consumers know a probe: they would not run the task of such a message."""
+    if PROBE in headers:
+        raise ValueError(f"{PROBE!r} is a header of the consumers' own messages: give it another name")
+    return headers
+
+
 # Postgres' text and jsonb hold no U+0000.
 Text = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00]+$")]
 Moment = Annotated[AwareDatetime, BeforeValidator(_rfc3339), AfterValidator(_utc)]
 Missing = SkipJsonSchema[None]
 """A header may be left out; null, as OpenAPI would have it, is not what then stands there."""
+Headers = Annotated[JsonObject, AfterValidator(_no_probe)]
 Payload = Annotated[Any, Field(description="Any JSON, at most 1 MiB. Numbers keep all their digits.")]
 
 _TASK: JsonDict = {
@@ -88,7 +100,7 @@ class NewTaskBody(BaseModel):
     payload: Payload = Field(default_factory=dict)
     run_at: Moment | None = Field(None, description="When it is due, with a time zone; at once if it is missing.")
     max_attempts: int = Field(5, ge=1, le=2_147_483_647, strict=True)
-    headers: JsonObject = Field(
+    headers: Headers = Field(
         default_factory=dict,
         description="They travel with the message that announces the task; one that is due later has none. "
         "The request's traceparent is added, unless it is here.",
@@ -120,11 +132,14 @@ class NewEventBody(BaseModel):
     )
     event_type: Text
     payload: Payload = Field(default_factory=dict)
-    headers: JsonObject = Field(
-        default_factory=dict, description="The request's traceparent is added, unless it is here."
-    )
+    headers: Headers = Field(default_factory=dict, description="The request's traceparent is added, unless it is here.")
     exchange: Text | None = Field(None, description="Instead of the relay's.")
     routing_key: Text | None = Field(None, description="Instead of the relay's.")
+    id: UUID | None = Field(
+        None,
+        description="The event's id; a new one if it is missing. A request that is repeated with its id has the same "
+        "answer, and consumers apply the event once.",
+    )
 
 
 class Rescheduling(BaseModel):
@@ -149,7 +164,7 @@ class Filter(BaseModel):
 
 
 class Holder(BaseModel):
-    """Who has locked a task's row at this moment (only in the locking demo)."""
+    """The instance that has a task's row locked at this moment (only in the locking demo)."""
 
     instance: str
     since: datetime | None = Field(description="null if that session is of a role about which the service may not ask.")

@@ -3,7 +3,7 @@
 | status | slug                   | when                                                                   |
 |--------|------------------------|------------------------------------------------------------------------|
 | 400    | bad-cursor             | `cursor` is not from a page of this service                            |
-| 400    | client-left            | nobody reads it: the client has left in the middle of a grab           |
+| 400    | client-left            | nobody reads it: the client has left in its request, or in a grab      |
 | 401    | unauthorized           | no bearer token, or a wrong one                                        |
 | 404    | not-found              | there is no such task, or no such address                              |
 | 405    | method-not-allowed     | the address exists, and not with this method; Allow                    |
@@ -15,9 +15,9 @@
 | 422    | refused                | the database refuses the row                                           |
 | 422    | key-reused             | the Idempotency-Key was sent with another request                      |
 | 500    | bug                    | see the log, at this request's id                                      |
-| 503    | overloaded             | every session is busy; Retry-After                                     |
-| 503    | locked                 | another transaction has had the task's row, or the key, for 2 s        |
-| 503    | database-unavailable   | Postgres cannot be reached, or takes no writes; Retry-After            |
+| 503    | overloaded             | every session is busy, or half of them with grabs; Retry-After         |
+| 503    | locked                 | another transaction is in the way; nothing was written; Retry-After    |
+| 503    | database-unavailable   | Postgres cannot be reached, takes no writes or is too slow; Retry-After|
 | 503    | database-refuses       | its role or schema is wrong; the log has the remedy                    |
 """
 

@@ -4,8 +4,12 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+import structlog
+
 from writers.service.database import Database
 from writers.service.problems import Answered
+
+log = structlog.get_logger()
 
 BATCH = 1000
 _SECONDS = 60
@@ -25,8 +29,12 @@ async def pruning(database: Database, keep: float) -> AsyncIterator[None]:
 
 async def _prune(database: Database, keep: float) -> None:
     while True:
-        with contextlib.suppress(Answered):  # the log has it, and it is tried again
+        try:
             await prune(database, keep)
+        except Answered:  # the log has it, and it is tried again
+            pass
+        except Exception:
+            log.exception("bug", path="(removing old keys)")
         await asyncio.sleep(_SECONDS)
 
 

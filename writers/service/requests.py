@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from writers.service import problems
@@ -19,7 +19,7 @@ log = structlog.get_logger()
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _TRACESTATE = re.compile(r"[ -~]{1,512}")
-# Labels of metrics: who asks cannot make more of them.
+# Labels of metrics: a client cannot make more of them.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _OTHER = "(other)"
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -73,6 +73,8 @@ class Requests:
             if started:
                 raise
             await problems.response(problem)(scope, receive, sending)
+        except ClientDisconnect:
+            status = HTTPStatus.BAD_REQUEST.value  # for the log: nobody reads an answer
         except Exception:
             if started:
                 raise

@@ -66,7 +66,7 @@ _OF_CODES = MappingProxyType(
 def address(url: str, *, name: str) -> str:
     """Return the connection string for `url`, with `name` as application_name whatever `url` says.
 
-    Of several hosts, it is the first that takes writes, unless `url` says else.
+    Several hosts are tried for the first that takes writes, unless `url` says else.
     """
     merged = {option.keyword.decode(): option.val.decode() for option in pq.Conninfo.get_defaults() if option.val}
     own = conninfo_to_dict(url)

@@ -184,7 +184,7 @@ def test_tasks_of_the_version_before_are_listed_and_changed(isolated: Isolated) 
 
 def _page(limit: int) -> dict[str, Any]:
     names = ("before_at", "before_id", "statuses", "type", "created_before", "created_after")
-    return dict.fromkeys(names) | {"limit": limit}
+    return dict.fromkeys(names) | {"limit": limit, "bytes": 4_194_304}
 
 
 def test_a_page_is_read_by_its_index_whatever_the_size_of_the_table(connection: Connection) -> None:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
+from typing import Any, LiteralString
 from uuid import UUID
 
 import psycopg
@@ -71,6 +71,16 @@ def test_each_of_many_grabs_the_oldest_task_that_is_free(connection: Connection,
     assert result.fetchall() == [({"grabbed_by": "w0"}, None, 1)]
 
 
+def test_postgres_ends_a_grab_from_which_nothing_comes(connection: Connection) -> None:
+    timeout: LiteralString = "SELECT current_setting('idle_in_transaction_session_timeout')"
+    before = connection.execute(timeout).fetchall()
+    connection.execute("SELECT tasks.demo_create(1)")
+    with connection.transaction():
+        assert grab(connection) is not None
+        assert connection.execute(timeout).fetchall() == [("90s",)]
+    assert connection.execute(timeout).fetchall() == before != [("90s",)]
+
+
 def test_another_version_completes_nothing(connection: Connection) -> None:
     connection.execute("SELECT tasks.demo_create(1)")
     with connection.transaction(force_rollback=True):
@@ -97,10 +107,11 @@ def test_a_reset_removes_them_and_no_others_and_leaves_what_is_grabbed(
 ) -> None:
     connection.execute("SELECT tasks.submit('t')")
     connection.execute("SELECT tasks.demo_create(3)")
+    connection.execute("SELECT tasks.submit('demo.grab', run_at => now() + interval '1 day')")
     with psycopg.connect(isolated.database_url) as worker:
         held = grab(worker)
         assert held is not None
-        assert connection.execute("SELECT removed, held FROM tasks.demo_reset()").fetchall() == [(2, 1)]
+        assert connection.execute("SELECT removed, held FROM tasks.demo_reset()").fetchall() == [(3, 1)]
         worker.execute("SELECT tasks.demo_complete(%s, %s)", [held[0], held[2]])
     assert connection.execute("SELECT removed, held FROM tasks.demo_reset()").fetchall() == [(1, 0)]
     assert connection.execute("SELECT type FROM tasks.task").fetchall() == [("t",)]

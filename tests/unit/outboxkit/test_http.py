@@ -51,6 +51,20 @@ def test_metrics_and_health_are_served_until_the_block_ends() -> None:
         _get(asyncio.run(run()), "/metrics")
 
 
+def test_with_too_many_connections_a_request_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("outboxkit.http._MOST_CONNECTIONS", 2)
+
+    async def run() -> list[int]:
+        async with serving([health_route("/readyz", lambda: {"all": True})], "127.0.0.1:0") as address:
+            found = [(await asyncio.to_thread(_get, address, "/readyz"))[0]]
+            _, other = await asyncio.open_connection(*parse_address(address))
+            found.append((await asyncio.to_thread(_get, address, "/readyz"))[0])
+            other.close()
+            return found
+
+    assert asyncio.run(run()) == [200, 503]
+
+
 def test_a_taken_address_is_a_problem_with_its_remedy() -> None:
     async def run(address: str) -> None:
         async with serving([], address):

@@ -6,13 +6,14 @@ the row's lock, completes it, and commits. If it breaks off in the middle, Postg
 
 import asyncio
 import contextlib
+import math
 import time
 from http import HTTPStatus
 from typing import Annotated
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from writers.service.database import fetch
 from writers.service.problems import Answered
@@ -34,14 +35,14 @@ class Grabbed(BaseModel):
     """A task that was grabbed and completed."""
 
     id: UUID
-    number: int
+    number: int | None = Field(description="null if POST /create-tasks has not made it.")
     version: int
     instance: str
     seconds: float
 
 
 class Reset(BaseModel):
-    """What was removed, and how many tasks are grabbed at this moment and stay."""
+    """How many tasks were removed, and how many stay because a transaction has them locked, such as a grab."""
 
     removed: int
     held: int
@@ -66,20 +67,21 @@ async def grab_task(
     began = time.perf_counter()
     work = service.settings.grab_seconds if seconds is None else seconds
     instance = service.settings.instance
-    async with service.database.transaction() as session:
+    async with service.database.holding(work if skip_locked else math.inf) as session:
         found = await fetch(session, "demo_grab", {"instance": instance, "skip_locked": skip_locked})
         if not found:
             raise Answered(HTTPStatus.NOT_FOUND, "not-found", "no task is left; POST /create-tasks makes some")
         task = found[0]
         await _work(request, work)
         [done] = await fetch(session, "demo_complete", {"id": task["id"], "version": task["version"]})
-    return Grabbed(
-        id=task["id"],
-        number=task["payload"]["number"],
-        version=done["demo_complete"],
-        instance=instance,
-        seconds=round(time.perf_counter() - began, 3),
-    )
+        # In the transaction: what fails here takes the grab back.
+        return Grabbed(
+            id=task["id"],
+            number=task["number"],
+            version=done["demo_complete"],
+            instance=instance,
+            seconds=round(time.perf_counter() - began, 3),
+        )
 
 
 @router.delete("/reset-tasks", responses=answers(503))

@@ -27,7 +27,7 @@ _EXAMPLES = {
     409: ("state-conflict", "the task is completed, which does not allow this"),
     412: (
         "version-conflict",
-        "the task is running at version 2, and If-Match names 1: look at it again, and decide anew",
+        "the task is running at version 2, and If-Match names 1: look at it again",
     ),
     413: ("too-large", "the body is larger than 2097152 bytes (WRITERS_REQUEST_BYTES)"),
     415: ("unsupported-media-type", "send Content-Type: application/json"),
@@ -75,7 +75,7 @@ async def authorize(
 
 
 class JsonRoute(APIRoute):
-    """A route whose body, if it has one, is read only from who may ask, and checked before FastAPI parses it."""
+    """A route that reads a body only from a client that may ask, and checks it before FastAPI parses it."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return what answers a request."""

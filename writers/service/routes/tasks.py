@@ -14,6 +14,7 @@ from writers.service import paging, shown
 from writers.service.database import fetch
 from writers.service.models import (
     DEMO_TYPE,
+    MOST_BYTES_PER_PAGE,
     Filter,
     Missing,
     NewTaskBody,
@@ -94,7 +95,10 @@ async def submit(
     responses={**answers(400, 422), 200: {"headers": headers(Link="The next page, if there is one (RFC 8288).")}},
 )
 async def list_tasks(service: Service, wanted: Annotated[Filter, Query()]) -> Response:
-    """List tasks, the newest first. Tasks that are submitted meanwhile change nothing about the pages that follow."""
+    """List tasks, the newest first. Tasks that are submitted meanwhile change nothing about the pages that follow.
+
+    A page has fewer than `limit` tasks if their payloads and results are larger than 4 MiB together: follow `next`.
+    """
     after = None if wanted.cursor is None else paging.decode(wanted.cursor)
     rows = await service.database.ask(
         "service_list",
@@ -105,10 +109,11 @@ async def list_tasks(service: Service, wanted: Annotated[Filter, Query()]) -> Re
             "type": wanted.type,
             "created_before": wanted.created_before,
             "created_after": wanted.created_after,
-            "limit": wanted.limit + 1,
+            "limit": wanted.limit,
+            "bytes": MOST_BYTES_PER_PAGE,
         },
     )
-    more, rows = len(rows) > wanted.limit, rows[: wanted.limit]
+    more = bool(rows) and rows[0]["found"] > len(rows)
     following = paging.encode(paging.Position(rows[-1]["created_at"], rows[-1]["id"])) if more else None
     link = {"Link": f'<{_page(wanted, following)}>; rel="next"'} if following else {}
     return shown.answer(shown.page(await _with_holders(service, rows), following), link)
@@ -221,7 +226,7 @@ async def _after(session: AsyncConnection[DictRow], task_id: UUID) -> DictRow:
 
 
 async def _with_holders(service: Parts, rows: list[DictRow]) -> list[str]:
-    """Return the tasks of `rows` as JSON; of the locking demo's, with who holds them at this moment."""
+    """Return the tasks of `rows` as JSON; those of the locking demo have their holders of this moment."""
     ids = [row["id"] for row in rows if row["type"] == DEMO_TYPE]
     found = await service.database.ask("service_holders", {"ids": ids}) if ids else []
     holders = {row["task_id"]: row["holder"] for row in found}

@@ -124,7 +124,7 @@ class Stage:
         self.settings = {
             "WRITERS_DATABASE_URL": login(isolated.database_url, "outbox_service", PASSWORD),
             "WRITERS_HTTP_ADDRESS": "127.0.0.1:0",
-            "WRITERS_POOL_SIZE": "5",
+            "WRITERS_POOL_SIZE": "10",
         }
         self._directory = directory
         self._stack = stack

@@ -17,6 +17,7 @@ from tests.support.urls import login
 
 TASK = {"type": "send"}
 TASKS = "SELECT count(*) FROM tasks.task"
+ID = "6d8f5e0c-1c5b-4d0e-9a39-0a6d1b2f7c11"
 
 
 @pytest.fixture
@@ -38,8 +39,8 @@ def submits(instance: Instance, *, seconds: float = 20) -> None:
     until(lambda: instance.ask("POST", "/tasks", TASK).status == 201, what=what, seconds=seconds)
 
 
-def opens_every_session(service: Instance) -> None:
-    """Use all of its five sessions at once, so that it has them."""
+def opens_five_sessions(service: Instance) -> None:
+    """Use five sessions at once, so that it has them."""
     create(service, 5)
     grabs = [service.send("POST", "/grab-task", seconds=0.5) for _ in range(5)]
     assert [answer().status for answer in grabs] == [200] * 5
@@ -92,7 +93,7 @@ def test_a_request_after_a_restart_of_postgres_succeeds_though_every_session_is_
 ) -> None:
     stage.allow_demo()
     service = stage.serve(demo="true")
-    opens_every_session(service)
+    opens_five_sessions(service)
     stage.database.close()
     try:
         sandbox.postgres.stop("fast")
@@ -107,28 +108,72 @@ def test_a_request_after_a_restart_of_postgres_succeeds_though_every_session_is_
 def test_sessions_that_the_server_has_ended_cost_no_request(stage: Stage) -> None:
     stage.allow_demo()
     service = stage.serve(demo="true")
-    opens_every_session(service)
+    opens_five_sessions(service)
     ends_sessions(stage)
     assert [service.ask("POST", "/tasks", TASK).status for _ in range(10)] == [201] * 10
     assert not said(service, "database not available")
 
 
+def waiting(stage: Stage, count: int) -> None:
+    """Wait until exactly `count` sessions of the service wait for a lock."""
+    statement = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'outbox_service' AND wait_event_type = 'Lock'"
+    until(lambda: stage.rows(statement) == [(count,)], what=f"{count} sessions wait", seconds=20)
+
+
 def test_when_every_session_is_busy_requests_are_told_to_come_back_and_the_instance_stays_ready(stage: Stage) -> None:
+    service = stage.serve(pool_size="2", pool_wait="0.2")
+    with stage.database.transaction():
+        stage.database.execute("LOCK TABLE tasks.task")
+        submitted = [service.send("POST", "/tasks", TASK) for _ in range(2)]
+        waiting(stage, 2)
+        refused(service.ask("POST", "/tasks", TASK), "overloaded")
+        assert service.get("/readyz").status == 200
+        metrics = service.get("/metrics").text
+        assert 'writers_pool_sessions{state="busy"} 2.0' in metrics
+        assert 'writers_pool_sessions{state="free"} 0.0' in metrics
+    assert [answer().status for answer in submitted] == [201, 201]
+    assert service.ask("POST", "/tasks", TASK).status == 201
+    assert not said(service, "database not available")
+
+
+def test_grabs_have_half_of_the_sessions_and_leave_the_others_to_who_submits(stage: Stage) -> None:
     stage.allow_demo()
-    service = stage.serve(demo="true", pool_size="2", pool_wait="0.2")
-    create(service, 2)
+    service = stage.serve(demo="true", pool_size="4", pool_wait="0.2")
+    create(service, 3)
     grabs = [grab(service) for _ in range(2)]
     held(stage, 2)
-    refused(service.ask("POST", "/tasks", TASK), "overloaded")
-    assert service.get("/readyz").status == 200
-    metrics = service.get("/metrics").text
-    assert 'writers_pool_sessions{state="busy"} 2.0' in metrics
-    assert 'writers_pool_sessions{state="free"} 0.0' in metrics
+    refused(service.ask("POST", "/grab-task", seconds=0), "overloaded")
+    assert service.ask("POST", "/tasks", TASK).status == 201
     for each in grabs:
         each.close()
     held(stage, 0)
-    submits(service)
+    until(lambda: service.ask("POST", "/grab-task", seconds=0).status == 200, what="a grab is taken", seconds=20)
+
+
+@pytest.mark.parametrize("code", ["40001", "40P01", "57014"])
+def test_a_conflict_is_answered_as_one_and_is_no_outage(stage: Stage, service: Instance, code: str) -> None:
+    fails(stage, code, "'in the way'")
+    answer = service.ask("POST", f"/tasks/{ID}/cancel")
+    refused(answer, "locked")
+    assert "nothing was written" in answer.json["detail"]
     assert not said(service, "database not available")
+
+
+def test_one_failure_with_many_texts_is_told_once(stage: Stage, service: Instance) -> None:
+    fails(stage, "53100", "'could not extend file ' || clock_timestamp()")
+    for _ in range(3):
+        refused(service.ask("POST", f"/tasks/{ID}/cancel"), "database-unavailable")
+    assert len(said(service, "database not available")) == 1
+
+
+def fails(stage: Stage, code: str, text: str) -> None:
+    """Let a cancel fail with an error of this code."""
+    body = f"BEGIN RAISE EXCEPTION USING ERRCODE = '{code}', MESSAGE = {text}; END"
+    create_or_replace = (
+        "CREATE OR REPLACE FUNCTION tasks.try_cancel(id uuid, expected bigint, OUT changed boolean, OUT status text,"
+        f" OUT version bigint) LANGUAGE plpgsql SECURITY DEFINER AS $$ {body} $$"
+    )
+    stage.database.execute(create_or_replace.encode())
 
 
 @pytest.mark.parametrize(
@@ -257,6 +302,17 @@ def test_keys_that_are_older_than_the_setting_are_removed_however_many_there_are
     stage.serve(request_retention="3600")
     kept = "SELECT count(*) FROM tasks.request"
     until(lambda: stage.rows(kept) == [(10,)], what="the old keys are removed", seconds=30)
+
+
+def test_an_error_in_removing_old_keys_is_told_and_ends_nothing(stage: Stage) -> None:
+    stage.database.execute(
+        "CREATE OR REPLACE FUNCTION tasks.prune_requests(keep interval, batch integer DEFAULT 1000) RETURNS bigint"
+        " LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN RAISE 'nobody has expected this'; END $$"
+    )
+    service = stage.serve()
+    assert "nobody has expected this" in str(service.command.logged("bug"))
+    service.submit()
+    assert service.command.terminate() == 0, service.command.tail()
 
 
 def test_behind_pgbouncer_tasks_are_submitted_and_grabbed_and_their_holders_are_seen(stage: Stage) -> None:

@@ -117,6 +117,29 @@ def test_a_task_of_a_client_that_leaves_is_pending_again_and_its_session_is_free
     assert history == ["pending", "running", "completed"]
 
 
+def test_a_client_that_leaves_before_its_request_was_sent_is_no_bug(demo: Stage) -> None:
+    service = demo.serve()
+    host, _, port = service.address.rpartition(":")
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(
+            b"POST /tasks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+        )
+    assert service.command.logged("request", path="/tasks")["status"] == 400
+    assert "bug" not in {line["event"] for line in service.command.log}
+    assert 'route="/tasks",status="400"} 1.0' in service.get("/metrics").text
+
+
+def test_a_grab_of_a_task_that_was_submitted_otherwise_is_answered_and_completed_though_it_has_no_number(
+    demo: Stage,
+) -> None:
+    service = demo.serve()
+    for payload in ("[]", '{"number": "many"}', '{"number": 12345678901}', '{"number": 7}'):
+        demo.rows("SELECT tasks.submit('demo.grab', %s::jsonb)", payload)
+    answers = [service.ask("POST", "/grab-task", seconds=0) for _ in range(4)]
+    assert [(answer.status, answer.json["number"]) for answer in answers] == [(200, None)] * 3 + [(200, 7)]
+    assert states(demo) == {"completed": 4}
+
+
 def test_a_database_without_the_schema_ends_the_start_with_its_remedy(demo: Stage) -> None:
     demo.database.execute("DROP SCHEMA outbox_setup CASCADE")
     command = demo.start()

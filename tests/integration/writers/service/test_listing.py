@@ -154,6 +154,17 @@ def test_a_page_has_at_most_as_many_as_is_documented(stage: Stage, service: Inst
     assert len(service.get("/tasks").json["tasks"]) == 50
 
 
+def test_a_page_ends_before_its_payloads_and_results_are_larger_than_4_mib(service: Instance) -> None:
+    large = 1_040_000
+    wanted = [service.submit("large", payload="x" * large)["id"] for _ in range(9)]
+    small = [service.submit("small")["id"] for _ in range(3)]
+    found = list(pages(service, limit=500))
+    assert [len(page.json["tasks"]) for page in found] == [3 + 4, 4, 1]
+    assert ids(iter(found)) == [*reversed(small), *reversed(wanted)]
+    assert max(len(page.text) for page in found) < 4_194_304 + 7 * 1000
+    assert [len(page.json["tasks"]) for page in pages(service, limit=2, type="large")] == [2, 2, 2, 2, 1]
+
+
 def test_what_other_writers_wrote_is_shown_though_python_cannot_read_it(stage: Stage, service: Instance) -> None:
     deep = "[" * 3000 + "]" * 3000
     written: list[tuple[Any, ...]] = [("1e5000", "infinity"), (deep, "20000-01-01"), ('"\\u2028"', "0044-03-15 BC")]

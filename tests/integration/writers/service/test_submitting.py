@@ -113,6 +113,15 @@ def test_an_event_is_written_as_it_was_sent(stage: Stage, service: Instance) -> 
     ) == [(answer.json["id"], *EVENT.values(), *more.values())]
 
 
+def test_an_event_that_is_sent_again_with_its_id_has_the_same_answer_and_message_id(
+    stage: Stage, service: Instance
+) -> None:
+    event = {**EVENT, "id": "6d8f5e0c-1c5b-4d0e-9a39-0a6d1b2f7c11"}
+    answers = [service.ask("POST", "/events", event) for _ in range(2)]
+    assert [(answer.status, answer.json) for answer in answers] == [(201, {"id": event["id"]})] * 2
+    assert stage.rows("SELECT id::text FROM outbox.event") == [(event["id"],)] * 2
+
+
 def test_a_request_keeps_its_id_in_answer_and_log_unless_it_is_no_id(service: Instance) -> None:
     given = service.ask("POST", "/tasks", {"type": "send"}, headers={"X-Request-Id": "mine-1"})
     assert given.headers["X-Request-Id"] == "mine-1"
@@ -151,6 +160,7 @@ BAD_TASKS: list[tuple[object, list[str]]] = [
     ({"type": "a", "headers": []}, ["body.headers"]),
     ({"type": "a", "headers": None}, ["body.headers"]),
     ({"type": "a", "headers": {"h": "x" * 32_768}}, ["refused"]),
+    ({"type": "a", "headers": {"x-probe": True}}, ["body.headers"]),
     ({"type": "a", "more": 1}, ["body.more"]),
     ({"type": "a", "\ud800": 1}, ["body"]),
     ({"max_attempts": 0, "run_at": "soon"}, ["body.type", "body.run_at", "body.max_attempts"]),
@@ -177,7 +187,8 @@ BAD_EVENTS: list[tuple[dict[str, object], list[str]]] = [
     ({"routing_key": "ä" * 200}, ["refused"]),
     ({"headers": {"deep": json.loads("[" * 40 + "]" * 40)}}, ["refused"]),
     ({"payload": "x" * 1_048_577}, ["refused"]),
-    ({"id": "6d8f5e0c-1c5b-4d0e-9a39-0a6d1b2f7c11"}, ["body.id"]),
+    ({"id": "1"}, ["body.id"]),
+    ({"headers": {"x-probe": None}}, ["body.headers"]),
 ]
 
 

@@ -58,6 +58,11 @@ def test_a_request_is_one_line_with_what_it_was_and_nothing_of_its_body(service:
     assert "hunter2" not in service.command.stderr
 
 
+def test_nobody_chooses_the_address_that_the_log_has(service: Instance) -> None:
+    service.get("/", headers={"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Proto": "https"})
+    assert [line["client"] for line in requests(service, 1)] == ["127.0.0.1"]
+
+
 def test_a_path_with_a_line_break_is_one_line_of_json(service: Instance) -> None:
     service.get("/nowhere%0A%7B%22event%22:%22forged%22%7D")
     (line,) = requests(service, 1)
