@@ -15,7 +15,6 @@ from pydantic.json_schema import SkipJsonSchema
 JsonObject: TypeAlias = dict[str, Any]
 
 Status: TypeAlias = Literal["scheduled", "pending", "running", "completed", "failed", "dead", "cancelling", "cancelled"]
-DEMO_TYPE = "demo.grab"
 MOST_PER_PAGE = 500
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")

@@ -150,7 +150,7 @@ def test_of_200_grabs_at_once_none_gets_anothers_task_while_an_instance_is_kille
     def ended(outcome: Outcome) -> None:
         if isinstance(outcome, Taken) and outcome.instance == "writers-2" and not seen:
             seen.append(outcome)
-            killed.kill()  # in the middle of its other grabs: it has had 20 at once
+            killed.kill()  # in the middle of its other grabs
 
     run = grabbing.run(behind, Plan(tasks=250, requests=200, seconds=0.5), ended=ended)
     assert len(run.outcomes) == 200
