@@ -37,7 +37,7 @@ http {{
             proxy_http_version 1.1;
             proxy_set_header Host $http_host;
             proxy_set_header Connection "";
-            proxy_read_timeout 1h;
+            proxy_read_timeout 10h;
         }}
     }}
 }}

@@ -13,11 +13,9 @@ from urllib.parse import urlencode, urlsplit
 from pydantic import BaseModel, ValidationError
 
 from outboxkit.errors import ConfigurationProblem, Problem
+from writers.demo_type import DEMO_TYPE
 
-DEMO_TYPE = "demo.grab"
 _SECONDS = 30.0
-_PATIENCE_SECONDS = 60.0
-"""For how long a busy instance is asked again."""
 _BUSY = ":overloaded"
 """How the type of that problem ends. After any other one, it is not known whether a task was grabbed."""
 _PAGE = 500
@@ -188,7 +186,7 @@ class Service:
     ) -> Outcome:
         """Grab a task. `sent` is called when the request has been sent, or could not be.
 
-        An instance that has no session left says when to ask again, and is asked again.
+        An instance that has no session left says when to ask again, and is asked again until `answered_within` is over.
         """
         began = time.perf_counter()
         query = urlencode({"seconds": f"{seconds:g}", "skip_locked": str(skip_locked).lower()})
@@ -203,7 +201,7 @@ class Service:
                 return Failed(problem.what, time.perf_counter() - began)
             if answer.status == HTTPStatus.NOT_FOUND:
                 return NoneLeft(answer.instance, taken)
-            if not answer.busy or taken > _PATIENCE_SECONDS:
+            if not answer.busy or taken > answered_within:
                 return Failed(answer.reason, taken)
             time.sleep(int(answer.retry_after))
 

@@ -17,7 +17,6 @@ from outboxkit.amqp.format import PROBE
 JsonObject: TypeAlias = dict[str, Any]
 
 Status: TypeAlias = Literal["scheduled", "pending", "running", "completed", "failed", "dead", "cancelling", "cancelled"]
-DEMO_TYPE = "demo.grab"
 MOST_PER_PAGE = 500
 MOST_BYTES_PER_PAGE = 4_194_304
 """Of payloads, results and errors; a page has one task in any case."""

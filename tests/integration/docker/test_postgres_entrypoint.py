@@ -1,6 +1,7 @@
 """The entrypoint of the Postgres image, run by this machine's Postgres: a cluster appears whole, or not at all."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -113,6 +114,39 @@ def test_without_a_password_it_says_what_to_set(container: Container) -> None:
     assert "set PASSWORD, or PASSWORD_FILE" in container.log.read_text()
 
 
+def test_a_volume_that_is_older_than_the_service_gets_its_login_as_the_page_says(container: Container) -> None:
+    place = container.cluster.parent
+    for secret in ("owner", "relay", "consumer", "application", "service", "operator"):
+        (place / f"{secret}_password").write_text(f"secret-of-{secret}\n", encoding="ascii")
+    _here(ROOT / "docker" / "postgres" / "initial.sql", place)
+    shutil.copy(ROOT / "sql" / "roles.sql", place)
+    page = (ROOT / "docs" / "containers.md").read_text(encoding="utf-8")
+    (by_hand,) = re.findall(r"postgres outbox' <<'SQL'\n(.*?)^    SQL$", page, re.MULTILINE | re.DOTALL)
+    process = container.start()
+    try:
+        until(container.answers, what="the server answers", seconds=SECONDS)
+        psql: list[str | Path] = [packages.require().postgres / "psql", "--no-psqlrc", "--set", "ON_ERROR_STOP=1"]
+        first = [*psql, "--set", "database=outbox", "--file", place / "initial.sql"]
+        subprocess.run([*first, container.url(USER, PASSWORD, "postgres")], check=True, capture_output=True)
+        with psycopg.connect(container.url(USER, PASSWORD, "outbox"), autocommit=True) as connection:
+            connection.execute("DROP OWNED BY outbox_service, outbox_demo")
+            connection.execute("DROP ROLE outbox_service, outbox_demo")
+        owner = container.url("outbox_owner", "secret-of-owner", "outbox")
+        grants = [*psql, "--file", place / "roles.sql", owner]
+        refused = subprocess.run(grants, check=False, capture_output=True, text=True)
+        assert (refused.returncode, "permission denied to create role" in refused.stderr) == (3, True), refused.stderr
+        by_hand = by_hand.replace("/run/secrets/", f"{place}/").replace("/usr/local/share/outbox-relay", str(place))
+        superuser = [*psql, container.url(USER, PASSWORD, "outbox")]
+        subprocess.run(superuser, check=True, capture_output=True, text=True, input=by_hand)
+        subprocess.run(grants, check=True, capture_output=True)
+        with psycopg.connect(container.url("outbox_service", "secret-of-service", "outbox")) as connection:
+            member = connection.execute("SELECT pg_has_role('outbox_demo', 'MEMBER')").fetchone()
+        assert member == (True,)
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(SECONDS) == 0
+
+
 def test_the_first_start_makes_a_login_for_each_secret_and_no_login_may_do_what_another_is_for(
     container: Container,
 ) -> None:
@@ -127,8 +161,7 @@ def test_the_first_start_makes_a_login_for_each_secret_and_no_login_may_do_what_
     }
     for secret in logins:
         (place / f"{secret}_password").write_text(f"secret-of-{secret}\n", encoding="ascii")
-    initial = (ROOT / "docker" / "postgres" / "initial.sql").read_text(encoding="utf-8")
-    (place / "initial.sql").write_text(initial.replace("/run/secrets/", f"{place}/"), encoding="utf-8")
+    _here(ROOT / "docker" / "postgres" / "initial.sql", place)
     shutil.copy(ROOT / "sql" / "roles.sql", place)
     process = container.start()
     try:
@@ -145,3 +178,9 @@ def test_the_first_start_makes_a_login_for_each_secret_and_no_login_may_do_what_
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(SECONDS) == 0
+
+
+def _here(script: Path, place: Path) -> None:
+    """Copy `script` to `place`, where it finds its secrets."""
+    text = script.read_text(encoding="utf-8")
+    (place / script.name).write_text(text.replace("/run/secrets/", f"{place}/"), encoding="utf-8")

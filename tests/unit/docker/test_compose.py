@@ -181,6 +181,12 @@ def test_nginx_waits_longer_than_an_instance_works() -> None:
         assert int(wait) > longest
 
 
+def test_nginx_waits_for_a_grab_that_waits_for_those_of_all_sessions_of_five_instances() -> None:
+    """Without SKIP LOCKED they work one after the other."""
+    (hours,) = re.findall(r"location = /grab-task \{[^}]*proxy_read_timeout (\d+)h;", NGINX)
+    assert int(hours) * 3600 >= 5 * WritersSettings.model_fields["pool_size"].default * MOST_SECONDS
+
+
 def test_postgres_has_sessions_for_five_instances_and_all_others() -> None:
     (most,) = re.findall(r"max_connections = (\d+)", SERVICES["postgres"]["environment"]["CONFIGURATION"])
     relays_and_consumers = 2 * 20 + 2 * 20

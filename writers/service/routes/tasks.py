@@ -10,10 +10,10 @@ from psycopg import AsyncConnection
 from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
+from writers.demo_type import DEMO_TYPE
 from writers.service import paging, shown
 from writers.service.database import fetch
 from writers.service.models import (
-    DEMO_TYPE,
     MOST_BYTES_PER_PAGE,
     Filter,
     Missing,

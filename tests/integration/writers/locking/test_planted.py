@@ -1,6 +1,7 @@
 """`writers locking-demo --url` against a service that breaks a promise: it is found, and the exit code is 1."""
 
 import json
+import math
 import sys
 from pathlib import Path
 from subprocess import CompletedProcess, run
@@ -10,6 +11,7 @@ import pytest
 
 from tests.integration.writers.locking.fake import Answer, Fake, served, taken
 from tests.support.commands import environment
+from writers.locking.client import Failed, Service
 
 
 def demo(url: str, *options: str, **settings: str) -> CompletedProcess[str]:
@@ -61,7 +63,9 @@ class Stuck(Fake):
 class Busy(Fake):
     """Has no session for the first requests."""
 
-    left = 5
+    def __init__(self, left: float = 5) -> None:
+        super().__init__()
+        self.left = left
 
     def grab(self) -> Answer:
         if self.left:
@@ -127,6 +131,14 @@ def test_an_instance_that_is_busy_is_asked_again_when_it_says() -> None:
     with served(Busy()) as url:
         done = demo(url, "--json")
     assert (done.returncode, found(done)["with_skip_locked"]["successful"]) == (0, 15)
+
+
+def test_an_instance_that_stays_busy_is_asked_again_for_as_long_as_the_plan_may_take() -> None:
+    with served(Busy(math.inf)) as url:
+        given_up = Service(url).grab(0, skip_locked=False, answered_within=1)
+    assert isinstance(given_up, Failed)
+    assert given_up.reason == "503: every session is busy"
+    assert 1 < given_up.seconds < 30
 
 
 def test_a_request_whose_effect_is_unknown_is_not_repeated() -> None:
