@@ -28,7 +28,7 @@ class Taken:
     """A task that one request has grabbed and completed; `seconds` until the answer."""
 
     id: str
-    number: int
+    number: int | None
     instance: str
     seconds: float
 
@@ -82,7 +82,7 @@ class _Page(BaseModel):
 
 class _Grabbed(BaseModel):
     id: str
-    number: int
+    number: int | None
     instance: str
 
 
