@@ -36,7 +36,7 @@ class Report:
         line: str
         match outcome:
             case Taken():
-                line = f"  task {outcome.number or "-":>4}  {outcome.id}  {outcome.instance:<{_NAME}}"
+                line = f"  task {outcome.number or '-':>4}  {outcome.id}  {outcome.instance:<{_NAME}}"
             case NoneLeft():
                 line = f"  none left{' ' * 40}{outcome.instance:<{_NAME}}"
             case Failed():
