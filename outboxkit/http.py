@@ -133,6 +133,10 @@ def _listen(address: str, remedy: str) -> socket.socket:
     try:
         host, port = parse_address(address)
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family)
+        listener = socket.create_server((host, port), family=family)
+        # Else the second packet of an answer waits 40 ms for a delayed ACK. Connections inherit the option; asyncio
+        # sets it only for sockets that name TCP as their protocol (https://man7.org/linux/man-pages/man7/tcp.7.html).
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except (OSError, ValueError) as error:
         raise Problem(f"cannot serve HTTP at {address}: {error}", remedy=remedy) from error
+    return listener
