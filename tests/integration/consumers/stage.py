@@ -146,13 +146,18 @@ class Stage:
         """Return the task of each effect."""
         return [task_id for (task_id,) in self.rows("SELECT task_id FROM demo.effect")]
 
-    def waiting_at_gate(self, count: int) -> None:
-        """Wait until `count` handlers wait for the gate."""
+    def waiting_at_gate(self, count: int, *, meanwhile: Callable[[], object] = lambda: None) -> None:
+        """Wait until `count` handlers wait for the gate, and do `meanwhile` at each look."""
         statement: LiteralString = """
             SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
             WHERE locktype = 'advisory' AND NOT granted AND datname = current_database() AND objid = %s
         """
-        until(lambda: self.rows(statement, GATE) == [(count,)], what=f"{count} handlers at the gate", seconds=30)
+
+        def are_there() -> bool:
+            meanwhile()
+            return self.rows(statement, GATE) == [(count,)]
+
+        until(are_there, what=f"{count} handlers at the gate", seconds=30)
 
     @contextmanager
     def gate(self) -> Iterator[Callable[[], None]]:
