@@ -82,7 +82,7 @@ COMMENT ON TABLE tasks.reannounced IS 'How often a task that is still pending at
 
 -- Writes a probe if a task has been pending for longer than `wait` and no probe is on its way. One that has not arrived is
 -- given up after `wait`, then after twice and four times that time, up to an hour: it may be lost, or wait behind a backlog.
--- What it returns is for the log: the id of the probe, or NULL.
+-- What it returns is for the log: the id of the probe, or NULL. Tasks of the locking demo (018_service.sql) wait for no message.
 CREATE FUNCTION tasks.send_probe(wait interval) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
@@ -95,7 +95,8 @@ BEGIN
         SELECT FROM tasks.task AS task
         WHERE task.id = again.task_id AND task.version = again.version AND task.status = 'pending');
     IF NOT EXISTS (
-        SELECT FROM tasks.task AS task WHERE task.status = 'pending' AND task.updated_at < clock_timestamp() - wait)
+        SELECT FROM tasks.task AS task
+        WHERE task.status = 'pending' AND task.type <> 'demo.grab' AND task.updated_at < clock_timestamp() - wait)
     THEN
         DELETE FROM tasks.probe;
         RETURN NULL;
@@ -153,7 +154,7 @@ BEGIN
                         WHERE parked.aggregate_type = 'task' AND parked.redriven_at IS NULL AND parked.discarded_at IS NULL)
                     THEN 'parked' ELSE 'lost' END AS reason
         FROM tasks.task AS task LEFT JOIN tasks.reannounced AS again ON again.task_id = task.id AND again.version = task.version
-        WHERE task.status = 'pending' AND task.updated_at < answered.sent_at
+        WHERE task.status = 'pending' AND task.type <> 'demo.grab' AND task.updated_at < answered.sent_at
           -- Whether xmin is below the horizon, as Postgres compares transaction ids: within 2^31 of each other. A task that
           -- has been pending for a day may be older than that.
           AND ((below - task.xmin::text::bigint) & 4294967295 BETWEEN 1 AND 2147483647
