@@ -4,13 +4,11 @@ It relies on nothing of a session that a pooler in transaction mode would not ke
 session locks, no startup parameters but application_name.
 """
 
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import psycopg
-from psycopg import pq
-from psycopg.conninfo import conninfo_to_dict
 
-from outboxkit.postgres import conninfo
+from outboxkit.postgres import conninfo_for_writes
 
 # A prepared statement lives in a session, and behind a pooler the next statement may be in another one. Without a name,
 # a statement is planned each time, with its values: never with a plan that was made when the table was small.
@@ -28,12 +26,7 @@ class SessionFacts(NamedTuple):
 
 def address(url: str, *, name: str) -> str:
     """Return the connection string for `url`. Of several hosts, the first that takes writes, unless `url` says else."""
-    merged = {option.keyword.decode(): option.val.decode() for option in pq.Conninfo.get_defaults() if option.val}
-    own = conninfo_to_dict(url)
-    hosts = str(own.get("hostaddr") or own.get("host") or merged.get("hostaddr") or merged.get("host") or "").split(",")
-    if len(hosts) == 1 or merged.get("target_session_attrs", "any") != "any":
-        return conninfo(url, application_name=name)
-    return conninfo(url, application_name=name, target_session_attrs="read-write")
+    return conninfo_for_writes(url, application_name=name)
 
 
 def require_writable(facts: SessionFacts) -> None:
@@ -42,12 +35,3 @@ def require_writable(facts: SessionFacts) -> None:
         raise psycopg.errors.ReadOnlySqlTransaction("the server is a standby")
     if facts.read_only:
         raise psycopg.errors.ReadOnlySqlTransaction("default_transaction_read_only is on")
-
-
-def has_become_read_only(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
-    """Return whether the server has said so by itself; a pooler may keep it secret.
-
-    https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-ASYNC
-    """
-    status = connection.pgconn.parameter_status
-    return b"on" in {status(b"default_transaction_read_only"), status(b"in_hot_standby")}

@@ -6,7 +6,7 @@ import psycopg
 
 from consumers.errors import DatabaseFailed, DatabaseUnavailable, SchemaMissing
 from outboxkit.errors import Problem
-from outboxkit.login import Refusal, refusal
+from outboxkit.login import Words, refusal
 from outboxkit.postgres import message
 
 URL = "CONSUMERS_DATABASE_URL"
@@ -14,40 +14,11 @@ SET_UP = "run `consumers setup` of this version on it, or `relay setup` if it is
 _NOT_SET_UP = frozenset({"3F000", "42P01", "42703", "42883"})  # a schema, table, column or function does not exist
 RIGHTS = "`consumers check` names each GRANT that the role lacks; sql/roles.sql gives them to outbox_consumer"
 
-_LOGIN = (
-    f"correct user and password in {URL} or in the file of {URL}_FILE (in psql, \\password <role> sets another one); "
-    "pg_hba.conf must let this user into this database from this host"
-)
-_WRITABLE = (
-    f"a standby: name the primary, or all hosts, in {URL}; otherwise take the setting back: ALTER DATABASE, ROLE or "
-    "SYSTEM ... RESET default_transaction_read_only"
-)
+_WORDS = Words(URL, created=f"then {SET_UP}", login=" (in psql, \\password <role> sets another one)")
 
-_OF_LOGINS = MappingProxyType(
-    {
-        Refusal.UNREACHABLE: (
-            "Postgres is not reachable",
-            f"check that it runs, and host and port in {URL}, and the network between",
-        ),
-        Refusal.NOT_YET: ("Postgres starts, stops or recovers", "wait until it accepts connections; see its log"),
-        Refusal.NO_PASSWORD: ("Postgres wants a password", f"write it into {URL} or into the file of {URL}_FILE"),
-        Refusal.NO_DATABASE: (
-            "the database does not exist",
-            f"correct its name in {URL}; or create it, and then {SET_UP}",
-        ),
-        Refusal.NO_CONNECT: (
-            "the role may not connect to this database",
-            "as its owner: GRANT CONNECT ON DATABASE <database> TO <role>",
-        ),
-        Refusal.LOGIN: ("Postgres refuses the login", _LOGIN),
-    }
-)
 _OF_CODES = MappingProxyType(
     {
-        "25006": (
-            "Postgres takes no writes",
-            _WRITABLE,
-        ),
+        "25006": _WORDS.no_writes(),
         "42501": ("the role lacks a right", RIGHTS),
         "53300": (
             "Postgres has no session left",
@@ -60,7 +31,7 @@ _OF_CODES = MappingProxyType(
 def unavailable(error: psycopg.Error, conninfo: str) -> DatabaseUnavailable:
     """Return why there is no session, or none that can be used; it may connect, so call it in a thread."""
     if error.sqlstate is None and isinstance(error, psycopg.OperationalError):
-        what, remedy = _OF_LOGINS[refusal(error, conninfo)]
+        what, remedy = _WORDS.refusal(refusal(error, conninfo))
         return DatabaseUnavailable(f"{what}: {message(error)}", remedy=remedy)
     return refused(error)
 

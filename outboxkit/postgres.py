@@ -4,6 +4,7 @@ It opens no connection and raises nothing of its own.
 """
 
 from types import MappingProxyType
+from typing import Any
 
 import psycopg
 from psycopg import pq
@@ -31,6 +32,25 @@ def conninfo(url: str, **options: str) -> str:
     set_elsewhere = {option.keyword.decode() for option in pq.Conninfo.get_defaults() if option.val is not None}
     timeouts = {name: value for name, value in _DEAD_LINK.items() if name not in set_elsewhere}
     return make_conninfo(**{**timeouts, **options, **own})
+
+
+def conninfo_for_writes(url: str, **options: str) -> str:
+    """Return `conninfo`. Of several hosts, the first that takes writes is used, unless `url` or PG* say otherwise."""
+    merged = {option.keyword.decode(): option.val.decode() for option in pq.Conninfo.get_defaults() if option.val}
+    own = conninfo_to_dict(url)
+    hosts = str(own.get("hostaddr") or own.get("host") or merged.get("hostaddr") or merged.get("host") or "").split(",")
+    if len(hosts) == 1 or merged.get("target_session_attrs", "any") != "any":
+        return conninfo(url, **options)
+    return conninfo(url, **options, target_session_attrs="read-write")
+
+
+def has_become_read_only(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> bool:
+    """Return whether the server has said so by itself; a pooler may keep it secret.
+
+    https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-ASYNC
+    """
+    status = connection.pgconn.parameter_status
+    return b"on" in {status(b"default_transaction_read_only"), status(b"in_hot_standby")}
 
 
 def recovery_of(error: psycopg.Error) -> Recovery:

@@ -10,13 +10,12 @@ from types import MappingProxyType
 from typing import Any, Final, Self
 
 import psycopg
-from psycopg import pq
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import DictRow, dict_row
 
 from outboxkit import sql
-from outboxkit.login import Refusal, refusal
-from outboxkit.postgres import conninfo, message
+from outboxkit.login import Words, refusal
+from outboxkit.postgres import conninfo_for_writes, has_become_read_only, message
 
 Session = psycopg.AsyncConnection[DictRow]
 
@@ -24,36 +23,10 @@ _URL = "WRITERS_DATABASE_URL"
 # https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-EXT-QUERY: a statement without a name lives
 # as long as its transaction needs it.
 _PREPARE_THRESHOLD: Final = None
-_LOGIN = (
-    f"correct user and password in {_URL} or in the file of {_URL}_FILE, which is read again at each connect; "
-    "pg_hba.conf must let this user into this database from this host"
-)
-_WRITABLE = (
-    f"a standby: name the primary, or all hosts, in {_URL}; otherwise take the setting back: ALTER DATABASE, ROLE or "
-    "SYSTEM ... RESET default_transaction_read_only"
-)
-_OF_LOGINS = MappingProxyType(
-    {
-        Refusal.UNREACHABLE: (
-            "Postgres is not reachable",
-            f"check that it runs, and host and port in {_URL}, and the network between",
-        ),
-        Refusal.NOT_YET: ("Postgres starts, stops or recovers", "wait until it accepts connections; see its log"),
-        Refusal.NO_PASSWORD: ("Postgres wants a password", f"write it into {_URL} or into the file of {_URL}_FILE"),
-        Refusal.NO_DATABASE: (
-            "the database does not exist",
-            f"correct its name in {_URL}; or create it, and run `relay setup`",
-        ),
-        Refusal.NO_CONNECT: (
-            "the role may not connect to this database",
-            "as its owner: GRANT CONNECT ON DATABASE <database> TO <role>",
-        ),
-        Refusal.LOGIN: ("Postgres refuses the login", _LOGIN),
-    }
-)
+_WORDS = Words(_URL, created="run `relay setup`", login=", which is read again at each connect")
 _OF_CODES = MappingProxyType(
     {
-        "25006": ("Postgres takes no writes", _WRITABLE),
+        "25006": _WORDS.no_writes(),
         "53100": ("a disk of Postgres is full", "free space; a slot that nobody reads keeps WAL: `relay status`"),
         "53300": (
             "Postgres has no session left",
@@ -68,12 +41,7 @@ def address(url: str, *, name: str) -> str:
 
     Several hosts are tried for the first that takes writes, unless `url` says else.
     """
-    merged = {option.keyword.decode(): option.val.decode() for option in pq.Conninfo.get_defaults() if option.val}
-    own = conninfo_to_dict(url)
-    hosts = str(own.get("hostaddr") or own.get("host") or merged.get("hostaddr") or merged.get("host") or "").split(",")
-    several = len(hosts) > 1 and merged.get("target_session_attrs", "any") == "any"
-    found = conninfo(url, target_session_attrs="read-write") if several else conninfo(url)
-    return make_conninfo(found, application_name=name)
+    return make_conninfo(conninfo_for_writes(url), application_name=name)
 
 
 def kind(failed: Callable[[psycopg.Error, str], Awaitable[None]]) -> type[Session]:
@@ -106,14 +74,13 @@ def good(session: Session) -> bool:
             session.pgconn.consume_input()
     except psycopg.Error:
         return False
-    status = session.pgconn.parameter_status
-    return b"on" not in {status(b"default_transaction_read_only"), status(b"in_hot_standby")}
+    return not has_become_read_only(session)
 
 
 def explained(error: psycopg.Error, conninfo: str) -> tuple[str, str]:
     """Return why there is no session, or none of use, and what to do. It may connect, so call it in a thread."""
     if error.sqlstate is None and isinstance(error, psycopg.OperationalError):
-        what, remedy = _OF_LOGINS[refusal(error, conninfo)]
+        what, remedy = _WORDS.refusal(refusal(error, conninfo))
     else:
         what, remedy = refused(error)
     return f"{what}: {message(error)}", remedy

@@ -5,9 +5,10 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import pq
 
-from consumers.connecting import PREPARE_THRESHOLD, SessionFacts, has_become_read_only, require_writable
+from consumers.connecting import PREPARE_THRESHOLD, SessionFacts, require_writable
 from consumers.handlers.outcomes import Unfinished, describe
 from outboxkit import sql
+from outboxkit.postgres import has_become_read_only
 
 OPTIONS = {"autocommit": True, "prepare_threshold": PREPARE_THRESHOLD}
 UNAVAILABLE = (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction)
