@@ -21,8 +21,6 @@ from consumers.abandoning import not_drained
 from consumers.claims.claims import Claims
 from consumers.claims.giving_back import give_back
 from consumers.composition import executing
-from consumers.connecting import address
-from consumers.database import Database
 from consumers.ending import end_within
 from consumers.events.composition import consuming
 from consumers.events.declaring.registry import EventHandlers
@@ -38,6 +36,8 @@ from consumers.maintenance.jobs import due_tasks, ended_tasks, expired_leases, o
 from consumers.maintenance.running.leadership import Leadership
 from consumers.maintenance.running.locks import Locks
 from consumers.maintenance.running.scheduler import Scheduler
+from consumers.postgres.connecting import address
+from consumers.postgres.database import Database
 from consumers.settings import ConsumerSettings
 from consumers.timings import Timings
 from consumers.watching.executions import Executions, events_route

@@ -6,7 +6,6 @@ from typing import assert_never
 
 from pydantic import SecretStr
 
-from consumers.connecting import address
 from consumers.handlers.declaring.registry import Registry
 from consumers.handlers.declaring.task import Task
 from consumers.handlers.running.coroutines import Coroutines
@@ -16,6 +15,7 @@ from consumers.handlers.running.failures import Failures
 from consumers.handlers.running.finished import Finished
 from consumers.handlers.running.threads import Threads
 from consumers.handlers.transactions.transactions import AsyncTransactions, Transactions
+from consumers.postgres.connecting import address
 from consumers.second_lock.address import read as read_redis_url
 from consumers.second_lock.advisory import AdvisoryLocks
 from consumers.second_lock.lock import SecondLock

@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
 from consumers.claims.verdicts import Row, RowLocked
-from consumers.database import Database
 from consumers.handlers.declaring.task import Task
 from consumers.handlers.outcomes import ClaimLost, Completed, Ending, Failed, Unfinished, Unwritten, ending
+from consumers.postgres.database import Database
 from outboxkit import sql
 from outboxkit.amqp.format import TaskReference
 

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import psycopg
 
 from consumers.claims.claims import as_parameters
-from consumers.connecting import PREPARE_THRESHOLD
 from consumers.handlers.declaring.task import Task
 from consumers.handlers.outcomes import Applied, Unwritten
 from consumers.handlers.running.finished import Run
+from consumers.postgres.connecting import PREPARE_THRESHOLD
 from outboxkit import sql
 from outboxkit.errors import Problem
 from outboxkit.postgres import message

@@ -13,8 +13,6 @@ import structlog
 from prometheus_client import CollectorRegistry
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
-from consumers.connecting import PREPARE_THRESHOLD, address
-from consumers.database import Database
 from consumers.errors import HandlersUnusable
 from consumers.events.applying.attempts import Attempts
 from consumers.events.applying.parking import Parking
@@ -26,6 +24,8 @@ from consumers.events.running.settling import Settling
 from consumers.events.running.worker import EventWorker
 from consumers.intake.intake import Intake
 from consumers.intake.pace import Pace
+from consumers.postgres.connecting import PREPARE_THRESHOLD, address
+from consumers.postgres.database import Database
 from consumers.settings import ConsumerSettings
 from consumers.watching.event_metrics import EventMetrics
 from outboxkit.amqp.answers import preconditions

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import structlog
 
-from consumers.database import Database
+from consumers.postgres.database import Database
 from outboxkit import sql
 from outboxkit.amqp.consuming.deliveries import Delivery
 from outboxkit.amqp.format import PROBE, UndecodableMessage, task_reference

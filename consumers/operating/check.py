@@ -3,7 +3,7 @@
 from consumers.operating.checks import asking, broker, module, rights, second_lock, server, sessions, work
 from consumers.operating.display import console
 from consumers.operating.options import Config, Json
-from consumers.refusals import SET_UP
+from consumers.postgres.refusals import SET_UP
 from consumers.settings import ConsumerSettings
 from outboxkit.checks.finding import Check, Finding, Verdict, fail, judged, named, ok, reached
 from outboxkit.checks.report import report

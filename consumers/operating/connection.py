@@ -7,9 +7,9 @@ from typing import Any
 import psycopg
 from psycopg.rows import RowFactory, tuple_row
 
-from consumers.connecting import PREPARE_THRESHOLD
 from consumers.errors import DatabaseFailed, DatabaseUnavailable, SchemaMissing
-from consumers.refusals import SET_UP
+from consumers.postgres.connecting import PREPARE_THRESHOLD
+from consumers.postgres.refusals import SET_UP
 from consumers.settings import ConsumerSettings
 from outboxkit.errors import Problem
 from outboxkit.postgres import conninfo, message

@@ -436,7 +436,7 @@ MUTANTS = (
     ),
     Mutant(
         "keep a session that cannot write",
-        "consumers/connecting.py",
+        "consumers/postgres/connecting.py",
         "    if facts.read_only:\n",
         "    if False:\n",
         ("tests/integration/consumers/test_database.py",),

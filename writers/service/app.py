@@ -11,11 +11,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route
 
 from outboxkit.http import health_route, metrics_route
-from writers.service import problems
-from writers.service.database import Database
+from writers.service.contract import problems
+from writers.service.contract.models import Page, ProblemBody, TaskWithHistory
+from writers.service.contract.problems import Answered
 from writers.service.metrics import Metrics
-from writers.service.models import Page, ProblemBody, TaskWithHistory
-from writers.service.problems import Answered
+from writers.service.postgres.database import Database
 from writers.service.requests import Requests
 from writers.service.routes import about, demo, events, tasks
 from writers.service.routes.serving import Parts, authorize

@@ -10,9 +10,9 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from writers.service import problems
+from writers.service.contract import problems
+from writers.service.contract.problems import Answered
 from writers.service.metrics import Metrics
-from writers.service.problems import Answered
 
 log = structlog.get_logger()
 

@@ -16,9 +16,9 @@ from outboxkit.process.service import Stop
 from outboxkit.sql.apply import require_current
 from writers.errors import NotSetUp
 from writers.service.app import create
-from writers.service.database import Database
-from writers.service.problems import Answered
-from writers.service.pruning import pruning
+from writers.service.contract.problems import Answered
+from writers.service.postgres.database import Database
+from writers.service.postgres.pruning import pruning
 from writers.settings import WritersSettings
 
 log = structlog.get_logger()

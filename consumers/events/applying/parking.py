@@ -6,9 +6,9 @@ Each method is one statement, and may be sent twice if its connection breaks.
 import json
 from collections.abc import Collection, Sequence
 
-from consumers.database import Database
 from consumers.events.applying.work import Work
 from consumers.events.declaring.event import Message
+from consumers.postgres.database import Database
 from outboxkit import sql
 
 _AT_ONCE = 100

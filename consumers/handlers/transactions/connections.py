@@ -15,7 +15,7 @@ import psycopg
 from psycopg import pq, sql
 from psycopg.abc import PQGen, Query
 
-from consumers.connecting import PREPARE_THRESHOLD
+from consumers.postgres.connecting import PREPARE_THRESHOLD
 
 RV = TypeVar("RV")
 

@@ -5,8 +5,8 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg import pq
 
-from consumers.connecting import PREPARE_THRESHOLD, SessionFacts, require_writable
 from consumers.handlers.outcomes import Unfinished, describe
+from consumers.postgres.connecting import PREPARE_THRESHOLD, SessionFacts, require_writable
 from outboxkit import sql
 from outboxkit.postgres import has_become_read_only
 

@@ -1,7 +1,7 @@
 """Makes scheduled tasks pending when they are due, together with their outbox event: no dual write, no delay queue."""
 
-from consumers.database import Database
 from consumers.maintenance.declaring.registry import Jobs
+from consumers.postgres.database import Database
 from outboxkit import sql
 
 BATCH = 1000

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import structlog
 
-from consumers.database import Database
 from consumers.maintenance.declaring.registry import Jobs
+from consumers.postgres.database import Database
 from outboxkit import sql
 
 log = structlog.get_logger()

@@ -9,8 +9,8 @@ from collections import Counter
 
 import structlog
 
-from consumers.database import Database
 from consumers.maintenance.declaring.registry import Jobs
+from consumers.postgres.database import Database
 from consumers.watching.metrics import Metrics
 from outboxkit import sql
 

@@ -7,7 +7,7 @@ again by its holder's name, which no other process has: a process never asks for
 from dataclasses import dataclass
 from datetime import datetime
 
-from consumers.database import Database
+from consumers.postgres.database import Database
 from outboxkit import sql
 
 

@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg.rows import class_row, dict_row
 
-from consumers import refusals
-from consumers.connecting import PREPARE_THRESHOLD, address
 from consumers.operating.checks import sessions
 from consumers.operating.checks.module import Kinds
 from consumers.operating.checks.rights import Right, Rights
 from consumers.operating.checks.server import Server
 from consumers.operating.checks.work import Waiting
+from consumers.postgres import refusals
+from consumers.postgres.connecting import PREPARE_THRESHOLD, address
 from consumers.settings import ConsumerSettings
 from outboxkit import sql
 from outboxkit.checks.finding import Unknown

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from consumers.refusals import SET_UP
+from consumers.postgres.refusals import SET_UP
 from outboxkit.checks.finding import Check, Verdict, fail, ok, unknown
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from consumers.connecting import address
 from consumers.handlers.declaring.task import Task
 from consumers.handlers.outcomes import Applied
 from consumers.handlers.transactions.transactions import Transactions
+from consumers.postgres.connecting import address
 from sandbox import Isolated
 from tests.integration.consumers.stage import Stage, metric
 from tests.integration.consumers.two_workers import Bench, claimed, play

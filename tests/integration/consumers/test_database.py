@@ -10,9 +10,9 @@ import pytest
 from psycopg.sql import SQL, Identifier
 from structlog.testing import capture_logs
 
-from consumers.connecting import address
-from consumers.database import Database
 from consumers.errors import DatabaseUnavailable
+from consumers.postgres.connecting import address
+from consumers.postgres.database import Database
 from sandbox import Isolated
 from sandbox.machine.waiting import until
 from tests.support.roles import alter, role

@@ -10,8 +10,8 @@ import psycopg
 
 from consumers.claims.claims import Claims
 from consumers.claims.verdicts import Claimed, Verdict, judge
-from consumers.database import Database
 from consumers.handlers.declaring.task import Task
+from consumers.postgres.database import Database
 from outboxkit.amqp.format import TaskReference
 from sandbox import Isolated
 

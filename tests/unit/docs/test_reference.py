@@ -23,8 +23,8 @@ from relay.watching.metrics import About
 from relay.watching.metrics import Metrics as RelayMetrics
 from sandbox.settings import SandboxSettings
 from tests.unit.docs.markdown import ROOT, quoted, rows, section
-from writers.service.database import Database
 from writers.service.metrics import Metrics as ServiceMetrics
+from writers.service.postgres.database import Database
 from writers.settings import WritersSettings, host_name
 
 REFERENCE = (ROOT / "docs" / "reference.md").read_text(encoding="utf-8")

@@ -1,6 +1,6 @@
 """The log tells of an incident once, and of its end when nothing has failed for a while."""
 
-from writers.service.incidents import QUIET_SECONDS, Incident
+from writers.service.postgres.incidents import QUIET_SECONDS, Incident
 
 
 def test_the_same_reason_is_told_once_and_another_one_too() -> None:

@@ -15,8 +15,8 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field
 
-from writers.service.database import fetch
-from writers.service.problems import Answered
+from writers.service.contract.problems import Answered
+from writers.service.postgres.database import fetch
 from writers.service.routes.serving import Service, answers
 
 router = APIRouter(tags=["locking demo"])

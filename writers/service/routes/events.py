@@ -6,7 +6,7 @@ from uuid import uuid4
 from fastapi import APIRouter, Request
 from psycopg.types.json import Jsonb
 
-from writers.service.models import EventBody, NewEventBody
+from writers.service.contract.models import EventBody, NewEventBody
 from writers.service.requests import trace_headers
 from writers.service.routes.serving import BodyText, JsonRoute, Service, answers
 

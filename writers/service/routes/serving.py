@@ -11,11 +11,11 @@ from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from writers.service.database import Database
-from writers.service.json_text import require_readable
+from writers.service.contract.json_text import require_readable
+from writers.service.contract.models import ProblemBody
+from writers.service.contract.problems import MEDIA_TYPE, PREFIX, Answered, title
 from writers.service.metrics import Metrics
-from writers.service.models import ProblemBody
-from writers.service.problems import MEDIA_TYPE, PREFIX, Answered, title
+from writers.service.postgres.database import Database
 from writers.settings import WritersSettings
 
 _ALWAYS = (401, 500, 503)

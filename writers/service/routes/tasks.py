@@ -11,9 +11,8 @@ from psycopg.rows import DictRow
 from psycopg.types.json import Jsonb
 
 from writers.demo_type import DEMO_TYPE
-from writers.service import paging, shown
-from writers.service.database import fetch
-from writers.service.models import (
+from writers.service.contract import paging, shown
+from writers.service.contract.models import (
     MOST_BYTES_PER_PAGE,
     Filter,
     Missing,
@@ -23,8 +22,9 @@ from writers.service.models import (
     TaskBody,
     TaskWithHistory,
 )
-from writers.service.preconditions import expected
-from writers.service.problems import Answered
+from writers.service.contract.preconditions import expected
+from writers.service.contract.problems import Answered
+from writers.service.postgres.database import fetch
 from writers.service.requests import trace_headers
 from writers.service.routes.serving import BodyText, JsonRoute, Parts, Service, answers, headers
 

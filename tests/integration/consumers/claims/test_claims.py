@@ -10,10 +10,10 @@ import pytest
 
 from consumers.claims.locked_rows import how_to_find
 from consumers.claims.verdicts import Claimed, RowLocked, Skipped, Unseen, Verdict, judge
-from consumers.database import Database
 from consumers.errors import DatabaseFailed, DatabaseUnavailable, SchemaMissing
 from consumers.handlers.declaring.task import Task
 from consumers.handlers.outcomes import Completed, Failed, Unfinished, Unwritten
+from consumers.postgres.database import Database
 from outboxkit import sql
 from outboxkit.amqp.format import TaskReference
 from sandbox import Isolated

@@ -9,9 +9,9 @@ import psycopg
 import pytest
 from psycopg.sql import SQL, Literal
 
-from consumers.database import Database
 from consumers.maintenance.declaring.registry import Jobs
 from consumers.maintenance.jobs import old_messages
+from consumers.postgres.database import Database
 from outboxkit import sql
 from sandbox import Isolated
 from tests.integration.consumers.events.stage import PARKED

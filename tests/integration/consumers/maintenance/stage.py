@@ -8,12 +8,12 @@ from uuid import uuid4
 
 import psycopg
 
-from consumers.database import Database
 from consumers.maintenance.declaring.planning import plan
 from consumers.maintenance.declaring.registry import Jobs
 from consumers.maintenance.running.leadership import Leadership
 from consumers.maintenance.running.locks import Locks
 from consumers.maintenance.running.scheduler import Scheduler
+from consumers.postgres.database import Database
 from consumers.settings import ConsumerSettings
 from consumers.watching.metrics import Metrics
 from sandbox import Isolated

@@ -9,10 +9,10 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from consumers.database import Database
 from consumers.handlers.outcomes import Completed
 from consumers.maintenance.declaring.registry import Jobs
 from consumers.maintenance.jobs import due_tasks, ended_tasks, expired_leases
+from consumers.postgres.database import Database
 from outboxkit import sql
 from sandbox import Isolated
 from tests.integration.consumers.two_workers import Bench, claimed, play

@@ -7,9 +7,9 @@ import pytest
 
 from sandbox import Isolated
 from tests.support.proxy import Proxy
-from writers.service import database
-from writers.service.database import Database
-from writers.service.problems import Answered
+from writers.service.contract.problems import Answered
+from writers.service.postgres import database
+from writers.service.postgres.database import Database
 
 
 def pool(url: str) -> Database:

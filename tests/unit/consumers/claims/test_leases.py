@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 from consumers.claims import leases
 from consumers.claims.claims import Claims
-from consumers.database import Database
+from consumers.postgres.database import Database
 from outboxkit.amqp.format import TaskReference
 
 ONE, TWO, THREE = (TaskReference(str(uuid4()), 2) for _ in range(3))

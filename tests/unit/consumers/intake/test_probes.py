@@ -8,8 +8,8 @@ from uuid import UUID
 import pytest
 from structlog.testing import capture_logs
 
-from consumers.database import Database
 from consumers.intake.probes import Probes
+from consumers.postgres.database import Database
 from outboxkit.amqp.consuming.deliveries import Delivery
 from outboxkit.errors import Problem
 

@@ -9,10 +9,10 @@ import pytest
 from jsonschema_rs import Draft202012Validator
 
 from tests.unit.docs.markdown import ROOT, quoted, rows, section
-from writers.service import problems
 from writers.service.app import create
-from writers.service.database import Database
-from writers.service.models import Filter, NewEventBody, NewTaskBody, Rescheduling
+from writers.service.contract import problems
+from writers.service.contract.models import Filter, NewEventBody, NewTaskBody, Rescheduling
+from writers.service.postgres.database import Database
 from writers.settings import WritersSettings
 
 SERVICE = ROOT / "writers" / "service"

@@ -8,10 +8,10 @@ from typing import Any, TypeAlias
 import psycopg
 import pytest
 
-from consumers.connecting import address
 from consumers.handlers.declaring.task import Task
 from consumers.handlers.outcomes import Applied, ClaimLost, Unfinished
 from consumers.handlers.transactions.transactions import AsyncTransactions, Transactions
+from consumers.postgres.connecting import address
 from outboxkit import sql
 from sandbox import Isolated
 from tests.integration.consumers.two_workers import Bench, claimed, play

@@ -2,8 +2,8 @@
 
 import pytest
 
-from writers.service.preconditions import NONE, expected
-from writers.service.problems import Answered
+from writers.service.contract.preconditions import NONE, expected
+from writers.service.contract.problems import Answered
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import structlog
 
-from writers.service.database import Database
-from writers.service.problems import Answered
+from writers.service.contract.problems import Answered
+from writers.service.postgres.database import Database
 
 log = structlog.get_logger()
 

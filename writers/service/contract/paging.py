@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import NamedTuple
 from uuid import UUID
 
-from writers.service.problems import Answered
+from writers.service.contract.problems import Answered
 
 _FORM = struct.Struct(">q16s")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -31,10 +31,11 @@ from outboxkit import sql
 from outboxkit.postgres import message, recovery_of
 from outboxkit.sqlstates import Recovery
 from writers.errors import NotAllowed, NotSetUp, Refused, translated
-from writers.service import problems, sessions
-from writers.service.incidents import Incident
-from writers.service.problems import Answered
-from writers.service.sessions import Session
+from writers.service.contract import problems
+from writers.service.contract.problems import Answered
+from writers.service.postgres import sessions
+from writers.service.postgres.incidents import Incident
+from writers.service.postgres.sessions import Session
 
 __all__ = ["Database", "Session", "fetch"]
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from writers.service.paging import Position, decode, encode
-from writers.service.problems import Answered
+from writers.service.contract.paging import Position, decode, encode
+from writers.service.contract.problems import Answered
 
 MOMENTS = st.datetimes(timezones=st.just(UTC))
 POSITION = Position(datetime(2026, 7, 1, 12, 30, 0, 123456, tzinfo=UTC), UUID(int=7))

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from writers.service.json_text import MOST_DEEP, require_readable
-from writers.service.problems import Answered
+from writers.service.contract.json_text import MOST_DEEP, require_readable
+from writers.service.contract.problems import Answered
 
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS

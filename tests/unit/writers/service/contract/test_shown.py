@@ -2,7 +2,7 @@
 
 import json
 
-from writers.service import shown
+from writers.service.contract import shown
 
 ROW = '{"id":"a","payload":{"n":12345678901234567890.50, "}":"}"}}'
 

@@ -11,7 +11,7 @@ import re
 
 from pydantic_core import from_json
 
-from writers.service.problems import Answered, invalid
+from writers.service.contract.problems import Answered, invalid
 
 MOST_DEEP = 200
 """How deep objects and arrays may nest; the parser has this limit itself."""

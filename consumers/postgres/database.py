@@ -12,9 +12,9 @@ from typing import Any, LiteralString, Self
 import psycopg
 import structlog
 
-from consumers import refusals
-from consumers.connecting import PREPARE_THRESHOLD, SessionFacts, address, require_writable
 from consumers.errors import SchemaMissing
+from consumers.postgres import refusals
+from consumers.postgres.connecting import PREPARE_THRESHOLD, SessionFacts, address, require_writable
 from outboxkit import sql
 from outboxkit.backoff import Backoff
 from outboxkit.errors import Problem

@@ -2,7 +2,7 @@
 
 import re
 
-from writers.service.problems import invalid
+from writers.service.contract.problems import invalid
 
 _TAG = r'(?:W/)?"[!#-~\x80-\xff]*"'
 _TAGS = re.compile(rf"{_TAG}(?:[ \t]*,[ \t]*{_TAG})*")
