@@ -1,6 +1,7 @@
 """Idempotency-Key: who repeats a request gets the task that the first one made."""
 
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import Any
@@ -94,8 +95,11 @@ def test_a_task_that_was_removed_is_not_made_again_by_its_key(stage: Stage, serv
     assert task["id"] in refused.json["detail"]
 
 
-def test_a_key_that_many_send_at_once_to_two_instances_makes_one_task(stage: Stage) -> None:
-    threads, rounds = 12, 10
+def raced(stage: Stage, threads: int, rounds: int, body: Callable[[int, int], dict[str, Any]]) -> list[list[Answer]]:
+    """In each round, send one key from all threads at once, to two instances; return the answers of each round.
+
+    `body` is of a thread and a round.
+    """
     instances = [stage.serve(), stage.serve()]
     start = Barrier(threads)
 
@@ -103,12 +107,16 @@ def test_a_key_that_many_send_at_once_to_two_instances_makes_one_task(stage: Sta
         answers = []
         for round_ in range(rounds):
             start.wait(30)
-            answers.append(submit(instances[n % 2], f"key-{round_}", {"type": "send", "payload": round_}))
+            answers.append(submit(instances[n % 2], f"key-{round_}", body(n, round_)))
         return answers
 
     with ThreadPoolExecutor(threads) as pool:
-        by_thread = list(pool.map(send, range(threads)))
-    for answers in zip(*by_thread, strict=True):
+        return [list(answers) for answers in zip(*pool.map(send, range(threads)), strict=True)]
+
+
+def test_a_key_that_many_send_at_once_to_two_instances_makes_one_task(stage: Stage) -> None:
+    threads, rounds = 12, 10
+    for answers in raced(stage, threads, rounds, lambda _, round_: {"type": "send", "payload": round_}):
         assert {answer.status for answer in answers} == {201}
         assert len({answer.json["id"] for answer in answers}) == 1
         assert Counter("Idempotency-Replayed" in answer.headers for answer in answers) == {True: threads - 1, False: 1}
@@ -120,18 +128,6 @@ def test_a_key_that_many_send_at_once_to_two_instances_makes_one_task(stage: Sta
 
 def test_of_different_bodies_with_one_key_at_once_one_wins_and_the_others_are_refused(stage: Stage) -> None:
     threads, rounds = 8, 5
-    instances = [stage.serve(), stage.serve()]
-    start = Barrier(threads)
-
-    def send(n: int) -> list[Answer]:
-        answers = []
-        for round_ in range(rounds):
-            start.wait(30)
-            answers.append(submit(instances[n % 2], f"key-{round_}", {"type": "send", "payload": n}))
-        return answers
-
-    with ThreadPoolExecutor(threads) as pool:
-        by_thread = list(pool.map(send, range(threads)))
-    for answers in zip(*by_thread, strict=True):
+    for answers in raced(stage, threads, rounds, lambda n, _: {"type": "send", "payload": n}):
         assert Counter(answer.status for answer in answers) == {201: 1, 422: threads - 1}
     assert stage.rows("SELECT count(*) FROM tasks.task") == [(rounds,)]
