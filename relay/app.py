@@ -17,6 +17,7 @@ from urllib.parse import quote
 from outboxkit.errors import ConfigurationProblem
 from outboxkit.process.service import Stop
 from relay.core.engine import Engine, Timings
+from relay.core.evidence import Evidence
 from relay.core.lifetime.fencing import Fencing
 from relay.core.lifetime.shutdown import Shutdown
 from relay.core.lifetime.supervisor import Supervisor
@@ -24,7 +25,7 @@ from relay.core.messages.routing import Router
 from relay.core.observations import NotDrained, Observation, Observe
 from relay.core.ports import Publisher, RedriveStore, Source
 from relay.core.redrives import Redrives
-from relay.maintenance import guardian, partitions, retention
+from relay.maintenance import guardian, partitions, positions, retention
 from relay.publishing.json_lines import JsonLinesPublisher
 from relay.publishing.link import Broker
 from relay.publishing.publisher import Policy, RabbitPublisher
@@ -42,6 +43,7 @@ from relay.sources.wal.decoders.relations import Relations
 from relay.sources.wal.opening import Decoding
 from relay.sources.wal.source import WalSource
 from relay.sources.wal.stream import Writing
+from relay.storage.checkpoint_history import CheckpointHistory
 from relay.storage.facts import TableFacts
 from relay.storage.fence import FenceWriter
 from relay.storage.history import History
@@ -112,7 +114,8 @@ async def run(  # noqa: C901, PLR0915 - every part is made here
             await rabbit.connect()
             if settings.traces:
                 publisher = stack.enter_context(_traced(rabbit, settings.name))
-        sources = _Sources(settings, database_url, server, checkpoint, upkeep, observe)
+        evidence = Evidence(recording=settings.table == NATIVE.name and not stdout)
+        sources = _Sources(settings, database_url, server, checkpoint, upkeep, evidence, observe)
         opened = partial(_opened, stack, session)
         parked = PostgresParking(parking, relay=settings.name, outbox=settings.outboxes[0])
         source: Source
@@ -139,6 +142,7 @@ async def run(  # noqa: C901, PLR0915 - every part is made here
             publisher,
             parked,
             None if stdout else Redrives(redriving, routes, publisher, observe),
+            evidence=evidence,
             fencing=fencing,
             shutdown=shutdown,
             supervisor=supervisor,
@@ -156,6 +160,9 @@ async def run(  # noqa: C901, PLR0915 - every part is made here
             )
             supervisor.repeat("the state of the slot", slot.look, every=guardian.WATCH_EVERY)
             supervisor.repeat("partitions", partitions.Partitions(upkeep).make, every=partitions.MAKE_EVERY)
+            past = positions.Positions(CheckpointHistory(upkeep, relay=settings.name, keep=settings.retention))
+            supervisor.repeat("positions", past.note, every=positions.NOTE_EVERY)
+            supervisor.repeat("old positions", past.thin, every=positions.THIN_EVERY)
             if settings.retention is not None and settings.table == NATIVE.name:
                 old = await stack.enter_async_context(session("retention", "session_retention"))
                 run = retention.Retention(OldPartitions(old, settings.retention), observe).run
@@ -174,19 +181,20 @@ class _Sources:
     server: Server
     checkpoint: Session
     upkeep: Session
+    evidence: Evidence
     observe: Observe
 
     async def handed_over(self, opened: _Open, *, stdout: bool) -> Handover:
         """Return the two sources, and what changes between them; with `stdout` nothing is stored."""
         settings, observe = self.settings, self.observe
-        positions = StoredPosition(self.checkpoint, settings.owner)
+        stored = StoredPosition(self.checkpoint, settings.owner, self.evidence)
         wal = WalSource(
             self.database_url,
             self.server,
             settings.owner,
             decoding(settings),
             plugin=settings.plugin,
-            writing=None if stdout else Writing(positions, FenceWriter(self.upkeep, table=settings.table)),
+            writing=None if stdout else Writing(stored, FenceWriter(self.upkeep, table=settings.table)),
             observe=observe,
         )
         polling = None
@@ -195,7 +203,7 @@ class _Sources:
                 await opened("poll", *POLLS),
                 self.layout,
                 settings=Polls(settings.poll_interval, settings.poll_batch),
-                positions=None if stdout else positions,
+                positions=None if stdout else stored,
                 listening=await self._listening(opened),
                 observe=observe,
             )
@@ -203,7 +211,7 @@ class _Sources:
         if not stdout:
             parts = Parts(
                 Leadership(await opened("leader", "session_leader"), name=settings.name),
-                positions,
+                stored,
                 History(self.upkeep, relay=settings.name),
                 NewSlot(
                     await opened("new slot", "slot_create_abandoned"),
@@ -228,7 +236,14 @@ class _Sources:
         )
         how = Sharing(settings.poll_interval, settings.poll_batch, aggregates=settings.poll_lock == "advisory")
         return SkipLockedSource(
-            self.server, settings.owner, sessions, leadership, self.layout, settings=how, observe=self.observe
+            self.server,
+            settings.owner,
+            sessions,
+            leadership,
+            self.layout,
+            settings=how,
+            evidence=self.evidence,
+            observe=self.observe,
         )
 
     def layout(self, table: TableFacts) -> Layout:

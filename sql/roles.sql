@@ -126,6 +126,10 @@ BEGIN
     GRANT USAGE ON SCHEMA relay, outbox TO outbox_relay, outbox_poller;
     GRANT SELECT, INSERT, UPDATE ON relay.checkpoint, relay.parked TO outbox_relay, outbox_poller;
     GRANT SELECT, INSERT ON relay.handover TO outbox_relay, outbox_poller;
+    -- Positions of the past and what was confirmed, which are merged and removed with age; and replays.
+    GRANT SELECT, INSERT, DELETE ON relay.checkpoint_history, relay.confirmed TO outbox_relay, outbox_poller;
+    GRANT SELECT, INSERT, UPDATE ON relay.replay TO outbox_relay, outbox_poller;
+    GRANT SELECT ON outbox.retired TO outbox_relay, outbox_poller;
     GRANT EXECUTE ON FUNCTION outbox.create_partitions(integer), outbox.drop_partition(text, interval),
         outbox.drain_default(interval, integer), outbox.old_partitions(interval), outbox.old_in_default(interval)
         TO outbox_relay, outbox_poller;
@@ -141,6 +145,11 @@ BEGIN
     GRANT SELECT, UPDATE ON relay.parked TO outbox_operator;
     GRANT SELECT ON relay.checkpoint, relay.handover TO outbox_operator;  -- whose slot it is, and what was switched
     GRANT UPDATE (wanted) ON relay.checkpoint TO outbox_operator;  -- `relay switch`
+    -- `relay positions`, `relay replay` from the table, `relay audit` and its --repair, from any host.
+    GRANT USAGE ON SCHEMA outbox TO outbox_operator;
+    GRANT SELECT ON outbox.event, outbox.retired, relay.checkpoint_history, relay.confirmed TO outbox_operator;
+    GRANT SELECT, INSERT, UPDATE ON relay.replay TO outbox_operator;
+    GRANT INSERT ON relay.confirmed, relay.parked TO outbox_operator;
 
     -- `consumers status`, `states`, `dead`, `dlq` and `locks`, and what their remedies name: the functions run with their owner's
     -- rights.

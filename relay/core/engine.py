@@ -29,6 +29,7 @@ from relay.core.errors import (
     Switched,
     Unanswered,
 )
+from relay.core.evidence import Evidence
 from relay.core.lifetime.attempts import Attempts
 from relay.core.lifetime.fencing import Fencing
 from relay.core.lifetime.shutdown import Shutdown
@@ -79,6 +80,7 @@ class Engine:
         parking: Parking,
         redrives: Redrives | None,
         *,
+        evidence: Evidence,
         fencing: Fencing,
         shutdown: Shutdown,
         supervisor: Supervisor,
@@ -89,6 +91,7 @@ class Engine:
         self._router = router
         self._publisher = publisher
         self._publisher.notify(self)
+        self._evidence = evidence
         self._fencing = fencing
         self._shutdown = shutdown
         self._supervisor = supervisor
@@ -142,6 +145,7 @@ class Engine:
 
     def confirmed(self, parcels: Sequence[Parcel]) -> None:
         """Settle what the broker has taken."""
+        self._evidence.confirmed(parcels)
         self._confirmed += len(parcels)
         self._unstored += len(parcels)
         if self._unstored >= self._timings.store_after:

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from psycopg.rows import class_row, scalar_row
 
+from relay.core import evidence
 from relay.core.errors import OutboxChanged, PositionLost
 from relay.core.position import Lsn, PollPosition, Position
 from relay.storage.facts import Facts, Owner
@@ -45,11 +46,12 @@ class _Saved:
 
 
 class StoredPosition:
-    """Writes the row of `owner`."""
+    """Writes the row of `owner`, and with each position what was confirmed since the one before it."""
 
-    def __init__(self, session: Session, owner: Owner) -> None:
+    def __init__(self, session: Session, owner: Owner, confirmed: evidence.Evidence) -> None:
         self._session = session
         self._owner = owner
+        self._confirmed = confirmed
         self._written: _Written | None = None
         self._saving = asyncio.Lock()
 
@@ -107,18 +109,26 @@ class StoredPosition:
             raise PositionLost("the stored position is not this relay's", remedy=_AGAIN)
         if position != written.position:
             self._written = replace(written, attempted=(written.epoch + 1, position))
+        confirms = self._confirmed.take()
         saving = saved_as(
             self._owner,
             state,
+            confirms,
             epoch=written.epoch,
             server_started_at=written.server_started_at,
             relations=written.relations,
         )
-        saved = await self._session.fetch(class_row(_Saved), "checkpoint_save", saving)
-        assert saved is not None  # noqa: S101 - the query always returns one row
-        if saved.epoch is None:
-            self._written = written
-            raise self._refused(saved, written, position)
+        stored = False
+        try:
+            saved = await self._session.fetch(class_row(_Saved), "checkpoint_save", saving)
+            assert saved is not None  # noqa: S101 - the query always returns one row
+            if saved.epoch is None:
+                self._written = written
+                raise self._refused(saved, written, position)
+            stored = True
+        finally:
+            if not stored:
+                self._confirmed.give_back(confirms)
         self._written = replace(written, epoch=saved.epoch, position=position, attempted=None)
 
     def _refused(self, saved: _Saved, written: _Written, position: str) -> PositionLost | OutboxChanged:
@@ -138,8 +148,14 @@ class StoredPosition:
         )
 
 
-def saved_as(
-    owner: Owner, state: State, *, epoch: int | None, server_started_at: datetime, relations: str | None
+def saved_as(  # noqa: PLR0913 - the columns of a row
+    owner: Owner,
+    state: State,
+    confirms: evidence.Confirms,
+    *,
+    epoch: int | None,
+    server_started_at: datetime,
+    relations: str | None,
 ) -> dict[str, object]:
     """Return the parameters of sql/queries/checkpoint_save.sql."""
     return {
@@ -149,6 +165,7 @@ def saved_as(
         "server_started_at": server_started_at,
         "relations": relations,
         **state.parameters(),
+        **confirms.parameters(),
     }
 
 

@@ -11,7 +11,7 @@ WHERE slot_name = %(slot)s AND d.datname = current_database()
 ON CONFLICT (name) DO UPDATE
 SET slot = excluded.slot, mode = excluded.mode, lsn = excluded.lsn, snapshot = NULL, streamed = '{}',
     round_snapshot = NULL, round_seq = NULL, filter_snapshot = NULL, filter_end = NULL, making_slot = false,
-    epoch = c.epoch + 1,
+    epoch = c.epoch + 1, recorded_epoch = CASE WHEN c.recorded_epoch = c.epoch THEN c.epoch + 1 END,
     system_identifier = excluded.system_identifier, timeline = excluded.timeline, database = excluded.database,
     database_oid = excluded.database_oid, plugin = excluded.plugin, outboxes = excluded.outboxes,
     updated_at = clock_timestamp()

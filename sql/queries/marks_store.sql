@@ -1,4 +1,4 @@
 -- Stores the snapshot all of whose rows are published.
 UPDATE relay.checkpoint
-SET snapshot = %(snapshot)s::pg_snapshot, epoch = epoch + 1, updated_at = clock_timestamp()
+SET snapshot = %(snapshot)s::pg_snapshot, epoch = epoch + 1, recorded_epoch = CASE WHEN recorded_epoch = epoch THEN epoch + 1 END, updated_at = clock_timestamp()
 WHERE name = %(relay)s

@@ -3,6 +3,7 @@
 UPDATE relay.checkpoint AS c
 SET mode = 'polling', lsn = NULL, filter_snapshot = NULL, filter_end = NULL, making_slot = false, plugin = NULL,
     system_identifier = system.system_identifier::text, timeline = checkpoint.timeline_id, database = d.datname,
-    database_oid = d.oid, epoch = c.epoch + 1, updated_at = clock_timestamp()
+    database_oid = d.oid, epoch = c.epoch + 1,
+    recorded_epoch = CASE WHEN c.recorded_epoch = c.epoch THEN c.epoch + 1 END, updated_at = clock_timestamp()
 FROM pg_database AS d, pg_control_system() AS system, pg_control_checkpoint() AS checkpoint
 WHERE d.datname = current_database() AND c.name = %(name)s AND c.epoch = %(epoch)s

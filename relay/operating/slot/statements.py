@@ -16,6 +16,7 @@ from psycopg.rows import class_row
 
 from outboxkit import sql
 from outboxkit.errors import Problem
+from relay.core import evidence
 from relay.core.errors import PositionLost, SlotHeld, SlotMissing, SourceRefused
 from relay.core.position import Lsn
 from relay.core.transactions import Transactions
@@ -346,6 +347,7 @@ def _store(
     saving = saved_as(
         settings.owner,
         replace(state, lsn=to, streamed=streamed),
+        evidence.NONE,
         epoch=found.checkpoint_epoch,
         server_started_at=found.server_started_at,
         relations=found.relations,

@@ -12,6 +12,7 @@ from psycopg.sql import SQL, Identifier
 
 from outboxkit import sql
 from relay.core.errors import SourceStalled, SourceUnavailable
+from relay.core.evidence import Evidence
 from relay.core.lifetime.supervisor import Supervisor
 from relay.core.observations import Blocked, BrokerLost, Observation
 from relay.publishing.link import Timings
@@ -93,7 +94,7 @@ def test_the_limit_doubles_for_each_stream_in_a_row_that_falls_silent_until_one_
             async with Session(lambda: isolated.database_url, name="test", slot=isolated.name) as session:
                 owner = Owner("test", isolated.name, ["outbox.event"])
                 server = Server(session, name="test", slot=isolated.name, table=owner.table)
-                positions = StoredPosition(session, owner)
+                positions = StoredPosition(session, owner, Evidence(recording=False))
                 source = WalSource(
                     lambda: proxy.url,
                     server,

@@ -25,6 +25,7 @@ from psycopg.sql import Composed
 
 from outboxkit import sql
 from relay.core.errors import RowsReleased
+from relay.core.evidence import Evidence
 from relay.core.observations import Observe, Skipped
 from relay.sources.polling.reading import raw
 from relay.sources.polling.skip_locked.statements import Statements
@@ -88,6 +89,7 @@ class Batches:
         *,
         batch: int,
         aggregates: bool,
+        evidence: Evidence,
         observe: Observe,
         held_at_most: float = HELD_AT_MOST,
     ) -> None:
@@ -97,6 +99,7 @@ class Batches:
         self._whose = whose
         self._batch = batch
         self._aggregates = aggregates
+        self._evidence = evidence
         self._observe = observe
         self._held_at_most = held_at_most
         self._transaction: str | None = None
@@ -125,7 +128,12 @@ class Batches:
 
     async def mark(self, marking: Marking) -> None:
         """Mark rows that were published by a batch whose transaction ended too soon; raises SourceUnavailable."""
-        await self._session.execute("skip_mark", {**self._whose, **marking._asdict()})
+
+        async def work(connection: psycopg.AsyncConnection[Any]) -> None:
+            await connection.execute(sql.query("skip_begin"))
+            await self._commit(connection, marking)
+
+        await self._session.work(work)
 
     async def _next(
         self,
@@ -154,12 +162,24 @@ class Batches:
         if not await self._confirmed(connection, publish(rows)):
             await connection.rollback()
             return Ended(again=False, caught_up=False, published=0)
-        marks = await connection.execute(sql.query("skip_mark"), {**self._whose, **marking._asdict()})
-        await connection.commit()
+        marked = await self._commit(connection, marking)
         self.unmarked = None
-        self._tell(Skipped(conflicts=len(set(marking.keys)) - marks.rowcount))
+        self._tell(Skipped(conflicts=len(set(marking.keys)) - marked))
         complete = found is not None and elsewhere == 0 and unmarked == len(rows)
         return Ended(again=found is None, caught_up=complete, published=len(rows))
+
+    async def _commit(self, connection: psycopg.AsyncConnection[Any], marking: Marking) -> int:
+        """Commit the marks of rows that are published, and what was confirmed; return how many marks are new."""
+        confirms, stored = self._evidence.take(), False
+        try:
+            marks = await connection.execute(sql.query("skip_mark"), {**self._whose, **marking._asdict()})
+            await connection.execute(sql.query("confirmed_note"), {**self._whose, **confirms.parameters()})
+            await connection.commit()
+            stored = True
+        finally:
+            if not stored:
+                self._evidence.give_back(confirms)
+        return marks.rowcount
 
     async def _look_again(
         self, connection: psycopg.AsyncConnection[Any], locked: Sequence[Locked]

@@ -8,6 +8,7 @@ from typing import Any
 
 from relay.core.errors import SourceRefused
 from relay.core.event import OutboxEvent
+from relay.core.evidence import Evidence
 from relay.core.observations import Observe, Streaming
 from relay.core.ports import RedriveStore, Stream
 from relay.core.position import BatchPosition, Position
@@ -70,6 +71,7 @@ class SkipLockedSource:
         layout: Callable[[TableFacts], Layout],
         *,
         settings: Settings,
+        evidence: Evidence,
         observe: Observe,
     ) -> None:
         self._server = server
@@ -78,6 +80,7 @@ class SkipLockedSource:
         self._leadership = leadership
         self._layout = layout
         self._settings = settings
+        self._evidence = evidence
         self._observe = observe
         self._whose = {"relay": owner.relay, "outbox": owner.table or ""}
         self._last: tuple[SkipLockedStream, Batches] | None = None
@@ -96,6 +99,7 @@ class SkipLockedSource:
         reads = statements(layout, table, batch=batch)
         await self._sessions.beside.work(lambda connection: connection.execute(reads.probe))
         await self._adopt(require_marks(facts, table, self._owner), reads)
+        await self._sessions.marks.execute("confirmed_begin", {"relay": self._owner.relay})
         batches = Batches(
             self._sessions.batches,
             self._sessions.beside,
@@ -103,6 +107,7 @@ class SkipLockedSource:
             self._whose,
             batch=batch,
             aggregates=self._settings.aggregates,
+            evidence=self._evidence,
             observe=self._observe,
         )
         number = 0

@@ -9,6 +9,7 @@ import pytest
 
 from relay.core.errors import SlotHeld, SlotMissing, SourceUnavailable
 from relay.core.event import Boundary, OutboxEvent
+from relay.core.evidence import Evidence
 from relay.core.lifetime.supervisor import Supervisor
 from relay.core.position import Lsn
 from relay.operating.setup.steps import setup
@@ -57,7 +58,7 @@ async def opened(settings: RelaySettings) -> AsyncIterator[WalStream]:
 
     async with Session(lambda: url, name=settings.name, slot=settings.slot) as session:
         server = Server(session, name=settings.name, slot=settings.slot, table=settings.table)
-        positions = StoredPosition(session, settings.owner)
+        positions = StoredPosition(session, settings.owner, Evidence(recording=False))
         source = WalSource(
             lambda: url,
             server,

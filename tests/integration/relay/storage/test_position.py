@@ -15,6 +15,7 @@ from psycopg.rows import AsyncRowFactory, dict_row
 from outboxkit import sql
 from outboxkit.sql.apply import apply
 from relay.core.errors import OutboxChanged, PositionLost, SourceUnavailable
+from relay.core.evidence import Evidence
 from relay.core.position import Lsn, Round, Snapshot
 from relay.core.transactions import Transactions
 from relay.operating.setup.steps import setup
@@ -37,6 +38,10 @@ async def session(streaming: Isolated) -> AsyncIterator[Session]:
         yield opened
 
 
+def unrecorded(opened: Session, streaming: Isolated) -> StoredPosition:
+    return StoredPosition(opened, owner(streaming), Evidence(recording=False))
+
+
 def owner(streaming: Isolated) -> Owner:
     return Owner("relay", streaming.name, ["outbox.event"])
 
@@ -47,7 +52,7 @@ async def facts(streaming: Isolated, opened: Session) -> Facts:
 
 async def claimed(streaming: Isolated, opened: Session, **found: Any) -> StoredPosition:  # noqa: ANN401 - any field
     """Return a position that is claimed by a process to which the server says `found`."""
-    position = StoredPosition(opened, owner(streaming))
+    position = unrecorded(opened, streaming)
     await position.claim(replace(await facts(streaming, opened), **found), plugin="wal2json")
     return position
 
@@ -130,7 +135,7 @@ def test_a_save_counts_the_epoch_and_keeps_the_last_snapshot(
 def test_a_claim_to_poll_leaves_the_plugin_of_the_slot(streaming: Isolated) -> None:
     async def scenario() -> None:
         async with session(streaming) as opened:
-            await StoredPosition(opened, owner(streaming)).claim(await facts(streaming, opened), plugin=None)
+            await unrecorded(opened, streaming).claim(await facts(streaming, opened), plugin=None)
             assert row(streaming)["plugin"] == "wal2json"
 
     asyncio.run(scenario())
@@ -177,7 +182,7 @@ def test_a_claim_of_a_row_that_was_written_since_it_was_read_is_refused(streamin
             found = await facts(streaming, opened)
             await claimed(streaming, opened)
             with pytest.raises(PositionLost, match="has changed since it was read"):
-                await StoredPosition(opened, owner(streaming)).claim(found, plugin="wal2json")
+                await unrecorded(opened, streaming).claim(found, plugin="wal2json")
 
     asyncio.run(scenario())
 

@@ -13,6 +13,7 @@ from relay.core.errors import (
     SourceUnavailable,
 )
 from relay.core.event import Boundary, OutboxEvent
+from relay.core.evidence import Evidence
 from relay.core.lifetime.fencing import Fencing
 from relay.core.lifetime.shutdown import Shutdown
 from relay.core.lifetime.supervisor import Supervisor
@@ -184,6 +185,7 @@ def engine(  # noqa: PLR0913 - what a test may replace
         broker,
         lot or Lot(),
         None,
+        evidence=Evidence(recording=False),
         fencing=Fencing(5.0, clock),
         shutdown=shutdown or Shutdown(),
         supervisor=Supervisor(observe),

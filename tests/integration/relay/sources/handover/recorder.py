@@ -12,6 +12,7 @@ import psycopg
 from relay.app import decoding
 from relay.core.errors import SourceUnavailable
 from relay.core.event import Boundary
+from relay.core.evidence import Evidence
 from relay.core.lifetime.supervisor import Supervisor
 from relay.core.observations import HandedOver, NotHandedOver, Observation
 from relay.core.ports import Stream
@@ -174,7 +175,7 @@ class Recorder:
 
         checkpoint, upkeep = await session("checkpoint"), await session("upkeep")
         server = Server(checkpoint, name=settings.name, slot=settings.slot, table=settings.table)
-        positions = made.positions(checkpoint, owner)
+        positions = made.positions(checkpoint, owner, Evidence(recording=False))
         wal = WalSource(
             lambda: url, server, owner, decoding(settings), plugin=settings.plugin,
             writing=Writing(positions, FenceWriter(upkeep, table=settings.table)), observe=self.seen.append,

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from outboxkit import sql
+from relay.core.evidence import Evidence
 from relay.core.observations import Observation, Skipped
 from relay.sources.layout import NATIVE
 from relay.sources.polling.skip_locked.batches import HELD_AT_MOST, Batches, Ended, Locked
@@ -94,6 +95,7 @@ async def poller(  # noqa: PLR0913 - what tests differ in
             reads,
             WHOSE,
             batch=batch,
+            evidence=Evidence(recording=False),
             aggregates=aggregates,
             observe=seen.append,
             held_at_most=held_at_most,

@@ -10,6 +10,7 @@ import pytest
 from outboxkit.errors import Problem
 from relay.core.errors import AnotherLeads, SourceRefused
 from relay.core.event import Boundary
+from relay.core.evidence import Evidence
 from relay.sources.layout import NATIVE
 from relay.sources.polling.skip_locked.source import Sessions, Settings, SharedRedrives, SkipLockedSource
 from relay.storage.facts import Owner
@@ -44,6 +45,7 @@ async def source(isolated: Isolated, *, shared: bool = True) -> AsyncIterator[tu
                 leadership,
                 lambda _: NATIVE,
                 settings=Settings(interval=0.1, batch=10, aggregates=False),
+                evidence=Evidence(recording=False),
                 observe=lambda _: None,
             ),
             leadership,

@@ -1,0 +1,49 @@
+"""What RabbitMQ has confirmed, kept until it is stored: the numbers and ids of events, taken from the confirms. Pure.
+
+It is stored with the position, and not derived from it: an event that was passed over on its way is missing here,
+although the position says that it was published. `relay audit` compares the two.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from relay.core.ports import Parcel
+
+
+class Confirms(NamedTuple):
+    """Events that were confirmed: their numbers, and their ids in the same order. One may be there twice."""
+
+    seqs: list[int]
+    ids: list[str]
+
+    def parameters(self) -> dict[str, object]:
+        """Return them as parameters of the queries that store them."""
+        return {"confirmed_seqs": self.seqs, "confirmed_ids": self.ids}
+
+
+class Evidence:
+    """Collects confirms; with `recording` off it keeps none, for an outbox that cannot be audited."""
+
+    def __init__(self, *, recording: bool) -> None:
+        self._recording = recording
+        self._confirms = Confirms([], [])
+
+    def confirmed(self, parcels: Sequence[Parcel]) -> None:
+        """Note that `parcels` are confirmed, before anything else learns of it."""
+        if self._recording:
+            self._confirms.seqs.extend([parcel.message.seq for parcel in parcels])
+            self._confirms.ids.extend([parcel.message.id for parcel in parcels])
+
+    def take(self) -> Confirms:
+        """Return what was confirmed since the last time, to be stored."""
+        taken, self._confirms = self._confirms, Confirms([], [])
+        return taken
+
+    def give_back(self, confirms: Confirms) -> None:
+        """Keep `confirms` again: they were not stored, or it is not known whether they were."""
+        self._confirms.seqs[:0] = confirms.seqs
+        self._confirms.ids[:0] = confirms.ids
+
+
+NONE = Confirms([], [])
+"""Nothing was confirmed."""

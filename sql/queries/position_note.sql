@@ -1,0 +1,2 @@
+-- Notes the present moment in relay.checkpoint_history, unless that was done just now.
+SELECT relay.note_position(%(relay)s, make_interval(secs => %(every)s))
