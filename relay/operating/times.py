@@ -8,9 +8,9 @@ import typer
 
 from outboxkit.errors import ConfigurationProblem
 
-_AGO = re.compile(r"(\d{1,6})\s*(s|min|m|h|d)(?: ago)?")
+_AGO = re.compile(r"([0-9]{1,6}) *(s|min|m|h|d)(?: ago)?")
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
-_CLOCK = re.compile(r"\d{1,2}:\d{2}(?::\d{2})?")
+_CLOCK = re.compile(r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?")
 _REMEDY = "write 14:10, 2026-11-27T14:10, 2026-11-27T14:10:30+01:00, or how long ago it was: 90s, 10min, 1h, 7d"
 
 Since = Annotated[
