@@ -1,0 +1,26 @@
+"""What is compared of an event. Pure."""
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from relay.core.event import Boundary, OutboxEvent
+
+
+class Row(Struct, frozen=True, gc=False):
+    """An event without what it says: the same whichever source has read it."""
+
+    id: str
+    seq: int
+    transaction: int
+    aggregate_type: str
+    aggregate_id: str
+
+
+def rows(items: Iterable[OutboxEvent | Boundary[object]], since: int) -> list[Row]:  # type: ignore[type-var]
+    """Return the events among `items` that were written by the transaction `since` or a later one."""
+    return [
+        Row(item.id, item.seq, item.transaction, item.aggregate_type, item.aggregate_id)
+        for item in items
+        if isinstance(item, OutboxEvent) and item.transaction is not None and item.transaction >= since
+    ]
