@@ -1,7 +1,7 @@
 """Compares what two sources give. Pure: it reads no clock, and methods take the time.
 
-Only transactions from X on count. X was drawn when both sources were open, so each of them gives every one of these, and
-the order in which they give the events of one aggregate is the same.
+Only transactions from X on count. X was drawn when both sources were open, so each of them gives every one of these,
+and the order in which they give the events of one aggregate is the same.
 
 An event that one side has given waits until the other gives it. It is missing only if the other side has passed it:
 

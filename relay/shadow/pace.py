@@ -1,7 +1,7 @@
 """How much of the loop's time the shadow takes: a small share, measured and kept.
 
-The time of a coroutine is that of its steps, from each resumption to its next wait. A backlog therefore makes the shadow
-late, and never the live stream slow.
+The time of a coroutine is that of its steps, from each resumption to its next wait. A backlog makes the shadow
+late, and not the live stream slow.
 """
 
 import asyncio
@@ -45,9 +45,12 @@ class Pace:
         """Let others work: until the next turn of the loop, or longer if too much time was taken."""
         await asyncio.sleep(self.due())
 
-    @types.coroutine
-    def metered(self, work: Coroutine[Any, Any, Result]) -> Generator[Any, Any, Result]:
+    async def metered(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Do `work`, and count the time of its steps."""
+        return await self._metered(work)
+
+    @types.coroutine
+    def _metered(self, work: Coroutine[Any, Any, Result]) -> Generator[Any, Any, Result]:
         step: Callable[[], Any] = lambda: work.send(None)  # noqa: E731 - the next step is another one
         while True:
             began = self._clock()

@@ -1,6 +1,7 @@
 """What is compared of an event. Pure."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from msgspec import Struct
 
@@ -17,7 +18,7 @@ class Row(Struct, frozen=True, gc=False):
     aggregate_id: str
 
 
-def rows(items: Iterable[OutboxEvent | Boundary[object]], since: int) -> list[Row]:  # type: ignore[type-var]
+def rows(items: Iterable[OutboxEvent | Boundary[Any]], since: int) -> list[Row]:
     """Return the events among `items` that were written by the transaction `since` or a later one."""
     return [
         Row(item.id, item.seq, item.transaction, item.aggregate_type, item.aggregate_id)

@@ -1,0 +1,2 @@
+-- Ends a round of the shadow.
+CLOSE relay_shadow
