@@ -80,7 +80,6 @@ class Identities:
     lock: Composed
     keep: Composed
     fetch: Composed
-    close: Composed
     fields: Sequence[str]
     conversions: Sequence[Callable[[str], Any]]
 
@@ -105,7 +104,6 @@ def identities(layout: Layout, facts: TableFacts, *, batch: int) -> Identities:
             order=_list(order),
         ),
         fetch=_query("shadow_fetch", limit=Literal(batch)),
-        close=_query("shadow_close"),
         fields=fields,
         conversions=[layout.conversion(of, types[name].base) for of, name in zip(fields, names, strict=True)],
     )
