@@ -70,7 +70,7 @@ def ask(address: str | None) -> LocalRelay | None:
         return None
     host, port = parse_address(address)
     try:
-        about, metrics = _read(_get(host, port, "/metrics"))
+        about, metrics = read(_get(host, port, "/metrics"))
         ready = json.loads(_get(host, port, "/readyz"))
         return LocalRelay(
             about=about,
@@ -82,14 +82,15 @@ def ask(address: str | None) -> LocalRelay | None:
             held=bool(metrics.get("relay_stream_held", 0.0)),
             skipped=int(sum(metrics.get(f"relay_poll_skipped_total {lock}", 0.0) for lock in ("row", "aggregate"))),
             conflicts=int(metrics.get("relay_poll_conflicts_total", 0.0)),
-            shadow=_shadow(metrics),
+            shadow=shadow(metrics),
             not_ready=tuple(sorted(name for name, holds in ready.items() if not holds)),
         )
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _shadow(metrics: Mapping[str, float]) -> ShadowSummary | None:
+def shadow(metrics: Mapping[str, float]) -> ShadowSummary | None:
+    """Return what the samples of a relay's metrics say of its shadow."""
     sources = _labelled(metrics, "relay_shadow_comparing")
     if not sources:
         return None
@@ -128,7 +129,7 @@ def _get(host: str, port: int, path: str) -> str:
         connection.close()
 
 
-def _read(text: str) -> tuple[About, dict[str, float]]:
+def read(text: str) -> tuple[About, dict[str, float]]:
     """Return whose metrics these are, and each sample under its name and the values of its labels."""
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     (info,) = (sample.labels for sample in samples if sample.name == "relay_info")

@@ -13,6 +13,7 @@ from relay.shadow.comparing import Behind, Comparison, Side
 from relay.shadow.row import Row
 
 PATIENCE = 30.0
+SIDES: tuple[Side, Side] = ("live", "shadow")
 ALL = Snapshot(10_000, 10_000)
 
 
@@ -117,8 +118,8 @@ def test_what_one_side_gives_again_is_there_twice(side: Side) -> None:
 def test_an_id_that_was_written_again_is_another_event() -> None:
     comparison = compared()
     again = Row("id1", 2, 102, "order", "a")
-    for side in ("live", "shadow"):
-        comparison.arrived(side, [row(1), again], 0.0)  # type: ignore[arg-type]
+    for side in SIDES:
+        comparison.arrived(side, [row(1), again], 0.0)
     found = comparison.take()
     assert (len(found.live), found.differences) == (2, [])
 
@@ -149,8 +150,8 @@ def test_only_so_many_events_and_aggregates_are_remembered(monkeypatch: pytest.M
     monkeypatch.setattr(comparing, "_REMEMBERED", 2)
     comparison = compared()
     for number in range(5):
-        for side in ("live", "shadow"):
-            comparison.arrived(side, [row(number, aggregate=str(number))], 0.0)  # type: ignore[arg-type]
+        for side in SIDES:
+            comparison.arrived(side, [row(number, aggregate=str(number))], 0.0)
     comparison.arrived("live", [row(4), row(3)], 0.0)
     assert kinds(comparison) == [("twice", "id4"), ("twice", "id3")]
     comparison.arrived("live", [row(0)], 0.0)
@@ -204,11 +205,11 @@ def test_exactly_the_planted_differences_are_found(  # noqa: PLR0913, PLR0917 - 
     comparison = compared()
     left: dict[Side, list[Sequence[Row]]] = {"live": cut(live, live_cut), "shadow": cut(shadow, shadow_cut)}
     turns: list[Side] = ["live" if turn else "shadow" for turn in interleaving]
-    for side in [*turns, *["live"] * 60, *["shadow"] * 60]:
+    for side in [*turns, *SIDES * 60]:
         if left[side]:
-            comparison.arrived(side, left[side].pop(0), 0.0)  # type: ignore[arg-type]
-    for side in ("live", "shadow"):
-        comparison.reached(side, ALL)  # type: ignore[arg-type]
+            comparison.arrived(side, left[side].pop(0), 0.0)
+    for side in SIDES:
+        comparison.reached(side, ALL)
     comparison.overdue(PATIENCE)
     found = Counter((each.kind, each.message_id) for each in comparison.take().differences)
     ids = {number: event.id for number, event in enumerate(events)}
