@@ -28,7 +28,6 @@ class Live:
         """The first transaction that counts; None while nothing is noted."""
         self._given: deque[tuple[float, Sequence[Row]] | Position] = deque()
         self._count = 0
-        self._arrived = asyncio.Event()
         self.too_much = False
         """Whether more was given than may be noted."""
         self.ended = asyncio.Event()
@@ -58,7 +57,6 @@ class Live:
             if self._count > AT_MOST:
                 self.too_much = True
                 self.stop()
-            self._arrived.set()
         self._took(time.perf_counter() - began)
 
     def confirmed(self, position: Position) -> None:
@@ -69,15 +67,14 @@ class Live:
             self._given[-1] = position
         else:
             self._given.append(position)
-        self._arrived.set()
 
-    async def next(self) -> tuple[float, Sequence[Row]] | Position | None:
-        """Return the next rows with the time of their arrival, or a position; None at the end of what may be noted."""
-        while not self._given:
-            if self.too_much:
-                return None
-            self._arrived.clear()
-            await self._arrived.wait()
+    def next(self) -> tuple[float, Sequence[Row]] | Position | None:
+        """Return the next rows with the time of their arrival, or a position; None if there is nothing now.
+
+        It is asked now and then, and nobody is woken: a task that runs at each event would cost as much as the event.
+        """
+        if not self._given:
+            return None
         item = self._given.popleft()
         if not isinstance(item, Position):
             self._count -= len(item[1])

@@ -29,6 +29,13 @@ PATIENCE = 30.0
 INTERVALS = 5
 """The same, in intervals of a poll."""
 
+_FOLLOW_EVERY = 0.1
+"""Seconds between two looks at what the live stream has given; when it came is noted."""
+_SLICE = 500
+"""Events that are compared in one go, in about a millisecond."""
+_READ_EVERY = 0.01
+"""Seconds between two parts that the shadow reads, at least: so exact are the times of their arrival."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -153,13 +160,20 @@ class Shadow:
                     self._tell(comparison)
 
     async def _follow(self, live: Live, comparison: Comparison) -> None:
-        while (item := await live.next()) is not None:
-            if isinstance(item, Position):
-                comparison.reached("live", item)
-            else:
+        worked = 0
+        while not live.too_much:
+            while (item := live.next()) is not None:
+                if isinstance(item, Position):
+                    comparison.reached("live", item)
+                    continue
                 at, rows = item
-                comparison.arrived("live", rows, at)
-            await self._pace.rest()
+                for start in range(0, len(rows), _SLICE):
+                    part = rows[start : start + _SLICE]
+                    comparison.arrived("live", part, at)
+                    if (worked := worked + len(part)) >= _SLICE:
+                        worked = 0
+                        await self._pace.rest()
+            await asyncio.sleep(_FOLLOW_EVERY)
         raise Behind("the live stream gives more than the shadow reads", remedy="none: the shadow begins anew")
 
     async def _read(self, reading: Reading, comparison: Comparison) -> None:
@@ -169,7 +183,7 @@ class Shadow:
             comparison.arrived("shadow", part.rows, loop.time())
             if part.reached is not None:
                 comparison.reached("shadow", part.reached)
-            await self._pace.rest()
+            await asyncio.sleep(max(_READ_EVERY, self._pace.due()))  # what arrives meanwhile is read in one go
 
     async def _look(self, live: Live, reading: Reading, comparison: Comparison) -> None:
         loop = asyncio.get_running_loop()
