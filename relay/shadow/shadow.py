@@ -69,7 +69,8 @@ class Shadow:
         self._changed = asyncio.Event()
         self._attempts = Attempts("shadow", observe)
         self._backoff = Backoff(base=1.0, cap=limits.again_within)
-        self._compares = False
+        self._paused = False
+        """Whether it was said why nothing is compared."""
 
     # The live stream.
 
@@ -95,7 +96,7 @@ class Shadow:
                 self._changed.clear()
                 await self._changed.wait()
             if live.mode == self._reader.mode:
-                self._observe(ShadowPauses(self._reader.mode, "handover"))
+                self._pause("handover")
                 await live.ended.wait()
                 continue
             delay = await self._until_it_ends(live)
@@ -131,8 +132,8 @@ class Shadow:
         self._pause("failed")
 
     def _pause(self, reason: str) -> None:
-        if self._compares:
-            self._compares = False
+        if not self._paused:
+            self._paused = True
             self._observe(ShadowPauses(self._reader.mode, reason))
 
     async def _compare(self, live: Live) -> None:
@@ -146,7 +147,7 @@ class Shadow:
                 reading.count_from(since)
                 limits = self._limits
                 comparison = Comparison(since, patience=limits.patience, at_most=limits.waiting)
-                self._compares = True
+                self._paused = False
                 self._observe(ShadowCompares(self._reader.mode, since))
                 self._attempts.succeeded()
                 async with Supervisor(self._observe) as tasks:

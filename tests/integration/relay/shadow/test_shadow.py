@@ -3,14 +3,19 @@
 The relay reads the WAL and the shadow polls the table, or the other way round.
 """
 
+import random
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import psycopg
 import pytest
 
 from relay.core.event import Boundary
 from relay.storage.state import Mode
+from sandbox.machine.waiting import until
 from tests.integration.relay.shadow.shadowed import Shadowed, shadowed
 from tests.integration.relay.sources.handover.scene import RIGHT, Scene
+from tests.integration.relay.sources.handover.writer import PUBLISH, SECONDS
 
 BOTH: list[tuple[str, Mode]] = [("wal", "polling"), ("polling", "wal")]
 ways = pytest.mark.parametrize(("source", "shadow"), BOTH)
@@ -174,6 +179,46 @@ def test_a_shadow_pauses_while_both_would_read_the_same_and_begins_anew(scene: S
     assert relay.count() == 2
     assert not relay.has_failed("shadow")
     assert scene.verdict() == RIGHT
+
+
+@ways
+def test_a_load_with_rollbacks_and_hand_overs_shows_no_difference(scene: Scene, source: str, shadow: Mode) -> None:
+    begun(scene, source)
+
+    def load(name: str) -> int:
+        draw, written = random.Random(name), 0  # noqa: S311 - for a load that can be repeated
+        with psycopg.connect(scene.url) as connection:
+            for _ in range(150):
+                rows = draw.randint(1, 4)
+                for _ in range(rows):
+                    connection.execute(PUBLISH, [name])
+                if draw.random() < 0.2:
+                    connection.rollback()
+                else:
+                    connection.commit()
+                    written += rows
+        return written
+
+    with shadowed(scene, shadow) as relay, ThreadPoolExecutor() as writers:
+        if source == "polling":
+            scene.ask("polling")
+        relay.compares()
+        running = [writers.submit(load, f"writer {number}") for number in range(4)]
+        written = sum(each.result() for each in running)
+        relay.compared(written)
+        assert relay.count() == written
+        running = [writers.submit(load, f"writer {number}") for number in range(4, 8)]
+        scene.ask(shadow)
+        scene.ask(source)
+        written += sum(each.result() for each in running)
+        relay.compares(2)
+        before = relay.count()
+        scene.write("last")
+        relay.compared(before + 1)
+        scene.has("last")
+        until(lambda: len(scene.published) >= written + 1, what="all is published", seconds=SECONDS)
+    assert found(relay) == []
+    assert scene.verdict().missing == []
 
 
 def test_a_shadow_that_falls_behind_begins_anew(scene: Scene) -> None:
