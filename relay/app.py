@@ -30,6 +30,12 @@ from relay.publishing.json_lines import JsonLinesPublisher
 from relay.publishing.link import Broker
 from relay.publishing.publisher import Policy, RabbitPublisher
 from relay.settings import RelaySettings
+from relay.shadow.live import WatchedSource
+from relay.shadow.pace import Pace
+from relay.shadow.polled import PolledReader
+from relay.shadow.reading import Reader
+from relay.shadow.shadow import INTERVALS, PATIENCE, Limits, Shadow
+from relay.shadow.streamed import StreamedReader
 from relay.sources import tables
 from relay.sources.handover.handover import Handover, Parts, Return
 from relay.sources.layout import NATIVE, Layout
@@ -135,6 +141,10 @@ async def run(  # noqa: C901, PLR0915 - every part is made here
         else:
             source = handover = await sources.handed_over(opened, stdout=stdout)
             let_go = None if settings.source == "wal" else handover.retains_too_much
+            if settings.shadow != "off" and not stdout:
+                shadow = await _shadow(settings, database_url, opened, observe)
+                source = WatchedSource(source, shadow)
+                supervisor.start("shadow", shadow.run())
         routes = router(settings)
         engine = Engine(
             source,
@@ -252,6 +262,26 @@ class _Sources:
 
     async def _listening(self, opened: _Open) -> Session | None:
         return await opened("listen", "session_listen") if self.settings.poll_notify else None
+
+
+async def _shadow(settings: RelaySettings, database_url: Callable[[], str], opened: _Open, observe: Observe) -> Shadow:
+    """Return what compares the source RELAY_SHADOW with the live stream."""
+    asked = await opened("shadow", *POLLS)
+    server = Server(asked, name=settings.name, slot=settings.slot, table=settings.table)
+    pace, interval = Pace(), settings.poll_interval
+    reader: Reader
+    if settings.shadow == "polling":
+        reader = PolledReader(
+            asked,
+            server,
+            lambda table: settings.layout(partitioned=table.partitioned),
+            interval=interval,
+            pace=pace,
+        )
+    else:
+        reader = StreamedReader(database_url, server, settings.owner, decoding(settings), plugin=settings.plugin)
+    limits = Limits(patience=max(PATIENCE, INTERVALS * interval))
+    return Shadow(reader, asked, pace=pace, observe=observe, limits=limits)
 
 
 async def _opened(stack: AsyncExitStack, session: Callable[..., Session], purpose: str, *prepared: str) -> Session:

@@ -142,6 +142,9 @@ class RelaySettings(BrokerSettings):
         BeforeValidator(_duration),
         Field(description="write for how long published events stay, such as 30min, 12h or 7d, at most 9999d; or off"),
     ] = timedelta(days=7)
+    shadow: Literal["off", "polling", "wal"] = Field(
+        "off", description="write polling or wal, the source that is read and compared beside the live stream; or off"
+    )
     http_address: Annotated[str | None, AfterValidator(_address), Field(description="write host:port")] = (
         "127.0.0.1:9187"
     )
@@ -155,6 +158,24 @@ class RelaySettings(BrokerSettings):
     def _no_prefix_without_a_use(self) -> Self:
         if "cloudevents_prefix" in self.model_fields_set and self.format != "cloudevents":
             raise ValueError("RELAY_CLOUDEVENTS_PREFIX is set, and RELAY_FORMAT is not cloudevents; set that too")
+        return self
+
+    @model_validator(mode="after")
+    def _shadow_has_a_live_stream(self) -> Self:
+        if self.shadow == "off":
+            return self
+        if self.poll_strategy == "skip_locked":
+            raise ValueError(
+                "RELAY_SHADOW is set, and RELAY_POLL_STRATEGY is skip_locked, which keeps no order that could be "
+                "compared; unset one"
+            )
+        if self.message_prefix is not None:
+            raise ValueError("RELAY_SHADOW is set, and RELAY_MESSAGE_PREFIX has no table; unset one")
+        if self.source == self.shadow:
+            raise ValueError(
+                f"RELAY_SHADOW and RELAY_SOURCE are both {self.shadow}, so there is nothing to compare; "
+                f"set RELAY_SHADOW={'polling' if self.shadow == 'wal' else 'wal'}"
+            )
         return self
 
     @model_validator(mode="after")

@@ -235,6 +235,52 @@ class Stored:
 
 
 @dataclass(frozen=True, slots=True)
+class ShadowCompares:
+    """Shadow mode compares `source` with the live stream: events of transaction `since`, and of later ones."""
+
+    source: str
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowPauses:
+    """Shadow mode does not compare `source` any more, until it begins anew."""
+
+    source: str
+    reason: str
+    """One word: `handover` (the live stream ended, or reads the same source now), `behind` or `failed`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowCompared:
+    """Events that both sources have given: by how many seconds the one that was first was ahead."""
+
+    live: Sequence[float]
+    """Where the live stream was first."""
+    shadow: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """An event that the two sources have not given alike."""
+
+    kind: str
+    """`missing_live`, `missing_shadow`, `order` or `twice`."""
+    message_id: str
+    seq: int
+    transaction: int
+    aggregate_type: str
+    aggregate_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowDiffers:
+    """Shadow mode has found differences."""
+
+    differences: Sequence[Difference]
+
+
+@dataclass(frozen=True, slots=True)
 class NotDrained:
     """The relay stops with messages unconfirmed; the next run publishes them again."""
 
@@ -275,6 +321,10 @@ Observation = (
     | Retired
     | NotStored
     | Stored
+    | ShadowCompares
+    | ShadowPauses
+    | ShadowCompared
+    | ShadowDiffers
     | NotDrained
     | Stopped
 )

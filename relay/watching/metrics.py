@@ -27,6 +27,10 @@ from relay.core.observations import (
     Parked,
     Returned,
     Settled,
+    ShadowCompared,
+    ShadowCompares,
+    ShadowDiffers,
+    ShadowPauses,
     Skipped,
     SlotBudget,
     SlotWatched,
@@ -40,6 +44,8 @@ _BUCKETS = (0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5
 _WAL_STATUS = ("reserved", "extended", "unreserved", "lost", "missing")
 SOURCES = ("wal", "polling")
 """The modes of the active relay."""
+SIDES = ("live", "shadow")
+"""What shadow mode compares."""
 _MODES = (*SOURCES, "standby", "none")
 
 
@@ -101,6 +107,23 @@ class Metrics:
         self._conflicts = Counter(
             "relay_poll_conflicts", "Rows that were found published by another poller.", registry=r
         )
+        self._shadow = Gauge(
+            "relay_shadow_comparing",
+            "1 while shadow mode compares this source with the live stream.",
+            ["source"],
+            registry=r,
+        )
+        self._compared = Counter("relay_shadow_compared", "Events that both sources have given.", registry=r)
+        self._pauses = Counter("relay_shadow_pauses", "Ends of a comparison, by reason.", ["reason"], registry=r)
+        self._difference = Counter(
+            "relay_shadow_difference", "Events that the sources have not given alike.", ["kind"], registry=r
+        )
+        for kind in ("missing_live", "missing_shadow", "order", "twice"):
+            self._difference.labels(kind)
+        self._leads = Histogram(
+            "relay_shadow_seconds", "By how many seconds the first of both was ahead.", "first", SIDES, _BUCKETS
+        )
+        r.register(self._leads)
         self._in_flight = Gauge("relay_in_flight_messages", "Messages without an outcome.", registry=r)
         self.mode = "none"
         self.broker = False
@@ -147,6 +170,18 @@ class Metrics:
                 self._locked.inc(locked)
                 self._aggregates.inc(aggregates)
                 self._conflicts.inc(conflicts)
+            case ShadowCompares(source):
+                self._shadow.labels(source).set(1)
+            case ShadowPauses(source, reason):
+                self._shadow.labels(source).set(0)
+                self._pauses.labels(reason).inc()
+            case ShadowCompared(live, shadow):
+                self._compared.inc(len(live) + len(shadow))
+                self._leads.observe("live", live)
+                self._leads.observe("shadow", shadow)
+            case ShadowDiffers(differences):
+                for difference in differences:
+                    self._difference.labels(difference.kind).inc()
             case FenceReturned(seconds):
                 self._fence.observe(seconds)
             case SlotWatched(retained_bytes, _, wal_status, _, parked):

@@ -15,6 +15,7 @@ from relay.operating.display import console, plain, size
 from relay.operating.options import Config, Json
 from relay.operating.status.document import Status, Throughput, bad, document, throughput
 from relay.operating.status.gathering import gather
+from relay.operating.status.shadow import summary
 from relay.settings import RelaySettings
 
 
@@ -108,6 +109,8 @@ def _table(shown: Shown) -> Table:
     row("wal_status", None if slot is None else slot.wal_status)
     row("in flight", None if local is None else str(local.in_flight))
     row("parked", None if found.parked is None else str(found.parked.waiting))
+    if local is not None and local.shadow is not None:
+        row("shadow", summary(local.shadow))
     if rates is not None:
         events_per_second, wal = rates.events_per_second, rates.wal_bytes_per_second
         row("throughput", None if events_per_second is None else f"{events_per_second:.0f} events/s")

@@ -209,6 +209,7 @@ def document(status: Status, rates: Throughput | None, bad: str | None) -> dict[
         "in_flight": None if local is None else local.in_flight,
         "skipped_locked": None if local is None else local.skipped,
         "conflicts": None if local is None else local.conflicts,
+        "shadow": None if local is None or local.shadow is None else asdict(local.shadow),
         "parked": None if status.parked is None else status.parked.waiting,
         "throughput": None if rates is None else asdict(rates),
         "last_error": bad or status.last_error,

@@ -44,6 +44,7 @@ def test_two_urls_are_enough() -> None:
             "RELAY_POLL_STRATEGY is not skip_locked - set that too",
         ),
         ("RELAY_POLL_LEADER", "true", "RELAY_POLL_LEADER is set, and RELAY_POLL_STRATEGY is not skip_locked"),
+        ("RELAY_SHADOW", "on", "write polling or wal, the source that is read and compared beside the live stream"),
         ("RELAY_RETENTION", "1.5h", "it is not a duration - write for how long published events stay, such as 30min"),
         ("RELAY_RETENTION", "9999999d", "it is longer than 9999d"),
         ("RELAY_POLL_INTERVAL", "1e300", "RELAY_POLL_INTERVAL is wrong: "),
@@ -76,3 +77,19 @@ def test_cloudevents_have_the_prefix_that_is_set(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("RELAY_FORMAT", "cloudevents")
     monkeypatch.setenv("RELAY_CLOUDEVENTS_PREFIX", "ce-")
     assert load(RelaySettings).cloudevents_prefix == "ce-"
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ({"RELAY_SOURCE": "wal"}, "RELAY_SHADOW and RELAY_SOURCE are both wal"),
+        ({"RELAY_SOURCE": "polling", "RELAY_POLL_STRATEGY": "skip_locked"}, "which keeps no order"),
+        ({"RELAY_MESSAGE_PREFIX": "shop"}, "RELAY_MESSAGE_PREFIX has no table"),
+    ],
+)
+def test_a_shadow_without_anything_to_compare_is_refused(
+    others: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"RELAY_SHADOW": "wal", **others}.items():
+        monkeypatch.setenv(name, value)
+    assert said in refusal()
