@@ -84,8 +84,9 @@ def test_a_selection_takes_aggregates_and_types_and_nothing_else(history: Histor
         ids = [
             str(connection.execute("SELECT outbox.publish(%s, %s, 1, %s, '{}')", row).fetchone()[0])  # type: ignore[index]
             for row in [
-                ("order", "1", "paid"), ("order", "2", "paid"), ("order", "1", "part_paid"), ("order", "1", "part%paid"),
-                ("Order", "1", "paid"), ("order", "1", "partxpaid"), ("order:1", "x", "paid"),
+                ("order", "1", "paid"), ("order", "2", "paid"), ("order", "1", "part_paid"),
+                ("order", "1", "part%paid"), ("Order", "1", "paid"), ("order", "1", "partxpaid"),
+                ("order:1", "x", "paid"),
             ]
         ]  # fmt: skip
 
