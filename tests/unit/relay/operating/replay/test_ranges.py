@@ -124,7 +124,7 @@ def test_a_begin_before_all_positions_names_the_oldest_and_the_remedy_works() ->
     past = server.past()
     with pytest.raises(NotKept) as refused:
         table_range(past, AtTime(_ZERO), None)
-    assert "--from-time '2026-11-27 14:00:05+0000'" in refused.value.remedy
+    assert refused.value.remedy.endswith(": --from-time '2026-11-27 14:00:05+00:00'")
     oldest = AtTime(datetime.fromisoformat("2026-11-27 14:00:05+00:00"))
     assert table_range(past, oldest, None).first == server.moments[0]
 
@@ -139,7 +139,7 @@ def test_a_range_is_whole_if_what_was_removed_was_committed_before_it() -> None:
     assert [whole(unknown, moment) for moment in (None, early, middle, late)] == [False, False, False, True]
     with pytest.raises(NotKept, match=f"events of {early.lsn} are not in the table") as refused:
         table_range(removed, AtLsn(early.lsn), None)
-    assert f"{middle.at:%Y-%m-%d %H:%M:%S%z}" in refused.value.remedy
+    assert middle.at.isoformat(sep=" ") in refused.value.remedy
 
 
 def test_a_transaction_that_was_running_at_the_begin_may_be_among_what_was_removed() -> None:
