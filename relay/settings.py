@@ -129,13 +129,9 @@ class RelaySettings(BrokerSettings):
         "the table is polled",
     )
     replay_window: Annotated[
-        int | None,
+        Annotated[int, Field(ge=1 << 20, le=1 << 62)] | None,
         BeforeValidator(_or_off),
-        Field(
-            ge=1 << 20,
-            le=1 << 62,
-            description="write how many bytes of WAL, such as 1073741824, are kept for replays; or off",
-        ),
+        Field(description="write how many bytes of WAL, such as 1073741824, are kept for replays; or off"),
     ] = None
     plugin: Literal["auto", "wal2json", "pgoutput"] = Field("auto", description="write auto, wal2json or pgoutput")
     message_prefix: str | None = Field(
