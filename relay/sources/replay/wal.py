@@ -4,8 +4,8 @@ A slot is no rewind: Postgres moves a start that lies before the slot's position
 that lags behind is copied to a temporary one, in the session that streams it, and the copy's position is compared with
 the start before anything is read. The slot that is copied does not move.
 
-The server may be idle at the end of the range. It has flushed the WAL up to there, since the job was stored behind it;
-so a keepalive with that position comes, or a later commit.
+The server may be idle at the end of the range. Its WAL was flushed up to there when the range was made, so a keepalive
+with that position comes, or a later commit.
 """
 
 import asyncio

@@ -32,9 +32,7 @@ def lagging(isolated: Isolated, **changes: object) -> RelaySettings:
     assert list(setup(made, accept_gap=False))
     streams(isolated)
     with psycopg.connect(isolated.database_url, autocommit=True) as connection:
-        connection.execute(
-            "SELECT pg_copy_logical_replication_slot(%s, %s, false)", [made.slot, f"{made.slot}_replay"]
-        )
+        connection.execute("SELECT pg_copy_logical_replication_slot(%s, %s, false)", [made.slot, f"{made.slot}_replay"])
     return made
 
 
@@ -61,7 +59,7 @@ def origin(isolated: Isolated) -> Origin:
 
 @asynccontextmanager
 async def reader(
-    settings: RelaySettings, wanted: WalRange, of: Origin, selection: Selection = Selection()
+    settings: RelaySettings, wanted: WalRange, of: Origin, selection: Selection
 ) -> AsyncIterator[WalReader]:
     """Yield what opens `wanted`."""
 
@@ -89,12 +87,12 @@ async def read(
     of: Origin,
     *,
     after: Lsn | None = None,
-    selection: Selection = Selection(),
+    selection: Selection | None = None,
 ) -> Read:
     """Return what is read of `wanted` behind `after`."""
     found = Read([], [])
     async with (
-        reader(settings, wanted, of, selection) as opens,
+        reader(settings, wanted, of, selection or Selection()) as opens,
         opens.open(ReplayPosition(lsn=after)) as reading,
     ):
         while True:
