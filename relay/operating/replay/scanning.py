@@ -9,8 +9,10 @@ from relay import app
 from relay.core.event import Boundary
 from relay.core.position import Lsn
 from relay.core.replay import Job, Selection, WalRange
+from relay.operating.replay.history import Count
 from relay.settings import RelaySettings
 from relay.sources.replay.wal import Origin, WalReader
+from relay.sources.replay.within import Located
 from relay.storage.server import Server
 from relay.storage.sessions.session import Session
 
@@ -22,18 +24,20 @@ class Place(NamedTuple):
     end: Lsn
 
 
-def count(settings: RelaySettings, wanted: WalRange, selection: Selection, origin: Origin) -> int:
-    """Return how many events of the range a replay publishes, by reading it."""
-    return asyncio.run(_count(settings, wanted, selection, origin))
+def count(
+    settings: RelaySettings, wanted: WalRange, selection: Selection, origin: Origin, *, beyond: Lsn | None
+) -> Count:
+    """Return which events of the range a replay publishes, behind `beyond` if it is not None, by reading it."""
+    return asyncio.run(_count(settings, wanted, selection, origin, beyond or wanted.after))
 
 
 def reader(  # noqa: PLR0913 - what a reader is made of
     settings: RelaySettings,
     session: Session,
     wanted: WalRange,
+    *,
     selection: Selection,
     origin: Origin,
-    *,
     name: str,
     database_url: Callable[[], str],
 ) -> WalReader:
@@ -71,18 +75,22 @@ async def _reader(
 
     name = f"{settings.name} replay"
     async with Session(url, name=f"{name} facts", slot=settings.slot) as session:
-        yield reader(settings, session, wanted, selection, origin, name=name, database_url=url)
+        yield reader(settings, session, wanted, selection=selection, origin=origin, name=name, database_url=url)
 
 
-async def _count(settings: RelaySettings, wanted: WalRange, selection: Selection, origin: Origin) -> int:
+async def _count(settings: RelaySettings, wanted: WalRange, selection: Selection, origin: Origin, after: Lsn) -> Count:
     events = 0
-    if wanted.after >= wanted.until:
-        return events
-    async with _reader(settings, wanted, selection, origin) as made, made.reading(wanted.after) as reading:
+    first = last = None
+    if after >= wanted.until:
+        return Count(events, first, last)
+    async with _reader(settings, wanted, selection, origin) as made, made.reading(after) as reading:
         while not reading.ended:
-            found = await reading.located()
-            events += sum(not isinstance(item, Boundary) and selection.takes(item.event) for item in found)
-    return events
+            for item in await reading.located():
+                if isinstance(item, Located) and selection.takes(item.event):
+                    events += 1
+                    last = item.event.created_at
+                    first = first or last
+    return Count(events, first, last)
 
 
 async def _places(settings: RelaySettings, whole: WalRange, origin: Origin, ids: set[str]) -> dict[str, Place]:

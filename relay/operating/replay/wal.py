@@ -4,7 +4,7 @@ Times become LSNs by what the relay has noted, rounded outward. An event is look
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple, assert_never
 
 import psycopg
@@ -16,7 +16,8 @@ from relay.core.position import Lsn
 from relay.core.replay import WalRange
 from relay.operating.replay import scanning
 from relay.operating.replay.asked import AtEvent, AtLsn, AtSlot, AtTime, Begin, End
-from relay.operating.replay.choosing import Found, NotKept
+from relay.operating.replay.choosing import Found
+from relay.operating.replay.ranges import NotKept
 from relay.operating.replay.scanning import Place
 from relay.settings import RelaySettings
 from relay.sources.replay.wal import Origin
@@ -71,6 +72,11 @@ def find(connection: psycopg.Connection[Any], settings: RelaySettings, begin: Be
     return _Finding(connection, settings, begin).found(begin, end)
 
 
+def origin(connection: psycopg.Connection[Any], settings: RelaySettings) -> Origin:
+    """Return whose WAL the server has."""
+    return _facts(connection, settings, None).origin
+
+
 class _Finding:
     """The questions of one range."""
 
@@ -78,11 +84,7 @@ class _Finding:
         self._connection = connection
         self._settings = settings
         named = begin.name if isinstance(begin, AtSlot) else None
-        asked = {"relay": settings.name, "slot": named}
-        cursor = connection.cursor(row_factory=class_row(_Facts))
-        facts = cursor.execute(sql.query("replay_wal_facts"), asked).fetchone()
-        assert facts is not None  # noqa: S101 - the query always returns one row
-        self._facts = facts
+        self._facts = facts = _facts(connection, settings, named)
         self._slot = _kept(facts, settings) if named is None else _named(facts, named, connection.info.dbname)
         self._now = Lsn.parse(facts.flushed)
 
@@ -99,41 +101,41 @@ class _Finding:
             begin.id if isinstance(begin, AtEvent) else None,
             end.id if isinstance(end, AtEvent) else None,
         )
-        return Found(wanted, [began, ended])
+        return Found(wanted, began, ended)
 
     def _begin(self, begin: Begin, places: dict[str, Place]) -> tuple[Lsn, str]:
         match begin:
             case AtLsn(lsn):
                 self._require_written(lsn)
-                return self._kept(lsn), f"from {lsn}, in the WAL that slot {self._slot.name} keeps"
+                return self._kept(lsn), f"{lsn}, in the WAL that slot {self._slot.name} keeps"
             case AtTime(at):
                 moment = self._moment("replay_lsn_from", at=at)
                 if moment is None:
                     raise self._not_kept(f"no position is noted that is as old as {at:%Y-%m-%d %H:%M:%S %Z}")
                 lsn = self._kept(Lsn.parse(moment.lsn))
-                return lsn, f"from {moment.at:%Y-%m-%d %H:%M:%S %Z}, {lsn} in the WAL that slot {self._slot.name} keeps"
+                return lsn, f"{moment.at:%Y-%m-%d %H:%M:%S %Z}, {lsn} in the WAL that slot {self._slot.name} keeps"
             case AtEvent(event):
                 lsn = places[event].begin
-                return lsn, f"from event {event}, {lsn} in the WAL that slot {self._slot.name} keeps"
+                return lsn, f"event {event}, {lsn} in the WAL that slot {self._slot.name} keeps"
             case AtSlot(name):
-                return self._slot.oldest, f"from {self._slot.oldest}, where slot {name} stands"
+                return self._slot.oldest, f"{self._slot.oldest}, where slot {name} stands"
             case _:
                 assert_never(begin)
 
     def _end(self, end: End, places: dict[str, Place]) -> tuple[Lsn, str]:
         match end:
             case None:
-                return self._now, f"to now, {self._now}"
+                return self._now, f"now, {self._now}"
             case AtLsn(lsn):
                 self._require_written(lsn)
-                return min(lsn, self._now), f"to {lsn}"
+                return min(lsn, self._now), f"{lsn}"
             case AtTime(at):
                 moment = self._moment("replay_lsn_to", at=at)
                 if moment is None:
-                    return self._now, f"to now, {self._now}: no later position is noted"
-                return Lsn.parse(moment.lsn), f"to {moment.at:%Y-%m-%d %H:%M:%S %Z}, {moment.lsn}"
+                    return self._now, f"now, {self._now}: no later position is noted"
+                return Lsn.parse(moment.lsn), f"{moment.at:%Y-%m-%d %H:%M:%S %Z}, {moment.lsn}"
             case AtEvent(event):
-                return places[event].end, f"to event {event}, {places[event].end}"
+                return places[event].end, f"event {event}, {places[event].end}"
             case _:
                 assert_never(end)
 
@@ -153,7 +155,7 @@ class _Finding:
     def _not_kept(self, what: str) -> NotKept:
         """Return a problem that names the oldest position of the slot, and the oldest time."""
         oldest = self._moment("replay_lsn_oldest", oldest=str(self._slot.oldest))
-        time = "" if oldest is None else f", or --from-time '{oldest.at + timedelta(seconds=1):%Y-%m-%d %H:%M:%S%z}'"
+        time = "" if oldest is None else f", or --from-time '{oldest.at.isoformat(sep=' ')}'"
         return NotKept(what, remedy=f"the oldest that the WAL has is --from-lsn {self._slot.oldest}{time}")
 
     def _require_written(self, lsn: Lsn) -> None:
@@ -168,6 +170,13 @@ class _Finding:
         known = {"relay": self._settings.name, "system": facts.system_identifier, "timeline": facts.timeline}
         row = self._connection.execute(sql.query(query), {**known, **asked}).fetchone()
         return None if row is None else _Moment(*row)
+
+
+def _facts(connection: psycopg.Connection[Any], settings: RelaySettings, slot: str | None) -> _Facts:
+    cursor = connection.cursor(row_factory=class_row(_Facts))
+    facts = cursor.execute(sql.query("replay_wal_facts"), {"relay": settings.name, "slot": slot}).fetchone()
+    assert facts is not None  # noqa: S101 - the query always returns one row
+    return facts
 
 
 def _kept(facts: _Facts, settings: RelaySettings) -> _Slot:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from sandbox import Isolated
-from tests.integration.relay.operating.replay.replay_stage import History, write
+from tests.integration.relay.operating.replay.replay_stage import History
 
 
 @pytest.fixture
