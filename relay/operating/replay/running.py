@@ -96,7 +96,7 @@ class Run:
             ReplaySource(await self._reader(stack), progress, ended, rate=order.rate),
             ReplayRouter(router(settings), self._job.number, order.destination),
             publisher,
-            PostgresParking(parking, relay=settings.name, outbox=settings.outboxes[0]),
+            PostgresParking(parking, relay=settings.name, outbox=settings.outboxes[0], replayed=True),
             None,
             evidence=evidence,
             fencing=fencing,
