@@ -23,7 +23,7 @@ LOOK_EVERY = 10.0
 _STEPS = 8
 NOT_WANTED = "RELAY_REPLAY_WINDOW is off"
 RENAMED = "RELAY_SLOT was changed"
-LOST = "Postgres removed WAL that it needed (max_slot_wal_keep_size)"
+LOST = "Postgres invalidated it: see max_slot_wal_keep_size, and from Postgres 18 on idle_replication_slot_timeout"
 TOO_MUCH = "it retains more WAL than RELAY_REPLAY_WINDOW or RELAY_SLOT_BUDGET allows, and the relay's slot does not"
 
 

@@ -29,14 +29,15 @@ class Window(History):
             connection.execute("SELECT pg_copy_logical_replication_slot(%s, %s, false)", [isolated.name, self.name])
 
     def gone(self) -> None:
-        """Drop what the table has, as retention does with a partition, and let the relay's slot go on."""
+        """Drop the partitions with events, as retention does that is published and old; the relay's slot goes on."""
         with psycopg.connect(self.url, autocommit=True) as connection:
-            connection.execute(
-                "INSERT INTO outbox.retired (partition, events, last_seq, last_id, ids_hash, seqs, last_tx) "
-                "SELECT 'old', count(*), max(seq), (array_agg(id ORDER BY seq DESC))[1], 0, '{}', max(tx) "
-                "FROM outbox.event"
-            )
-            connection.execute("DELETE FROM outbox.event")
+            connection.execute("UPDATE relay.checkpoint SET snapshot = pg_current_snapshot()")
+            dropped = connection.execute(
+                "SELECT outbox.drop_partition(partition, interval '-3 days') FROM outbox.old_partitions('-3 days')"
+            ).fetchall()
+            assert dropped
+            assert all(obstacle is None for (obstacle,) in dropped)
+            assert not connection.execute("SELECT FROM outbox.event").rowcount
             connection.execute(
                 "SELECT pg_replication_slot_advance(%s, pg_current_wal_flush_lsn())", [self.isolated.name]
             )
@@ -198,6 +199,17 @@ def test_from_a_slot_it_begins_where_that_stands_and_the_slot_stays_there(window
     assert said.code == 0, said.output
     assert window.ids() == wanted
     assert position(window.isolated) == before
+    with psycopg.connect(window.url, autocommit=True) as connection:
+        connection.execute("SELECT pg_create_logical_replication_slot(%s, 'test_decoding')", [f"{window.name}_2"])
+        connection.execute("SELECT pg_create_physical_replication_slot(%s)", [f"{window.name}_3"])
+    later = window.publish("c")
+    assert window.replay("--from-slot", f"{window.name}_2").code == 0
+    assert window.ids() == later
+    said = window.replay("--from-slot", f"{window.name}_3")
+    with psycopg.connect(window.url, autocommit=True) as connection:
+        connection.execute("SELECT pg_drop_replication_slot(%s)", [f"{window.name}_3"])
+    assert said.code == 1
+    assert "it is a physical slot" in said.output
     said = window.replay("--from-slot", "missing")
     assert said.code == 1
     assert "replication slot 'missing' does not exist" in said.output
