@@ -11,6 +11,7 @@ from relay.operating import retention
 from relay.operating.check.command import check
 from relay.operating.options import Config
 from relay.operating.parked import commands as parked
+from relay.operating.positions import positions
 from relay.operating.replay import command as replay
 from relay.operating.setup.command import setup
 from relay.operating.slot import commands as slot
@@ -50,7 +51,7 @@ def run(
         service.run(lambda stop: relay.run(fresh, stop, stdout=stdout), prints=stdout)
 
 
-for command in (setup, run, check, status, switch, tail):
+for command in (setup, run, check, status, switch, tail, positions):
     app.command()(command)
 app.add_typer(parked.app, name="parked")
 app.add_typer(replay.app, name="replay")
