@@ -11,6 +11,7 @@ import typer
 from outboxkit.errors import ConfigurationProblem, Problem
 from outboxkit.settings import load
 from relay.core.replay import Job, Order, TableRange
+from relay.operating import times
 from relay.operating.connection import connected
 from relay.operating.display import console
 from relay.operating.options import Config, Json, Yes
@@ -50,7 +51,7 @@ def replay(  # noqa: PLR0913, PLR0917 - the options of a command
     if context.invoked_subcommand is not None:
         return
     ends = options.Ends(from_lsn, from_time, from_event, from_slot, to_lsn, to_time, to_event)
-    now = datetime.now().astimezone()
+    now = times.here()
     begin, end = ends.begin(now), ends.end(now)
     chosen, to = options.selection(aggregate, event_type), options.destination(exchange, queue)
     at_most = options.rate(rate)

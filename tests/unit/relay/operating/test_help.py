@@ -39,6 +39,7 @@ def test_the_commands_are_these() -> None:
         "retention",
         "retention run",
         "tail",
+        "positions",
         "parked",
         "parked list",
         "parked show",
