@@ -182,6 +182,8 @@ def _facts(connection: psycopg.Connection[Any], settings: RelaySettings, slot: s
 def _kept(facts: _Facts, settings: RelaySettings) -> _Slot:
     if facts.kept is None or facts.kept_from is None:
         remedy = _NO_WINDOW if settings.replay_window is None else _NO_WINDOW_YET
+        if settings.source == "polling":
+            remedy = "RELAY_SOURCE is polling, so the relay keeps none; --from-slot names a slot that has it"
         raise NotKept("no WAL is kept for replays", remedy=remedy)
     return _Slot(facts.kept, Lsn.parse(facts.kept_from))
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import random
+from contextlib import ExitStack
 
 import psycopg
 import pytest
@@ -153,3 +155,47 @@ def test_messages_that_have_no_table_are_in_it(isolated: Isolated) -> None:
     wanted = window(settings, after, here(isolated))
     flush(isolated)
     assert asyncio.run(read(settings, wanted, origin(isolated))).ids == written
+
+
+@pytest.mark.parametrize("plugin", ["wal2json", "pgoutput"])
+def test_every_range_of_a_random_history_is_what_was_committed_in_it(
+    isolated: Isolated, plugin: str, seed: int
+) -> None:
+    """Transactions overlap, some are rolled back, in part or as a whole; the ends of ranges lie between any of them."""
+    settings = lagging(isolated, plugin=plugin)
+    dice = random.Random(seed)
+    publishes = "SELECT outbox.publish('order', %s, 1, 'paid', '{}')::text"
+    committed: list[str] = []
+    ends = [(here(isolated), 0)]
+    with ExitStack() as stack:
+        sessions = [stack.enter_context(psycopg.connect(isolated.database_url)) for _ in range(4)]
+        written: list[list[str]] = [[] for _ in sessions]
+        for step in range(80):
+            chosen = dice.randrange(len(sessions))
+            session, pending = sessions[chosen], written[chosen]
+            match dice.choice(["write", "write", "part", "commit", "roll back", "look"]):
+                case "write":
+                    pending.append(str(session.execute(publishes, [f"{step}"]).fetchall()[0][0]))
+                case "part":
+                    with session.transaction() as part:
+                        session.execute(publishes, ["in a part that is rolled back"])
+                        raise psycopg.Rollback(part)
+                case "commit":
+                    session.commit()
+                    committed += pending
+                    pending.clear()
+                case "roll back":
+                    session.rollback()
+                    pending.clear()
+                case _:
+                    ends.append((here(isolated), len(committed)))
+    committed += [
+        each for pending in written for each in pending
+    ]  # the sessions commit as they are closed, in no order
+    flush(isolated)
+    of = origin(isolated)
+    for _ in range(12):
+        (after, first), (until, last) = sorted(dice.sample(ends, 2))
+        if after < until:
+            found = asyncio.run(read(settings, window(settings, after, until), of))
+            assert found.ids == committed[first:last]
