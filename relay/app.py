@@ -25,7 +25,7 @@ from relay.core.messages.routing import Router
 from relay.core.observations import NotDrained, Observation, Observe
 from relay.core.ports import Publisher, RedriveStore, Source
 from relay.core.redrives import Redrives
-from relay.maintenance import guardian, partitions, positions, retention
+from relay.maintenance import guardian, partitions, positions, retention, window
 from relay.publishing.json_lines import JsonLinesPublisher
 from relay.publishing.link import Broker
 from relay.publishing.publisher import Policy, RabbitPublisher
@@ -47,6 +47,7 @@ from relay.sources.wal.decoders.decoding import Decoder
 from relay.sources.wal.decoders.decoding import decoder as choose
 from relay.sources.wal.decoders.relations import Relations
 from relay.sources.wal.opening import Decoding
+from relay.sources.wal.ownership import require_position, require_slot
 from relay.sources.wal.source import WalSource
 from relay.sources.wal.stream import Writing
 from relay.storage.checkpoint_history import CheckpointHistory
@@ -62,6 +63,7 @@ from relay.storage.sessions.refusals import check_failover
 from relay.storage.sessions.session import Session
 from relay.storage.sessions.shutdown import ShutdownWatch
 from relay.storage.slots.new_slot import NewSlot
+from relay.storage.slots.replay_slot import ReplaySlot
 from relay.storage.slots.slot import SlotView
 from relay.watching.health import serve
 from relay.watching.logbook import Logbook
@@ -127,6 +129,7 @@ async def run(  # noqa: C901, PLR0915 - every part is made here
         source: Source
         redriving: RedriveStore = parked
         let_go: Callable[[], Awaitable[None]] | None = None
+        active: Callable[[], Awaitable[bool]] | None = None
         if settings.poll_strategy == "skip_locked":
             if stdout:
                 raise ConfigurationProblem(
@@ -141,6 +144,7 @@ async def run(  # noqa: C901, PLR0915 - every part is made here
         else:
             source = handover = await sources.handed_over(opened, stdout=stdout)
             let_go = None if settings.source == "wal" else handover.retains_too_much
+            active = handover.active
             if settings.shadow != "off" and not stdout:
                 shadow = await _shadow(settings, database_url, opened, observe)
                 source = WatchedSource(source, shadow)
@@ -169,6 +173,17 @@ async def run(  # noqa: C901, PLR0915 - every part is made here
                 let_go=let_go,
             )
             supervisor.repeat("the state of the slot", slot.look, every=guardian.WATCH_EVERY)
+            if active is not None and settings.source != "polling":
+                lagging = ReplaySlot(upkeep, await opened("window"), slot=settings.slot, relay=settings.name)
+                keeps = window.Window(
+                    lagging,
+                    observe,
+                    size=settings.replay_window,
+                    own_budget=settings.slot_budget,
+                    active=active,
+                    ours=sources.require_ours,
+                )
+                supervisor.repeat("the replay window", keeps.look, every=window.LOOK_EVERY)
             supervisor.repeat("partitions", partitions.Partitions(upkeep).make, every=partitions.MAKE_EVERY)
             past = positions.Positions(CheckpointHistory(upkeep, relay=settings.name, keep=settings.retention))
             supervisor.repeat("positions", past.note, every=positions.NOTE_EVERY)
@@ -234,6 +249,12 @@ class _Sources:
         return Handover(
             self.server, settings.owner, wal, polling, parts, source=settings.source, policy=policy, observe=observe
         )
+
+    async def require_ours(self) -> None:
+        """Raise NotOurs if the slot or the stored position is of another relay, database or server."""
+        facts = await self.server.facts()
+        require_slot(facts, self.settings.owner)
+        require_position(facts, self.settings.owner)
 
     async def shared(self, opened: _Open, leadership: Leadership) -> SkipLockedSource:
         """Return the table that pollers share."""

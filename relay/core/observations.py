@@ -220,6 +220,30 @@ class SlotFills:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplayWindow:
+    """How much WAL is kept for replays; 0 without a window."""
+
+    retained_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayWindowMade:
+    """The slot that keeps WAL for replays was made: from now on, they may begin here."""
+
+    slot: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayWindowDropped:
+    """The slot that kept WAL for replays is gone, and why."""
+
+    slot: str
+    reason: str
+    wanted: bool
+    """Whether another one is made when there is room."""
+
+
+@dataclass(frozen=True, slots=True)
 class NotStored:
     """Work beside the stream failed and is tried again; nothing is lost by it."""
 
@@ -318,6 +342,9 @@ Observation = (
     | NotPolled
     | SlotBudget
     | SlotFills
+    | ReplayWindow
+    | ReplayWindowMade
+    | ReplayWindowDropped
     | Retired
     | NotStored
     | Stored

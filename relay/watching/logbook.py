@@ -28,6 +28,8 @@ from relay.core.observations import (
     NotStored,
     Observation,
     Parked,
+    ReplayWindowDropped,
+    ReplayWindowMade,
     Retired,
     Returned,
     ShadowCompares,
@@ -57,6 +59,8 @@ _FILLS = Problem(
 )
 _LET_GO = "the relay drops the slot and polls the table; it keeps the slot of an outbox that cannot be polled"
 _KEPT = "the relay keeps the slot and only warns, since RELAY_SOURCE=wal; watch the server's disk"
+_ANOTHER = "the relay makes it again from its own slot: replays from the WAL may begin there, and no earlier"
+_NO_OTHER = "replays read the table"
 _IN_ORDER = ("first start", "works again", "asked for")
 """Reasons of a hand-over that nobody has to look into."""
 _PAUSES = {
@@ -111,6 +115,11 @@ class Logbook:
                 log.info("slot budget", budget_bytes=budget, then=_LET_GO if let_go else _KEPT)
             case SlotFills(retained, budget):
                 self._count("the slot fills", _FILLS, 1, {"retained_bytes": retained, "budget_bytes": budget})
+            case ReplayWindowMade(slot):
+                log.info("replay window made", slot=slot)
+            case ReplayWindowDropped(slot, reason, wanted):
+                tell = log.warning if wanted else log.info
+                tell("replay window dropped", slot=slot, reason=reason, then=_ANOTHER if wanted else _NO_OTHER)
             case Retired(partition):
                 log.info("partition dropped", partition=partition)
             case Standby(problem):

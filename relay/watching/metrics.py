@@ -25,6 +25,7 @@ from relay.core.observations import (
     NotStored,
     Observation,
     Parked,
+    ReplayWindow,
     Returned,
     Settled,
     ShadowCompared,
@@ -83,6 +84,7 @@ class Metrics:
         )
         self._retained = Gauge("relay_slot_retained_bytes", "WAL that the slot keeps from removal.", registry=r)
         self._budget = Gauge("relay_slot_budget_bytes", "WAL that the slot may keep.", registry=r)
+        self._window = Gauge("relay_replay_window_bytes", "WAL that is kept for replays.", registry=r)
         self._status = Gauge("relay_slot_wal_status", "1 for the current wal_status.", ["status"], registry=r)
         self._lag = Gauge("relay_outbox_lag_seconds", "Everything committed longer ago is confirmed.", registry=r)
         self._parked = Gauge("relay_parked_events", "Events that wait in relay.parked.", registry=r)
@@ -191,6 +193,8 @@ class Metrics:
                     self._status.labels(status).set(status == wal_status)
             case SlotBudget(budget):
                 self._budget.set(budget)
+            case ReplayWindow(retained_bytes):
+                self._window.set(retained_bytes)
             case NotStored(what):
                 self._not_stored.labels(what).inc()
             case Blocked(blocked):

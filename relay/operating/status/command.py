@@ -107,6 +107,8 @@ def _table(shown: Shown) -> Table:
         row("not confirmed", f"{more}{backlog.transactions} transactions, {events}")
     row("retained", None if slot is None or slot.retained_bytes is None else size(slot.retained_bytes))
     row("wal_status", None if slot is None else slot.wal_status)
+    if found.window is not None:
+        row("kept for replays", f"{size(found.window.retained_bytes or 0)}, from {found.window.confirmed_flush_lsn}")
     row("in flight", None if local is None else str(local.in_flight))
     row("parked", None if found.parked is None else str(found.parked.waiting))
     if local is not None and local.shadow is not None:

@@ -51,6 +51,7 @@ def test_two_urls_are_enough() -> None:
         ("RELAY_RETURN_AFTER", "1e300", "RELAY_RETURN_AFTER is wrong: "),
         ("RELAY_SLOT_BUDGET", "10GB", "write how many bytes of WAL, such as 10737418240"),
         ("RELAY_SLOT_BUDGET", "9" * 30, "RELAY_SLOT_BUDGET is wrong: "),
+        ("RELAY_REPLAY_WINDOW", "1000", "write how many bytes of WAL, such as 1073741824"),
         ("RELAY_OUTBOX_COLUMNS", '{"payload": null}', "RELAY_OUTBOX_COLUMNS is wrong: for 'payload': "),
         ("RELAY_OUTBOX_COLUMNS", '{"payload": "a", "payload": "b"}', "its key 'payload' is given twice"),
     ],
@@ -93,3 +94,16 @@ def test_a_shadow_without_anything_to_compare_is_refused(
     for name, value in {"RELAY_SHADOW": "wal", **others}.items():
         monkeypatch.setenv(name, value)
     assert said in refusal()
+
+
+def test_a_window_for_replays_has_a_slot_whose_name_postgres_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELAY_REPLAY_WINDOW", "1073741824")
+    monkeypatch.setenv("RELAY_SLOT", "s" * 56)
+    assert load(RelaySettings).replay_window == 1 << 30
+    monkeypatch.setenv("RELAY_SLOT", "s" * 57)
+    assert "which is longer than the 63 characters that Postgres allows - set RELAY_SLOT" in refusal()
+    monkeypatch.setenv("RELAY_SLOT", "s")
+    monkeypatch.setenv("RELAY_SOURCE", "polling")
+    assert "no slot keeps WAL - replays read the table, so unset RELAY_REPLAY_WINDOW" in refusal()
+    monkeypatch.setenv("RELAY_REPLAY_WINDOW", "off")
+    assert load(RelaySettings).replay_window is None
