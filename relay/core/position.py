@@ -69,6 +69,10 @@ class Snapshot(Position):
         """Return whether the effects of `transaction` are visible in it, if it has committed."""
         return transaction < self.xmin or (transaction < self.xmax and transaction not in self.running)
 
+    def below(self, end: int) -> "Snapshot":
+        """Return the snapshot that sees what this one does of the transactions below `end`."""
+        return Snapshot(min(self.xmin, end), min(self.xmax, end), tuple(xid for xid in self.running if xid < end))
+
     def __str__(self) -> str:
         return f"{self.xmin}:{self.xmax}:{','.join(map(str, self.running))}"
 

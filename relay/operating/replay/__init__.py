@@ -1,0 +1,1 @@
+"""`relay replay`: events of the past, published again."""

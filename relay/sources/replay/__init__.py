@@ -1,0 +1,1 @@
+"""A range of the past, read as a stream that ends."""
