@@ -142,6 +142,13 @@ class RelaySettings(BrokerSettings):
         BeforeValidator(_duration),
         Field(description="write for how long published events stay, such as 30min, 12h or 7d, at most 9999d; or off"),
     ] = timedelta(days=7)
+    audit_every: Annotated[
+        timedelta | None,
+        BeforeValidator(_duration),
+        Field(
+            description="write how often the relay compares the outbox with what was confirmed, such as 5min; or off"
+        ),
+    ] = None
     http_address: Annotated[str | None, AfterValidator(_address), Field(description="write host:port")] = (
         "127.0.0.1:9187"
     )

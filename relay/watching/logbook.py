@@ -14,6 +14,7 @@ import structlog
 
 from outboxkit.errors import Problem
 from relay.core.observations import (
+    Audited,
     Blocked,
     BrokerConnected,
     BrokerLost,
@@ -102,6 +103,8 @@ class Logbook:
                 self._count("the slot fills", _FILLS, 1, {"retained_bytes": retained, "budget_bytes": budget})
             case Retired(partition):
                 log.info("partition dropped", partition=partition)
+            case Audited(_, missing, first):
+                self._audited(missing, first)
             case Standby(problem):
                 self._once("source", "standby", problem)
             case SourceLost(problem):
@@ -143,6 +146,16 @@ class Logbook:
                 log.info("stopped", confirmed=confirmed, position=None if position is None else str(position))
             case _:
                 pass
+
+    def _audited(self, missing: int, first: int | None) -> None:
+        """Say once that events are missing, again when there are more, and once that none is any more."""
+        before = self._logged.get("audit")
+        if missing:
+            self._logged["audit"] = str(missing)
+            if before is None or missing > int(before):
+                log.warning("events missing", count=missing, first=first, remedy="see `relay audit`")
+        elif self._logged.pop("audit", None):
+            log.info("no event missing")
 
     def _count(self, event: str, problem: Problem, count: int, first: dict[str, object], **more: str) -> None:
         fields = {"reason": problem.what, "remedy": problem.remedy, **more}

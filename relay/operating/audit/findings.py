@@ -134,8 +134,3 @@ class Findings:
         if found := [name for name, events in wrong.items() if events]:
             return ", ".join(found)
         return "clean" if self.compared else "nothing to compare"
-
-
-def union(sets: Sequence[str]) -> str:
-    """Return Postgres' form of the numbers of all `sets`; Postgres puts them in order."""
-    return "{" + ",".join(each[1:-1] for each in sets if each != "{}") + "}"

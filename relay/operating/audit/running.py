@@ -8,9 +8,9 @@ from typing import NamedTuple
 from relay.core.position import Snapshot
 from relay.core.transactions import Transactions
 from relay.operating.audit.asking import Asking, Expected
-from relay.operating.audit.findings import Event, Findings, Judged, union
+from relay.operating.audit.findings import Event, Findings, Judged
 from relay.storage.audit.buckets import Bucket, Edge, divide, settled
-from relay.storage.audit.outcome import Facts, require_record
+from relay.storage.audit.outcome import Facts, require_record, union
 
 _EVER = datetime(1, 1, 1, tzinfo=UTC)
 TASKS = "tasks"

@@ -1,5 +1,6 @@
 """What became of the events of a bucket, in the terms of what the relay says of itself. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -51,6 +52,11 @@ def outcome_parameters(bucket: Bucket, facts: Facts, confirmed_from: datetime | 
 def count(seqs: str) -> int:
     """Return how many numbers are in Postgres' form of a set of them."""
     return sum(end - start for start, end in Transactions.parse(seqs).ranges())
+
+
+def union(sets: Sequence[str]) -> str:
+    """Return Postgres' form of the numbers of all `sets`; Postgres puts them in order."""
+    return "{" + ",".join(each[1:-1] for each in sets if each != "{}") + "}"
 
 
 def require_record(facts: Facts | None, relay: str) -> str:

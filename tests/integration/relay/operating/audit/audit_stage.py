@@ -15,8 +15,8 @@ SELECT outbox.publish(%s, n::text, 1, %s, '{}')::text FROM generate_series(1, %s
 """
 NUMBERS: LiteralString = "SELECT seq, id::text FROM outbox.event WHERE id = ANY (%s::uuid[])"
 PUBLISHED: LiteralString = """
-UPDATE relay.checkpoint SET snapshot = pg_current_snapshot(), streamed = '{}', epoch = epoch + 1, recorded_epoch = epoch + 1,
-    recorded_since = coalesce(recorded_since, snapshot) WHERE name = 'relay'
+UPDATE relay.checkpoint SET snapshot = pg_current_snapshot(), streamed = '{}', epoch = epoch + 1,
+    recorded_epoch = epoch + 1, recorded_since = coalesce(recorded_since, snapshot) WHERE name = 'relay'
 """
 
 

@@ -1,11 +1,27 @@
 """`relay audit`: what it finds, what it names, and what it does not call clean."""
 
+from typing import LiteralString
+
 import psycopg
 import pytest
 
 from sandbox import Isolated
 from tests.integration.relay.operating.audit.audit_stage import Played
 from tests.integration.relay.stage import call, environment, one
+
+STREAMED: LiteralString = """
+INSERT INTO relay.confirmed (relay, seqs, ids, ids_hash)
+SELECT 'relay', int8multirange(int8range(seq, seq, '[]')), ARRAY[id], hashtextextended(id::text, 0)
+FROM (SELECT %s::uuid AS id, %s::bigint AS seq) AS event
+"""
+PARKED: LiteralString = """
+INSERT INTO relay.parked (id, seq, aggregate_type, aggregate_id, aggregate_version, event_type, payload, headers,
+                          created_at, relay, reason, detail, outbox)
+SELECT id::text, seq, aggregate_type, aggregate_id, aggregate_version, event_type, '', '{}',
+       created_at, 'relay', 'returned', '', 'outbox.event'
+FROM outbox.event WHERE id = %s::uuid
+"""
+WRITTEN: LiteralString = "SELECT outbox.publish('order', 'w', 1, 'paid', '{}')::text, currval('outbox.event_seq_seq')"
 
 
 @pytest.fixture
@@ -83,15 +99,9 @@ def test_a_commit_that_was_streamed_before_it_is_visible_is_neither_extra_nor_mi
     ids = played.write(2)
     played.publish(ids)
     with psycopg.connect(played.url) as waits:
-        row = waits.execute(
-            "SELECT outbox.publish('order', 'w', 1, 'paid', '{}')::text, currval('outbox.event_seq_seq')"
-        )
-        streamed, seq = row.fetchone() or ("", 0)
-        with psycopg.connect(played.url) as relay:
-            relay.execute(
-                "INSERT INTO relay.confirmed (relay, seqs, ids, ids_hash) VALUES ('relay', int8multirange(int8range(%s, %s, '[]')),"
-                " ARRAY[%s::uuid], hashtextextended(%s, 0))", [seq, seq, streamed, streamed],
-            )  # fmt: skip
+        row = waits.execute(WRITTEN).fetchone()
+        assert row is not None
+        assert played.run(STREAMED, *row) == 1
         played.note()
         said = played.audit()
         assert (said.code, said.json["totals"]["extra"]) == (0, 0), said.output
@@ -138,11 +148,7 @@ def test_parked_events_are_accounted_for_and_so_are_those_from_before_the_record
     played.publish()
     played.run("UPDATE relay.checkpoint SET recorded_since = snapshot")
     parked, *ids = played.write(3)
-    played.run(
-        "INSERT INTO relay.parked (id, seq, aggregate_type, aggregate_id, aggregate_version, event_type, payload, headers,"
-        " created_at, relay, reason, detail, outbox) SELECT id::text, seq, aggregate_type, aggregate_id, 1, event_type, '', '{}',"
-        " created_at, 'relay', 'returned', '', 'outbox.event' FROM outbox.event WHERE id = %s::uuid", parked,
-    )  # fmt: skip
+    assert played.run(PARKED, parked) == 1
     played.publish(ids)
     played.note()
     said = played.audit()
