@@ -111,7 +111,7 @@ async def run(  # noqa: C901, PLR0915 - every part is made here
         if stdout:
             publisher = JsonLinesPublisher(sys.stdout)
         else:
-            publisher = rabbit = RabbitPublisher(broker, _policy(settings), observe, fenced=fencing.holds)
+            publisher = rabbit = RabbitPublisher(broker, publishing_policy(settings), observe, fenced=fencing.holds)
             await rabbit.connect()
             if settings.traces:
                 publisher = stack.enter_context(_traced(rabbit, settings.name))
@@ -305,7 +305,8 @@ def _traced(publisher: Publisher, name: str) -> AbstractContextManager[Publisher
     return tracing.traced(publisher, name=name)
 
 
-def _policy(settings: RelaySettings) -> Policy:
+def publishing_policy(settings: RelaySettings) -> Policy:
+    """Return how messages are published."""
     return Policy(
         name=settings.name,
         exchange=settings.exchange,

@@ -32,6 +32,8 @@ _MAX_VERSION = 2**63 - 1  # of a bigint: one message must not make the statement
 _UUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}").fullmatch
 
 PROBE = "x-probe"  # a header: the message is none of a task, but goes the same way
+REPLAY = "x-replay"  # a header: the number of the job that published the message again
+REPLAY_ALPHANUMERIC = "xreplay"  # the same for consumers that know only letters and digits in a name
 ROUTING_KEY = "x-routing-key"  # a header of what was moved back to a queue of events: the key that it had first
 TASK_PENDING = "task.pending"  # the routing key of a task that waits for a consumer
 

@@ -34,9 +34,8 @@ from relay.core.lifetime.attempts import Attempts
 from relay.core.lifetime.fencing import Fencing
 from relay.core.lifetime.shutdown import Shutdown
 from relay.core.lifetime.supervisor import Supervisor
-from relay.core.messages.routing import Router
 from relay.core.observations import NotDrained, NotStored, Observe, SourceLost, Standby, Stopped
-from relay.core.ports import Parcel, Parking, Publisher, Rejection, Source, Stream
+from relay.core.ports import Parcel, Parking, Publisher, Rejection, Routes, Source, Stream
 from relay.core.position import Position
 from relay.core.pump import Pump
 from relay.core.redrives import Redrives
@@ -75,7 +74,7 @@ class Engine:
     def __init__(  # noqa: PLR0913 - made in one place, by the composition root
         self,
         source: Source,
-        router: Router,
+        router: Routes,
         publisher: Publisher,
         parking: Parking,
         redrives: Redrives | None,

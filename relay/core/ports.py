@@ -41,6 +41,13 @@ class Outcomes(Protocol):
         """Note what cannot be published, however often it is tried."""
 
 
+class Routes(Protocol):
+    """Makes messages from events."""
+
+    def route(self, event: OutboxEvent) -> Message:
+        """Return the message for `event`; the same event always gives the same message."""
+
+
 class Stream(Protocol[P]):
     """An open source, read in order from one position on."""
 

@@ -13,9 +13,8 @@ from typing import Generic
 from relay.core.event import OutboxEvent
 from relay.core.ledger import Ledger, Stretch
 from relay.core.lifetime.fencing import Fencing
-from relay.core.messages.routing import Router
 from relay.core.observations import Observe, Settled
-from relay.core.ports import Parcel, Publisher, Stream
+from relay.core.ports import Parcel, Publisher, Routes, Stream
 from relay.core.position import P
 from relay.core.rejections import Rejections
 
@@ -26,7 +25,7 @@ class Pump(Generic[P]):
     def __init__(  # noqa: PLR0913 - made in one place, by the engine
         self,
         stream: Stream[P],
-        router: Router,
+        router: Routes,
         publisher: Publisher,
         *,
         rejections: Rejections,

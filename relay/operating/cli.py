@@ -12,6 +12,7 @@ from relay.operating.audit.command import audit
 from relay.operating.check.command import check
 from relay.operating.options import Config
 from relay.operating.parked import commands as parked
+from relay.operating.replay import command as replay
 from relay.operating.setup.command import setup
 from relay.operating.slot import commands as slot
 from relay.operating.status.command import status
@@ -53,6 +54,7 @@ def run(
 for command in (setup, run, check, status, switch, tail, audit):
     app.command()(command)
 app.add_typer(parked.app, name="parked")
+app.add_typer(replay.app, name="replay")
 app.add_typer(slot.app, name="slot")
 app.add_typer(retention.app, name="retention")
 

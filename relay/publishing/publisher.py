@@ -34,7 +34,7 @@ class Policy:
     """How to publish."""
 
     name: str
-    """`app_id` of the messages, and name of the connection."""
+    """`app_id` of the messages."""
     exchange: str
     window: int
     """How many messages may be unconfirmed."""
@@ -44,6 +44,8 @@ class Policy:
     """Seconds without any confirm after which the connection is given up."""
     window_bytes: int = 32 << 20
     """How many bytes of messages may be without an outcome."""
+    connection: str | None = None
+    """The connection's name; None: `name`."""
 
 
 class RabbitPublisher:
@@ -68,7 +70,7 @@ class RabbitPublisher:
         self._pipeline = Pipeline(window=policy.window, window_bytes=policy.window_bytes)
         self._link = BrokerLink(
             broker,
-            name=policy.name,
+            name=policy.connection or policy.name,
             exchange=policy.exchange,
             fenced=fenced,
             observe=observe,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from psycopg.rows import class_row, scalar_row
 
 from outboxkit.errors import Problem
+from relay.core.errors import SourceUnavailable
 from relay.core.evidence import Evidence
 from relay.core.position import Lsn
 from relay.core.replay import ReplayPosition, State
@@ -38,34 +39,39 @@ class Progress:
     Its owner counts what was `confirmed` and `parked`, in earlier runs too.
     """
 
-    def __init__(self, session: Session, number: int, evidence: Evidence, *, confirmed: int, parked: int) -> None:
+    def __init__(self, session: Session, number: int, evidence: Evidence) -> None:
         self._session = session
         self._number = number
         self._evidence = evidence
-        self.confirmed = confirmed
+        self.confirmed = 0
         """How many events were confirmed; one that was published again after a crash counts again."""
-        self.parked = parked
-        self._stored = ReplayPosition()
+        self.parked = 0
+        self._position = ReplayPosition()
+        """The last one that was to be stored."""
 
     async def take(self) -> ReplayPosition:
         """Take the job, or keep it; return how far it is. Raises JobHeld, or SourceUnavailable."""
-        taken = await self._session.fetch(class_row(_Taken), "replay_take", {"job": self._number})
-        if taken is None:
-            raise Problem(f"replay {self._number} is gone", remedy="`relay replay list` shows those that there are")
-        if not taken.taken:
-            raise self._held(taken)
-        self._stored = ReplayPosition(taken.done_seq, None if taken.done_lsn is None else Lsn.parse(taken.done_lsn))
-        return self._stored
+        taken = await self._lock()
+        return ReplayPosition(taken.done_seq, None if taken.done_lsn is None else Lsn.parse(taken.done_lsn))
 
     async def save(self, position: ReplayPosition) -> None:
         """Store `position`, and what was confirmed since the last time; raises JobHeld, or SourceUnavailable."""
         await self._save(position, "running", None)
 
     async def end(self, state: State, detail: str | None = None) -> None:
-        """Store how the job has ended in this process; it stays where it is."""
-        await self._save(self._stored, state, detail)
+        """Store how the job has ended in this process, with what was not stored before; raises as `save` does."""
+        await self._save(self._position, state, detail)
+
+    async def _lock(self) -> _Taken:
+        taken = await self._session.fetch(class_row(_Taken), "replay_take", {"job": self._number})
+        if taken is None:
+            raise Problem(f"replay {self._number} is gone", remedy="`relay replay list` shows those that there are")
+        if not taken.taken:
+            raise self._held(taken)
+        return taken
 
     async def _save(self, position: ReplayPosition, state: State, detail: str | None) -> None:
+        self._position = position
         confirms = self._evidence.take()
         stored = False
         try:
@@ -84,13 +90,12 @@ class Progress:
                 },
             )
             if not saved:
-                await self.take()  # the session was replaced, and nobody took the job: the next save succeeds
-                raise Problem(f"replay {self._number} could not be stored", remedy="run `relay replay resume` for it")
+                await self._lock()  # the session was replaced; if nobody took the job meanwhile, the next save succeeds
+                raise SourceUnavailable(f"replay {self._number} was let go", remedy="it has been taken again")
             stored = True
         finally:
             if not stored:
                 self._evidence.give_back(confirms)
-        self._stored = position
 
     def _held(self, taken: _Taken) -> JobHeld:
         who = repr(taken.holder_name) if taken.holder_name else "another session"

@@ -3,7 +3,6 @@
 -- https://www.postgresql.org/docs/current/sql-declare.html
 DECLARE relay_round NO SCROLL CURSOR WITH HOLD FOR
 SELECT tx, {key}, place, relay_relation, relay_at
-FROM (SELECT tx, {key}, row_number() OVER (PARTITION BY tx ORDER BY {key}) AS place, relay_relation, relay_at
-      FROM ({unseen}) AS row) AS numbered
+FROM (SELECT *, row_number() OVER (PARTITION BY tx ORDER BY {key}) AS place FROM ({unseen}) AS row) AS numbered
 WHERE {beyond}
 ORDER BY {order}

@@ -1,19 +1,18 @@
 """Which source a replay reads: the table if it has all of the range, else the WAL that is kept for replays."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 
-from outboxkit.errors import Problem
+from outboxkit import sql
 from relay.core.replay import Range
-from relay.operating.replay.asked import Begin, End
+from relay.operating.replay import history
+from relay.operating.replay.asked import AtEvent, AtLsn, AtSlot, AtTime, Begin, End
+from relay.operating.replay.ranges import NotKept, table_range
+from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
-
-
-class NotKept(Problem):
-    """A source does not have all of the range. `remedy` names the oldest position that it has."""
+from relay.sources.wal.ownership import require_position
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +20,33 @@ class Found:
     """A range, and what is printed of it before it is used."""
 
     range: Range
-    lines: Sequence[str]
-    """The begin and the end as they were rounded, one line each."""
+    begin: str
+    """The position that it begins with, as text."""
+    end: str
 
 
 def choose(connection: psycopg.Connection[Any], settings: RelaySettings, begin: Begin, end: End) -> Found:
-    """Return the range from `begin` to `end`; raises NotKept if neither source has all of it."""
-    raise NotImplementedError
+    """Return the range from `begin` to `end`; raises NotKept if no source has all of it."""
+    require_position(slots.facts(connection, settings), settings.owner)
+    if isinstance(begin, AtSlot):
+        raise NotKept("no WAL", remedy="use the table")
+    return _table(connection, settings, begin, end)
+
+
+def _table(
+    connection: psycopg.Connection[Any], settings: RelaySettings, begin: AtLsn | AtTime | AtEvent, end: End
+) -> Found:
+    """Return the range of the table; everything is asked at one moment."""
+    connection.execute(sql.query("poll_begin"))
+    past = history.past(connection, settings)
+    table = history.Table(connection, settings)
+    gone = bool(past.retired)
+    first = table.event(begin, may_be_gone=gone) if isinstance(begin, AtEvent) else begin
+    last = table.event(end, may_be_gone=gone) if isinstance(end, AtEvent) else end
+    connection.commit()
+    found = table_range(past, first, last)
+    return Found(
+        found.range,
+        f"the beginning of {table.layout.name}" if found.first is None else str(found.first),
+        "now" if found.last is None else str(found.last),
+    )

@@ -1,0 +1,153 @@
+"""The commands `relay replay`, `relay replay resume` and `relay replay list`."""
+
+import json
+import sys
+from datetime import datetime
+from typing import Annotated, Any
+
+import psycopg
+import typer
+
+from outboxkit.errors import ConfigurationProblem, Problem
+from outboxkit.settings import load
+from relay.core.replay import Job, Order, TableRange
+from relay.operating.connection import connected
+from relay.operating.display import console
+from relay.operating.options import Config, Json, Yes
+from relay.operating.replay import history, jobs, options, showing
+from relay.operating.replay.choosing import Found, choose
+from relay.operating.replay.runs import run
+from relay.settings import RelaySettings
+
+app = typer.Typer(invoke_without_command=True)
+
+
+@app.callback()
+def replay(  # noqa: PLR0913, PLR0917 - the options of a command
+    context: typer.Context,
+    config: Config = None,
+    from_lsn: options.FromLsn = None,
+    from_time: options.FromTime = None,
+    from_event: options.FromEvent = None,
+    from_slot: options.FromSlot = None,
+    to_lsn: options.ToLsn = None,
+    to_time: options.ToTime = None,
+    to_event: options.ToEvent = None,
+    aggregate: options.Aggregate = None,
+    event_type: options.Type = None,
+    exchange: options.Exchange = None,
+    queue: options.Queue = None,
+    rate: options.Rate = None,
+    *,
+    dry_run: options.DryRun = False,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Publish the events of a range again: same ids and headers, in order, and `x-replay: JOB`.
+
+    The range is rounded outward to stored positions, and printed before it is used. The live stream is not disturbed.
+    Ctrl-C leaves a job that `relay replay resume JOB` goes on with. Exit code 3 if some of its events were parked.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    ends = options.Ends(from_lsn, from_time, from_event, from_slot, to_lsn, to_time, to_event)
+    now = datetime.now().astimezone()
+    begin, end = ends.begin(now), ends.end(now)
+    chosen, to = options.selection(aggregate, event_type), options.destination(exchange, queue)
+    at_most = options.rate(rate)
+    settings = load(RelaySettings, config)
+    with connected(settings, "replay") as connection:
+        found = choose(connection, settings, begin, end)
+        counted = _counted(connection, settings, Order(found.range, chosen))
+        order = Order(found.range, chosen, to, at_most, None if counted is None else counted.events)
+        _print_range(found, order, counted, as_json=as_json)
+        if dry_run or order.events == 0:
+            return
+        _confirm(order, yes=yes, as_json=as_json)
+        job = jobs.create(connection, settings, order)
+    run(job, order.events, config, as_json=as_json)
+
+
+@app.command()
+def resume(
+    number: Annotated[int, typer.Argument(metavar="JOB", help="Its number, as `relay replay list` shows it.")],
+    config: Config = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Go on with a replay that was interrupted or has failed, behind what it has published.
+
+    What was in flight when it was killed is published again. Exit code 3 if some events were parked.
+    """
+    settings = load(RelaySettings, config)
+    with connected(settings, "replay") as connection:
+        job = jobs.find(connection, settings, number)
+        if job.state == "finished":
+            raise Problem(f"replay {number} has finished", remedy="give the range to `relay replay` for a new one")
+        left = _left(connection, settings, job)
+    run(job, left, config, as_json=as_json)
+
+
+@app.command(name="list")
+def list_(config: Config = None, *, as_json: Json = False) -> None:
+    """List the replays of this relay, newest first."""
+    settings = load(RelaySettings, config)
+    with connected(settings, "replay") as connection:
+        rows = jobs.listed(connection, settings)
+    if as_json:
+        typer.echo(json.dumps(rows, default=str))
+        return
+    for each in showing.table(rows):
+        console().print(each)
+
+
+def _counted(
+    connection: psycopg.Connection[Any], settings: RelaySettings, order: Order, beyond: int | None = None
+) -> history.Count | None:
+    if not isinstance(order.range, TableRange):
+        return None
+    return history.Table(connection, settings).count(order.range, order.selection, beyond=beyond)
+
+
+def _left(connection: psycopg.Connection[Any], settings: RelaySettings, job: Job) -> int | None:
+    counted = _counted(connection, settings, job.order, job.done.seq)
+    return None if counted is None else counted.events
+
+
+def _print_range(found: Found, order: Order, counted: history.Count | None, *, as_json: bool) -> None:
+    if as_json:
+        document = {
+            "what": "range",
+            "source": "table" if isinstance(order.range, TableRange) else "wal",
+            "begin": found.begin,
+            "end": found.end,
+            "events": order.events,
+        }
+        typer.echo(json.dumps(document))
+        return
+    typer.echo(f"from {found.begin}\nto   {found.end}")
+    if counted is None:
+        typer.echo("from the WAL: how many events there are is not known before they are read")
+    elif not counted.events:
+        typer.echo("there is no such event in this range: nothing to replay")
+    else:
+        typer.echo(f"{showing.events(counted.events)}, created from {_at(counted.first)} to {_at(counted.last)}")
+
+
+def _confirm(order: Order, *, yes: bool, as_json: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise ConfigurationProblem("there is no terminal to confirm it on", remedy="look at the range, then add --yes")
+    number = "these events" if order.events is None else showing.events(order.events)
+    typer.confirm(f"Publish {number} again{_to(order)}?", abort=True, err=as_json)
+
+
+def _to(order: Order) -> str:
+    if order.destination.queue is not None:
+        return f" to queue {order.destination.queue}"
+    return "" if order.destination.exchange is None else f" to exchange {order.destination.exchange}"
+
+
+def _at(at: datetime | int | None) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S %Z}" if isinstance(at, datetime) else str(at)

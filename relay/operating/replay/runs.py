@@ -1,0 +1,56 @@
+"""Runs a job as a command: until it has ended, or a signal comes, and says how far it is."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import typer
+
+from outboxkit.errors import Problem
+from outboxkit.process import commands
+from outboxkit.settings import reloading
+from relay.core.replay import Job, Order
+from relay.operating.replay import jobs
+from relay.operating.replay.showing import Shown, events
+from relay.settings import RelaySettings
+
+
+def run_order(
+    connection: psycopg.Connection[Any], settings: RelaySettings, order: Order, config: Path | None, *, as_json: bool
+) -> None:
+    """Make a job of `order` and run it; raises as `run` does."""
+    run(jobs.create(connection, settings, order), order.events, config, as_json=as_json)
+
+
+def run(job: Job, left: int | None, config: Path | None, *, as_json: bool) -> None:
+    """Run `job`, of which so many events are `left`; None if that is not known.
+
+    Raises a Problem if it does not finish, and typer.Exit with 3 if events of it were parked.
+    """
+    # These take a third of a second to import, so only the commands that need them import them.
+    from outboxkit.process import logs, service  # noqa: PLC0415 - see above
+    from relay.operating.replay import running  # noqa: PLC0415 - see above
+
+    logs.configure()
+    this = running.Run(reloading(RelaySettings, config), job, running.incidents())
+    shown = Shown(job.number, left, lambda: this.confirmed + this.parked, as_json=as_json, terminal=sys.stderr.isatty())
+
+    async def work(stop: service.Stop) -> None:
+        showing = asyncio.create_task(shown.run())
+        try:
+            await this.run(stop)
+        finally:
+            showing.cancel()
+
+    asyncio.run(service.until_signal(work, prints=False))
+    shown.line("finished" if this.finished else "interrupted")
+    if not this.finished:
+        raise Problem(f"replay {job.number} was interrupted", remedy=f"`relay replay resume {job.number}` goes on")
+    if not as_json:
+        typer.echo(f"replay {job.number} has finished")
+    if parked := job.parked + this.parked:
+        problem = Problem(f"{events(parked)} of it were parked, not published", remedy="`relay parked list` says why")
+        commands.report(problem, name="relay")
+        raise typer.Exit(commands.BAD_ANSWER)

@@ -1,0 +1,61 @@
+"""A past to replay: events, positions, and what a replay publishes."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+
+from sandbox import Isolated
+from tests.integration.relay.stage import Said, call, environment, one, publish
+from tests.support.tap import Tap
+
+
+class History:
+    """Writes events and positions into the database of `isolated`, in whose exchange it has a tap."""
+
+    def __init__(self, isolated: Isolated) -> None:
+        self.isolated = isolated
+        self.url = isolated.database_url
+        self.tap = Tap(isolated.amqp_url, queue=isolated.queue("tap"), exchange=isolated.name)
+
+    def publish(self, *aggregates: str) -> list[str]:
+        """Commit one event for each aggregate, in one transaction; return their ids."""
+        return publish(self.url, *aggregates)
+
+    def note(self) -> str:
+        """Store a position of now; return its LSN."""
+        assert one(self.url, "SELECT relay.note_position('relay', interval '0')")
+        return str(one(self.url, "SELECT lsn::text FROM relay.checkpoint_history ORDER BY at DESC LIMIT 1"))
+
+    def time(self) -> str:
+        """Return the database's time."""
+        return str(one(self.url, "SELECT clock_timestamp()::text"))
+
+    def replay(self, *arguments: str, **settings: str) -> Said:
+        """Run `relay replay` without a question."""
+        return call(environment(self.isolated, **settings), "replay", *arguments, "--yes")
+
+    def ids(self) -> list[str]:
+        """Return the ids of the messages that have come since the last time, in order."""
+        return [delivery.message for delivery in self.tap.drain()]
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """Return what `relay replay list --json` prints."""
+        jobs: list[dict[str, Any]] = json.loads(call(environment(self.isolated), "replay", "list", "--json").output)
+        return jobs
+
+    def transaction(self) -> "psycopg.Connection[Any]":
+        """Open a transaction of its own."""
+        return psycopg.connect(self.url)
+
+
+def write(connection: "psycopg.Connection[Any]", *aggregates: str) -> list[str]:
+    """Write one event for each aggregate in the transaction of `connection`; return their ids."""
+    statement = "SELECT outbox.publish('order', id, 1, 'paid', '{}')::text FROM unnest(%s::text[]) AS id"
+    return [row[0] for row in connection.execute(statement, [list(aggregates)])]
+
+
+def lines(output: str) -> Sequence[dict[str, Any]]:
+    """Return the lines of JSON that a command printed."""
+    return [json.loads(line) for line in output.splitlines()]
