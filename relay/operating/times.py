@@ -30,3 +30,13 @@ def moment(text: str, now: datetime, *, option: str) -> datetime:
             remedy="write 14:10, '2026-11-27 14:10:00', 2026-11-27T14:10:00+01:00, or 1h for an hour ago",
         ) from error
     return at if at.tzinfo is not None else at.replace(tzinfo=now.tzinfo)
+
+
+def duration(text: str, *, option: str) -> timedelta:
+    """Return the duration that `text` names, such as 90s, 1m or 2h; raises ConfigurationProblem, naming `option`."""
+    found = _AGO.fullmatch(text.strip())
+    if found is None:
+        raise ConfigurationProblem(
+            f"{option}: {text!r} is not a duration", remedy="write a number and its unit: 90s, 1m, 2h or 7d"
+        )
+    return timedelta(seconds=int(found[1]) * _UNITS[found[2]])

@@ -13,11 +13,12 @@ from relay.operating.audit import showing
 from relay.operating.audit.asking import Asking
 from relay.operating.audit.findings import Findings
 from relay.operating.audit.running import Audit, Wanted
-from relay.operating.audit.times import duration, moment
+from relay.operating.audit.repairing import repaired
 from relay.operating.connection import connected
 from relay.operating.display import console, plain
-from relay.operating.options import Config, Json
+from relay.operating.options import Config, Json, Yes
 from relay.operating.slot import statements as slots
+from relay.operating.times import duration, moment
 from relay.settings import RelaySettings
 from relay.sources.layout import NATIVE
 from relay.sources.wal.ownership import require_position
@@ -29,7 +30,7 @@ def audit(  # noqa: PLR0913 - the options of a command
     config: Config = None,
     *,
     since: Annotated[str, typer.Option("--since", help="From when: 14:10, an ISO time, or 2h (ago).")] = "1h",
-    until: Annotated[str, typer.Option("--until", help="Until when, in the same forms.")] = "now",
+    until: Annotated[str | None, typer.Option("--until", help="Until when, in the same forms; else until now.")] = None,
     bucket: Annotated[str, typer.Option("--bucket", help="How long the stretches are that are counted.")] = "1m",
     grace: Annotated[
         str, typer.Option("--grace", help="How long after its confirm an event should have been applied.")
@@ -41,21 +42,26 @@ def audit(  # noqa: PLR0913 - the options of a command
         list[str] | None,
         typer.Option("--ignore-consumer", help="A consumer that takes no events any more. May be repeated."),
     ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Show the missing ones; then, after confirmation, publish exactly them.")
+    ] = False,
+    yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Compare the outbox with what RabbitMQ confirmed, what was parked, and what consumers have applied.
 
-    Times are those of commits, to about ten seconds; the range is widened to whole stretches. It changes nothing.
+    Times are those of commits, to about ten seconds; the range is widened to whole stretches. Without --repair it
+    changes nothing.
 
     Exit code 3 if an event is missing, not applied, changed, or without a row; and if there is nothing to compare.
     """
     settings = load(RelaySettings, config)
     now = datetime.now(UTC).astimezone()
     wanted = Wanted(
-        moment(since, now, "--since"),
-        moment(until, now, "--until"),
-        duration(bucket, "--bucket"),
-        duration(grace, "--grace"),
+        moment(since, now, option="--since"),
+        now if until is None else moment(until, now, option="--until"),
+        duration(bucket, option="--bucket"),
+        duration(grace, option="--grace"),
         None if ids else _NAMED,
         ignore_consumer or (),
         "{aggregate_id}" not in settings.routing_key,
@@ -69,6 +75,9 @@ def audit(  # noqa: PLR0913 - the options of a command
         console().print(showing.table(findings))
         for line in showing.lines(findings, wanted.limit):
             console().print(plain(line), soft_wrap=True)
+    if repair and findings.total("missing"):
+        repaired(settings, findings, config, yes=yes, as_json=as_json)
+        return
     if findings.verdict != "clean":
         commands.report(_bad(findings), name="relay")
         raise typer.Exit(commands.BAD_ANSWER)

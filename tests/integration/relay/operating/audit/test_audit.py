@@ -8,6 +8,8 @@ import pytest
 from sandbox import Isolated
 from tests.integration.relay.operating.audit.audit_stage import Played
 from tests.integration.relay.stage import call, environment, one
+from tests.support.stage import Stage
+from tests.support.tap import Tap
 
 STREAMED: LiteralString = """
 INSERT INTO relay.confirmed (relay, seqs, ids, ids_hash)
@@ -199,9 +201,9 @@ def test_what_an_earlier_version_removed_is_not_judged(played: Played) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--since", "yesterday"], "--since 'yesterday' is not a time"),
+        (["--since", "yesterday"], "--since: 'yesterday' is not a time"),
         (["--since", "1h", "--until", "2h"], "--since is not before --until"),
-        (["--bucket", "0m"], "--bucket '0m' is not a duration"),
+        (["--bucket", "0m"], "--bucket: '0m' is not a duration"),
     ],
 )
 def test_wrong_usage_is_refused(arguments: list[str], words: str, isolated: Isolated) -> None:
@@ -214,3 +216,20 @@ def test_an_outbox_that_is_not_recorded_is_refused(isolated: Isolated) -> None:
     said = call(environment(isolated, RELAY_OUTBOX_TABLE="shop.outbox"), "audit")
     assert said.code == 2
     assert "confirms are recorded for that table only" in said.output
+
+
+def test_a_repair_publishes_exactly_the_missing_ones_and_the_next_audit_is_clean(played: Played, stage: Stage) -> None:
+    tap = Tap(played.isolated.amqp_url, queue=played.isolated.queue("tap"), exchange=played.isolated.name)
+    ids = played.write(20)
+    skipped = {ids[3], ids[11], ids[12]}
+    played.publish([each for each in ids if each not in skipped])
+    played.note()
+    refused = stage.run("relay", "audit", "--repair")
+    assert refused.process.returncode == 2
+    assert "add --yes" in refused.stderr
+    repair = stage.run("relay", "audit", "--repair", "--yes")
+    assert repair.process.returncode == 0, repair.stderr
+    assert {delivery.message for delivery in tap.drain()} == skipped
+    said = played.audit()
+    assert (said.code, said.json["totals"]["confirmed"]) == (0, 20), said.output
+    assert played.audit("--repair").code == 0

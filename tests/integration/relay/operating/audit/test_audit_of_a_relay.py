@@ -21,7 +21,8 @@ PUBLISHED: LiteralString = """
 SELECT NOT EXISTS (SELECT FROM outbox.event JOIN relay.checkpoint ON NOT pg_visible_in_snapshot(tx, snapshot))
 """
 PARTITION: LiteralString = """
-CREATE TABLE outbox.event_20200101 PARTITION OF outbox.event FOR VALUES FROM ('2020-01-01 00:00Z') TO ('2020-01-02 00:00Z')
+CREATE TABLE outbox.event_20200101 PARTITION OF outbox.event
+FOR VALUES FROM ('2020-01-01 00:00Z') TO ('2020-01-02 00:00Z')
 """
 OLD: LiteralString = """
 INSERT INTO outbox.event (aggregate_type, aggregate_id, aggregate_version, event_type, payload, created_at)
