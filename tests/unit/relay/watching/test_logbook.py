@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from outboxkit.amqp.errors import BrokerUnavailable, ChannelRefused
 from outboxkit.errors import Problem
 from relay.core.observations import (
+    Audited,
     BrokerConnected,
     BrokerLost,
     Confirmed,
@@ -160,3 +161,8 @@ def test_events_parked_for_another_reason_are_another_incident() -> None:
 
 def test_a_relay_that_stops_tells_what_it_has_counted() -> None:
     assert counts(told((0, RETURNED), (1, RETURNED), (2, Stopped(0, None))), "message returned") == [2, 2]
+
+
+def test_missing_events_are_said_once_again_when_there_are_more_and_when_there_is_none_any_more() -> None:
+    clean, one, two = Audited(5, 0, None), Audited(5, 1, 17), Audited(0, 2, 17)
+    assert logged(clean, one, one, two, one, clean, clean) == ["events missing", "events missing", "no event missing"]

@@ -1,8 +1,9 @@
-"""`relay audit` of relays and consumers that run: clean under load, across hand-overs, retention and redrives; and a purge."""
+"""`relay audit` of relays and consumers that run: clean under load and across hand-overs, and what is lost is named."""
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, LiteralString
 
 import pika
@@ -196,3 +197,47 @@ def test_a_row_that_was_deleted_after_it_was_published_is_named(source: str, iso
     assert (said.code, said.json["verdict"]) == (3, "extra"), said.output
     assert [each["id"] for each in said.json["extra"]] == [ids[4]]
     assert relay.terminate() == 0
+
+
+BROKEN = """
+from relay.core.event import OutboxEvent
+from relay.sources.polling.stream import PollingStream
+from relay.sources.wal.stream import WalStream
+
+for kind in (PollingStream, WalStream):
+    def receive(self, receive=kind.receive):
+        async def received():
+            items = await receive(self)
+            return [each for each in items if not isinstance(each, OutboxEvent) or each.aggregate_id != "skipped"]
+        return received()
+    kind.receive = receive
+"""
+
+
+@pytest.mark.parametrize("source", ["wal", "polling"])
+def test_a_row_that_a_broken_relay_passes_over_is_named_and_repaired(
+    source: str, isolated: Isolated, stage: Stage, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(BROKEN, encoding="utf-8")
+    tap = stage.set_up(RELAY_SOURCE=source)
+    relay = stage.start("relay", "run", RELAY_SOURCE=source, RELAY_AUDIT_EVERY="1s", PYTHONPATH=str(tmp_path))
+    relay.logged("streaming", source=source)
+    one(isolated.database_url, NOTE)
+    aggregates = ["a", "skipped", "b", "skipped", "c"]
+    ids = stage.query(
+        "SELECT outbox.publish('order', id, 1, 'paid', '{}')::text FROM unnest(%s::text[]) AS id", aggregates
+    )
+    skipped = {ids[1][0], ids[3][0]}
+    published(isolated.database_url)
+    variables = environment(isolated, RELAY_SOURCE=source)
+    said = call(variables, "audit", "--json")
+    assert (said.code, said.json["verdict"]) == (3, "missing"), said.output
+    assert {each["id"] for each in said.json["missing"]} == skipped
+    assert relay.logged("events missing")["count"] == len(skipped)
+
+    repair = stage.run("relay", "audit", "--repair", "--yes", RELAY_SOURCE=source)
+    assert repair.process.returncode == 0, repair.stderr
+    assert call(variables, "audit").code == 0
+    relay.logged("no event missing")
+    assert relay.terminate() == 0
+    assert sorted(each.message for each in tap.drain()) == sorted(each for (each,) in ids)
