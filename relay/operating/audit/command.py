@@ -12,8 +12,8 @@ from outboxkit.settings import load
 from relay.operating.audit import showing
 from relay.operating.audit.asking import Asking
 from relay.operating.audit.findings import Findings
-from relay.operating.audit.running import Audit, Wanted
 from relay.operating.audit.repairing import repaired
+from relay.operating.audit.running import Audit, Wanted
 from relay.operating.connection import connected
 from relay.operating.display import console, plain
 from relay.operating.options import Config, Json, Yes

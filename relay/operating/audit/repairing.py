@@ -1,4 +1,4 @@
-"""`relay audit --repair`: publishes exactly what is missing, as a replay of these events. Its confirms repair the record."""
+"""`relay audit --repair`: publishes exactly what is missing, as a replay of it, and its confirms repair the record."""
 
 import sys
 from pathlib import Path
