@@ -177,6 +177,7 @@ class Engine:
             self._router,
             self._publisher,
             rejections=self._rejections,
+            evidence=self._evidence,
             fencing=self._fencing,
             observe=self._observe,
         )

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Generic
 
 from relay.core.event import OutboxEvent
+from relay.core.evidence import Evidence
 from relay.core.ledger import Ledger, Stretch
 from relay.core.lifetime.fencing import Fencing
 from relay.core.observations import Observe, Settled
@@ -29,6 +30,7 @@ class Pump(Generic[P]):
         publisher: Publisher,
         *,
         rejections: Rejections,
+        evidence: Evidence,
         fencing: Fencing,
         observe: Observe,
     ) -> None:
@@ -36,6 +38,7 @@ class Pump(Generic[P]):
         self._route = router.route
         self._publisher = publisher
         self._rejections = rejections
+        self._evidence = evidence
         self._fencing = fencing
         self._observe = observe
         self._ledger: Ledger[P] = Ledger()
@@ -68,6 +71,7 @@ class Pump(Generic[P]):
                 await self._publisher.publish(parcels)
             self._advance()
             await self._rejections.room()
+            await self._evidence.room()
 
     def settle(self, parcels: Sequence[Parcel]) -> None:
         """Note that `parcels` of this stream are confirmed or parked."""

@@ -12,6 +12,7 @@ from relay.operating.audit.command import audit
 from relay.operating.check.command import check
 from relay.operating.options import Config
 from relay.operating.parked import commands as parked
+from relay.operating.positions import positions
 from relay.operating.replay import command as replay
 from relay.operating.setup.command import setup
 from relay.operating.slot import commands as slot
@@ -51,7 +52,7 @@ def run(
         service.run(lambda stop: relay.run(fresh, stop, stdout=stdout), prints=stdout)
 
 
-for command in (setup, run, check, status, switch, tail, audit):
+for command in (setup, run, check, status, switch, tail, positions, audit):
     app.command()(command)
 app.add_typer(parked.app, name="parked")
 app.add_typer(replay.app, name="replay")

@@ -29,6 +29,9 @@ _WAL = "tests/integration/relay/sources/test_wal.py"
 _STARTING = "tests/unit/relay/sources/test_starting.py"
 _DECIDES = "tests/unit/relay/operating/test_setup_decides.py"
 _POSITION = "tests/integration/relay/storage/test_position.py"
+_CONFIRMED = "tests/integration/relay/storage/test_confirmed.py"
+_PAST = "sql/schema/019_history.sql"
+_OF_THE_PAST = "tests/integration/schema/test_history.py"
 _PUBLISHED = "tests/unit/relay/sources/handover/test_published.py"
 _HANDOVER = "tests/integration/relay/sources/handover"
 _NEW_SLOT = f"{_HANDOVER}/test_new_slot.py"
@@ -668,5 +671,40 @@ MUTANTS = (
         "if edge.next is not None and edge.next <= now.xmin)",
         "if edge.next is not None)",
         (_AUDIT,),
+    ),
+    Mutant(
+        "record what was confirmed although the position was not stored",
+        "sql/queries/checkpoint_save.sql",
+        "    WHERE EXISTS (SELECT FROM saved)\n",
+        "",
+        (_CONFIRMED,),
+    ),
+    Mutant(
+        "forget what was confirmed when it could not be stored",
+        "relay/storage/position.py",
+        "                self._confirmed.give_back(confirms)\n",
+        "                pass\n",
+        (_CONFIRMED,),
+    ),
+    Mutant(
+        "take the positions of an earlier version for recorded ones",
+        "sql/queries/checkpoint_claim.sql",
+        "recorded_since = CASE WHEN recorded_epoch = epoch THEN recorded_since ELSE snapshot END",
+        "recorded_since = coalesce(recorded_since, snapshot)",
+        (_CONFIRMED,),
+    ),
+    Mutant(
+        "count an event twice in a merged record",
+        _PAST,
+        "           AND relay.count_of(range_agg(c.seqs)) = sum(relay.count_of(c.seqs))\n",
+        "",
+        (_OF_THE_PAST,),
+    ),
+    Mutant(
+        "read on while nothing that was confirmed can be stored",
+        "relay/core/pump.py",
+        "            await self._evidence.room()\n",
+        "",
+        ("tests/unit/relay/core/test_evidence.py",),
     ),
 )

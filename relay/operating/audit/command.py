@@ -1,7 +1,6 @@
 """The command `relay audit`: whether every committed event was confirmed, and applied."""
 
 import json
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -18,7 +17,7 @@ from relay.operating.connection import connected
 from relay.operating.display import console, plain
 from relay.operating.options import Config, Json, Yes
 from relay.operating.slot import statements as slots
-from relay.operating.times import duration, moment
+from relay.operating.times import Since, Until, duration, here, moment
 from relay.settings import RelaySettings
 from relay.sources.layout import NATIVE
 from relay.sources.wal.ownership import require_position
@@ -29,8 +28,8 @@ _NAMED = 100
 def audit(  # noqa: PLR0913 - the options of a command
     config: Config = None,
     *,
-    since: Annotated[str, typer.Option("--since", help="From when: 14:10, an ISO time, or 2h (ago).")] = "1h",
-    until: Annotated[str | None, typer.Option("--until", help="Until when, in the same forms; else until now.")] = None,
+    since: Since = "1h",
+    until: Until = None,
     bucket: Annotated[str, typer.Option("--bucket", help="How long the stretches are that are counted.")] = "1m",
     grace: Annotated[
         str, typer.Option("--grace", help="How long after its confirm an event should have been applied.")
@@ -56,12 +55,12 @@ def audit(  # noqa: PLR0913 - the options of a command
     Exit code 3 if an event is missing, not applied, changed, or without a row; and if there is nothing to compare.
     """
     settings = load(RelaySettings, config)
-    now = datetime.now(UTC).astimezone()
+    now = here()
     wanted = Wanted(
-        moment(since, now, option="--since"),
-        now if until is None else moment(until, now, option="--until"),
-        duration(bucket, option="--bucket"),
-        duration(grace, option="--grace"),
+        moment(since, now=now),
+        now if until is None else moment(until, now=now),
+        duration(bucket, "--bucket"),
+        duration(grace, "--grace"),
         None if ids else _NAMED,
         ignore_consumer or (),
         "{aggregate_id}" not in settings.routing_key,

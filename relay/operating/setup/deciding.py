@@ -13,8 +13,8 @@ from relay.sources.wal.ownership import (
     OtherOutbox,
     OtherSlot,
     compare,
-    gap,
     differences,
+    gap,
     require_position,
     require_slot,
 )

@@ -1,16 +1,15 @@
 """The stored position on a real Postgres: only who claimed the row writes it, and never on another ground."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from types import MappingProxyType
 from typing import Any, LiteralString
 
 import psycopg
 import pytest
-from psycopg.rows import AsyncRowFactory, dict_row
+from psycopg.rows import dict_row
 
 from outboxkit import sql
 from outboxkit.sql.apply import apply
@@ -23,11 +22,11 @@ from relay.sources.wal.ownership import OtherOutbox
 from relay.storage.facts import Facts, Owner
 from relay.storage.position import StoredPosition
 from relay.storage.server import Server
-from relay.storage.sessions.deadline import SECONDS
-from relay.storage.sessions.session import Row, Session
+from relay.storage.sessions.session import Session
 from relay.storage.state import Filter, State
 from sandbox import Isolated
 from tests.integration.relay.stage import settings
+from tests.integration.relay.storage.saving import Saving
 
 EARLY, LATE = Snapshot(700, 710, (701, 705)), Snapshot(720, 720)
 
@@ -213,28 +212,6 @@ def test_two_saves_at_once_are_both_this_process_own(streaming: Isolated) -> Non
             assert (start(streaming), row(streaming)["epoch"]) == (end, epoch + 2)
 
     asyncio.run(scenario())
-
-
-class Saving(Session):
-    """A session whose saves are sent with `sent` changed; with `answered` false, they take place without an answer."""
-
-    sent: Mapping[str, object] = MappingProxyType({})
-    answered = True
-
-    async def fetch(
-        self,
-        row_factory: AsyncRowFactory[Row],
-        query: str,
-        parameters: Mapping[str, object],
-        *,
-        seconds: float = SECONDS,
-    ) -> Row | None:
-        saves = query == "checkpoint_save"
-        changed = {**parameters, **self.sent} if saves else parameters
-        row = await super().fetch(row_factory, query, changed, seconds=seconds)
-        if saves and not self.answered:
-            raise SourceUnavailable("the connection broke", remedy="check the network")
-        return row
 
 
 def test_a_server_that_was_started_again_takes_no_position_of_before(streaming: Isolated) -> None:

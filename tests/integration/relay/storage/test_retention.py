@@ -92,6 +92,9 @@ def alter(url: str, **replaced: str) -> None:
         connection.execute(definition.encode())
 
 
+NUMBERS = "SELECT (range_agg(int8range(seq, seq, '[]')), max(tx))::text FROM outbox.event"
+
+
 @contextmanager
 def dropping(url: str) -> Iterator[Future[str | None]]:
     """Drop a partition while the block runs, which begins when that waits for a lock."""
@@ -104,16 +107,21 @@ def dropping(url: str) -> Iterator[Future[str | None]]:
 
 def test_what_every_relay_has_published_is_dropped_and_accounted_for(old: Isolated) -> None:
     url, ids = old.database_url, wrote(old, "a", "b", "c")
+    one(url, "SELECT nextval('outbox.event_seq_seq')")  # a number that a rollback left out
+    ids += wrote(old, "d")
     assert drop(url) == "it has events that were not published by relay 'relay'"
     published(old)
     expected = one(
         url, "SELECT (count(*), max(seq), sum(hashtextextended(id::text, 0)::numeric))::text FROM outbox.event"
     )
+    numbers = one(url, NUMBERS)
 
     assert drop(url) is None
 
     assert one(url, "SELECT count(*) FROM outbox.event") == 0
     assert one(url, "SELECT (events, last_seq, ids_hash)::text FROM outbox.retired") == expected
+    assert one(url, "SELECT (seqs, last_tx)::text FROM outbox.retired") == numbers
+    assert one(url, "SELECT relay.count_of(seqs) FROM outbox.retired") == len(ids)
     assert one(url, "SELECT last_id::text FROM outbox.retired WHERE partition = 'event_20200101'") == ids[-1]
 
 
@@ -271,6 +279,7 @@ def test_the_default_partition_is_drained_of_what_is_old_and_published(old: Isol
         url, hashes, ids
     )
     assert one(url, "SELECT sum(events) FROM outbox.retired") == 25
+    assert one(url, "SELECT sum(relay.count_of(seqs)) FROM outbox.retired") == 25
 
 
 def test_the_service_drops_what_may_be_dropped_and_goes_on_after_what_may_not(old: Isolated) -> None:
