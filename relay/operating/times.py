@@ -9,6 +9,7 @@ import typer
 from outboxkit.errors import ConfigurationProblem
 
 _AGO = re.compile(r"([0-9]{1,6}) *(s|min|m|h|d)(?: ago)?")
+_LONG = re.compile(r"([1-9][0-9]{0,6})(s|min|m|h|d)")
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86_400}
 _CLOCK = re.compile(r"[0-9]{1,2}:[0-9]{2}(?::[0-9]{2})?")
 _REMEDY = "write 14:10, 2026-11-27T14:10, 2026-11-27T14:10:30+01:00, or how long ago it was: 90s, 10min, 1h, 7d"
@@ -22,17 +23,28 @@ Until = Annotated[
 ]
 
 
-def moment(text: str, *, now: datetime) -> datetime:
+def moment(text: str, now: datetime, *, option: str | None = None) -> datetime:
     """Return the time that `text` names, in UTC: a date and time, a time of the last 24 hours, or how long ago it was.
 
-    A time without a zone is of the zone of `now`. Raises ConfigurationProblem for anything else, and for the future.
+    A time without a zone is of the zone of `now`. Raises ConfigurationProblem, naming `option`, for anything else, and
+    for the future.
     """
-    found = _moment(text.strip(), now)
+    found, named = _moment(text.strip(), now), repr(text) if option is None else f"{option} {text!r}"
     if found is None:
-        raise ConfigurationProblem(f"{text!r} is not a time", remedy=_REMEDY)
+        raise ConfigurationProblem(f"{named} is not a time", remedy=_REMEDY)
     if found > now:
-        raise ConfigurationProblem(f"{text!r} lies in the future: it is {now:%Y-%m-%d %H:%M:%S %Z} now", remedy=_REMEDY)
+        raise ConfigurationProblem(f"{named} lies in the future: it is {now:%Y-%m-%d %H:%M:%S %Z} now", remedy=_REMEDY)
     return found.astimezone(UTC)
+
+
+def duration(text: str, *, option: str) -> timedelta:
+    """Return the duration that `text` names, such as 90s, 1m or 2h; raises ConfigurationProblem, naming `option`."""
+    found = _LONG.fullmatch(text.strip())
+    if found is None:
+        raise ConfigurationProblem(
+            f"{option} {text!r} is not a duration", remedy="write a number and its unit: 90s, 1m, 2h or 7d"
+        )
+    return timedelta(seconds=int(found[1]) * _SECONDS[found[2]])
 
 
 def here() -> datetime:

@@ -30,11 +30,11 @@ _AT_MOST_BYTES = 32 << 20
 
 
 class PostgresParking:
-    """Stores the rejected events that `relay` read from `outbox`, a table or `message:prefix`."""
+    """Stores the rejected events that `relay` read from `outbox`, a table or `message:prefix`; or replayed."""
 
-    def __init__(self, session: Session, *, relay: str, outbox: str) -> None:
+    def __init__(self, session: Session, *, relay: str, outbox: str, replayed: bool = False) -> None:
         self._session = session
-        self._whose = {"relay": relay, "outbox": outbox}
+        self._whose = {"relay": relay, "outbox": outbox, "replayed": replayed}
 
     async def park(self, rejections: Sequence[Rejection], *, after: Position | None) -> None:
         """Store `rejections`, at least one, in one transaction; raises SourceUnavailable if it cannot be done now."""

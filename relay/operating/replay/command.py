@@ -11,12 +11,12 @@ import typer
 from outboxkit.errors import ConfigurationProblem, Problem
 from outboxkit.settings import load
 from relay.core.replay import Job, Order, TableRange
+from relay.operating import times
 from relay.operating.connection import connected
 from relay.operating.display import console
 from relay.operating.options import Config, Json, Yes
-from relay.operating.replay import history, jobs, options, showing
+from relay.operating.replay import history, jobs, options, runs, showing
 from relay.operating.replay.choosing import Found, choose
-from relay.operating.replay.runs import run
 from relay.settings import RelaySettings
 
 app = typer.Typer(invoke_without_command=True)
@@ -51,7 +51,7 @@ def replay(  # noqa: PLR0913, PLR0917 - the options of a command
     if context.invoked_subcommand is not None:
         return
     ends = options.Ends(from_lsn, from_time, from_event, from_slot, to_lsn, to_time, to_event)
-    now = datetime.now().astimezone()
+    now = times.here()
     begin, end = ends.begin(now), ends.end(now)
     chosen, to = options.selection(aggregate, event_type), options.destination(exchange, queue)
     at_most = options.rate(rate)
@@ -63,9 +63,10 @@ def replay(  # noqa: PLR0913, PLR0917 - the options of a command
         _print_range(found, order, counted, as_json=as_json)
         if dry_run or order.events == 0:
             return
+        runs.require_destination(settings, order)
         _confirm(order, yes=yes, as_json=as_json)
         job = jobs.create(connection, settings, order)
-    run(job, order.events, config, as_json=as_json)
+    runs.run(job, order.events, config, as_json=as_json)
 
 
 @app.command()
@@ -85,7 +86,7 @@ def resume(
         if job.state == "finished":
             raise Problem(f"replay {number} has finished", remedy="give the range to `relay replay` for a new one")
         left = _left(connection, settings, job)
-    run(job, left, config, as_json=as_json)
+    runs.run(job, left, config, as_json=as_json)
 
 
 @app.command(name="list")

@@ -158,7 +158,7 @@ def _oldest(past: Past) -> str:
     if (oldest := next((moment for moment in past.moments if whole(past, moment)), None)) is not None:
         return (
             f"the oldest position from which the table has everything is {oldest}: "
-            f"--from-time '{oldest.at:%Y-%m-%d %H:%M:%S%z}'"
+            f"--from-time '{oldest.at.isoformat(sep=' ')}'"
         )
     if whole(past, None):
         return (

@@ -81,6 +81,7 @@ class Run:
             self.finished = True
             stop.set()
 
+        reader = await self._reader(stack)
         supervisor = await stack.enter_async_context(Supervisor(self._seen))
         fencing = Fencing()
         policy = replace(
@@ -89,13 +90,13 @@ class Run:
             connection=f"{settings.name} replay {self._job.number}",
         )
         publisher = RabbitPublisher(self._broker, policy, self._seen, fenced=fencing.holds)
-        await publisher.connect()
         parking = await stack.enter_async_context(self._session(" parking"))
+        await publisher.connect()  # the last step that may fail: from here on the engine closes it
         engine = Engine(
-            ReplaySource(await self._reader(stack), progress, ended, rate=order.rate),
+            ReplaySource(reader, progress, ended, rate=order.rate),
             ReplayRouter(router(settings), self._job.number, order.destination),
             publisher,
-            PostgresParking(parking, relay=settings.name, outbox=settings.outboxes[0]),
+            PostgresParking(parking, relay=settings.name, outbox=settings.outboxes[0], replayed=True),
             None,
             evidence=evidence,
             fencing=fencing,

@@ -24,6 +24,13 @@ def run_order(
     run(jobs.create(connection, settings, order), order.events, config, as_json=as_json)
 
 
+def require_destination(settings: RelaySettings, order: Order) -> None:
+    """Raise a Problem if what `order` is published to does not exist."""
+    from relay.operating.replay import destination  # noqa: PLC0415 - as below
+
+    asyncio.run(destination.require(settings, order.destination))
+
+
 def run(job: Job, left: int | None, config: Path | None, *, as_json: bool) -> None:
     """Run `job`, of which so many events are `left`; None if that is not known.
 

@@ -277,7 +277,7 @@ def park(
     connection: psycopg.Connection[Any], settings: RelaySettings, rows: Sequence[dict[str, Any]], after: Lsn
 ) -> None:
     """Park `rows`, at least one, made by relay.storage.parking."""
-    whose = {"relay": settings.name, "outbox": settings.outboxes[0]}
+    whose = {"relay": settings.name, "outbox": settings.outboxes[0], "replayed": False}
     connection.execute(sql.query("park"), parameters(rows, after=after) | whose)
 
 

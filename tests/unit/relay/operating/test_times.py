@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from outboxkit.errors import ConfigurationProblem
-from relay.operating.times import moment
+from relay.operating.times import duration, moment
 
 ZONE = timezone(timedelta(hours=2), "CEST")
 NOW = datetime(2026, 11, 27, 15, 30, tzinfo=ZONE)
@@ -45,3 +45,15 @@ def test_anything_else_is_refused_with_the_forms_that_there_are(text: str) -> No
 def test_the_future_is_refused_with_the_present_time(text: str) -> None:
     with pytest.raises(ConfigurationProblem, match="it is 2026-11-27 15:30:00 CEST now"):
         moment(text, now=NOW)
+
+
+def test_an_error_names_its_option() -> None:
+    with pytest.raises(ConfigurationProblem, match="--from-time 'nonsense'"):
+        moment("nonsense", NOW, option="--from-time")
+
+
+def test_a_duration_is_a_number_and_its_unit() -> None:
+    assert [duration(text, option="--bucket") for text in ("90s", "2h")] == [timedelta(seconds=90), timedelta(hours=2)]
+    for text in ("0s", "1", "h", "1h ago"):
+        with pytest.raises(ConfigurationProblem, match="--bucket"):
+            duration(text, option="--bucket")

@@ -1,7 +1,8 @@
 """A past to replay: events, positions, and what a replay publishes."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -9,6 +10,18 @@ import psycopg
 from sandbox import Isolated
 from tests.integration.relay.stage import Said, call, environment, one, publish
 from tests.support.tap import Tap
+
+
+@dataclass(frozen=True)
+class Got:
+    """A message as a queue has it."""
+
+    exchange: str
+    routing_key: str
+    properties: Mapping[str, object]
+    """Without the headers."""
+    headers: dict[str, object]
+    body: bytes
 
 
 class History:
@@ -39,6 +52,15 @@ class History:
     def ids(self) -> list[str]:
         """Return the ids of the messages that have come since the last time, in order."""
         return [delivery.message for delivery in self.tap.drain()]
+
+    def get(self, queue: str | None = None) -> Got:
+        """Return the oldest message of a queue, and remove it; of the tap's if none is named."""
+        with self.tap.channel() as channel:
+            method, properties, body = channel.basic_get(queue or self.tap.queue, auto_ack=True)
+        assert method is not None
+        assert properties is not None
+        told = {name: value for name, value in vars(properties).items() if name != "headers"}
+        return Got(str(method.exchange), str(method.routing_key), told, dict(properties.headers or {}), body or b"")
 
     def jobs(self) -> list[dict[str, Any]]:
         """Return what `relay replay list --json` prints."""
