@@ -72,11 +72,3 @@ def _moment(text: str, now: datetime) -> datetime | None:
 
 def _in(at: datetime, zone: tzinfo | None) -> datetime:
     return at if at.tzinfo is not None else at.replace(tzinfo=zone)
-
-
-def duration(text: str, option: str) -> timedelta:
-    """Return the duration that `text` names, more than nothing; raises ConfigurationProblem, naming `option`."""
-    found = _AGO.fullmatch(text.strip())
-    if found is None or text.endswith("ago") or not int(found[1]):
-        raise ConfigurationProblem(f"{option}: {text!r} is not a duration", remedy="write 90s, 10min, 1h or 7d")
-    return timedelta(seconds=int(found[1]) * _SECONDS[found[2]])

@@ -57,10 +57,10 @@ def audit(  # noqa: PLR0913 - the options of a command
     settings = load(RelaySettings, config)
     now = here()
     wanted = Wanted(
-        moment(since, now=now),
-        now if until is None else moment(until, now=now),
-        duration(bucket, "--bucket"),
-        duration(grace, "--grace"),
+        moment(since, now=now, option="--since"),
+        now if until is None else moment(until, now=now, option="--until"),
+        duration(bucket, option="--bucket"),
+        duration(grace, option="--grace"),
         None if ids else _NAMED,
         ignore_consumer or (),
         "{aggregate_id}" not in settings.routing_key,

@@ -201,9 +201,9 @@ def test_what_an_earlier_version_removed_is_not_judged(played: Played) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--since", "yesterday"], "'yesterday' is not a time"),
+        (["--since", "yesterday"], "--since 'yesterday' is not a time"),
         (["--since", "1h", "--until", "2h"], "--since is not before --until"),
-        (["--bucket", "0m"], "--bucket: '0m' is not a duration"),
+        (["--bucket", "0m"], "--bucket '0m' is not a duration"),
     ],
 )
 def test_wrong_usage_is_refused(arguments: list[str], words: str, isolated: Isolated) -> None:
