@@ -25,7 +25,7 @@ from relay.core.messages.routing import Router
 from relay.core.observations import NotDrained, Observation, Observe
 from relay.core.ports import Publisher, RedriveStore, Source
 from relay.core.redrives import Redrives
-from relay.maintenance import guardian, partitions, positions, retention, window
+from relay.maintenance import audit, guardian, partitions, positions, retention, window
 from relay.publishing.json_lines import JsonLinesPublisher
 from relay.publishing.link import Broker
 from relay.publishing.publisher import Policy, RabbitPublisher
@@ -50,6 +50,7 @@ from relay.sources.wal.opening import Decoding
 from relay.sources.wal.ownership import require_position, require_slot
 from relay.sources.wal.source import WalSource
 from relay.sources.wal.stream import Writing
+from relay.storage.audit.recent import RecentPast
 from relay.storage.checkpoint_history import CheckpointHistory
 from relay.storage.facts import TableFacts
 from relay.storage.fence import FenceWriter
@@ -192,6 +193,11 @@ async def run(  # noqa: C901, PLR0915 - every part is made here
                 old = await stack.enter_async_context(session("retention", "session_retention"))
                 run = retention.Retention(OldPartitions(old, settings.retention), observe).run
                 supervisor.repeat("retention", run, every=retention.RUN_EVERY)
+            if settings.audit_every is not None:
+                _require_record(settings)
+                past_events = RecentPast(await stack.enter_async_context(session("audit")), relay=settings.name)
+                every = settings.audit_every.total_seconds()
+                supervisor.repeat("audit", audit.Audit(past_events, observe).run, every=every)
         _tune_collector()
         stop.ready(lambda: observe(NotDrained(publisher.in_flight())))
         await engine.run(stop)
@@ -307,6 +313,15 @@ async def _shadow(settings: RelaySettings, database_url: Callable[[], str], open
 
 async def _opened(stack: AsyncExitStack, session: Callable[..., Session], purpose: str, *prepared: str) -> Session:
     return await stack.enter_async_context(session(purpose, *prepared))
+
+
+def _require_record(settings: RelaySettings) -> None:
+    """Raise ConfigurationProblem if the confirms of this outbox are not recorded."""
+    if settings.table != NATIVE.name:
+        raise ConfigurationProblem(
+            f"RELAY_AUDIT_EVERY is set, and the outbox is not {NATIVE.name}: confirms are recorded for that table only",
+            remedy="unset RELAY_AUDIT_EVERY",
+        )
 
 
 def _tune_collector() -> None:

@@ -156,6 +156,13 @@ class RelaySettings(BrokerSettings):
     shadow: Literal["off", "polling", "wal"] = Field(
         "off", description="write polling or wal, the source that is read and compared beside the live stream; or off"
     )
+    audit_every: Annotated[
+        timedelta | None,
+        BeforeValidator(_duration),
+        Field(
+            description="write how often the relay compares the outbox with what was confirmed, such as 5min; or off"
+        ),
+    ] = None
     http_address: Annotated[str | None, AfterValidator(_address), Field(description="write host:port")] = (
         "127.0.0.1:9187"
     )

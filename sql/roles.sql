@@ -199,6 +199,7 @@ BEGIN
     GRANT UPDATE (asked_at, applied_at, times, parked_at, reason, error) ON inbox.parked TO outbox_consumer;
     GRANT EXECUTE ON FUNCTION inbox.prune(interval, integer) TO outbox_consumer;
     GRANT SELECT, UPDATE (asked_at) ON inbox.parked TO outbox_operator;
+    GRANT SELECT ON inbox.message, inbox.position TO outbox_operator;  -- `relay audit`
     GRANT EXECUTE ON FUNCTION inbox.discard_parked(bigint) TO outbox_consumer, outbox_operator;
 
     GRANT USAGE ON SCHEMA relay, outbox, tasks, inbox TO outbox_auditor;

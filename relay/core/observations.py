@@ -196,6 +196,18 @@ class Retired:
 
 
 @dataclass(frozen=True, slots=True)
+class Audited:
+    """What was published since the last time was compared with what was confirmed or parked."""
+
+    compared: int
+    """How many events could be compared."""
+    missing: int
+    """How many of these, and of those before, are neither confirmed nor parked."""
+    first: int | None
+    """The number of one of them."""
+
+
+@dataclass(frozen=True, slots=True)
 class NotPolled:
     """The outbox cannot be polled, and why: the WAL is all there is, and the slot is never let go."""
 
@@ -346,6 +358,7 @@ Observation = (
     | ReplayWindowMade
     | ReplayWindowDropped
     | Retired
+    | Audited
     | NotStored
     | Stored
     | ShadowCompares

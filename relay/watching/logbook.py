@@ -14,6 +14,7 @@ import structlog
 
 from outboxkit.errors import Problem
 from relay.core.observations import (
+    Audited,
     Blocked,
     BrokerConnected,
     BrokerLost,
@@ -122,6 +123,8 @@ class Logbook:
                 tell("replay window dropped", slot=slot, reason=reason, then=_ANOTHER if wanted else _NO_OTHER)
             case Retired(partition):
                 log.info("partition dropped", partition=partition)
+            case Audited(_, missing, first):
+                self._audited(missing, first)
             case Standby(problem):
                 self._once("source", "standby", problem)
             case SourceLost(problem):
@@ -182,6 +185,16 @@ class Logbook:
             log.warning("shadow differs", kind=difference.kind, reason=what, remedy=remedy, **fields)
         else:
             self._count("shadow differs", Problem(what, remedy=remedy), 1, {}, kind=difference.kind)
+
+    def _audited(self, missing: int, first: int | None) -> None:
+        """Say once that events are missing, again when there are more, and once that none is any more."""
+        before = self._logged.get("audit")
+        if missing:
+            self._logged["audit"] = str(missing)
+            if before is None or missing > int(before):
+                log.warning("events missing", count=missing, first=first, remedy="see `relay audit`")
+        elif self._logged.pop("audit", None):
+            log.info("no event missing")
 
     def _count(self, event: str, problem: Problem, count: int, first: dict[str, object], **more: str) -> None:
         fields = {"reason": problem.what, "remedy": problem.remedy, **more}

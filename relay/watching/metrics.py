@@ -13,6 +13,7 @@ import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from relay.core.observations import (
+    Audited,
     Blocked,
     BrokerConnected,
     BrokerLost,
@@ -126,6 +127,14 @@ class Metrics:
             "relay_shadow_seconds", "By how many seconds the first of both was ahead.", "first", SIDES, _BUCKETS
         )
         r.register(self._leads)
+        self._missing = Gauge(
+            "relay_audit_missing_events", "Events that were neither confirmed nor parked when last audited.", registry=r
+        )
+        self._audited = Gauge(
+            "relay_audit_last_success_timestamp_seconds",
+            "When events were last compared with none missing; 0 before.",
+            registry=r,
+        )
         self._in_flight = Gauge("relay_in_flight_messages", "Messages without an outcome.", registry=r)
         self.mode = "none"
         self.broker = False
@@ -191,6 +200,10 @@ class Metrics:
                 self._parked.set(parked)
                 for status in _WAL_STATUS:
                     self._status.labels(status).set(status == wal_status)
+            case Audited(compared, missing):
+                self._missing.set(missing)
+                if compared and not missing:
+                    self._audited.set_to_current_time()
             case SlotBudget(budget):
                 self._budget.set(budget)
             case ReplayWindow(retained_bytes):

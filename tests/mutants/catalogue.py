@@ -46,6 +46,9 @@ _REPLICAS = "tests/integration/consumers/maintenance/test_replicas.py"
 _OWN_JOBS = "tests/integration/consumers/maintenance/test_own_jobs.py"
 _OPERATING = "sql/schema/016_operating.sql"
 _PROBES = "tests/integration/schema/test_tasks_probes.py"
+_AUDITS = "tests/integration/relay/operating/audit"
+_AUDIT = f"{_AUDITS}/test_audit.py"
+_AUDITED = f"{_AUDITS}/test_audit_of_a_relay.py::test_under_load_and_across_hand_overs_nothing_is_missing"
 
 MUTANTS = (
     Mutant(
@@ -628,6 +631,48 @@ MUTANTS = (
         "        ids = []\n",
         "        ids = []\n        for probe in probes:\n            ack(probe)\n",
         ("tests/unit/consumers/intake/test_probes.py",),
+    ),
+    Mutant(
+        "pass over an event now and then while the WAL is read",
+        "relay/sources/wal/decoders/wal2json.py",
+        "                yield self._native_row(change) or ",
+        "                yield None if sum(payload) % 7 == 0 else self._native_row(change) or ",
+        (_AUDITED,),
+    ),
+    Mutant(
+        "pass over the third event of a transaction while the table is polled",
+        "relay/sources/polling/stream.py",
+        "            if int(tx) not in published:\n",
+        "            if int(tx) not in published and int(place) != 3:\n",
+        (_AUDITED,),
+    ),
+    Mutant(
+        "count as confirmed what the position says was published",
+        "sql/queries/audit_bucket.sql",
+        "@> tx::text::bigint THEN 'missing'",
+        "@> tx::text::bigint THEN 'confirmed'",
+        (_AUDIT,),
+    ),
+    Mutant(
+        "look only at transactions that began after the first position of a bucket",
+        "sql/queries/audit_bucket.sql",
+        "        SELECT seq, tx FROM outbox.event WHERE tx = ANY (%(running)s::xid8[])\n",
+        "        SELECT seq, tx FROM outbox.event WHERE tx = ANY (%(running)s::xid8[]) AND false\n",
+        (f"{_AUDITS}/test_an_hour.py",),
+    ),
+    Mutant(
+        "call what is not published yet missing",
+        "sql/queries/audit_bucket.sql",
+        "        ELSE 'pending' END",
+        "        ELSE 'missing' END",
+        (_AUDIT,),
+    ),
+    Mutant(
+        "judge whether a row is there before every transaction of its time has ended",
+        "relay/storage/audit/buckets.py",
+        "if edge.next is not None and edge.next <= now.xmin)",
+        "if edge.next is not None)",
+        (_AUDIT,),
     ),
     Mutant(
         "record what was confirmed although the position was not stored",

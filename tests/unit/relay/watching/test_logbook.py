@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from outboxkit.amqp.errors import BrokerUnavailable, ChannelRefused
 from outboxkit.errors import Problem
 from relay.core.observations import (
+    Audited,
     BrokerConnected,
     BrokerLost,
     Confirmed,
@@ -199,3 +200,8 @@ def test_a_shadow_that_pauses_again_for_the_same_reason_is_logged_once() -> None
     assert logged(compares, paused, paused, compares, paused) == [
         "shadow compares", "shadow pauses", "shadow compares", "shadow pauses",
     ]  # fmt: skip
+
+
+def test_missing_events_are_said_once_again_when_there_are_more_and_when_there_is_none_any_more() -> None:
+    clean, one, two = Audited(5, 0, None), Audited(5, 1, 17), Audited(0, 2, 17)
+    assert logged(clean, one, one, two, one, clean, clean) == ["events missing", "events missing", "no event missing"]
