@@ -30,7 +30,7 @@ BEGIN
     FOR role IN SELECT * FROM (VALUES
         -- runs `relay setup` and nothing else: owns the schema; replication is for making the slot
         ('outbox_owner',    true,  true,  5),
-        -- runs `relay run`, `check`, `status`, `tail` and `slot`: up to nine sessions for the active relay, four for a standby
+        -- runs `relay run`, `check`, `status`, `tail` and `slot`: up to ten sessions for the active relay, four for a standby
         ('outbox_relay',    true,  true,  20),
         -- the same with RELAY_SOURCE=polling, which needs neither REPLICATION nor wal_level=logical
         ('outbox_poller',   true,  false, 20),
@@ -199,6 +199,7 @@ BEGIN
     GRANT UPDATE (asked_at, applied_at, times, parked_at, reason, error) ON inbox.parked TO outbox_consumer;
     GRANT EXECUTE ON FUNCTION inbox.prune(interval, integer) TO outbox_consumer;
     GRANT SELECT, UPDATE (asked_at) ON inbox.parked TO outbox_operator;
+    GRANT SELECT ON inbox.message, inbox.position TO outbox_operator;  -- `relay audit`
     GRANT EXECUTE ON FUNCTION inbox.discard_parked(bigint) TO outbox_consumer, outbox_operator;
 
     GRANT USAGE ON SCHEMA relay, outbox, tasks, inbox TO outbox_auditor;

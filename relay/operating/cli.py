@@ -8,6 +8,7 @@ from outboxkit.process import commands
 from outboxkit.process.streams import until_reader_leaves
 from outboxkit.settings import reloading
 from relay.operating import retention
+from relay.operating.audit.command import audit
 from relay.operating.check.command import check
 from relay.operating.options import Config
 from relay.operating.parked import commands as parked
@@ -51,7 +52,7 @@ def run(
         service.run(lambda stop: relay.run(fresh, stop, stdout=stdout), prints=stdout)
 
 
-for command in (setup, run, check, status, switch, tail, positions):
+for command in (setup, run, check, status, switch, tail, positions, audit):
     app.command()(command)
 app.add_typer(parked.app, name="parked")
 app.add_typer(replay.app, name="replay")

@@ -140,9 +140,11 @@ COMMENT ON COLUMN relay.checkpoint.recorded_since IS
 
 -- What was removed from the outbox, by number too; and the last of its transactions, so that a replay knows what is gone.
 ALTER TABLE outbox.retired
-    ADD COLUMN seqs    int8multirange,
-    ADD COLUMN last_tx xid8;
+    ADD COLUMN seqs     int8multirange,
+    ADD COLUMN first_tx xid8,
+    ADD COLUMN last_tx  xid8;
 COMMENT ON COLUMN outbox.retired.seqs IS 'The numbers of its events; NULL in a row of an earlier version.';
+COMMENT ON COLUMN outbox.retired.first_tx IS 'No event of an earlier transaction was in it; NULL in a row of an earlier version.';
 COMMENT ON COLUMN outbox.retired.last_tx IS 'No event of a later transaction was in it; NULL in a row of an earlier version.';
 
 -- As before (010_sources.sql), and it notes the numbers and the last transaction too. Numbers in a row are found by sorting
@@ -170,10 +172,10 @@ BEGIN
     before := pg_current_snapshot();
     EXECUTE format(
         'SELECT coalesce(sum(events), 0)::bigint AS events, max(last_seq) AS last_seq, coalesce(sum(ids_hash), 0) AS ids_hash,'
-        '       (SELECT id FROM outbox.%1$I ORDER BY seq DESC LIMIT 1) AS last_id, max(last_tx) AS last_tx,'
+        '       (SELECT id FROM outbox.%1$I ORDER BY seq DESC LIMIT 1) AS last_id, min(first_tx) AS first_tx, max(last_tx) AS last_tx,'
         '       coalesce(range_agg(int8range(first_seq, last_seq, ''[]'')), ''{}'') AS seqs '
         'FROM (SELECT count(*) AS events, min(seq) AS first_seq, max(seq) AS last_seq,'
-        '             sum(hashtextextended(id::text, 0)::numeric) AS ids_hash, max(tx) AS last_tx'
+        '             sum(hashtextextended(id::text, 0)::numeric) AS ids_hash, min(tx) AS first_tx, max(tx) AS last_tx'
         '      FROM (SELECT id, seq, tx, seq - row_number() OVER (ORDER BY seq) AS island FROM outbox.%1$I) AS numbered'
         '      GROUP BY island) AS islands', name) INTO counted;
     BEGIN
@@ -190,8 +192,9 @@ BEGIN
         WHEN dependent_objects_still_exist THEN
             RETURN SQLERRM;
     END;
-    INSERT INTO outbox.retired (partition, events, last_seq, last_id, ids_hash, seqs, last_tx)
-    VALUES (name, counted.events, counted.last_seq, counted.last_id, counted.ids_hash, counted.seqs, counted.last_tx);
+    INSERT INTO outbox.retired (partition, events, last_seq, last_id, ids_hash, seqs, first_tx, last_tx)
+    VALUES (name, counted.events, counted.last_seq, counted.last_id, counted.ids_hash, counted.seqs, counted.first_tx,
+            counted.last_tx);
     RETURN NULL;
 END $$;
 
@@ -215,9 +218,9 @@ BEGIN
             FOR UPDATE SKIP LOCKED))
         RETURNING id, seq, tx
     ), noted AS (
-        INSERT INTO outbox.retired (partition, events, last_seq, last_id, ids_hash, seqs, last_tx)
+        INSERT INTO outbox.retired (partition, events, last_seq, last_id, ids_hash, seqs, first_tx, last_tx)
         SELECT 'event_default', count(*), max(seq), (array_agg(id ORDER BY seq DESC))[1],
-               sum(hashtextextended(id::text, 0)::numeric), range_agg(int8range(seq, seq, '[]')), max(tx)
+               sum(hashtextextended(id::text, 0)::numeric), range_agg(int8range(seq, seq, '[]')), min(tx), max(tx)
         FROM removed HAVING count(*) > 0
         RETURNING events
     )

@@ -38,12 +38,17 @@ _NEW_SLOT = f"{_HANDOVER}/test_new_slot.py"
 _TRANSACTIONS = "tests/integration/consumers/handlers/transactions/test_transactions.py"
 _HANDLER_SESSIONS = "tests/integration/consumers/handlers/transactions/test_handler_sessions.py"
 _CLAIMS = "tests/integration/consumers/claims/test_claims.py"
+_COMPARING = "tests/unit/relay/shadow/test_comparing.py"
+_SHADOW = "tests/integration/relay/shadow/test_shadow.py"
 _LOCKS = "tests/integration/consumers/maintenance/test_locks.py"
 _SCHEDULER = "tests/integration/consumers/maintenance/test_scheduler.py"
 _REPLICAS = "tests/integration/consumers/maintenance/test_replicas.py"
 _OWN_JOBS = "tests/integration/consumers/maintenance/test_own_jobs.py"
 _OPERATING = "sql/schema/016_operating.sql"
 _PROBES = "tests/integration/schema/test_tasks_probes.py"
+_AUDITS = "tests/integration/relay/operating/audit"
+_AUDIT = f"{_AUDITS}/test_audit.py"
+_AUDITED = f"{_AUDITS}/test_audit_of_a_relay.py::test_under_load_and_across_hand_overs_nothing_is_missing"
 
 MUTANTS = (
     Mutant(
@@ -628,6 +633,48 @@ MUTANTS = (
         ("tests/unit/consumers/intake/test_probes.py",),
     ),
     Mutant(
+        "pass over an event now and then while the WAL is read",
+        "relay/sources/wal/decoders/wal2json.py",
+        "                yield self._native_row(change) or ",
+        "                yield None if sum(payload) % 7 == 0 else self._native_row(change) or ",
+        (_AUDITED,),
+    ),
+    Mutant(
+        "pass over the third event of a transaction while the table is polled",
+        "relay/sources/polling/stream.py",
+        "            if int(tx) not in published:\n",
+        "            if int(tx) not in published and int(place) != 3:\n",
+        (_AUDITED,),
+    ),
+    Mutant(
+        "count as confirmed what the position says was published",
+        "sql/queries/audit_bucket.sql",
+        "@> tx::text::bigint THEN 'missing'",
+        "@> tx::text::bigint THEN 'confirmed'",
+        (_AUDIT,),
+    ),
+    Mutant(
+        "look only at transactions that began after the first position of a bucket",
+        "sql/queries/audit_bucket.sql",
+        "        SELECT seq, tx FROM outbox.event WHERE tx = ANY (%(running)s::xid8[])\n",
+        "        SELECT seq, tx FROM outbox.event WHERE tx = ANY (%(running)s::xid8[]) AND false\n",
+        (f"{_AUDITS}/test_an_hour.py",),
+    ),
+    Mutant(
+        "call what is not published yet missing",
+        "sql/queries/audit_bucket.sql",
+        "        ELSE 'pending' END",
+        "        ELSE 'missing' END",
+        (_AUDIT,),
+    ),
+    Mutant(
+        "judge whether a row is there before every transaction of its time has ended",
+        "relay/storage/audit/buckets.py",
+        "if edge.next is not None and edge.next <= now.xmin)",
+        "if edge.next is not None)",
+        (_AUDIT,),
+    ),
+    Mutant(
         "record what was confirmed although the position was not stored",
         "sql/queries/checkpoint_save.sql",
         "    WHERE EXISTS (SELECT FROM saved)\n",
@@ -661,5 +708,26 @@ MUTANTS = (
         "            await self._evidence.room()\n",
         "",
         ("tests/unit/relay/core/test_evidence.py",),
+    ),
+    Mutant(
+        "a shadow compares transactions from before both sources were open",
+        "relay/shadow/comparing.py",
+        "            if row.transaction < self._since:\n                continue\n",
+        "",
+        (_COMPARING,),
+    ),
+    Mutant(
+        "a shadow takes for missing what the other source has not passed",
+        "relay/shadow/comparing.py",
+        "        return self.as_of >= event.at\n",
+        "        return True\n",
+        (_COMPARING,),
+    ),
+    Mutant(
+        "a shadow passes over transactions that were open at its poll before",
+        "relay/shadow/polled.py",
+        '"running": [*map(str, self._after.running)]',
+        '"running": []',
+        (f"{_SHADOW}::test_both_give_the_same_whatever_transactions_do",),
     ),
 )

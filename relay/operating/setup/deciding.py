@@ -14,6 +14,7 @@ from relay.sources.wal.ownership import (
     OtherSlot,
     compare,
     differences,
+    gap,
     require_position,
     require_slot,
 )
@@ -60,7 +61,7 @@ def decide(facts: Facts, owner: Owner, *, plugin: str, accept_gap: bool, pollabl
         raise SlotMissing(
             f"replication slot {owner.slot!r} is gone; events were published up to {facts.checkpoint_lsn}, and no slot "
             "has what was committed since",
-            remedy=f"{compare(owner)}, then create a new slot with `relay setup --accept-gap`",
+            remedy=gap(owner, "create a new slot"),
         )
     start_position(facts, owner, None)
     return Decision("keep", set_position=False)

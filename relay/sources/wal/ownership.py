@@ -7,6 +7,7 @@ or skips a slot compares all of that first. A name proves nothing: another servi
 from collections.abc import Iterator, Sequence
 
 from relay.core.errors import NotOurs
+from relay.sources.layout import NATIVE
 from relay.storage.facts import Facts, Owner
 
 
@@ -93,6 +94,19 @@ def compare(owner: Owner) -> str:
     """Return the part of a remedy that names what an operator compares before a gap is accepted."""
     record = owner.table or "the application's own data"
     return f"compare {record} with what consumers received"
+
+
+def gap(owner: Owner, then: str) -> str:
+    """Return the remedy of a gap on the server that the position is of; `then` says from where the relay goes on.
+
+    An audit finds what the gap left out, since what was confirmed is recorded independently of positions.
+    """
+    if owner.table == NATIVE.name:
+        return (
+            f"run `relay setup --accept-gap` to {then}, and start the relay; then `relay audit --since 7d` names what "
+            "nobody published, and with --repair it publishes that"
+        )
+    return f"{compare(owner)}, then run `relay setup --accept-gap` to {then}"
 
 
 def _named(outboxes: Sequence[str] | None) -> str:

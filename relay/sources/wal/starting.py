@@ -3,7 +3,7 @@
 from relay.core.errors import PluginRefused, SlotHeld, SlotLost, SlotMissing, SlotMoved, SourceRefused
 from relay.core.position import Lsn
 from relay.sources.preconditions import no_position, require_primary
-from relay.sources.wal.ownership import compare, require_position, require_slot
+from relay.sources.wal.ownership import compare, gap, require_position, require_slot
 from relay.storage.facts import Facts, Owner
 
 PLUGINS = ("wal2json", "pgoutput")
@@ -103,12 +103,12 @@ def start_position(facts: Facts, owner: Owner, after: Lsn | None) -> Lsn:
             f"replication slot {owner.slot!r} was moved or made again: it begins at {confirmed}, and events were "
             f"published up to {stored}, stored at {facts.checkpoint_at:%Y-%m-%d %H:%M:%S %Z}; the slot does not have "
             f"the {confirmed - stored} bytes of WAL between",
-            remedy=f"{compare(owner)} since then; then `relay setup --accept-gap` goes on from where the slot stands",
+            remedy=gap(owner, "go on from where the slot stands"),
         )
     if None not in {facts.plugin, facts.checkpoint_plugin} and facts.plugin != facts.checkpoint_plugin:
         raise SlotMoved(
             f"the position was stored for a slot of {facts.checkpoint_plugin}, and {owner.slot!r} was made again, with "
             f"{facts.plugin}",
-            remedy=f"{compare(owner)}, then `relay setup --accept-gap` goes on from where the slot stands",
+            remedy=gap(owner, "go on from where the slot stands"),
         )
     return max(stored, after or stored)

@@ -36,6 +36,7 @@ def test_the_commands_are_these() -> None:
         "check",
         "status",
         "switch",
+        "audit",
         "retention",
         "retention run",
         "tail",

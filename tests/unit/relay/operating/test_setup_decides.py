@@ -54,8 +54,8 @@ def test_what_is_done(found: Facts, *, accept_gap: bool, slot: str, set_position
 @pytest.mark.parametrize(
     ("found", "owner", "problem", "words"),
     [
-        (facts(GONE), OWNER, SlotMissing, "no slot has what was committed since - compare outbox.event"),
-        (facts(LOST), OWNER, SlotMissing, "then create a new slot with `relay setup --accept-gap`"),
+        (facts(GONE), OWNER, SlotMissing, "no slot has what was committed since - run `relay setup --accept-gap`"),
+        (facts(LOST), OWNER, SlotMissing, "then `relay audit --since 7d` names what nobody published"),
         (facts(MOVED), OWNER, SlotMoved, "moved or made again"),
         (facts({"checkpoint_lsn": "0/30"}), OWNER, SourceRefused, "ahead of the server's WAL"),
         (facts({"system_identifier": "8"}), OWNER, NotOurs, "--accept-gap"),

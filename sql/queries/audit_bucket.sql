@@ -1,0 +1,37 @@
+-- What became of the events that were committed between the snapshots `after` and `until`. Confirms are looked for from
+-- `confirmed_from` on: an event is confirmed after its commit, except while the commit waits for a standby.
+WITH event AS MATERIALIZED (
+    SELECT seq, tx FROM (
+        SELECT seq, tx FROM outbox.event
+        WHERE tx >= pg_snapshot_xmax(%(after)s::pg_snapshot) AND tx < pg_snapshot_xmax(%(until)s::pg_snapshot)
+        UNION ALL
+        SELECT seq, tx FROM outbox.event WHERE tx = ANY (%(running)s::xid8[])
+    ) AS candidate
+    WHERE pg_visible_in_snapshot(tx, %(until)s::pg_snapshot)
+), span AS (
+    SELECT int8range(min(seq), max(seq), '[]') AS seqs FROM event HAVING count(*) > 0
+), confirmed AS (
+    SELECT coalesce(range_agg(c.seqs), '{}') AS seqs FROM relay.confirmed AS c JOIN span ON c.seqs && span.seqs
+    WHERE c.relay = %(relay)s AND c.at >= coalesce(%(confirmed_from)s::timestamptz, '-infinity')
+), parked AS (
+    SELECT coalesce(range_agg(int8range(p.seq, p.seq, '[]')), '{}') AS seqs FROM relay.parked AS p JOIN span ON span.seqs @> p.seq
+    WHERE p.relay = %(relay)s AND (p.outbox IS NULL OR p.outbox = 'outbox.event')
+), judged AS (
+    SELECT seq, CASE
+        WHEN seq <@ (SELECT seqs FROM confirmed) THEN 'confirmed'
+        WHEN seq <@ (SELECT seqs FROM parked) THEN 'parked'
+        WHEN pg_visible_in_snapshot(tx, %(recorded_since)s::pg_snapshot)
+            OR %(besides)s::int8multirange @> tx::text::bigint THEN 'unrecorded'
+        WHEN pg_visible_in_snapshot(tx, %(published)s::pg_snapshot)
+            OR %(streamed)s::int8multirange @> tx::text::bigint THEN 'missing'
+        ELSE 'pending' END AS verdict
+    FROM event
+)
+SELECT count(*)                                                                            AS committed,
+       count(*) FILTER (WHERE verdict = 'confirmed')                                       AS confirmed,
+       count(*) FILTER (WHERE verdict = 'parked')                                          AS parked,
+       count(*) FILTER (WHERE verdict = 'pending')                                         AS pending,
+       count(*) FILTER (WHERE verdict = 'unrecorded')                                      AS unrecorded,
+       count(*) FILTER (WHERE verdict = 'missing')                                         AS missing,
+       coalesce(range_agg(int8range(seq, seq, '[]')) FILTER (WHERE verdict = 'missing'), '{}')::text AS missing_seqs
+FROM judged

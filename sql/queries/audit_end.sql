@@ -1,0 +1,2 @@
+-- Ends what audit_begin.sql has begun.
+COMMIT

@@ -1,0 +1,12 @@
+-- What retention removed that may have been committed behind the snapshot `after`, and which of it was neither confirmed nor
+-- parked. What began before `first`, the oldest position of the past, may have been confirmed before the record: it is not judged.
+SELECT r.partition, r.events, r.retired_at,
+       coalesce(r.first_tx >= pg_snapshot_xmax(%(first)s::pg_snapshot)
+            AND r.first_tx >= pg_snapshot_xmax(%(recorded_since)s::pg_snapshot), false) AS judged,
+       (r.seqs - coalesce((SELECT range_agg(c.seqs) FROM relay.confirmed AS c
+                           WHERE c.relay = %(relay)s AND c.seqs && r.seqs), '{}')
+               - coalesce((SELECT range_agg(int8range(p.seq, p.seq, '[]')) FROM relay.parked AS p
+                           WHERE p.relay = %(relay)s AND (p.outbox IS NULL OR p.outbox = 'outbox.event')), '{}'))::text AS missing_seqs
+FROM outbox.retired AS r
+WHERE r.last_tx >= pg_snapshot_xmin(%(after)s::pg_snapshot) OR r.last_tx IS NULL AND r.retired_at >= %(since)s
+ORDER BY r.number
