@@ -32,6 +32,8 @@ _POSITION = "tests/integration/relay/storage/test_position.py"
 _CONFIRMED = "tests/integration/relay/storage/test_confirmed.py"
 _PAST = "sql/schema/019_history.sql"
 _OF_THE_PAST = "tests/integration/schema/test_history.py"
+_RANGES = "tests/unit/relay/operating/replay/test_ranges.py"
+_REPLAY = "tests/integration/relay/operating/replay"
 _PUBLISHED = "tests/unit/relay/sources/handover/test_published.py"
 _HANDOVER = "tests/integration/relay/sources/handover"
 _NEW_SLOT = f"{_HANDOVER}/test_new_slot.py"
@@ -701,6 +703,48 @@ MUTANTS = (
         "           AND relay.count_of(range_agg(c.seqs)) = sum(relay.count_of(c.seqs))\n",
         "",
         (_OF_THE_PAST,),
+    ),
+    Mutant(
+        "store what is confirmed of a large transaction only at its end",
+        "relay/core/engine.py",
+        "(pump.position == stored and not self._evidence.much)",
+        "pump.position == stored",
+        ("tests/unit/relay/core/test_evidence.py",),
+    ),
+    Mutant(
+        "end a range with what is committed when its job is made",
+        "relay/operating/replay/ranges.py",
+        "    until = past.now.snapshot if last is None else past.now.snapshot.below(last.next)\n",
+        "    until = past.now.snapshot if last is None else last.snapshot\n",
+        (_RANGES,),
+    ),
+    Mutant(
+        "begin a range behind its begin",
+        "relay/operating/replay/ranges.py",
+        "            return moment.lsn <= lsn\n",
+        "            return moment.lsn <= lsn + 1\n",
+        (_RANGES,),
+    ),
+    Mutant(
+        "replay a range although a partition of it was dropped",
+        "relay/operating/replay/ranges.py",
+        "    if not whole(past, first):\n",
+        "    if False:\n",
+        (_RANGES, f"{_REPLAY}/test_gone.py"),
+    ),
+    Mutant(
+        "resume a replay beyond what is confirmed",
+        "sql/queries/replay_save.sql",
+        "coalesce(%(done_seq)s, done_seq)",
+        "coalesce(%(done_seq)s + 50, done_seq)",
+        (f"{_REPLAY}/test_jobs.py",),
+    ),
+    Mutant(
+        "count the places of a selection instead of a transaction",
+        "relay/sources/replay/table.py",
+        "int(tx), int(place)))",
+        "int(tx), 1))",
+        (f"{_REPLAY}/test_replay.py",),
     ),
     Mutant(
         "read on while nothing that was confirmed can be stored",

@@ -1,4 +1,4 @@
-"""The statements of a poll, for one outbox table. Pure: they are put together from sql/queries and names.
+"""The statements of polls and replays, for one outbox table. Pure: they are put together from sql/queries and names.
 
 A row is read by `tx`, the transaction that wrote it, and ordered by its key: the column of the field `seq`, or, where
 a table has none, `tx` and the id. Only an order by `seq` is the order of commits, and only in that order a round is
@@ -110,6 +110,12 @@ def counting(layout: Layout, facts: TableFacts, selection: Selection) -> Compose
         beyond = SQL("(%(beyond)s::bigint IS NULL OR {} > %(beyond)s::bigint)").format(_named(seq))
         chosen = SQL("{} AND {}").format(chosen, beyond)
     return _query("replay_count", unseen=_query("replay_unseen", columns=listed, table=table), chosen=chosen)
+
+
+def finding(layout: Layout) -> Composed:
+    """Return the statement that finds the transaction of an event by its id."""
+    table = _named(layout.schema, layout.table)
+    return _query("replay_event", table=table, id=_named(layout.columns["id"]))
 
 
 def has_tx(facts: TableFacts) -> bool:
