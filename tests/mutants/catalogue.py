@@ -684,7 +684,7 @@ MUTANTS = (
         ("tests/unit/relay/maintenance/test_window.py",),
     ),
     Mutant(
-        "move the slot for replays beyond the relay's own",
+        "move the slot for replays beyond the one of the relay",
         "relay/maintenance/window.py",
         "    furthest = end if state.confirmed is None else Lsn.parse(state.confirmed)\n",
         "    furthest = end\n",
