@@ -55,7 +55,7 @@ mutants: .venv/.ready ## Break the relay in known ways, and check that a test fa
 snippets: .venv/.ready ## Run every program of docs/writers.md: Python, Java, Go and Node with their clients (needs JDK, Maven, Go, npm)
 	$(BIN)/pytest tests/snippets/test_python.py tests/snippets/other_languages.py $(ARGS)
 
-bench: .venv/.ready ## Measure relay, consumers and service on private servers, with nothing else running (ARGS=all, tasks, http, drain, cpu, latency, memory, sources)
+bench: .venv/.ready ## Measure relay, consumers and service on private servers, with nothing else running (ARGS=all, tasks, http, drain, cpu, latency, memory, sources, shadow)
 	$(BIN)/bench $(ARGS)
 
 lint: .venv/.ready ## Style, types and import rules

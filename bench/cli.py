@@ -7,7 +7,7 @@ import typer
 
 from bench import tasks_cli
 from bench.load.queues import Kind
-from bench.measures import drain, http, latency, memory, sources
+from bench.measures import drain, http, latency, memory, shadow, sources
 from bench.running import Json, measuring
 from outboxkit.process import commands
 from sandbox import Sandbox
@@ -111,6 +111,21 @@ def measure_sources(  # noqa: PLR0913 - the same
         found.sources += sources.compare(
             box, events=events, runs=runs, rate=rate, seconds=seconds, idle=idle, window=window, seed=drawn
         )
+
+
+@app.command("shadow")
+def measure_shadow(  # noqa: PLR0913 - the same
+    *,
+    events: Events = 50_000,
+    rate: Annotated[int, typer.Option(min=1, help="Events per second of the even load.")] = 500,
+    seconds: Seconds = 20,
+    pairs: Pairs = 3,
+    window: Window = 1000,
+    to: Json = None,
+) -> None:
+    """Measure what shadow mode costs the live stream, with and without it in turns."""
+    with measuring(to, window) as (box, found):
+        found.shadow += shadow.compare(box, events=events, rate=rate, seconds=seconds, pairs=pairs, window=window)
 
 
 @app.command("http")

@@ -25,11 +25,17 @@ from relay.core.messages.routing import Router
 from relay.core.observations import NotDrained, Observation, Observe
 from relay.core.ports import Publisher, RedriveStore, Source
 from relay.core.redrives import Redrives
-from relay.maintenance import audit, guardian, partitions, positions, retention
+from relay.maintenance import audit, guardian, partitions, positions, retention, window
 from relay.publishing.json_lines import JsonLinesPublisher
 from relay.publishing.link import Broker
 from relay.publishing.publisher import Policy, RabbitPublisher
 from relay.settings import RelaySettings
+from relay.shadow.live import WatchedSource
+from relay.shadow.pace import Pace
+from relay.shadow.polled import PolledReader
+from relay.shadow.reading import Reader
+from relay.shadow.shadow import INTERVALS, PATIENCE, Limits, Shadow
+from relay.shadow.streamed import StreamedReader
 from relay.sources import tables
 from relay.sources.handover.handover import Handover, Parts, Return
 from relay.sources.layout import NATIVE, Layout
@@ -41,6 +47,7 @@ from relay.sources.wal.decoders.decoding import Decoder
 from relay.sources.wal.decoders.decoding import decoder as choose
 from relay.sources.wal.decoders.relations import Relations
 from relay.sources.wal.opening import Decoding
+from relay.sources.wal.ownership import require_position, require_slot
 from relay.sources.wal.source import WalSource
 from relay.sources.wal.stream import Writing
 from relay.storage.audit.recent import RecentPast
@@ -57,6 +64,7 @@ from relay.storage.sessions.refusals import check_failover
 from relay.storage.sessions.session import Session
 from relay.storage.sessions.shutdown import ShutdownWatch
 from relay.storage.slots.new_slot import NewSlot
+from relay.storage.slots.replay_slot import ReplaySlot
 from relay.storage.slots.slot import SlotView
 from relay.watching.health import serve
 from relay.watching.logbook import Logbook
@@ -122,6 +130,7 @@ async def run(  # noqa: C901, PLR0915 - every part is made here
         source: Source
         redriving: RedriveStore = parked
         let_go: Callable[[], Awaitable[None]] | None = None
+        active: Callable[[], Awaitable[bool]] | None = None
         if settings.poll_strategy == "skip_locked":
             if stdout:
                 raise ConfigurationProblem(
@@ -136,6 +145,11 @@ async def run(  # noqa: C901, PLR0915 - every part is made here
         else:
             source = handover = await sources.handed_over(opened, stdout=stdout)
             let_go = None if settings.source == "wal" else handover.retains_too_much
+            active = handover.active
+            if settings.shadow != "off" and not stdout:
+                shadow = await _shadow(settings, database_url, opened, observe)
+                source = WatchedSource(source, shadow)
+                supervisor.start("shadow", shadow.run())
         routes = router(settings)
         engine = Engine(
             source,
@@ -160,6 +174,17 @@ async def run(  # noqa: C901, PLR0915 - every part is made here
                 let_go=let_go,
             )
             supervisor.repeat("the state of the slot", slot.look, every=guardian.WATCH_EVERY)
+            if active is not None and settings.source != "polling":
+                lagging = ReplaySlot(upkeep, await opened("window"), slot=settings.slot, relay=settings.name)
+                keeps = window.Window(
+                    lagging,
+                    observe,
+                    size=settings.replay_window,
+                    own_budget=settings.slot_budget,
+                    active=active,
+                    ours=sources.require_ours,
+                )
+                supervisor.repeat("the replay window", keeps.look, every=window.LOOK_EVERY)
             supervisor.repeat("partitions", partitions.Partitions(upkeep).make, every=partitions.MAKE_EVERY)
             past = positions.Positions(CheckpointHistory(upkeep, relay=settings.name, keep=settings.retention))
             supervisor.repeat("positions", past.note, every=positions.NOTE_EVERY)
@@ -231,6 +256,12 @@ class _Sources:
             self.server, settings.owner, wal, polling, parts, source=settings.source, policy=policy, observe=observe
         )
 
+    async def require_ours(self) -> None:
+        """Raise NotOurs if the slot or the stored position is of another relay, database or server."""
+        facts = await self.server.facts()
+        require_slot(facts, self.settings.owner)
+        require_position(facts, self.settings.owner)
+
     async def shared(self, opened: _Open, leadership: Leadership) -> SkipLockedSource:
         """Return the table that pollers share."""
         settings = self.settings
@@ -258,6 +289,26 @@ class _Sources:
 
     async def _listening(self, opened: _Open) -> Session | None:
         return await opened("listen", "session_listen") if self.settings.poll_notify else None
+
+
+async def _shadow(settings: RelaySettings, database_url: Callable[[], str], opened: _Open, observe: Observe) -> Shadow:
+    """Return what compares the source RELAY_SHADOW with the live stream."""
+    asked = await opened("shadow", *POLLS)
+    server = Server(asked, name=settings.name, slot=settings.slot, table=settings.table)
+    pace, interval = Pace(), settings.poll_interval
+    reader: Reader
+    if settings.shadow == "polling":
+        reader = PolledReader(
+            asked,
+            server,
+            lambda table: settings.layout(partitioned=table.partitioned),
+            interval=interval,
+            pace=pace,
+        )
+    else:
+        reader = StreamedReader(database_url, server, settings.owner, decoding(settings), plugin=settings.plugin)
+    limits = Limits(patience=max(PATIENCE, INTERVALS * interval))
+    return Shadow(reader, asked, pace=pace, observe=observe, limits=limits)
 
 
 async def _opened(stack: AsyncExitStack, session: Callable[..., Session], purpose: str, *prepared: str) -> Session:

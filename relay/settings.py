@@ -15,6 +15,7 @@ from relay.core.messages.cloudevents import Prefix
 from relay.core.messages.routing import check_template
 from relay.sources.layout import Layout, layout
 from relay.storage.facts import Owner
+from relay.storage.slots.replay_slot import name_of
 
 
 def _address(text: str | None) -> str | None:
@@ -45,10 +46,15 @@ def _duration(text: object) -> object:
     return duration
 
 
+def _or_off(text: object) -> object:
+    return None if text == "off" else text
+
+
 _LONGEST = timedelta(days=9999)
 _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"([1-9][0-9]{0,6})(s|min|h|d)")
 
+_LONGEST_SLOT = 63
 _MOST_SECONDS = 366 * 86_400
 Seconds = Annotated[float, Field(gt=0, le=_MOST_SECONDS, allow_inf_nan=False)]
 
@@ -122,6 +128,11 @@ class RelaySettings(BrokerSettings):
         description="write how many bytes of WAL, such as 10737418240, the slot may retain before it is dropped and "
         "the table is polled",
     )
+    replay_window: Annotated[
+        Annotated[int, Field(ge=1 << 20, le=1 << 62)] | None,
+        BeforeValidator(_or_off),
+        Field(description="write how many bytes of WAL, such as 1073741824, are kept for replays; or off"),
+    ] = None
     plugin: Literal["auto", "wal2json", "pgoutput"] = Field("auto", description="write auto, wal2json or pgoutput")
     message_prefix: str | None = Field(
         None,
@@ -142,6 +153,9 @@ class RelaySettings(BrokerSettings):
         BeforeValidator(_duration),
         Field(description="write for how long published events stay, such as 30min, 12h or 7d, at most 9999d; or off"),
     ] = timedelta(days=7)
+    shadow: Literal["off", "polling", "wal"] = Field(
+        "off", description="write polling or wal, the source that is read and compared beside the live stream; or off"
+    )
     audit_every: Annotated[
         timedelta | None,
         BeforeValidator(_duration),
@@ -165,6 +179,24 @@ class RelaySettings(BrokerSettings):
         return self
 
     @model_validator(mode="after")
+    def _shadow_has_a_live_stream(self) -> Self:
+        if self.shadow == "off":
+            return self
+        if self.poll_strategy == "skip_locked":
+            raise ValueError(
+                "RELAY_SHADOW is set, and RELAY_POLL_STRATEGY is skip_locked, which keeps no order that could be "
+                "compared; unset one"
+            )
+        if self.message_prefix is not None:
+            raise ValueError("RELAY_SHADOW is set, and RELAY_MESSAGE_PREFIX has no table; unset one")
+        if self.source == self.shadow:
+            raise ValueError(
+                f"RELAY_SHADOW and RELAY_SOURCE are both {self.shadow}, so there is nothing to compare; "
+                f"set RELAY_SHADOW={'polling' if self.shadow == 'wal' else 'wal'}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _pollers_share_a_table(self) -> Self:
         if self.poll_strategy == "skip_locked":
             if self.source != "polling":
@@ -177,6 +209,23 @@ class RelaySettings(BrokerSettings):
         elif self.poll_lock != "none" or self.poll_leader:
             name = "RELAY_POLL_LEADER" if self.poll_leader else "RELAY_POLL_LOCK"
             raise ValueError(f"{name} is set, and RELAY_POLL_STRATEGY is not skip_locked; set that too")
+        return self
+
+    @model_validator(mode="after")
+    def _the_window_has_a_slot(self) -> Self:
+        if self.replay_window is None:
+            return self
+        if self.source == "polling":
+            raise ValueError(
+                "RELAY_REPLAY_WINDOW is set, and RELAY_SOURCE is polling: no slot keeps WAL; replays read the table, "
+                "so unset RELAY_REPLAY_WINDOW"
+            )
+        if len(name_of(self.slot)) > _LONGEST_SLOT:
+            raise ValueError(
+                f"RELAY_REPLAY_WINDOW is set, and its slot would be {name_of(self.slot)}, which is longer than the "
+                f"{_LONGEST_SLOT} characters that Postgres allows; set RELAY_SLOT to a shorter name, or unset "
+                "RELAY_REPLAY_WINDOW"
+            )
         return self
 
     @property

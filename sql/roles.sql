@@ -30,7 +30,7 @@ BEGIN
     FOR role IN SELECT * FROM (VALUES
         -- runs `relay setup` and nothing else: owns the schema; replication is for making the slot
         ('outbox_owner',    true,  true,  5),
-        -- runs `relay run`, `check`, `status`, `tail` and `slot`: up to nine sessions for the active relay, four for a standby
+        -- runs `relay run`, `check`, `status`, `tail` and `slot`: up to ten sessions for the active relay, four for a standby
         ('outbox_relay',    true,  true,  20),
         -- the same with RELAY_SOURCE=polling, which needs neither REPLICATION nor wal_level=logical
         ('outbox_poller',   true,  false, 20),

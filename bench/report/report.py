@@ -8,6 +8,7 @@ from bench.measures.drain import Comparison, Cost
 from bench.measures.http import Requests
 from bench.measures.latency import Latency
 from bench.measures.memory import Memory
+from bench.measures.shadow import Shadowed
 from bench.measures.sources import Source
 from bench.measures.tasks.applied import Applied
 from bench.measures.tasks.backlog import Rate
@@ -26,6 +27,7 @@ class Report:
     latency: list[Latency] = field(default_factory=list)
     memory: list[Memory] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
+    shadow: list[Shadowed] = field(default_factory=list)
     http: list[Requests] = field(default_factory=list)
     tasks: list[Rate] = field(default_factory=list)
     applied: list[Applied] = field(default_factory=list)

@@ -12,6 +12,7 @@ from bench.measures.drain import Comparison, Cost
 from bench.measures.http import Requests
 from bench.measures.latency import Latency
 from bench.measures.memory import Memory
+from bench.measures.shadow import BOUND, Shadowed
 from bench.measures.sources import TARGET, Source
 from bench.report import task_tables
 from bench.report.report import Report
@@ -35,6 +36,8 @@ def show(report: Report, console: Console) -> None:
         console.print(_memory(report.memory))
     if report.sources:
         console.print(_sources(report.sources))
+    if report.shadow:
+        console.print(_shadow(report.shadow))
     if report.http:
         console.print(_http(report.http))
     task_tables.show(report, console)
@@ -147,6 +150,38 @@ def _sources(found: Sequence[Source]) -> Table:
             f"{idle.transactions:,.0f}",
             f"{idle.relay_cpu_ms:,.0f}",
             f"{idle.postgres_cpu_ms:,.0f}",
+        )
+    return table
+
+
+def _shadow(found: Sequence[Shadowed]) -> Table:
+    table = table_of(
+        f"shadow: how many times as long the live stream takes beside a shadow (at most {BOUND}): to drain a backlog, "
+        "to keep up with a flood, and, paced, from commit to confirm (p50); medians of the pairs",
+        "source", "shadow", "load", "events", "without", "with", "ratio", "of each pair", "CPU", "compared",
+        "differences", "pauses",
+    )  # fmt: skip
+    for line in found:
+        paced = line.load == "paced"
+        without, beside = (
+            median([run.p50_ms or 0.0 if paced else run.events_per_second for run in runs])
+            for runs in (line.without, line.beside)
+        )
+        unit = "ms" if paced else "/s"
+        table.add_row(
+            line.source,
+            line.shadow,
+            line.load,
+            f"{line.events:,}",
+            f"{without:,.1f} {unit}" if paced else f"{without:,.0f}{unit}",
+            f"{beside:,.1f} {unit}" if paced else f"{beside:,.0f}{unit}",
+            f"{line.ratio:.3f}",
+            " ".join(f"{ratio:.2f}" for ratio in line.ratios),
+            f"{line.cpu_ratio:.2f}",
+            *(
+                f"{sum(counts):,}"
+                for counts in zip(*((run.compared, run.differences, run.pauses) for run in line.beside), strict=True)
+            ),
         )
     return table
 

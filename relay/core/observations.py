@@ -232,6 +232,30 @@ class SlotFills:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplayWindow:
+    """How much WAL is kept for replays; 0 without a window."""
+
+    retained_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayWindowMade:
+    """The slot that keeps WAL for replays was made: from now on, they may begin here."""
+
+    slot: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayWindowDropped:
+    """The slot that kept WAL for replays is gone, and why."""
+
+    slot: str
+    reason: str
+    wanted: bool
+    """Whether another one is made when there is room."""
+
+
+@dataclass(frozen=True, slots=True)
 class NotStored:
     """Work beside the stream failed and is tried again; nothing is lost by it."""
 
@@ -244,6 +268,52 @@ class Stored:
     """Work beside the stream is done: a later failure of it is another incident."""
 
     what: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowCompares:
+    """Shadow mode compares `source` with the live stream: events of transaction `since`, and of later ones."""
+
+    source: str
+    since: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowPauses:
+    """Shadow mode does not compare `source` any more, until it begins anew."""
+
+    source: str
+    reason: str
+    """One word: `handover` (the live stream ended, or reads the same source now), `behind` or `failed`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowCompared:
+    """Events that both sources have given: by how many seconds the one that was first was ahead."""
+
+    live: Sequence[float]
+    """Where the live stream was first."""
+    shadow: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """An event that the two sources have not given alike."""
+
+    kind: str
+    """`missing_live`, `missing_shadow`, `order` or `twice`."""
+    message_id: str
+    seq: int
+    transaction: int
+    aggregate_type: str
+    aggregate_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowDiffers:
+    """Shadow mode has found differences."""
+
+    differences: Sequence[Difference]
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,10 +354,17 @@ Observation = (
     | NotPolled
     | SlotBudget
     | SlotFills
+    | ReplayWindow
+    | ReplayWindowMade
+    | ReplayWindowDropped
     | Retired
     | Audited
     | NotStored
     | Stored
+    | ShadowCompares
+    | ShadowPauses
+    | ShadowCompared
+    | ShadowDiffers
     | NotDrained
     | Stopped
 )

@@ -119,6 +119,9 @@ class Reading(Protocol):
         Only events of the job's selection are returned; boundaries may follow each other without events.
         """
 
+    async def stored(self, position: ReplayPosition) -> None:
+        """Note that `position` is stored: what is before it is not read again."""
+
     async def run(self) -> None:
         """Do what reading needs beside it, until cancelled; raises what ends it."""
 

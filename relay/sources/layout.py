@@ -88,7 +88,7 @@ class Layout:
         self.require(places)
         oids = {of: columns[places[name]].oid for of, name in self.columns.items() if name in places}
         plan = [
-            (place, places[self.columns[of]], self._conversion(of, oids[of]))
+            (place, places[self.columns[of]], self.conversion(of, oids[of]))
             for place, of in enumerate(FIELDS)
             if of in oids
         ]
@@ -103,7 +103,8 @@ class Layout:
                 f"table {self.name} has no column {', '.join(map(repr, missing))}", remedy=_missing(missing.values())
             )
 
-    def _conversion(self, of: str, oid: int) -> Callable[[Any], Any]:
+    def conversion(self, of: str, oid: int) -> Callable[[Any], Any]:
+        """Return what makes the field `of` from a value of type `oid`."""
         if of == "created_at":
             return time(self.time_unit)
         if of == "payload" and oid == types.BYTEA:

@@ -19,6 +19,7 @@ from relay.core.observations import (
     BrokerConnected,
     BrokerLost,
     Confirmed,
+    Difference,
     HandedOver,
     Held,
     Nacked,
@@ -28,8 +29,13 @@ from relay.core.observations import (
     NotStored,
     Observation,
     Parked,
+    ReplayWindowDropped,
+    ReplayWindowMade,
     Retired,
     Returned,
+    ShadowCompares,
+    ShadowDiffers,
+    ShadowPauses,
     SlotBudget,
     SlotFills,
     SlotWaits,
@@ -39,6 +45,7 @@ from relay.core.observations import (
     Stored,
     Streaming,
 )
+from relay.watching.differences import DIFFERENCES, FewLines
 from relay.watching.incidents import Incidents
 
 log = structlog.get_logger()
@@ -53,8 +60,15 @@ _FILLS = Problem(
 )
 _LET_GO = "the relay drops the slot and polls the table; it keeps the slot of an outbox that cannot be polled"
 _KEPT = "the relay keeps the slot and only warns, since RELAY_SOURCE=wal; watch the server's disk"
+_ANOTHER = "the relay makes it again from its own slot: replays from the WAL may begin there, and no earlier"
+_NO_OTHER = "replays read the table"
 _IN_ORDER = ("first start", "works again", "asked for")
 """Reasons of a hand-over that nobody has to look into."""
+_PAUSES = {
+    "handover": "the live stream has ended, or reads the same source now",
+    "behind": "one source gives more than may wait for the other; it begins anew",
+    "failed": "the other source cannot be read; it is tried again",
+}
 _NOT_DRAINED = "the next run publishes these messages again, with the rest of their transactions"
 
 
@@ -75,6 +89,7 @@ class Logbook:
         self._clock = clock
         self._logged: dict[str, str] = {}
         self._incidents: Incidents[_Kind] = Incidents()
+        self._shadow_lines = FewLines()
 
     def __call__(self, seen: Observation) -> None:  # noqa: C901, PLR0912, PLR0915 - one case for each incident
         """Log `seen` if it is an incident, and the counts that are due."""
@@ -101,6 +116,11 @@ class Logbook:
                 log.info("slot budget", budget_bytes=budget, then=_LET_GO if let_go else _KEPT)
             case SlotFills(retained, budget):
                 self._count("the slot fills", _FILLS, 1, {"retained_bytes": retained, "budget_bytes": budget})
+            case ReplayWindowMade(slot):
+                log.info("replay window made", slot=slot)
+            case ReplayWindowDropped(slot, reason, wanted):
+                tell = log.warning if wanted else log.info
+                tell("replay window dropped", slot=slot, reason=reason, then=_ANOTHER if wanted else _NO_OTHER)
             case Retired(partition):
                 log.info("partition dropped", partition=partition)
             case Audited(_, missing, first):
@@ -138,6 +158,16 @@ class Logbook:
                 untold = self._incidents.over(lambda kind: kind.what == what)
                 if untold is not None:
                     log.info("stored again", what=what, count=untold)
+            case ShadowCompares(source, since):
+                self._logged.pop("shadow", None)
+                log.info("shadow compares", source=source, since_transaction=since)
+            case ShadowPauses(source, reason):
+                if self._logged.get("shadow") != reason:
+                    self._logged["shadow"] = reason
+                    log.info("shadow pauses", source=source, reason=_PAUSES[reason])
+            case ShadowDiffers(differences):
+                for difference in differences:
+                    self._differs(difference)
             case NotDrained(in_flight):
                 log.warning("not drained", in_flight=in_flight, remedy=_NOT_DRAINED)
             case Stopped(confirmed, position):
@@ -146,6 +176,15 @@ class Logbook:
                 log.info("stopped", confirmed=confirmed, position=None if position is None else str(position))
             case _:
                 pass
+
+    def _differs(self, difference: Difference) -> None:
+        """Tell of `difference` on a line of its own, if there were few of its kind; else count it."""
+        what, remedy = DIFFERENCES[difference.kind]
+        if self._shadow_lines.may_tell(self._clock()):
+            fields = {name: value for name, value in asdict(difference).items() if name != "kind"}
+            log.warning("shadow differs", kind=difference.kind, reason=what, remedy=remedy, **fields)
+        else:
+            self._count("shadow differs", Problem(what, remedy=remedy), 1, {}, kind=difference.kind)
 
     def _audited(self, missing: int, first: int | None) -> None:
         """Say once that events are missing, again when there are more, and once that none is any more."""

@@ -26,8 +26,13 @@ from relay.core.observations import (
     NotStored,
     Observation,
     Parked,
+    ReplayWindow,
     Returned,
     Settled,
+    ShadowCompared,
+    ShadowCompares,
+    ShadowDiffers,
+    ShadowPauses,
     Skipped,
     SlotBudget,
     SlotWatched,
@@ -41,6 +46,8 @@ _BUCKETS = (0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5
 _WAL_STATUS = ("reserved", "extended", "unreserved", "lost", "missing")
 SOURCES = ("wal", "polling")
 """The modes of the active relay."""
+SIDES = ("live", "shadow")
+"""What shadow mode compares."""
 _MODES = (*SOURCES, "standby", "none")
 
 
@@ -78,6 +85,7 @@ class Metrics:
         )
         self._retained = Gauge("relay_slot_retained_bytes", "WAL that the slot keeps from removal.", registry=r)
         self._budget = Gauge("relay_slot_budget_bytes", "WAL that the slot may keep.", registry=r)
+        self._window = Gauge("relay_replay_window_bytes", "WAL that is kept for replays.", registry=r)
         self._status = Gauge("relay_slot_wal_status", "1 for the current wal_status.", ["status"], registry=r)
         self._lag = Gauge("relay_outbox_lag_seconds", "Everything committed longer ago is confirmed.", registry=r)
         self._parked = Gauge("relay_parked_events", "Events that wait in relay.parked.", registry=r)
@@ -102,6 +110,23 @@ class Metrics:
         self._conflicts = Counter(
             "relay_poll_conflicts", "Rows that were found published by another poller.", registry=r
         )
+        self._shadow = Gauge(
+            "relay_shadow_comparing",
+            "1 while shadow mode compares this source with the live stream.",
+            ["source"],
+            registry=r,
+        )
+        self._compared = Counter("relay_shadow_compared", "Events that both sources have given.", registry=r)
+        self._pauses = Counter("relay_shadow_pauses", "Ends of a comparison, by reason.", ["reason"], registry=r)
+        self._difference = Counter(
+            "relay_shadow_difference", "Events that the sources have not given alike.", ["kind"], registry=r
+        )
+        for kind in ("missing_live", "missing_shadow", "order", "twice"):
+            self._difference.labels(kind)
+        self._leads = Histogram(
+            "relay_shadow_seconds", "By how many seconds the first of both was ahead.", "first", SIDES, _BUCKETS
+        )
+        r.register(self._leads)
         self._missing = Gauge(
             "relay_audit_missing_events", "Events that were neither confirmed nor parked when last audited.", registry=r
         )
@@ -156,6 +181,18 @@ class Metrics:
                 self._locked.inc(locked)
                 self._aggregates.inc(aggregates)
                 self._conflicts.inc(conflicts)
+            case ShadowCompares(source):
+                self._shadow.labels(source).set(1)
+            case ShadowPauses(source, reason):
+                self._shadow.labels(source).set(0)
+                self._pauses.labels(reason).inc()
+            case ShadowCompared(live, shadow):
+                self._compared.inc(len(live) + len(shadow))
+                self._leads.observe("live", live)
+                self._leads.observe("shadow", shadow)
+            case ShadowDiffers(differences):
+                for difference in differences:
+                    self._difference.labels(difference.kind).inc()
             case FenceReturned(seconds):
                 self._fence.observe(seconds)
             case SlotWatched(retained_bytes, _, wal_status, _, parked):
@@ -169,6 +206,8 @@ class Metrics:
                     self._audited.set_to_current_time()
             case SlotBudget(budget):
                 self._budget.set(budget)
+            case ReplayWindow(retained_bytes):
+                self._window.set(retained_bytes)
             case NotStored(what):
                 self._not_stored.labels(what).inc()
             case Blocked(blocked):

@@ -48,4 +48,4 @@ FROM (SELECT) AS one
 LEFT JOIN pg_replication_slots AS s ON s.slot_name = %(slot)s
 LEFT JOIN pg_stat_activity AS a ON a.pid = s.active_pid
 LEFT JOIN relay.checkpoint AS c ON c.name = %(name)s
-LEFT JOIN relay.checkpoint AS other ON other.slot = %(slot)s AND other.name <> %(name)s
+LEFT JOIN relay.checkpoint AS other ON %(slot)s IN (other.slot, other.replay_slot) AND other.name <> %(name)s

@@ -38,6 +38,8 @@ _NEW_SLOT = f"{_HANDOVER}/test_new_slot.py"
 _TRANSACTIONS = "tests/integration/consumers/handlers/transactions/test_transactions.py"
 _HANDLER_SESSIONS = "tests/integration/consumers/handlers/transactions/test_handler_sessions.py"
 _CLAIMS = "tests/integration/consumers/claims/test_claims.py"
+_COMPARING = "tests/unit/relay/shadow/test_comparing.py"
+_SHADOW = "tests/integration/relay/shadow/test_shadow.py"
 _LOCKS = "tests/integration/consumers/maintenance/test_locks.py"
 _SCHEDULER = "tests/integration/consumers/maintenance/test_scheduler.py"
 _REPLICAS = "tests/integration/consumers/maintenance/test_replicas.py"
@@ -706,5 +708,26 @@ MUTANTS = (
         "            await self._evidence.room()\n",
         "",
         ("tests/unit/relay/core/test_evidence.py",),
+    ),
+    Mutant(
+        "a shadow compares transactions from before both sources were open",
+        "relay/shadow/comparing.py",
+        "            if row.transaction < self._since:\n                continue\n",
+        "",
+        (_COMPARING,),
+    ),
+    Mutant(
+        "a shadow takes for missing what the other source has not passed",
+        "relay/shadow/comparing.py",
+        "        return self.as_of >= event.at\n",
+        "        return True\n",
+        (_COMPARING,),
+    ),
+    Mutant(
+        "a shadow passes over transactions that were open at its poll before",
+        "relay/shadow/polled.py",
+        '"running": [*map(str, self._after.running)]',
+        '"running": []',
+        (f"{_SHADOW}::test_both_give_the_same_whatever_transactions_do",),
     ),
 )

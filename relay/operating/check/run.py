@@ -20,6 +20,7 @@ from relay.operating.check.judging import (
     server,
     slot,
     transactions,
+    window,
 )
 from relay.operating.check.judging.polling import NOT_NEEDED
 from relay.settings import RelaySettings
@@ -54,6 +55,7 @@ def _postgres(sections: postgres.Sections, *, polls: bool) -> Iterator[Finding]:
     yield from judged(outbox.OUTBOX_CHECKS, sections.outbox)
     yield from judged(polling.CHECKS, sections.polling)
     yield from judged(slot.CHECKS, sections.slot)
+    yield from judged(window.CHECKS, sections.window)
     yield from judged(position.CHECKS, sections.position)
 
 

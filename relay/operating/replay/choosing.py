@@ -6,6 +6,7 @@ from typing import Any
 import psycopg
 
 from outboxkit import sql
+from relay.core.errors import SourceRefused, UndecodableChange
 from relay.core.replay import Range
 from relay.operating.replay import history
 from relay.operating.replay.asked import AtEvent, AtLsn, AtSlot, AtTime, Begin, End
@@ -28,9 +29,20 @@ class Found:
 def choose(connection: psycopg.Connection[Any], settings: RelaySettings, begin: Begin, end: End) -> Found:
     """Return the range from `begin` to `end`; raises NotKept if no source has all of it."""
     require_position(slots.facts(connection, settings), settings.owner)
+    # It takes a third of a second to import, so only what needs it imports it.
+    from relay.operating.replay import wal  # noqa: PLC0415 - see above
+
     if isinstance(begin, AtSlot):
-        raise NotKept("no WAL", remedy="use the table")
-    return _table(connection, settings, begin, end)
+        return wal.find(connection, settings, begin, end)
+    try:
+        return _table(connection, settings, begin, end)
+    except (NotKept, SourceRefused, UndecodableChange) as of_table:
+        connection.rollback()
+        try:
+            return wal.find(connection, settings, begin, end)
+        except NotKept as of_wal:
+            remedy = f"{of_table.remedy}; {of_wal.remedy}"
+            raise NotKept(f"{of_table.what}; {of_wal.what}", remedy=remedy) from of_table
 
 
 def _table(

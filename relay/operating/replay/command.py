@@ -59,7 +59,7 @@ def replay(  # noqa: PLR0913, PLR0917 - the options of a command
     with connected(settings, "replay") as connection:
         found = choose(connection, settings, begin, end)
         counted = _counted(connection, settings, Order(found.range, chosen))
-        order = Order(found.range, chosen, to, at_most, None if counted is None else counted.events)
+        order = Order(found.range, chosen, to, at_most, counted.events)
         _print_range(found, order, counted, as_json=as_json)
         if dry_run or order.events == 0:
             return
@@ -85,7 +85,7 @@ def resume(
         job = jobs.find(connection, settings, number)
         if job.state == "finished":
             raise Problem(f"replay {number} has finished", remedy="give the range to `relay replay` for a new one")
-        left = _left(connection, settings, job)
+        left = _counted(connection, settings, job.order, job).events
     runs.run(job, left, config, as_json=as_json)
 
 
@@ -103,19 +103,21 @@ def list_(config: Config = None, *, as_json: Json = False) -> None:
 
 
 def _counted(
-    connection: psycopg.Connection[Any], settings: RelaySettings, order: Order, beyond: int | None = None
-) -> history.Count | None:
-    if not isinstance(order.range, TableRange):
-        return None
-    return history.Table(connection, settings).count(order.range, order.selection, beyond=beyond)
+    connection: psycopg.Connection[Any], settings: RelaySettings, order: Order, job: Job | None = None
+) -> history.Count:
+    """Count the events of `order`, or those that are left of `job`; the WAL is read for that."""
+    if isinstance(order.range, TableRange):
+        table = history.Table(connection, settings)
+        return table.count(order.range, order.selection, beyond=None if job is None else job.done.seq)
+    # These take a third of a second to import, so only what needs them imports them.
+    from relay.operating.replay import scanning, wal  # noqa: PLC0415 - see above
+
+    origin = wal.origin(connection, settings) if job is None else scanning.origin_of(job)
+    beyond = None if job is None else job.done.lsn
+    return scanning.count(settings, order.range, order.selection, origin, beyond=beyond)
 
 
-def _left(connection: psycopg.Connection[Any], settings: RelaySettings, job: Job) -> int | None:
-    counted = _counted(connection, settings, job.order, job.done.seq)
-    return None if counted is None else counted.events
-
-
-def _print_range(found: Found, order: Order, counted: history.Count | None, *, as_json: bool) -> None:
+def _print_range(found: Found, order: Order, counted: history.Count, *, as_json: bool) -> None:
     if as_json:
         document = {
             "what": "range",
@@ -127,9 +129,7 @@ def _print_range(found: Found, order: Order, counted: history.Count | None, *, a
         typer.echo(json.dumps(document))
         return
     typer.echo(f"from {found.begin}\nto   {found.end}")
-    if counted is None:
-        typer.echo("from the WAL: how many events there are is not known before they are read")
-    elif not counted.events:
+    if not counted.events:
         typer.echo("there is no such event in this range: nothing to replay")
     else:
         typer.echo(f"{showing.events(counted.events)}, created from {_at(counted.first)} to {_at(counted.last)}")
@@ -140,8 +140,7 @@ def _confirm(order: Order, *, yes: bool, as_json: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise ConfigurationProblem("there is no terminal to confirm it on", remedy="look at the range, then add --yes")
-    number = "these events" if order.events is None else showing.events(order.events)
-    typer.confirm(f"Publish {number} again{_to(order)}?", abort=True, err=as_json)
+    typer.confirm(f"Publish {showing.events(order.events or 0)} again{_to(order)}?", abort=True, err=as_json)
 
 
 def _to(order: Order) -> str:

@@ -20,6 +20,7 @@ from relay.core.lifetime.supervisor import Supervisor
 from relay.core.messages.replayed import ReplayRouter
 from relay.core.observations import BrokerConnected, Confirmed, NotDrained, Observation, Observe, Parked, Stopped
 from relay.core.replay import Job, RangeReader, TableRange, WalRange
+from relay.operating.replay import scanning
 from relay.publishing.link import Broker
 from relay.publishing.publisher import RabbitPublisher
 from relay.settings import RelaySettings
@@ -124,8 +125,16 @@ class Run:
                     batch=settings.poll_batch,
                     step=_STEP if order.rate is None else Pace(order.rate).slice,
                 )
-            case WalRange():
-                raise NotImplementedError
+            case WalRange() as of:
+                return scanning.reader(
+                    settings,
+                    session,
+                    of,
+                    selection=order.selection,
+                    origin=scanning.origin_of(self._job),
+                    name=f"{settings.name} replay {self._job.number} stream",
+                    database_url=self._database_url,
+                )
             case never:
                 assert_never(never)
 

@@ -1,6 +1,7 @@
 """The commands `relay slot ...`."""
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -31,10 +32,12 @@ def show(config: Config = None, *, as_json: Json = False) -> None:
     settings = load(RelaySettings, config)
     with connected(settings, "slot") as connection:
         slot = statements.find(connection, settings.slot)
+        window = statements.replay_slot(connection, settings.name)
     if as_json:
-        typer.echo(json.dumps(None if slot is None else asdict(slot), default=str))
+        shown = None if slot is None else asdict(slot) | {"replay_window": window and asdict(window)}
+        typer.echo(json.dumps(shown, default=str))
     elif slot is not None:
-        _print(slot)
+        _print(slot, window)
     if slot is None:
         raise statements.missing(settings)
 
@@ -57,26 +60,41 @@ def create(config: Config = None, *, timeout: Timeout = waiting.TIMEOUT) -> None
 def drop(config: Config = None, *, yes: Yes = False) -> None:
     """Drop the slot. Postgres may then remove the WAL that it retained, with the unpublished events in it.
 
-    Where the relay can poll the table, nothing is missed by it: what no slot has is polled.
+    Where the relay can poll the table, nothing is missed by it: what no slot has is polled. The slot that keeps WAL for
+    replays is dropped too: without the relay's own it would keep WAL without a limit.
     """
     settings = load(RelaySettings, config)
     with connected(settings, "slot") as connection:
         slot = statements.find(connection, settings.slot)
         if slot is not None:
             statements.require_droppable(connection, settings)
-        if slot is None:
+        window = statements.replay_slot(connection, settings.name)
+        found = [each for each in (slot, window) if each is not None]
+        if not found:
             typer.echo(f"replication slot {settings.slot!r} does not exist")
             return
-        statements.require_free(slot, remedy=statements.STOP_THEN_DROP)
+        for each in found:
+            statements.require_free(each, remedy=statements.STOP_THEN_DROP)
         if not yes:
-            behind = f"{size(slot.lag_bytes or 0)} of WAL after {slot.confirmed_flush_lsn} are not confirmed"
-            typer.confirm(f"{behind}. Drop replication slot {slot.name!r}?", abort=True)
+            typer.confirm(f"{'; '.join(_lost(slot, window))}. Drop {_named(found)}?", abort=True)
         polled = outbox.pollable(outbox.facts(connection, settings), settings) and _polls_on(connection, settings)
-        statements.drop(connection, settings.slot)
-    typer.echo(f"replication slot {settings.slot!r} is dropped; {_then(settings, polled=polled)}")
+        for each in found:
+            statements.drop(connection, each.name)
+    typer.echo(f"{_named(found)} {'is' if len(found) == 1 else 'are'} dropped; {_then(settings, polled=polled)}")
 
 
 app.command()(skip)
+
+
+def _lost(slot: Slot | None, window: Slot | None) -> Iterator[str]:
+    if slot is not None:
+        yield f"{size(slot.lag_bytes or 0)} of WAL after {slot.confirmed_flush_lsn} are not confirmed"
+    if window is not None:
+        yield f"{size(window.retained_bytes or 0)} of WAL are kept for replays"
+
+
+def _named(slots: Sequence[Slot]) -> str:
+    return " and ".join(f"replication slot {slot.name!r}" for slot in slots)
 
 
 def _polls_on(connection: psycopg.Connection[Any], settings: RelaySettings) -> bool:
@@ -93,7 +111,7 @@ def _then(settings: RelaySettings, *, polled: bool) -> str:
     return "the relay polls the table meanwhile, and makes a new one"
 
 
-def _print(slot: Slot) -> None:
+def _print(slot: Slot, window: Slot | None) -> None:
     table = Table(show_header=False, box=None)
     table.add_row("slot", f"{slot.name} ({slot.plugin} in database {slot.database})")
     table.add_row("held by", plain(slot.holder or "nobody"))
@@ -103,4 +121,7 @@ def _print(slot: Slot) -> None:
     table.add_row("wal_status", slot.invalidation_reason or slot.wal_status or "none")
     left = "unlimited (max_slot_wal_keep_size)" if slot.safe_wal_size is None else size(slot.safe_wal_size)
     table.add_row("WAL until lost", "lost: `relay setup` says how to continue" if slot.lost else left)
+    if window is not None:
+        kept = f"{size(window.retained_bytes or 0)} of WAL by {window.name}, from {window.confirmed_flush_lsn}"
+        table.add_row("for replays", f"{kept}{', lost' if window.lost else ''}")
     console().print(table)

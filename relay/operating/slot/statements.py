@@ -32,6 +32,12 @@ READER = "wal2json"
 OUTBOX = "outbox.event"
 STOP_THEN_DROP = "stop the relay, then run `relay slot drop` again"
 STOP_THEN_SKIP = "stop every relay of this slot, then run `relay slot skip` again"
+_NO_CHECKPOINT = (
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+    psycopg.errors.InvalidSchemaName,
+    psycopg.errors.InsufficientPrivilege,
+)
 _ANY_NUMBER = 2**31 - 1
 
 
@@ -93,6 +99,8 @@ class Checkpoint:
     system_identifier: str
     timeline: int
     updated_at: datetime
+    replay_slot: str | None = None
+    """The slot that keeps WAL for replays, if the relay has made one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +199,16 @@ def checkpoint(connection: psycopg.Connection[Any], name: str) -> Checkpoint | N
     """Return the stored position of relay `name`; None if it has none."""
     cursor = connection.cursor(row_factory=class_row(Checkpoint))
     return cursor.execute(sql.query("slot_checkpoint"), {"name": name}).fetchone()
+
+
+def replay_slot(connection: psycopg.Connection[Any], name: str) -> Slot | None:
+    """Return the slot that relay `name` keeps for replays in this database; None if there is none, or it is unknown."""
+    try:
+        stored = checkpoint(connection, name)
+    except _NO_CHECKPOINT:
+        return None
+    noted = None if stored is None or stored.replay_slot is None else find(connection, stored.replay_slot)
+    return noted if noted is not None and noted.database == connection.info.dbname and not noted.temporary else None
 
 
 def require_free(slot: Slot, *, remedy: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from typing import Annotated, NamedTuple
 
 import typer
@@ -15,6 +16,7 @@ from relay.operating.display import console, plain, size
 from relay.operating.options import Config, Json
 from relay.operating.status.document import Status, Throughput, bad, document, throughput
 from relay.operating.status.gathering import gather
+from relay.operating.status.shadow import summary
 from relay.settings import RelaySettings
 
 
@@ -108,12 +110,22 @@ def _table(shown: Shown) -> Table:
     row("wal_status", None if slot is None else slot.wal_status)
     row("in flight", None if local is None else str(local.in_flight))
     row("parked", None if found.parked is None else str(found.parked.waiting))
+    for name, text in _extras(found):
+        row(name, text)
     if rates is not None:
         events_per_second, wal = rates.events_per_second, rates.wal_bytes_per_second
         row("throughput", None if events_per_second is None else f"{events_per_second:.0f} events/s")
         row("WAL confirmed", None if wal is None else f"{size(round(wal))}/s")
     row("last error", shown.bad or found.last_error or "none")
     return table
+
+
+def _extras(found: Status) -> Iterator[tuple[str, str]]:
+    """Yield what only some relays have."""
+    if found.window is not None:
+        yield "kept for replays", f"{size(found.window.retained_bytes or 0)}, from {found.window.confirmed_flush_lsn}"
+    if found.local is not None and found.local.shadow is not None:
+        yield "shadow", summary(found.local.shadow)
 
 
 def _stored(found: Status) -> str | None:

@@ -91,6 +91,8 @@ class Status:
     change: Change | None = None
     waits: str | None = None
     """What a change to the WAL waits for; None if none is due."""
+    window: Slot | None = None
+    """The slot that keeps WAL for replays; None if there is none."""
     pollers: int | None = None
     """How many share the table; None unless RELAY_POLL_STRATEGY is skip_locked."""
 
@@ -171,7 +173,7 @@ def document(status: Status, rates: Throughput | None, bad: str | None) -> dict[
 
     Sizes are bytes, times are ISO 8601, null is missing or unknown.
     """
-    slot, local = status.slot, status.local
+    slot, local, window = status.slot, status.local, status.window
     leader, stored = status.leader, status.checkpoint
     active = leader and {
         "application_name": leader.name,
@@ -206,9 +208,12 @@ def document(status: Status, rates: Throughput | None, bad: str | None) -> dict[
         "retained_bytes": None if slot is None else slot.retained_bytes,
         "wal_status": None if slot is None else slot.wal_status,
         "safe_wal_size": None if slot is None else slot.safe_wal_size,
+        "replay_window": window
+        and {"slot": window.name, "from": window.confirmed_flush_lsn, "retained_bytes": window.retained_bytes},
         "in_flight": None if local is None else local.in_flight,
         "skipped_locked": None if local is None else local.skipped,
         "conflicts": None if local is None else local.conflicts,
+        "shadow": None if local is None or local.shadow is None else asdict(local.shadow),
         "parked": None if status.parked is None else status.parked.waiting,
         "throughput": None if rates is None else asdict(rates),
         "last_error": bad or status.last_error,

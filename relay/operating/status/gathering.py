@@ -56,6 +56,7 @@ def gather(settings: RelaySettings) -> Status:
                 backlog = _unpolled(connection, settings.name) if ours else None
             elif slot is not None and not slot.lost:
                 backlog = _backlog(connection, slot, settings.name, server.at, ours=ours)
+        window = slots.replay_slot(connection, settings.name) if server.has_checkpoint else None
         waits = _waits(connection, settings, stored, active=active) if polling and stored is not None else None
         change = _row(connection, Change, "status_handover", {"name": settings.name}) if stored is not None else None
     return Status(
@@ -76,6 +77,7 @@ def gather(settings: RelaySettings) -> Status:
         source=settings.source,
         change=change,
         waits=waits,
+        window=window,
         last_error=last_error(settings.slot, slot, asked, parked, at=server.at, polling=polling, active=active),
     )
 

@@ -6,6 +6,7 @@ Any relay may answer there, so the answer says which one it is.
 import http.client
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -15,6 +16,29 @@ from relay.watching.metrics import About
 
 _TIMEOUT = 2.0
 _OK, _UNAVAILABLE = 200, 503
+
+
+@dataclass(frozen=True, slots=True)
+class Lead:
+    """For how many events one side was first, and by how many seconds on average."""
+
+    events: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowSummary:
+    """What shadow mode has found since the relay started."""
+
+    source: str
+    comparing: bool
+    compared: int
+    differences: Mapping[str, int]
+    """By kind; kinds without any are left out."""
+    pauses: Mapping[str, int]
+    """By reason."""
+    live_first: Lead
+    shadow_first: Lead
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +60,8 @@ class LocalRelay:
     """Rows that it passed over, since another session had them or their aggregate locked."""
     conflicts: int = 0
     """Rows that it found published by another poller."""
+    shadow: ShadowSummary | None = None
+    """None without RELAY_SHADOW, or before it has begun."""
 
 
 def ask(address: str | None) -> LocalRelay | None:
@@ -44,7 +70,7 @@ def ask(address: str | None) -> LocalRelay | None:
         return None
     host, port = parse_address(address)
     try:
-        about, metrics = _read(_get(host, port, "/metrics"))
+        about, metrics = read(_get(host, port, "/metrics"))
         ready = json.loads(_get(host, port, "/readyz"))
         return LocalRelay(
             about=about,
@@ -56,10 +82,39 @@ def ask(address: str | None) -> LocalRelay | None:
             held=bool(metrics.get("relay_stream_held", 0.0)),
             skipped=int(sum(metrics.get(f"relay_poll_skipped_total {lock}", 0.0) for lock in ("row", "aggregate"))),
             conflicts=int(metrics.get("relay_poll_conflicts_total", 0.0)),
+            shadow=shadow(metrics),
             not_ready=tuple(sorted(name for name, holds in ready.items() if not holds)),
         )
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def shadow(metrics: Mapping[str, float]) -> ShadowSummary | None:
+    """Return what the samples of a relay's metrics say of its shadow."""
+    sources = _labelled(metrics, "relay_shadow_comparing")
+    if not sources:
+        return None
+    (source, comparing), *_ = sources.items()
+    differences = _labelled(metrics, "relay_shadow_difference_total")
+    return ShadowSummary(
+        source=source,
+        comparing=bool(comparing),
+        compared=int(metrics["relay_shadow_compared_total"]),
+        differences={kind: int(count) for kind, count in differences.items() if count},
+        pauses={reason: int(count) for reason, count in _labelled(metrics, "relay_shadow_pauses_total").items()},
+        live_first=_lead(metrics, "live"),
+        shadow_first=_lead(metrics, "shadow"),
+    )
+
+
+def _lead(metrics: Mapping[str, float], first: str) -> Lead:
+    events = int(metrics[f"relay_shadow_seconds_count {first}"])
+    return Lead(events, metrics[f"relay_shadow_seconds_sum {first}"] / events if events else 0.0)
+
+
+def _labelled(metrics: Mapping[str, float], name: str) -> dict[str, float]:
+    """Return the samples of `name` by their only label."""
+    return {key.removeprefix(f"{name} "): value for key, value in metrics.items() if key.startswith(f"{name} ")}
 
 
 def _get(host: str, port: int, path: str) -> str:
@@ -74,7 +129,7 @@ def _get(host: str, port: int, path: str) -> str:
         connection.close()
 
 
-def _read(text: str) -> tuple[About, dict[str, float]]:
+def read(text: str) -> tuple[About, dict[str, float]]:
     """Return whose metrics these are, and each sample under its name and the values of its labels."""
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     (info,) = (sample.labels for sample in samples if sample.name == "relay_info")

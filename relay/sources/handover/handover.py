@@ -140,6 +140,10 @@ class Handover:
         self._over_budget = asyncio.Event()
         """Whether the slot retains more WAL than it may."""
 
+    async def active(self) -> bool:
+        """Ask whether this relay is the active one; raises SourceUnavailable if there is no answer."""
+        return self._parts is not None and await self._parts.leadership.held()
+
     async def retains_too_much(self) -> None:
         """Let the slot go, which retains more WAL than it may, and poll; raises a Problem if that cannot be done now.
 

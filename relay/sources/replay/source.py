@@ -103,8 +103,9 @@ class ReplayStream:
             self._ended()
 
     async def store(self, position: ReplayPosition) -> None:
-        """Store `position` with the job."""
+        """Store `position` with the job, and then let the source of the range forget what is before it."""
         await self._progress.save(position)
+        await self._reading.stored(position)
 
     async def run(self) -> None:
         """Do what the range needs beside being read, until cancelled."""

@@ -92,6 +92,9 @@ class TableReading:
         rows = (await self._rounds.more()).rows
         return self._items(rows, last=not rows)
 
+    async def stored(self, position: ReplayPosition) -> None:
+        """Do nothing: rows stay."""
+
     async def run(self) -> None:
         """Do nothing beside it, until cancelled."""
         await asyncio.get_running_loop().create_future()

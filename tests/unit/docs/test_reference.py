@@ -17,7 +17,7 @@ from consumers.watching.metrics import Metrics as ConsumerMetrics
 from outboxkit.amqp import format as message
 from outboxkit.errors import Problem
 from outboxkit.settings import Settings
-from relay.core.observations import HandedOver, NotStored, SlotWatched
+from relay.core.observations import HandedOver, NotStored, ShadowCompares, ShadowPauses, SlotWatched
 from relay.settings import RelaySettings
 from relay.watching.metrics import About
 from relay.watching.metrics import Metrics as RelayMetrics
@@ -83,6 +83,8 @@ def _relay_metrics() -> CollectorRegistry:
     metrics.identify(About("relay", "slot", "database", "1"))
     metrics(SlotWatched(0, 0, "reserved", None, 0))
     metrics(NotStored("fence", Problem("", remedy="")))
+    metrics(ShadowCompares("polling", 1))
+    metrics(ShadowPauses("polling", "behind"))
     metrics(HandedOver("wal", "polling", "slot missing", "", None, None))
     return metrics.registry
 

@@ -44,12 +44,14 @@ def test_two_urls_are_enough() -> None:
             "RELAY_POLL_STRATEGY is not skip_locked - set that too",
         ),
         ("RELAY_POLL_LEADER", "true", "RELAY_POLL_LEADER is set, and RELAY_POLL_STRATEGY is not skip_locked"),
+        ("RELAY_SHADOW", "on", "write polling or wal, the source that is read and compared beside the live stream"),
         ("RELAY_RETENTION", "1.5h", "it is not a duration - write for how long published events stay, such as 30min"),
         ("RELAY_RETENTION", "9999999d", "it is longer than 9999d"),
         ("RELAY_POLL_INTERVAL", "1e300", "RELAY_POLL_INTERVAL is wrong: "),
         ("RELAY_RETURN_AFTER", "1e300", "RELAY_RETURN_AFTER is wrong: "),
         ("RELAY_SLOT_BUDGET", "10GB", "write how many bytes of WAL, such as 10737418240"),
         ("RELAY_SLOT_BUDGET", "9" * 30, "RELAY_SLOT_BUDGET is wrong: "),
+        ("RELAY_REPLAY_WINDOW", "1000", "write how many bytes of WAL, such as 1073741824"),
         ("RELAY_OUTBOX_COLUMNS", '{"payload": null}', "RELAY_OUTBOX_COLUMNS is wrong: for 'payload': "),
         ("RELAY_OUTBOX_COLUMNS", '{"payload": "a", "payload": "b"}', "its key 'payload' is given twice"),
     ],
@@ -76,3 +78,32 @@ def test_cloudevents_have_the_prefix_that_is_set(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("RELAY_FORMAT", "cloudevents")
     monkeypatch.setenv("RELAY_CLOUDEVENTS_PREFIX", "ce-")
     assert load(RelaySettings).cloudevents_prefix == "ce-"
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ({"RELAY_SOURCE": "wal"}, "RELAY_SHADOW and RELAY_SOURCE are both wal"),
+        ({"RELAY_SOURCE": "polling", "RELAY_POLL_STRATEGY": "skip_locked"}, "which keeps no order"),
+        ({"RELAY_MESSAGE_PREFIX": "shop"}, "RELAY_MESSAGE_PREFIX has no table"),
+    ],
+)
+def test_a_shadow_without_anything_to_compare_is_refused(
+    others: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"RELAY_SHADOW": "wal", **others}.items():
+        monkeypatch.setenv(name, value)
+    assert said in refusal()
+
+
+def test_a_window_for_replays_has_a_slot_whose_name_postgres_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RELAY_REPLAY_WINDOW", "1073741824")
+    monkeypatch.setenv("RELAY_SLOT", "s" * 56)
+    assert load(RelaySettings).replay_window == 1 << 30
+    monkeypatch.setenv("RELAY_SLOT", "s" * 57)
+    assert "which is longer than the 63 characters that Postgres allows - set RELAY_SLOT" in refusal()
+    monkeypatch.setenv("RELAY_SLOT", "s")
+    monkeypatch.setenv("RELAY_SOURCE", "polling")
+    assert "no slot keeps WAL - replays read the table, so unset RELAY_REPLAY_WINDOW" in refusal()
+    monkeypatch.setenv("RELAY_REPLAY_WINDOW", "off")
+    assert load(RelaySettings).replay_window is None

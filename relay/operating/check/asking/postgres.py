@@ -26,6 +26,7 @@ from relay.operating.check.judging.position import Position
 from relay.operating.check.judging.role import Privilege, Role, grant_replication
 from relay.operating.check.judging.server import Probe, Server
 from relay.operating.check.judging.slot import RelaySlot
+from relay.operating.check.judging.window import ReplayWindow
 from relay.operating.connection import connected
 from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
@@ -34,6 +35,7 @@ from relay.sources.wal.decoders import pgoutput, wal2json
 from relay.storage.facts import Facts, System
 from relay.storage.sessions.refusals import NOT_THROUGH_A_POOLER, from_postgres
 from relay.storage.slots.obstacles import Obstacle
+from relay.storage.slots.replay_slot import name_of
 
 T = TypeVar("T")
 
@@ -52,6 +54,7 @@ class Sections:
     replication: System | Unknown | None
     """None if it was not asked for: polling needs none."""
     slot: RelaySlot | Unknown
+    window: ReplayWindow | Unknown
     schema: Schema | Unknown
     outbox: Outbox | Unknown
     polling: Polling | Unknown
@@ -67,7 +70,7 @@ def ask(settings: RelaySettings) -> Sections:
             return _Asking(connection, settings).all(replication)
     except Problem as problem:
         unknown = Unknown(problem.what, problem.remedy)
-        return Sections(unknown, unknown, unknown, replication, unknown, unknown, unknown, unknown, unknown)
+        return Sections(unknown, unknown, unknown, replication, *[unknown] * 6)
 
 
 class _Asking:
@@ -90,7 +93,7 @@ class _Asking:
                 replication = Unknown(replication.reason, grant_replication(role))
         slot = self._gathered(lambda: slots.find(self._connection, self._settings.slot))
         if isinstance(slot, Unknown):
-            return Sections(connection, slot, role, replication, slot, slot, slot, slot, slot)
+            return Sections(connection, slot, role, replication, *[slot] * 6)
         stored = self._gathered(lambda: slots.facts(self._connection, self._settings))
         server = self._gathered(lambda: self._server(slot, may_probe=isinstance(role, Role) and self._may_probe(role)))
         return Sections(
@@ -101,6 +104,7 @@ class _Asking:
             slot=self._gathered(
                 lambda: self._slot(slot, server, stored=isinstance(stored, Facts) and stored.state is not None)
             ),
+            window=self._gathered(self._window),
             schema=self._gathered(self._schema),
             outbox=self._gathered(lambda: self._outbox(slot, server)),
             polling=self._gathered(lambda: self._polling(connection)),
@@ -179,6 +183,18 @@ class _Asking:
             owner=self._settings.owner,
             polls=self._polls,
             stored=stored,
+        )
+
+    def _window(self) -> ReplayWindow:
+        connection, settings = self._connection, self._settings
+        stored = slots.checkpoint(connection, settings.name)
+        name = name_of(settings.slot)
+        return ReplayWindow(
+            wanted=settings.replay_window,
+            name=name,
+            noted=stored is not None and stored.replay_slot == name,
+            slot=slots.find(connection, name),
+            database=connection.info.dbname,
         )
 
     def _schema(self) -> Schema:

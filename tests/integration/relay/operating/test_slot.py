@@ -65,3 +65,43 @@ def test_a_held_slot_is_left_alone_and_its_holder_named(streaming: Isolated, com
     assert f"is held by other at {own_address(streaming.database_url)}, pid" in said.output
     assert "stop" in said.output
     assert slots(streaming) == 1
+
+
+def _lags(streaming: Isolated) -> str:
+    """Make the slot that keeps WAL for replays, as the active relay does; return its name."""
+    name = f"{streaming.name}_replay"
+    with psycopg.connect(streaming.database_url, autocommit=True) as connection:
+        connection.execute("UPDATE relay.checkpoint SET replay_slot = %s", [name])
+        connection.execute("SELECT pg_copy_logical_replication_slot(%s, %s, false)", [streaming.name, name])
+    return name
+
+
+def test_the_slot_for_replays_is_shown_and_checked_and_dropped_with_the_relays_own(streaming: Isolated) -> None:
+    assert slot(streaming, "show", "--json").json["replay_window"] is None
+    name = _lags(streaming)
+    shown = slot(streaming, "show", "--json").json["replay_window"]
+    assert (shown["name"], shown["confirmed_flush_lsn"]) == (name, position(streaming)[0])
+    assert f"of WAL by {name}, from" in slot(streaming, "show").output
+
+    status = call(environment(streaming), "status", "--json").json
+    assert status["replay_window"]["from"] == shown["confirmed_flush_lsn"]
+    assert "kept for replays" in call(environment(streaming), "status").output
+
+    checks = {each["id"]: each for each in call(environment(streaming), "check", "--json").json["checks"]}
+    assert checks["slot.replay_window"]["status"] == "WARN"
+    on = environment(streaming, RELAY_REPLAY_WINDOW="1048576")
+    checks = {each["id"]: each for each in call(on, "check", "--json").json["checks"]}
+    assert checks["slot.replay_window"]["status"] == "OK"
+    assert name in checks["slot.replay_window"]["summary"]
+
+    said = slot(streaming, "drop", "--yes")
+    assert said.code == 0, said.output
+    assert f"replication slot {streaming.name!r} and replication slot {name!r} are dropped" in said.output
+    assert slots(streaming) == 0
+
+
+def test_the_slot_for_replays_of_another_relay_is_no_relays_slot(streaming: Isolated) -> None:
+    name = _lags(streaming)
+    said = call(environment(streaming, RELAY_NAME="second", RELAY_SLOT=name), "setup")
+    assert said.code == 1
+    assert f"replication slot {name!r} belongs to relay 'relay'" in said.output

@@ -13,6 +13,7 @@ from relay.core.observations import (
     BrokerConnected,
     BrokerLost,
     Confirmed,
+    Difference,
     HandedOver,
     Held,
     Nacked,
@@ -22,10 +23,14 @@ from relay.core.observations import (
     Observation,
     Parked,
     Returned,
+    ShadowCompares,
+    ShadowDiffers,
+    ShadowPauses,
     Stopped,
     Stored,
 )
 from relay.core.position import Lsn
+from relay.watching.differences import DIFFERENCES, LINES
 from relay.watching.incidents import QUIET_AFTER, TELL_EVERY
 from relay.watching.logbook import Logbook
 
@@ -161,6 +166,40 @@ def test_events_parked_for_another_reason_are_another_incident() -> None:
 
 def test_a_relay_that_stops_tells_what_it_has_counted() -> None:
     assert counts(told((0, RETURNED), (1, RETURNED), (2, Stopped(0, None))), "message returned") == [2, 2]
+
+
+def difference(kind: str, number: int) -> Difference:
+    return Difference(kind, f"id{number}", number, 100 + number, "order", "1")
+
+
+def test_each_difference_of_a_shadow_is_a_line_that_says_what_to_do() -> None:
+    with capture_logs() as lines:
+        Logbook()(ShadowDiffers([difference(kind, number) for number, kind in enumerate(DIFFERENCES)]))
+    assert [(line["event"], line["kind"], line["message_id"]) for line in lines] == [
+        ("shadow differs", kind, f"id{number}") for number, kind in enumerate(DIFFERENCES)
+    ]
+    assert all(line["reason"] and line["remedy"] for line in lines)
+
+
+def test_more_differences_within_a_minute_are_counted_and_no_lines() -> None:
+    now = 0.0
+    logbook = Logbook(lambda: now)
+    with capture_logs() as lines:
+        for number in range(LINES + 100):
+            logbook(ShadowDiffers([difference("order", number)]))
+        assert len(lines) == LINES + 1
+        now = 60.0
+        logbook(Confirmed(1))
+        assert lines[-1]["count"] == 99
+        logbook(ShadowDiffers([difference("order", 7)]))
+        assert lines[-1]["message_id"] == "id7"
+
+
+def test_a_shadow_that_pauses_again_for_the_same_reason_is_logged_once() -> None:
+    paused, compares = ShadowPauses("polling", "handover"), ShadowCompares("polling", 7)
+    assert logged(compares, paused, paused, compares, paused) == [
+        "shadow compares", "shadow pauses", "shadow compares", "shadow pauses",
+    ]  # fmt: skip
 
 
 def test_missing_events_are_said_once_again_when_there_are_more_and_when_there_is_none_any_more() -> None:
