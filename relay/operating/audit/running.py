@@ -9,6 +9,7 @@ from relay.core.position import Snapshot
 from relay.core.transactions import Transactions
 from relay.operating.audit.asking import Asking, Expected
 from relay.operating.audit.findings import Event, Findings, Judged
+from relay.operating.times import shown
 from relay.storage.audit.buckets import Bucket, Edge, divide, settled
 from relay.storage.audit.outcome import Facts, require_record, union
 
@@ -60,7 +61,7 @@ class Audit:
             return found
         if history[0].at > wanted.since:
             found.notes.append(
-                f"positions of the past begin at {history[0].at}: what was committed before is not audited"
+                f"positions of the past begin at {shown(history[0].at)} UTC: what was committed before is not audited"
             )
         if unrecorded := found.total("unrecorded"):
             found.notes.append(f"{unrecorded} events were published before confirms were recorded, and are not audited")
