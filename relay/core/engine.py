@@ -104,6 +104,8 @@ class Engine:
         self._unstored = 0
         """How many events were confirmed since the position was last stored, or tried to be."""
         self._many_unstored = asyncio.Event()
+        self._stored: Position | None = None
+        """The position that was stored last, of the open stream."""
         self._open = False
         """Whether a stream is open."""
 
@@ -181,7 +183,7 @@ class Engine:
             fencing=self._fencing,
             observe=self._observe,
         )
-        self._pump = pump
+        self._pump, self._stored = pump, None
         reading = asyncio.create_task(pump.run(stop))
         try:
             async with Supervisor(self._observe) as beside:
@@ -236,7 +238,7 @@ class Engine:
                     await self._many_unstored.wait()
             self._many_unstored.clear()
             due = self._unstored or loop.time() - since >= self._timings.store_idle_every
-            if not due or pump.position == stored:
+            if not due or (pump.position == stored and not self._evidence.much):
                 continue
             position, unstored, self._unstored = pump.position, self._unstored, 0
             try:
@@ -247,7 +249,7 @@ class Engine:
                 self._unstored += unstored
                 attempts.failed(problem)
             else:
-                stored, since = position, loop.time()
+                self._stored, stored, since = position, position, loop.time()
                 attempts.succeeded()
 
     async def _released(self) -> None:
@@ -321,6 +323,8 @@ class Engine:
             await self._store_at_last(pump)
 
     async def _store_at_last(self, pump: Pump[Any]) -> None:
+        if pump.position == self._stored and not self._evidence.waits:
+            return
         seconds = self._timings.store_at_last
         try:
             async with asyncio.timeout(seconds):

@@ -51,6 +51,16 @@ class Evidence:
         self._confirms.seqs[:0] = confirms.seqs
         self._confirms.ids[:0] = confirms.ids
 
+    @property
+    def waits(self) -> bool:
+        """Whether there is something to store, even if the position is the stored one."""
+        return bool(self._confirms.seqs)
+
+    @property
+    def much(self) -> bool:
+        """Whether it is to be stored soon: within a large transaction the position does not move."""
+        return len(self._confirms.seqs) * 2 >= self._at_most
+
     async def room(self) -> None:
         """Return when more may be published: while nothing can be stored, what is kept here is limited."""
         while len(self._confirms.seqs) >= self._at_most:

@@ -282,3 +282,9 @@ COMMENT ON COLUMN relay.replay.event_type IS 'A pattern for the event type, with
 COMMENT ON COLUMN relay.replay.seqs IS 'Only events with these numbers: what `relay audit --repair` publishes.';
 COMMENT ON COLUMN relay.replay.events IS 'How many events it will publish; NULL if that is not known.';
 COMMENT ON COLUMN relay.replay.done_seq IS 'Every event of the range up to this number is confirmed or parked.';
+
+-- The slot that keeps WAL for replays (RELAY_REPLAY_WINDOW). It is noted before it is made. A name proves nothing: a slot that is
+-- not noted here is not the relay's, and is not moved.
+ALTER TABLE relay.checkpoint ADD COLUMN replay_slot text;
+COMMENT ON COLUMN relay.checkpoint.replay_slot IS
+    'The slot that lags behind, so that the WAL can be replayed; NULL if this relay has made none.';

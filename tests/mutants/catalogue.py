@@ -32,6 +32,8 @@ _POSITION = "tests/integration/relay/storage/test_position.py"
 _CONFIRMED = "tests/integration/relay/storage/test_confirmed.py"
 _PAST = "sql/schema/019_history.sql"
 _OF_THE_PAST = "tests/integration/schema/test_history.py"
+_RANGES = "tests/unit/relay/operating/replay/test_ranges.py"
+_REPLAY = "tests/integration/relay/operating/replay"
 _PUBLISHED = "tests/unit/relay/sources/handover/test_published.py"
 _HANDOVER = "tests/integration/relay/sources/handover"
 _NEW_SLOT = f"{_HANDOVER}/test_new_slot.py"
@@ -703,6 +705,48 @@ MUTANTS = (
         (_OF_THE_PAST,),
     ),
     Mutant(
+        "store what is confirmed of a large transaction only at its end",
+        "relay/core/engine.py",
+        "(pump.position == stored and not self._evidence.much)",
+        "pump.position == stored",
+        ("tests/unit/relay/core/test_evidence.py",),
+    ),
+    Mutant(
+        "end a range with what is committed when its job is made",
+        "relay/operating/replay/ranges.py",
+        "    until = past.now.snapshot if last is None else past.now.snapshot.below(last.next)\n",
+        "    until = past.now.snapshot if last is None else last.snapshot\n",
+        (_RANGES,),
+    ),
+    Mutant(
+        "begin a range behind its begin",
+        "relay/operating/replay/ranges.py",
+        "            return moment.lsn <= lsn\n",
+        "            return moment.lsn <= lsn + 1\n",
+        (_RANGES,),
+    ),
+    Mutant(
+        "replay a range although a partition of it was dropped",
+        "relay/operating/replay/ranges.py",
+        "    if not whole(past, first):\n",
+        "    if False:\n",
+        (_RANGES, f"{_REPLAY}/test_gone.py"),
+    ),
+    Mutant(
+        "resume a replay beyond what is confirmed",
+        "sql/queries/replay_save.sql",
+        "coalesce(%(done_seq)s, done_seq)",
+        "coalesce(%(done_seq)s + 50, done_seq)",
+        (f"{_REPLAY}/test_jobs.py",),
+    ),
+    Mutant(
+        "count the places of a selection instead of a transaction",
+        "relay/sources/replay/table.py",
+        "int(tx), int(place)))",
+        "int(tx), 1))",
+        (f"{_REPLAY}/test_replay.py",),
+    ),
+    Mutant(
         "read on while nothing that was confirmed can be stored",
         "relay/core/pump.py",
         "            await self._evidence.room()\n",
@@ -729,5 +773,33 @@ MUTANTS = (
         '"running": [*map(str, self._after.running)]',
         '"running": []',
         (f"{_SHADOW}::test_both_give_the_same_whatever_transactions_do",),
+    ),
+    Mutant(
+        "replay from a slot whatever it has",
+        "relay/sources/replay/wal.py",
+        "            await self._require_whole(slot, start)\n",
+        "",
+        ("tests/integration/relay/sources/replay/test_wal_range.py",),
+    ),
+    Mutant(
+        "replay what was committed behind the end of the range",
+        "relay/sources/replay/within.py",
+        "if not self._after <= commits_at < self._until:",
+        "if not self._after <= commits_at:",
+        ("tests/unit/relay/sources/replay/test_within.py",),
+    ),
+    Mutant(
+        "move a slot for replays that the relay has not made",
+        "relay/maintenance/window.py",
+        "if state.found and (state.noted is None or not state.here):",
+        "if not state.here and state.found:",
+        ("tests/unit/relay/maintenance/test_window.py",),
+    ),
+    Mutant(
+        "move the slot for replays beyond the one of the relay",
+        "relay/maintenance/window.py",
+        "    furthest = end if state.confirmed is None else Lsn.parse(state.confirmed)\n",
+        "    furthest = end\n",
+        ("tests/unit/relay/maintenance/test_window.py",),
     ),
 )

@@ -6,7 +6,6 @@ from typing import Any
 
 import psycopg
 from psycopg.rows import class_row, dict_row
-from psycopg.sql import SQL, Identifier
 
 from outboxkit import sql
 from outboxkit.errors import Problem
@@ -18,7 +17,7 @@ from relay.operating.replay.ranges import AtTransaction, Moment, NotKept, Past, 
 from relay.settings import RelaySettings
 from relay.sources import tables
 from relay.sources.layout import NATIVE
-from relay.sources.polling.statements import counting, require_tx
+from relay.sources.polling.statements import counting, finding, require_tx
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +60,7 @@ class Table:
     def event(self, asked: AtEvent, *, may_be_gone: bool) -> AtTransaction:
         """Return the event with its transaction; raises a Problem if the table does not have it."""
         name = self.layout.name
-        statement = SQL(sql.query("replay_event")).format(
-            table=Identifier(self.layout.schema, self.layout.table), id=Identifier(self.layout.columns["id"])
-        )
-        row = self._connection.execute(statement, {"id": asked.id}).fetchone()
+        row = self._connection.execute(finding(self.layout), {"id": asked.id}).fetchone()
         if row is not None and row[0] is not None:
             return AtTransaction(asked.id, row[0])
         if may_be_gone:

@@ -169,7 +169,7 @@ class WalStream:
 
     async def store(self, position: Lsn) -> None:
         """Store `position` with what it means for a poll, and then report it as flushed."""
-        if self._writing and position > self._flushed and not self._over:
+        if self._writing and position >= self._flushed and not self._over:
             await self._writing.positions.save(self.state(position))
             self._flushed = position
             self._send_status()

@@ -1,6 +1,7 @@
 """What was confirmed, until it is stored."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 from msgspec import structs
@@ -11,7 +12,7 @@ from relay.core.ledger import Stretch
 from relay.core.ports import Parcel
 from relay.core.position import Lsn
 from tests.support.examples import EVENT
-from tests.unit.relay.core.engine_stage import ROUTER, Broker, Script, engine, event
+from tests.unit.relay.core.engine_stage import ROUTER, TIMINGS, Broker, Script, engine, event
 
 
 def parcel(name: str, seq: int) -> Parcel:
@@ -65,3 +66,34 @@ def test_the_relay_reads_no_further_while_what_was_confirmed_cannot_be_stored() 
         await running
 
     asyncio.run(scenario())
+
+
+def test_what_is_confirmed_of_a_large_transaction_is_stored_before_its_end_at_the_position_before_it() -> None:
+    """Else the relay would wait for room for ever: a position is stored again only when it moves."""
+
+    async def scenario() -> None:
+        evidence, stored = Evidence(recording=True, at_most=4), asyncio.Event()
+        script, broker, stop = Script([]), Broker(), asyncio.Event()
+
+        async def store() -> None:
+            evidence.take()
+            stored.set()
+
+        script.stores = store
+        timings = replace(TIMINGS, store_every=0.01)
+        running = asyncio.create_task(engine(script, broker, evidence=evidence, timings=timings).run(stop))
+        script.later.put_nowait([event("first"), Boundary(Lsn(1))])
+        await broker.has("first")
+        broker.confirms("first")
+        await stored.wait()
+        for name in "abcdefgh":
+            script.later.put_nowait([event(name)])
+            await broker.has(name)
+            broker.confirms(name)
+        script.later.put_nowait([Boundary(Lsn(2))])
+        stop.set()
+        await running
+        assert script.stored[-1] == Lsn(2)
+        assert Lsn(1) in script.stored
+
+    asyncio.run(asyncio.wait_for(scenario(), 10))

@@ -169,6 +169,17 @@ def test_exactly_the_stored_position_is_reported_as_flushed_and_only_once_it_is_
     asyncio.run(scenario())
 
 
+def test_a_position_is_stored_again_with_what_was_confirmed_since_and_an_earlier_one_is_not() -> None:
+    async def scenario() -> None:
+        kept = Kept()
+        async with stream(Server(), kept) as opened:
+            for lsn in (0x300, 0x300, 0x200):
+                await opened.store(Lsn(lsn))
+        assert kept.saved == [(Lsn(0x300), None)] * 2
+
+    asyncio.run(scenario())
+
+
 def test_a_stream_ends_when_the_outbox_has_other_partitions_than_it_streams() -> None:
     async def scenario() -> None:
         kept = Kept()

@@ -173,6 +173,18 @@ def test_events_that_no_queue_takes_are_parked_once_and_wait_again_after_a_redri
     assert [job["parked"] for job in history.jobs()] == [1, 1]
 
 
+def test_an_event_has_its_place_among_all_of_its_transaction_also_in_a_selection(history: History) -> None:
+    first = history.note()
+    history.publish("a", "b", "c")
+    history.tap.unbind()
+    for _ in range(2):
+        assert history.replay("--from-lsn", first, "--aggregate", "order:c").code == 3
+        assert history.replay("--from-lsn", first).code == 3
+    assert one(history.url, "SELECT array_agg(aggregate_id || place ORDER BY place) FROM relay.parked") == [
+        "a1", "b2", "c3",
+    ]  # fmt: skip
+
+
 def test_the_lines_of_json_say_the_range_and_how_it_ended(history: History) -> None:
     first = history.note()
     history.publish("a", "b")
