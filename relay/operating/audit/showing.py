@@ -1,6 +1,7 @@
 """How the findings of an audit are shown: as a table for people, or as one JSON document. Pure."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from rich.table import Table
@@ -8,6 +9,7 @@ from rich.table import Table
 from relay.operating.audit.findings import Findings, Judged
 from relay.operating.display import plain
 from relay.operating.times import shown
+from relay.storage.audit.buckets import EVER
 
 _NUMBERS = ("committed", "confirmed", "parked", "pending", "missing", "extra", "applied", "not applied")
 
@@ -40,7 +42,7 @@ def table(findings: Findings) -> Table:
     for each in findings.buckets:
         if each.outcome.committed or each.extra:
             span = each.bucket.after.at, each.bucket.until.at
-            found.add_row(*map(shown, span), *_cells(each))
+            found.add_row(*map(_shown, span), *_cells(each))
     total = document(findings)["totals"]
     names = ("committed", "confirmed", "parked", "pending", "missing", "extra")
     applied = (
@@ -75,11 +77,15 @@ def lines(findings: Findings, limit: int | None) -> Iterator[str]:
         yield f"note: {note}"
 
 
+def _shown(at: datetime) -> str:
+    return "the record's begin" if at == EVER else shown(at)
+
+
 def _bucket(each: Judged) -> dict[str, Any]:
     counts = each.outcome._asdict()
     counts.pop("missing_seqs")
     return {
-        "after": each.bucket.after.at,
+        "after": None if each.bucket.after.at == EVER else each.bucket.after.at,
         "until": each.bucket.until.at,
         **counts,
         "extra": each.extra,
