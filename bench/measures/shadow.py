@@ -6,8 +6,9 @@ of which the shadow compares each event.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -66,33 +67,39 @@ class Shadowed:
     cpu_ratio: float
 
 
-def compare(box: Sandbox, *, events: int, rate: int, seconds: int, pairs: int, window: int) -> list[Shadowed]:  # noqa: PLR0913 - the sizes of a measurement
+def compare(  # noqa: PLR0913 - the sizes of a measurement
+    box: Sandbox, *, events: int, rate: int, seconds: int, pairs: int, window: int
+) -> Iterator[Shadowed]:
     """Run each load by each source, `pairs` times with a shadow and as often without it, in turns."""
-    found = []
     for way, shadow in _WAYS:
         with stage(box, window=window) as place:
             place.write_backlog(events, per_transaction=1)
             committed = place.committed()
-            made = [(_drain(place, way, "off", committed), _drain(place, way, shadow, committed)) for _ in range(pairs)]
-        found.append(_shadowed(way, shadow, "backlog", events, made))
-        for load, count, per_second in (("flood", events, _AS_FAST_AS_IT_CAN), ("paced", rate * seconds, rate)):
-            made = []
-            for number in range(pairs):
-                order = ("off", shadow) if number % 2 == 0 else (shadow, "off")
-                runs = {each: _beside(box, way, each, count, per_second, window) for each in order}
-                made.append((runs["off"], runs[shadow]))
-            found.append(_shadowed(way, shadow, load, count, made))  # type: ignore[arg-type]  # they are loads
-    return found
+            made = [_pair(partial(_drain, place, way, committed), shadow, number) for number in range(pairs)]
+        yield _shadowed(way, shadow, "backlog", events, made)
+        loads: Sequence[tuple[Load, int, int]] = (
+            ("flood", events, _AS_FAST_AS_IT_CAN),
+            ("paced", rate * seconds, rate),
+        )
+        for load, count, per_second in loads:
+            run = partial(_beside, box, way, count, per_second, window)
+            yield _shadowed(way, shadow, load, count, [_pair(run, shadow, number) for number in range(pairs)])
 
 
-def _drain(place: Stage, way: Way, shadow: str, committed: Sequence[str]) -> Run:
+def _pair(run: Callable[[str], Run], shadow: str, number: int) -> tuple[Run, Run]:
+    """Run without and with `shadow`; every other pair begins with it."""
+    runs = {each: run(each) for each in (("off", shadow) if number % 2 == 0 else (shadow, "off"))}
+    return runs["off"], runs[shadow]
+
+
+def _drain(place: Stage, way: Way, committed: Sequence[str], shadow: str) -> Run:
     _rewind(place, way)
     settings = {**way.settings, "RELAY_SHADOW": shadow}
     run = drained(place, Kind.CLASSIC, place.relay(settings), committed, every=_EVERY)
     return Run(run.events_per_second, run.cpu_per_event, None, 0, 0, 0)
 
 
-def _beside(box: Sandbox, way: Way, shadow: str, events: int, rate: int, window: int) -> Run:  # noqa: PLR0913, PLR0917
+def _beside(box: Sandbox, way: Way, events: int, rate: int, window: int, shadow: str) -> Run:  # noqa: PLR0913, PLR0917
     with stage(box, window=window) as place, place.queue("shadow", Kind.CLASSIC) as queue:
         _rewind(place, way)
         with place.relay({**way.settings, "RELAY_SHADOW": shadow}) as relay:

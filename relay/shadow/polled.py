@@ -16,8 +16,8 @@ from relay.shadow.pace import Pace
 from relay.shadow.reading import Part
 from relay.shadow.row import Row
 from relay.sources.layout import Layout
+from relay.sources.polling.identities import Identities, identities
 from relay.sources.polling.reading import raw
-from relay.sources.polling.statements import Identities, identities
 from relay.storage.facts import TableFacts
 from relay.storage.server import Server
 from relay.storage.sessions.session import Session

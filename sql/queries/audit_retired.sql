@@ -1,8 +1,7 @@
 -- What retention removed that may have been committed behind the snapshot `after`, and which of it was neither confirmed nor
--- parked. What began before `first`, the oldest position of the past, may have been confirmed before the record: it is not judged.
+-- parked. What began before the record may have been confirmed before it: it is not judged.
 SELECT r.partition, r.events, r.retired_at,
-       coalesce(r.first_tx >= pg_snapshot_xmax(%(first)s::pg_snapshot)
-            AND r.first_tx >= pg_snapshot_xmax(%(recorded_since)s::pg_snapshot), false) AS judged,
+       coalesce(r.first_tx >= pg_snapshot_xmax(%(recorded_since)s::pg_snapshot), false) AS judged,
        (r.seqs - coalesce((SELECT range_agg(c.seqs) FROM relay.confirmed AS c
                            WHERE c.relay = %(relay)s AND c.seqs && r.seqs), '{}')
                - coalesce((SELECT range_agg(int8range(p.seq, p.seq, '[]')) FROM relay.parked AS p

@@ -98,7 +98,8 @@ AS $$
 $$;
 
 -- Keeps relay.confirmed small: merges the rows of a minute that is over for `merge_after`, if they have no event in common, and
--- removes those that are older than `keep`; NULL keeps them. Returns how many rows there are less.
+-- removes those that are older than `keep`; NULL keeps them. Returns how many rows there are less. Where rows are removed, the
+-- record begins later: with what the oldest position that is kept does not see, which was confirmed after that.
 CREATE FUNCTION relay.tidy_confirmed(relay text, merge_after interval, keep interval) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
@@ -108,6 +109,11 @@ DECLARE
 BEGIN
     DELETE FROM relay.confirmed AS c WHERE c.relay = tidy_confirmed.relay AND c.at < clock_timestamp() - keep;
     GET DIAGNOSTICS gone = ROW_COUNT;
+    UPDATE relay.checkpoint AS c SET recorded_since = oldest.snapshot
+    FROM (SELECT h.snapshot, h.system_identifier FROM relay.checkpoint_history AS h
+          WHERE h.relay = tidy_confirmed.relay ORDER BY h.at LIMIT 1) AS oldest
+    WHERE gone > 0 AND c.name = tidy_confirmed.relay AND c.system_identifier = oldest.system_identifier
+      AND pg_snapshot_xmax(c.recorded_since) < pg_snapshot_xmin(oldest.snapshot);
     WITH minute AS (
         SELECT date_trunc('minute', c.at) AS minute, array_agg(c.number) AS numbers, max(c.at) AS at,
                range_agg(c.seqs) AS seqs, sum(c.ids_hash) AS ids_hash
@@ -276,3 +282,9 @@ COMMENT ON COLUMN relay.replay.event_type IS 'A pattern for the event type, with
 COMMENT ON COLUMN relay.replay.seqs IS 'Only events with these numbers: what `relay audit --repair` publishes.';
 COMMENT ON COLUMN relay.replay.events IS 'How many events it will publish; NULL if that is not known.';
 COMMENT ON COLUMN relay.replay.done_seq IS 'Every event of the range up to this number is confirmed or parked.';
+
+-- The slot that keeps WAL for replays (RELAY_REPLAY_WINDOW). It is noted before it is made. A name proves nothing: a slot that is
+-- not noted here is not the relay's, and is not moved.
+ALTER TABLE relay.checkpoint ADD COLUMN replay_slot text;
+COMMENT ON COLUMN relay.checkpoint.replay_slot IS
+    'The slot that lags behind, so that the WAL can be replayed; NULL if this relay has made none.';

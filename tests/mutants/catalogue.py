@@ -774,4 +774,32 @@ MUTANTS = (
         '"running": []',
         (f"{_SHADOW}::test_both_give_the_same_whatever_transactions_do",),
     ),
+    Mutant(
+        "replay from a slot whatever it has",
+        "relay/sources/replay/wal.py",
+        "            await self._require_whole(slot, start)\n",
+        "",
+        ("tests/integration/relay/sources/replay/test_wal_range.py",),
+    ),
+    Mutant(
+        "replay what was committed behind the end of the range",
+        "relay/sources/replay/within.py",
+        "if not self._after <= commits_at < self._until:",
+        "if not self._after <= commits_at:",
+        ("tests/unit/relay/sources/replay/test_within.py",),
+    ),
+    Mutant(
+        "move a slot for replays that the relay has not made",
+        "relay/maintenance/window.py",
+        "if state.found and (state.noted is None or not state.here):",
+        "if not state.here and state.found:",
+        ("tests/unit/relay/maintenance/test_window.py",),
+    ),
+    Mutant(
+        "move the slot for replays beyond the one of the relay",
+        "relay/maintenance/window.py",
+        "    furthest = end if state.confirmed is None else Lsn.parse(state.confirmed)\n",
+        "    furthest = end\n",
+        ("tests/unit/relay/maintenance/test_window.py",),
+    ),
 )

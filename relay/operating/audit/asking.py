@@ -103,10 +103,9 @@ class Asking:
         times = {"confirmed_after": confirmed_after, "confirmed_until": confirmed_until}
         return [Changed(**row) for row in self._rows("audit_changed", {"after": str(after), **times})]
 
-    def retired(self, after: Edge, first: Edge, recorded_since: str) -> list[Retired]:
+    def retired(self, after: Edge, recorded_since: str) -> list[Retired]:
         """Return what retention removed of what `after` may not see."""
-        seen = {"after": str(after.snapshot), "first": str(first.snapshot), "recorded_since": recorded_since}
-        asked = {**seen, "since": after.at}
+        asked = {"after": str(after.snapshot), "since": after.at, "recorded_since": recorded_since}
         return [Retired(**row) for row in self._rows("audit_retired", asked)]
 
     def _seqs(self, query: str, parameters: dict[str, object]) -> str:

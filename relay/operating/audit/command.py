@@ -20,6 +20,7 @@ from relay.operating.slot import statements as slots
 from relay.operating.times import Since, Until, duration, here, moment
 from relay.settings import RelaySettings
 from relay.sources.layout import NATIVE
+from relay.sources.preconditions import require_primary
 from relay.sources.wal.ownership import require_position
 
 _NAMED = 100
@@ -76,7 +77,7 @@ def audit(  # noqa: PLR0913 - the options of a command
             console().print(plain(line), soft_wrap=True)
     if repair and findings.total("missing"):
         repaired(settings, findings, config, yes=yes, as_json=as_json)
-        return
+        findings = findings.without_missing()
     if findings.verdict != "clean":
         commands.report(_bad(findings), name="relay")
         raise typer.Exit(commands.BAD_ANSWER)
@@ -92,7 +93,9 @@ def audited(settings: RelaySettings, wanted: Wanted) -> Findings:
             remedy="compare its rows with what consumers have received",
         )
     with connected(settings, "audit") as connection:
-        require_position(slots.facts(connection, settings), settings.owner)
+        facts = slots.facts(connection, settings)
+        require_primary(facts, "whose snapshots do not say which transactions are open")
+        require_position(facts, settings.owner)
         asking = Asking(connection, settings.name)
         with asking.moment():
             return Audit(asking, settings.name, wanted).run()

@@ -10,7 +10,7 @@ not applied   confirmed for a while, and a consumer that takes such events has n
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -110,6 +110,11 @@ class Findings:
     def total(self, column: str) -> int:
         """Return the sum of a column over all buckets."""
         return sum(int(getattr(each.outcome, column)) for each in self.buckets)
+
+    def without_missing(self) -> "Findings":
+        """Return what is left when the missing ones were confirmed."""
+        buckets = [replace(each, outcome=each.outcome.repaired()) for each in self.buckets]
+        return replace(self, buckets=buckets, missing=[])
 
     @property
     def lost(self) -> int:

@@ -2,17 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from relay.core.position import Snapshot
 from relay.core.transactions import Transactions
 from relay.operating.audit.asking import Asking, Expected
 from relay.operating.audit.findings import Event, Findings, Judged
-from relay.storage.audit.buckets import Bucket, Edge, divide, settled
+from relay.operating.times import shown
+from relay.storage.audit.buckets import EVER, Bucket, Edge, divide, settled
 from relay.storage.audit.outcome import Facts, require_record, union
 
-_EVER = datetime(1, 1, 1, tzinfo=UTC)
 TASKS = "tasks"
 """What an event of a task waits for."""
 
@@ -49,7 +49,7 @@ class Audit:
         """Return what is found."""
         wanted = self._wanted
         history = self._asking.edges(wanted.since, wanted.until)
-        edges = history if history and history[-1].at >= wanted.until else [*history, self._now]
+        edges = self._edges(history)
         found = Findings(
             [Judged(bucket, self._asking.outcome(bucket, self._facts)) for bucket in divide(edges, wanted.width)]
         )
@@ -58,18 +58,27 @@ class Audit:
                 "no position of the past is known yet: the relay notes one every ten seconds while it runs"
             )
             return found
-        if history[0].at > wanted.since:
-            found.notes.append(
-                f"positions of the past begin at {history[0].at}: what was committed before is not audited"
-            )
+        if edges[0].at > wanted.since:
+            begin = shown(edges[0].at)
+            found.notes.append(f"positions of the past begin at {begin} UTC: what was committed before is not audited")
         if unrecorded := found.total("unrecorded"):
-            found.notes.append(f"{unrecorded} events were published before confirms were recorded, and are not audited")
+            found.notes.append(f"{unrecorded} events are older than the record of confirms, and are not audited")
         self._name_missing(found)
         self._compare_records(found, history)
         self._judge_retired(found)
         self._judge_tasks(found)
         self._judge_consumers(found)
         return found
+
+    def _edges(self, history: Sequence[Edge]) -> list[Edge]:
+        """Return the edges of the buckets; the first is the record's begin, where the history begins too late."""
+        edges = [*history] or [self._now]
+        begin = Edge(EVER, Snapshot.parse(self._since))
+        if edges[0].at > self._wanted.since and begin.snapshot.xmin <= edges[0].snapshot.xmin:
+            edges.insert(0, begin)
+        if edges[-1].at < self._wanted.until:
+            edges.append(self._now)
+        return edges
 
     def _name_missing(self, found: Findings) -> None:
         for each in found.buckets:
@@ -92,8 +101,7 @@ class Audit:
             each.extra = sum(each.bucket.after.at < extra.at <= each.bucket.until.at for extra in found.extra)
 
     def _judge_retired(self, found: Findings) -> None:
-        oldest = self._asking.edges(_EVER, self._wanted.since)[0]
-        found.retired = self._asking.retired(found.buckets[0].bucket.after, oldest, self._since)
+        found.retired = self._asking.retired(found.buckets[0].bucket.after, self._since)
         if unjudged := sum(each.events for each in found.retired if not each.judged):
             found.notes.append(
                 f"{unjudged} events that retention removed are older than the record, and are not audited"
@@ -137,7 +145,7 @@ class Audit:
         first: dict[Expected, datetime] = {}
         for each in (*expected, *more):
             if each.consumer not in self._wanted.ignored:
-                kind = replace(each, first_at=_EVER)
+                kind = replace(each, first_at=EVER)
                 first[kind] = min(each.first_at, first.get(kind, each.first_at))
         return [replace(kind, first_at=at) for kind, at in first.items()]
 

@@ -1,12 +1,15 @@
 """How the findings of an audit are shown: as a table for people, or as one JSON document. Pure."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from rich.table import Table
 
 from relay.operating.audit.findings import Findings, Judged
 from relay.operating.display import plain
+from relay.operating.times import shown
+from relay.storage.audit.buckets import EVER
 
 _NUMBERS = ("committed", "confirmed", "parked", "pending", "missing", "extra", "applied", "not applied")
 
@@ -35,19 +38,19 @@ def document(findings: Findings) -> dict[str, Any]:
 
 def table(findings: Findings) -> Table:
     """Return a row for each bucket in which something was committed, or is wrong, and one for all."""
-    shown = Table("after", "up to", *_NUMBERS)
+    found = Table("after (UTC)", "up to (UTC)", *_NUMBERS)
     for each in findings.buckets:
         if each.outcome.committed or each.extra:
             span = each.bucket.after.at, each.bucket.until.at
-            shown.add_row(*(f"{at:%Y-%m-%d %H:%M:%S}" for at in span), *_cells(each))
+            found.add_row(*map(_shown, span), *_cells(each))
     total = document(findings)["totals"]
     names = ("committed", "confirmed", "parked", "pending", "missing", "extra")
     applied = (
         [str(total["judged"] - total["not_applied"]), str(total["not_applied"])] if total["judged"] else ["-", "-"]
     )
-    shown.add_section()
-    shown.add_row("all", "", *(str(total[name]) for name in names), *applied)
-    return shown
+    found.add_section()
+    found.add_row("all", "", *(str(total[name]) for name in names), *applied)
+    return found
 
 
 def lines(findings: Findings, limit: int | None) -> Iterator[str]:
@@ -62,7 +65,7 @@ def lines(findings: Findings, limit: int | None) -> Iterator[str]:
         yield f"not applied: {event.id}, number {event.seq}, {_whose(event)}: confirmed, and not applied by {names}"
     for extra in findings.extra[:limit]:
         name = f"number {extra.seq}" if extra.id is None else f"{extra.id}, number {extra.seq}"
-        yield f"extra: {name}: confirmed at {extra.at:%Y-%m-%d %H:%M:%S}, and not in the outbox; its row was deleted"
+        yield f"extra: {name}: confirmed at {shown(extra.at)} UTC, and not in the outbox; its row was deleted"
     for changed in findings.changed[:limit]:
         under = (
             f"under {changed.confirmed}" if changed.confirmed else "under another id, or another one of its minute was"
@@ -74,11 +77,15 @@ def lines(findings: Findings, limit: int | None) -> Iterator[str]:
         yield f"note: {note}"
 
 
+def _shown(at: datetime) -> str:
+    return "the record's begin" if at == EVER else shown(at)
+
+
 def _bucket(each: Judged) -> dict[str, Any]:
     counts = each.outcome._asdict()
     counts.pop("missing_seqs")
     return {
-        "after": each.bucket.after.at,
+        "after": None if each.bucket.after.at == EVER else each.bucket.after.at,
         "until": each.bucket.until.at,
         **counts,
         "extra": each.extra,

@@ -5,9 +5,7 @@ a table has none, `tx` and the id. Only an order by `seq` is the order of commit
 stored in part.
 """
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from psycopg.sql import SQL, Composable, Composed, Identifier, Literal
 
@@ -79,45 +77,6 @@ def statements(layout: Layout, facts: TableFacts, *, batch: int, replayed: Selec
         reader=layout.reader([Column(name, types[name].base) for name in names]),
         ordered=key == seq,
     )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Identities:
-    """What reads of the rows of one table only which events they are.
-
-    Rows have the columns of the `IDENTITY` fields that the table has, and tx as the last one.
-    """
-
-    lock: Composed
-    keep: Composed
-    fetch: Composed
-    fields: Sequence[str]
-    conversions: Sequence[Callable[[str], Any]]
-
-
-IDENTITY = ("id", "seq", "aggregate_type", "aggregate_id")
-
-
-def identities(layout: Layout, facts: TableFacts, *, batch: int) -> Identities:
-    """Return the statements for the table of `layout`; raises SourceRefused if it cannot be polled by snapshot."""
-    require_tx(layout, facts)
-    types = {column.name: column for column in facts.columns}
-    fields = [of for of in IDENTITY if layout.columns.get(of) in types]
-    names = [layout.columns[of] for of in fields]
-    table = _named(layout.schema, layout.table)
-    order = [layout.columns["seq"]] if "seq" in fields else [TX, layout.columns["id"]]
-    return Identities(
-        lock=_query("poll_lock", table=Identifier(layout.schema, layout.table)),
-        keep=_query(
-            "shadow_rows",
-            columns=_list([*names, TX]),
-            unseen=_query("poll_unseen", columns=_list(list(dict.fromkeys([*names, TX]))), table=table),
-            order=_list(order),
-        ),
-        fetch=_query("shadow_fetch", limit=Literal(batch)),
-        fields=fields,
-        conversions=[layout.conversion(of, types[name].base) for of, name in zip(fields, names, strict=True)],
-    )
 
 
 def selected(layout: Layout, selection: Selection) -> Composable:

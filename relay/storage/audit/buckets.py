@@ -7,6 +7,9 @@ from itertools import pairwise
 
 from relay.core.position import Snapshot
 
+EVER = datetime(1, 1, 1, tzinfo=UTC)
+"""The time of an edge that has none: where the record begins, before the first position."""
+
 
 @dataclass(frozen=True, slots=True)
 class Edge:

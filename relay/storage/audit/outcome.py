@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from outboxkit.errors import Problem
 from relay.core.transactions import Transactions
@@ -35,6 +35,10 @@ class Outcome(NamedTuple):
     unrecorded: int
     missing: int
     missing_seqs: str
+
+    def repaired(self) -> Self:
+        """Return what became of them when the missing ones were confirmed."""
+        return self._replace(confirmed=self.confirmed + self.missing, missing=0, missing_seqs="{}")
 
 
 def outcome_parameters(bucket: Bucket, facts: Facts, confirmed_from: datetime | None) -> dict[str, object]:

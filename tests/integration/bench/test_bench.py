@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 
 from bench.load import queues
 from bench.load.queues import Kind
-from bench.measures import drain, latency, memory, sources
+from bench.measures import drain, latency, memory, shadow, sources
 from bench.stage import Stage, stage
 from bench.watch import Watch
 from outboxkit.amqp.connection import Connection
@@ -141,6 +142,15 @@ def test_sources_are_measured_side_by_side(sandbox: Sandbox, monkeypatch: pytest
     assert wal.of_wal == 1
     assert polling.even.idle.relay_cpu_ms > notified.even.idle.relay_cpu_ms
     assert notified.even.delivered_ms.p50 < 5_000, "the interval is ten seconds, so it was not woken"
+
+
+def test_a_shadow_is_measured_beside_a_relay_without_one(sandbox: Sandbox) -> None:
+    measured = shadow.compare(sandbox, events=200, rate=50, seconds=2, pairs=1, window=WINDOW)
+    backlog, flood, paced = islice(measured, 3)
+    assert [each.load for each in (backlog, flood, paced)] == ["backlog", "flood", "paced"]
+    assert all(each.ratio > 0 for each in (backlog, flood, paced))
+    assert [each.compared for each in (*paced.without, *paced.beside)] == [0, 100]
+    assert not any(each.differences for each in (*flood.beside, *paced.beside))
 
 
 def test_the_command_writes_its_report(sandbox: Sandbox, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_everything_works_under_exactly_these_rights(site: Site, stage: Stage, s
         )
         site.administer("GRANT INSERT ON effect TO outbox_consumer")  # the test handler's own table
         mine = {"RELAY_DATABASE_URL": site.urls["outbox_relay"], "RELAY_AMQP_URL": relays.url}
-        relay = stage.start("relay", "run", **mine)
+        relay = stage.start("relay", "run", RELAY_AUDIT_EVERY="1s", **mine)
         relay.streams()
         stage.consumers(1, CONSUMERS_DATABASE_URL=site.urls["outbox_consumer"], CONSUMERS_AMQP_URL=consumers.url)
         stage.settings["WRITERS_DATABASE_URL"] = site.urls["application"]
@@ -56,6 +56,12 @@ def test_everything_works_under_exactly_these_rights(site: Site, stage: Stage, s
         for role in ("outbox_relay", "auditor"):
             status = site.call(role, "status", "--json").json
             assert (status["mode"], status["parked"]) == ("wal", 1)
+
+        for role in ("outbox_relay", "auditor", "operator"):
+            audit = site.call(role, "audit", "--json").json
+            assert audit["verdict"] == "clean"
+            assert not [note for note in audit["notes"] if "not judged" in note and role != "outbox_relay"]
+        assert not [line for line in relay.log if line["event"] == "not stored"]
 
         findings = call(site.variables("outbox_relay", RELAY_AMQP_URL=relays.url), "check", "--json").json
         assert findings["ok"], [each for each in findings["checks"] if each["status"] == "FAIL"]

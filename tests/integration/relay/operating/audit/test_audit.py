@@ -1,10 +1,12 @@
 """`relay audit`: what it finds, what it names, and what it does not call clean."""
 
+from datetime import timedelta
 from typing import LiteralString
 
 import psycopg
 import pytest
 
+from outboxkit import sql
 from sandbox import Isolated
 from tests.integration.relay.operating.audit.audit_stage import Played
 from tests.integration.relay.stage import call, environment, one
@@ -156,7 +158,7 @@ def test_parked_events_are_accounted_for_and_so_are_those_from_before_the_record
     said = played.audit()
     totals = said.json["totals"]
     assert (said.code, totals["parked"], totals["confirmed"], totals["unrecorded"]) == (0, 1, 2, len(before))
-    assert any("4 events were published before confirms were recorded" in note for note in said.json["notes"])
+    assert any("4 events are older than the record of confirms" in note for note in said.json["notes"])
 
 
 def test_where_a_relay_of_an_earlier_version_has_run_the_record_ends(played: Played) -> None:
@@ -233,3 +235,44 @@ def test_a_repair_publishes_exactly_the_missing_ones_and_the_next_audit_is_clean
     said = played.audit()
     assert (said.code, said.json["totals"]["confirmed"]) == (0, 20), said.output
     assert played.audit("--repair").code == 0
+
+
+def test_what_was_committed_between_setup_and_the_first_position_is_audited(ready: Isolated) -> None:
+    played = Played(ready)
+    skipped, *ids = played.write(4)
+    played.publish(ids)
+    said = played.audit()
+    assert named(said.json["missing"]) == {skipped}
+    assert said.json["buckets"][0]["after"] is None
+    played.note()
+    assert named(played.audit().json["missing"]) == {skipped}
+    assert "the record's begin" in call(environment(ready), "audit").output
+
+
+def test_a_record_that_was_shortened_makes_nothing_missing(played: Played) -> None:
+    forgotten = played.write(3)
+    played.publish(forgotten)
+    played.run("UPDATE relay.checkpoint_history SET at = at - interval '3 days'")
+    played.run("UPDATE relay.confirmed SET at = at - interval '3 days'")
+    played.note()
+    played.publish(played.write(2))
+    with psycopg.connect(played.url) as connection:
+        connection.execute(sql.query("position_thin"), {"relay": "relay", "keep": timedelta(days=2)})
+    assert one(played.url, "SELECT count(*) FROM relay.confirmed") == 1
+    said = played.audit("--since", "9d")
+    assert (said.code, said.json["totals"]["missing"], said.json["totals"]["confirmed"]) == (0, 0, 2), said.output
+
+
+def test_after_a_repair_the_answer_is_about_what_is_left(played: Played, stage: Stage) -> None:
+    Tap(played.isolated.amqp_url, queue=played.isolated.queue("tap"), exchange=played.isolated.name)
+    skipped, deleted, *ids = played.write(5)
+    played.publish([deleted, *ids])
+    played.run("DELETE FROM outbox.event WHERE id = %s::uuid", deleted)
+    played.note()
+    repair = stage.run("relay", "audit", "--repair", "--yes")
+    assert repair.process.returncode == 3
+    assert "1 extra" in repair.stderr
+    assert "missing" not in repair.stderr
+    said = played.audit()
+    assert (said.json["verdict"], said.json["totals"]["confirmed"]) == ("extra", 4)
+    assert not named(said.json["missing"]) & {skipped}

@@ -187,17 +187,24 @@ def submit(stage: Stage, count: int) -> None:
     stage.query("SELECT tasks.submit('effect') FROM generate_series(1, %s)", count)
 
 
-@pytest.mark.parametrize("source", ["wal", "polling"])
-def test_a_row_that_was_deleted_after_it_was_published_is_named(source: str, isolated: Isolated, stage: Stage) -> None:
-    stage.set_up(RELAY_SOURCE=source)
-    relay: Command = stage.start("relay", "run", RELAY_SOURCE=source)
-    relay.logged("streaming", source=source)
+SHARED = {"RELAY_SOURCE": "polling", "RELAY_POLL_STRATEGY": "skip_locked"}
+
+
+@pytest.mark.parametrize("how", [{"RELAY_SOURCE": "wal"}, {"RELAY_SOURCE": "polling"}, SHARED], ids=str)
+def test_a_row_that_was_deleted_after_it_was_published_is_named(
+    how: dict[str, str], isolated: Isolated, stage: Stage
+) -> None:
+    stage.set_up(**how)
+    relay: Command = stage.start("relay", "run", **how)
+    relay.logged("streaming", source=how["RELAY_SOURCE"])
     one(isolated.database_url, NOTE)
     ids = [str(each) for each in stage.publish_in_one_transaction(20, "a")]
     published(isolated.database_url)
+    said = call(environment(isolated, **how), "audit", "--json")
+    assert (said.code, said.json["totals"]["confirmed"]) == (0, 20), said.output
     stage.query("DELETE FROM outbox.event WHERE id = %s::uuid RETURNING id", ids[4])
     one(isolated.database_url, NOTE)
-    said = call(environment(isolated, RELAY_SOURCE=source), "audit", "--json")
+    said = call(environment(isolated, **how), "audit", "--json")
     assert (said.code, said.json["verdict"]) == (3, "extra"), said.output
     assert [each["id"] for each in said.json["extra"]] == [ids[4]]
     assert relay.terminate() == 0

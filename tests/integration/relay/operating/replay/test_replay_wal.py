@@ -260,3 +260,33 @@ def test_a_job_of_another_timeline_is_refused(window: Window) -> None:
     said = call(environment(window.isolated), "replay", "resume", "1")
     assert said.code == 1
     assert "the range is of timeline 7, and the server is on timeline" in said.output
+
+
+def test_the_live_stream_goes_on_beside_a_replay_from_the_window_that_the_relay_keeps(
+    ready: Isolated, stage: Stage
+) -> None:
+    past = History(ready)
+    relay = stage.start("relay", "run", RELAY_REPLAY_WINDOW=str(1 << 30))
+    until(lambda: "replay window made" in relay.stderr, what="the window is made", seconds=60)
+    noted = past.note()
+    old = [each for _ in range(50) for each in past.publish(*"ab")]
+    until(lambda: past.tap.waiting() == len(old), what="the old events are published", seconds=30)
+    stored = "SELECT count(*) FROM outbox.event, relay.checkpoint WHERE NOT pg_visible_in_snapshot(tx, snapshot)"
+    until(lambda: not stage.value(stored), what="that is stored", seconds=30)
+    dropped = stage.query(
+        "SELECT outbox.drop_partition(partition, interval '-3 days') FROM outbox.old_partitions('-3 days')"
+    )
+    assert {obstacle for (obstacle,) in dropped} == {None}
+    assert past.ids() == old
+
+    replay = stage.start("relay", "replay", "--from-lsn", noted, "--rate", "50", "--yes")
+    until(past.tap.waiting, what="the replay has begun", seconds=60)
+    live = [each for _ in range(20) for each in past.publish("c")]
+    assert replay.ended() == 0, replay.tail()
+    until(lambda: past.tap.waiting() == len(old) + len(live), what="the live events are published", seconds=30)
+    came = past.ids()
+    assert [each for each in came if each in set(old)] == old
+    assert [each for each in came if each in set(live)] == live
+    assert came.index(live[-1]) < came.index(old[-1])
+    assert past.jobs()[0]["source"] == "wal"
+    assert relay.terminate() == 0, relay.tail()

@@ -49,7 +49,7 @@ def test_events_that_are_gone_are_named_by_their_numbers() -> None:
     findings = found(CLEAN, extra=[Extra(5, None, AT)], retired=[Retired("event_20261101", 4, AT, True, "{[1,3)}")])
     text = "\n".join(lines(findings, 100))
     assert "numbers {[1,3)} of event_20261101" in text
-    assert "extra: number 5: confirmed at 2026-11-27 14:00:00" in text
+    assert "extra: number 5: confirmed at 2026-11-27 14:00:00 UTC" in text
     assert document(findings)["totals"]["missing"] == 2
 
 
