@@ -179,6 +179,8 @@ def test_each_difference_of_a_shadow_is_a_line_that_says_what_to_do() -> None:
         ("shadow differs", kind, f"id{number}") for number, kind in enumerate(DIFFERENCES)
     ]
     assert all(line["reason"] and line["remedy"] for line in lines)
+    (passed_over,) = (line for line in lines if line["kind"] == "missing_live")
+    assert "`relay audit` names it" in passed_over["remedy"]
 
 
 def test_more_differences_within_a_minute_are_counted_and_no_lines() -> None:
