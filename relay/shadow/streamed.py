@@ -10,27 +10,23 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-import psycopg
-
-from outboxkit import sql
-from relay.core.errors import SourceRefused
 from relay.core.event import Boundary
 from relay.core.position import Lsn
 from relay.core.transactions import Transactions
 from relay.shadow.reading import Part
 from relay.shadow.row import rows
+from relay.sources.wal import temporary
 from relay.sources.wal.connecting import connected
 from relay.sources.wal.opening import Decoding, opened
 from relay.sources.wal.published import Published
-from relay.sources.wal.replication import ReplicationConnection
 from relay.sources.wal.starting import PLUGINS
-from relay.sources.wal.stream import Timings, WalStream, Writing
+from relay.sources.wal.stream import Timings, WalStream
 from relay.storage.facts import Facts, Owner
 from relay.storage.server import Server
-from relay.storage.sessions.refusals import check_wal_level, from_postgres
+from relay.storage.sessions.refusals import check_wal_level
 from relay.storage.state import Mode, State
 
-_TIMEOUT = "10s"
+_TRIED_AGAIN = "none is needed: it is tried again; `relay check` names these transactions"
 _ADVANCE_EVERY = 1.0
 _FROM_NOW = Lsn(0)
 
@@ -59,7 +55,7 @@ class StreamedReader:
         slot, name = f"shadow_{secrets.token_hex(6)}", f"{self._owner.relay} shadow stream"
         connection = await connected(self._database_url(), self._server, facts, slot=slot, name=name)
         try:
-            await _create(connection, slot, plugin)
+            await temporary.create(connection, slot, plugin, what="the shadow's slot", remedy=_TRIED_AGAIN)
             async with opened(
                 connection,
                 _FROM_NOW,
@@ -68,7 +64,7 @@ class StreamedReader:
                 decoding=self._decoding,
                 facts=replace(facts, wal_sender_timeout_ms=await connection.sender_timeout()),
                 table=table,
-                writing=Writing(_Nowhere(), _Nowhere()),
+                writing=temporary.NOWHERE,
                 timings=Timings(),
                 observe=lambda _: None,
             ) as stream:
@@ -113,26 +109,3 @@ class _Forgets(Published):
 
     def ended(self, transaction: int, position: Lsn) -> None:
         """Forget it."""
-
-
-class _Nowhere:
-    """Stores no position and writes no fence."""
-
-    async def save(self, state: State) -> None:
-        """Store nothing; so `state` may be reported as flushed."""
-
-    async def emit(self, token: str) -> str | None:
-        """Write nothing."""
-
-
-async def _create(connection: ReplicationConnection, slot: str, plugin: str) -> None:
-    timeout = sql.query("statement_timeout"), {"timeout": _TIMEOUT}
-    try:
-        await connection.execute(timeout, (sql.query("slot_create_temporary"), {"slot": slot, "plugin": plugin}))
-    except psycopg.errors.QueryCanceled as error:
-        raise SourceRefused(
-            f"the shadow's slot waits for the end of open transactions, and they have not ended for {_TIMEOUT}",
-            remedy="none is needed: it is tried again; `relay check` names these transactions",
-        ) from error
-    except psycopg.Error as error:
-        raise from_postgres(error, slot=slot) from error

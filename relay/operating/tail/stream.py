@@ -11,11 +11,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TextIO
 
-import psycopg
 from psycopg.rows import scalar_row
 
-from outboxkit import sql
-from relay.core.errors import SlotMissing, SourceRefused
+from relay.core.errors import SlotMissing
 from relay.core.event import OutboxEvent
 from relay.core.messages.routing import Router
 from relay.core.position import Lsn, Snapshot
@@ -26,18 +24,17 @@ from relay.sources.polling.source import POLLS, PollingSource
 from relay.sources.polling.source import Settings as Polls
 from relay.sources.polling.stream import PollingStream
 from relay.sources.preconditions import require_state
+from relay.sources.wal import temporary
 from relay.sources.wal.connecting import connected
 from relay.sources.wal.opening import Decoding, opened
 from relay.sources.wal.published import Published
-from relay.sources.wal.replication import ReplicationConnection
 from relay.sources.wal.stream import Timings, WalStream
 from relay.storage.facts import Facts
 from relay.storage.server import Server
-from relay.storage.sessions.refusals import from_postgres
 from relay.storage.sessions.session import Session
 from relay.storage.state import State
 
-_TIMEOUT = "10s"
+_WITHOUT = "run it without --from-now; `relay check` names these transactions"
 _WHEREVER_THE_SLOT_STANDS = Lsn(0)
 
 
@@ -82,9 +79,9 @@ async def _stream(
         connection = await connected(database_url(), server, facts, slot=slot, name=name)
         try:
             if from_now:
-                await _create(connection, slot, plugin)
+                await temporary.create(connection, slot, plugin, what="a new slot", remedy=_WITHOUT)
             else:
-                await _copy(connection, settings.slot, slot, plugin)
+                await temporary.copy(connection, settings.slot, slot, plugin)
             async with opened(
                 connection,
                 _WHEREVER_THE_SLOT_STANDS,
@@ -122,29 +119,6 @@ async def _polled(
         )
         async with source.open(facts, await server.table(), state) as stream:
             yield stream
-
-
-async def _copy(connection: ReplicationConnection, of: str, slot: str, plugin: str) -> None:
-    """Make a temporary slot that starts where slot `of` stands; raises SourceUnavailable or SourceRefused."""
-    timeout = sql.query("statement_timeout"), {"timeout": _TIMEOUT}
-    try:
-        await connection.execute(timeout, (sql.query("slot_copy"), {"slot": of, "copy": slot, "plugin": plugin}))
-    except psycopg.Error as error:
-        raise from_postgres(error, slot=of) from error
-
-
-async def _create(connection: ReplicationConnection, slot: str, plugin: str) -> None:
-    """Make a temporary slot that starts now; raises SourceRefused when open transactions do not end in time."""
-    timeout = sql.query("statement_timeout"), {"timeout": _TIMEOUT}
-    try:
-        await connection.execute(timeout, (sql.query("slot_create_temporary"), {"slot": slot, "plugin": plugin}))
-    except psycopg.errors.QueryCanceled as error:
-        raise SourceRefused(
-            f"a new slot waits for the end of open transactions, and they have not ended for {_TIMEOUT}",
-            remedy="run it without --from-now; `relay check` names these transactions",
-        ) from error
-    except psycopg.Error as error:
-        raise from_postgres(error, slot=slot) from error
 
 
 def _plugin(facts: Facts, settings: RelaySettings, *, from_now: bool) -> str:

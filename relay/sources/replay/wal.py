@@ -14,10 +14,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
-import psycopg
 from psycopg.rows import tuple_row
 
-from outboxkit import sql
 from outboxkit.errors import Problem
 from relay.core.errors import SlotMissing, SourceRefused, SourceStalled
 from relay.core.event import Boundary, OutboxEvent
@@ -25,18 +23,15 @@ from relay.core.observations import Observe
 from relay.core.position import Lsn
 from relay.core.replay import ReplayPosition, Selection, WalRange
 from relay.sources.replay.within import Cut, Located, Within
+from relay.sources.wal import temporary
 from relay.sources.wal.connecting import connected
 from relay.sources.wal.opening import Decoding, opened
-from relay.sources.wal.replication import ReplicationConnection
 from relay.sources.wal.starting import PLUGINS
-from relay.sources.wal.stream import Timings, WalStream, Writing
+from relay.sources.wal.stream import Timings, WalStream
 from relay.storage.facts import Facts, System
 from relay.storage.server import Server
-from relay.storage.sessions.refusals import check_wal_level, from_postgres
+from relay.storage.sessions.refusals import check_wal_level
 from relay.storage.sessions.session import Session
-from relay.storage.state import State
-
-_COPY_WITHIN = "60s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,17 +107,6 @@ class _AtEnd:
         await asyncio.get_running_loop().create_future()
 
 
-class _Unstored:
-    """Writes nothing: the job's position is stored elsewhere, and no poll goes on from it, so there are no fences."""
-
-    async def save(self, state: State) -> None:
-        del state
-
-    async def emit(self, token: str) -> str | None:
-        del token
-        return None
-
-
 class WalReader:
     """Opens `wanted`, a range of the WAL of `origin`, with `plugin`, which may be `auto`; `name` is its sessions'."""
 
@@ -177,10 +161,10 @@ class WalReader:
         connection = await connected(self._database_url(), self._server, facts, slot=slot, name=self._name)
         try:
             require_same(self._origin, await connection.identify())
-            await _copy(connection, wanted.slot, slot, plugin)
+            await temporary.copy(connection, wanted.slot, slot, plugin, done="streaming")
             await self._require_whole(slot, start)
             facts = replace(facts, wal_sender_timeout_ms=await connection.sender_timeout())
-            within, nothing = Within(wanted.after, wanted.until), _Unstored()
+            within = Within(wanted.after, wanted.until)
             async with opened(
                 connection,
                 start,
@@ -189,7 +173,7 @@ class WalReader:
                 decoding=self._decoding,
                 facts=facts,
                 table=table,
-                writing=Writing(nothing, nothing),
+                writing=temporary.NOWHERE,
                 timings=self._timings,
                 observe=self._observe,
             ) as stream:
@@ -226,14 +210,6 @@ def require_same(origin: Origin, system: System) -> None:
             "was promoted, and its WAL may differ",
             remedy="make a new replay, with a position that `relay positions` lists for this timeline",
         )
-
-
-async def _copy(connection: ReplicationConnection, of: str, slot: str, plugin: str) -> None:
-    timeout = sql.query("statement_timeout"), {"timeout": _COPY_WITHIN}
-    try:
-        await connection.execute(timeout, (sql.query("slot_copy"), {"slot": of, "copy": slot, "plugin": plugin}))
-    except psycopg.Error as error:
-        raise from_postgres(error, slot=of, done="streaming") from error
 
 
 def _plugin(facts: Facts, asked: str) -> str:

@@ -45,7 +45,7 @@ def test_tail_from_now_leaves_out_what_was_committed_before_and_ends_on_sigterm(
 
 
 def test_tail_from_now_says_what_it_waits_for(streaming: Isolated, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("relay.operating.tail.stream._TIMEOUT", "500ms")
+    monkeypatch.setattr("relay.sources.wal.temporary.CREATED_WITHIN", "500ms")
     with psycopg.connect(streaming.database_url) as connection:
         connection.execute("SELECT pg_current_xact_id()")
         said = call(environment(streaming), "tail", "--from-now")
