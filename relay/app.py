@@ -167,37 +167,11 @@ async def run(  # noqa: C901, PLR0915 - every part is made here
         if not stdout:
             address, ready_lag = settings.http_address, settings.ready_lag
             await stack.enter_async_context(serve(address, metrics, publisher.in_flight, ready_lag=ready_lag))
-            slot = guardian.Guardian(
-                SlotView(upkeep, slot=settings.slot, relay=settings.name),
-                observe,
-                own_budget=settings.slot_budget,
-                let_go=let_go,
-            )
-            supervisor.repeat("the state of the slot", slot.look, every=guardian.WATCH_EVERY)
+            beside = _Beside(settings, opened, upkeep, supervisor, observe)
+            beside.look_after_slot(let_go)
             if active is not None and settings.source != "polling":
-                lagging = ReplaySlot(upkeep, await opened("window"), slot=settings.slot, relay=settings.name)
-                keeps = window.Window(
-                    lagging,
-                    observe,
-                    size=settings.replay_window,
-                    own_budget=settings.slot_budget,
-                    active=active,
-                    ours=sources.require_ours,
-                )
-                supervisor.repeat("the replay window", keeps.look, every=window.LOOK_EVERY)
-            supervisor.repeat("partitions", partitions.Partitions(upkeep).make, every=partitions.MAKE_EVERY)
-            past = positions.Positions(CheckpointHistory(upkeep, relay=settings.name, keep=settings.retention))
-            supervisor.repeat("positions", past.note, every=positions.NOTE_EVERY)
-            supervisor.repeat("old positions", past.thin, every=positions.THIN_EVERY)
-            if settings.retention is not None and settings.table == NATIVE.name:
-                old = await stack.enter_async_context(session("retention", "session_retention"))
-                run = retention.Retention(OldPartitions(old, settings.retention), observe).run
-                supervisor.repeat("retention", run, every=retention.RUN_EVERY)
-            if settings.audit_every is not None:
-                _require_record(settings)
-                past_events = RecentPast(await stack.enter_async_context(session("audit")), relay=settings.name)
-                every = settings.audit_every.total_seconds()
-                supervisor.repeat("audit", audit.Audit(past_events, observe).run, every=every)
+                await beside.keep_window(active, sources.require_ours)
+            await beside.keep_past()
         _tune_collector()
         stop.ready(lambda: observe(NotDrained(publisher.in_flight())))
         await engine.run(stop)
@@ -289,6 +263,57 @@ class _Sources:
 
     async def _listening(self, opened: _Open) -> Session | None:
         return await opened("listen", "session_listen") if self.settings.poll_notify else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Beside:
+    """Starts the small services beside the stream."""
+
+    settings: RelaySettings
+    opened: _Open
+    upkeep: Session
+    supervisor: Supervisor
+    observe: Observe
+
+    def look_after_slot(self, let_go: Callable[[], Awaitable[None]] | None) -> None:
+        """Watch the slot, and call `let_go` when it retains too much."""
+        settings = self.settings
+        slot = guardian.Guardian(
+            SlotView(self.upkeep, slot=settings.slot, relay=settings.name),
+            self.observe,
+            own_budget=settings.slot_budget,
+            let_go=let_go,
+        )
+        self.supervisor.repeat("the state of the slot", slot.look, every=guardian.WATCH_EVERY)
+
+    async def keep_window(self, active: Callable[[], Awaitable[bool]], ours: Callable[[], Awaitable[None]]) -> None:
+        """Keep WAL for replays, or drop what was kept."""
+        settings = self.settings
+        lagging = ReplaySlot(self.upkeep, await self.opened("window"), slot=settings.slot, relay=settings.name)
+        keeps = window.Window(
+            lagging,
+            self.observe,
+            size=settings.replay_window,
+            own_budget=settings.slot_budget,
+            active=active,
+            ours=ours,
+        )
+        self.supervisor.repeat("the replay window", keeps.look, every=window.LOOK_EVERY)
+
+    async def keep_past(self) -> None:
+        """Make and drop partitions, note positions, and audit."""
+        settings, repeat = self.settings, self.supervisor.repeat
+        repeat("partitions", partitions.Partitions(self.upkeep).make, every=partitions.MAKE_EVERY)
+        past = positions.Positions(CheckpointHistory(self.upkeep, relay=settings.name, keep=settings.retention))
+        repeat("positions", past.note, every=positions.NOTE_EVERY)
+        repeat("old positions", past.thin, every=positions.THIN_EVERY)
+        if settings.retention is not None and settings.table == NATIVE.name:
+            old = OldPartitions(await self.opened("retention", "session_retention"), settings.retention)
+            repeat("retention", retention.Retention(old, self.observe).run, every=retention.RUN_EVERY)
+        if settings.audit_every is not None:
+            _require_record(settings)
+            events = RecentPast(await self.opened("audit"), relay=settings.name)
+            repeat("audit", audit.Audit(events, self.observe).run, every=settings.audit_every.total_seconds())
 
 
 async def _shadow(settings: RelaySettings, database_url: Callable[[], str], opened: _Open, observe: Observe) -> Shadow:
