@@ -1,7 +1,7 @@
 -- Of the events committed between `after` and `until` that consumers are expected to have taken: how many there are, and which ones are
 -- not applied; the row without a consumer is about all of them. A consumer is expected to take an event of a kind if it has
 -- taken one that was confirmed earlier. An event that it has parked waits there.
-WITH RECURSIVE event AS MATERIALIZED (
+WITH event AS MATERIALIZED (
     SELECT seq, id::text AS id, aggregate_type, aggregate_id, aggregate_version, event_type,
            coalesce(exchange, '') AS exchange, coalesce(routing_key, '') AS routing_key
     FROM (

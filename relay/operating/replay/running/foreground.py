@@ -38,10 +38,10 @@ def run(job: Job, left: int | None, config: Path | None, *, as_json: bool) -> No
     """
     # These take a third of a second to import, so only the commands that need them import them.
     from outboxkit.process import logs, service  # noqa: PLC0415 - see above
-    from relay.operating.replay.running import run as runs  # noqa: PLC0415 - see above
+    from relay.operating.replay.running import run as running  # noqa: PLC0415 - see above
 
     logs.configure()
-    this = runs.Run(reloading(RelaySettings, config), job, runs.incidents())
+    this = running.Run(reloading(RelaySettings, config), job, running.incidents())
     shown = Shown(job.number, left, lambda: this.confirmed + this.parked, as_json=as_json, terminal=sys.stderr.isatty())
 
     async def work(stop: service.Stop) -> None:
