@@ -152,8 +152,11 @@ class Comparison:
         return self._live if side == "live" else self._shadow
 
     def _match(self, side: Side, row: Row, at: float, number: int, first: _Waiting) -> None:
-        lead = self._found.shadow if side == "live" else self._found.live
-        lead.append(at - first.at)
+        live_at, shadow_at = (at, first.at) if side == "live" else (first.at, at)
+        if live_at <= shadow_at:  # what came first may be compared last
+            self._found.live.append(shadow_at - live_at)
+        else:
+            self._found.shadow.append(live_at - shadow_at)
         numbers = (number, first.number) if side == "live" else (first.number, number)
         aggregate = (row.aggregate_type, row.aggregate_id)
         live, shadow = self._aggregates.pop(aggregate, (0, 0))

@@ -32,7 +32,7 @@ INTERVALS = 5
 _FOLLOW_EVERY = 0.1
 """Seconds between two looks at what the live stream has given; when it came is noted."""
 _SLICE = 500
-"""Events that are compared in one go, in about a millisecond."""
+"""Events that are compared in one go, in two or three milliseconds."""
 _READ_EVERY = 0.01
 """Seconds between two parts that the shadow reads, at least: so exact are the times of their arrival."""
 

@@ -67,6 +67,9 @@ class Result(Counts):
     claims_given_back: int
     """Most are those of the consumer that was killed; their tasks ran again when the lease was over."""
     cancelled_while_they_ran: int
+    audited: int
+    """Events that `relay audit` found committed; and those without a confirm, or without a row."""
+    audited_missing: int
     submitted_per_second: float
     """At which pace tasks were submitted over HTTP, after the backlog."""
     wal_seconds: float
@@ -79,7 +82,8 @@ class Result(Counts):
     def clean(self) -> bool:
         """Whether every committed task ended, what completed was applied once, and the relay went there and back."""
         back = [(each.from_mode, each.to_mode) for each in self.switches][-2:] == _THERE_AND_BACK
-        wrong = self.not_accounted_for or self.effects_without_completion or self.ran_twice_at_one_version
+        wrong = self.not_accounted_for + self.effects_without_completion + self.ran_twice_at_one_version
+        wrong += self.audited_missing
         return super().clean and back and not wrong and sum(self.states.values()) == self.committed
 
 
@@ -139,11 +143,12 @@ def count_all(  # noqa: PLR0913 - what was seen
     began: datetime,
     drained: datetime,
     pace: float,
+    audit: Mapping[str, int],
 ) -> Result:
     """Count what became of each task, and for how long each source was read.
 
     By the database's clock, the relay was first started when it `began`, and the backlog was `drained`; after that,
-    tasks were submitted at `pace`.
+    tasks were submitted at `pace`. `audit` has the totals of `relay audit`.
     """
     now: dict[str, str] = dict(connection.execute(sql.example("demo_states")).fetchall())
     without_effect = {task for task, status in now.items() if status in _ENDED_OTHERWISE}
@@ -161,6 +166,8 @@ def count_all(  # noqa: PLR0913 - what was seen
         tried_again=again,
         claims_given_back=released,
         cancelled_while_they_ran=stopped,
+        audited=audit["committed"],
+        audited_missing=audit["missing"] + audit["extra"] + audit["changed"],
         submitted_per_second=pace,
         wal_seconds=streamed,
         polling_seconds=polled,

@@ -25,6 +25,7 @@ from rich.console import Console
 
 from outboxkit import sql
 from outboxkit.errors import Problem
+from outboxkit.process.commands import BAD_ANSWER
 from sandbox.demo import tap
 from sandbox.demo.breaking import Breaking
 from sandbox.demo.result import Result, count_all, events_per_second, one
@@ -116,7 +117,10 @@ def _run(stage: Stage, isolated: Isolated, tasks: int, rate: float | None, conso
         published = asyncio.run(tap.drain(isolated.amqp_url, queue=queue))
         _take_runs(stage, connection)
         committed = ids.read_text().split() + submitting.committed
-        return count_all(connection, committed, published, began=began, drained=since, pace=submitting.per_second)
+        audit = until(partial(_audit, stage), what="everything is confirmed", seconds=STALLED_SECONDS)
+        return count_all(
+            connection, committed, published, began=began, drained=since, pace=submitting.per_second, audit=audit
+        )
 
 
 def _write_backlog(stage: Stage, tasks: int) -> Path:
@@ -162,6 +166,13 @@ def _streams(stage: Stage, connection: psycopg.Connection[Any]) -> bool:
     return bool(one(connection, "demo_streams", {"slot": stage.slot})[0])
 
 
+def _audit(stage: Stage) -> dict[str, int] | None:
+    """Return the totals of an audit of the last hour, unless there are events that the relay has not published yet."""
+    printed = stage.call("relay", "audit", "--since", "1h", "--json", answers=(0, BAD_ANSWER))
+    totals: dict[str, int] = json.loads(printed)["totals"]
+    return None if totals["pending"] else totals
+
+
 def _look(connection: psycopg.Connection[Any], submitting: Submitting | None = None) -> Progress:
     if submitting is not None:
         submitting.check()
@@ -188,6 +199,7 @@ def _explain(stage: Stage, isolated: Isolated, console: Console) -> None:
         f"  {directory}/consumers status",
         f"  {directory}/consumers locks",
         f"  {directory}/consumers dead list",
+        f"  {directory}/relay audit",
         f"  psql {isolated.database_url} -c 'TABLE relay.checkpoint'",
         *(f"  tail -f {stage.log(name)}" for name in ("relay", SERVICE, *CONSUMERS)),
         f"To end it: {directory}/sandbox down",

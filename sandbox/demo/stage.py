@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +45,16 @@ class Stage:
         """The name of the relay's replication slot."""
         return self._isolated.name
 
-    def call(self, *words: str) -> None:
-        """Run a command to its end; raises Problem with its error output when it fails."""
+    def call(self, *words: str, answers: Collection[int] = (0,)) -> str:
+        """Run a command to its end, and return what it prints.
+
+        Raises Problem with its error output when its exit code is none of `answers`.
+        """
         environment = commands.environment(self.settings)
         done = subprocess.run(commands.found(words), env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
+        if done.returncode not in answers:
             raise Problem(f"`{' '.join(words)}` failed: {done.stderr.strip()}", remedy="see its message")
+        return done.stdout
 
     def start(self, name: str, *words: str) -> None:
         """Start a command as process `name`."""

@@ -722,7 +722,7 @@ MUTANTS = (
         "begin a range behind its begin",
         "relay/operating/replay/ranges.py",
         "            return moment.lsn <= lsn\n",
-        "            return moment.lsn <= lsn + 1\n",
+        "            return moment.lsn <= lsn + 3\n",
         (_RANGES,),
     ),
     Mutant(

@@ -15,6 +15,8 @@ _GRANTS: tuple[LiteralString, ...] = (
     "GRANT USAGE ON SCHEMA relay, outbox TO {}",
     "GRANT SELECT, INSERT, UPDATE ON relay.checkpoint, relay.parked TO {}",
     "GRANT SELECT, INSERT ON relay.handover TO {}",
+    "GRANT SELECT, INSERT, DELETE ON relay.checkpoint_history, relay.confirmed TO {}",
+    "GRANT SELECT, INSERT, UPDATE ON relay.replay TO {}",
     "GRANT SELECT ON outbox.event TO {}",
 )
 

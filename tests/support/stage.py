@@ -1,5 +1,6 @@
 """One test's stage: an isolated database and name prefix, the commands that use them, and the oracles' input."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -163,10 +164,17 @@ class Stage:
             "events lost": oracles.lost(others, published),
             "events published that nobody committed": oracles.ghosts(others, published),
             "events out of order": oracles.out_of_order(deliveries),
+            "what an audit finds": self._audited(),
         }
         assert not any(broken.values()), {name: found for name, found in broken.items() if found}
         assert tasks or events, "nothing was committed, so nothing was tested"
         return Verdict(len(tasks) + len(events), len(deliveries), oracles.duplicates(deliveries))
+
+    def _audited(self) -> dict[str, object]:
+        """Return what `relay audit` says is missing, has no row, or is changed, after everything was confirmed."""
+        audit = self.run("relay", "audit", "--since", "1d", "--bucket", "1d", "--json")
+        document = json.loads(audit.stdout)
+        return {name: document[name] for name in ("missing", "extra", "changed") if document[name]}
 
     def end(self) -> None:
         """End every command and print the last lines of its log; pytest shows them if the test failed."""

@@ -130,7 +130,7 @@ def _is_behind(moment: Moment, end: Begin) -> bool:
         case AtLsn(lsn):
             return moment.lsn >= lsn
         case AtTransaction(tx=tx):
-            return moment.next > tx
+            return moment.snapshot.sees(tx)  # so are all that were committed before it, whatever their ids
         case never:
             assert_never(never)
 

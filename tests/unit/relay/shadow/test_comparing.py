@@ -40,6 +40,16 @@ def test_what_both_give_is_compared_and_the_first_of_both_is_ahead() -> None:
     assert not comparison.take()
 
 
+def test_who_was_first_is_a_matter_of_time_and_not_of_which_is_compared_first() -> None:
+    comparison = compared()
+    comparison.arrived("shadow", [row(1)], 10.5)
+    comparison.arrived("live", [row(1)], 10.0)
+    comparison.arrived("live", [row(2)], 20.5)
+    comparison.arrived("shadow", [row(2)], 20.0)
+    found = comparison.take()
+    assert (found.live, found.shadow) == ([0.5], [0.5])
+
+
 def test_a_transaction_from_before_both_were_open_does_not_count() -> None:
     comparison = compared(since=101)
     comparison.arrived("live", [row(0), row(1)], 0.0)
