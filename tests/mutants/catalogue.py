@@ -32,7 +32,7 @@ _POSITION = "tests/integration/relay/storage/test_position.py"
 _CONFIRMED = "tests/integration/relay/storage/test_confirmed.py"
 _PAST = "sql/schema/019_history.sql"
 _OF_THE_PAST = "tests/integration/schema/test_history.py"
-_RANGES = "tests/unit/relay/operating/replay/test_ranges.py"
+_RANGES = "tests/unit/relay/operating/replay/ranges/test_rounding.py"
 _REPLAY = "tests/integration/relay/operating/replay"
 _PUBLISHED = "tests/unit/relay/sources/handover/test_published.py"
 _HANDOVER = "tests/integration/relay/sources/handover"
@@ -713,21 +713,21 @@ MUTANTS = (
     ),
     Mutant(
         "end a range with what is committed when its job is made",
-        "relay/operating/replay/ranges.py",
+        "relay/operating/replay/ranges/rounding.py",
         "    until = past.now.snapshot if last is None else past.now.snapshot.below(last.next)\n",
         "    until = past.now.snapshot if last is None else last.snapshot\n",
         (_RANGES,),
     ),
     Mutant(
         "begin a range behind its begin",
-        "relay/operating/replay/ranges.py",
+        "relay/operating/replay/ranges/rounding.py",
         "            return moment.lsn <= lsn\n",
         "            return moment.lsn <= lsn + 3\n",
         (_RANGES,),
     ),
     Mutant(
         "replay a range although a partition of it was dropped",
-        "relay/operating/replay/ranges.py",
+        "relay/operating/replay/ranges/rounding.py",
         "    if not whole(past, first):\n",
         "    if False:\n",
         (_RANGES, f"{_REPLAY}/test_gone.py"),

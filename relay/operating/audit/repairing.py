@@ -9,7 +9,7 @@ from outboxkit.errors import ConfigurationProblem
 from relay.core.replay import Order, Selection, TableRange
 from relay.operating.audit.findings import Findings
 from relay.operating.connection import connected
-from relay.operating.replay.runs import run_order
+from relay.operating.replay.running.foreground import run_order
 from relay.settings import RelaySettings
 from relay.storage.audit.outcome import union
 

@@ -15,8 +15,11 @@ from relay.operating import times
 from relay.operating.connection import connected
 from relay.operating.display import console
 from relay.operating.options import Config, Json, Yes
-from relay.operating.replay import history, jobs, options, runs, showing
-from relay.operating.replay.choosing import Found, choose
+from relay.operating.replay import options
+from relay.operating.replay.ranges import history
+from relay.operating.replay.ranges.choosing import choose
+from relay.operating.replay.ranges.found import Count, Found
+from relay.operating.replay.running import foreground, jobs, showing
 from relay.settings import RelaySettings
 
 app = typer.Typer(invoke_without_command=True)
@@ -63,10 +66,10 @@ def replay(  # noqa: PLR0913, PLR0917 - the options of a command
         _print_range(found, order, counted, as_json=as_json)
         if dry_run or order.events == 0:
             return
-        runs.require_destination(settings, order)
+        foreground.require_destination(settings, order)
         _confirm(order, yes=yes, as_json=as_json)
         job = jobs.create(connection, settings, order)
-    runs.run(job, order.events, config, as_json=as_json)
+    foreground.run(job, order.events, config, as_json=as_json)
 
 
 @app.command()
@@ -86,7 +89,7 @@ def resume(
         if job.state == "finished":
             raise Problem(f"replay {number} has finished", remedy="give the range to `relay replay` for a new one")
         left = _counted(connection, settings, job.order, job).events
-    runs.run(job, left, config, as_json=as_json)
+    foreground.run(job, left, config, as_json=as_json)
 
 
 @app.command(name="list")
@@ -104,20 +107,20 @@ def list_(config: Config = None, *, as_json: Json = False) -> None:
 
 def _counted(
     connection: psycopg.Connection[Any], settings: RelaySettings, order: Order, job: Job | None = None
-) -> history.Count:
+) -> Count:
     """Count the events of `order`, or those that are left of `job`; the WAL is read for that."""
     if isinstance(order.range, TableRange):
         table = history.Table(connection, settings)
         return table.count(order.range, order.selection, beyond=None if job is None else job.done.seq)
     # These take a third of a second to import, so only what needs them imports them.
-    from relay.operating.replay import scanning, wal  # noqa: PLC0415 - see above
+    from relay.operating.replay.ranges import scanning, wal  # noqa: PLC0415 - see above
 
     origin = wal.origin(connection, settings) if job is None else scanning.origin_of(job)
     beyond = None if job is None else job.done.lsn
     return scanning.count(settings, order.range, order.selection, origin, beyond=beyond)
 
 
-def _print_range(found: Found, order: Order, counted: history.Count, *, as_json: bool) -> None:
+def _print_range(found: Found, order: Order, counted: Count, *, as_json: bool) -> None:
     if as_json:
         document = {
             "what": "range",

@@ -10,7 +10,7 @@ from outboxkit.errors import ConfigurationProblem
 from relay.core.position import Lsn
 from relay.core.replay import Destination, Selection
 from relay.operating import times
-from relay.operating.replay.asked import AtEvent, AtLsn, AtSlot, AtTime, Begin, End
+from relay.operating.replay.ranges.asked import AtEvent, AtLsn, AtSlot, AtTime, Begin, End
 
 FromLsn = Annotated[str | None, typer.Option("--from-lsn", metavar="LSN", help="Begin behind a position in the WAL.")]
 FromTime = Annotated[

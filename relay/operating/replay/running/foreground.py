@@ -12,8 +12,8 @@ from outboxkit.errors import Problem
 from outboxkit.process import commands
 from outboxkit.settings import reloading
 from relay.core.replay import Job, Order
-from relay.operating.replay import jobs
-from relay.operating.replay.showing import Shown, events
+from relay.operating.replay.running import jobs
+from relay.operating.replay.running.showing import Shown, events
 from relay.settings import RelaySettings
 
 
@@ -26,7 +26,7 @@ def run_order(
 
 def require_destination(settings: RelaySettings, order: Order) -> None:
     """Raise a Problem if what `order` is published to does not exist."""
-    from relay.operating.replay import destination  # noqa: PLC0415 - as below
+    from relay.operating.replay.running import destination  # noqa: PLC0415 - as below
 
     asyncio.run(destination.require(settings, order.destination))
 
@@ -38,10 +38,10 @@ def run(job: Job, left: int | None, config: Path | None, *, as_json: bool) -> No
     """
     # These take a third of a second to import, so only the commands that need them import them.
     from outboxkit.process import logs, service  # noqa: PLC0415 - see above
-    from relay.operating.replay import running  # noqa: PLC0415 - see above
+    from relay.operating.replay.running import run as runs  # noqa: PLC0415 - see above
 
     logs.configure()
-    this = running.Run(reloading(RelaySettings, config), job, running.incidents())
+    this = runs.Run(reloading(RelaySettings, config), job, runs.incidents())
     shown = Shown(job.number, left, lambda: this.confirmed + this.parked, as_json=as_json, terminal=sys.stderr.isatty())
 
     async def work(stop: service.Stop) -> None:

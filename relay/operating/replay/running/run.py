@@ -20,7 +20,7 @@ from relay.core.lifetime.supervisor import Supervisor
 from relay.core.messages.replayed import ReplayRouter
 from relay.core.observations import BrokerConnected, Confirmed, NotDrained, Observation, Observe, Parked, Stopped
 from relay.core.replay import Job, RangeReader, TableRange, WalRange
-from relay.operating.replay import scanning
+from relay.operating.replay.ranges import scanning
 from relay.publishing.link import Broker
 from relay.publishing.publisher import RabbitPublisher
 from relay.settings import RelaySettings

@@ -14,11 +14,10 @@ from outboxkit import sql
 from relay.core.errors import NotOurs, SlotMissing, SourceRefused
 from relay.core.position import Lsn
 from relay.core.replay import WalRange
-from relay.operating.replay import scanning
-from relay.operating.replay.asked import AtEvent, AtLsn, AtSlot, AtTime, Begin, End
-from relay.operating.replay.choosing import Found
-from relay.operating.replay.ranges import NotKept
-from relay.operating.replay.scanning import Place
+from relay.operating.replay.ranges import scanning
+from relay.operating.replay.ranges.asked import AtEvent, AtLsn, AtSlot, AtTime, Begin, End
+from relay.operating.replay.ranges.found import Found, NotKept
+from relay.operating.replay.ranges.scanning import Place
 from relay.settings import RelaySettings
 from relay.sources.replay.wal import Origin
 

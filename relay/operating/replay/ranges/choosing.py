@@ -1,36 +1,25 @@
 """Which source a replay reads: the table if it has all of the range, else the WAL that is kept for replays."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 
 from outboxkit import sql
 from relay.core.errors import SourceRefused, UndecodableChange
-from relay.core.replay import Range
-from relay.operating.replay import history
-from relay.operating.replay.asked import AtEvent, AtLsn, AtSlot, AtTime, Begin, End
-from relay.operating.replay.ranges import NotKept, table_range
+from relay.operating.replay.ranges import history
+from relay.operating.replay.ranges.asked import AtEvent, AtLsn, AtSlot, AtTime, Begin, End
+from relay.operating.replay.ranges.found import Found, NotKept
+from relay.operating.replay.ranges.rounding import table_range
 from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
 from relay.sources.wal.ownership import require_position
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A range, and what is printed of it before it is used."""
-
-    range: Range
-    begin: str
-    """The position that it begins with, as text."""
-    end: str
 
 
 def choose(connection: psycopg.Connection[Any], settings: RelaySettings, begin: Begin, end: End) -> Found:
     """Return the range from `begin` to `end`; raises NotKept if no source has all of it."""
     require_position(slots.facts(connection, settings), settings.owner)
     # It takes a third of a second to import, so only what needs it imports it.
-    from relay.operating.replay import wal  # noqa: PLC0415 - see above
+    from relay.operating.replay.ranges import wal  # noqa: PLC0415 - see above
 
     if isinstance(begin, AtSlot):
         return wal.find(connection, settings, begin, end)

@@ -1,7 +1,5 @@
 """The questions of `relay replay` about the past and the table: read only, in one transaction of the caller."""
 
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -12,21 +10,13 @@ from outboxkit.errors import Problem
 from relay.core.position import Lsn, Snapshot
 from relay.core.replay import Selection, TableRange
 from relay.operating import outbox
-from relay.operating.replay.asked import AtEvent
-from relay.operating.replay.ranges import AtTransaction, Moment, NotKept, Past, Retired
+from relay.operating.replay.ranges.asked import AtEvent
+from relay.operating.replay.ranges.found import Count, NotKept
+from relay.operating.replay.ranges.rounding import AtTransaction, Moment, Past, Retired
 from relay.settings import RelaySettings
 from relay.sources import tables
 from relay.sources.layout import NATIVE
 from relay.sources.polling.statements import counting, finding, require_tx
-
-
-@dataclass(frozen=True, slots=True)
-class Count:
-    """How many events a replay publishes, and when they were created, as their table has it; None if unknown."""
-
-    events: int
-    first: datetime | int | None
-    last: datetime | int | None
 
 
 def past(connection: psycopg.Connection[Any], settings: RelaySettings) -> Past:

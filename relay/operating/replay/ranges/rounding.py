@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from outboxkit.errors import ConfigurationProblem, Problem
+from outboxkit.errors import ConfigurationProblem
 from relay.core.position import Lsn, Snapshot
 from relay.core.replay import TableRange
-from relay.operating.replay.asked import AtEvent, AtLsn, AtTime
+from relay.operating.replay.ranges.asked import AtEvent, AtLsn, AtTime
+from relay.operating.replay.ranges.found import NotKept
 
 BEGINNING = Snapshot(1, 1)
 """It sees nothing."""
@@ -62,10 +63,6 @@ class AtTransaction(AtEvent):
 
 Begin = AtLsn | AtTime | AtTransaction
 End = Begin | None
-
-
-class NotKept(Problem):
-    """A source does not have all of the range. `remedy` names the oldest position that it has."""
 
 
 @dataclass(frozen=True, slots=True)

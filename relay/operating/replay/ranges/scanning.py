@@ -9,7 +9,7 @@ from relay import app
 from relay.core.event import Boundary
 from relay.core.position import Lsn
 from relay.core.replay import Job, Selection, WalRange
-from relay.operating.replay.history import Count
+from relay.operating.replay.ranges.found import Count
 from relay.settings import RelaySettings
 from relay.sources.replay.wal import Origin, WalReader
 from relay.sources.replay.within import Located

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from outboxkit.errors import ConfigurationProblem
 from relay.core.position import Lsn, Snapshot
-from relay.operating.replay.asked import AtLsn, AtTime
-from relay.operating.replay.ranges import (
+from relay.operating.replay.ranges.asked import AtLsn, AtTime
+from relay.operating.replay.ranges.found import NotKept
+from relay.operating.replay.ranges.rounding import (
     BEGINNING,
     AtTransaction,
     Begin,
     Moment,
-    NotKept,
     Past,
     Retired,
     table_range,

@@ -1,0 +1,1 @@
+"""A job: what is stored of it, its run, and how far it is."""
