@@ -126,7 +126,7 @@ def test_a_slot_that_was_made_again_is_found_by_check_and_run_and_the_remedy_wor
         said = call(variables, *command)
         assert said.code == 1
         assert "was moved or made again" in said.output
-        assert "compare outbox.event with what consumers received" in said.output
+        assert "then `relay audit --since 7d` names what nobody published" in said.output
     assert findings(call(variables, "check", "--json"))["checkpoint.position"] == "FAIL"
     assert call(variables, "setup", "--accept-gap").code == 0
     assert findings(call(variables, "check", "--json"))["checkpoint.position"] == "OK"

@@ -279,7 +279,7 @@ def test_the_live_stream_goes_on_beside_a_replay_from_the_window_that_the_relay_
     assert {obstacle for (obstacle,) in dropped} == {None}
     assert past.ids() == old
 
-    replay = stage.start("relay", "replay", "--from-lsn", noted, "--rate", "50", "--yes")
+    replay = stage.start("relay", "replay", "--from-lsn", noted, "--rate", "20", "--yes")
     until(past.tap.waiting, what="the replay has begun", seconds=60)
     live = [each for _ in range(20) for each in past.publish("c")]
     assert replay.ended() == 0, replay.tail()
@@ -287,6 +287,6 @@ def test_the_live_stream_goes_on_beside_a_replay_from_the_window_that_the_relay_
     came = past.ids()
     assert [each for each in came if each in set(old)] == old
     assert [each for each in came if each in set(live)] == live
-    assert came.index(live[-1]) < came.index(old[-1])
+    assert came.index(live[0]) < came.index(old[-1])
     assert past.jobs()[0]["source"] == "wal"
     assert relay.terminate() == 0, relay.tail()
