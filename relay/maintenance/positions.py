@@ -1,6 +1,6 @@
 """Keeps the history of positions: one each ten seconds, for `relay positions`, `relay replay` and `relay audit`.
 
-A moment is noted whoever is the active relay, and however far it is: it says what was committed then, not what was
+A position is noted whoever is the active relay, and however far it is: it says what was committed then, not what was
 published.
 """
 
@@ -20,7 +20,7 @@ class Positions:
         self._history = history
 
     async def note(self) -> None:
-        """Note this moment; raises a Problem when that cannot be done now."""
+        """Note what is true now; raises a Problem when that cannot be done now."""
         await self._history.note(every=_JUST_NOW)
 
     async def thin(self) -> None:

@@ -23,7 +23,7 @@ from relay.sources.wal.ownership import require_position
 
 
 class Position(NamedTuple):
-    """A moment of the past: a row of relay.checkpoint_history."""
+    """A position of the past: a row of relay.checkpoint_history."""
 
     at: datetime
     lsn: str
@@ -42,7 +42,7 @@ class Span(NamedTuple):
 
 
 def positions(config: Config = None, *, since: Since = "1h", until: Until = None, as_json: Json = False) -> None:
-    """List moments of the past: the time, where the WAL ended, and which transactions were committed.
+    """List positions of the past: the time, where the WAL ended, and which transactions were committed.
 
     The relay notes one every ten seconds; of those older than an hour one a minute is kept, and after a day one in ten
     minutes. A time without a zone is of this machine's zone; times are printed in UTC.

@@ -18,7 +18,7 @@ class CheckpointHistory:
         self._keep = None if keep is None else keep + _BEYOND
 
     async def note(self, *, every: float) -> None:
-        """Note the present moment, unless a relay of this name has within `every` seconds; raises SourceUnavailable."""
+        """Note the present, unless a relay of this name has within `every` seconds; raises SourceUnavailable."""
         await self._session.execute("position_note", {"relay": self._relay, "every": every})
 
     async def thin(self) -> None:

@@ -1,4 +1,4 @@
--- The first noted moment a second after a time, or later: what was committed up to that time is before its LSN. A commit has its
+-- The first noted position a second after a time, or later: what was committed up to that time is before its LSN. A commit has its
 -- time a moment before its record is written.
 SELECT lsn::text, at FROM relay.checkpoint_history
 WHERE relay = %(relay)s AND at >= %(at)s::timestamptz + interval '1 second'

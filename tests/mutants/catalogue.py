@@ -721,8 +721,8 @@ MUTANTS = (
     Mutant(
         "begin a range behind its begin",
         "relay/operating/replay/ranges/rounding.py",
-        "            return moment.lsn <= lsn\n",
-        "            return moment.lsn <= lsn + 3\n",
+        "            return noted.lsn <= lsn\n",
+        "            return noted.lsn <= lsn + 3\n",
         (_RANGES,),
     ),
     Mutant(

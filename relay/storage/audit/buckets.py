@@ -13,7 +13,7 @@ EVER = datetime(1, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """A moment, and what was committed by then."""
+    """A time, and what was committed by then: a position of the past, or the present."""
 
     at: datetime
     snapshot: Snapshot

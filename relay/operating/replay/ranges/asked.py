@@ -15,7 +15,7 @@ class AtLsn:
 
 @dataclass(frozen=True, slots=True)
 class AtTime:
-    """A moment."""
+    """A time."""
 
     at: datetime
 

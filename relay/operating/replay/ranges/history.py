@@ -12,7 +12,7 @@ from relay.core.replay import Selection, TableRange
 from relay.operating import outbox
 from relay.operating.replay.ranges.asked import AtEvent
 from relay.operating.replay.ranges.found import Count, NotKept
-from relay.operating.replay.ranges.rounding import AtTransaction, Moment, Past, Retired
+from relay.operating.replay.ranges.rounding import AtTransaction, Noted, Past, Retired
 from relay.settings import RelaySettings
 from relay.sources import tables
 from relay.sources.layout import NATIVE
@@ -28,7 +28,7 @@ def past(connection: psycopg.Connection[Any], settings: RelaySettings) -> Past:
     retired: list[Retired] = []
     if settings.table == NATIVE.name:
         retired = [Retired(**row) for row in cursor.execute(sql.query("replay_retired"))]
-    return Past([_moment(row) for row in rows], retired, _moment(now))
+    return Past([_noted(row) for row in rows], retired, _noted(now))
 
 
 class Table:
@@ -72,5 +72,5 @@ class Table:
         return counted
 
 
-def _moment(row: dict[str, Any]) -> Moment:
-    return Moment(row["at"], Lsn.parse(row["lsn"]), Snapshot.parse(row["snapshot"]), row["next"], row["timeline"])
+def _noted(row: dict[str, Any]) -> Noted:
+    return Noted(row["at"], Lsn.parse(row["lsn"]), Snapshot.parse(row["snapshot"]), row["next"], row["timeline"])

@@ -22,7 +22,7 @@ _SLACK = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class Noted:
     """A position of the past: a row of relay.checkpoint_history."""
 
     at: datetime
@@ -49,9 +49,9 @@ class Retired:
 class Past:
     """What is known of the past, oldest first, and the present."""
 
-    moments: Sequence[Moment]
+    noted: Sequence[Noted]
     retired: Sequence[Retired]
-    now: Moment
+    now: Noted
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,9 @@ class Rounded:
     """A range of the table, and between which positions it is."""
 
     range: TableRange
-    first: Moment | None
+    first: Noted | None
     """None: the beginning of the table."""
-    last: Moment | None
+    last: Noted | None
     """None: now."""
 
 
@@ -89,7 +89,7 @@ def table_range(past: Past, begin: Begin, end: End) -> Rounded:
     return Rounded(TableRange(BEGINNING if first is None else first.snapshot, until), first, last)
 
 
-def whole(past: Past, first: Moment | None) -> bool:
+def whole(past: Past, first: Noted | None) -> bool:
     """Return whether the table has every row that `first` does not see: nothing of that was removed."""
     return all(
         first is not None
@@ -98,41 +98,41 @@ def whole(past: Past, first: Moment | None) -> bool:
     )
 
 
-def _before(past: Past, begin: Begin) -> Moment | None:
+def _before(past: Past, begin: Begin) -> Noted | None:
     """Return the last position that sees nothing of what is behind `begin`."""
-    return next((moment for moment in reversed(past.moments) if _is_before(moment, begin)), None)
+    return next((noted for noted in reversed(past.noted) if _is_before(noted, begin)), None)
 
 
-def _behind(past: Past, end: End) -> Moment | None:
+def _behind(past: Past, end: End) -> Noted | None:
     """Return the first position that covers all that is before `end`; None if there is none yet."""
-    return None if end is None else next((moment for moment in past.moments if _is_behind(moment, end)), None)
+    return None if end is None else next((noted for noted in past.noted if _is_behind(noted, end)), None)
 
 
-def _is_before(moment: Moment, begin: Begin) -> bool:
+def _is_before(noted: Noted, begin: Begin) -> bool:
     match begin:
         case AtTime(at):
-            return moment.at <= at
+            return noted.at <= at
         case AtLsn(lsn):
-            return moment.lsn <= lsn
+            return noted.lsn <= lsn
         case AtTransaction(tx=tx):
-            return not moment.snapshot.sees(tx)
+            return not noted.snapshot.sees(tx)
         case never:
             assert_never(never)
 
 
-def _is_behind(moment: Moment, end: Begin) -> bool:
+def _is_behind(noted: Noted, end: Begin) -> bool:
     match end:
         case AtTime(at):
-            return moment.at >= at
+            return noted.at >= at
         case AtLsn(lsn):
-            return moment.lsn >= lsn
+            return noted.lsn >= lsn
         case AtTransaction(tx=tx):
-            return moment.snapshot.sees(tx)  # so are all that were committed before it, whatever their ids
+            return noted.snapshot.sees(tx)  # so are all that were committed before it, whatever their ids
         case never:
             assert_never(never)
 
 
-def _require_order(now: Moment, begin: Begin, end: End) -> None:
+def _require_order(now: Noted, begin: Begin, end: End) -> None:
     for at in (begin, end):
         if isinstance(at, AtLsn) and at.lsn > now.lsn:
             raise ConfigurationProblem(
@@ -152,7 +152,7 @@ def _require_order(now: Moment, begin: Begin, end: End) -> None:
 
 def _oldest(past: Past) -> str:
     """Return what names the oldest position that can be replayed from."""
-    if (oldest := next((moment for moment in past.moments if whole(past, moment)), None)) is not None:
+    if (oldest := next((noted for noted in past.noted if whole(past, noted)), None)) is not None:
         return (
             f"the oldest position from which the table has everything is {oldest}: "
             f"--from-time '{oldest.at.isoformat(sep=' ')}'"

@@ -59,7 +59,7 @@ class _Slot(NamedTuple):
     oldest: Lsn
 
 
-class _Moment(NamedTuple):
+class _NotedLsn(NamedTuple):
     """Where the WAL ended at a time."""
 
     lsn: str
@@ -108,11 +108,11 @@ class _Finding:
                 self._require_written(lsn)
                 return self._kept(lsn), f"{lsn}, in the WAL that slot {self._slot.name} keeps"
             case AtTime(at):
-                moment = self._moment("replay_lsn_from", at=at)
-                if moment is None:
+                noted = self._noted("replay_lsn_from", at=at)
+                if noted is None:
                     raise self._not_kept(f"no position is noted that is as old as {at:%Y-%m-%d %H:%M:%S %Z}")
-                lsn = self._kept(Lsn.parse(moment.lsn))
-                return lsn, f"{moment.at:%Y-%m-%d %H:%M:%S %Z}, {lsn} in the WAL that slot {self._slot.name} keeps"
+                lsn = self._kept(Lsn.parse(noted.lsn))
+                return lsn, f"{noted.at:%Y-%m-%d %H:%M:%S %Z}, {lsn} in the WAL that slot {self._slot.name} keeps"
             case AtEvent(event):
                 lsn = places[event].begin
                 return lsn, f"event {event}, {lsn} in the WAL that slot {self._slot.name} keeps"
@@ -129,10 +129,10 @@ class _Finding:
                 self._require_written(lsn)
                 return min(lsn, self._now), f"{lsn}"
             case AtTime(at):
-                moment = self._moment("replay_lsn_to", at=at)
-                if moment is None:
+                noted = self._noted("replay_lsn_to", at=at)
+                if noted is None:
                     return self._now, f"now, {self._now}: no later position is noted"
-                return Lsn.parse(moment.lsn), f"{moment.at:%Y-%m-%d %H:%M:%S %Z}, {moment.lsn}"
+                return Lsn.parse(noted.lsn), f"{noted.at:%Y-%m-%d %H:%M:%S %Z}, {noted.lsn}"
             case AtEvent(event):
                 return places[event].end, f"event {event}, {places[event].end}"
             case _:
@@ -153,7 +153,7 @@ class _Finding:
 
     def _not_kept(self, what: str) -> NotKept:
         """Return a problem that names the oldest position of the slot, and the oldest time."""
-        oldest = self._moment("replay_lsn_oldest", oldest=str(self._slot.oldest))
+        oldest = self._noted("replay_lsn_oldest", oldest=str(self._slot.oldest))
         time = "" if oldest is None else f", or --from-time '{oldest.at.isoformat(sep=' ')}'"
         return NotKept(what, remedy=f"the oldest that the WAL has is --from-lsn {self._slot.oldest}{time}")
 
@@ -164,11 +164,11 @@ class _Finding:
                 remedy="take a position that `relay positions` lists",
             )
 
-    def _moment(self, query: str, **asked: object) -> _Moment | None:
+    def _noted(self, query: str, **asked: object) -> _NotedLsn | None:
         facts = self._facts
         known = {"relay": self._settings.name, "system": facts.system_identifier, "timeline": facts.timeline}
         row = self._connection.execute(sql.query(query), {**known, **asked}).fetchone()
-        return None if row is None else _Moment(*row)
+        return None if row is None else _NotedLsn(*row)
 
 
 def _facts(connection: psycopg.Connection[Any], settings: RelaySettings, slot: str | None) -> _Facts:

@@ -15,7 +15,7 @@ from relay.operating.replay.ranges.rounding import (
     BEGINNING,
     AtTransaction,
     Begin,
-    Moment,
+    Noted,
     Past,
     Retired,
     table_range,
@@ -34,7 +34,7 @@ class Server:
     running: list[int] = field(default_factory=list)
     committed: dict[int, int] = field(default_factory=dict)
     """Transactions, and the step at which each was committed."""
-    moments: list[Moment] = field(default_factory=list)
+    noted: list[Noted] = field(default_factory=list)
 
     def run(self, choices: list[int]) -> None:
         for choice in choices:
@@ -52,22 +52,22 @@ class Server:
 
     def note(self, choice: int) -> None:
         """Store a position, and maybe commit a transaction between its snapshot and its time."""
-        seen = self.moment().snapshot
+        seen = self.present().snapshot
         self.step += 1
         if self.running and choice % 2:
             self.committed[self.running.pop(choice % len(self.running))] = self.step
-        behind = self.moment()
-        self.moments.append(Moment(behind.at, behind.lsn, seen, self.next, 1))
+        behind = self.present()
+        self.noted.append(Noted(behind.at, behind.lsn, seen, self.next, 1))
         self.next += 1  # the note's own transaction
 
-    def moment(self) -> Moment:
+    def present(self) -> Noted:
         xmin = min(self.running, default=self.next)
         snapshot = Snapshot(xmin, self.next, tuple(sorted(self.running)))
-        return Moment(_ZERO + timedelta(seconds=self.step), Lsn(self.step), snapshot, self.next, 1)
+        return Noted(_ZERO + timedelta(seconds=self.step), Lsn(self.step), snapshot, self.next, 1)
 
     def past(self, retired: list[Retired] | None = None) -> Past:
         self.step += 1
-        return Past(self.moments, retired or [], self.moment())
+        return Past(self.noted, retired or [], self.present())
 
 
 def replayed(server: Server, past: Past, begin: Begin, end: Begin | None) -> set[int]:
@@ -92,9 +92,9 @@ def test_a_range_has_all_that_was_committed_in_it_and_nothing_beyond_the_positio
     for begin, end in (by_time, by_lsn):
         found = replayed(server, past, begin, end)
         assert found >= {tx for tx, at in server.committed.items() if first <= at <= last}
-        around = [moment.lsn for moment in server.moments if moment.lsn <= first]
+        around = [noted.lsn for noted in server.noted if noted.lsn <= first]
         assert all(server.committed[tx] >= around[-1] for tx in found)
-        behind = [moment for moment in server.moments if moment.lsn >= last]
+        behind = [noted for noted in server.noted if noted.lsn >= last]
         assert all(tx < behind[0].next for tx in found if behind)
 
 
@@ -117,11 +117,11 @@ def test_what_commits_after_a_job_was_made_is_in_no_range_of_it(steps: list[int]
     server = Server()
     server.run([3, *steps])
     past = server.past()
-    begin = AtLsn(server.moments[0].lsn)
-    for end in (None, *(AtLsn(moment.lsn) for moment in server.moments)):
+    begin = AtLsn(server.noted[0].lsn)
+    for end in (None, *(AtLsn(noted.lsn) for noted in server.noted)):
         found = table_range(past, begin, end).range
         before = {tx for tx in server.committed if found.until.sees(tx)}
-        later = Server(server.step, server.next, [*server.running], {**server.committed}, [*server.moments])
+        later = Server(server.step, server.next, [*server.running], {**server.committed}, [*server.noted])
         later.run(more)
         assert {tx for tx in later.committed if found.until.sees(tx)} == before
 
@@ -134,17 +134,17 @@ def test_a_begin_before_all_positions_names_the_oldest_and_the_remedy_works() ->
         table_range(past, AtTime(_ZERO), None)
     assert refused.value.remedy.endswith(": --from-time '2026-11-27 14:00:06+00:00'")
     oldest = AtTime(datetime.fromisoformat("2026-11-27 14:00:06+00:00"))
-    assert table_range(past, oldest, None).first == server.moments[0]
+    assert table_range(past, oldest, None).first == server.noted[0]
 
 
 def test_a_range_is_whole_if_what_was_removed_was_committed_before_it() -> None:
     server = Server()
     server.run([0, 1, 3, 0, 1, 3, 0, 1, 3])
-    early, middle, late = server.moments
+    early, middle, late = server.noted
     removed = server.past([Retired(late.at + timedelta(seconds=10), early.next)])
-    assert [whole(removed, moment) for moment in (None, early, middle, late)] == [False, False, True, True]
+    assert [whole(removed, noted) for noted in (None, early, middle, late)] == [False, False, True, True]
     unknown = server.past([Retired(middle.at + timedelta(seconds=1), None)])
-    assert [whole(unknown, moment) for moment in (None, early, middle, late)] == [False, False, False, True]
+    assert [whole(unknown, noted) for noted in (None, early, middle, late)] == [False, False, False, True]
     with pytest.raises(NotKept, match=f"events of {early.lsn} are not in the table") as refused:
         table_range(removed, AtLsn(early.lsn), None)
     assert middle.at.isoformat(sep=" ") in refused.value.remedy
@@ -153,9 +153,9 @@ def test_a_range_is_whole_if_what_was_removed_was_committed_before_it() -> None:
 def test_a_transaction_that_was_running_at_the_begin_may_be_among_what_was_removed() -> None:
     server = Server()
     server.run([0, 0, 0, 5, 3])  # 100 and 102 run on
-    (moment,) = server.moments
-    assert moment.snapshot.sees(101)
-    assert not whole(server.past([Retired(moment.at + timedelta(days=8), 101)]), moment)
+    (noted,) = server.noted
+    assert noted.snapshot.sees(101)
+    assert not whole(server.past([Retired(noted.at + timedelta(days=8), 101)]), noted)
 
 
 def test_an_event_that_no_position_is_before_begins_with_the_table() -> None:
