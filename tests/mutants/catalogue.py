@@ -644,8 +644,8 @@ MUTANTS = (
     Mutant(
         "pass over the third event of a transaction while the table is polled",
         "relay/sources/polling/stream.py",
-        "            if int(tx) not in published:\n",
-        "            if int(tx) not in published and int(place) != 3:\n",
+        "(row for row in rows if int(row[-2]) not in published)",
+        "(row for row in rows if int(row[-2]) not in published and int(row[-1]) != 3)",
         (_AUDITED,),
     ),
     Mutant(
@@ -741,7 +741,7 @@ MUTANTS = (
     ),
     Mutant(
         "count the places of a selection instead of a transaction",
-        "relay/sources/replay/table.py",
+        "relay/sources/polling/rows.py",
         "int(tx), int(place)))",
         "int(tx), 1))",
         (f"{_REPLAY}/test_replay.py",),

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Protocol
 
 from outboxkit.errors import Problem
@@ -20,6 +19,7 @@ from relay.core.lifetime.attempts import Attempts
 from relay.core.observations import CaughtUp, Observe
 from relay.core.position import PollPosition, Round, Snapshot
 from relay.sources.polling.reading import Batch, Begun, Row
+from relay.sources.polling.rows import decoded
 from relay.sources.reader import Reader
 from relay.storage.sessions.session import Session
 from relay.storage.state import State
@@ -210,19 +210,9 @@ class PollingStream:
             await self._loop.create_future()  # the last round has begun
 
     def _events(self, rows: Sequence[Row]) -> list[OutboxEvent]:
-        events, published = [], self._state.streamed
-        for row in rows:
-            *values, tx, place = row
-            if int(tx) not in published:
-                texts = [None if value is None else value.decode() for value in values]
-                try:
-                    events.append(self._reader.event(texts, now, int(tx), int(place)))
-                except UndecodableChange as problem:
-                    self._undecodable = UndecodableChange(
-                        f"{problem.what} (it is number {int(place)} of those with tx = {int(tx)})", remedy=_CORRECT
-                    )
-                    self._undecodable.__cause__ = problem
-                    break
+        published = self._state.streamed
+        unpublished = (row for row in rows if int(row[-2]) not in published)
+        events, self._undecodable = decoded(unpublished, self._reader, remedy=_CORRECT)
         return events
 
     def _end(self, snapshot: Snapshot, committed_at: float | None = None) -> Boundary[PollPosition]:
@@ -246,8 +236,3 @@ async def listen(session: Session, observe: Observe) -> None:
 def oldest(events: Sequence[OutboxEvent]) -> float | None:
     """Return when the oldest of `events` was created: nobody knows when it was committed."""
     return min(event.created_at for event in events).timestamp() if events else None
-
-
-def now() -> datetime:
-    """Return the creation time of a row that has none."""
-    return datetime.now(UTC)

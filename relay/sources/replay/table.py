@@ -11,8 +11,8 @@ from relay.core.replay import ReplayPosition, Selection, TableRange
 from relay.sources import tables
 from relay.sources.layout import Layout
 from relay.sources.polling.reading import Reading, Row
+from relay.sources.polling.rows import decoded
 from relay.sources.polling.statements import statements
-from relay.sources.polling.stream import now
 from relay.sources.preconditions import require_primary
 from relay.sources.reader import Reader
 from relay.sources.replay.source import Item
@@ -101,7 +101,8 @@ class TableReading:
 
     def _items(self, rows: Sequence[Row], *, last: bool) -> list[Item]:
         items: list[Item] = []
-        for number, event in enumerate(self._events(rows), start=1):
+        events, self._undecodable = decoded(rows, self._reader, remedy=_CORRECT)
+        for number, event in enumerate(events, start=1):
             items.append(event)
             if self._ordered:
                 self._seq = event.seq
@@ -115,17 +116,3 @@ class TableReading:
         elif self._ordered and isinstance(items[-1], OutboxEvent):
             items.append(Boundary(ReplayPosition(self._seq)))
         return items
-
-    def _events(self, rows: Sequence[Row]) -> list[OutboxEvent]:
-        events = []
-        for *values, tx, place in rows:
-            texts = [None if value is None else value.decode() for value in values]
-            try:
-                events.append(self._reader.event(texts, now, int(tx), int(place)))
-            except UndecodableChange as problem:
-                self._undecodable = UndecodableChange(
-                    f"{problem.what} (it is number {int(place)} of those with tx = {int(tx)})", remedy=_CORRECT
-                )
-                self._undecodable.__cause__ = problem
-                break
-        return events

@@ -12,8 +12,9 @@ from relay.core.lifetime.attempts import Attempts
 from relay.core.lifetime.supervisor import Supervisor
 from relay.core.observations import CaughtUp, Observe
 from relay.core.position import BatchPosition
+from relay.sources.polling.rows import now
 from relay.sources.polling.skip_locked.batches import Ended, Locked
-from relay.sources.polling.stream import now, oldest
+from relay.sources.polling.stream import oldest
 from relay.sources.reader import Reader
 
 _PLACES = 2**31
