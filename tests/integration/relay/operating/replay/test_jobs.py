@@ -114,6 +114,15 @@ def test_without_a_terminal_and_without_yes_nothing_is_published(history: Histor
     assert history.jobs() == []
 
 
+def test_the_remedies_of_a_replay_name_the_replay_and_nothing_of_the_live_stream(history: History, begin: str) -> None:
+    history.tap.unbind()
+    failed = history.replay("--from-lsn", begin, RELAY_ON_RETURN="halt")
+    number = history.jobs()[0]["job"]
+    assert f"replay {number} has failed: event " in failed.output
+    assert f"then `relay replay resume {number}` goes on" in failed.output
+    assert "start the relay again" not in failed.output
+
+
 def test_a_job_of_another_system_is_refused(history: History, begin: str) -> None:
     history.tap.unbind()
     assert history.replay("--from-lsn", begin, RELAY_ON_RETURN="halt").code == 1
@@ -129,6 +138,7 @@ def test_the_list_names_what_can_be_resumed(history: History, begin: str) -> Non
     history.tap.unbind()
     assert history.replay("--from-lsn", begin, RELAY_ON_RETURN="halt").code == 1
     (job,) = history.jobs()
+    assert (job["state"], "no queue takes" in job["detail"]) == ("failed", True)
     output = call(environment(history.isolated), "replay", "list").output
     assert f"`relay replay resume {job['job']}` goes on" in output
     assert job["detail"] in output
