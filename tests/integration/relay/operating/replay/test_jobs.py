@@ -144,6 +144,19 @@ def test_the_list_names_what_can_be_resumed(history: History, begin: str) -> Non
     assert job["detail"] in output
 
 
+def test_an_option_before_a_subcommand_is_refused_and_not_passed_over(history: History) -> None:
+    for options in (["--json"], ["--rate", "5"], ["--config", "relay.toml"]):
+        said = call(environment(history.isolated), "replay", *options, "list")
+        assert (said.code, f"{options[0]} stands before 'list'" in said.output) == (2, True), said.output
+
+
+def test_a_relay_of_another_name_has_nothing_to_replay(history: History, begin: str) -> None:
+    said = history.replay("--from-lsn", begin, RELAY_NAME="misspelt")
+    assert said.code == 1
+    assert "relay 'misspelt' has no stored position" in said.output
+    assert "correct RELAY_NAME" in said.output
+
+
 def _written(history: History) -> list[str]:
     with psycopg.connect(history.url) as connection:
         return [row[0] for row in connection.execute("SELECT id::text FROM outbox.event ORDER BY seq")]
