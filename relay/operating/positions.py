@@ -48,7 +48,10 @@ def positions(config: Config = None, *, since: Since = "1h", until: Until = None
     minutes. A time without a zone is of this machine's zone; times are printed in UTC.
     """
     settings, now = load(RelaySettings, config), here()
-    start, end = moment(since, now=now), now if until is None else moment(until, now=now)
+    start, end = (
+        moment(since, now=now, option="--since"),
+        (now if until is None else moment(until, now=now, option="--until")),
+    )
     with connected(settings, "positions") as connection:
         facts = slots.facts(connection, settings)
         require_state(facts, settings.name)

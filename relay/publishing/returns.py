@@ -46,8 +46,8 @@ def decide(policy: OnReturn, returned: Sequence[tuple[Item, str]]) -> Park | Ret
             return Halt(
                 MessageReturned(
                     f"event {item.parcel.event.id}: {_detail(item, why)}",
-                    remedy="bind a queue to this routing key, then start the relay again; "
-                    "or set RELAY_ON_RETURN to park or retry",
+                    remedy="bind a queue to this routing key, or set RELAY_ON_RETURN to park or retry; "
+                    "then start it again",
                 )
             )
 

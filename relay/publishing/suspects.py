@@ -60,5 +60,5 @@ def rejected(culprit: Item, problem: Problem) -> tuple[Rejection, BrokerLost]:
 
 def held(culprit: Item, problem: Problem) -> Held:
     """Return what to report of a message that is tried again."""
-    meanwhile = "it is tried again, and later messages wait for it: `relay slot skip` skips and parks it"
+    meanwhile = "it is tried again, and later messages wait for it"
     return Held(culprit.named(), type(problem)(problem.what, remedy=f"{problem.remedy}; {meanwhile}"))

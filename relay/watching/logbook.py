@@ -49,11 +49,8 @@ from relay.watching.differences import DIFFERENCES, FewLines
 from relay.watching.incidents import Incidents
 
 log = structlog.get_logger()
-_NACKED = Problem(
-    "a queue for it is full (x-overflow is reject-publish), or RabbitMQ failed to store it",
-    remedy="it is tried again, and later messages wait for it: make room in its queues, see RabbitMQ's log, or skip "
-    "and park it with `relay slot skip`",
-)
+_NACKED = "a queue for it is full (x-overflow is reject-publish), or RabbitMQ failed to store it"
+_MAKE_ROOM = "it is tried again, and later messages wait for it: make room in its queues, see RabbitMQ's log"
 _FILLS = Problem(
     "the slot retains half of the WAL that RELAY_SLOT_BUDGET allows, or more",
     remedy="`relay status` says why the relay does not catch up, and the line `slot budget` what happens at the budget",
@@ -69,7 +66,21 @@ _PAUSES = {
     "behind": "one source gives more than may wait for the other; it begins anew",
     "failed": "the other source cannot be read; it is tried again",
 }
-_NOT_DRAINED = "the next run publishes these messages again, with the rest of their transactions"
+
+
+class Remedies(NamedTuple):
+    """What to do about messages of what publishes them."""
+
+    skip: str
+    """One holds all later ones, and RabbitMQ is not to be made to take it."""
+    not_drained: str
+    """They were in flight at the end."""
+
+
+OF_THE_RELAY = Remedies(
+    "or skip and park it with `relay slot skip`",
+    "the next run publishes these messages again, with the rest of their transactions",
+)
 
 
 class _Kind(NamedTuple):
@@ -85,8 +96,9 @@ class _Kind(NamedTuple):
 class Logbook:
     """Logs observations."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, *, remedies: Remedies = OF_THE_RELAY) -> None:
         self._clock = clock
+        self._remedies = remedies
         self._logged: dict[str, str] = {}
         self._incidents: Incidents[_Kind] = Incidents()
         self._shadow_lines = FewLines()
@@ -145,9 +157,11 @@ class Logbook:
                 problem = Problem(reason, remedy="bind a queue to this routing key")
                 self._count("message returned", problem, count, asdict(first), policy=policy)
             case Nacked(count, first):
-                self._count("message nacked", _NACKED, count, asdict(first))
+                problem = Problem(_NACKED, remedy=f"{_MAKE_ROOM}, {self._remedies.skip}")
+                self._count("message nacked", problem, count, asdict(first))
             case Held(message, problem):
-                self._once("held", "message refused", problem, **asdict(message))
+                told = Problem(problem.what, remedy=f"{problem.remedy}, {self._remedies.skip}")
+                self._once("held", "message refused", told, **asdict(message))
             case Parked(ids, reasons):
                 kinds = tuple(sorted(set(reasons)))
                 kind = _Kind("events parked", "", (("reasons", kinds), ("remedy", "see `relay parked list`")))
@@ -169,7 +183,7 @@ class Logbook:
                 for difference in differences:
                     self._differs(difference)
             case NotDrained(in_flight):
-                log.warning("not drained", in_flight=in_flight, remedy=_NOT_DRAINED)
+                log.warning("not drained", in_flight=in_flight, remedy=self._remedies.not_drained)
             case Stopped(confirmed, position):
                 for kind, count in self._incidents.rest():
                     _warn(kind, count)

@@ -17,7 +17,7 @@ from tests.support.users import user
 _PARKED = 200
 _OLD, _NEW = "the/old@one", "the/new@one"
 _NO_QUEUE = "no queue takes routing key"
-_BIND = "bind a queue to this routing key, then start the relay again"
+_BIND = "bind a queue to this routing key, or set RELAY_ON_RETURN to park or retry"
 _REASONS = "SELECT reason, count(*) FROM relay.parked GROUP BY reason"
 _CUT = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s"
 

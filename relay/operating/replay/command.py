@@ -52,6 +52,7 @@ def replay(  # noqa: PLR0913, PLR0917 - the options of a command
     Ctrl-C leaves a job that `relay replay resume JOB` goes on with. Exit code 3 if some of its events were parked.
     """
     if context.invoked_subcommand is not None:
+        _require_none(context)
         return
     ends = options.Ends(from_lsn, from_time, from_event, from_slot, to_lsn, to_time, to_event)
     now = times.here()
@@ -101,8 +102,22 @@ def list_(config: Config = None, *, as_json: Json = False) -> None:
     if as_json:
         typer.echo(json.dumps(rows, default=str))
         return
+    if not rows:
+        typer.echo(f"relay {settings.name!r} has replayed nothing")
+        return
     for each in showing.table(rows):
         console().print(each)
+
+
+def _require_none(context: typer.Context) -> None:
+    """Raise ConfigurationProblem if an option stands before the name of a subcommand, which would not see it."""
+    for each in context.command.params:
+        source = None if each.name is None else context.get_parameter_source(each.name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise ConfigurationProblem(
+                f"{each.opts[0]} stands before {context.invoked_subcommand!r}, which does not see it",
+                remedy=f"write options behind it, as `relay replay {context.invoked_subcommand} --help` names them",
+            )
 
 
 def _counted(

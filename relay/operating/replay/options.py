@@ -78,7 +78,7 @@ def _ends(
         except ValueError as error:
             raise ConfigurationProblem(f"{option}-lsn: {error}", remedy="`relay positions` lists LSNs") from error
     if time is not None:
-        found.append(AtTime(times.moment(time, now=now)))
+        found.append(AtTime(times.moment(time, now=now, option=f"{option}-time")))
     if event is not None:
         found.append(AtEvent(event))
     return found

@@ -12,12 +12,15 @@ from relay.operating.replay.ranges.found import Found, NotKept
 from relay.operating.replay.ranges.rounding import table_range
 from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
+from relay.sources.preconditions import require_state
 from relay.sources.wal.ownership import require_position
 
 
 def choose(connection: psycopg.Connection[Any], settings: RelaySettings, begin: Begin, end: End) -> Found:
     """Return the range from `begin` to `end`; raises NotKept if no source has all of it."""
-    require_position(slots.facts(connection, settings), settings.owner)
+    facts = slots.facts(connection, settings)
+    require_state(facts, settings.name)
+    require_position(facts, settings.owner)
     # It takes a third of a second to import, so only what needs it imports it.
     from relay.operating.replay.ranges import wal  # noqa: PLC0415 - see above
 

@@ -41,7 +41,7 @@ def run(job: Job, left: int | None, config: Path | None, *, as_json: bool) -> No
     from relay.operating.replay.running import run as running  # noqa: PLC0415 - see above
 
     logs.configure()
-    this = running.Run(reloading(RelaySettings, config), job, running.incidents())
+    this = running.Run(reloading(RelaySettings, config), job, running.incidents(job.number))
     shown = Shown(job.number, left, lambda: this.confirmed + this.parked, as_json=as_json, terminal=sys.stderr.isatty())
 
     async def work(stop: service.Stop) -> None:
@@ -51,7 +51,13 @@ def run(job: Job, left: int | None, config: Path | None, *, as_json: bool) -> No
         finally:
             showing.cancel()
 
-    asyncio.run(service.until_signal(work, prints=False))
+    try:
+        asyncio.run(service.until_signal(work, prints=False))
+    except running.CANNOT_GO_ON:
+        raise
+    except Problem as problem:  # with Postgres away too, the number of the job is not lost
+        remedy = f"{problem.remedy}; then `relay replay resume {job.number}` goes on"
+        raise Problem(f"replay {job.number} has failed: {problem.what}", remedy=remedy) from problem
     shown.line("finished" if this.finished else "interrupted")
     if not this.finished:
         raise Problem(f"replay {job.number} was interrupted", remedy=f"`relay replay resume {job.number}` goes on")

@@ -29,13 +29,16 @@ from relay.sources.polling.source import POLLS
 from relay.sources.replay.pace import Pace
 from relay.sources.replay.source import ReplaySource
 from relay.sources.replay.table import TableReader
+from relay.sources.replay.wal import NotInSlot
 from relay.storage.facts import Facts
 from relay.storage.parking import PostgresParking
 from relay.storage.replays import JobHeld, Progress
 from relay.storage.server import Server
 from relay.storage.sessions.session import Session
-from relay.watching.logbook import Logbook
+from relay.watching.logbook import Logbook, Remedies
 
+CANNOT_GO_ON = (JobHeld, NotInSlot, NotOurs)
+"""What a job fails with if resuming it does not help, or only after what its remedy names."""
 _STEP = 100
 """Without a rate, there is a position every so many events."""
 
@@ -171,9 +174,14 @@ def require_system(facts: Facts, job: Job) -> None:
         )
 
 
-def incidents() -> Observe:
-    """Return what logs incidents, and nothing else."""
-    logbook = Logbook()
+def incidents(number: int) -> Observe:
+    """Return what logs incidents of job `number`, and nothing else; nothing is to be skipped in the live stream."""
+    logbook = Logbook(
+        remedies=Remedies(
+            "or stop this replay, and begin a new one with `relay replay --from-event` and a later event",
+            f"`relay replay resume {number}` publishes these messages again",
+        )
+    )
 
     def observe(seen: Observation) -> None:
         if not isinstance(seen, BrokerConnected | Stopped):

@@ -82,9 +82,6 @@ class Shown:
 
 def table(rows: Sequence[dict[str, Any]]) -> Iterator[Table | Text]:
     """Yield what is printed of jobs, the columns of sql/queries/replay_list.sql."""
-    if not rows:
-        yield plain("this relay has replayed nothing")
-        return
     shown = Table("job", "state", "events", "confirmed", "parked", "range", "only", "to", "begun (UTC)", "by")
     for row in rows:
         shown.add_row(*map(plain, _cells(row)))

@@ -21,6 +21,10 @@ NOW = datetime(2026, 11, 27, 15, 30, tzinfo=ZONE)
         ("2026-11-27T14:10", datetime(2026, 11, 27, 12, 10, tzinfo=UTC)),
         ("2026-11-27 14:10", datetime(2026, 11, 27, 12, 10, tzinfo=UTC)),
         ("2026-11-27T12:10Z", datetime(2026, 11, 27, 12, 10, tzinfo=UTC)),
+        ("2026-11-27 12:10:05 UTC", datetime(2026, 11, 27, 12, 10, 5, tzinfo=UTC)),
+        ("12:10 UTC", datetime(2026, 11, 27, 12, 10, tzinfo=UTC)),
+        ("12:10Z", datetime(2026, 11, 27, 12, 10, tzinfo=UTC)),
+        ("13:31Z", datetime(2026, 11, 26, 13, 31, tzinfo=UTC)),
         ("2026-11-27T12:10:00.25+00:00", datetime(2026, 11, 27, 12, 10, 0, 250_000, tzinfo=UTC)),
         ("2026-11-27", datetime(2026, 11, 26, 22, 0, tzinfo=UTC)),
         ("90s", datetime(2026, 11, 27, 13, 28, 30, tzinfo=UTC)),
@@ -34,7 +38,9 @@ def test_a_time_is_a_date_a_time_of_the_last_day_or_how_long_ago_it_was(text: st
     assert moment(text, now=NOW) == means
 
 
-@pytest.mark.parametrize("text", ["", "now", "14:60", "25:00", "1410", "1 hour", "-1h", "999999d", "2026-13-01", "٣h"])
+@pytest.mark.parametrize(
+    "text", ["", "now", "14:60", "25:00", "1410", "1 hour", "-1h", "999999d", "2026-13-01", "٣h", "UTC", "Z"]
+)
 def test_anything_else_is_refused_with_the_forms_that_there_are(text: str) -> None:
     with pytest.raises(ConfigurationProblem, match="is not a time") as refused:
         moment(text, now=NOW)

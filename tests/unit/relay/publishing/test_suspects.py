@@ -61,9 +61,9 @@ def test_a_rejected_message_is_named_in_what_is_reported() -> None:
     assert culprit.parcel.message.id in lost.problem.what
 
 
-def test_a_message_that_is_tried_again_is_named_with_both_remedies() -> None:
+def test_a_message_that_is_tried_again_is_named_with_its_remedy_and_what_waits_for_it() -> None:
     culprit = item(0)
     seen = held(culprit, REFUSED)
     assert seen.message == culprit.named()
     assert "create it; " in seen.problem.remedy
-    assert "relay slot skip" in seen.problem.remedy
+    assert "later messages wait for it" in seen.problem.remedy

@@ -18,6 +18,7 @@ from relay.core.observations import (
     Held,
     Nacked,
     Named,
+    NotDrained,
     NotHandedOver,
     NotStored,
     Observation,
@@ -32,7 +33,7 @@ from relay.core.observations import (
 from relay.core.position import Lsn
 from relay.watching.differences import DIFFERENCES, LINES
 from relay.watching.incidents import QUIET_AFTER, TELL_EVERY
-from relay.watching.logbook import Logbook
+from relay.watching.logbook import Logbook, Remedies
 
 CONNECTED = BrokerConnected("localhost:5672/", again=1)
 AWAY = BrokerLost(BrokerUnavailable("it is not reachable", remedy="start it"))
@@ -207,3 +208,15 @@ def test_a_shadow_that_pauses_again_for_the_same_reason_is_logged_once() -> None
 def test_missing_events_are_said_once_again_when_there_are_more_and_when_there_is_none_any_more() -> None:
     clean, one, two = Audited(5, 0, None), Audited(5, 1, 17), Audited(0, 2, 17)
     assert logged(clean, one, one, two, one, clean, clean) == ["events missing", "events missing", "no event missing"]
+
+
+def test_what_holds_a_replay_is_not_to_be_skipped_in_the_live_stream() -> None:
+    logbook = Logbook(remedies=Remedies("begin a new replay behind it", "resume it"))
+    with capture_logs() as lines:
+        logbook(Nacked(1, FIRST))
+        logbook(held(FIRST))
+        logbook(NotDrained(2))
+    remedies = [line["remedy"] for line in lines]
+    assert ["begin a new replay behind it" in remedy for remedy in remedies] == [True, True, False]
+    assert remedies[-1] == "resume it"
+    assert not any("slot skip" in remedy for remedy in remedies)

@@ -120,6 +120,15 @@ def test_without_a_terminal_and_without_yes_nothing_is_published(history: Histor
     assert history.jobs() == []
 
 
+def test_the_remedies_of_a_replay_name_the_replay_and_nothing_of_the_live_stream(history: History, begin: str) -> None:
+    history.tap.unbind()
+    failed = history.replay("--from-lsn", begin, RELAY_ON_RETURN="halt")
+    number = history.jobs()[0]["job"]
+    assert f"replay {number} has failed: event " in failed.output
+    assert f"then `relay replay resume {number}` goes on" in failed.output
+    assert "start the relay again" not in failed.output
+
+
 def test_a_job_of_another_system_is_refused(history: History, begin: str) -> None:
     history.tap.unbind()
     assert history.replay("--from-lsn", begin, RELAY_ON_RETURN="halt").code == 1
@@ -135,9 +144,23 @@ def test_the_list_names_what_can_be_resumed(history: History, begin: str) -> Non
     history.tap.unbind()
     assert history.replay("--from-lsn", begin, RELAY_ON_RETURN="halt").code == 1
     (job,) = history.jobs()
+    assert (job["state"], "no queue takes" in job["detail"]) == ("failed", True)
     output = call(environment(history.isolated), "replay", "list").output
     assert f"`relay replay resume {job['job']}` goes on" in output
     assert job["detail"] in output
+
+
+def test_an_option_before_a_subcommand_is_refused_and_not_passed_over(history: History) -> None:
+    for options in (["--json"], ["--rate", "5"], ["--config", "relay.toml"]):
+        said = call(environment(history.isolated), "replay", *options, "list")
+        assert (said.code, f"{options[0]} stands before 'list'" in said.output) == (2, True), said.output
+
+
+def test_a_relay_of_another_name_has_nothing_to_replay(history: History, begin: str) -> None:
+    said = history.replay("--from-lsn", begin, RELAY_NAME="misspelt")
+    assert said.code == 1
+    assert "relay 'misspelt' has no stored position" in said.output
+    assert "correct RELAY_NAME" in said.output
 
 
 def _written(history: History) -> list[str]:
