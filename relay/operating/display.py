@@ -3,6 +3,8 @@
 import sys
 
 from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
 from rich.text import Text
 
 from outboxkit.text import printable
@@ -13,6 +15,18 @@ _WIDE = 240
 def console() -> Console:
     """Return a console as wide as the terminal. Files and pipes get long lines, because their lines are searched."""
     return Console() if sys.stdout.isatty() else Console(width=_WIDE)
+
+
+def print_table(table: Table) -> None:
+    """Print a table; on a terminal that is too narrow for it, each row as `column value; …`, and nothing cut."""
+    on = console()
+    if Measurement.get(on, on.options.update(max_width=_WIDE), table).maximum <= on.width:
+        on.print(table)
+        return
+    names = [column.header for column in table.columns]
+    for row in zip(*(column.cells for column in table.columns), strict=True):
+        named = (f"{name} {cell}" for name, cell in zip(names, row, strict=True) if str(cell))
+        on.print(plain("; ".join(named)))
 
 
 def err_console() -> Console:

@@ -13,7 +13,7 @@ from rich.table import Table
 from outboxkit import sql
 from outboxkit.settings import load
 from relay.operating.connection import connected
-from relay.operating.display import console
+from relay.operating.display import print_table
 from relay.operating.options import Config, Json
 from relay.operating.slot import statements as slots
 from relay.operating.times import Since, Until, here, moment, shown
@@ -87,4 +87,4 @@ def _print(found: Sequence[Position]) -> None:
     for each in found:
         published = each.published_lsn if each.mode == "wal" else each.published_snapshot
         table.add_row(shown(each.at), each.lsn, each.snapshot, each.mode, published or "")
-    console().print(table)
+    print_table(table)

@@ -26,8 +26,8 @@ Until = Annotated[
 def moment(text: str, now: datetime, *, option: str | None = None) -> datetime:
     """Return the time that `text` names, in UTC: a date and time, a time of the last 24 hours, or how long ago it was.
 
-    A time without a zone is of the zone of `now`; "UTC" and "Z" behind it are zones. Raises ConfigurationProblem, naming
-    `option`, for anything else, and for the future.
+    A time without a zone is of the zone of `now`; "UTC" and "Z" behind it are zones. Raises ConfigurationProblem,
+    naming `option`, for anything else, and for the future.
     """
     found, named = _moment(text.strip(), now), repr(text) if option is None else f"{option} {text!r}"
     if found is None:

@@ -14,7 +14,7 @@ from relay.operating.audit.findings import Findings
 from relay.operating.audit.repairing import repaired
 from relay.operating.audit.running import Audit, Wanted
 from relay.operating.connection import connected
-from relay.operating.display import console, plain
+from relay.operating.display import console, plain, print_table
 from relay.operating.options import Config, Json, Yes
 from relay.operating.slot import statements as slots
 from relay.operating.times import Since, Until, duration, here, moment
@@ -72,7 +72,7 @@ def audit(  # noqa: PLR0913 - the options of a command
     if as_json:
         typer.echo(json.dumps(showing.document(findings), default=str))
     else:
-        console().print(showing.table(findings))
+        print_table(showing.table(findings))
         for line in showing.lines(findings, wanted.limit):
             console().print(plain(line), soft_wrap=True)
     if repair and findings.total("missing"):

@@ -12,7 +12,7 @@ from rich.table import Column, Table
 from outboxkit.errors import ConfigurationProblem, Problem
 from outboxkit.settings import load
 from relay.operating.connection import connected
-from relay.operating.display import console, plain
+from relay.operating.display import plain, print_table
 from relay.operating.options import Config, Json, Yes
 from relay.operating.parked import statements
 from relay.operating.parked.statements import Failure, Row
@@ -47,7 +47,10 @@ def list_(config: Config = None, *, as_json: Json = False) -> None:
         asked = f"asked for at {row['asked_at']:%H:%M:%S}" if row["asked_at"] else ""
         cells = (str(row["row"]), row["id"], aggregate, version, row["event_type"], row["reason"], times, at, asked)
         table.add_row(*map(plain, cells))
-    console().print(table if rows else "no parked event is waiting")
+    if rows:
+        print_table(table)
+    else:
+        typer.echo("no parked event is waiting")
 
 
 @app.command()

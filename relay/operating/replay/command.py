@@ -10,10 +10,11 @@ import typer
 
 from outboxkit.errors import ConfigurationProblem, Problem
 from outboxkit.settings import load
+from outboxkit.text import printable
 from relay.core.replay import Job, Order, TableRange
 from relay.operating import times
 from relay.operating.connection import connected
-from relay.operating.display import console
+from relay.operating.display import print_table
 from relay.operating.options import Config, Json, Yes
 from relay.operating.replay import options
 from relay.operating.replay.ranges import history
@@ -105,14 +106,15 @@ def list_(config: Config = None, *, as_json: Json = False) -> None:
     if not rows:
         typer.echo(f"relay {settings.name!r} has replayed nothing")
         return
-    for each in showing.table(rows):
-        console().print(each)
+    print_table(showing.table(rows))
+    for line in showing.resumable(rows):
+        typer.echo(printable(line))
 
 
 def _require_none(context: typer.Context) -> None:
     """Raise ConfigurationProblem if an option stands before the name of a subcommand, which would not see it."""
     for each in context.command.params:
-        source = None if each.name is None else context.get_parameter_source(each.name)
+        source = context.get_parameter_source(str(each.name))
         if source is not None and source.name == "COMMANDLINE":
             raise ConfigurationProblem(
                 f"{each.opts[0]} stands before {context.invoked_subcommand!r}, which does not see it",

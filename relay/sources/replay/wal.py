@@ -42,6 +42,12 @@ class Origin:
     timeline: int
 
 
+_WITHOUT_RIGHT = (
+    "a replay from the WAL needs it, and it opens the WAL of the whole cluster: run it with the relay's own role, such "
+    "as outbox_relay of sql/roles.sql"
+)
+
+
 class NotInSlot(SourceRefused):
     """The slot does not have the begin of the range any more."""
 
@@ -158,7 +164,9 @@ class WalReader:
         plugin = _plugin(facts, self._plugin)
         self._decoding.examine(table, plugin)
         slot = f"replay_{secrets.token_hex(6)}"
-        connection = await connected(self._database_url(), self._server, facts, slot=slot, name=self._name)
+        connection = await connected(
+            self._database_url(), self._server, facts, slot=slot, name=self._name, without_right=_WITHOUT_RIGHT
+        )
         try:
             require_same(self._origin, await connection.identify())
             await temporary.copy(connection, wanted.slot, slot, plugin, done="streaming")

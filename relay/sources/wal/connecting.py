@@ -7,10 +7,13 @@ from relay.storage.server import Server
 from relay.storage.sessions.refusals import NOT_THROUGH_A_POOLER
 
 
-async def connected(database_url: str, server: Server, facts: Facts, *, slot: str, name: str) -> ReplicationConnection:
+async def connected(  # noqa: PLR0913 - two of a connection, two of the server, and what to do without the right
+    database_url: str, server: Server, facts: Facts, *, slot: str, name: str, without_right: str | None = None
+) -> ReplicationConnection:
     """Connect as `name`; if that is refused, raise RepairNeeded for what `server` and its `facts` show as the reason.
 
-    Raises SourceUnavailable for a server that is away.
+    `without_right` is the remedy for a role that lacks REPLICATION, and is not to be given it. Raises SourceUnavailable
+    for a server that is away.
     """
     try:
         return await ReplicationConnection.connect(database_url, slot=slot, name=name)
@@ -25,5 +28,5 @@ async def connected(database_url: str, server: Server, facts: Facts, *, slot: st
             raise
         raise RepairNeeded(
             f"role {facts.role!r} lacks REPLICATION ({problem.__cause__})",
-            remedy=f'ALTER ROLE "{facts.role}" REPLICATION',
+            remedy=without_right or f'ALTER ROLE "{facts.role}" REPLICATION',
         ) from problem

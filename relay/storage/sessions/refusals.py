@@ -47,12 +47,15 @@ _ALLOW = (
     "wal2json; SELECT pg_reload_conf()"
 )
 _OPERATOR = "run it as a role that is a member of outbox_operator, which sql/roles.sql creates"
+_AUDITOR = "run it as a role that is a member of outbox_operator or outbox_auditor, which sql/roles.sql creates"
 _RIGHTS = {
     "setup": "run it as the owner of the schemas relay and outbox and of the outbox table, or as a superuser",
     "making a slot": f"if the role lacks REPLICATION, as a superuser: ALTER ROLE ... REPLICATION; {_ALLOW}",
     "streaming": f"`relay check` names which right is missing; {_ALLOW}",
     "parked": _OPERATOR,
     "replay": _OPERATOR,
+    "audit": _AUDITOR,
+    "positions": _AUDITOR,
     "slot": "run it as a role with REPLICATION and the rights of the relay's role, which sql/roles.sql grants",
 }
 """The rights that 42501 is about, by what was done."""

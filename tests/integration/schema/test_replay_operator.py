@@ -27,3 +27,20 @@ def test_a_writer_is_told_whose_command_it_is(site: Site) -> None:
     said = site.call("application", "replay", "--from-event", event, "--yes")
     assert said.code == 1
     assert "outbox_operator" in said.output, said.output
+
+
+def test_an_operator_is_not_told_to_take_replication_for_a_replay_from_the_wal(site: Site) -> None:
+    slot = one(
+        site.isolated.database_url, "SELECT slot_name FROM pg_replication_slots WHERE database = current_database()"
+    )
+    said = site.call("operator", "replay", "--from-slot", str(slot), "--dry-run")
+    assert said.code == 1
+    assert "lacks REPLICATION" in said.output
+    assert "run it with the relay's own role" in said.output
+    assert "ALTER ROLE" not in said.output
+
+
+def test_a_writer_is_told_who_may_audit(site: Site) -> None:
+    for command in ("audit", "positions"):
+        said = site.call("application", command)
+        assert (said.code, "outbox_auditor" in said.output) == (1, True), said.output

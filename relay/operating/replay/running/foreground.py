@@ -55,9 +55,9 @@ def run(job: Job, left: int | None, config: Path | None, *, as_json: bool) -> No
         asyncio.run(service.until_signal(work, prints=False))
     except running.CANNOT_GO_ON:
         raise
-    except Problem as problem:  # with Postgres away too, the number of the job is not lost
-        remedy = f"{problem.remedy}; then `relay replay resume {job.number}` goes on"
-        raise Problem(f"replay {job.number} has failed: {problem.what}", remedy=remedy) from problem
+    except Problem as error:  # with Postgres away too, the number of the job is not lost
+        remedy = f"{error.remedy}; then `relay replay resume {job.number}` goes on"
+        raise Problem(f"replay {job.number} has failed: {error.what}", remedy=remedy) from error
     shown.line("finished" if this.finished else "interrupted")
     if not this.finished:
         raise Problem(f"replay {job.number} was interrupted", remedy=f"`relay replay resume {job.number}` goes on")

@@ -10,7 +10,6 @@ from typing import Any
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
-from rich.text import Text
 
 from relay.operating.display import err_console, plain
 
@@ -80,16 +79,20 @@ class Shown:
                 await asyncio.sleep(_DRAWN_EVERY)
 
 
-def table(rows: Sequence[dict[str, Any]]) -> Iterator[Table | Text]:
-    """Yield what is printed of jobs, the columns of sql/queries/replay_list.sql."""
+def table(rows: Sequence[dict[str, Any]]) -> Table:
+    """Return what is shown of jobs, the columns of sql/queries/replay_list.sql."""
     shown = Table("job", "state", "events", "confirmed", "parked", "range", "only", "to", "begun (UTC)", "by")
     for row in rows:
         shown.add_row(*map(plain, _cells(row)))
-    yield shown
+    return shown
+
+
+def resumable(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Yield a line for each job that can be resumed."""
     for row in rows:
         if row["state"] in {"interrupted", "failed"}:
             why = f": {row['detail']}" if row["detail"] else ""
-            yield plain(f"job {row['job']} {row['state']}{why}; `relay replay resume {row['job']}` goes on")
+            yield f"job {row['job']} {row['state']}{why}; `relay replay resume {row['job']}` goes on"
 
 
 def events(count: int) -> str:

@@ -60,13 +60,16 @@ def test_each_state_has_its_meaning_and_its_remedy(
         ("making a slot", "REPLICATION"),
         ("streaming", "output_plugin_libraries = pgoutput, test_decoding, wal2json"),
         ("parked", "outbox_operator"),
+        ("replay", "outbox_operator"),
+        ("audit", "outbox_operator or outbox_auditor"),
+        ("positions", "outbox_operator or outbox_auditor"),
         ("status", "`relay check`"),
     ],
 )
 def test_a_missing_right_has_one_remedy_for_what_was_done(done: str, remedy: str) -> None:
     refused = from_postgres(psycopg.errors.InsufficientPrivilege("no"), slot="s", done=done)
     assert remedy in refused.remedy
-    assert ("outbox_operator" in refused.remedy) is (done == "parked")
+    assert ("outbox_operator" in refused.remedy) is (done in {"parked", "replay", "audit", "positions"})
     assert ("output_plugin_libraries" in refused.remedy) is (done in {"making a slot", "streaming"})
 
 
