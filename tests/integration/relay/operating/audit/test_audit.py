@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from outboxkit import sql
+from relay.operating.audit.asking import Asking
 from sandbox import Isolated
 from tests.integration.relay.operating.audit.audit_stage import Played
 from tests.integration.relay.stage import call, environment, one
@@ -25,6 +26,9 @@ SELECT id::text, seq, aggregate_type, aggregate_id, aggregate_version, event_typ
        created_at, 'relay', 'returned', '', 'outbox.event'
 FROM outbox.event WHERE id = %s::uuid
 """
+PARTITION: LiteralString = (
+    "CREATE TABLE outbox.event_20200101 PARTITION OF outbox.event FOR VALUES FROM ('2020-01-01') TO ('2020-01-02')"
+)
 WRITTEN: LiteralString = "SELECT outbox.publish('order', 'w', 1, 'paid', '{}')::text, currval('outbox.event_seq_seq')"
 
 
@@ -276,3 +280,41 @@ def test_after_a_repair_the_answer_is_about_what_is_left(played: Played, stage: 
     said = played.audit()
     assert (said.json["verdict"], said.json["totals"]["confirmed"]) == ("extra", 4)
     assert not named(said.json["missing"]) & {skipped}
+
+
+def test_a_record_that_was_shortened_makes_nothing_missing_while_an_old_transaction_is_open(ready: Isolated) -> None:
+    with psycopg.connect(ready.database_url) as late:
+        late.execute("SELECT pg_current_xact_id()")
+        played = Played(ready)
+        played.run("UPDATE relay.checkpoint SET recorded_since = pg_current_snapshot()")
+        played.note()
+        played.publish(played.write(3))
+        age(played)
+        played.note()
+        thin(played)
+        assert one(played.url, "SELECT count(*) FROM relay.confirmed") == 0
+        said = played.audit("--since", "9d")
+        assert said.json["totals"]["missing"] == 0, said.output
+
+
+def test_after_a_relay_was_away_for_longer_than_its_record_is_kept_nothing_is_missing(played: Played) -> None:
+    played.publish(played.write(3))
+    age(played)
+    thin(played)  # no position is left
+    played.note()
+    thin(played)
+    assert one(played.url, "SELECT count(*) FROM relay.confirmed") == 0
+    said = played.audit("--since", "9d")
+    assert said.json["totals"]["missing"] == 0, said.output
+
+
+def age(played: Played) -> None:
+    """Let everything that is recorded be three days old."""
+    played.run("UPDATE relay.checkpoint_history SET at = at - interval '3 days'")
+    played.run("UPDATE relay.confirmed SET at = at - interval '3 days'")
+
+
+def thin(played: Played) -> None:
+    """Remove what is older than two days."""
+    with psycopg.connect(played.url) as connection:
+        connection.execute(sql.query("position_thin"), {"relay": "relay", "keep": timedelta(days=2)})
