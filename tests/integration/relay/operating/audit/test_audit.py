@@ -318,3 +318,30 @@ def thin(played: Played) -> None:
     """Remove what is older than two days."""
     with psycopg.connect(played.url) as connection:
         connection.execute(sql.query("position_thin"), {"relay": "relay", "keep": timedelta(days=2)})
+
+
+def test_while_an_audit_looks_no_partition_is_dropped(played: Played) -> None:
+    """Between what an audit sees and the rows that it reads, nothing may be removed: it would have no account of it."""
+    drop = "SELECT outbox.drop_partition('event_20200101', '1 day')"
+    with psycopg.connect(played.url, autocommit=True) as looking:
+        looking.execute(PARTITION)
+        played.publish(played.write(4))
+        asking = Asking(looking, "relay")
+        with asking.moment():
+            assert asking.facts() is not None
+            assert "it is in use" in str(one(played.url, drop))
+        assert one(played.url, drop) is None
+
+
+def test_what_was_streamed_before_the_record_began_is_not_missing_when_retention_has_removed_it(played: Played) -> None:
+    before = played.write(3)
+    played.run("UPDATE outbox.event SET created_at = '2020-01-01 12:00Z'")
+    played.run(
+        "UPDATE relay.checkpoint SET recorded_besides = (SELECT int8multirange(int8range(min(tx::text::bigint), "
+        "max(tx::text::bigint), '[]')) FROM outbox.event)"
+    )
+    played.publish()
+    played.note()
+    assert one(played.url, "SELECT outbox.drain_default('1 day')") == len(before)
+    said = played.audit()
+    assert [(each["events"], each["judged"], each["missing"]) for each in said.json["retired"]] == [(3, False, 0)]
