@@ -345,3 +345,19 @@ def test_what_was_streamed_before_the_record_began_is_not_missing_when_retention
     assert one(played.url, "SELECT outbox.drain_default('1 day')") == len(before)
     said = played.audit()
     assert [(each["events"], each["judged"], each["missing"]) for each in said.json["retired"]] == [(3, False, 0)]
+
+
+def test_on_another_system_the_record_begins_anew(played: Played) -> None:
+    """Its transactions have other numbers, so what the record began with says nothing about them."""
+    played.run("UPDATE relay.checkpoint SET system_identifier = '1', recorded_since = '4000000:4000000:'")
+    with psycopg.connect(played.url, autocommit=True) as connection:
+        slot = played.isolated.name
+        connection.execute(sql.query("checkpoint_reset"), {"name": "relay", "slot": slot, "outboxes": ["outbox.event"]})
+    played.run("UPDATE relay.checkpoint SET snapshot = pg_current_snapshot()")
+    played.publish()
+    played.note()
+    skipped, *ids = played.write(3)
+    played.publish(ids)
+    played.note()
+    said = played.audit()
+    assert (said.code, named(said.json["missing"])) == (3, {skipped}), said.output
