@@ -1,7 +1,9 @@
 -- What retention removed that may have been committed behind the snapshot `after`, and which of it was neither confirmed nor
--- parked. What began before the record may have been confirmed before it: it is not judged.
+-- parked. What began before the record, or was streamed before it, may have been confirmed before it: it is not judged.
 SELECT r.partition, r.events, r.retired_at,
-       coalesce(r.first_tx >= pg_snapshot_xmax(%(recorded_since)s::pg_snapshot), false) AS judged,
+       coalesce(r.first_tx >= pg_snapshot_xmax(%(recorded_since)s::pg_snapshot)
+                AND NOT %(besides)s::int8multirange && int8range(r.first_tx::text::bigint, r.last_tx::text::bigint, '[]'),
+                false) AS judged,
        (r.seqs - coalesce((SELECT range_agg(c.seqs) FROM relay.confirmed AS c
                            WHERE c.relay = %(relay)s AND c.seqs && r.seqs), '{}')
                - coalesce((SELECT range_agg(int8range(p.seq, p.seq, '[]')) FROM relay.parked AS p

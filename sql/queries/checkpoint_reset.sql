@@ -12,6 +12,8 @@ ON CONFLICT (name) DO UPDATE
 SET slot = excluded.slot, mode = excluded.mode, lsn = excluded.lsn, snapshot = NULL, streamed = '{}',
     round_snapshot = NULL, round_seq = NULL, filter_snapshot = NULL, filter_end = NULL, making_slot = false,
     epoch = c.epoch + 1, recorded_epoch = CASE WHEN c.recorded_epoch = c.epoch THEN c.epoch + 1 END,
+    recorded_since = CASE WHEN c.system_identifier = excluded.system_identifier THEN c.recorded_since END,
+    recorded_besides = CASE WHEN c.system_identifier = excluded.system_identifier THEN c.recorded_besides ELSE '{}' END,
     system_identifier = excluded.system_identifier, timeline = excluded.timeline, database = excluded.database,
     database_oid = excluded.database_oid, plugin = excluded.plugin, outboxes = excluded.outboxes,
     updated_at = clock_timestamp()

@@ -99,21 +99,27 @@ $$;
 
 -- Keeps relay.confirmed small: merges the rows of a minute that is over for `merge_after`, if they have no event in common, and
 -- removes those that are older than `keep`; NULL keeps them. Returns how many rows there are less. Where rows are removed, the
--- record begins later: with what the oldest position that is kept does not see, which was confirmed after that.
+-- record begins later: with what the oldest position that is kept does not see, which was confirmed after that, or up to an hour
+-- before, while its commit waited for a standby. So without a position none is removed. Of two snapshots the later one
+-- ends higher, though a transaction that has been open since before both may begin them at the same id.
 CREATE FUNCTION relay.tidy_confirmed(relay text, merge_after interval, keep interval) RETURNS bigint
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
+    oldest record;
     gone   bigint;
     merged bigint;
 BEGIN
-    DELETE FROM relay.confirmed AS c WHERE c.relay = tidy_confirmed.relay AND c.at < clock_timestamp() - keep;
+    SELECT h.at, h.snapshot INTO oldest
+    FROM relay.checkpoint_history AS h JOIN relay.checkpoint AS c ON c.name = h.relay AND c.system_identifier = h.system_identifier
+    WHERE h.relay = tidy_confirmed.relay ORDER BY h.at LIMIT 1;
+    DELETE FROM relay.confirmed AS c
+    WHERE c.relay = tidy_confirmed.relay AND c.at < clock_timestamp() - keep AND c.at < oldest.at - interval '1 hour';
     GET DIAGNOSTICS gone = ROW_COUNT;
     UPDATE relay.checkpoint AS c SET recorded_since = oldest.snapshot
-    FROM (SELECT h.snapshot, h.system_identifier FROM relay.checkpoint_history AS h
-          WHERE h.relay = tidy_confirmed.relay ORDER BY h.at LIMIT 1) AS oldest
-    WHERE gone > 0 AND c.name = tidy_confirmed.relay AND c.system_identifier = oldest.system_identifier
-      AND pg_snapshot_xmax(c.recorded_since) < pg_snapshot_xmin(oldest.snapshot);
+    WHERE gone > 0 AND c.name = tidy_confirmed.relay
+      AND (pg_snapshot_xmax(c.recorded_since), pg_snapshot_xmin(c.recorded_since))
+        < (pg_snapshot_xmax(oldest.snapshot), pg_snapshot_xmin(oldest.snapshot));
     WITH minute AS (
         SELECT date_trunc('minute', c.at) AS minute, array_agg(c.number) AS numbers, max(c.at) AS at,
                range_agg(c.seqs) AS seqs, sum(c.ids_hash) AS ids_hash

@@ -42,6 +42,7 @@ class Asking:
     def moment(self) -> Iterator[None]:
         """Let all questions in the block be answered as of one moment."""
         self._connection.execute(sql.query("audit_begin"))
+        self._connection.execute(sql.query("audit_lock"))
         yield  # an error closes the connection, and with it the transaction
         self._connection.execute(sql.query("audit_end"))
 
@@ -103,9 +104,14 @@ class Asking:
         times = {"confirmed_after": confirmed_after, "confirmed_until": confirmed_until}
         return [Changed(**row) for row in self._rows("audit_changed", {"after": str(after), **times})]
 
-    def retired(self, after: Edge, recorded_since: str) -> list[Retired]:
+    def retired(self, after: Edge, facts: Facts) -> list[Retired]:
         """Return what retention removed of what `after` may not see."""
-        asked = {"after": str(after.snapshot), "since": after.at, "recorded_since": recorded_since}
+        asked = {
+            "after": str(after.snapshot),
+            "since": after.at,
+            "recorded_since": facts.since,
+            "besides": facts.besides,
+        }
         return [Retired(**row) for row in self._rows("audit_retired", asked)]
 
     def _seqs(self, query: str, parameters: dict[str, object]) -> str:

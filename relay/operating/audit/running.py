@@ -101,7 +101,7 @@ class Audit:
             each.extra = sum(each.bucket.after.at < extra.at <= each.bucket.until.at for extra in found.extra)
 
     def _judge_retired(self, found: Findings) -> None:
-        found.retired = self._asking.retired(found.buckets[0].bucket.after, self._since)
+        found.retired = self._asking.retired(found.buckets[0].bucket.after, self._facts)
         if unjudged := sum(each.events for each in found.retired if not each.judged):
             found.notes.append(
                 f"{unjudged} events that retention removed are older than the record, and are not audited"

@@ -19,7 +19,7 @@ from relay.core.lifetime.shutdown import Shutdown
 from relay.core.lifetime.supervisor import Supervisor
 from relay.core.messages.replayed import ReplayRouter
 from relay.core.observations import BrokerConnected, Confirmed, NotDrained, Observation, Observe, Parked, Stopped
-from relay.core.replay import Job, RangeReader, TableRange, WalRange
+from relay.core.replay import Destination, Job, RangeReader, TableRange, WalRange
 from relay.operating.replay.ranges import scanning
 from relay.publishing.link import Broker
 from relay.publishing.publisher import RabbitPublisher
@@ -63,7 +63,9 @@ class Run:
         Raises JobHeld if it runs elsewhere, and any other Problem for a job that has failed: its row says so, and it
         can be resumed too.
         """
-        evidence = Evidence(recording=self._settings.table == NATIVE.name)
+        # What goes to another place was not delivered where the live stream delivers: it is no evidence that it was.
+        delivers = self._job.order.destination == Destination()
+        evidence = Evidence(recording=delivers and self._settings.table == NATIVE.name)
         async with AsyncExitStack() as stack:
             session = await stack.enter_async_context(self._session(""))
             progress = self._progress = Progress(session, self._job.number, evidence)

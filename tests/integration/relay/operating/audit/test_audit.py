@@ -7,6 +7,7 @@ import psycopg
 import pytest
 
 from outboxkit import sql
+from relay.operating.audit.asking import Asking
 from sandbox import Isolated
 from tests.integration.relay.operating.audit.audit_stage import Played
 from tests.integration.relay.stage import call, environment, one
@@ -25,6 +26,9 @@ SELECT id::text, seq, aggregate_type, aggregate_id, aggregate_version, event_typ
        created_at, 'relay', 'returned', '', 'outbox.event'
 FROM outbox.event WHERE id = %s::uuid
 """
+PARTITION: LiteralString = (
+    "CREATE TABLE outbox.event_20200101 PARTITION OF outbox.event FOR VALUES FROM ('2020-01-01') TO ('2020-01-02')"
+)
 WRITTEN: LiteralString = "SELECT outbox.publish('order', 'w', 1, 'paid', '{}')::text, currval('outbox.event_seq_seq')"
 
 
@@ -276,3 +280,84 @@ def test_after_a_repair_the_answer_is_about_what_is_left(played: Played, stage: 
     said = played.audit()
     assert (said.json["verdict"], said.json["totals"]["confirmed"]) == ("extra", 4)
     assert not named(said.json["missing"]) & {skipped}
+
+
+def test_a_record_that_was_shortened_makes_nothing_missing_while_an_old_transaction_is_open(ready: Isolated) -> None:
+    with psycopg.connect(ready.database_url) as late:
+        late.execute("SELECT pg_current_xact_id()")
+        played = Played(ready)
+        played.run("UPDATE relay.checkpoint SET recorded_since = pg_current_snapshot()")
+        played.note()
+        played.publish(played.write(3))
+        age(played)
+        played.note()
+        thin(played)
+        assert one(played.url, "SELECT count(*) FROM relay.confirmed") == 0
+        said = played.audit("--since", "9d")
+        assert said.json["totals"]["missing"] == 0, said.output
+
+
+def test_after_a_relay_was_away_for_longer_than_its_record_is_kept_nothing_is_missing(played: Played) -> None:
+    played.publish(played.write(3))
+    age(played)
+    thin(played)  # no position is left
+    played.note()
+    thin(played)
+    assert one(played.url, "SELECT count(*) FROM relay.confirmed") == 0
+    said = played.audit("--since", "9d")
+    assert said.json["totals"]["missing"] == 0, said.output
+
+
+def age(played: Played) -> None:
+    """Let everything that is recorded be three days old."""
+    played.run("UPDATE relay.checkpoint_history SET at = at - interval '3 days'")
+    played.run("UPDATE relay.confirmed SET at = at - interval '3 days'")
+
+
+def thin(played: Played) -> None:
+    """Remove what is older than two days."""
+    with psycopg.connect(played.url) as connection:
+        connection.execute(sql.query("position_thin"), {"relay": "relay", "keep": timedelta(days=2)})
+
+
+def test_while_an_audit_looks_no_partition_is_dropped(played: Played) -> None:
+    """Between what an audit sees and the rows that it reads, nothing may be removed: it would have no account of it."""
+    drop = "SELECT outbox.drop_partition('event_20200101', '1 day')"
+    with psycopg.connect(played.url, autocommit=True) as looking:
+        looking.execute(PARTITION)
+        played.publish(played.write(4))
+        asking = Asking(looking, "relay")
+        with asking.moment():
+            assert asking.facts() is not None
+            assert "it is in use" in str(one(played.url, drop))
+        assert one(played.url, drop) is None
+
+
+def test_what_was_streamed_before_the_record_began_is_not_missing_when_retention_has_removed_it(played: Played) -> None:
+    before = played.write(3)
+    played.run("UPDATE outbox.event SET created_at = '2020-01-01 12:00Z'")
+    played.run(
+        "UPDATE relay.checkpoint SET recorded_besides = (SELECT int8multirange(int8range(min(tx::text::bigint), "
+        "max(tx::text::bigint), '[]')) FROM outbox.event)"
+    )
+    played.publish()
+    played.note()
+    assert one(played.url, "SELECT outbox.drain_default('1 day')") == len(before)
+    said = played.audit()
+    assert [(each["events"], each["judged"], each["missing"]) for each in said.json["retired"]] == [(3, False, 0)]
+
+
+def test_on_another_system_the_record_begins_anew(played: Played) -> None:
+    """Its transactions have other numbers, so what the record began with says nothing about them."""
+    played.run("UPDATE relay.checkpoint SET system_identifier = '1', recorded_since = '4000000:4000000:'")
+    with psycopg.connect(played.url, autocommit=True) as connection:
+        slot = played.isolated.name
+        connection.execute(sql.query("checkpoint_reset"), {"name": "relay", "slot": slot, "outboxes": ["outbox.event"]})
+    played.run("UPDATE relay.checkpoint SET snapshot = pg_current_snapshot()")
+    played.publish()
+    played.note()
+    skipped, *ids = played.write(3)
+    played.publish(ids)
+    played.note()
+    said = played.audit()
+    assert (said.code, named(said.json["missing"])) == (3, {skipped}), said.output

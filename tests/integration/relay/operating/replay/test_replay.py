@@ -198,3 +198,11 @@ def test_what_a_replay_publishes_is_recorded_as_confirmed(history: History) -> N
     ids = history.publish("a", "b")
     assert history.replay("--from-lsn", first).code == 0
     assert one(history.url, "SELECT array_agg(id::text ORDER BY number) FROM relay.confirmed, unnest(ids) AS id") == ids
+
+
+def test_what_a_replay_sends_to_another_place_is_no_evidence_that_it_was_delivered(history: History) -> None:
+    first = history.note()
+    history.publish("a", "b")
+    assert history.replay("--from-lsn", first, "--queue", history.tap.queue).code == 0
+    assert len(history.ids()) == 2
+    assert one(history.url, "SELECT count(*) FROM relay.confirmed") == 0
