@@ -15,6 +15,7 @@ from rich.text import Text
 from relay.operating.display import err_console, plain
 
 _DRAWN_EVERY = 0.2
+"""Seconds; so are these:"""
 _LINE_EVERY = 5.0
 _JSON_EVERY = 1.0
 
