@@ -9,6 +9,7 @@ from relay.storage.checkpoint_history import CheckpointHistory
 NOTE_EVERY = 10.0
 """Seconds."""
 THIN_EVERY = 600.0
+"""Seconds."""
 _JUST_NOW = 0.9 * NOTE_EVERY
 """Replicas of a relay share one history, and their clocks do not beat together."""
 

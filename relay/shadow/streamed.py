@@ -28,6 +28,7 @@ from relay.storage.state import Mode, State
 
 _TRIED_AGAIN = "none is needed: it is tried again; `relay check` names these transactions"
 _ADVANCE_EVERY = 1.0
+"""Seconds."""
 _FROM_NOW = Lsn(0)
 
 

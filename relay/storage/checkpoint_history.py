@@ -7,6 +7,7 @@ from relay.storage.sessions.session import Session
 _BEYOND = timedelta(days=2)
 """A partition of the outbox ends up to a day after its first event, and is dropped a little later than it might be."""
 _SECONDS = 600.0
+"""The record of a week is merged and shortened within this time."""
 
 
 class CheckpointHistory:

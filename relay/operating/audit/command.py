@@ -24,6 +24,7 @@ from relay.sources.preconditions import require_primary
 from relay.sources.wal.ownership import require_position
 
 _NAMED = 100
+"""Events of each sort, without --ids."""
 
 
 def audit(  # noqa: PLR0913 - the options of a command

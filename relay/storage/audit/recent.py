@@ -12,6 +12,7 @@ from relay.storage.audit.outcome import Facts, Outcome, outcome_parameters, requ
 from relay.storage.sessions.session import Session
 
 _SECONDS = 60.0
+"""A bucket with hours of events, which nobody was there to audit, is counted within this time."""
 _WIDTH = timedelta(minutes=1)
 _EARLIER = timedelta(hours=1)
 """How long before its commit is visible an event may be confirmed, at the first look."""

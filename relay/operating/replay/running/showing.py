@@ -14,6 +14,7 @@ from rich.table import Table
 from relay.operating.display import err_console, plain
 
 _DRAWN_EVERY = 0.2
+"""Seconds; so are these:"""
 _LINE_EVERY = 5.0
 _JSON_EVERY = 1.0
 
