@@ -34,7 +34,8 @@ BEGIN
         ('outbox_relay',    true,  true,  20),
         -- the same with RELAY_SOURCE=polling, which needs neither REPLICATION nor wal_level=logical
         ('outbox_poller',   true,  false, 20),
-        -- for people: `relay parked`, `relay switch`, `consumers status`, `states`, `dead`, `dlq`, `locks`, `events parked`;
+        -- for people: `relay parked`, `switch`, `positions`, `audit`, and `replay` from the table; `consumers status`, `states`,
+        -- `dead`, `dlq`, `locks`, `events parked`;
         -- GRANT outbox_operator TO <person>
         ('outbox_operator', false, false, -1),
         -- for applications: write events and tasks; GRANT outbox_writer TO <application>
