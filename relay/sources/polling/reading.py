@@ -43,6 +43,8 @@ class Batch(NamedTuple):
     rows: Sequence[Row]
     seq: int | None = None
     """How far it goes; None if the table has no such number."""
+    gone: int = 0
+    """How many rows were removed since the round was begun, of those that would have been in it."""
 
 
 class Reading:
@@ -112,16 +114,18 @@ class Reading:
             raise psycopg.OperationalError("the session that held the keys of the round has ended")
         rows: Sequence[Row] = ()
         last: str | None = None
+        gone = 0
         while not rows:  # all rows of some keys may have been deleted
             keys = raw(await connection.execute(self._statements.fetch))
             if not keys:
-                return Batch(())
+                return Batch((), gone=gone)
             last = _text(keys[-1][1])
             await connection.execute(sql.query("poll_begin"))
             await connection.execute(self._statements.lock)
             rows = await self._rows(connection, keys)
+            gone += len(keys) - len(rows)
             await connection.commit()
-        return Batch(rows, int(str(last)) if self._statements.ordered else None)
+        return Batch(rows, int(str(last)) if self._statements.ordered else None, gone)
 
     async def _rows(self, connection: psycopg.AsyncConnection[Any], keys: Sequence[Row]) -> Sequence[Row]:
         """Return the rows of `keys` in their order, those too that no longer lie where they were."""

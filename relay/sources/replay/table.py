@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
+from outboxkit.errors import Problem
 from relay.core.errors import UndecodableChange
 from relay.core.event import Boundary, OutboxEvent
 from relay.core.position import Round
@@ -79,7 +80,7 @@ class TableReading:
     async def receive(self) -> Sequence[Item]:
         """Return the next rows as events; the position behind the last one is complete.
 
-        Raises UndecodableChange after all rows before the one that cannot be read.
+        Raises UndecodableChange after all rows before the one that cannot be read, and a Problem if rows are gone.
         """
         if self._undecodable is not None:
             raise self._undecodable
@@ -89,8 +90,10 @@ class TableReading:
             self._begun = True
             if not begun.large:
                 return self._items(begun.rows, last=True)
-        rows = (await self._rounds.more()).rows
-        return self._items(rows, last=not rows)
+        batch = await self._rounds.more()
+        if batch.gone:
+            raise removed(batch.gone)
+        return self._items(batch.rows, last=not batch.rows)
 
     async def stored(self, position: ReplayPosition) -> None:
         """Do nothing: rows stay."""
@@ -116,3 +119,12 @@ class TableReading:
         elif self._ordered and isinstance(items[-1], OutboxEvent):
             items.append(Boundary(ReplayPosition(self._seq)))
         return items
+
+
+def removed(events: int | None) -> Problem:
+    """Return the failure of a job of which so many events are not in the table any more; None if that is not known."""
+    return Problem(
+        f"{'some' if events is None else events} events that may be in its range were removed from the outbox "
+        "since it was made",
+        remedy="`relay replay` with the same times publishes what is left, or names the oldest position that has all",
+    )

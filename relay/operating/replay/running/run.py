@@ -8,6 +8,8 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import assert_never
 
+from psycopg.rows import scalar_row
+
 from outboxkit.errors import Problem
 from outboxkit.process.service import Stop
 from relay.app import publishing_policy, router
@@ -28,7 +30,7 @@ from relay.sources.layout import NATIVE
 from relay.sources.polling.source import POLLS
 from relay.sources.replay.pace import Pace
 from relay.sources.replay.source import ReplaySource
-from relay.sources.replay.table import TableReader
+from relay.sources.replay.table import TableReader, removed
 from relay.sources.replay.wal import NotInSlot
 from relay.storage.facts import Facts
 from relay.storage.parking import PostgresParking
@@ -121,6 +123,10 @@ class Run:
         require_system(await server.facts(), self._job)
         match order.range:
             case TableRange() as of:
+                if settings.table == NATIVE.name:
+                    gone = await session.fetch(scalar_row, "replay_removed", {"job": self._job.number})
+                    if gone != 0:
+                        raise removed(gone)
                 return TableReader(
                     session,
                     server,

@@ -1,11 +1,13 @@
 """What cannot be replayed from the table: positions and events that are not kept, and those of others."""
 
 import re
+import signal
 
 import psycopg
 
 from tests.integration.relay.operating.replay.replay_stage import History
 from tests.integration.relay.stage import call, environment, one
+from tests.support.stage import Stage
 
 _PARTITION = (
     "CREATE TABLE outbox.event_20200101 PARTITION OF outbox.event FOR VALUES FROM ('2020-01-01') TO ('2020-01-02')"
@@ -96,3 +98,38 @@ def test_one_begin_is_needed_and_at_most_one_end_and_one_destination(history: Hi
         ["--from-lsn", lsn, "--aggregate", ":1"],
     ):
         assert history.replay(*arguments).code == 2, arguments
+
+
+def test_a_job_whose_events_were_removed_before_it_was_resumed_fails_and_says_so(
+    history: History, stage: Stage
+) -> None:
+    with psycopg.connect(history.url, autocommit=True) as connection:
+        connection.execute(_PARTITION)
+    first = history.note()
+    history.publish("a", *map(str, range(100)))
+    write_old(history)  # the last one of the range
+    history.note()
+    replay = stage.start("relay", "replay", "--from-lsn", first, "--rate", "20", "--yes")
+    history.tap.grows(5, seconds=60)
+    replay.process.send_signal(signal.SIGINT)
+    assert replay.ended() == 1
+    retire(history)
+    said = call(environment(history.isolated), "replay", "resume", "1")
+    assert (said.code, "1 events that may be in its range were removed" in said.output) == (1, True), said.output
+    assert history.jobs()[0]["state"] == "failed"
+
+
+def test_a_job_whose_events_are_removed_while_it_runs_fails_and_says_so(history: History, stage: Stage) -> None:
+    with psycopg.connect(history.url, autocommit=True) as connection:
+        connection.execute(_PARTITION)
+    first = history.note()
+    history.publish("a", *map(str, range(100)))
+    write_old(history)
+    history.note()
+    replay = stage.start("relay", "replay", "--from-lsn", first, "--rate", "20", "--yes", RELAY_POLL_BATCH="10")
+    history.tap.grows(5, seconds=60)
+    retire(history)
+    assert replay.ended(seconds=60) == 1
+    assert "1 events that may be in its range were removed" in replay.stderr
+    assert history.jobs()[0]["state"] == "failed"
+    assert len(history.ids()) == 100  # its last batch has two, and one of them is gone
