@@ -35,10 +35,15 @@ class Evidence:
         self._taken = asyncio.Event()
 
     def confirmed(self, parcels: Sequence[Parcel]) -> None:
-        """Note that `parcels` are confirmed, before anything else learns of it."""
+        """Note that `parcels` are confirmed, before anything else learns of it.
+
+        Redriven events are left out: relay.parked has their confirms, and they may be of an outbox that was read
+        before.
+        """
         if self._recording:
-            self._confirms.seqs.extend([parcel.message.seq for parcel in parcels])
-            self._confirms.ids.extend([parcel.message.id for parcel in parcels])
+            messages = [parcel.message for parcel in parcels if parcel.event.redrives is None]
+            self._confirms.seqs.extend([message.seq for message in messages])
+            self._confirms.ids.extend([message.id for message in messages])
 
     def take(self) -> Confirms:
         """Return what was confirmed since the last time, to be stored."""

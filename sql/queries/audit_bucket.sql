@@ -1,5 +1,6 @@
 -- What became of the events that were committed between the snapshots `after` and `until`. Confirms are looked for from
--- `confirmed_from` on: an event is confirmed after its commit, except while the commit waits for a standby.
+-- `confirmed_from` on: an event is confirmed after its commit, except while the commit waits for a standby. The confirm of a
+-- redriven event is noted in its row of relay.parked.
 WITH event AS MATERIALIZED (
     SELECT seq, tx FROM (
         SELECT seq, tx FROM outbox.event
@@ -16,9 +17,12 @@ WITH event AS MATERIALIZED (
 ), parked AS (
     SELECT coalesce(range_agg(int8range(p.seq, p.seq, '[]')), '{}') AS seqs FROM relay.parked AS p JOIN span ON span.seqs @> p.seq
     WHERE p.relay = %(relay)s AND (p.outbox IS NULL OR p.outbox = 'outbox.event')
+), redriven AS (
+    SELECT coalesce(range_agg(int8range(p.seq, p.seq, '[]')), '{}') AS seqs FROM relay.parked AS p JOIN span ON span.seqs @> p.seq
+    WHERE p.relay = %(relay)s AND (p.outbox IS NULL OR p.outbox = 'outbox.event') AND p.redriven_at IS NOT NULL
 ), judged AS (
     SELECT seq, CASE
-        WHEN seq <@ (SELECT seqs FROM confirmed) THEN 'confirmed'
+        WHEN seq <@ (SELECT seqs FROM confirmed) OR seq <@ (SELECT seqs FROM redriven) THEN 'confirmed'
         WHEN seq <@ (SELECT seqs FROM parked) THEN 'parked'
         WHEN pg_visible_in_snapshot(tx, %(recorded_since)s::pg_snapshot)
             OR %(besides)s::int8multirange @> tx::text::bigint THEN 'unrecorded'

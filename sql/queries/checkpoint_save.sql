@@ -15,18 +15,7 @@ WITH saved AS (
       AND (lsn IS NULL OR lsn <= %(lsn)s::pg_lsn)
       AND (%(lsn)s::pg_lsn IS NULL OR %(lsn)s::pg_lsn <= pg_current_wal_flush_lsn())
       AND (%(mode)s = 'polling' OR relay.outbox_relations(%(outbox)s::text) IS NOT DISTINCT FROM %(relations)s::text)
-    RETURNING epoch
-), noted AS (
-    INSERT INTO relay.confirmed (relay, seqs, ids, ids_hash)
-    SELECT %(name)s, range_agg(int8range(seq, seq, '[]')), array_agg(id ORDER BY seq),
-           sum(hashtextextended(id::text, 0)::numeric)
-    FROM (SELECT DISTINCT ON (seq) seq, id::uuid AS id
-          FROM unnest(%(confirmed_seqs)s::bigint[], %(confirmed_ids)s::text[]) AS given (seq, id)
-          -- A redriven event of another outbox has any text as its id; the relay publishes it, and nothing is to be proved by it.
-          WHERE id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-          ORDER BY seq) AS confirmed
-    WHERE EXISTS (SELECT FROM saved)
-    HAVING count(*) > 0
+    RETURNING epoch, relay.note_confirmed(%(name)s, %(confirmed_seqs)s::bigint[], %(confirmed_ids)s::uuid[])
 )
 SELECT (SELECT epoch FROM saved)                                                                   AS epoch,
        pg_postmaster_start_time() IS DISTINCT FROM %(server_started_at)s::timestamptz              AS restarted,

@@ -10,17 +10,6 @@ WITH saved AS (
         WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.pid = pg_backend_pid()
           AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
           AND (l.classid::bigint << 32) | l.objid::bigint = hashtextextended('relay.replay ' || %(job)s::bigint, 0))
-    RETURNING relay
-), noted AS (
-    INSERT INTO relay.confirmed (relay, seqs, ids, ids_hash)
-    SELECT (SELECT relay FROM saved), range_agg(int8range(seq, seq, '[]')), array_agg(id ORDER BY seq),
-           sum(hashtextextended(id::text, 0)::numeric)
-    FROM (SELECT DISTINCT ON (seq) seq, id::uuid AS id
-          FROM unnest(%(confirmed_seqs)s::bigint[], %(confirmed_ids)s::text[]) AS given (seq, id)
-          -- A redriven event of another outbox has any text as its id; the relay publishes it, and nothing is to be proved by it.
-          WHERE id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-          ORDER BY seq) AS confirmed
-    WHERE EXISTS (SELECT FROM saved)
-    HAVING count(*) > 0
+    RETURNING relay.note_confirmed(relay, %(confirmed_seqs)s::bigint[], %(confirmed_ids)s::uuid[])
 )
 SELECT EXISTS (SELECT FROM saved)

@@ -90,6 +90,18 @@ COMMENT ON COLUMN relay.confirmed.seqs IS 'The numbers (outbox.event.seq) of the
 COMMENT ON COLUMN relay.confirmed.ids IS 'Their ids in the order of their numbers; NULL in a row that was merged from several.';
 COMMENT ON COLUMN relay.confirmed.ids_hash IS 'The sum of hashtextextended(id::text, 0) of the events, each counted once.';
 
+-- Records events of outbox.event that RabbitMQ has confirmed, each once; nothing if there are none.
+CREATE FUNCTION relay.note_confirmed(relay text, seqs bigint[], ids uuid[]) RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp
+AS $$
+    INSERT INTO relay.confirmed (relay, seqs, ids, ids_hash)
+    SELECT note_confirmed.relay, range_agg(int8range(each.seq, each.seq, '[]')), array_agg(each.id ORDER BY each.seq),
+           sum(hashtextextended(each.id::text, 0)::numeric)
+    FROM (SELECT DISTINCT ON (given.seq) given.seq, given.id
+          FROM unnest(note_confirmed.seqs, note_confirmed.ids) AS given (seq, id) ORDER BY given.seq) AS each
+    HAVING count(*) > 0
+$$;
+
 -- How many numbers there are in a set of them.
 CREATE FUNCTION relay.count_of(seqs int8multirange) RETURNS bigint
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp

@@ -679,8 +679,11 @@ MUTANTS = (
     Mutant(
         "record what was confirmed although the position was not stored",
         "sql/queries/checkpoint_save.sql",
-        "    WHERE EXISTS (SELECT FROM saved)\n",
-        "",
+        ", relay.note_confirmed(%(name)s, %(confirmed_seqs)s::bigint[], %(confirmed_ids)s::uuid[])\n)\n"
+        "SELECT (SELECT epoch FROM saved) ",
+        "\n), noted AS MATERIALIZED (\n"
+        "    SELECT relay.note_confirmed(%(name)s, %(confirmed_seqs)s::bigint[], %(confirmed_ids)s::uuid[])\n)\n"
+        "SELECT (SELECT epoch FROM saved) + 0 * (SELECT count(*) FROM noted) ",
         (_CONFIRMED,),
     ),
     Mutant(

@@ -172,7 +172,10 @@ class Stage:
 
     def _audited(self) -> dict[str, object]:
         """Return what `relay audit` says is missing, has no row, or is changed, after everything was confirmed."""
-        audit = self.run("relay", "audit", "--since", "1d", "--bucket", "1d", "--json")
+        audit = self.run(
+            "relay", "audit", "--since", "1d", "--bucket", "1d", "--json", RELAY_DATABASE_URL=self.isolated.database_url
+        )
+        assert audit.stdout, audit.tail()
         document = json.loads(audit.stdout)
         return {name: document[name] for name in ("missing", "extra", "changed") if document[name]}
 

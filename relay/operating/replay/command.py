@@ -70,6 +70,7 @@ def replay(  # noqa: PLR0913, PLR0917 - the options of a command
             return
         foreground.require_destination(settings, order)
         _confirm(order, yes=yes, as_json=as_json)
+        choose(connection, settings, begin, end)  # the question may have waited for long: is all of it still there?
         job = jobs.create(connection, settings, order)
     foreground.run(job, order.events, config, as_json=as_json)
 

@@ -97,3 +97,11 @@ def test_what_is_confirmed_of_a_large_transaction_is_stored_before_its_end_at_th
         assert Lsn(1) in script.stored
 
     asyncio.run(asyncio.wait_for(scenario(), 10))
+
+
+def test_a_redriven_event_is_no_evidence_about_the_outbox_that_is_read() -> None:
+    """It may be of another table, whose numbers mean other events. Its row of relay.parked has its confirm."""
+    evidence = Evidence(recording=True)
+    redriven = parcel("a", 1)
+    evidence.confirmed([structs.replace(redriven, event=structs.replace(redriven.event, redrives=7)), parcel("b", 2)])
+    assert evidence.take() == Confirms([2], ["b"])
