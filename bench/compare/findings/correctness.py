@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from bench.compare.findings.finding import Finding
 from bench.compare.findings.measures import Measured
-from bench.compare.findings.wording import listed, plural
+from bench.compare.findings.wording import capital, listed, plural
 from bench.compare.results import Correctness
 
 
@@ -73,7 +73,14 @@ def title(measured: Measured) -> str:
     """Return the finding as a title."""
     found = counted(measured)
     bad = [_fault(each).rstrip(".") for each in found if each.faulty]
-    return listed(bad) if bad else f"No event was missed by {plural(len(found), 'arm')}"
+    return capital(listed(bad)) if bad else f"No event was missed by {plural(len(found), 'arm')}"
+
+
+def verdict(each: Counted) -> str:
+    """Return in few words whether an arm did what it promises."""
+    if each.faulty:
+        return "loses events" if each.counts.missed else "breaks the order"
+    return "no fault seen" if each.ordered else "promises no order"
 
 
 def _fault(each: Counted) -> str:

@@ -9,7 +9,7 @@ from bench.compare.findings.ranking import rank
 from bench.compare.findings.statistics import CONFIDENCE
 from bench.compare.findings.wording import capital
 from bench.compare.quantities import Group
-from bench.compare.results import Kind
+from bench.compare.results import LAG, Kind
 
 _INTERVALS = (
     f"Bars are medians of the repetitions, lines their {CONFIDENCE} % intervals (bootstrap of the arm's own "
@@ -87,10 +87,10 @@ def latencies(measured: Measured) -> Iterator[Plate]:
                 continue
             yield Plate(
                 f"latency-{place + 1}-{hop}",
-                f"{_title(measured, [measure])}. {phase}",
-                f"Cumulative distribution of {what} under an open load: {phase}. The share of events is on the "
-                "horizontal axis, stretched towards the slow ones. Time counts from the moment at which the schedule "
-                "wanted the commit, so a writer that was held up hides nothing. All repetitions together.",
+                _title(measured, [measure]),
+                f"Cumulative distribution of {what} under an open load: {_told(measured, phase)}. The share of events "
+                "is on the horizontal axis, stretched towards the slow ones. Time counts from the moment at which the "
+                "schedule wanted the commit, so a writer that was held up hides nothing. All repetitions together.",
                 Curves(phase, hop),
             )
 
@@ -113,16 +113,17 @@ def speed(measured: Measured) -> Iterator[Plate]:
 def paid_by_writers(measured: Measured) -> Iterator[Plate]:
     """Yield the plots of what the writers pay."""
     for place, (phase, measures) in enumerate(_measures(measured, "writers", ("load", "drain"))):
-        title = f"{writers.title(measured, measures)}. {phase}"
-        caption = f"Writers at a load with each arm, and with no relay at all: {phase}. {_INTERVALS}"
+        title = f"{writers.title(measured, measures)} ({phase})"
+        told = _told(measured, phase)
+        caption = f"Writers at a load with each arm, and with no relay at all: {told}. {_INTERVALS}"
         yield Plate(f"writers-{place + 1}", title, caption, Bars(measures))
 
 
 def bars(measured: Measured, group: Group, kinds: Sequence[Kind]) -> Iterator[Plate]:
     """Yield a plot for each phase of `kinds` with measures of a group."""
     for place, (phase, measures) in enumerate(_measures(measured, group, kinds)):
-        caption = f"{phase}. {_INTERVALS}"
-        title = f"{_title(measured, measures)}. {phase}"
+        caption = f"{capital(_told(measured, phase))}. {_INTERVALS}"
+        title = _title(measured, measures)
         yield Plate(f"{group}-{place + 1}", title, caption, Bars(measures))
 
 
@@ -132,11 +133,13 @@ def incidents(measured: Measured) -> Iterator[Plate]:
         for series, what in SERIES.items():
             measure = measured.measure(phase, series)
             if measure is not None:
+                first = measured.measure(phase, "catch_up") if series == LAG else None
                 yield Plate(
                     f"{_slug(series)}-{_slug(phase)}",
-                    f"{_title(measured, [measure])}. {phase}",
-                    f"{capital(what)} over time: {phase}. Each panel has one arm, all its repetitions, with the "
-                    "others in grey. The shaded time is that between the two marks.",
+                    _title(measured, [first, measure] if first else [measure]),
+                    f"{capital(what)} over time: {_told(measured, phase)}. Each panel has one arm in all its "
+                    "repetitions and the others in grey; an arm of more than three times the median is cut off. "
+                    f"Shaded: {_marks(measured, phase)}.",
                     Grid(phase, series),
                 )
     yield from bars(measured, "incident", ("outage", "large"))
@@ -158,6 +161,16 @@ def _title(measured: Measured, measures: Sequence[Measure]) -> str:
     if not rankings:
         return "One arm, so nothing is compared"
     return next((each for each in rankings if each.worse), rankings[0]).title()
+
+
+def _told(measured: Measured, phase: str) -> str:
+    settings = "; ".join(f"{name} {value}" for name, value in measured.phases[phase].settings.items())
+    return f"{phase} ({settings})" if settings else phase
+
+
+def _marks(measured: Measured, phase: str) -> str:
+    marks = sorted(measured.phases[phase].marks.items(), key=lambda mark: mark[1])
+    return " to ".join(name for name, _ in (marks[0], marks[-1])) if len(marks) > 1 else "nothing"
 
 
 def _slug(text: str) -> str:

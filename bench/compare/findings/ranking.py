@@ -37,15 +37,15 @@ class Ranking:
 
     def title(self) -> str:
         """Return the finding as a title of a plot."""
-        what, unit = capital(self.measure.what), self.measure.unit
+        what, unit = f"{capital(self.measure.what)} ({self.measure.phase})", self.measure.unit
         if not self._repeated():
             return f"{what}: one repetition, so no difference is stated"
         if not self.worse:
             return f"{what}: no difference seen between {len(self.same) + 1} arms"
         last = self.worse[-1]
-        beside = f" (no difference seen from {_few(self.same)})" if self.same else ""
+        beside = f", no difference seen from {_few(self.same)}" if self.same else ""
         return (
-            f"{what}: {quantity(self.best.estimate.value, unit)} with {self.best.arm}{beside}, "
+            f"{what}: {quantity(self.best.estimate.value, unit)} with {self.best.arm}{beside}; "
             f"{quantity(last.estimate.value, unit)} with {last.arm}"
         )
 

@@ -57,11 +57,13 @@ def plural(count: int, noun: str) -> str:
 
 
 def _scale(value: float, unit: str) -> tuple[float, str]:
+    if value == 0 and unit in {SECONDS, BYTES}:
+        return 1.0, unit
     if unit == SECONDS:
         return next((factor, name) for least, factor, name in _SECONDS if abs(value) >= least)
     if unit == BYTES:
         return next((factor, name) for least, factor, name in _BYTES if abs(value) >= least)
-    return 1.0, {RATE: "/s", ROWS: "rows", COUNT: ""}.get(unit, unit)
+    return 1.0, {RATE: "/s", ROWS: "", COUNT: ""}.get(unit, unit)
 
 
 def _joined(value: str, unit: str) -> str:

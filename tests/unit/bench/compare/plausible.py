@@ -22,15 +22,15 @@ from bench.compare.results import (
     Surroundings,
 )
 
-STEADY = "Poisson, 200/s, 1 row, 200 B"
-BURSTY = "bursts, 200/s, 1 to 100 rows, 2 kB"
+STEADY, BURSTY = "even", "bursty"
 OUTAGE = "broker down for 60 s"
 LARGE = "a transaction of 1,000,000 rows"
 DRAIN = "a backlog of 20,000 events"
 RATES = "rising rates"
 IDLE = "a minute without events"
-WAL2JSON, PGOUTPUT = "WAL wal2json", "WAL pgoutput"
-LAST_ID, ONE_CONFIRM = "last id (control)", "one confirm (control)"
+WAL2JSON, PGOUTPUT = "WAL (wal2json)", "WAL (pgoutput)"
+POLL_1S, NOTIFY = "polling, 1 s", "polling, notify"
+LAST_ID, ONE_CONFIRM = "control: last id", "control: one confirm at a time"
 NONE = "no relay"
 _DOWN = 60.0
 _STEP = 2.0
@@ -58,7 +58,7 @@ class Nature:
 
 
 def _snapshot(interval: float, name: str, *, notified: bool = False) -> Nature:
-    arm = Arm(f"snapshot {name}", "polling", interval=interval, notified=notified)
+    arm = Arm(f"polling, {name}", "polling", interval=interval, notified=notified)
     return Nature(arm, late=0.008, drain=7300, idle_cpu=0.05 + 0.05 / interval)
 
 
@@ -71,7 +71,7 @@ def natures() -> list[Nature]:
         _snapshot(0.1, "100 ms"),
         _snapshot(1, "1 s"),
         _snapshot(10, "10 s"),
-        _snapshot(10, "10 s + notify", notified=True),
+        _snapshot(10, "notify", notified=True),
         *(
             Nature(
                 Arm(f"skip_locked, {pollers}", "polling", interval=1, ordered=pollers == "1 poller"),
@@ -169,7 +169,7 @@ class Draw:
         return Phase(
             name,
             "load",
-            settings={"rate": "200"},
+            settings={"rate": "200 events/s", "arrivals": "bursty" if name == BURSTY else "poisson"},
             figures=figures | {key: figure(key, value) for key, value in costs.items()},
             latencies={CONFIRMED: distribution.of(confirmed), APPLIED: distribution.of(applied)},
             series={TABLE: self._series("B", 60, lambda at: 1e6 + 2e5 * min(at, 30))},
