@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from bench.compare.findings.correctness import missing
 from bench.compare.findings.finding import Finding, Order, Stated
 from bench.compare.findings.measures import Measure, Measured
+from bench.compare.findings.phrasing import capital, listed, quantity, times
 from bench.compare.findings.statistics import Estimate, differ
-from bench.compare.findings.wording import capital, listed, quantity, times
 
 _PAIR = 2
 

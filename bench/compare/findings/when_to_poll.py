@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from bench.compare.findings.correctness import missing
 from bench.compare.findings.finding import Finding, Order, Stated
 from bench.compare.findings.measures import Measure, Measured
+from bench.compare.findings.phrasing import listed, quantity
 from bench.compare.findings.statistics import Estimate, differ
-from bench.compare.findings.wording import listed, quantity
 from bench.compare.results import CONFIRMED, Family
 
 _LATE = f"{CONFIRMED} p99"
