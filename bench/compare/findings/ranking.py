@@ -63,7 +63,12 @@ class Ranking:
         return Finding(
             text,
             figures=tuple(Stated(place.arm, self.measure, place.estimate) for place in places),
-            orders=tuple(Order(self.measure, self.best.arm, place.arm) for place in self.worse),
+            orders=tuple(
+                Order(self.measure, ahead.arm, place.arm)
+                for place in self.worse
+                for ahead in (self.best, *self.same)
+                if differ(ahead.estimate, place.estimate)
+            ),
         )
 
     def _repeated(self) -> bool:
