@@ -99,6 +99,7 @@ class Draw:
     natures: list[Nature] = field(default_factory=natures)
     unmeasured: Collection[str] = ()
     events: int = 3000
+    phases: Collection[str] = (STEADY, BURSTY, DRAIN, RATES, IDLE, OUTAGE, LARGE)
     _random: random.Random = field(default_factory=random.Random, repr=False)
 
     def without(self, *arms: str) -> "Draw":
@@ -130,16 +131,16 @@ class Draw:
             return Run(nature.arm.name, number, not_measured="it is not installed")
         if nature.arm.family == "none":
             return Run(nature.arm.name, number, (self._load(nature, STEADY, 1),))
-        phases = (
-            self._load(nature, STEADY, 1),
-            self._load(nature, BURSTY, 3),
-            self._drain(nature),
-            self._rates(nature),
-            self._idle(nature),
-            self._incident(nature, OUTAGE, down=_DOWN, rows=12_000),
-            self._incident(nature, LARGE, down=0, rows=1_000_000),
-        )
-        return Run(nature.arm.name, number, phases)
+        made = {
+            STEADY: lambda: self._load(nature, STEADY, 1),
+            BURSTY: lambda: self._load(nature, BURSTY, 3),
+            DRAIN: lambda: self._drain(nature),
+            RATES: lambda: self._rates(nature),
+            IDLE: lambda: self._idle(nature),
+            OUTAGE: lambda: self._incident(nature, OUTAGE, down=_DOWN, rows=12_000),
+            LARGE: lambda: self._incident(nature, LARGE, down=0, rows=1_000_000),
+        }
+        return Run(nature.arm.name, number, tuple(made[phase]() for phase in self.phases))
 
     def _near(self, value: float) -> float:
         return value * self._random.lognormvariate(0, self.noise)

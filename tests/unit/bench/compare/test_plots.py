@@ -15,9 +15,9 @@ from bench.compare.findings.plates import Plate
 from bench.compare.findings.sections import sections
 from bench.compare.reporting import plots
 from bench.compare.reporting.style import apart, colours, dark
-from tests.unit.bench.compare.plausible import Draw
+from tests.unit.bench.compare.plausible import BURSTY, DRAIN, IDLE, LARGE, OUTAGE, RATES, Draw
 
-MEASURED = Measured(Draw(events=400, repetitions=2).results())
+MEASURED = Measured(Draw(events=400, repetitions=2, phases=(BURSTY, DRAIN, RATES, IDLE, OUTAGE, LARGE)).results())
 PLATES = [plate for section in sections(MEASURED) for plate in section.plates]
 _TOUCH = 1.0
 """Dots by which two boxes may overlap: they are taller than their letters."""

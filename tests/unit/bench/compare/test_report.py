@@ -2,6 +2,7 @@
 
 import io
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,15 +13,26 @@ from rich.console import Console
 from bench.compare.reporting import terminal
 from bench.compare.reporting.writing import compared, write
 from bench.compare.results import Results, read
-from tests.unit.bench.compare.plausible import LAST_ID, NONE, ONE_CONFIRM, PGOUTPUT, POLL_1S, WAL2JSON, Draw
-
-SMALL = Draw(events=100, repetitions=2).without(
-    "polling, 100 ms", "polling, 10 s", "polling, notify", "skip_locked, 4 pollers"
+from tests.unit.bench.compare.plausible import (
+    DRAIN,
+    IDLE,
+    LAST_ID,
+    NONE,
+    ONE_CONFIRM,
+    OUTAGE,
+    PGOUTPUT,
+    POLL_1S,
+    RATES,
+    STEADY,
+    WAL2JSON,
+    Draw,
 )
-ONLY = Draw(events=100, repetitions=2).without(
-    *(nature.arm.name for nature in SMALL.natures if nature.arm.name != POLL_1S),
-    "polling, 100 ms", "polling, 10 s", "polling, notify", "skip_locked, 4 pollers",
-)  # fmt: skip
+
+FEW = ("polling, 100 ms", "polling, 10 s", "polling, notify", "skip_locked, 4 pollers")
+SMALL = Draw(events=100, repetitions=2, phases=(STEADY, DRAIN, RATES, IDLE, OUTAGE)).without(*FEW)
+ONLY = Draw(events=100, repetitions=2, phases=(STEADY,)).without(
+    *(nature.arm.name for nature in Draw().natures if nature.arm.name != POLL_1S)
+)
 
 
 class Parsed(HTMLParser):
@@ -124,7 +136,7 @@ def test_what_stands_in_results_cannot_become_a_part_of_the_page(tmp_path: Path)
 
 
 def test_a_run_with_missing_arms_is_still_reported(tmp_path: Path) -> None:
-    draw = Draw(events=100, repetitions=2, natures=SMALL.natures, unmeasured={WAL2JSON, NONE})
+    draw = replace(SMALL, phases=(STEADY, DRAIN), unmeasured={WAL2JSON, NONE})
     found = msgspec.structs.replace(draw.results(), complete=False)
     write(found, tmp_path)
     markdown = (tmp_path / "report.md").read_text(encoding="utf-8")
@@ -158,8 +170,8 @@ def test_the_terminal_shows_which_arm_loses_events_and_which_is_slow() -> None:
     text = shown(SMALL.results(), SMALL.results())
     rows = {row[0]: row for line in text.splitlines() if len(row := [c.strip() for c in line.split("│")[1:-1]]) == 10}
     assert rows[LAST_ID][-1] == "loses events"
-    assert rows[LAST_ID][-4] == "36"
+    assert rows[LAST_ID][-4] == "18"
     assert rows[PGOUTPUT][-1] == "no fault seen"
     assert float(rows[ONE_CONFIRM][4].rstrip("/s")) < 1000
-    assert f"{LAST_ID} missed 36 of" in text
+    assert f"{LAST_ID} missed 18 of" in text
     assert "a difference seen in 0" in text
