@@ -81,7 +81,10 @@ ALL = (
 
 
 def chosen(parts: Sequence[str]) -> tuple[Way, ...]:
-    """Return the arms whose name has one of `parts` in it, all for none; raises ConfigurationProblem for no such arm."""
+    """Return the arms that have one of `parts` in their names, or all if there are no parts.
+
+    Raises ConfigurationProblem for a part that is in no name.
+    """
     for part in parts:
         if not any(part in way.arm.name for way in ALL):
             names = ", ".join(repr(way.arm.name) for way in ALL)

@@ -44,6 +44,8 @@ class Sizes(Struct, frozen=True):
     """Events of the large transaction; 0: there is none."""
     patience: float
     """Seconds after which what has not arrived is given up, if nothing else arrives."""
+    at_most: float
+    """Seconds after which it is given up even if something arrives."""
     incident_arms: tuple[str, ...] | None = None
     """The arms with an outage and a large transaction; None: all."""
 
@@ -93,14 +95,34 @@ FULL_RATES = (250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0)
 QUICK_REPETITIONS, FULL_REPETITIONS = 3, 5
 QUICK_AT_MOST = 530.0
 QUICK = Sizes(
-    long_runs=1, backlog=3000, load_seconds=5, idle_seconds=6, settle_seconds=0, step_seconds=4, outage_seconds=5, outage_rate=100,
-    around_seconds=3, large_rows=0, patience=4,
+    long_runs=1,
+    backlog=3000,
+    load_seconds=5,
+    idle_seconds=6,
+    settle_seconds=0,
+    step_seconds=4,
+    outage_seconds=5,
+    outage_rate=100,
+    around_seconds=3,
+    large_rows=0,
+    patience=4,
+    at_most=60,
     incident_arms=("WAL (wal2json)", "polling, 1 s"),
-)  # fmt: skip
+)
 FULL = Sizes(
-    long_runs=3, backlog=50_000, load_seconds=30, idle_seconds=60, settle_seconds=11, step_seconds=15, outage_seconds=60,
-    outage_rate=200, around_seconds=10, large_rows=1_000_000, patience=20,
-)  # fmt: skip
+    long_runs=3,
+    backlog=50_000,
+    load_seconds=30,
+    idle_seconds=60,
+    settle_seconds=11,
+    step_seconds=15,
+    outage_seconds=60,
+    outage_rate=200,
+    around_seconds=10,
+    large_rows=1_000_000,
+    patience=20,
+    at_most=900,
+)
 
 
 def order(plan: Plan) -> Iterator[tuple[int, Way]]:
