@@ -10,11 +10,9 @@ import msgspec
 
 from bench.compare import results
 from bench.compare.arms import Way
-from bench.compare.plan import Plan
+from bench.compare.plan import Asked, Plan, agree, made
 from bench.compare.results import Run
 from outboxkit.errors import ConfigurationProblem
-
-_CHOSEN = ("quick", "seed", "repetitions", "arms", "workload", "rates")
 
 
 class Kept:
@@ -36,10 +34,20 @@ class Kept:
                 f"{self._plan} is no plan that this bench can go on with: {error}", remedy="choose another --out"
             ) from error
 
-    def begin(self, plan: Plan) -> None:
-        """Store the plan."""
+    def begun(self, asked: Asked, *, drawn: int, started_at: str) -> Plan:
+        """Return the plan that is there, or store what is `asked`; raises ConfigurationProblem if they differ."""
+        stored = self.plan()
+        if stored is not None:
+            if (name := agree(stored, asked)) is not None:
+                raise ConfigurationProblem(
+                    f"{self.place} has a comparison with another {name}: {getattr(stored, name)}",
+                    remedy="leave that option out to go on with it, or choose another --out",
+                )
+            return stored
+        plan = made(asked, drawn=drawn, started_at=started_at)
         self._runs.mkdir(parents=True, exist_ok=True)
         _write(self._plan, msgspec.json.encode(plan))
+        return plan
 
     def run(self, repetition: int, way: Way) -> Run | None:
         """Return a run that was measured as a whole; None if there is none."""
@@ -64,16 +72,6 @@ class Kept:
 
     def _file(self, repetition: int, way: Way) -> Path:
         return self._runs / f"{way.slug}.{repetition}.json"
-
-
-def agree(stored: Plan, asked: dict[str, object], place: Path) -> None:
-    """Raise ConfigurationProblem if something else was `asked` than what the `stored` plan in `place` has. Pure."""
-    for name in _CHOSEN:
-        if name in asked and asked[name] != getattr(stored, name):
-            raise ConfigurationProblem(
-                f"{place} has a comparison with another {name}",
-                remedy="leave that option out to go on with it, or choose another --out",
-            )
 
 
 def _write(path: Path, text: bytes) -> None:

@@ -1,23 +1,13 @@
-"""What a comparison measures, how long, and in which order. Pure.
+"""What a comparison measures, and how long. Pure.
 
 The quick form ends within ten minutes on two cores: one load, three repetitions, and what takes long once or not at
 all. The full one takes hours.
 """
 
-import random
-from collections.abc import Iterator, Sequence
-
 from msgspec import Struct
 
-from bench.compare.arms import Way, named
+from bench.compare.arms import ALL, Way, named
 from bench.compare.workload import Load, Workload
-
-_SETUP_SECONDS = 7.0
-_PER_EVENT = 1 / 4000
-_ONE_CONFIRM = 1 / 400
-"""Seconds for an event of a drain, as a guess for the time that is left."""
-_RESTART_SECONDS = 10.0
-"""Of RabbitMQ."""
 
 
 class Sizes(Struct, frozen=True):
@@ -125,49 +115,35 @@ FULL = Sizes(
 )
 
 
-def order(plan: Plan) -> Iterator[tuple[int, Way]]:
-    """Yield every run: its repetition and its arm. Each repetition has all arms, in an order that is drawn."""
-    for repetition in range(plan.repetitions):
-        draw = random.Random(f"{plan.seed} order {repetition}")  # noqa: S311 - for an order that can be repeated
-        for way in draw.sample(plan.ways, len(plan.ways)):
-            yield repetition, way
+class Asked(Struct, frozen=True):
+    """What somebody wants of a comparison; None: what its form has."""
+
+    quick: bool | None = None
+    seed: int | None = None
+    repetitions: int | None = None
+    arms: tuple[str, ...] | None = None
+    workload: Workload | None = None
+    rates: tuple[float, ...] | None = None
+    """Ascending."""
 
 
-def long(plan: Plan, way: Way, repetition: int) -> bool:
-    """Return whether this run has what takes long: the search for a rate, a minute without events, and incidents."""
-    return way.relays and repetition < plan.sizes.long_runs
+def made(asked: Asked, *, drawn: int, started_at: str) -> Plan:
+    """Return the plan of what is `asked`; the seed is the one that was `drawn` unless one is asked for."""
+    quick = asked.quick or False
+    return Plan(
+        quick=quick,
+        seed=drawn if asked.seed is None else asked.seed,
+        started_at=started_at,
+        repetitions=asked.repetitions or (QUICK_REPETITIONS if quick else FULL_REPETITIONS),
+        arms=asked.arms or tuple(way.arm.name for way in ALL),
+        workload=asked.workload or (QUICK_WORKLOAD if quick else FULL_WORKLOAD),
+        rates=asked.rates or (QUICK_RATES if quick else FULL_RATES),
+        sizes=QUICK if quick else FULL,
+        at_most=QUICK_AT_MOST if quick else None,
+    )
 
 
-def broken(plan: Plan, way: Way) -> bool:
-    """Return whether this arm has an outage and a large transaction."""
-    return plan.sizes.incident_arms is None or way.arm.name in plan.sizes.incident_arms
-
-
-def expected(plan: Plan, way: Way, repetition: int) -> float:
-    """Return about how many seconds a run takes."""
-    sizes, interval = plan.sizes, 0.0 if way.arm.notified else way.arm.interval or 0.0
-    loads = len(plan.workload.load) * (sizes.load_seconds + (2 + interval) * way.relays)
-    if not way.relays:
-        return _SETUP_SECONDS + loads
-    each = _ONE_CONFIRM if way.control == "one_confirm" else _PER_EVENT
-    seconds = _SETUP_SECONDS + loads + sizes.backlog * each
-    if way.control == "last_id":
-        seconds += sizes.patience * len(plan.workload.load)
-    if not long(plan, way, repetition):
-        return seconds
-    seconds += sizes.settle_seconds + sizes.idle_seconds
-    seconds += len(plan.rates) * (max(sizes.step_seconds, 2 * interval) + 2 + interval)
-    if broken(plan, way):
-        seconds += (2 * sizes.around_seconds + sizes.outage_seconds + _RESTART_SECONDS) * (sizes.outage_seconds > 0)
-        seconds += sizes.large_rows * each + 2 * sizes.around_seconds * (sizes.large_rows > 0)
-    return seconds
-
-
-def left(spent: float, made: float, remaining: float) -> float:
-    """Return how many seconds are left, when what was expected to take `made` has taken `spent`."""
-    return remaining * (spent / made if made else 1.0)
-
-
-def in_order(rates: Sequence[float]) -> tuple[float, ...]:
-    """Return rates ascending, each once."""
-    return tuple(sorted(set(rates)))
+def agree(stored: Plan, asked: Asked) -> str | None:
+    """Return the name of what is `asked` and not what is `stored`; None if all is the same."""
+    names = (name for name in asked.__struct_fields__ if getattr(asked, name) is not None)
+    return next((name for name in names if getattr(asked, name) != getattr(stored, name)), None)

@@ -7,8 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench.compare import plan as planning
-from bench.compare import wording
+from bench.compare import ordering, wording
 from bench.compare.arms import Way
 from bench.compare.keeping import Kept
 from bench.compare.one_run import run
@@ -32,11 +31,14 @@ class Progress:
     """Seconds."""
 
 
-def compare(box: Sandbox, kept: Kept, plan: Plan, observe: Callable[[Progress], None], measure: Measure = run) -> bool:
+Observe = Callable[[Progress], None]
+
+
+def compare(box: Sandbox, kept: Kept, plan: Plan, observe: Observe, measure: Measure = run) -> bool:
     """Make every run that is not kept yet; returns whether all were made in time."""
     began = time.monotonic()
-    order = list(planning.order(plan))
-    costs = [planning.expected(plan, way, repetition) for repetition, way in order]
+    order = list(ordering.order(plan))
+    costs = [ordering.expected(plan, way, repetition) for repetition, way in order]
     open_ = [kept.run(repetition, way) is None for repetition, way in order]
     expected = 0.0
     for number, (repetition, way) in enumerate(order):
@@ -46,7 +48,7 @@ def compare(box: Sandbox, kept: Kept, plan: Plan, observe: Callable[[Progress], 
         if plan.at_most is not None and spent > plan.at_most:
             return False
         remaining = sum(cost for cost, still in zip(costs[number:], open_[number:], strict=True) if still)
-        left = planning.left(spent, expected, remaining)
+        left = ordering.left(spent, expected, remaining)
         observe(Progress(number, len(order), f"{way.arm.name}, {repetition + 1} of {plan.repetitions}", left))
         kept.keep(measure(box, plan, way, repetition), way)
         expected += costs[number]
@@ -57,7 +59,7 @@ def compare(box: Sandbox, kept: Kept, plan: Plan, observe: Callable[[Progress], 
 def collected(kept: Kept, plan: Plan, about: Surroundings, *, complete: bool) -> Results:
     """Return everything that was measured."""
     return Results(
-        about, tuple(way.arm for way in plan.ways), tuple(kept.runs(planning.order(plan))), complete=complete
+        about, tuple(way.arm for way in plan.ways), tuple(kept.runs(ordering.order(plan))), complete=complete
     )
 
 
