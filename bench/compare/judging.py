@@ -100,10 +100,10 @@ def curve(events: Sequence[Event], arrivals: Mapping[str, Arrival], begin: float
 
 def caught_up(points: Sequence[tuple[float, float]], since: float, normal: float) -> float | None:
     """Return how long after `since` the lag is `normal`, or less, and stays so; None if it never is."""
-    last = max((at for at, value in points if at >= since and value > normal), default=since)
-    if points and last == points[-1][0]:
-        return None
-    return next((at for at, _ in points if at > last), since) - since if last > since else 0.0
+    late = [at for at, value in points if at >= since and value > normal]
+    if not late:
+        return 0.0
+    return next((at - since for at, _ in points if at > late[-1]), None)
 
 
 def step(
