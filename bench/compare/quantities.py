@@ -6,8 +6,10 @@ A figure whose name is not here is shown in the tables, with its unit, and no fi
 from dataclasses import dataclass
 from typing import Literal
 
+from bench.compare.results import Figure
+
 Better = Literal["lower", "higher"]
-Group = Literal["speed", "writers", "database", "relay", "incident"]
+Group = Literal["speed", "writers", "database", "relay", "incident", "series", "other"]
 
 SECONDS, RATE, BYTES, ROWS, COUNT = "s", "1/s", "B", "rows", ""
 
@@ -30,8 +32,8 @@ ALL = (
     Quantity("sustainable_rate", RATE, "speed", "sustainable rate", "higher"),
     # The writers, at a load
     Quantity("writer_commits", RATE, "writers", "commits of the writers", "higher"),
-    Quantity("writer_commit_p50", SECONDS, "writers", "median commit of a writer"),
-    Quantity("writer_commit_p99", SECONDS, "writers", "p99 commit of a writer"),
+    Quantity("writer_commit_p50", SECONDS, "writers", "commit of a writer, p50"),
+    Quantity("writer_commit_p99", SECONDS, "writers", "commit of a writer, p99"),
     # The database and the relay, at a load and in a drain, for each event
     Quantity("database_cpu", SECONDS, "database", "CPU of Postgres per event"),
     Quantity("wal_bytes", BYTES, "database", "WAL per event"),
@@ -54,3 +56,14 @@ ALL = (
     Quantity("catch_up", SECONDS, "incident", "time to catch up"),
 )
 BY_NAME = {quantity.name: quantity for quantity in ALL}
+
+
+def figure(name: str, value: float) -> Figure:
+    """Return a figure in the unit that its name says; raises KeyError for an unknown name."""
+    return Figure(value, BY_NAME[name].unit)
+
+
+def of(name: str, unit: str) -> Quantity:
+    """Return what is known of a figure's name; in another unit than ours it is another quantity."""
+    known = BY_NAME.get(name)
+    return known if known and known.unit == unit else Quantity(name, unit, "other", name.replace("_", " "))
