@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from bench.compare import ordering, wording
 from bench.compare.arms import Way
 from bench.compare.keeping import Kept
-from bench.compare.one_run import run
 from bench.compare.plan import Plan
 from bench.compare.results import Results, Run, Surroundings
+from bench.compare.run.phases import run
 from bench.report import surroundings
 from sandbox import Sandbox
 

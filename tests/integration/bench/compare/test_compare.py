@@ -12,11 +12,12 @@ from typing import Any
 import psycopg
 import pytest
 
-from bench.compare import arms, loading, one_run, plan, results
+from bench.compare import arms, plan, results
 from bench.compare.arms import Way
 from bench.compare.plan import Asked, Plan, Sizes
 from bench.compare.results import Phase
-from bench.compare.scene import Scene, scene
+from bench.compare.run import loading, phases
+from bench.compare.run.scene import Scene, scene
 from bench.compare.workload import Load, Workload, committed
 from sandbox import Sandbox
 
@@ -37,8 +38,8 @@ def planned(load: Load = MIXED, rates: tuple[float, ...] = ()) -> Plan:
     return Plan(**{name: getattr(made, name) for name in made.__struct_fields__} | {"sizes": TINY, "rates": rates})
 
 
-def by_kind(phases: tuple[Phase, ...]) -> dict[str, Phase]:
-    return {phase.kind: phase for phase in phases}
+def by_kind(found: tuple[Phase, ...]) -> dict[str, Phase]:
+    return {phase.kind: phase for phase in found}
 
 
 def test_writers_follow_the_schedule(sandbox: Sandbox) -> None:
@@ -112,7 +113,7 @@ def test_one_confirm_at_a_time_marks_each_row(sandbox: Sandbox) -> None:
     ids=lambda way: way.arm.name,
 )
 def test_a_run_measures_a_drain_and_a_load(sandbox: Sandbox, way: Way) -> None:
-    found = one_run.run(sandbox, planned(), way, repetition=1)
+    found = phases.run(sandbox, planned(), way, repetition=1)
     assert found.not_measured is None
     drain, load = found.phases
     assert (drain.kind, load.kind) == ("drain", "load")
@@ -131,7 +132,7 @@ def test_a_run_measures_a_drain_and_a_load(sandbox: Sandbox, way: Way) -> None:
 
 
 def test_the_writers_alone_are_measured_too(sandbox: Sandbox) -> None:
-    found = one_run.run(sandbox, planned(), NONE, repetition=0)
+    found = phases.run(sandbox, planned(), NONE, repetition=0)
     assert found.not_measured is None
     (load,) = found.phases
     assert load.correctness is None
@@ -142,13 +143,13 @@ def test_the_writers_alone_are_measured_too(sandbox: Sandbox) -> None:
 def test_the_first_run_of_an_arm_has_rates_idleness_and_incidents(sandbox: Sandbox) -> None:
     made = Plan(**{name: getattr(planned(), name) for name in Plan.__struct_fields__} | {"rates": (20.0, 40.0)})
     way = arms.named("WAL (wal2json)")
-    found = one_run.run(sandbox, made, way, repetition=0)
+    found = phases.run(sandbox, made, way, repetition=0)
     assert found.not_measured is None
-    phases = by_kind(found.phases)
-    assert list(phases) == ["drain", "load", "rates", "idle", "outage", "large"]
-    assert [step.offered for step in phases["rates"].steps] == [20, 40]
-    assert phases["idle"].figures["idle_relay_cpu"].value >= 0
-    outage, large = phases["outage"], phases["large"]
+    kinds = by_kind(found.phases)
+    assert list(kinds) == ["drain", "load", "rates", "idle", "outage", "large"]
+    assert [step.offered for step in kinds["rates"].steps] == [20, 40]
+    assert kinds["idle"].figures["idle_relay_cpu"].value >= 0
+    outage, large = kinds["outage"], kinds["large"]
     assert outage.not_measured is None
     assert outage.marks["broker up"] - outage.marks["broker down"] >= 1
     assert outage.figures["peak_lag"].value >= 0.5
@@ -161,7 +162,7 @@ def test_the_first_run_of_an_arm_has_rates_idleness_and_incidents(sandbox: Sandb
 
 def test_an_arm_that_cannot_run_says_why(sandbox: Sandbox) -> None:
     way = Way(results.Arm("WAL (other)", "wal", settings={"RELAY_SOURCE": "wal", "RELAY_PLUGIN": "other"}))
-    found = one_run.run(sandbox, planned(), way, repetition=1)
+    found = phases.run(sandbox, planned(), way, repetition=1)
     assert found.phases == ()
     assert found.not_measured is not None
     assert "RELAY_PLUGIN" in found.not_measured

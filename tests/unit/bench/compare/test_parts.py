@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from bench.compare import spending, wording
-from bench.compare.arrived import Arrived, parse
-from bench.compare.judging import Arrival
+from bench.compare import wording
 from bench.compare.load.writing import parts
 from bench.compare.results import Figure
-from bench.compare.spending import Spent
+from bench.compare.run import spending
+from bench.compare.run.arrived import Arrived, parse
+from bench.compare.run.judging import Arrival
+from bench.compare.run.spending import Spent
 from bench.compare.workload import Load, Workload, schedule
 
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.compare import judging
-from bench.compare.judging import Arrival, Event
 from bench.compare.results import APPLIED, CONFIRMED, Correctness, Step
+from bench.compare.run import judging
+from bench.compare.run.judging import Arrival, Event
 
 
 def events(count: int, aggregates: int = 2) -> list[Event]:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
-from bench.compare.judging import Arrival
+from bench.compare.run.judging import Arrival
 from sandbox.machine.waiting import until
 
 _FIELDS = 3

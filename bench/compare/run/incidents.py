@@ -2,11 +2,11 @@
 
 import time
 
-from bench.compare import judging, loading, measuring
-from bench.compare.loading import Loaded
 from bench.compare.results import RETAINED, TABLE, Figure, Kind, Phase, Series
-from bench.compare.sampling import Sampler
-from bench.compare.scene import Scene, waited
+from bench.compare.run import judging, loading, measuring
+from bench.compare.run.loading import Loaded
+from bench.compare.run.sampling import Sampler
+from bench.compare.run.scene import Scene, waited
 from bench.compare.workload import Load
 from outboxkit.errors import Problem
 

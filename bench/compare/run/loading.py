@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from bench.compare import judging
-from bench.compare.judging import Arrival, Event
 from bench.compare.load.writing import parts
-from bench.compare.scene import Scene
+from bench.compare.run import judging
+from bench.compare.run.judging import Arrival, Event
+from bench.compare.run.scene import Scene
 from bench.compare.workload import Load, Transaction, schedule
 
 _BEGIN_AFTER = 1.5

@@ -5,12 +5,12 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from bench.compare import incidents, measuring
 from bench.compare.arms import Way
 from bench.compare.ordering import broken, long
 from bench.compare.plan import Plan
 from bench.compare.results import Phase, Run
-from bench.compare.scene import Scene, scene
+from bench.compare.run import incidents, measuring
+from bench.compare.run.scene import Scene, scene
 from outboxkit.errors import Problem
 from sandbox import Sandbox
 

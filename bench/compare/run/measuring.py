@@ -5,11 +5,12 @@ import time
 from msgspec.structs import replace
 from psycopg.sql import SQL, Identifier
 
-from bench.compare import judging, loading, spending, wording
-from bench.compare.loading import Loaded
+from bench.compare import wording
 from bench.compare.results import Figure, Phase, Series, Step
-from bench.compare.sampling import Sampler
-from bench.compare.scene import Scene, waited
+from bench.compare.run import judging, loading, spending
+from bench.compare.run.loading import Loaded
+from bench.compare.run.sampling import Sampler
+from bench.compare.run.scene import Scene, waited
 from bench.compare.workload import Load, committed
 from bench.instruments import figures
 from bench.watch import wait_for_quiet

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 
 from bench.compare.arms import Way
-from bench.compare.arrived import Arrived
-from bench.compare.judging import Event
 from bench.compare.plan import Plan
-from bench.compare.spending import Meter
+from bench.compare.run.arrived import Arrived
+from bench.compare.run.judging import Event
+from bench.compare.run.spending import Meter
 from bench.instruments.metrics import Endpoint
 from bench.load import programs
 from bench.load.programs import Program

@@ -5,8 +5,8 @@ import time
 from types import TracebackType
 from typing import Self
 
-from bench.compare import spending
 from bench.compare.results import RETAINED, TABLE, Series
+from bench.compare.run import spending
 from bench.stage import Stage
 
 _EVERY = 0.5
