@@ -22,6 +22,7 @@ WRITES, COMMITS = "transaction begins", "transaction commits"
 def outage(scene: Scene, seed: str) -> Phase:
     """Stop RabbitMQ under a load, and start it again."""
     broker, sizes = scene.place.box.rabbitmq, scene.plan.sizes
+    name = f"broker down for {sizes.outage_seconds:g} s"
     marks: dict[str, float] = {}
 
     def meanwhile(begin: float) -> None:
@@ -37,11 +38,11 @@ def outage(scene: Scene, seed: str) -> Phase:
     try:
         broker.start()  # it runs, so this only tells whether it is ours to stop
     except Problem as problem:
-        return Phase("an outage of RabbitMQ", "outage", not_measured=problem.what)
+        return Phase(name, "outage", not_measured=problem.what)
     seconds = 2 * sizes.around_seconds + sizes.outage_seconds
     with Sampler(scene.place) as samples:
         loaded = loading.run(scene, _load(scene), seconds, seed, meanwhile)
-    return _phase("an outage of RabbitMQ", "outage", scene, loaded, samples.series(loaded.begin), marks, UP)
+    return _phase(name, "outage", scene, loaded, samples.series(loaded.begin), marks, UP)
 
 
 def large(scene: Scene, seed: str) -> Phase:

@@ -37,9 +37,8 @@ def drain(scene: Scene) -> Phase:
     )
     rate = figures.steady(samples, events).rate
     return Phase(
+        f"a backlog of {events:,} events",
         "drain",
-        "drain",
-        settings={"backlog": f"{events:,} events"},
         figures={"drain_rate": Figure(rate, "1/s"), **spending.for_each(spent, events, relays=True)},
         correctness=judging.correctness(found, arrivals),
     )
@@ -103,7 +102,7 @@ def rates(scene: Scene, wanted: Load, seed: str) -> Phase:
             break
     sustained = [step.achieved for step in steps if step.bounded]
     return Phase(
-        "the highest rate",
+        "rising rates",
         "rates",
         settings={**wording.settings(wanted), "seconds of each rate": f"{seconds:g}", "ended by": ended},
         figures={"sustainable_rate": Figure(max(sustained), "1/s")} if sustained else {},
@@ -118,9 +117,9 @@ def idle(scene: Scene) -> Phase:
     before = meter.read()
     waited(time.time() + sizes.idle_seconds, scene)
     return Phase(
-        "without events",
+        "a minute without events",
         "idle",
-        settings={"seconds": f"{sizes.idle_seconds:g}"},
+        settings={"watched": f"{sizes.idle_seconds:g} s, counted for a minute"},
         figures=spending.idle(meter.read().since(before)),
     )
 

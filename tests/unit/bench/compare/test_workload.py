@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bench.compare.workload import Load, Workload, committed, mean, read, schedule, sessions, together
 from outboxkit.errors import ConfigurationProblem
+from tests.unit.docs.markdown import ROOT
 
 loads = st.builds(
     Load,
@@ -126,3 +127,12 @@ def test_a_file_that_is_no_workload_is_refused_with_its_reason(tmp_path: Path, t
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationProblem, match="No such file"):
         read(tmp_path / "none.toml")
+
+
+def test_the_documented_workload_is_one(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    path = tmp_path / "documented.toml"
+    path.write_text(text.partition("```toml\n")[2].partition("```")[0])
+    (load,) = read(path).load
+    assert {name for name in Load.__struct_fields__ if f"\n{name} = " in path.read_text()} == {*Load.__struct_fields__}
+    assert (load.arrivals, load.rate, load.rows) == ("bursty", 300, {1: 0.98, 100: 0.02})
