@@ -22,6 +22,7 @@ _CURVE_EVERY = 0.1
 def drain(scene: Scene) -> Phase:
     """Let the arm start in front of a backlog, and measure how fast it publishes it; nobody else writes or reads."""
     events, after = scene.plan.sizes.backlog, scene.last_seq()
+    scene.settle()
     scene.place.write_backlog(events, per_transaction=1)
     wait_for_quiet(events)
     before = scene.meter().read()
@@ -35,11 +36,16 @@ def drain(scene: Scene) -> Phase:
     arrivals = scene.arrived.until(
         {event.id for event in found}, patience=scene.plan.sizes.patience, at_most=scene.plan.sizes.at_most
     )
-    rate = figures.steady(samples, events).rate
+    steady = figures.steady(samples, events)
+    cost = steady.cpu["publisher"] / steady.events
     return Phase(
         f"a backlog of {events:,} events",
         "drain",
-        figures={"drain_rate": Figure(rate, "1/s"), **spending.for_each(spent, events, relays=True)},
+        figures={
+            "drain_rate": Figure(steady.rate, "1/s"),
+            **spending.for_each(spent, events, relays=False),
+            "relay_cpu": Figure(cost, "s"),  # without the start of a process
+        },
         correctness=judging.correctness(found, arrivals),
     )
 

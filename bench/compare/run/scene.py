@@ -19,6 +19,7 @@ from sandbox import Sandbox
 from sandbox.machine.waiting import until
 
 _READY_SECONDS = 30.0
+_STREAMS = 'relay_source_mode{mode="wal"} 1.0'
 _CONTROLS = {"last_id": "bench_control_last_id", "one_confirm": "bench_control_one_confirm"}
 
 
@@ -39,6 +40,18 @@ class Scene:
     def interval(self) -> float:
         """Seconds that an event may wait for the next poll."""
         return 0.0 if self.way.arm.notified else self.way.arm.interval or 0.0
+
+    def settle(self) -> None:
+        """Let an arm of the WAL make its first start in front of an empty table: it polls before it streams."""
+        if self.way.arm.family != "wal":
+            return
+        with self._process(0) as publisher:
+
+            def streams() -> bool:
+                publisher.program.check()
+                return _STREAMS in publisher.endpoint.metrics()
+
+            until(streams, what=f"{self.way.arm.name} streams", seconds=_READY_SECONDS)
 
     def start(self) -> None:
         """Start the arm."""

@@ -69,6 +69,7 @@ def inserted(connection: psycopg.Connection[Any]) -> str:
 
 def passed(made: Scene) -> list[str]:
     """Let a row with a lower number commit after one with a greater number was published; return who arrives."""
+    made.settle()
     made.start()
     made.ready()
     made.consume()
