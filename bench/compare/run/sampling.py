@@ -47,12 +47,13 @@ class Sampler:
 
     def _run(self) -> None:
         try:
-            while not self._ended.is_set():
-                retained, tables = spending.sizes(self._place)
-                at = time.time()
-                self._tables.append((at, float(tables)))
-                if retained is not None:
-                    self._retained.append((at, float(retained)))
-                self._ended.wait(_EVERY)
+            with self._place.connect() as connection:  # one for all samples: a new session costs more than a sample
+                while not self._ended.is_set():
+                    retained, tables = spending.sizes(connection, self._place.exchange)
+                    at = time.time()
+                    self._tables.append((at, float(tables)))
+                    if retained is not None:
+                        self._retained.append((at, float(retained)))
+                    self._ended.wait(_EVERY)
         except BaseException as error:  # noqa: BLE001 - raised where the block ends
             self._failure = error

@@ -3,10 +3,14 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+import psycopg
 
 from bench.compare.results import Figure
 from bench.instruments import procfs
 from bench.stage import Stage
+from outboxkit import sql
 
 _MINUTE = 60.0
 
@@ -53,6 +57,8 @@ class Meter:
     def read(self) -> Spent:
         """Return what was spent until now. Sessions come and go, so Postgres' processes are looked up each time."""
         ((wal_bytes, read, buffers, transactions, dead),) = self._place.execute("bench_compare_counters")
+        with self._place.connect() as connection:
+            _, tables = sizes(connection, self._place.exchange)
         servers = self._place.postgres_pids()
         return Spent(
             time.monotonic(),
@@ -63,7 +69,7 @@ class Meter:
             int(dead),
             procfs.cpu_with_children(servers) if servers else None,
             procfs.cpu(self._pids),
-            sizes(self._place)[1],
+            tables,
         )
 
     def resident(self) -> int:
@@ -71,9 +77,10 @@ class Meter:
         return sum(map(procfs.resident, self._pids))
 
 
-def sizes(place: Stage) -> tuple[int | None, int]:
+def sizes(connection: psycopg.Connection[Any], slot: str) -> tuple[int | None, int]:
     """Return the bytes of WAL that the slot retains, None without one, and those of the tables."""
-    ((retained, tables),) = place.execute("bench_compare_sizes", slot=place.exchange)
+    row = connection.execute(sql.example("bench_compare_sizes"), {"slot": slot}).fetchone()
+    retained, tables = row or (None, 0)
     return None if retained is None else int(retained), int(tables)
 
 
