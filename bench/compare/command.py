@@ -38,11 +38,15 @@ def compare(  # noqa: PLR0913 - one parameter for each option
     out: Annotated[
         Path | None, typer.Option(help="Directory for runs and report; with runs in it, the comparison goes on.")
     ] = None,
+    against: Annotated[Path | None, typer.Option(help="The results.json of an earlier comparison.")] = None,
 ) -> None:
     """Compare the WAL with the ways of polling, and with two relays as people write them by hand.
 
     It can be interrupted: Ctrl-C reports what is there, and --out DIR goes on.
     """
+    from bench.compare.reporting import terminal, writing  # noqa: PLC0415 - no other command needs matplotlib
+
+    earlier = None if against is None else results.read(against)
     asked = Asked(
         quick=quick,
         seed=seed,
@@ -64,8 +68,10 @@ def compare(  # noqa: PLR0913 - one parameter for each option
             except KeyboardInterrupt:
                 interrupted = True
     found = running.collected(kept, plan, about, complete=complete)
-    results.write(found, kept.place / "results.json")
+    report = writing.write(found, kept.place / "report", earlier=earlier)
+    terminal.show(found, console, writing.compared(found, earlier))
     if not complete:
         console.print(f"Not all runs were made. To go on: bench compare --out {kept.place}", highlight=False)
+    console.print(f"The report: {report}", highlight=False, soft_wrap=True)
     if interrupted:
         raise KeyboardInterrupt

@@ -48,7 +48,7 @@ def expected(plan: Plan, way: Way, repetition: int) -> float:
     seconds += len(plan.rates) * (max(sizes.step_seconds, 2 * interval) + 2 + interval)
     if broken(plan, way):
         seconds += (2 * sizes.around_seconds + sizes.outage_seconds + _RESTART_SECONDS) * (sizes.outage_seconds > 0)
-        seconds += sizes.large_rows * each + 2 * sizes.around_seconds * (sizes.large_rows > 0)
+        seconds += min(sizes.large_rows * each, sizes.at_most) + 2 * sizes.around_seconds * (sizes.large_rows > 0)
     return seconds
 
 

@@ -100,7 +100,7 @@ QUICK = Sizes(
     incident_arms=("WAL (wal2json)", "polling, 1 s"),
 )
 FULL = Sizes(
-    long_runs=3,
+    long_runs=2,
     backlog=50_000,
     load_seconds=30,
     idle_seconds=60,

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
+import psycopg
 from msgspec.structs import replace
 
 from bench.compare.arms import Way
@@ -12,20 +13,24 @@ from bench.compare.results import Phase, Run
 from bench.compare.run import incidents, measuring
 from bench.compare.run.scene import Scene, scene
 from outboxkit.errors import Problem
+from outboxkit.text import one_line
 from sandbox import Sandbox
 
 
 def run(box: Sandbox, plan: Plan, way: Way, repetition: int) -> Run:
     """Measure one run; what ends it early is its reason for not being measured, with the phases before it."""
     phases: list[Phase] = []
+    why: str | None = None
     try:
         with scene(box, plan, way) as made:
             for measure in _phases(made, repetition):
                 phases.append(measure())  # noqa: PERF401 - those before one that fails are kept
             made.check()
     except Problem as problem:
-        return Run(way.arm.name, repetition, tuple(phases), not_measured=f"{problem.what}; {problem.remedy}")
-    return Run(way.arm.name, repetition, tuple(phases))
+        why = f"{problem.what}; {problem.remedy}"
+    except psycopg.Error as error:
+        why = one_line(f"Postgres refused a statement of the comparison: {error}")
+    return Run(way.arm.name, repetition, tuple(phases), not_measured=why)
 
 
 def _phases(made: Scene, repetition: int) -> list[Callable[[], Phase]]:
