@@ -48,7 +48,7 @@ class Distribution(Struct, frozen=True, forbid_unknown_fields=True):
         points, seen, count = [], 0, self.count
         for number, here in self.bins:
             seen += here
-            points.append((min(_middle(number), self.greatest), seen / count))
+            points.append((self.greatest if seen == count else min(_middle(number), self.greatest), seen / count))
         return points
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from bench.compare.findings.finding import Finding, Order
 from bench.compare.findings.measures import STATED, Measure, Measured
+from bench.compare.findings.phrasing import plural, stated
 from bench.compare.findings.statistics import Estimate, differ
-from bench.compare.findings.wording import stated
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,12 @@ class Against:
     """Orderings of now of which the earlier comparison states the contrary."""
     surroundings: tuple[str, ...]
     """What was different around them."""
+
+    def __str__(self) -> str:
+        return (
+            f"{plural(self.compared, 'figure')} compared, a difference seen in {len(self.changes):,}. "
+            f"{plural(len(self.agreed), 'ordering')} stated by both, {len(self.contradicted):,} contradicted."
+        )
 
 
 def against(

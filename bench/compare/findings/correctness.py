@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 from bench.compare.findings.finding import Finding
 from bench.compare.findings.measures import Measured
-from bench.compare.findings.wording import capital, listed, plural
+from bench.compare.findings.phrasing import capital, listed, plural
 from bench.compare.results import Correctness
+
+_MANY = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +49,12 @@ def findings(measured: Measured) -> list[Finding]:
     found = counted(measured)
     bad = [each for each in found if each.faulty]
     sentences = [Finding(_fault(each), fault=True) for each in bad]
-    good = [each.arm for each in found if not each.faulty]
+    good = [each for each in found if not each.faulty]
     if good:
-        events = min(each.counts.committed for each in found if not each.faulty)
+        events = min(each.counts.committed for each in good)
+        who = listed([each.arm for each in good]) if len(good) < _MANY else f"{len(good)} {'other ' * bool(bad)}arms"
         kept = "" if all(each.ordered for each in found) else "; the order is kept where it is promised"
-        sentences.append(Finding(f"{listed(good)}: none missed of {plural(events, 'event')} or more for each{kept}."))
+        sentences.append(Finding(f"{who}: none missed of {plural(events, 'event')} or more for each{kept}."))
     loose = [each for each in found if not each.ordered and each.counts.reordered]
     sentences += [
         Finding(f"{each.arm} promises no order for each aggregate, and reordered {_of(each.counts.reordered, each)}.")

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from bench.compare.findings import correctness, writers
 from bench.compare.findings.measures import HOPS, SERIES, Measure, Measured
+from bench.compare.findings.phrasing import capital
 from bench.compare.findings.ranking import rank
 from bench.compare.findings.statistics import CONFIDENCE
-from bench.compare.findings.wording import capital
 from bench.compare.quantities import Group
 from bench.compare.results import LAG, Kind
 

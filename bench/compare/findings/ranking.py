@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from bench.compare.findings.correctness import missing
 from bench.compare.findings.finding import Finding, Order, Stated
 from bench.compare.findings.measures import Measure, Measured
+from bench.compare.findings.phrasing import capital, listed, quantity, times
 from bench.compare.findings.statistics import Estimate, differ
-from bench.compare.findings.wording import capital, listed, quantity, times
 
 _PAIR = 2
 
@@ -63,7 +63,12 @@ class Ranking:
         return Finding(
             text,
             figures=tuple(Stated(place.arm, self.measure, place.estimate) for place in places),
-            orders=tuple(Order(self.measure, self.best.arm, place.arm) for place in self.worse),
+            orders=tuple(
+                Order(self.measure, ahead.arm, place.arm)
+                for place in self.worse
+                for ahead in (self.best, *self.same)
+                if differ(ahead.estimate, place.estimate)
+            ),
         )
 
     def _repeated(self) -> bool:

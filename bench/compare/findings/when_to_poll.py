@@ -1,13 +1,13 @@
 """When to poll: how late each way of polling is, and where it is better or worse than the WAL. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.compare.findings.correctness import missing
 from bench.compare.findings.finding import Finding, Order, Stated
 from bench.compare.findings.measures import Measure, Measured
+from bench.compare.findings.phrasing import listed, quantity
 from bench.compare.findings.statistics import Estimate, differ
-from bench.compare.findings.wording import listed, quantity
 from bench.compare.results import CONFIRMED, Family
 
 _LATE = f"{CONFIRMED} p99"
@@ -29,22 +29,34 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class _Pair:
-    """A way of polling and the best of the WAL's arms, by one measure."""
+    """A way of polling and the WAL's arms, by one measure."""
 
     measure: Measure
+    arm: str
     mine: Estimate
     best: str
-    theirs: Estimate
+    wal: Mapping[str, Estimate]
+
+    @property
+    def theirs(self) -> Estimate:
+        return self.wal[self.best]
 
     @property
     def ahead(self) -> bool:
         return (self.mine.value < self.theirs.value) == (self.measure.better == "lower")
 
-    def order(self, arm: str) -> Order:
-        return Order(self.measure, arm, self.best) if self.ahead else Order(self.measure, self.best, arm)
+    @property
+    def differ(self) -> bool:
+        return differ(self.mine, self.theirs)
 
-    def both(self, arm: str) -> tuple[tuple[str, Estimate], ...]:
-        return (arm, self.mine), (self.best, self.theirs)
+    def figures(self) -> tuple[Stated, ...]:
+        return Stated(self.arm, self.measure, self.mine), Stated(self.best, self.measure, self.theirs)
+
+    def orders(self) -> Iterator[Order]:
+        for arm, estimate in self.wal.items():
+            if differ(self.mine, estimate):
+                ordered = (self.arm, arm) if self.ahead else (arm, self.arm)
+                yield Order(self.measure, *ordered)
 
     def __str__(self) -> str:
         mine, theirs = (quantity(each.value, self.measure.unit) for each in (self.mine, self.theirs))
@@ -75,23 +87,23 @@ def _about(measured: Measured, arm: str, wal: Sequence[str]) -> list[Finding]:
         text = f"Enough where an event may be {latest} late: that is the p99 at the worst load ({measure.phase})."
         found.append(Finding(text, (Stated(arm, measure, estimate),)))
     pairs = list(_compared(measured, arm, wal))
-    better = [each for each in pairs if differ(each.mine, each.theirs) and each.ahead]
-    worse = [each for each in pairs if differ(each.mine, each.theirs) and not each.ahead]
-    same = [each.measure.what for each in pairs if not differ(each.mine, each.theirs)]
-    found.append(_differing("Better than the WAL", "Nowhere seen to be better than the WAL", arm, better))
-    found.append(_differing("Worse than the WAL", "Nowhere seen to be worse than the WAL", arm, worse))
+    better = [each for each in pairs if each.differ and each.ahead]
+    worse = [each for each in pairs if each.differ and not each.ahead]
+    same = dict.fromkeys(each.measure.what for each in pairs if not each.differ)
+    found.append(_differing("Better than the WAL", "Nowhere seen to be better than the WAL", better))
+    found.append(_differing("Worse than the WAL", "Nowhere seen to be worse than the WAL", worse))
     if same:
-        found.append(Finding(f"No difference seen in {listed(list(dict.fromkeys(same)))}."))
+        found.append(Finding(f"No difference seen in {listed(list(same))}."))
     return found
 
 
-def _differing(some: str, none: str, arm: str, pairs: Sequence[_Pair]) -> Finding:
+def _differing(some: str, none: str, pairs: Sequence[_Pair]) -> Finding:
     if not pairs:
         return Finding(f"{none}.")
     return Finding(
         f"{some}: {listed([str(each) for each in pairs])}.",
-        tuple(Stated(name, each.measure, value) for each in pairs for name, value in each.both(arm)),
-        tuple(each.order(arm) for each in pairs),
+        tuple(figure for each in pairs for figure in each.figures()),
+        tuple(order for each in pairs for order in each.orders()),
     )
 
 
@@ -107,7 +119,7 @@ def _compared(measured: Measured, arm: str, wal: Sequence[str]) -> Iterator[_Pai
         seen.add(key)
         sign = 1 if measure.better == "lower" else -1
         best = min(theirs, key=lambda each: sign * theirs[each].value)
-        yield _Pair(measure, found[arm], best, theirs[best])
+        yield _Pair(measure, arm, found[arm], best, theirs)
 
 
 def _late(measured: Measured, arm: str) -> tuple[Measure, Estimate] | None:

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from bench.compare.findings.finding import Finding, Order, Stated
 from bench.compare.findings.measures import Measure, Measured
+from bench.compare.findings.phrasing import capital, listed, plural, quantity, times
 from bench.compare.findings.statistics import Estimate, differ
-from bench.compare.findings.wording import capital, listed, plural, quantity, times
 
 
 def reference(measured: Measured) -> str | None:

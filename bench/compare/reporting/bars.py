@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from bench.compare.findings.correctness import missing
 from bench.compare.findings.measures import Measure, Measured
+from bench.compare.findings.phrasing import capital, quantity
 from bench.compare.findings.statistics import Estimate
-from bench.compare.findings.wording import capital, quantity
 from bench.compare.reporting.style import DARK, WIDTH, colours, titled
 
 _COLUMNS = 3

@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from bench.compare.findings.wording import quantity
+from bench.compare.findings.phrasing import quantity
 from bench.compare.results import Arm, Family
 
 WIDTH = 12.0

@@ -99,9 +99,7 @@ class Draw:
     natures: list[Nature] = field(default_factory=natures)
     unmeasured: Collection[str] = ()
     events: int = 3000
-
-    def __post_init__(self) -> None:
-        self._random = random.Random(self.seed)  # noqa: S311 - results that can be repeated
+    _random: random.Random = field(default_factory=random.Random, repr=False)
 
     def without(self, *arms: str) -> "Draw":
         """Return the same without some arms."""
@@ -112,7 +110,8 @@ class Draw:
         return replace(self, natures=[change(each) if each.arm.name == arm else each for each in self.natures])
 
     def results(self) -> Results:
-        """Return the results."""
+        """Return the results, the same each time."""
+        self._random.seed(self.seed)
         surroundings = Surroundings(
             seed=self.seed,
             started_at="2026-11-27T23:00:00Z",
