@@ -6,8 +6,6 @@ A figure whose name is not here is shown in the tables, with its unit, and no fi
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.compare.results import Figure
-
 Better = Literal["lower", "higher"]
 Group = Literal["speed", "writers", "database", "relay", "incident", "series", "other"]
 
@@ -56,11 +54,6 @@ ALL = (
     Quantity("catch_up", SECONDS, "incident", "time to catch up"),
 )
 BY_NAME = {quantity.name: quantity for quantity in ALL}
-
-
-def figure(name: str, value: float) -> Figure:
-    """Return a figure in the unit that its name says; raises KeyError for an unknown name."""
-    return Figure(value, BY_NAME[name].unit)
 
 
 def of(name: str, unit: str) -> Quantity:

@@ -68,7 +68,7 @@ class Measured:
     @cached_property
     def measures(self) -> list[Measure]:
         """What was measured of at least one arm."""
-        return list(self._measures())
+        return [measure for measure in self._measures() if self.estimates(measure)]
 
     def named(self, kind: Kind) -> list[str]:
         """Return the names of the phases of a kind."""

@@ -16,6 +16,8 @@ _POINTS = 40
 """Of a line, for each tenth of the events that are left."""
 _LEFT = 5
 """Events beyond a line's end: the few slowest of all are in the tables, as the maximum."""
+_LEAST = 1e-6
+"""Seconds: the least time that a logarithmic axis shows."""
 _FAST = 0.02
 """The share of fast events below the axis: those are few, and would take half of a logarithmic axis."""
 
@@ -37,7 +39,7 @@ def draw(measured: Measured, title: str, phase: str, hop: str) -> Figure:
     ticks = {name: _stretched(share) for name, share in _SHARES.items() if _stretched(share) <= furthest}
     axes.set_yscale("log")
     axes.set_xlim(0, furthest)
-    axes.set_ylim(bottom=least)
+    axes.set_ylim(bottom=max(least, _LEAST))
     axes.set_xticks(list(ticks.values()), list(ticks))
     axes.yaxis.set_major_formatter(numbers(SECONDS))
     axes.yaxis.set_minor_formatter(NullFormatter())
@@ -53,7 +55,7 @@ def _line(found: Distribution) -> tuple[list[float], list[float]]:
     shares = [share for _, share in curve]
     end = max(1, math.ceil(_stretched(max(0.0, 1 - _LEFT / found.count)) * _POINTS))
     xs = [place / _POINTS for place in range(end + 1)]
-    return xs, [curve[min(bisect_left(shares, 1 - 10**-x), len(curve) - 1)][0] for x in xs]
+    return xs, [max(_LEAST, curve[min(bisect_left(shares, 1 - 10**-x), len(curve) - 1)][0]) for x in xs]
 
 
 def _stretched(share: float) -> float:

@@ -77,8 +77,8 @@ def _phase(  # noqa: PLR0913, PLR0917 - the parts of one phase
     late = judging.caught_up(points, marks[over], scene.interval + _NORMAL_LAG)
     if late is not None:
         found["catch_up"] = Figure(late, "s")
-    if RETAINED in sampled:
-        found["peak_retained_bytes"] = Figure(max(value for _, value in sampled[RETAINED].points), "B")
+    retained = sampled[RETAINED].points if RETAINED in sampled else ()  # without a slot nothing is retained
+    found["peak_retained_bytes"] = Figure(max((value for _, value in retained), default=0.0), "B")
     tables = [value for _, value in sampled[TABLE].points]
     found["peak_table_growth"] = Figure(max(tables) - tables[0], "B")
     return Phase(

@@ -3,13 +3,18 @@
 from collections.abc import Mapping, Sequence
 
 from bench.compare.findings.measures import Measure, Measured
-from bench.compare.quantities import figure
-from bench.compare.results import Arm, Correctness, Kind, Phase, Results, Run, Surroundings
+from bench.compare.quantities import BY_NAME
+from bench.compare.results import Arm, Correctness, Figure, Kind, Phase, Results, Run, Surroundings
 
 PHASE = "a part"
 WAL, POLL, OTHER, NONE = "WAL", "polling", "polling, too", "no relay"
 ARMS = (Arm(WAL, "wal"), Arm(POLL, "polling", interval=1), Arm(OTHER, "polling", interval=1), Arm(NONE, "none"))
 SURROUNDINGS = Surroundings(7, "2026-11-27T23:00:00Z", 3, True, {"cores": "2"}, {"postgres": "15"}, {}, {})
+
+
+def figure(name: str, value: float) -> Figure:
+    """Return a figure in the unit that its name says."""
+    return Figure(value, BY_NAME[name].unit)
 
 
 def planted(

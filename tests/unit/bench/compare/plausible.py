@@ -5,7 +5,6 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 from bench.compare import distribution
-from bench.compare.quantities import figure
 from bench.compare.results import (
     APPLIED,
     CONFIRMED,
@@ -21,6 +20,7 @@ from bench.compare.results import (
     Step,
     Surroundings,
 )
+from tests.unit.bench.compare.planted import figure
 
 STEADY, BURSTY = "even", "bursty"
 OUTAGE = "broker down for 60 s"

@@ -6,15 +6,18 @@ from itertools import combinations, pairwise
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure as Drawing
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
+from bench.compare import distribution
 from bench.compare.findings.measures import Measured
-from bench.compare.findings.plates import Plate
+from bench.compare.findings.plates import Bars, Curves, Grid, Plate, Rates
 from bench.compare.findings.sections import sections
 from bench.compare.reporting import plots
 from bench.compare.reporting.style import apart, colours, dark
+from bench.compare.results import CONFIRMED, LAG, TABLE, Figure, Phase, Results, Run, Series, Step
+from tests.unit.bench.compare.planted import ARMS, POLL, SURROUNDINGS, WAL
 from tests.unit.bench.compare.plausible import BURSTY, DRAIN, IDLE, LARGE, OUTAGE, RATES, Draw
 
 MEASURED = Measured(Draw(events=400, repetitions=2, phases=(BURSTY, DRAIN, RATES, IDLE, OUTAGE, LARGE)).results())
@@ -23,7 +26,7 @@ _TOUCH = 1.0
 """Dots by which two boxes may overlap: they are taller than their letters."""
 
 
-def _texts(figure: Figure) -> Iterator[tuple[str, Bbox]]:
+def _texts(figure: Drawing) -> Iterator[tuple[str, Bbox]]:
     """Yield all that is written in a figure, and where; matplotlib keeps ticks beyond an axis' ends, too."""
     figure.draw_without_rendering()
     hidden = {label for label, is_shown in _ticks(figure) if not is_shown}
@@ -33,7 +36,7 @@ def _texts(figure: Figure) -> Iterator[tuple[str, Bbox]]:
             yield text.get_text(), text.get_window_extent()
 
 
-def _ticks(figure: Figure) -> Iterator[tuple[Text, bool]]:
+def _ticks(figure: Drawing) -> Iterator[tuple[Text, bool]]:
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
             low, high = sorted(axis.get_view_interval())
@@ -82,3 +85,23 @@ def test_labels_are_apart_and_in_the_order_of_their_lines(places: dict[str, floa
     assert list(found) == ordered
     assert all(high - low >= 0.06 - 1e-9 for low, high in pairwise(found.values()))
     assert all(place <= 1 for place in found.values())
+
+
+def test_the_least_that_can_be_measured_is_drawn() -> None:
+    phases = (
+        Phase(
+            "short", "load", figures={"wal_bytes": Figure(0, "B"), "of our own": Figure(-1.5, "apples")},
+            latencies={CONFIRMED: distribution.of([0.0])}, series={LAG: Series("s", ((0.0, 0.0),))},
+            steps=(Step(100, 100, 100, 0, bounded=True),),
+        ),
+        Phase("one rate", "rates", steps=(Step(100, 100, 100, 0, bounded=True),)),
+        Phase("no rate", "rates"),
+        Phase("no event", "load", latencies={CONFIRMED: distribution.of([])}),
+        Phase("no sample", "outage", series={LAG: Series("s", ()), TABLE: Series("B", ((1.0, 0.0),))}),
+    )  # fmt: skip
+    runs = tuple(Run(arm, 0, phases) for arm in (WAL, POLL))
+    measured = Measured(Results(SURROUNDINGS, ARMS, runs))
+    plates = [plate for section in sections(measured) for plate in section.plates]
+    assert {type(plate.shows) for plate in plates} == {Bars, Curves, Grid, Rates}
+    for plate in plates:
+        assert plots.png(plots.draw(measured, plate)).startswith(b"\x89PNG")
