@@ -31,6 +31,11 @@ class Way(Struct, frozen=True):
         return self.arm.family != "none"
 
     @property
+    def slow(self) -> bool:
+        """Whether it waits for each confirm."""
+        return self.control == "one_confirm"
+
+    @property
     def setup(self) -> Mapping[str, str]:
         """The settings of `relay setup`; controls use its schema and its exchange."""
         return self.arm.settings if self.arm.family in {"wal", "polling"} else {"RELAY_SOURCE": "polling"}

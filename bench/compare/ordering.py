@@ -38,8 +38,8 @@ def expected(plan: Plan, way: Way, repetition: int) -> float:
     loads = len(plan.workload.load) * (sizes.load_seconds + (2 + interval) * way.relays)
     if not way.relays:
         return _SETUP_SECONDS + loads
-    each = _ONE_CONFIRM if way.control == "one_confirm" else _PER_EVENT
-    seconds = _SETUP_SECONDS + loads + sizes.backlog * each
+    each = _ONE_CONFIRM if way.slow else _PER_EVENT
+    seconds = _SETUP_SECONDS + loads + (sizes.slow_backlog if way.slow else sizes.backlog) * each
     if way.control == "last_id":
         seconds += sizes.patience * len(plan.workload.load)
     if not long(plan, way, repetition):

@@ -17,6 +17,8 @@ class Sizes(Struct, frozen=True):
     """How many repetitions have what takes long."""
     backlog: int
     """Events of the drain."""
+    slow_backlog: int
+    """The same, for the control that waits for each confirm."""
     load_seconds: float
     idle_seconds: float
     """Of watching a relay without events; 0: it is not watched."""
@@ -86,10 +88,11 @@ QUICK_REPETITIONS, FULL_REPETITIONS = 3, 5
 QUICK_AT_MOST = 530.0
 QUICK = Sizes(
     long_runs=1,
-    backlog=3000,
+    backlog=10_000,
+    slow_backlog=1500,
     load_seconds=5,
     idle_seconds=6,
-    settle_seconds=0,
+    settle_seconds=1,
     step_seconds=4,
     outage_seconds=5,
     outage_rate=100,
@@ -102,6 +105,7 @@ QUICK = Sizes(
 FULL = Sizes(
     long_runs=2,
     backlog=50_000,
+    slow_backlog=10_000,
     load_seconds=30,
     idle_seconds=60,
     settle_seconds=11,

@@ -87,7 +87,7 @@ def look(box: Sandbox, plan: Plan, load_before: tuple[float, float, float]) -> S
         },
         settings={
             **seen.settings,
-            "backlog of a drain": f"{sizes.backlog:,} events",
+            "backlog": f"{sizes.backlog:,} events; {sizes.slow_backlog:,} for one confirm at a time",
             "each load": f"{sizes.load_seconds:g} s",
             "writers at most": str(plan.sessions),
         },

@@ -4,5 +4,5 @@ SELECT id::text, seq::text, aggregate_type, aggregate_id, aggregate_version::tex
        exchange, routing_key, created_at::text
 FROM outbox.event
 WHERE seq > %(seq)s
-ORDER BY seq
+ORDER BY event.seq  -- not the text
 LIMIT %(batch)s

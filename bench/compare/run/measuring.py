@@ -21,7 +21,8 @@ _CURVE_EVERY = 0.1
 
 def drain(scene: Scene) -> Phase:
     """Let the arm start in front of a backlog, and measure how fast it publishes it; nobody else writes or reads."""
-    events, after = scene.plan.sizes.backlog, scene.last_seq()
+    sizes, after = scene.plan.sizes, scene.last_seq()
+    events = sizes.slow_backlog if scene.way.slow else sizes.backlog
     scene.settle()
     scene.place.write_backlog(events, per_transaction=1)
     wait_for_quiet(events)
@@ -33,13 +34,11 @@ def drain(scene: Scene) -> Phase:
     scene.ready()
     scene.consume()
     found = scene.events(after, {}, {}, time.time())
-    arrivals = scene.arrived.until(
-        {event.id for event in found}, patience=scene.plan.sizes.patience, at_most=scene.plan.sizes.at_most
-    )
+    arrivals = scene.arrived.until({event.id for event in found}, patience=sizes.patience, at_most=sizes.at_most)
     steady = figures.steady(samples, events)
     cost = steady.cpu["publisher"] / steady.events
     return Phase(
-        f"a backlog of {events:,} events",
+        "a backlog",
         "drain",
         figures={
             "drain_rate": Figure(steady.rate, "1/s"),
