@@ -1,6 +1,7 @@
 """The command `bench compare`: its options, and no logic of its own."""
 
 import random
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +17,7 @@ from bench.compare.progress import shown
 from bench.report import surroundings
 
 _PLACES = Path("comparisons")
+_WIDTH = 130  # of tables that go to a file, so that no column is cut
 
 
 def compare(  # noqa: PLR0913 - one parameter for each option
@@ -59,7 +61,8 @@ def compare(  # noqa: PLR0913 - one parameter for each option
     now = datetime.now(UTC).replace(microsecond=0)
     kept = Kept(out or _PLACES / f"{now:%Y%m%d-%H%M%S}")
     plan = kept.begun(asked, drawn=random.SystemRandom().randrange(1_000_000), started_at=now.isoformat())
-    console, load_before = Console(), surroundings.load()
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
+    load_before = surroundings.load()
     complete = interrupted = False
     with sandbox.start() as box:
         about = running.look(box, plan, load_before)
