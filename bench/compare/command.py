@@ -44,7 +44,8 @@ def compare(  # noqa: PLR0913 - one parameter for each option
 
     It can be interrupted: Ctrl-C reports what is there, and --out DIR goes on.
     """
-    from bench.compare.reporting import terminal, writing  # noqa: PLC0415 - no other command needs matplotlib
+    from bench.compare.reporting.terminal import show  # noqa: PLC0415 - no other command needs matplotlib
+    from bench.compare.reporting.writing import compared, write  # noqa: PLC0415 - the same
 
     earlier = None if against is None else results.read(against)
     asked = Asked(
@@ -68,8 +69,8 @@ def compare(  # noqa: PLR0913 - one parameter for each option
             except KeyboardInterrupt:
                 interrupted = True
     found = running.collected(kept, plan, about, complete=complete)
-    report = writing.write(found, kept.place / "report", earlier=earlier)
-    terminal.show(found, console, writing.compared(found, earlier))
+    report = write(found, kept.place / "report", earlier=earlier)
+    show(found, console, compared(found, earlier))
     if not complete:
         console.print(f"Not all runs were made. To go on: bench compare --out {kept.place}", highlight=False)
     console.print(f"The report: {report}", highlight=False, soft_wrap=True)

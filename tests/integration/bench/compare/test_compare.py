@@ -187,9 +187,11 @@ def test_the_command_keeps_its_results_and_goes_on(sandbox: Sandbox, tmp_path: P
     done = run("--workload", str(workload))
     assert (done.returncode, done.stderr) == (0, "")
     assert "1 of 1: no relay, 1 of 1" in done.stdout
-    found = results.read(out / "results.json")
+    found = results.read(out / "report" / "results.json")
     assert [run.arm for run in found.runs] == ["no relay"]
     assert found.surroundings.seed == 5
+    assert "<html" in (out / "report" / "index.html").read_text()
+    assert str(out / "report" / "index.html") in done.stdout.replace("\n", "")
     assert json.loads((out / "plan.json").read_text())["workload"]["load"][0]["name"] == "mine"
     again = run()
     assert (again.returncode, again.stderr) == (0, "")
