@@ -1,6 +1,6 @@
 """The plots of the report: which there are, and the finding that each one's title states. Pure; plots.py draws them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.compare.findings import correctness, writers
@@ -15,6 +15,12 @@ _INTERVALS = (
     f"Bars are medians of the repetitions, lines their {CONFIDENCE} % intervals (bootstrap of the arm's own "
     "repetitions, or of all arms' relative deviations, whichever is wider). An arm marked * missed events."
 )
+_METHODS: Mapping[Group, str] = {
+    "speed": "A drain's rate is that between the first confirm and the last",
+    "database": "CPU of all Postgres processes from the operating system's accounting, all else from its statistics",
+    "relay": "CPU and resident memory of the relay's processes, from the operating system's accounting",
+    "incident": "Lag is the age of the oldest event that is not confirmed; an arm has caught up when it is as before",
+}
 _TITLED = "p50"
 _PANELS = 9
 
@@ -122,7 +128,7 @@ def paid_by_writers(measured: Measured) -> Iterator[Plate]:
 def bars(measured: Measured, group: Group, kinds: Sequence[Kind]) -> Iterator[Plate]:
     """Yield a plot for each phase of `kinds` with measures of a group."""
     for place, (phase, measures) in enumerate(_measures(measured, group, kinds)):
-        caption = f"{capital(_told(measured, phase))}. {_INTERVALS}"
+        caption = f"{capital(_told(measured, phase))}. {_METHODS[group]}. {_INTERVALS}"
         title = _title(measured, measures)
         yield Plate(f"{group}-{place + 1}", title, caption, Bars(measures))
 

@@ -3,7 +3,7 @@
 An arm that missed an event is not compared: it is fast by what it leaves out.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.compare.findings.correctness import missing
@@ -34,6 +34,8 @@ class Ranking:
     worse: tuple[Place, ...]
     left_out: tuple[Place, ...]
     """Arms that missed events."""
+    once: tuple[Place, ...] = ()
+    """Arms that were measured once, while others were measured more often."""
 
     def title(self) -> str:
         """Return the finding as a title of a plot."""
@@ -57,6 +59,8 @@ class Ranking:
         else:
             each = listed([self._named(place) for place in places])
             text = f"{capital(self.measure.what)}: {each}. One repetition, so no difference is stated."
+        if self.once:
+            text += f" Measured once, so not compared: {listed([self._named(place) for place in self.once])}."
         if self.left_out:
             each = listed([self._named(place) for place in self.left_out])
             text += f" Not compared, since events are missed: {each}."
@@ -92,22 +96,26 @@ class Ranking:
         return f"{self._named(place)} ({times(value, best)})" if best and value else self._named(place)
 
 
-def rank(measured: Measured, measure: Measure, *, only: Callable[[str], bool] = bool) -> Ranking | None:
-    """Rank the arms by a measure, or those that `only` picks by name; None for fewer than two."""
+def rank(measured: Measured, measure: Measure) -> Ranking | None:
+    """Rank the arms by a measure; None for fewer than two."""
     found = measured.estimates(measure)
-    arms = [name for name, arm in measured.arms.items() if arm.family != "none" and name in found and only(name)]
+    arms = [name for name, arm in measured.arms.items() if arm.family != "none" and name in found]
     bad = missing(measured)
     places = [Place(arm, found[arm]) for arm in arms if arm not in bad]
     if len(places) < _PAIR:
         return None
     places.sort(key=lambda place: place.estimate.value, reverse=measure.better == "higher")
-    best, *others = places
+    often = [place for place in places if place.estimate.repeated]
+    if len(often) < _PAIR:
+        often = places
+    best, *others = often
     return Ranking(
         measure,
         best,
         same=tuple(place for place in others if not differ(best.estimate, place.estimate)),
         worse=tuple(place for place in others if differ(best.estimate, place.estimate)),
         left_out=tuple(Place(arm, found[arm]) for arm in arms if arm in bad),
+        once=tuple(place for place in places if place not in often),
     )
 
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 from bench.compare.findings.correctness import missing
 from bench.compare.findings.finding import Finding, Order, Stated
-from bench.compare.findings.measures import Measure, Measured
+from bench.compare.findings.measures import STATED, Measure, Measured
 from bench.compare.findings.phrasing import listed, quantity
 from bench.compare.findings.statistics import Estimate, differ
 from bench.compare.results import CONFIRMED, Family
 
 _LATE = f"{CONFIRMED} p99"
+_LATENCIES = tuple(f"{CONFIRMED} {quantile}" for quantile in STATED)
 BUDGETS = (0.02, 0.1, 0.5, 2.0, 15.0)
 """Seconds that an event may be late; the report names the cheapest arm within each."""
 _CHEAP = ("idle_relay_cpu", "idle_database_cpu")
@@ -24,7 +25,10 @@ class Budget:
     seconds: float
     within: tuple[str, ...]
     cheapest: tuple[str, ...]
-    """Of these, the one with the least CPU when nothing is written, and those that do not differ from it."""
+    """Of these, the one with the least CPU when nothing is written, and those that do not differ from it.
+
+    None if it was measured once, or never.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,10 @@ class _Pair:
     @property
     def differ(self) -> bool:
         return differ(self.mine, self.theirs)
+
+    @property
+    def repeated(self) -> bool:
+        return self.mine.repeated and self.theirs.repeated
 
     def figures(self) -> tuple[Stated, ...]:
         return Stated(self.arm, self.measure, self.mine), Stated(self.best, self.measure, self.theirs)
@@ -89,11 +97,14 @@ def _about(measured: Measured, arm: str, wal: Sequence[str]) -> list[Finding]:
     pairs = list(_compared(measured, arm, wal))
     better = [each for each in pairs if each.differ and each.ahead]
     worse = [each for each in pairs if each.differ and not each.ahead]
-    same = dict.fromkeys(each.measure.what for each in pairs if not each.differ)
+    same = dict.fromkeys(each.measure.what for each in pairs if each.repeated and not each.differ)
+    once = dict.fromkeys(each.measure.what for each in pairs if not each.repeated)
     found.append(_differing("Better than the WAL", "Nowhere seen to be better than the WAL", better))
     found.append(_differing("Worse than the WAL", "Nowhere seen to be worse than the WAL", worse))
     if same:
         found.append(Finding(f"No difference seen in {listed(list(same))}."))
+    if once:
+        found.append(Finding(f"Measured once, so no difference is stated, in {listed(list(once))}."))
     return found
 
 
@@ -111,15 +122,15 @@ def _compared(measured: Measured, arm: str, wal: Sequence[str]) -> Iterator[_Pai
     """Yield each quantity with the best of the WAL's arms: in each kind of incident, else in one phase."""
     seen: set[tuple[str, str]] = set()
     for measure in measured.measures:
+        kind = measured.phases[measure.phase].kind
+        key = (measure.name, kind if measure.group == "incident" else "")
         found = measured.estimates(measure)
         theirs = {each: found[each] for each in wal if each in found}
-        key = (measure.name, measured.phases[measure.phase].kind if measure.group == "incident" else "")
-        if measure.group not in _COMPARED or arm not in found or not theirs or key in seen:
-            continue
-        seen.add(key)
-        sign = 1 if measure.better == "lower" else -1
-        best = min(theirs, key=lambda each: sign * theirs[each].value)
-        yield _Pair(measure, arm, found[arm], best, theirs)
+        counts = measure.group in _COMPARED or (measure.name in _LATENCIES and kind == "load")
+        if counts and theirs and arm in found and key not in seen:
+            seen.add(key)
+            sign = 1 if measure.better == "lower" else -1
+            yield _Pair(measure, arm, found[arm], min(theirs, key=lambda each: sign * theirs[each].value), theirs)
 
 
 def _late(measured: Measured, arm: str) -> tuple[Measure, Estimate] | None:
@@ -142,7 +153,7 @@ def _cheapest(measured: Measured, arms: Sequence[str]) -> tuple[str, ...]:
             for arm, estimate in measured.estimates(measure).items():
                 costs.setdefault(arm, []).append(estimate)
     sums = {arm: _sum(costs[arm]) for arm in arms if arm in costs}
-    if not sums:
+    if not sums or not all(each.repeated for each in sums.values()):
         return ()
     best = min(sums, key=lambda arm: sums[arm].value)
     return (best, *(arm for arm in sums if arm != best and not differ(sums[best], sums[arm])))

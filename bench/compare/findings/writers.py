@@ -20,16 +20,18 @@ def finding(measured: Measured, measure: Measure) -> Finding | None:
     if none is None or none not in found or len(found) == 1:
         return None
     alone = found.pop(none)
-    if not all(each.repeated for each in (alone, *found.values())):
+    often = {arm: each for arm, each in found.items() if each.repeated}
+    if not alone.repeated or not often:
         text = f"{capital(measure.what)}: one repetition, so no difference is stated."
         return Finding(text, _figures(measure, none, alone, found))
-    apart = [arm for arm, each in found.items() if differ(alone, each)]
+    apart = [arm for arm, each in often.items() if differ(alone, each)]
     text = f"{capital(measure.what)}: {quantity(alone.value, measure.unit)} without a relay; "
     if apart:
         each = listed([_against(arm, found[arm], alone, measure) for arm in apart])
-        text += f"different with {each}; no difference seen with {plural(len(found) - len(apart), 'other arm')}"
+        same = len(often) - len(apart)
+        text += f"different with {each}" + (f"; no difference seen with {plural(same, 'other arm')}" if same else "")
     else:
-        text += f"no difference seen with any of {plural(len(found), 'arm')}"
+        text += f"no difference seen with any of {plural(len(often), 'arm')}"
     orders = tuple(_order(measure, none, alone, arm, found[arm]) for arm in apart)
     return Finding(f"{text}.", _figures(measure, none, alone, found), orders)
 

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from bench.compare.findings.against import Against
 from bench.compare.findings.measures import Measured
-from bench.compare.findings.phrasing import capital
 from bench.compare.findings.plates import Plate
 from bench.compare.findings.sections import POLLING, Section
 from bench.compare.reporting import about, tables
@@ -36,7 +35,7 @@ def _section(measured: Measured, section: Section) -> Iterator[Block]:
         yield tables.counts(measured)
     for statement in section.statements:
         if statement.about:
-            yield Heading(capital(statement.about), 3)
+            yield Heading(statement.about, 3)
         if statement.findings:
             yield Bullets(tuple(finding.text for finding in statement.findings))
     yield from map(Picture, plates)

@@ -20,9 +20,9 @@ def _block(block: Block, plots: str) -> str:
             return _escaped(text)
         case Bullets(items):
             return "\n".join(f"* {_escaped(item)}" for item in items)
-        case Table(columns, rows):
-            ruler = ("---", *("---:" for _ in columns[1:]))
-            return "\n".join(_row(row) for row in (columns, ruler, *rows))
+        case Table(columns, rows, words):
+            ruler = f"| --- |{(' --- |' if words else ' ---: |') * (len(columns) - 1)}"
+            return "\n".join((_row(columns), ruler, *map(_row, rows)))
         case Picture(plate):
             return f"![{_escaped(plate.title)}]({plots}/{plate.name}.png)\n\n{_escaped(plate.caption)}"
         case _:

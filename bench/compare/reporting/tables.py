@@ -33,11 +33,11 @@ def polling(measured: Measured) -> Iterator[Block]:
         "of these use the least CPU of relay and Postgres in a minute without events. Arms that missed events are "
         "left out."
     )
-    rows = tuple(
-        (quantity(each.seconds, "s"), listed(each.within) or "none", listed(each.cheapest) or "not measured")
-        for each in budgets
-    )
-    yield Table(("an event may be late by", "in time", "least idle CPU"), rows, words=True)
+    rows = []
+    for each in budgets:
+        unknown = "not measured more than once" if each.within else "none"
+        rows.append((quantity(each.seconds, "s"), listed(each.within) or "none", listed(each.cheapest) or unknown))
+    yield Table(("an event may be late by", "in time", "least idle CPU"), tuple(rows), words=True)
 
 
 def figures(measured: Measured) -> Iterator[Block]:
@@ -52,5 +52,5 @@ def figures(measured: Measured) -> Iterator[Block]:
             cells = (stated(found[arm], measure.unit) if arm in found else "" for arm in arms)
             rows.append((capital(measure.what), *cells))
         if rows:
-            yield Heading(capital(phase), 3)
+            yield Heading(phase, 3)
             yield Table(("", *arms), tuple(rows))

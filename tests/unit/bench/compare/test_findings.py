@@ -64,6 +64,15 @@ def test_one_repetition_states_no_difference() -> None:
     assert ranking.title().endswith("one repetition, so no difference is stated")
 
 
+def test_an_arm_that_was_measured_once_does_not_hinder_the_others() -> None:
+    measured = planted("drain_rate", APART | {OTHER: [7]})
+    ranking = rank(measured, the(measured, "drain_rate"))
+    assert ranking is not None
+    text = f"Drain rate: {WAL} 101/s. Worse: {POLL} 51/s (0.5 times). Measured once, so not compared: {OTHER} 7/s."
+    assert ranking.finding().text == text
+    assert ranking.finding().orders == (Order(the(measured, "drain_rate"), WAL, POLL),)
+
+
 def test_an_arm_that_missed_events_is_not_compared() -> None:
     measured = planted("drain_rate", APART, missed={WAL: 1})
     ranking = rank(measured, the(measured, "drain_rate"))
@@ -111,6 +120,14 @@ def test_writers_are_compared_with_no_relay(name: str, values: list[float], bett
     paying = f"Writers pay for {WAL}; with the others no cost was seen"
     nobody = "Writers: no difference seen between any relay and none"
     assert writers.title(measured, [the(measured, name)]) == (paying if worse == WAL else nobody)
+
+
+def test_writers_with_an_arm_that_was_measured_once_are_compared_with_the_others() -> None:
+    measured = planted("writer_commits", {WAL: [50, 51, 52], POLL: [7], NONE: [100, 101, 102]}, kind="load")
+    finding = writers.finding(measured, the(measured, "writer_commits"))
+    assert finding is not None
+    assert finding.orders == (Order(the(measured, "writer_commits"), NONE, WAL),)
+    assert finding.text == f"Commits of the writers: 101/s without a relay; different with {WAL} 51/s (0.5 times)."
 
 
 def test_without_an_arm_that_relays_nothing_writers_are_not_compared() -> None:
@@ -163,9 +180,28 @@ def test_when_to_poll_names_where_it_is_better_and_where_worse(comparison: Measu
     assert "greatest retained WAL (0 B against" in better
     assert "WAL per event (7" in worse
     assert "drain rate (" in worse
-    assert "drain rate" in found[POLL_1S][-1].text
-    assert {order.better for order in found[POLL_1S][1].orders} == {POLL_1S}
-    assert {order.worse for order in found[POLL_1S][1].orders} == {WAL2JSON, PGOUTPUT}
+    _, better_1s, worse_1s, same_1s = found[POLL_1S]
+    assert {order.better for order in better_1s.orders} == {POLL_1S}
+    assert {order.worse for order in better_1s.orders} == {WAL2JSON, PGOUTPUT}
+    assert worse_1s.text.startswith("Worse than the WAL: commit to confirmed, p50 (")
+    assert same_1s.text.startswith("No difference seen in CPU of Postgres per event")
+    assert "drain rate" in same_1s.text
+
+
+def test_what_was_measured_once_is_not_said_to_be_the_same() -> None:
+    measured = planted("idle_database_cpu", {WAL: [0.3], POLL: [0.1]}, kind="idle")
+    texts = [finding.text for finding in when_to_poll.findings(measured)[POLL]]
+    assert texts == [
+        "Nowhere seen to be better than the WAL.",
+        "Nowhere seen to be worse than the WAL.",
+        "Measured once, so no difference is stated, in idle CPU of Postgres per minute.",
+    ]
+
+
+def test_the_cheapest_arm_is_not_named_by_one_repetition() -> None:
+    once = Measured(Draw(events=100, repetitions=1, phases=(plausible.STEADY, plausible.IDLE)).results())
+    assert {budget.cheapest for budget in when_to_poll.budgets(once)} == {()}
+    assert any(budget.within for budget in when_to_poll.budgets(once))
 
 
 def test_without_the_wal_nothing_is_said_of_when_to_poll() -> None:

@@ -86,7 +86,11 @@ def test_the_page_refers_to_nothing_outside(place: Path) -> None:
 
 
 def test_every_reference_in_the_page_has_its_one_target(place: Path) -> None:
-    parsed = Parsed((place / "index.html").read_text(encoding="utf-8"))
+    text = (place / "index.html").read_text(encoding="utf-8")
+    parsed = Parsed(text)
+    clips = re.findall(r"url\(#(.*?)\)", text)
+    assert clips
+    assert set(clips) <= set(parsed.ids)
     assert parsed.open == []
     assert len(parsed.ids) == len(set(parsed.ids))
     assert {reference[1:] for reference in parsed.references} <= set(parsed.ids)
