@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from bench.compare.arms import Way
 from bench.compare.plan import Plan
 
-_SETUP_SECONDS = 7.0
-_PER_EVENT = 1 / 4000
+_SETUP_SECONDS = 5.0
+_PER_EVENT = 1 / 6000
 _ONE_CONFIRM = 1 / 400
 """Seconds for an event of a drain, as a guess for the time that is left."""
 _RESTART_SECONDS = 10.0
@@ -35,7 +35,7 @@ def broken(plan: Plan, way: Way) -> bool:
 def expected(plan: Plan, way: Way, repetition: int) -> float:
     """Return about how many seconds a run takes."""
     sizes, interval = plan.sizes, 0.0 if way.arm.notified else way.arm.interval or 0.0
-    loads = len(plan.workload.load) * (sizes.load_seconds + (2 + interval) * way.relays)
+    loads = len(plan.workload.load) * (sizes.load_seconds + (1.5 + interval / 2) * way.relays)
     if not way.relays:
         return _SETUP_SECONDS + loads
     each = _ONE_CONFIRM if way.slow else _PER_EVENT

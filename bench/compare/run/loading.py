@@ -10,7 +10,7 @@ from bench.compare.run.judging import Arrival, Event
 from bench.compare.run.scene import Scene
 from bench.compare.workload import Load, Transaction, schedule
 
-_BEGIN_AFTER = 1.5
+_BEGIN_AFTER = 1.0
 """By then the writers are connected."""
 _LATE_SECONDS = 120.0
 _LATE_TIMES = 4
