@@ -31,6 +31,11 @@ class Way(Struct, frozen=True):
         return self.arm.family != "none"
 
     @property
+    def interval(self) -> float:
+        """Seconds that an event may wait for the next poll."""
+        return 0.0 if self.arm.notified else self.arm.interval or 0.0
+
+    @property
     def slow(self) -> bool:
         """Whether it waits for each confirm."""
         return self.control == "one_confirm"

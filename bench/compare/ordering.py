@@ -32,10 +32,15 @@ def broken(plan: Plan, way: Way) -> bool:
     return plan.sizes.incident_arms is None or way.arm.name in plan.sizes.incident_arms
 
 
+def lasts(plan: Plan, way: Way) -> float:
+    """Return how many seconds a load lasts: at least the time between two polls, so that it has every wait."""
+    return max(plan.sizes.load_seconds, way.interval)
+
+
 def expected(plan: Plan, way: Way, repetition: int) -> float:
     """Return about how many seconds a run takes."""
-    sizes, interval = plan.sizes, 0.0 if way.arm.notified else way.arm.interval or 0.0
-    loads = len(plan.workload.load) * (sizes.load_seconds + (1.5 + interval / 2) * way.relays)
+    sizes, interval = plan.sizes, way.interval
+    loads = len(plan.workload.load) * (lasts(plan, way) + (1.5 + interval / 2) * way.relays)
     if not way.relays:
         return _SETUP_SECONDS + loads
     each = _ONE_CONFIRM if way.slow else _PER_EVENT

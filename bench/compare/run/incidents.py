@@ -74,7 +74,7 @@ def _phase(  # noqa: PLR0913, PLR0917 - the parts of one phase
     curve = measuring.lag(loaded, _CURVE_EVERY)
     points = curve["lag"].points
     found = {"peak_lag": Figure(max(value for _, value in points), "s")}
-    late = judging.caught_up(points, marks[over], scene.interval + _NORMAL_LAG)
+    late = judging.caught_up(points, marks[over], scene.way.interval + _NORMAL_LAG)
     if late is not None:
         found["catch_up"] = Figure(late, "s")
     retained = sampled[RETAINED].points if RETAINED in sampled else ()  # without a slot nothing is retained

@@ -65,7 +65,7 @@ def run(
         scene.check()
         arrivals = scene.arrived.until(
             {event.id for event in events},
-            patience=scene.plan.sizes.patience + scene.interval,
+            patience=scene.plan.sizes.patience + scene.way.interval,
             at_most=scene.plan.sizes.at_most,
         )
     return Loaded(begin, transactions, commits, events, arrivals)

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 from psycopg.sql import SQL, Identifier
 
 from bench.compare import wording
+from bench.compare.ordering import lasts
 from bench.compare.results import Figure, Phase, Series, Step
 from bench.compare.run import judging, loading, spending
 from bench.compare.run.loading import Loaded
@@ -54,7 +55,7 @@ def load(scene: Scene, wanted: Load, seed: str) -> Phase:
     meter = scene.meter()
     before = meter.read()
     with Sampler(scene.place) as samples:
-        loaded = loading.run(scene, wanted, scene.plan.sizes.load_seconds, seed)
+        loaded = loading.run(scene, wanted, lasts(scene.plan, scene.way), seed)
     spent, relays = meter.read().since(before), scene.way.relays
     found = {**_writers(loaded), **spending.for_each(spent, len(loaded.events), relays=relays)}
     if not relays:
@@ -90,14 +91,14 @@ def vacuum(scene: Scene) -> dict[str, Figure]:
 
 def rates(scene: Scene, wanted: Load, seed: str) -> Phase:
     """Try one rate after the other until the lag is not bounded any more."""
-    seconds = max(scene.plan.sizes.step_seconds, 2 * scene.interval)
+    seconds = max(scene.plan.sizes.step_seconds, 2 * scene.way.interval)
     steps: list[Step] = []
     ended = "the highest rate that was tried"
     for rate in scene.plan.rates:
         tried = replace(wanted, name=f"{wanted.name}, {rate:g}", rate=rate, idle_every=0.0)
         loaded = loading.run(scene, tried, seconds, seed)
         span = loaded.begin, loaded.begin + seconds
-        found = judging.step(loaded.events, loaded.first, rate, span, scene.interval)
+        found = judging.step(loaded.events, loaded.first, rate, span, scene.way.interval)
         steps.append(found)
         if judging.limited_by_writers(found, committed(loaded.transactions) / seconds):
             ended = "the writers were too slow for the next rate"

@@ -36,11 +36,6 @@ class Scene:
         self._publishers: list[Publisher] = []
         self._loads = 0
 
-    @property
-    def interval(self) -> float:
-        """Seconds that an event may wait for the next poll."""
-        return 0.0 if self.way.arm.notified else self.way.arm.interval or 0.0
-
     def settle(self) -> None:
         """Let an arm of the WAL make its first start in front of an empty table: it polls before it streams."""
         if self.way.arm.family != "wal":

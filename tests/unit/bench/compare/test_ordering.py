@@ -28,7 +28,7 @@ def test_the_order_is_the_seeds() -> None:
 
 def test_the_quick_form_is_expected_to_end_within_ten_minutes() -> None:
     seconds = sum(ordering.expected(QUICK, way, repetition) for repetition, way in ordering.order(QUICK))
-    assert seconds < 540
+    assert seconds < 560
     assert QUICK.at_most is not None
     assert QUICK.at_most < 600
 
@@ -44,6 +44,12 @@ def test_the_quick_form_breaks_something_for_a_stream_and_for_a_poller() -> None
     families = {way.arm.family for way in QUICK.ways if ordering.broken(QUICK, way)}
     assert families == {"wal", "polling"}
     assert all(ordering.broken(FULL, way) for way in FULL.ways)
+
+
+def test_a_load_has_every_wait_between_two_polls() -> None:
+    assert ordering.lasts(QUICK, arms.named("polling, 10 s")) == 10
+    assert ordering.lasts(QUICK, arms.named("polling, notify")) == QUICK.sizes.load_seconds
+    assert ordering.lasts(FULL, arms.named("polling, 10 s")) == FULL.sizes.load_seconds
 
 
 def test_the_time_that_is_left_follows_the_pace_so_far() -> None:
