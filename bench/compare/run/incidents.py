@@ -15,6 +15,8 @@ _NORMAL_LAG = 1.0
 _CURVE_EVERY = 0.25
 _ROWS_PER_SECOND = 20_000
 """At least so many rows of a large transaction are written in a second, as a guess for how long the load lasts."""
+_PATIENCE = 30.0
+"""Seconds in which all have connected again: silence until then loses nothing."""
 DOWN, UP = "broker down", "broker up"
 WRITES, COMMITS = "transaction begins", "transaction commits"
 
@@ -41,7 +43,7 @@ def outage(scene: Scene, seed: str) -> Phase:
         return Phase(name, "outage", not_measured=problem.what)
     seconds = 2 * sizes.around_seconds + sizes.outage_seconds
     with Sampler(scene.place) as samples:
-        loaded = loading.run(scene, _load(scene), seconds, seed, meanwhile)
+        loaded = loading.run(scene, _load(scene), seconds, seed, meanwhile, patience=_PATIENCE)
     return _phase(name, "outage", scene, loaded, samples.series(loaded.begin), marks, UP)
 
 
@@ -59,7 +61,7 @@ def large(scene: Scene, seed: str) -> Phase:
 
     seconds = 2 * sizes.around_seconds + sizes.large_rows / _ROWS_PER_SECOND
     with Sampler(scene.place) as samples:
-        loaded = loading.run(scene, _load(scene), seconds, seed, meanwhile)
+        loaded = loading.run(scene, _load(scene), seconds, seed, meanwhile, patience=_PATIENCE)
     name = f"a transaction of {sizes.large_rows:,} rows"
     return _phase(name, "large", scene, loaded, samples.series(loaded.begin), marks, COMMITS)
 

@@ -44,11 +44,13 @@ def run(
     seconds: float,
     seed: str,
     meanwhile: Callable[[float], float | None] = lambda _: None,
+    *,
+    patience: float = 0.0,
 ) -> Loaded:
     """Write `load` for so many seconds.
 
     `meanwhile` is called with the time of the begin, and may return when events were committed that are not the
-    schedule's.
+    schedule's. With `patience`, what has not arrived is waited for that long, if that is longer than usual.
     """
     transactions = schedule(load, seconds, seed)
     after = scene.last_seq()
@@ -65,7 +67,7 @@ def run(
         scene.check()
         arrivals = scene.arrived.until(
             {event.id for event in events},
-            patience=scene.plan.sizes.patience + scene.way.interval,
+            patience=max(patience, scene.plan.sizes.patience) + scene.way.interval,
             at_most=scene.plan.sizes.at_most,
         )
     return Loaded(begin, transactions, commits, events, arrivals)
