@@ -38,7 +38,7 @@ class Loaded:
         return judging.first(self.arrivals)
 
 
-def run(
+def run(  # noqa: PLR0913 - what a load is, and what is done beside it
     scene: Scene,
     load: Load,
     seconds: float,

@@ -172,6 +172,8 @@ def test_the_first_run_of_an_arm_has_rates_idleness_and_incidents(sandbox: Sandb
     assert kinds["idle"].figures["idle_relay_cpu"].value >= 0
     outage, large = kinds["outage"], kinds["large"]
     assert outage.not_measured is None
+    assert outage.correctness is not None
+    assert outage.correctness.missed == 0
     assert outage.marks["broker up"] - outage.marks["broker down"] >= 1
     assert outage.figures["peak_lag"].value >= 0.5
     assert max(value for _, value in outage.series["retained_bytes"].points) > 0
