@@ -3,7 +3,7 @@
 Arrivals are open: when a transaction is due does not depend on how long the ones before it take. So a database that
 stands still makes every transaction late that was due meanwhile, and latencies count from when it was due.
 
-All arms of one repetition get the same schedule.
+All runs of a comparison get the same schedule.
 """
 
 import random

@@ -34,8 +34,8 @@ def run(box: Sandbox, plan: Plan, way: Way, repetition: int) -> Run:
 
 
 def _phases(made: Scene, repetition: int) -> list[Callable[[], Phase]]:
-    """Return what measures each phase, in order. All arms of one repetition get the same schedules."""
-    plan, way, seed = made.plan, made.way, f"{made.plan.seed} {repetition}"
+    """Return what measures each phase, in order. All runs get the same schedules."""
+    plan, way, seed = made.plan, made.way, str(made.plan.seed)
     loads = plan.workload.load
     found: list[Callable[[], Phase]] = []
     if way.relays:
