@@ -98,7 +98,7 @@ QUICK = Sizes(
     outage_rate=100,
     around_seconds=2,
     large_rows=0,
-    patience=5,
+    patience=8,
     at_most=60,
     incident_arms=("WAL (wal2json)", "polling, 1 s"),
 )
