@@ -28,7 +28,7 @@ def test_the_order_is_the_seeds() -> None:
 
 def test_the_quick_form_is_expected_to_end_within_ten_minutes() -> None:
     seconds = sum(ordering.expected(QUICK, way, repetition) for repetition, way in ordering.order(QUICK))
-    assert seconds < 560
+    assert seconds < 570  # the servers start and the report is drawn in the rest
     assert QUICK.at_most is not None
     assert QUICK.at_most < 600
 
