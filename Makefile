@@ -6,7 +6,7 @@ ARGS   ?=
 WORKERS := --numprocesses=2 --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help bench check containers demo faults handover locking-demo secrets test mutants snippets unit lint format lock clean
+.PHONY: help bench check compare containers demo faults handover locking-demo secrets test mutants snippets unit lint format lock clean
 
 # `make check` looks at one folder, and at the folders of tests that mirror it.
 FOLDER := $(patsubst %/,%,$(ARGS))
@@ -57,6 +57,9 @@ snippets: .venv/.ready ## Run every program of docs/writers.md: Python, Java, Go
 
 bench: .venv/.ready ## Measure relay, consumers and service on private servers, with nothing else running (ARGS=all, tasks, http, drain, cpu, latency, memory, sources, shadow)
 	$(BIN)/bench $(ARGS)
+
+compare: .venv/.ready ## Compare the WAL with polling on private servers, in ten minutes, with nothing else running (ARGS=--full takes hours)
+	$(BIN)/bench compare --quick $(ARGS)
 
 lint: .venv/.ready ## Style, types and import rules
 	$(BIN)/ruff check .

@@ -6,6 +6,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from bench import tasks_cli
+from bench.compare import command
 from bench.load.queues import Kind
 from bench.measures import drain, http, latency, memory, shadow, sources
 from bench.running import Json, measuring
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.callback()(commands.options)
 app.add_typer(tasks_cli.app, name="tasks")
+app.command("compare")(command.compare)
 
 Events = Annotated[int, typer.Option(min=100, help="Number of events.")]
 Pairs = Annotated[int, typer.Option(min=1, help="Number of runs of each publisher, in turns.")]

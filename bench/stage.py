@@ -74,10 +74,14 @@ class Stage:
     def set_up(self) -> None:
         """Make the schema, the exchange, and the origin slot, of which each run gets a copy."""
         self._call("relay", "setup", RELAY_SLOT=self._origin)
-        with self.connect() as connection:
-            connection.execute(sql.example("bench"))
-            connection.execute(sql.example("bench_tasks"))
+        self.script("bench")
+        self.script("bench_tasks")
         ((self._snapshot,),) = self.execute("bench_snapshot")
+
+    def prepare(self, settings: Mapping[str, str], *extras: str) -> None:
+        """Make the schema, the exchange, and what a relay with `settings` starts from; `extras` are setup's options."""
+        self._call("relay", "setup", *extras, **settings)
+        self.script("bench")
 
     def rewind(self, *extras: str) -> None:
         """Let the next relay start with the first event committed after `set_up`; `extras` are options of setup."""
@@ -172,6 +176,11 @@ class Stage:
         with self.connect() as connection:
             cursor = connection.execute(sql.example(name), parameters)
             return cursor.fetchall() if cursor.description else []
+
+    def script(self, name: str) -> None:
+        """Run the script `name`, of several statements."""
+        with self.connect() as connection:
+            connection.execute(sql.example(name))
 
     def connect(self, options: LiteralString = "") -> psycopg.Connection[tuple[Any, ...]]:
         """Connect to the database in autocommit mode."""

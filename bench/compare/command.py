@@ -1,0 +1,81 @@
+"""The command `bench compare`: its options, and no logic of its own."""
+
+import random
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import sandbox
+from bench.compare import arms, results, running, workload
+from bench.compare.keeping import Kept
+from bench.compare.plan import Asked
+from bench.compare.progress import shown
+from bench.report import surroundings
+
+_PLACES = Path("comparisons")
+_WIDTH = 130  # of tables that go to a file, so that no column is cut
+
+
+def compare(  # noqa: PLR0913 - one parameter for each option
+    *,
+    quick: Annotated[
+        bool | None, typer.Option("--quick/--full", help="Ten minutes at most, or hours.", show_default="full")
+    ] = None,
+    load: Annotated[
+        Path | None, typer.Option("--workload", help="A TOML file with a table `load` for each load.")
+    ] = None,
+    rate: Annotated[
+        list[float] | None,
+        typer.Option("--rate", min=1, help="Events per second that are tried for the highest rate; can be repeated."),
+    ] = None,
+    arm: Annotated[
+        list[str] | None, typer.Option("--arm", help="Only arms with this in their name; can be repeated.")
+    ] = None,
+    repetitions: Annotated[int | None, typer.Option(min=1, help="Number of runs of each arm.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Draws order and workload; drawn itself, unless given.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Directory for runs and report; with runs in it, the comparison goes on.")
+    ] = None,
+    against: Annotated[Path | None, typer.Option(help="The results.json of an earlier comparison.")] = None,
+) -> None:
+    """Compare the WAL with the ways of polling, and with two relays as people write them by hand.
+
+    It can be interrupted: Ctrl-C reports what is there, and --out DIR goes on.
+    """
+    from bench.compare.reporting.terminal import show  # noqa: PLC0415 - no other command needs matplotlib
+    from bench.compare.reporting.writing import compared, write  # noqa: PLC0415 - the same
+
+    earlier = None if against is None else results.read(against)
+    asked = Asked(
+        quick=quick,
+        seed=seed,
+        repetitions=repetitions,
+        arms=None if not arm else tuple(way.arm.name for way in arms.chosen(arm)),
+        workload=None if load is None else workload.read(load),
+        rates=None if not rate else tuple(sorted(set(rate))),
+    )
+    now = datetime.now(UTC).replace(microsecond=0)
+    kept = Kept(out or _PLACES / f"{now:%Y%m%d-%H%M%S}")
+    plan = kept.begun(asked, drawn=random.SystemRandom().randrange(1_000_000), started_at=now.isoformat())
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
+    load_before = surroundings.load()
+    complete = interrupted = False
+    with sandbox.start() as box:
+        about = running.look(box, plan, load_before)
+        with shown(console) as observe:
+            try:
+                complete = running.compare(box, kept, plan, observe)
+            except KeyboardInterrupt:
+                interrupted = True
+    found = running.collected(kept, plan, about, complete=complete)
+    report = write(found, kept.place / "report", earlier=earlier)
+    show(found, console, compared(found, earlier))
+    if not complete:
+        console.print(f"Not all runs were made. To go on: bench compare --out {kept.place}", highlight=False)
+    console.print(f"The report: {report}", highlight=False, soft_wrap=True)
+    if interrupted:
+        raise KeyboardInterrupt

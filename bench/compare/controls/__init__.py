@@ -1,0 +1,1 @@
+"""Two relays as people write them by hand: sources for the relay's engine, to be told from good ones."""

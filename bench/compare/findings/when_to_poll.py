@@ -1,0 +1,173 @@
+"""When to poll: how late each way of polling is, and where it is better or worse than the WAL. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.compare.findings.correctness import missing
+from bench.compare.findings.finding import Finding, Order, Stated
+from bench.compare.findings.measures import STATED, Measure, Measured
+from bench.compare.findings.phrasing import listed, quantity
+from bench.compare.findings.statistics import Estimate, differ
+from bench.compare.results import CONFIRMED, Family
+
+_LATE = f"{CONFIRMED} p99"
+_LATENCIES = tuple(f"{CONFIRMED} {quantile}" for quantile in STATED)
+BUDGETS = (0.02, 0.1, 0.5, 2.0, 15.0)
+"""Seconds that an event may be late; the report names the cheapest arm within each."""
+_CHEAP = ("idle_relay_cpu", "idle_database_cpu")
+_COMPARED = frozenset({"speed", "database", "relay", "incident"})
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """Which arms confirm 99 % of the events of each load in time."""
+
+    seconds: float
+    within: tuple[str, ...]
+    cheapest: tuple[str, ...]
+    """Of these, the one with the least CPU when nothing is written, and those that do not differ from it.
+
+    None if it was measured once, or never.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class _Pair:
+    """A way of polling and the WAL's arms, by one measure."""
+
+    measure: Measure
+    arm: str
+    mine: Estimate
+    best: str
+    wal: Mapping[str, Estimate]
+
+    @property
+    def theirs(self) -> Estimate:
+        return self.wal[self.best]
+
+    @property
+    def ahead(self) -> bool:
+        return (self.mine.value < self.theirs.value) == (self.measure.better == "lower")
+
+    @property
+    def differ(self) -> bool:
+        return differ(self.mine, self.theirs)
+
+    @property
+    def repeated(self) -> bool:
+        return self.mine.repeated and self.theirs.repeated
+
+    def figures(self) -> tuple[Stated, ...]:
+        return Stated(self.arm, self.measure, self.mine), Stated(self.best, self.measure, self.theirs)
+
+    def orders(self) -> Iterator[Order]:
+        for arm, estimate in self.wal.items():
+            if differ(self.mine, estimate):
+                ordered = (self.arm, arm) if self.ahead else (arm, self.arm)
+                yield Order(self.measure, *ordered)
+
+    def __str__(self) -> str:
+        mine, theirs = (quantity(each.value, self.measure.unit) for each in (self.mine, self.theirs))
+        return f"{self.measure.what} ({mine} against {theirs}; {self.measure.phase})"
+
+
+def findings(measured: Measured) -> dict[str, list[Finding]]:
+    """Return what is found of each way of polling, by its name."""
+    wal = _sound(measured, "wal")
+    return {arm: _about(measured, arm, wal) for arm in _sound(measured, "polling")} if wal else {}
+
+
+def budgets(measured: Measured) -> list[Budget]:
+    """Return for each time that an event may take which arms keep it; arms that missed events are left out."""
+    late = {arm: at for arm in (*_sound(measured, "wal"), *_sound(measured, "polling")) if (at := _late(measured, arm))}
+    found = []
+    for seconds in BUDGETS if late else ():
+        within = tuple(arm for arm, (_, estimate) in late.items() if estimate.high <= seconds)
+        found.append(Budget(seconds, within, _cheapest(measured, within)))
+    return found
+
+
+def _about(measured: Measured, arm: str, wal: Sequence[str]) -> list[Finding]:
+    found = []
+    if late := _late(measured, arm):
+        measure, estimate = late
+        latest = quantity(estimate.high, measure.unit)
+        text = f"Enough where an event may be {latest} late: that is the p99 at the worst load ({measure.phase})."
+        found.append(Finding(text, (Stated(arm, measure, estimate),)))
+    pairs = list(_compared(measured, arm, wal))
+    better = [each for each in pairs if each.differ and each.ahead]
+    worse = [each for each in pairs if each.differ and not each.ahead]
+    same = dict.fromkeys(each.measure.what for each in pairs if each.repeated and not each.differ)
+    once = dict.fromkeys(each.measure.what for each in pairs if not each.repeated)
+    found.append(_differing("Better than the WAL", "Nowhere seen to be better than the WAL", better))
+    found.append(_differing("Worse than the WAL", "Nowhere seen to be worse than the WAL", worse))
+    if same:
+        found.append(Finding(f"No difference seen in {listed(list(same))}."))
+    if once:
+        found.append(Finding(f"Measured once, so no difference is stated, in {listed(list(once))}."))
+    return found
+
+
+def _differing(some: str, none: str, pairs: Sequence[_Pair]) -> Finding:
+    if not pairs:
+        return Finding(f"{none}.")
+    return Finding(
+        f"{some}: {listed([str(each) for each in pairs])}.",
+        tuple(figure for each in pairs for figure in each.figures()),
+        tuple(order for each in pairs for order in each.orders()),
+    )
+
+
+def _compared(measured: Measured, arm: str, wal: Sequence[str]) -> Iterator[_Pair]:
+    """Yield each quantity with the best of the WAL's arms: in each kind of incident, else in one phase."""
+    seen: set[tuple[str, str]] = set()
+    for measure in measured.measures:
+        kind = measured.phases[measure.phase].kind
+        key = (measure.name, kind if measure.group == "incident" else "")
+        found = measured.estimates(measure)
+        theirs = {each: found[each] for each in wal if each in found}
+        counts = measure.group in _COMPARED or (measure.name in _LATENCIES and kind == "load")
+        if counts and theirs and arm in found and key not in seen:
+            seen.add(key)
+            sign = 1 if measure.better == "lower" else -1
+            yield _Pair(measure, arm, found[arm], min(theirs, key=lambda each: sign * theirs[each].value), theirs)
+
+
+def _late(measured: Measured, arm: str) -> tuple[Measure, Estimate] | None:
+    """Return the load at which an arm is latest, and how late; None where no load was measured."""
+    found = [
+        (measure, measured.estimates(measure)[arm])
+        for measure in measured.measures
+        if measure.name == _LATE
+        and measured.phases[measure.phase].kind == "load"
+        and arm in measured.estimates(measure)
+    ]
+    return max(found, key=lambda each: each[1].high, default=None)
+
+
+def _cheapest(measured: Measured, arms: Sequence[str]) -> tuple[str, ...]:
+    """Return the arms with the least CPU in a minute without events."""
+    costs: dict[str, list[Estimate]] = {}
+    for measure in measured.measures:
+        if measure.name in _CHEAP:
+            for arm, estimate in measured.estimates(measure).items():
+                costs.setdefault(arm, []).append(estimate)
+    sums = {arm: _sum(costs[arm]) for arm in arms if arm in costs}
+    if not sums or not all(each.repeated for each in sums.values()):
+        return ()
+    best = min(sums, key=lambda arm: sums[arm].value)
+    return (best, *(arm for arm in sums if arm != best and not differ(sums[best], sums[arm])))
+
+
+def _sum(estimates: Sequence[Estimate]) -> Estimate:
+    return Estimate(
+        sum(each.value for each in estimates),
+        sum(each.low for each in estimates),
+        sum(each.high for each in estimates),
+        min(each.repetitions for each in estimates),
+    )
+
+
+def _sound(measured: Measured, family: Family) -> list[str]:
+    bad = missing(measured)
+    return [name for name, arm in measured.arms.items() if arm.family == family and name not in bad]

@@ -1,0 +1,56 @@
+"""The tables of a report. Pure."""
+
+from collections.abc import Iterator
+
+from bench.compare.findings import correctness, when_to_poll
+from bench.compare.findings.measures import Measured
+from bench.compare.findings.phrasing import capital, listed, quantity, stated
+from bench.compare.reporting.blocks import Block, Heading, Paragraph, Table
+
+
+def counts(measured: Measured) -> Table:
+    """Return what each arm missed, doubled and reordered."""
+    rows = [
+        (
+            each.arm,
+            *(f"{n:,}" for n in (each.counts.committed, each.counts.missed, each.counts.duplicated)),
+            f"{each.counts.reordered:,}",
+            correctness.verdict(each),
+        )
+        for each in correctness.counted(measured)
+    ]
+    return Table(("arm", "committed", "missed", "published twice", "reordered", "verdict"), tuple(rows))
+
+
+def polling(measured: Measured) -> Iterator[Block]:
+    """Yield which arms are in time for each time that an event may be late by."""
+    budgets = when_to_poll.budgets(measured)
+    if not budgets:
+        yield Paragraph("Nothing is compared: no arm that reads the WAL or polls was measured at a load.")
+        return
+    yield Paragraph(
+        "Which arms confirm 99 % of the events of every load in time (by the upper end of the interval), and which "
+        "of these use the least CPU of relay and Postgres in a minute without events. Arms that missed events are "
+        "left out."
+    )
+    rows = []
+    for each in budgets:
+        unknown = "not measured more than once" if each.within else "none"
+        rows.append((quantity(each.seconds, "s"), listed(each.within) or "none", listed(each.cheapest) or unknown))
+    yield Table(("an event may be late by", "in time", "least idle CPU"), tuple(rows), words=True)
+
+
+def figures(measured: Measured) -> Iterator[Block]:
+    """Yield all figures with their intervals, phase by phase."""
+    yield Heading("All figures")
+    for phase in measured.phases:
+        rows = []
+        there = [measure for measure in measured.measures if measure.phase == phase]
+        arms = [arm for arm in measured.arms if any(arm in measured.estimates(measure) for measure in there)]
+        for measure in there:
+            found = measured.estimates(measure)
+            cells = (stated(found[arm], measure.unit) if arm in found else "" for arm in arms)
+            rows.append((capital(measure.what), *cells))
+        if rows:
+            yield Heading(phase, 3)
+            yield Table(("", *arms), tuple(rows))

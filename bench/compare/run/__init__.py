@@ -1,0 +1,1 @@
+"""One arm in one repetition: its scene, its phases, and what is made of what arrived."""

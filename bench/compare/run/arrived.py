@@ -1,0 +1,66 @@
+"""What the consumer of a run has noted so far, read from its file while it writes on."""
+
+import time
+from collections.abc import Collection
+from pathlib import Path
+
+from bench.compare.run.judging import Arrival
+from sandbox.machine.waiting import until
+
+_FIELDS = 3
+_EVERY = 0.1
+
+
+class Arrived:
+    """Reads the lines of bench.compare.load.consuming, each once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+        self._arrivals: list[Arrival] = []
+
+    def begun(self) -> bool:
+        """Return whether the queue is consumed."""
+        return self._path.exists() and self._path.stat().st_size > 0
+
+    def forget(self) -> None:
+        """Forget what has come so far: what follows is another part of the run."""
+        self._read()
+        self._arrivals = []
+
+    def until(self, expected: Collection[str], *, patience: float, at_most: float) -> list[Arrival]:
+        """Return the arrivals once all of `expected` are there, or nothing has come for `patience` seconds.
+
+        After `at_most` seconds, what has come so far is all.
+        """
+        missing = set(expected)
+        began = moved = time.monotonic()
+        read = 0
+
+        def done() -> bool:
+            nonlocal moved, read
+            self._read()
+            missing.difference_update([arrival.id for arrival in self._arrivals[read:]])
+            now = time.monotonic()
+            if len(self._arrivals) > read:
+                moved, read = now, len(self._arrivals)
+            return not missing or now - moved > patience or now - began > at_most
+
+        until(done, what="everything has arrived", seconds=float("inf"), every=_EVERY)
+        return list(self._arrivals)
+
+    def _read(self) -> None:
+        if not self._path.exists():
+            return
+        with self._path.open("rb") as file:
+            file.seek(self._offset)
+            text = file.read()
+        whole = text[: text.rfind(b"\n") + 1]  # a line that is being written is read next time
+        self._offset += len(whole)
+        self._arrivals += parse(whole.decode("ascii"))
+
+
+def parse(text: str) -> list[Arrival]:
+    """Read lines `id arrived applied`; other lines are none of them. Pure."""
+    lines = (line.split() for line in text.splitlines())
+    return [Arrival(each[0], float(each[1]), float(each[2])) for each in lines if len(each) == _FIELDS]

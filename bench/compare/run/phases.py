@@ -1,0 +1,61 @@
+"""One arm in one repetition: its phases, in a database of its own."""
+
+from collections.abc import Callable
+from functools import partial
+
+import psycopg
+from msgspec.structs import replace
+
+from bench.compare.arms import Way
+from bench.compare.ordering import broken, long
+from bench.compare.plan import Plan
+from bench.compare.results import Phase, Run
+from bench.compare.run import incidents, measuring
+from bench.compare.run.scene import Scene, scene
+from outboxkit.errors import Problem
+from outboxkit.text import one_line
+from sandbox import Sandbox
+
+
+def run(box: Sandbox, plan: Plan, way: Way, repetition: int) -> Run:
+    """Measure one run; what ends it early is its reason for not being measured, with the phases before it."""
+    phases: list[Phase] = []
+    why: str | None = None
+    try:
+        with scene(box, plan, way) as made:
+            for measure in _phases(made, repetition):
+                phases.append(measure())  # noqa: PERF401 - those before one that fails are kept
+            made.check()
+    except Problem as problem:
+        why = f"{problem.what}; {problem.remedy}"
+    except psycopg.Error as error:
+        why = one_line(f"Postgres refused a statement of the comparison: {error}")
+    return Run(way.arm.name, repetition, tuple(phases), not_measured=why)
+
+
+def _phases(made: Scene, repetition: int) -> list[Callable[[], Phase]]:
+    """Return what measures each phase, in order. All runs get the same schedules."""
+    plan, way, seed = made.plan, made.way, str(made.plan.seed)
+    loads = plan.workload.load
+    found: list[Callable[[], Phase]] = []
+    if way.relays:
+        found.append(partial(measuring.drain, made))
+    found += [partial(measuring.load, made, each, seed) for each in loads[:-1]]
+    found.append(partial(_last_load, made, seed))
+    if not long(plan, way, repetition):
+        return found
+    if plan.rates:
+        found.append(partial(measuring.rates, made, loads[0], seed))
+    if plan.sizes.idle_seconds:
+        found.append(partial(measuring.idle, made))
+    if plan.sizes.outage_seconds and broken(plan, way):
+        found.append(partial(incidents.outage, made, seed))
+    if plan.sizes.large_rows and broken(plan, way):
+        found.append(partial(incidents.large, made, seed))
+    return found
+
+
+def _last_load(made: Scene, seed: str) -> Phase:
+    """Measure the last load, and a vacuum of what all loads have left."""
+    phase = measuring.load(made, made.plan.workload.load[-1], seed)
+    return replace(phase, figures={**phase.figures, **measuring.vacuum(made)}) if made.way.relays else phase
