@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+TICK = 1 / _TICKS
+"""Seconds: CPU time is counted in these."""
 _UTIME, _STIME = 11, 12  # counted after the program's name, which may hold spaces and parentheses
 _CUTIME, _CSTIME = 13, 14
 _IDLE, _IOWAIT = 3, 4

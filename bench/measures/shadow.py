@@ -13,7 +13,7 @@ from typing import Literal
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from bench.instruments import completeness, figures, metrics
+from bench.instruments import completeness, figures, metrics, procfs
 from bench.load import queues
 from bench.load.queues import Kind
 from bench.measures.drain import drained
@@ -138,6 +138,7 @@ def _beside(box: Sandbox, way: Way, events: int, rate: int, window: int, shadow:
 
 def _shadowed(way: Way, shadow: str, load: Load, events: int, made: Sequence[tuple[Run, Run]]) -> Shadowed:
     ratios = [_ratio(load, without, beside) for without, beside in made]
+    tick = procfs.TICK / events * _MICROSECONDS  # CPU is counted in ticks, and few events take none
     return Shadowed(
         source=way.name,
         shadow=shadow,
@@ -147,7 +148,9 @@ def _shadowed(way: Way, shadow: str, load: Load, events: int, made: Sequence[tup
         beside=[beside for _, beside in made],
         ratios=ratios,
         ratio=figures.median(ratios),
-        cpu_ratio=figures.median([beside.cpu_per_event / without.cpu_per_event for without, beside in made]),
+        cpu_ratio=figures.median(
+            [max(beside.cpu_per_event, tick) / max(without.cpu_per_event, tick) for without, beside in made]
+        ),
     )
 
 

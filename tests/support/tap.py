@@ -64,6 +64,8 @@ class Tap:
         """Consume the messages that are in the queue now, in order; what comes meanwhile stays in it."""
         waiting = self.waiting()
         found: list[Delivery] = []
+        if not waiting:
+            return found
         with self.channel() as channel:
             for method, properties, _ in channel.consume(self.queue, inactivity_timeout=_SILENCE_SECONDS):
                 assert method, f"{waiting} messages were there, and only {len(found)} came"

@@ -165,6 +165,8 @@ def test_records_that_share_an_event_stay_apart_since_their_sums_would_count_it_
 
 @pytest.mark.parametrize(("keep", "left"), [("1 d", ["{[2,3)}"]), (None, ["{[1,2)}", "{[2,3)}"])])
 def test_records_are_kept_as_long_as_events(connection: Connection, keep: str | None, left: list[str]) -> None:
+    connection.execute(NOTE)
+    connection.execute("UPDATE relay.checkpoint_history SET at = at - interval '23 h'")
     confirmed(connection, "25 h", 1)
     confirmed(connection, "30 min", 2)
     tidy(connection, keep)
