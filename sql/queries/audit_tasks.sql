@@ -2,7 +2,10 @@
 -- how many there are, and which ones are not applied. Such an event is applied when its task is not pending at its version any
 -- more: claimed, cancelled, postponed, or gone.
 WITH event AS MATERIALIZED (
-    SELECT seq, aggregate_id, aggregate_version FROM (
+    -- By the task's id as it is stored; what has another form is no task of ours.
+    SELECT seq, aggregate_version,
+           CASE WHEN aggregate_id ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN aggregate_id::uuid END AS task_id
+    FROM (
         SELECT seq, tx, aggregate_id, aggregate_version, aggregate_type, event_type FROM outbox.event
         WHERE tx >= pg_snapshot_xmax(%(after)s::pg_snapshot) AND tx < pg_snapshot_xmax(%(until)s::pg_snapshot)
         UNION ALL
@@ -14,10 +17,12 @@ WITH event AS MATERIALIZED (
     SELECT coalesce(range_agg(c.seqs), '{}') AS seqs FROM relay.confirmed AS c
     WHERE c.relay = %(relay)s AND c.at <= %(confirmed_by)s
       AND c.seqs && (SELECT int8range(min(seq), max(seq), '[]') FROM event HAVING count(*) > 0)
+), pending AS MATERIALIZED (
+    SELECT id, version FROM tasks.task WHERE status = 'pending'
 ), judged AS (
-    SELECT event.seq, EXISTS (
-        SELECT FROM tasks.task AS task WHERE task.status = 'pending' AND task.id::text = event.aggregate_id
-                                         AND task.version = event.aggregate_version) AS waits
+    -- Looked up in a hash table that is made once, however many tasks wait.
+    SELECT event.seq,
+           coalesce((event.task_id, event.aggregate_version) IN (SELECT p.id, p.version FROM pending AS p), false) AS waits
     FROM event WHERE event.seq <@ (SELECT seqs FROM confirmed)
 )
 SELECT count(*) AS judged, count(*) FILTER (WHERE waits) AS waiting,
