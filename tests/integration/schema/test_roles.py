@@ -133,6 +133,12 @@ REMOVED: tuple[tuple[LiteralString, str], ...] = (
     ("REVOKE SELECT ON relay.parked FROM outbox_relay", "SELECT on relay.parked"),
     ("REVOKE INSERT ON relay.parked FROM outbox_relay", "INSERT on relay.parked"),
     ("REVOKE UPDATE ON relay.parked FROM outbox_relay", "UPDATE on relay.parked"),
+    ("REVOKE SELECT ON relay.confirmed FROM outbox_relay", "SELECT on relay.confirmed"),
+    ("REVOKE INSERT ON relay.confirmed FROM outbox_relay", "INSERT on relay.confirmed"),
+    ("REVOKE DELETE ON relay.confirmed FROM outbox_relay", "DELETE on relay.confirmed"),
+    ("REVOKE SELECT ON relay.checkpoint_history FROM outbox_relay", "SELECT on relay.checkpoint_history"),
+    ("REVOKE INSERT ON relay.checkpoint_history FROM outbox_relay", "INSERT on relay.checkpoint_history"),
+    ("REVOKE DELETE ON relay.checkpoint_history FROM outbox_relay", "DELETE on relay.checkpoint_history"),
     ("REVOKE USAGE ON SCHEMA outbox FROM outbox_relay", "USAGE on outbox"),
     (
         "REVOKE EXECUTE ON FUNCTION outbox.create_partitions(integer) FROM outbox_relay",
