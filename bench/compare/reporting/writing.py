@@ -7,9 +7,10 @@ from bench.compare import results
 from bench.compare.findings.against import Against, against
 from bench.compare.findings.measures import Measured
 from bench.compare.findings.sections import sections, stated
-from bench.compare.reporting import document, plots
+from bench.compare.reporting import document
 from bench.compare.reporting.markdown import markdown
 from bench.compare.reporting.page import page
+from bench.compare.reporting.plots import drawing
 from bench.compare.results import Results
 
 _PLOTS = "plots"
@@ -23,11 +24,11 @@ def write(found: Results, place: Path, *, earlier: Results | None = None) -> Pat
     (place / _PLOTS).mkdir(parents=True, exist_ok=True)
     elements = {}
     for plate in document.pictures(blocks):
-        figure = plots.draw(measured, plate)
-        drawn = plots.svg(figure, plate.name)
+        figure = drawing.draw(measured, plate)
+        drawn = drawing.svg(figure, plate.name)
         (place / _PLOTS / f"{plate.name}.svg").write_text(drawn, encoding="utf-8")
-        (place / _PLOTS / f"{plate.name}.png").write_bytes(plots.png(figure))
-        elements[plate.name] = plots.inline(drawn, says=escape(plate.title))
+        (place / _PLOTS / f"{plate.name}.png").write_bytes(drawing.png(figure))
+        elements[plate.name] = drawing.inline(drawn, says=escape(plate.title))
     index = place / "index.html"
     index.write_text(page(blocks, elements), encoding="utf-8")
     (place / "report.md").write_text(markdown(blocks, plots=_PLOTS), encoding="utf-8")

@@ -14,8 +14,8 @@ from bench.compare import distribution
 from bench.compare.findings.measures import Measured
 from bench.compare.findings.plates import Bars, Curves, Grid, Plate, Rates
 from bench.compare.findings.sections import sections
-from bench.compare.reporting import plots
-from bench.compare.reporting.style import apart, colours, dark
+from bench.compare.reporting.plots import drawing
+from bench.compare.reporting.plots.style import apart, colours, dark
 from bench.compare.results import CONFIRMED, LAG, TABLE, Figure, Phase, Results, Run, Series, Step
 from tests.unit.bench.compare.planted import ARMS, POLL, SURROUNDINGS, WAL
 from tests.unit.bench.compare.plausible import BURSTY, DRAIN, IDLE, LARGE, OUTAGE, RATES, Draw
@@ -47,7 +47,7 @@ def _ticks(figure: Drawing) -> Iterator[tuple[Text, bool]]:
 
 @pytest.mark.parametrize("plate", PLATES, ids=[plate.name for plate in PLATES])
 def test_nothing_that_is_written_covers_another_or_leaves_the_plot(plate: Plate) -> None:
-    figure = plots.draw(MEASURED, plate)
+    figure = drawing.draw(MEASURED, plate)
     texts = list(_texts(figure))
     assert plate.title in {text.replace("\n", " ") for text, _ in texts}
     for text, box in texts:
@@ -60,10 +60,10 @@ def test_nothing_that_is_written_covers_another_or_leaves_the_plot(plate: Plate)
 
 @pytest.mark.parametrize("plate", PLATES[:2], ids=[plate.name for plate in PLATES[:2]])
 def test_a_plot_is_wide_enough_for_a_screen_and_the_same_each_time(plate: Plate) -> None:
-    image, again = (plots.png(plots.draw(MEASURED, plate)) for _ in range(2))
+    image, again = (drawing.png(drawing.draw(MEASURED, plate)) for _ in range(2))
     assert int.from_bytes(image[16:20], "big") == 1200  # the width in a PNG's header
     assert image == again
-    svgs = {plots.svg(plots.draw(MEASURED, plate), plate.name) for _ in range(2)}
+    svgs = {drawing.svg(drawing.draw(MEASURED, plate), plate.name) for _ in range(2)}
     assert len(svgs) == 1
 
 
@@ -104,4 +104,4 @@ def test_the_least_that_can_be_measured_is_drawn() -> None:
     plates = [plate for section in sections(measured) for plate in section.plates]
     assert {type(plate.shows) for plate in plates} == {Bars, Curves, Grid, Rates}
     for plate in plates:
-        assert plots.png(plots.draw(measured, plate)).startswith(b"\x89PNG")
+        assert drawing.png(drawing.draw(measured, plate)).startswith(b"\x89PNG")

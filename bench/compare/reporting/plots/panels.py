@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter
 from bench.compare.findings.measures import SERIES, Measured
 from bench.compare.findings.phrasing import quantity
 from bench.compare.quantities import RATE, SECONDS
-from bench.compare.reporting.style import GREY, colours, dark, numbers, titled
+from bench.compare.reporting.plots.style import GREY, colours, dark, numbers, titled
 from bench.compare.results import Phase, Step
 
 _COLUMNS = 4

@@ -10,7 +10,7 @@ from bench.compare.findings.correctness import missing
 from bench.compare.findings.measures import Measure, Measured
 from bench.compare.findings.phrasing import capital, quantity
 from bench.compare.findings.statistics import Estimate
-from bench.compare.reporting.style import DARK, WIDTH, colours, titled
+from bench.compare.reporting.plots.style import DARK, WIDTH, colours, titled
 
 _COLUMNS = 3
 _BAR = 0.27

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 
 from bench.compare.findings.measures import Measured
 from bench.compare.findings.plates import Bars, Counts, Curves, Grid, Plate, Rates
-from bench.compare.reporting import bars, counts, curves, panels
-from bench.compare.reporting.style import styled
+from bench.compare.reporting.plots import bars, counts, curves, panels
+from bench.compare.reporting.plots.style import styled
 
 
 def draw(measured: Measured, plate: Plate) -> Figure:

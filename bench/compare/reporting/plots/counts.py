@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from bench.compare.findings import correctness
 from bench.compare.findings.measures import Measured
-from bench.compare.reporting.style import DARK, FAULT, titled
+from bench.compare.reporting.plots.style import DARK, FAULT, titled
 
 _COLUMNS = ("arm", "committed", "missed", "published twice", "reordered", "")
 _PLACES = (0.0, 0.42, 0.53, 0.68, 0.8, 0.83)

@@ -9,7 +9,7 @@ from matplotlib.ticker import NullFormatter
 from bench.compare.distribution import Distribution
 from bench.compare.findings.measures import Measured
 from bench.compare.quantities import SECONDS
-from bench.compare.reporting.style import colours, label_lines, numbers, titled
+from bench.compare.reporting.plots.style import colours, label_lines, numbers, titled
 
 _SHARES = {"0": 0.0, "50 %": 0.5, "90 %": 0.9, "99 %": 0.99, "99.9 %": 0.999, "99.99 %": 0.9999}
 _POINTS = 40
