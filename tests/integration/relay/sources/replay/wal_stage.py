@@ -6,14 +6,13 @@ from typing import NamedTuple
 
 import psycopg
 
-from relay import app
 from relay.core.event import Boundary, OutboxEvent
 from relay.core.position import Lsn
 from relay.core.replay import ReplayPosition, Selection, WalRange
+from relay.operating.replay.ranges import scanning
 from relay.operating.setup.steps import setup
 from relay.settings import RelaySettings
 from relay.sources.replay.wal import Origin, WalReader
-from relay.storage.server import Server
 from relay.storage.sessions.session import Session
 from sandbox import Isolated
 from tests.integration.relay.stage import one, settings, streams
@@ -67,17 +66,8 @@ async def reader(
         return settings.database_url.get_secret_value()
 
     async with Session(url, name="replay", slot=settings.slot) as session:
-        yield WalReader(
-            url,
-            session,
-            Server(session, name=settings.name, slot=settings.slot, table=settings.table),
-            app.decoding(settings),
-            wanted,
-            selection=selection,
-            origin=of,
-            name="replay",
-            plugin=settings.plugin,
-            observe=lambda _: None,
+        yield scanning.reader(
+            settings, session, wanted, selection=selection, origin=of, name="replay", database_url=url
         )
 
 
