@@ -278,8 +278,8 @@ def test_the_live_stream_goes_on_beside_a_replay_from_the_window_that_the_relay_
     )
     assert {obstacle for (obstacle,) in dropped} == {None}
     # What is published before the relay has noticed that is read again from the stored position, and comes twice.
-    again = '"event": "streaming"'
-    until(lambda: relay.stderr.count(again) > 1, what="the stream is opened with the partitions of now", seconds=30)
+    opened = '"source": "wal", "start"'
+    until(lambda: relay.stderr.count(opened) > 1, what="the stream is opened with the partitions of now", seconds=60)
     assert past.ids() == old
 
     replay = stage.start("relay", "replay", "--from-lsn", noted, "--rate", "20", "--yes")
