@@ -1,5 +1,10 @@
-"""A workload in words, for people who read a report. Pure."""
+"""A workload and a plan in words, for people who read a report. Pure."""
 
+from collections.abc import Callable
+
+from bench.compare import ordering
+from bench.compare.arms import Way
+from bench.compare.plan import Plan
 from bench.compare.workload import Load, Workload, mean
 
 
@@ -16,6 +21,41 @@ def settings(load: Load) -> dict[str, str]:
         "rows of a transaction": _shares(load.rows),
         "bytes of a payload": _shares(load.payload_bytes),
     }
+
+
+def measured(plan: Plan) -> dict[str, str]:
+    """Return what was measured, and how often, by its name."""
+    sizes = plan.sizes
+    fewer = [f"{ordering.repetitions(plan, way)} of {way.arm.name}" for way in plan.ways if _seldom(plan, way)]
+    first = "in the first repetition" if sizes.long_runs == 1 else f"in the first {sizes.long_runs} repetitions"
+    found = {
+        "repetitions": "; ".join((str(plan.repetitions), *fewer)),
+        "backlog": f"{sizes.backlog:,} events; {sizes.slow_backlog:,} for one confirm at a time",
+        "each load": f"{sizes.load_seconds:g} s, or the time between two polls",
+        "writers at most": str(plan.sessions),
+    }
+    if plan.rates:
+        found["highest rate"] = f"{first} of each arm; {sizes.step_seconds:g} s or two polls for each rate"
+    parts: dict[str, tuple[float, Callable[[Plan, Way], bool]]] = {
+        "without events": (sizes.idle_seconds, ordering.watched),
+        "outage": (sizes.outage_seconds, ordering.cut_off),
+        "large transaction": (sizes.large_rows, ordering.flooded),
+    }
+    for name, (size, has) in parts.items():
+        arms = [way for way in plan.ways if way.relays and has(plan, way)]
+        if arms:
+            what = f"{size:,} rows" if name == "large transaction" else f"{size:g} s"
+            found[name] = f"{what}, {first} of {_arms(plan, arms)}"
+    return found
+
+
+def _seldom(plan: Plan, way: Way) -> bool:
+    return ordering.repetitions(plan, way) < plan.repetitions
+
+
+def _arms(plan: Plan, arms: list[Way]) -> str:
+    every = [way for way in plan.ways if way.relays]
+    return "each arm" if arms == every else "; ".join(way.arm.name for way in arms)
 
 
 def _told(load: Load) -> str:

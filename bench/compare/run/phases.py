@@ -7,7 +7,7 @@ import psycopg
 from msgspec.structs import replace
 
 from bench.compare.arms import Way
-from bench.compare.ordering import broken, long
+from bench.compare.ordering import cut_off, flooded, long, watched
 from bench.compare.plan import Plan
 from bench.compare.results import Phase, Run
 from bench.compare.run import incidents, measuring
@@ -46,11 +46,11 @@ def _phases(made: Scene, repetition: int) -> list[Callable[[], Phase]]:
         return found
     if plan.rates:
         found.append(partial(measuring.rates, made, loads[0], seed))
-    if plan.sizes.idle_seconds:
+    if watched(plan, way):
         found.append(partial(measuring.idle, made))
-    if plan.sizes.outage_seconds and broken(plan, way):
+    if cut_off(plan, way):
         found.append(partial(incidents.outage, made, seed))
-    if plan.sizes.large_rows and broken(plan, way):
+    if flooded(plan, way):
         found.append(partial(incidents.large, made, seed))
     return found
 

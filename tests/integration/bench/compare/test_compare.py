@@ -14,10 +14,11 @@ import pytest
 
 from bench.compare import arms, plan, results
 from bench.compare.arms import Way
-from bench.compare.plan import Asked, Plan, Sizes
+from bench.compare.plan import Asked, Plan
 from bench.compare.results import Correctness, Phase
 from bench.compare.run import loading, phases
 from bench.compare.run.scene import Scene, scene
+from bench.compare.sizes import Sizes
 from bench.compare.workload import Load, Workload, committed
 from sandbox import Sandbox
 
