@@ -94,8 +94,7 @@ class Measured:
                 arm: [value for part in self.parts(arm, measure.phase) if (value := measure.of(part)) is not None]
                 for arm in self.arms
             }
-            seed = f"{self.results.surroundings.seed} {measure.phase} {measure.name}"
-            self._estimates[measure] = estimates(found, seed=seed)
+            self._estimates[measure] = estimates(found)
         return self._estimates[measure]
 
     def distribution(self, arm: str, phase: str, hop: str) -> Distribution:

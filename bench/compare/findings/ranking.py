@@ -41,13 +41,20 @@ class Ranking:
         """Return the finding as a title of a plot."""
         what, unit = f"{capital(self.measure.what)} ({self.measure.phase})", self.measure.unit
         if not self._repeated():
-            return f"{what}: one repetition, so no difference is stated"
+            return f"{what}: {self._at_both_ends()}; measured once"
         if not self.worse:
             return f"{what}: no difference seen between {len(self.same) + 1} arms"
         last = self.worse[-1]
         beside = f", no difference seen from {_few(self.same)}" if self.same else ""
         return (
             f"{what}: {quantity(self.best.estimate.value, unit)} with {self.best.arm}{beside}; "
+            f"{quantity(last.estimate.value, unit)} with {last.arm}"
+        )
+
+    def _at_both_ends(self) -> str:
+        unit, last = self.measure.unit, self.same[-1]  # nothing is worse, since nothing is stated to differ
+        return (
+            f"{quantity(self.best.estimate.value, unit)} with {self.best.arm}; "
             f"{quantity(last.estimate.value, unit)} with {last.arm}"
         )
 

@@ -50,7 +50,8 @@ def _against(compared: Against) -> Iterator[Block]:
     for heading, changes in (
         ("Better now", [str(each) for each in compared.changes if each.better]),
         ("Worse now", [str(each) for each in compared.changes if not each.better]),
-        ("Contradicted", [str(each) for each in compared.contradicted]),
+        ("The other way round now", [str(each) for each in compared.agreement.turned]),
+        ("Not seen now", [str(each) for each in compared.agreement.unseen]),
     ):
         if changes:
             yield Heading(heading, 3)

@@ -92,4 +92,5 @@ def _changes(compared: Against | None) -> Iterator[str]:
         return
     yield f"Against the earlier comparison: {compared}"
     yield from (f"{'better' if each.better else 'worse'}: {each}" for each in compared.changes)
-    yield from (f"contradicted: {each}" for each in compared.contradicted)
+    yield from (f"the other way round now: {each}" for each in compared.agreement.turned)
+    yield from (f"not seen now: {each}" for each in compared.agreement.unseen)

@@ -27,7 +27,7 @@ _LINE = 0.26
 """Inches for one line of the title."""
 _HUES: Mapping[Family, tuple[str, ...]] = {
     "wal": ("#0072b2", "#56b4e9"),
-    "polling": ("#d55e00", "#e69f00", "#009e73", "#cc79a7", "#882255", "#44aa99", "#999933"),
+    "polling": ("#d55e00", "#e69f00", "#009e73", "#cc79a7", "#882255", "#999933", "#44aa99"),
     "control": ("#000000", "#7f7f7f"),
     "none": ("#a6a6a6",),
 }
