@@ -1,8 +1,8 @@
 """What a peer is: its names, how it is installed, and what it is run with. Pure.
 
-Its program reads JSON on standard input: `database_url`, `amqp_url`, `exchange`, `slot` (a name that it may use for slot
-and publication), `directory` (for its own files), `lines` (only for table queues). It prints the line `ready` as soon as
-it relays, and ends at SIGTERM.
+Its program reads JSON on standard input: `database_url`, `amqp_url`, `exchange`, `slot` (a name that it may use for
+slot and publication), `directory` (for its own files), `lines` (only for table queues). It prints the line `ready` as
+soon as it relays, and ends at SIGTERM.
 
 Before anything is written it is started once, and ended when it is ready: there it makes its slot, or its own schema.
 """
@@ -44,7 +44,7 @@ class Peer:
     A function in it that uses the peer's own schema is in plpgsql, which looks for its tables when it is called.
     """
     aside: str | None = None
-    """The name of an SQL example that returns the ids of the events that the peer still keeps: pending, failed, put away."""
+    """The name of an SQL example that returns the ids of the events that it still keeps: pending, failed, put away."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """What the report lists of its settings."""
     interval: float | None = None
