@@ -7,6 +7,7 @@ from bench.compare import arms, forms, ordering, plan, wording
 from bench.compare.plan import Asked, Plan
 from bench.compare.workload import Load, Workload
 from outboxkit.errors import ConfigurationProblem
+from tests.unit.docs.markdown import ROOT
 
 QUICK = plan.made(Asked(quick=True), drawn=7, started_at="")
 FULL = plan.made(Asked(), drawn=7, started_at="")
@@ -93,6 +94,22 @@ def test_the_report_says_how_often_what_is_measured() -> None:
     assert said["outage"].startswith("60 s, in the first repetition of WAL (wal2json); WAL (pgoutput); polling, 100 ms")
     assert said["large transaction"].startswith("1,000,000 rows, in the first repetition of WAL (wal2json)")
     assert "large transaction" not in wording.measured(QUICK)
+
+
+def test_the_page_says_how_much_both_forms_measure() -> None:
+    page = (ROOT / "docs" / "comparison.md").read_text(encoding="utf-8")
+    rows = {line.split("|")[1].strip(): line for line in page.splitlines() if line.startswith("| ")}
+    times = {1: "once", 2: "twice", 3: "three times"}
+    often = times[QUICK.repetitions], times[FULL.repetitions]
+    sizes = forms.QUICK, forms.FULL
+    for has, each in zip(rows["a backlog"].split("|")[2:], zip(often, sizes, strict=True), strict=False):
+        assert f"{each[0]}, of {each[1].backlog:,} events" in has
+    assert f"one mixed load of {forms.QUICK.load_seconds:g} s" in rows["loads"]
+    assert f"seven loads of {forms.FULL.load_seconds:g} s" in rows["loads"]
+    assert len(FULL.workload.load) == 7
+    outages = [f"{times[each.long_runs]}, of {each.outage_seconds:g} s" for each in sizes]
+    assert all(each in rows["an outage"] for each in outages)
+    assert f"| {times[forms.FULL.long_runs]} |" in rows["the highest rate"]
 
 
 def test_a_load_has_every_wait_between_two_polls() -> None:
