@@ -23,6 +23,8 @@ class Estimate:
     low: float
     high: float
     repetitions: int
+    grain: float = 0.0
+    """What the measurement resolves: less is no difference."""
 
     @property
     def repeated(self) -> bool:
@@ -30,15 +32,15 @@ class Estimate:
         return self.repetitions > 1
 
 
-def estimates(values: Mapping[str, Sequence[float]]) -> dict[str, Estimate]:
-    """Return the estimate of each arm that has values."""
+def estimates(values: Mapping[str, Sequence[float]], *, grain: float = 0.0) -> dict[str, Estimate]:
+    """Return the estimate of each arm that has values; `grain` is what their measurement resolves."""
     pool = [deviation for each in values.values() for deviation in _deviations(each)]
     shared = {
         count: interval(pool, resampled=count) if pool else (1.0, 1.0)
         for count in {len(each) for each in values.values()}
         if count > 1
     }
-    return {arm: _estimate(each, shared.get(len(each))) for arm, each in values.items() if each}
+    return {arm: _estimate(each, shared.get(len(each)), grain) for arm, each in values.items() if each}
 
 
 def differ(one: Estimate, other: Estimate) -> bool:
@@ -46,7 +48,8 @@ def differ(one: Estimate, other: Estimate) -> bool:
     if not (one.repeated and other.repeated):
         return False
     less, more = sorted((one, other), key=lambda estimate: estimate.value)
-    return less.high < more.low and more.value >= less.value * LEAST
+    far = more.value >= less.value * LEAST and more.value - less.value >= max(less.grain, more.grain)
+    return far and less.high < more.low
 
 
 def interval(values: Sequence[float], *, resampled: int) -> tuple[float, float]:
@@ -73,14 +76,14 @@ def _quantile(ordered: Sequence[float], drawn: int, place: int, share: float) ->
     return ordered[-1]
 
 
-def _estimate(values: Sequence[float], shared: tuple[float, float] | None) -> Estimate:
+def _estimate(values: Sequence[float], shared: tuple[float, float] | None, grain: float) -> Estimate:
     """Return the estimate of one arm; `shared` is the interval of all arms' deviations, None for a single value."""
     value = statistics.median(values)
     if shared is None:
-        return Estimate(value, value, value, 1)
+        return Estimate(value, value, value, 1, grain)
     low, high = interval(values, resampled=len(values))
     least, most = shared
-    return Estimate(value, min(low, value * least), max(high, value * most), len(values))
+    return Estimate(value, min(low, value * least), max(high, value * most), len(values), grain)
 
 
 def _deviations(values: Sequence[float]) -> list[float]:

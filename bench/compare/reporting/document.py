@@ -18,6 +18,7 @@ def document(measured: Measured, found: Sequence[Section], compared: Against | N
         *(_against(compared) if compared else ()),
         *tables.figures(measured),
         *about.method(measured.results),
+        *tables.often(measured),
     ]
 
 

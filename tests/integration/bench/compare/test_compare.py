@@ -187,7 +187,7 @@ def test_the_first_run_of_an_arm_has_rates_idleness_and_incidents(sandbox: Sandb
 
 @pytest.fixture
 def named(sandbox: Sandbox) -> Iterator[Sandbox]:
-    """The same servers, as somebody else's."""
+    """Use the same servers as if they were somebody else's."""
     servers = sandbox.servers
     with start(SandboxSettings(database_url=servers.database_url, amqp_url=servers.amqp_url)) as box:
         yield box

@@ -123,6 +123,17 @@ def test_the_page_and_the_markdown_have_every_section(place: Path) -> None:
     assert re.findall(r"<h2[^>]*>(.*?)</h2>", (place / "index.html").read_text(encoding="utf-8")) == wanted
 
 
+def test_the_report_says_how_often_each_part_was_measured(place: Path) -> None:
+    markdown = (place / "report.md").read_text(encoding="utf-8")
+    _, _, after = markdown.partition("### How often each part was measured\n\n")
+    heading, _, *rows = after.splitlines()
+    arms = [cell.strip() for cell in heading.split("|")[2:-1]]
+    cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows if row]
+    often = {phase: dict(zip(arms, counts, strict=True)) for phase, *counts in cells}
+    assert often[STEADY] == dict.fromkeys(arms, "2")
+    assert often[OUTAGE] == dict.fromkeys(arms, "2") | {NONE: ""}
+
+
 @pytest.mark.parametrize("name", ["index.html", "report.md"])
 def test_the_report_names_seed_machine_and_versions(place: Path, name: str) -> None:
     text = (place / name).read_text(encoding="utf-8").replace("\\_", "_")

@@ -80,6 +80,14 @@ def test_two_estimates_differ_when_intervals_are_apart_and_medians_by_a_tenth(
     assert differ(one, other) == differ(other, one) == different
 
 
+def test_less_than_what_is_resolved_is_no_difference() -> None:
+    found = estimates(
+        {"none": [0.0, 0.0, 0.0], "a little": [0.001, 0.001, 0.002], "much": [9.0, 10.0, 11.0]}, grain=0.05
+    )
+    assert not differ(found["none"], found["a little"])
+    assert differ(found["none"], found["much"])
+
+
 def test_nothing_does_not_differ_from_nothing() -> None:
     assert not differ(Estimate(0, 0, 0, 3), Estimate(0, 0, 0, 3))
 
