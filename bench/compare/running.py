@@ -39,7 +39,10 @@ Observe = Callable[[Progress], None]
 
 
 def compare(box: Sandbox, kept: Kept, plan: Plan, observe: Observe, measure: Measure = run) -> bool:
-    """Make every run that is not kept yet; returns False if the time limit leaves no time for the next."""
+    """Make every run that is not kept yet; returns False if the time limit leaves no time for the next.
+
+    The first one is made in any case: whoever goes on comes further.
+    """
     began = time.monotonic()
     order = list(ordering.order(plan))
     costs = [ordering.expected(plan, way, repetition) for repetition, way in order]
@@ -49,7 +52,7 @@ def compare(box: Sandbox, kept: Kept, plan: Plan, observe: Observe, measure: Mea
         if not open_[number]:
             continue
         spent = time.monotonic() - began
-        if not ordering.fits(plan, spent, expected, costs[number]):
+        if expected and not ordering.fits(plan, spent, expected, costs[number]):
             return False
         remaining = sum(cost for cost, still in zip(costs[number:], open_[number:], strict=True) if still)
         left = ordering.left(spent, expected, remaining)
