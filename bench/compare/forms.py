@@ -7,10 +7,10 @@ Quick: a drain and a load in three repetitions. Two of the arm whose load takes 
 time, which is far from the others; one of last id, which is not compared, since it misses events. Once: four arms
 without events, two in an outage.
 
-Full: a drain and seven loads, in as many repetitions as above. Once: the search for the highest rate, for each arm; a
-while without events, for each but the controls; an outage of 60 s for five arms, and a transaction of 1,000,000 rows
-for four of them. The fifth polls every 10 s: it publishes such a transaction as the one that polls every 100 ms does,
-once it has seen it.
+Full: a drain and seven loads, in as many repetitions as above. Twice: a while without events, for each arm but the
+controls. Once: the search for the highest rate, for each arm; an outage of 60 s for five arms, and a transaction of
+1,000,000 rows for four of them. The fifth polls every 10 s: it publishes such a transaction as the one that polls every
+100 ms does, once it has seen it.
 """
 
 from bench.compare.sizes import Sizes
@@ -42,6 +42,7 @@ QUICK_REPETITIONS = FULL_REPETITIONS = 3
 QUICK_AT_MOST, FULL_AT_MOST = 600.0, 5400.0
 QUICK = Sizes(
     long_runs=1,
+    idle_runs=1,
     backlog=6000,
     slow_backlog=1000,
     load_seconds=4,
@@ -61,17 +62,18 @@ QUICK = Sizes(
 )
 FULL = Sizes(
     long_runs=1,
+    idle_runs=2,
     backlog=20_000,
     slow_backlog=3000,
     load_seconds=8,
-    idle_seconds=30,
+    idle_seconds=20,
     settle_seconds=11,
     step_seconds=8,
     outage_seconds=60,
     outage_rate=200,
     around_seconds=5,
     large_rows=1_000_000,
-    patience=8,
+    patience=6,
     at_most=600,
     outage_arms=(_WAL2JSON, _PGOUTPUT, _SOON, _LATE, _SHARING),
     large_arms=(_WAL2JSON, _PGOUTPUT, _SOON, _SHARING),

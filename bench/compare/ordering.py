@@ -44,13 +44,14 @@ def repetitions(plan: Plan, way: Way) -> int:
 
 
 def long(plan: Plan, way: Way, repetition: int) -> bool:
-    """Return whether this run has what takes long: the search for a rate, a minute without events, and incidents."""
+    """Return whether this run has what takes long: the search for a rate, and incidents."""
     return way.relays and repetition < plan.sizes.long_runs
 
 
-def watched(plan: Plan, way: Way) -> bool:
-    """Return whether this arm is watched without events."""
-    return plan.sizes.idle_seconds > 0 and _chosen(plan.sizes.idle_arms, way)
+def watched(plan: Plan, way: Way, repetition: int) -> bool:
+    """Return whether the arm is watched without events in this run."""
+    sizes = plan.sizes
+    return way.relays and sizes.idle_seconds > 0 and repetition < sizes.idle_runs and _chosen(sizes.idle_arms, way)
 
 
 def cut_off(plan: Plan, way: Way) -> bool:
@@ -82,6 +83,7 @@ def expected(plan: Plan, way: Way, repetition: int) -> float:
     seconds += plan.sizes.slow_backlog * _ONE_CONFIRM if way.slow else plan.sizes.backlog * _PER_EVENT
     if way.control == "last_id":  # it misses events, so each load waits for them in vain
         seconds += (plan.sizes.patience + way.interval) * len(plan.workload.load)
+    seconds += (plan.sizes.settle_seconds + plan.sizes.idle_seconds) * watched(plan, way, repetition)
     return seconds + _long(plan, way) * long(plan, way, repetition)
 
 
@@ -90,7 +92,6 @@ def _long(plan: Plan, way: Way) -> float:
     sizes, interval = plan.sizes, way.interval
     step = max(sizes.step_seconds, 2 * interval) + _LOAD_BEGINS + interval / 2
     seconds = min(len(plan.rates), _RATES_TRIED) * step
-    seconds += (sizes.settle_seconds + sizes.idle_seconds) * watched(plan, way)
     around = 2 * sizes.around_seconds + _LOAD_BEGINS + interval / 2
     if cut_off(plan, way):
         seconds += around + sizes.outage_seconds + _BROKER_STARTS

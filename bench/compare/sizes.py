@@ -7,7 +7,9 @@ class Sizes(Struct, frozen=True):
     """How much of everything is measured in one run."""
 
     long_runs: int
-    """How many repetitions have what takes long."""
+    """How many repetitions have the search for the highest rate, and the incidents."""
+    idle_runs: int
+    """How many have a while without events."""
     backlog: int
     """Events of the drain."""
     slow_backlog: int

@@ -27,7 +27,6 @@ def measured(plan: Plan) -> dict[str, str]:
     """Return what was measured, and how often, by its name."""
     sizes = plan.sizes
     fewer = [f"{ordering.repetitions(plan, way)} of {way.arm.name}" for way in plan.ways if _seldom(plan, way)]
-    first = "in the first repetition" if sizes.long_runs == 1 else f"in the first {sizes.long_runs} repetitions"
     found = {
         "repetitions": "; ".join((str(plan.repetitions), *fewer)),
         "backlog": f"{sizes.backlog:,} events; {sizes.slow_backlog:,} for one confirm at a time",
@@ -35,27 +34,27 @@ def measured(plan: Plan) -> dict[str, str]:
         "writers at most": str(plan.sessions),
     }
     if plan.rates:
-        found["highest rate"] = f"{first} of each arm; {sizes.step_seconds:g} s or two polls for each rate"
-    parts: dict[str, tuple[float, Callable[[Plan, Way], bool]]] = {
-        "without events": (sizes.idle_seconds, ordering.watched),
-        "outage": (sizes.outage_seconds, ordering.cut_off),
-        "large transaction": (sizes.large_rows, ordering.flooded),
-    }
-    for name, (size, has) in parts.items():
-        arms = [way for way in plan.ways if way.relays and has(plan, way)]
+        found["highest rate"] = (
+            f"{sizes.step_seconds:g} s or two polls for each rate, {_first(sizes.long_runs)} each arm"
+        )
+    parts: tuple[tuple[str, str, int, Callable[[Way], bool]], ...] = (
+        ("without events", f"{sizes.idle_seconds:g} s", sizes.idle_runs, lambda way: ordering.watched(plan, way, 0)),
+        ("outage", f"{sizes.outage_seconds:g} s", sizes.long_runs, lambda way: ordering.cut_off(plan, way)),
+        ("large transaction", f"{sizes.large_rows:,} rows", sizes.long_runs, lambda way: ordering.flooded(plan, way)),
+    )
+    for name, size, often, has in parts:
+        arms = [way.arm.name for way in plan.ways if way.relays and has(way)]
         if arms:
-            what = f"{size:,} rows" if name == "large transaction" else f"{size:g} s"
-            found[name] = f"{what}, {first} of {_arms(plan, arms)}"
+            found[name] = f"{size}, {_first(often)} {'; '.join(arms)}"
     return found
+
+
+def _first(repetitions: int) -> str:
+    return "in the first repetition of" if repetitions == 1 else f"in the first {repetitions} repetitions of"
 
 
 def _seldom(plan: Plan, way: Way) -> bool:
     return ordering.repetitions(plan, way) < plan.repetitions
-
-
-def _arms(plan: Plan, arms: list[Way]) -> str:
-    every = [way for way in plan.ways if way.relays]
-    return "each arm" if arms == every else "; ".join(way.arm.name for way in arms)
 
 
 def _told(load: Load) -> str:

@@ -42,15 +42,14 @@ def _phases(made: Scene, repetition: int) -> list[Callable[[], Phase]]:
         found.append(partial(measuring.drain, made))
     found += [partial(measuring.load, made, each, seed) for each in loads[:-1]]
     found.append(partial(_last_load, made, seed))
-    if not long(plan, way, repetition):
-        return found
-    if plan.rates:
+    breaks = long(plan, way, repetition)
+    if breaks and plan.rates:
         found.append(partial(measuring.rates, made, loads[0], seed))
-    if watched(plan, way):
+    if watched(plan, way, repetition):
         found.append(partial(measuring.idle, made))
-    if cut_off(plan, way):
+    if breaks and cut_off(plan, way):
         found.append(partial(incidents.outage, made, seed))
-    if flooded(plan, way):
+    if breaks and flooded(plan, way):
         found.append(partial(incidents.large, made, seed))
     return found
 

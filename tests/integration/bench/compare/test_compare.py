@@ -25,6 +25,7 @@ from sandbox import Sandbox, SandboxSettings, start
 
 TINY = Sizes(
     long_runs=1,
+    idle_runs=1,
     backlog=200,
     slow_backlog=50,
     load_seconds=2,
