@@ -55,17 +55,17 @@ def watched(plan: Plan, way: Way, repetition: int) -> bool:
 
 
 def cut_off(plan: Plan, way: Way) -> bool:
-    """Return whether this arm has an outage of the broker."""
-    return plan.sizes.outage_seconds > 0 and _chosen(plan.sizes.outage_arms, way)
+    """Return whether this arm has an outage of the broker; a peer has edges instead."""
+    return way.peer is None and plan.sizes.outage_seconds > 0 and _chosen(plan.sizes.outage_arms, way)
 
 
 def flooded(plan: Plan, way: Way) -> bool:
-    """Return whether this arm has a large transaction."""
-    return plan.sizes.large_rows > 0 and _chosen(plan.sizes.large_arms, way)
+    """Return whether this arm has a large transaction; a peer has none."""
+    return way.peer is None and plan.sizes.large_rows > 0 and _chosen(plan.sizes.large_arms, way)
 
 
 def _chosen(names: tuple[str, ...] | None, way: Way) -> bool:
-    return names is None or way.arm.name in names
+    return names is None or way.peer is not None or way.arm.name in names
 
 
 def lasts(plan: Plan, way: Way) -> float:
@@ -91,7 +91,7 @@ def _long(plan: Plan, way: Way) -> float:
     """Return the seconds of what is in the first repetitions only."""
     sizes, interval = plan.sizes, way.interval
     step = max(sizes.step_seconds, 2 * interval) + _LOAD_BEGINS + interval / 2
-    seconds = min(len(plan.rates), _RATES_TRIED) * step
+    seconds = min(len(plan.rates), _RATES_TRIED) * step * (way.peer is None)
     around = 2 * sizes.around_seconds + _LOAD_BEGINS + interval / 2
     if cut_off(plan, way):
         seconds += around + sizes.outage_seconds + _BROKER_STARTS

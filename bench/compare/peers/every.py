@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
+from bench.compare.peers import pika_poller
 from bench.compare.peers.peer import Peer
 from outboxkit.errors import ConfigurationProblem
 
-ALL: tuple[Peer, ...] = ()
+ALL: tuple[Peer, ...] = (pika_poller.PEER,)
 
 
 def chosen(parts: Sequence[str]) -> tuple[Peer, ...]:
