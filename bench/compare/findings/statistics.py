@@ -11,8 +11,12 @@ from dataclasses import dataclass
 
 CONFIDENCE = 99
 """Percent. By 95 % intervals, the best of eight equal arms is called better than another in one of twelve rankings."""
-LEAST = 1.1
-"""The least quotient of two medians that is a difference."""
+LEAST = 1.2
+"""The least quotient of two medians that is a difference.
+
+A shared machine's speed changes by a tenth from one hour to the next, and not for all arms alike. For one comparison to
+contradict another, the quotient has to pass 1.2 in both directions, and the intervals have to be apart both times.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ def estimates(values: Mapping[str, Sequence[float]], *, grain: float = 0.0) -> d
 
 
 def differ(one: Estimate, other: Estimate) -> bool:
-    """Return whether the two are different: their intervals are apart, and their medians by `LEAST`."""
+    """Return whether the two are different: their intervals are apart, and their medians by `LEAST` and a grain."""
     if not (one.repeated and other.repeated):
         return False
     less, more = sorted((one, other), key=lambda estimate: estimate.value)

@@ -66,14 +66,14 @@ def test_a_single_value_has_no_interval_and_differs_from_nothing() -> None:
     [
         (Estimate(200, 190, 210, 3), True),
         (Estimate(50, 45, 55, 3), True),
-        (Estimate(112, 111.5, 113, 3), True),
-        (Estimate(112, 110, 113, 3), False),  # the intervals touch
-        (Estimate(109.9, 111.5, 113, 3), False),  # less than a tenth
+        (Estimate(120, 111.5, 123, 3), True),
+        (Estimate(122, 110, 123, 3), False),  # the intervals touch
+        (Estimate(119, 111.5, 123, 3), False),  # less than a fifth
         (Estimate(200, 100, 210, 3), False),  # the intervals overlap
         (Estimate(0, 0, 0, 3), True),
     ],
 )
-def test_two_estimates_differ_when_intervals_are_apart_and_medians_by_a_tenth(
+def test_two_estimates_differ_when_intervals_are_apart_and_medians_by_a_fifth(
     other: Estimate, *, different: bool
 ) -> None:
     one = Estimate(100, 90, 110, 3)
