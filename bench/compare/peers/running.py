@@ -1,4 +1,4 @@
-"""Makes the runs of peers: first their edges, with ours to compare with, then the phases that every arm has.
+"""Makes the runs of peers: the phases that every arm has, and their edges, with ours to compare with.
 
 What cannot be installed is kept as a run that was not measured, and is tried again next time.
 """
@@ -59,12 +59,17 @@ def installed(kept: Kept, peers: Sequence[Peer], place: Path) -> list[Way]:
 
 
 def jobs(plan: Plan, ways: Sequence[Way], repetitions: int) -> list[Job]:
-    """Return what is to be made, in order: the arms take turns, in an order that is drawn for each repetition. Pure."""
-    found = [Job(way, 0, keeping.EDGES) for way in (*map(named, OURS), *ways)]
+    """Return what is to be made, in order: the arms take turns, in an order that is drawn for each repetition. Pure.
+
+    Edges come after the first repetition, so that an interrupted comparison has something of each.
+    """
+    turns = []
     for repetition in range(repetitions):
         draw = random.Random(f"{plan.seed} peers {repetition}")  # noqa: S311 - for an order that can be repeated
-        found += [Job(way, repetition) for way in draw.sample(ways, len(ways))]
-    return found
+        turns.append([Job(way, repetition) for way in draw.sample(ways, len(ways))])
+    first, *others = turns
+    broken = [Job(way, 0, keeping.EDGES) for way in (*map(named, OURS), *ways)]
+    return [*first, *broken, *(job for turn in others for job in turn)]
 
 
 def measure(  # noqa: PLR0913 - what a comparison has, and what measures a run
