@@ -58,7 +58,7 @@ snippets: .venv/.ready ## Run every program of docs/writers.md: Python, Java, Go
 bench: .venv/.ready ## Measure relay, consumers and service on private servers, with nothing else running (ARGS=all, tasks, http, drain, cpu, latency, memory, sources, shadow)
 	$(BIN)/bench $(ARGS)
 
-compare: .venv/.ready ## Compare the WAL with polling on private servers, in ten minutes, with nothing else running (ARGS=--full takes hours)
+compare: .venv/.ready ## Compare the WAL with polling on private servers, in ten minutes, with nothing else running (ARGS=--full takes 90)
 	$(BIN)/bench compare --quick $(ARGS)
 
 peers: .venv/.ready ## Compare other relays and table queues with ours, and break each, in 20 minutes (ARGS=--out DIR adds them to a comparison)

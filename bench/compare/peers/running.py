@@ -9,13 +9,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.compare import ordering
+from msgspec.structs import replace
+
+from bench.compare import ordering, running
 from bench.compare.arms import Way, named
 from bench.compare.keeping import Kept
 from bench.compare.peers import keeping
 from bench.compare.peers.peer import Peer
 from bench.compare.plan import Plan
-from bench.compare.results import Run
+from bench.compare.results import Results, Run, Stopped, Surroundings
 from bench.compare.run import edges, phases
 from bench.compare.running import Observe, Progress
 from outboxkit.errors import Problem
@@ -82,12 +84,15 @@ def measure(  # noqa: PLR0913 - what a comparison has, and what measures a run
     run: Measure = phases.run,
     run_edges: MeasureEdges = edges.run,
 ) -> bool:
-    """Make every run that is not kept yet; returns whether all were made in time."""
+    """Make every run that is not kept yet; returns whether all were made in time.
+
+    The first one is made in any case: whoever goes on comes further.
+    """
     began, expected = time.monotonic(), 0.0
     missing = [job for job in todo if kept.run(job.repetition, job.way, job.part) is None]
     for number, job in enumerate(missing):
         spent = time.monotonic() - began
-        if plan.quick and spent > QUICK_SECONDS:
+        if number and plan.quick and spent > QUICK_SECONDS:
             return False
         left = ordering.left(spent, expected, sum(_seconds(plan, each) for each in missing[number:]))
         what = "edges" if job.part else f"{job.repetition + 1}"
@@ -97,6 +102,18 @@ def measure(  # noqa: PLR0913 - what a comparison has, and what measures a run
         expected += _seconds(plan, job)
     observe(Progress(len(missing), len(missing), "", 0.0))
     return True
+
+
+def collected(kept: Kept, plan: Plan, about: Surroundings, todo: Sequence[Job], ended: running.Ended) -> Results:
+    """Return everything that was measured, of the arms too; `ended` says why no other run of a peer was made."""
+    whole = all(kept.run(repetition, way) is not None for repetition, way in ordering.order(plan))
+    found = running.collected(kept, plan, about, "complete" if whole else "interrupted")
+    if ended == "complete":
+        return found
+    made = sum(kept.run(job.repetition, job.way, job.part) is not None for job in todo)
+    limit = QUICK_SECONDS if plan.quick else None
+    stopped = Stopped(ended, made=made, planned=len(todo), limit=limit, go_on=f"bench peers --out {kept.place}")
+    return replace(found, complete=False, stopped=stopped)
 
 
 def _seconds(plan: Plan, job: Job) -> float:
