@@ -14,7 +14,6 @@ from bench.compare import arms, results, running, workload
 from bench.compare.keeping import Kept
 from bench.compare.plan import Asked
 from bench.compare.progress import shown
-from bench.compare.results import Reason
 from bench.report import surroundings
 
 _PLACES = Path("comparisons")
@@ -71,15 +70,14 @@ def compare(  # noqa: PLR0913 - one parameter for each option
     with sandbox.start() as box:
         about = running.look(box, plan, load_before)
         with shown(console) as observe:
-            reason: Reason | None = None
+            ended: running.Ended
             try:
-                if not running.compare(box, kept, plan, observe):
-                    reason = "time limit"
+                ended = "complete" if running.compare(box, kept, plan, observe) else "time limit"
             except KeyboardInterrupt:
-                reason = "interrupted"
-    found = running.collected(kept, plan, about, reason and running.stopped(kept, plan, reason))
+                ended = "interrupted"
+    found = running.collected(kept, plan, about, ended)
     report = write(found, kept.place / "report", earlier=earlier)
     show(found, console, compared(found, earlier))
     console.print(f"The report: {report}", highlight=False, soft_wrap=True)
-    if reason == "interrupted":
+    if ended == "interrupted":
         raise KeyboardInterrupt

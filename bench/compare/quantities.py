@@ -61,8 +61,9 @@ ALL = (
     Quantity("peak_lag", SECONDS, "incident", "greatest lag", grain=_SAMPLED),
     Quantity("peak_retained_bytes", BYTES, "incident", "greatest retained WAL", grain=1e6),
     Quantity("peak_table_growth", BYTES, "incident", "growth of the outbox", grain=1e6),
-    Quantity("restarts", COUNT, "other", "times that it ended by itself and was started again"),
     Quantity("catch_up", SECONDS, "incident", "time to catch up", grain=_SAMPLED),
+    # A peer
+    Quantity("restarts", COUNT, "other", "times that it ended by itself and was started again"),
 )
 BY_NAME = {quantity.name: quantity for quantity in ALL}
 

@@ -19,8 +19,6 @@ VERSION = 1
 
 Family = Literal["wal", "polling", "control", "peer", "none"]
 Kind = Literal["load", "drain", "rates", "idle", "outage", "large", "edge"]
-Reason = Literal["interrupted", "time limit"]
-"""Why a comparison makes no other run: Ctrl-C, or none would end in time."""
 CONFIRMED = "confirmed"
 APPLIED = "applied"
 """The two latencies, from an event's intended time: until RabbitMQ confirmed it, and until a consumer applied it."""
@@ -154,7 +152,8 @@ class Surroundings(Struct, frozen=True, forbid_unknown_fields=True):
 class Stopped(Struct, frozen=True, forbid_unknown_fields=True):
     """Why a comparison ended before all its runs were made."""
 
-    reason: Reason
+    reason: Literal["interrupted", "time limit"]
+    """Ctrl-C, or no other run would have ended in time."""
     made: int
     planned: int
     limit: float | None

@@ -6,19 +6,22 @@ It goes on where it ended. Ctrl-C and its time limit end it; what was measured u
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from bench.compare import ordering, wording
 from bench.compare.arms import Way
 from bench.compare.keeping import Kept
 from bench.compare.peers import keeping
 from bench.compare.plan import Plan
-from bench.compare.results import Reason, Results, Run, Stopped, Surroundings
+from bench.compare.results import Results, Run, Stopped, Surroundings
 from bench.compare.run.phases import run
 from bench.report import surroundings
 from sandbox import Sandbox
 from sandbox.settings import read
 
 Measure = Callable[[Sandbox, Plan, Way, int], Run]
+Ended = Literal["complete", "interrupted", "time limit"]
+"""Why a comparison makes no other run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +64,18 @@ def compare(box: Sandbox, kept: Kept, plan: Plan, observe: Observe, measure: Mea
     return True
 
 
-def collected(kept: Kept, plan: Plan, about: Surroundings, stopped: Stopped | None = None) -> Results:
-    """Return everything that was measured, of peers too; `stopped` says why that is not all."""
-    arms = (*(way.arm for way in plan.ways), *keeping.measured(kept).arms)
-    runs = (*kept.runs(ordering.order(plan)), *keeping.runs(kept))
-    return Results(about, arms, runs, complete=stopped is None, stopped=stopped)
-
-
-def stopped(kept: Kept, plan: Plan, reason: Reason) -> Stopped:
-    """Return how many runs were made until the comparison ended for this reason."""
+def collected(kept: Kept, plan: Plan, about: Surroundings, ended: Ended) -> Results:
+    """Return everything that was measured, of peers too; `ended` says why no other run was made."""
     order = list(ordering.order(plan))
-    made = len(kept.runs(order))
-    return Stopped(reason, made, planned=len(order), limit=plan.at_most, go_on=f"bench compare --out {kept.place}")
+    ours = kept.runs(order)
+    runs = (*ours, *keeping.runs(kept))
+    arms = (*(way.arm for way in plan.ways), *keeping.measured(kept).arms)
+    if ended == "complete":
+        return Results(about, arms, runs)
+    stopped = Stopped(
+        ended, made=len(ours), planned=len(order), limit=plan.at_most, go_on=f"bench compare --out {kept.place}"
+    )
+    return Results(about, arms, runs, complete=False, stopped=stopped)
 
 
 def _next(plan: Plan, way: Way, repetition: int) -> str:

@@ -41,7 +41,7 @@ def test_a_peer_has_the_phases_of_an_arm(sandbox: Sandbox, tmp_path: Path) -> No
         assert phase.correctness.committed > 0
         assert (phase.correctness.missed, phase.correctness.duplicated) == (0, 0)
     assert drain.figures["drain_rate"].value > 0
-    assert drain.figures["dead_tuples"].value >= 1  # its UPDATE of each row
+    assert load.figures["dead_tuples"].value > 0  # its UPDATE of each row
     assert load.latencies["applied"].quantile(0.5) > 0
     assert load.figures["relay_rss"].value > 10_000_000
     assert "restarts" not in load.figures

@@ -69,7 +69,7 @@ def test_what_is_there_is_collected_after_an_interruption(tmp_path: Path) -> Non
     with pytest.raises(KeyboardInterrupt):
         compare(tmp_path, Measured(interrupts_at=3))
     kept, plan = begun(tmp_path)
-    found = running.collected(kept, plan, ABOUT, running.stopped(kept, plan, "interrupted"))
+    found = running.collected(kept, plan, ABOUT, "interrupted")
     assert len(found.runs) == 3
     assert [arm.name for arm in found.arms] == ["WAL (wal2json)", "no relay"]
     assert not found.complete
@@ -81,7 +81,7 @@ def test_what_is_there_is_collected_after_an_interruption(tmp_path: Path) -> Non
 def test_a_run_that_failed_is_collected_and_tried_again(tmp_path: Path) -> None:
     assert compare(tmp_path, Measured(refuses=1))
     kept, plan = begun(tmp_path)
-    assert [run.not_measured for run in running.collected(kept, plan, ABOUT).runs].count("it broke") == 1
+    assert [run.not_measured for run in running.collected(kept, plan, ABOUT, "complete").runs].count("it broke") == 1
     again = Measured()
     assert compare(tmp_path, again)
     assert len(again.runs) == 1
@@ -107,7 +107,7 @@ def test_a_run_that_would_not_end_in_time_is_not_begun_and_made_by_whoever_goes_
     for made in (1, 2, 3):
         assert not running.compare(BOX, kept, short, lambda _: None, measure)
         assert len(measure.runs) == made  # the first is made in any case
-        found = running.collected(kept, short, ABOUT, running.stopped(kept, short, "time limit"))
+        found = running.collected(kept, short, ABOUT, "time limit")
         assert not found.complete
         assert found.stopped is not None
         assert (found.stopped.reason, found.stopped.made, found.stopped.planned) == ("time limit", made, 4)

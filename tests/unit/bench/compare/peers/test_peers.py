@@ -14,12 +14,13 @@ from bench.compare.findings.measures import Measured
 from bench.compare.findings.ranking import rank
 from bench.compare.keeping import Kept
 from bench.compare.peers import every, keeping
+from bench.compare.peers import running as running_peers
 from bench.compare.peers.peer import Command, Peer
 from bench.compare.peers.running import OURS, installed, jobs, measure
 from bench.compare.plan import Asked, Plan
 from bench.compare.reporting import terminal
 from bench.compare.reporting.writing import write
-from bench.compare.results import Correctness, Edge, Figure, Phase, Results, Run, Surroundings
+from bench.compare.results import Correctness, Edge, Figure, Phase, Results, Run, Stopped, Surroundings
 from outboxkit.errors import ConfigurationProblem, Problem
 from sandbox import Sandbox
 
@@ -68,15 +69,16 @@ def run(place: Path, *peers: Peer) -> tuple[Kept, Plan, Measures]:
 
 def test_each_peer_and_two_arms_of_ours_have_edges_and_each_peer_its_repetitions(tmp_path: Path) -> None:
     _, _, measures = run(tmp_path, peer("one"), peer("two"))
-    assert measures.made[:4] == [(name, "edges") for name in (*OURS, "one 1.2", "two 1.2")]
-    assert sorted(measures.made[4:], key=str) == [("one 1.2", 0), ("one 1.2", 1), ("two 1.2", 0), ("two 1.2", 1)]
+    assert sorted(measures.made[:2]) == [("one 1.2", 0), ("two 1.2", 0)]
+    assert measures.made[2:6] == [(name, "edges") for name in (*OURS, "one 1.2", "two 1.2")]
+    assert sorted(measures.made[6:]) == [("one 1.2", 1), ("two 1.2", 1)]
 
 
 def test_nothing_is_made_twice_and_another_peer_comes_beside_the_first(tmp_path: Path) -> None:
     run(tmp_path, peer("one"))
     kept, plan, measures = run(tmp_path, peer("two"))
     assert {name for name, _ in measures.made} == {"two 1.2"}
-    found = running.collected(kept, plan, ABOUT)
+    found = running.collected(kept, plan, ABOUT, "complete")
     assert [arm.name for arm in found.arms] == [*OURS, "one 1.2", "two 1.2"]
     assert sorted(run.arm for run in found.runs) == sorted([*OURS, *["one 1.2"] * 3, *["two 1.2"] * 3])
     assert run(tmp_path, peer("one"), peer("two"))[2].made == []
@@ -85,15 +87,27 @@ def test_nothing_is_made_twice_and_another_peer_comes_beside_the_first(tmp_path:
 def test_a_peer_that_cannot_be_installed_is_reported_and_the_others_are_measured(tmp_path: Path) -> None:
     kept, plan, measures = run(tmp_path, peer("one", problem="no registry"), peer("two"))
     assert {name for name, _ in measures.made} == {*OURS, "two 1.2"}
-    found = running.collected(kept, plan, ABOUT)
+    found = running.collected(kept, plan, ABOUT, "complete")
     assert [run.not_measured for run in found.runs if run.arm == "one 1.2"] == ["no registry; install it"]
     assert {name for name, _ in run(tmp_path, peer("one"))[2].made} == {"one 1.2"}
+
+
+def test_what_was_made_until_the_time_limit_is_reported_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running_peers, "QUICK_SECONDS", 0.0)
+    (kept, plan), measures = begun(tmp_path), Measures()
+    todo = jobs(plan, installed(kept, [peer("one")], tmp_path), 1)
+    assert not measure(BOX, kept, plan, todo, lambda _: None, run=measures.run, run_edges=measures.edges)
+    found = running_peers.collected(kept, plan, ABOUT, todo, "time limit")
+    assert found.stopped == Stopped("time limit", 1, 4, 0.0, f"bench peers --out {kept.place}")
+    assert not found.complete
 
 
 def test_a_failed_installation_leaves_what_was_measured_before(tmp_path: Path) -> None:
     run(tmp_path, peer("one"))
     kept, plan, _ = run(tmp_path, peer("one", problem="no registry"))
-    assert all(each.not_measured is None for each in running.collected(kept, plan, ABOUT).runs)
+    assert all(each.not_measured is None for each in running.collected(kept, plan, ABOUT, "complete").runs)
 
 
 def test_a_peer_is_chosen_by_a_part_of_its_name() -> None:
