@@ -1,8 +1,8 @@
 """What `bench compare` measured: everything that its report needs, as JSON with a version. Pure, apart from two files.
 
 A run is one arm in one repetition, and one file while the comparison runs. It has phases: loads, a drain, a minute
-without events, incidents. A phase has whatever was measured in it: figures by name, distributions, series over time,
-counts of what arrived. Units are those of SI: seconds, bytes, 1/s.
+without events, incidents, edges. A phase has whatever was measured in it: figures by name, distributions, series over
+time, counts of what arrived. Units are those of SI: seconds, bytes, 1/s.
 """
 
 from pathlib import Path
@@ -17,8 +17,8 @@ from outboxkit.errors import Problem
 VERSION = 1
 """Of the JSON; a change of any field's name or meaning raises it."""
 
-Family = Literal["wal", "polling", "control", "none"]
-Kind = Literal["load", "drain", "rates", "idle", "outage", "large"]
+Family = Literal["wal", "polling", "control", "peer", "none"]
+Kind = Literal["load", "drain", "rates", "idle", "outage", "large", "edge"]
 CONFIRMED = "confirmed"
 APPLIED = "applied"
 """The two latencies, from an event's intended time: until RabbitMQ confirmed it, and until a consumer applied it."""
@@ -40,6 +40,8 @@ class Arm(Struct, frozen=True, forbid_unknown_fields=True):
     ordered: bool = True
     """Whether it promises an order for each aggregate. Where it does not, what is reordered is no fault."""
     settings: dict[str, str] = field(default_factory=dict)
+    about: str = ""
+    """Of a peer: what it is run with, and what it does not do."""
 
 
 class Figure(Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,6 +83,24 @@ class Correctness(Struct, frozen=True, forbid_unknown_fields=True):
     """First arrivals after one of the same aggregate that was committed later."""
 
 
+class Edge(Struct, frozen=True, forbid_unknown_fields=True):
+    """What became of the events while something was broken."""
+
+    committed: int
+    lost: int
+    """Never arrived, and not kept anywhere."""
+    kept_aside: int
+    """Put away, or still waiting, when everything worked again and nothing came any more."""
+    redriven: int
+    """Of these, those that arrived when an operator published them again."""
+    duplicated: int
+    """Arrived again under the same message id: a consumer knows them by it."""
+    duplicated_otherwise: int
+    """Arrived again without a message id, or under a new one."""
+    restarts: int
+    """How often the program ended, and was started again as systemd does."""
+
+
 class Phase(Struct, frozen=True, forbid_unknown_fields=True):
     """One part of a run. What was not measured in it is left out."""
 
@@ -96,8 +116,11 @@ class Phase(Struct, frozen=True, forbid_unknown_fields=True):
     """When something happened, in the series' seconds, such as "broker down" and "broker up"."""
     steps: tuple[Step, ...] = ()
     correctness: Correctness | None = None
+    edge: Edge | None = None
     not_measured: str | None = None
     """Why not."""
+    unknown: dict[str, str] = field(default_factory=dict)
+    """Why a figure is not among the others, by its name."""
 
 
 class Run(Struct, frozen=True, forbid_unknown_fields=True):
@@ -126,6 +149,19 @@ class Surroundings(Struct, frozen=True, forbid_unknown_fields=True):
     workload: dict[str, str]
 
 
+class Stopped(Struct, frozen=True, forbid_unknown_fields=True):
+    """Why a comparison ended before all its runs were made."""
+
+    reason: Literal["interrupted", "time limit"]
+    """Ctrl-C, or no other run would have ended in time."""
+    made: int
+    planned: int
+    limit: float | None
+    """Seconds; None: there is no time limit."""
+    go_on: str
+    """The command that makes the other runs."""
+
+
 class Results(Struct, frozen=True, forbid_unknown_fields=True):
     """All runs of one comparison."""
 
@@ -134,8 +170,10 @@ class Results(Struct, frozen=True, forbid_unknown_fields=True):
     """In the order in which the report names them."""
     runs: tuple[Run, ...]
     complete: bool = True
-    """Whether all runs were made: not after Ctrl-C."""
+    """Whether all runs were made."""
     version: int = VERSION
+    stopped: Stopped | None = None
+    """Why not all were made; None if they were."""
 
 
 class _Versioned(Struct):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from bench.compare.findings.against import Against
 from bench.compare.findings.measures import Measured
 from bench.compare.findings.plates import Plate
-from bench.compare.findings.sections import POLLING, Section
+from bench.compare.findings.sections import PEERS, POLLING, Section
 from bench.compare.reporting import about, tables
 from bench.compare.reporting.blocks import Block, Bullets, Heading, Paragraph, Picture
 
@@ -18,6 +18,7 @@ def document(measured: Measured, found: Sequence[Section], compared: Against | N
         *(_against(compared) if compared else ()),
         *tables.figures(measured),
         *about.method(measured.results),
+        *tables.often(measured),
     ]
 
 
@@ -30,6 +31,8 @@ def _section(measured: Measured, section: Section) -> Iterator[Block]:
     yield Heading(section.heading)
     if section.heading == POLLING:
         yield from tables.polling(measured)
+    if section.heading == PEERS:
+        yield from tables.edges(measured)
     plates = iter(section.plates)
     if section.heading == "Correctness":
         yield tables.counts(measured)
@@ -50,7 +53,8 @@ def _against(compared: Against) -> Iterator[Block]:
     for heading, changes in (
         ("Better now", [str(each) for each in compared.changes if each.better]),
         ("Worse now", [str(each) for each in compared.changes if not each.better]),
-        ("Contradicted", [str(each) for each in compared.contradicted]),
+        ("The other way round now", [str(each) for each in compared.agreement.turned]),
+        ("Not seen now", [str(each) for each in compared.agreement.unseen]),
     ):
         if changes:
             yield Heading(heading, 3)
