@@ -4,7 +4,7 @@ import math
 from bisect import bisect_left
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from bench.compare.distribution import Distribution
 from bench.compare.findings.measures import Measured
@@ -18,6 +18,8 @@ _LEFT = 5
 """Events beyond a line's end: the few slowest of all are in the tables, as the maximum."""
 _LEAST = 1e-6
 """Seconds: the least time that a logarithmic axis shows."""
+_DECADES = 100
+"""An axis that reaches over less than this has numbers between those of the decades, too."""
 _FAST = 0.02
 """The share of fast events below the axis: those are few, and would take half of a logarithmic axis."""
 
@@ -41,6 +43,9 @@ def draw(measured: Measured, title: str, phase: str, hop: str) -> Figure:
     axes.set_xlim(0, furthest)
     axes.set_ylim(bottom=max(least, _LEAST))
     axes.set_xticks(list(ticks.values()), list(ticks))
+    low, high = axes.get_ylim()
+    if high < _DECADES * low:
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter(numbers(SECONDS))
     axes.yaxis.set_minor_formatter(NullFormatter())
     axes.set_xlabel("share of the events")
