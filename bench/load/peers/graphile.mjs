@@ -1,11 +1,12 @@
 // graphile-worker's jobs: a process. What it does is the word after its name; its arguments are on standard input.
-// `prepare` makes its schema and adds jobs that do nothing. `work` runs its worker for those until SIGTERM; `apply` runs it
-// for the jobs of events, of which each is applied and noted. The settings are those of its own performance test
-// (website/docs/performance.md): 24 jobs at once, a local queue of 500, and completions in batches.
+// `prepare` makes its schema and adds jobs that do nothing. `work` runs its worker for those until SIGTERM; `apply` runs
+// it for the jobs of events, of which each is applied and noted. A worker that starts makes its schema itself. The
+// settings are those of its own performance test (website/docs/performance.md): 24 jobs at once, a local queue of 500,
+// and completions in batches.
 //
-// A worker that is killed leaves its jobs locked: those that it was running, and those in its local queue. Nothing is added
-// for these: it says that an operator can unlock them, and that a later worker does after four hours
-// (website/docs/error-handling.md).
+// A worker that is killed leaves its jobs locked: those that it was running, and those in its local queue. Nothing is
+// added for these: its documentation says that an operator can unlock them, and that a later worker does after four
+// hours (website/docs/error-handling.md).
 import { EventEmitter } from "node:events";
 import { openSync, readFileSync, writeSync } from "node:fs";
 import { makeWorkerUtils, run } from "graphile-worker";
@@ -62,8 +63,8 @@ if (action === "prepare") {
 } else if (action === "work") {
   await work({ bench: () => {} }, CONCURRENCY + 1);
 } else {
-  // Jobs use connections of the same pool, beside those that listen, fetch and complete, so it needs more than it advises
-  // for jobs that use none, concurrentJobs + 2 (website/docs/config.md).
+  // Jobs use connections of the same pool, beside those that listen, fetch and complete: so it needs more than the
+  // concurrentJobs + 2 that are advised for jobs that use none (website/docs/config.md).
   const events = new EventEmitter();
   events.once("pool:listen:success", () => console.log("ready"));
   await work({ event: applying() }, CONCURRENCY + 4, events);

@@ -1,7 +1,8 @@
 """Installs the peers into a directory, by the ordinary package clients, in the versions that are pinned here.
 
 They are no dependencies of the project. What they depend on themselves is not pinned. Each returns the command line of
-its program, which takes what it does as one word more and reads its arguments from standard input.
+its program, which takes what it does as one word more and reads its arguments from standard input. What is installed
+there already, in this version, is used as it is: a mark is written last.
 """
 
 import shutil
@@ -21,21 +22,25 @@ _HERE = Path(__file__).parent
 
 def procrastinate(directory: Path) -> list[str]:
     """Install Procrastinate below `directory`; raises Problem when a package cannot be had."""
-    environment = directory / "procrastinate"
-    _run([sys.executable, "-m", "venv", str(environment)])
+    environment, mark = directory / "procrastinate", directory / f"procrastinate-{PROCRASTINATE}"
     python = str(environment / "bin" / "python")
-    words = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    _run([python, *words, f"procrastinate=={PROCRASTINATE}", "psycopg[binary]"])
+    if not mark.exists():
+        _run([sys.executable, "-m", "venv", "--clear", str(environment)])
+        words = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        _run([python, *words, f"procrastinate=={PROCRASTINATE}", "psycopg[binary]"])
+        mark.touch()
     return [python, str(_HERE / "procrastinate_jobs.py")]
 
 
 def graphile_worker(directory: Path) -> list[str]:
     """Install graphile-worker below `directory`; raises Problem when a package, or Node.js, cannot be had."""
     node, npm = _program("node"), _program("npm")
-    modules = directory / "graphile"
-    modules.mkdir(parents=True)
-    words = ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--prefix", str(modules)]
-    _run([npm, *words, f"graphile-worker@{GRAPHILE_WORKER}"])
+    modules, mark = directory / "graphile", directory / f"graphile-{GRAPHILE_WORKER}"
+    if not mark.exists():
+        modules.mkdir(parents=True, exist_ok=True)
+        words = ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--prefix", str(modules)]
+        _run([npm, *words, f"graphile-worker@{GRAPHILE_WORKER}"])
+        mark.touch()
     program = shutil.copy(_HERE / "graphile.mjs", modules)  # Node looks for packages beside the program
     return [node, str(program)]
 

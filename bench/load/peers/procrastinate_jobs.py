@@ -1,10 +1,10 @@
 """Procrastinate's jobs: a process in the peer's own virtual environment.
 
 What it does is the word after its name; its arguments are on standard input. `prepare` makes its schema and defers jobs
-that do nothing. `work` runs its worker for those until SIGTERM; `apply` runs it for the jobs of events, of which each is
-applied and noted. The settings are those that its documentation names for throughput
-(docs/howto/production/concurrency.md): asynchronous tasks, 30 at once, and a connection for each. It listens for new
-jobs, as it does unless told otherwise. It fetches one job at a time: this version has no batches.
+that do nothing. `work` runs its worker for those until SIGTERM; `apply` runs it for the jobs of events, of which each
+is applied and noted, and makes the schema if it is not there. The settings are those that its documentation names for
+throughput (docs/howto/production/concurrency.md): asynchronous tasks, 30 at once, and a connection for each. It listens
+for new jobs, as it does unless told otherwise. It fetches one job at a time: this version has no batches.
 
 A worker that is killed leaves the jobs that it was running in the state "doing". What the documentation tells users to
 add for these is here, and no more (docs/howto/production/retry_stalled_jobs.md): a task that runs every ten minutes.
@@ -32,7 +32,7 @@ async def prepare(app: procrastinate.App, arguments: dict[str, Any]) -> None:
     task = app.task(name="bench")(_do_nothing)
     jobs = arguments.get("jobs", 0)
     async with app.open_async():
-        await app.schema_manager.apply_schema_async()
+        await _make_schema(app)
         for first in range(0, jobs, _AT_ONCE):
             await task.batch_defer_async(*[{}] * min(_AT_ONCE, jobs - first))
 
@@ -55,6 +55,7 @@ async def apply(app: procrastinate.App, arguments: dict[str, Any]) -> None:
     app.periodic(cron="*/10 * * * *")(stalled(_retry_stalled_jobs))
     _say_ready()
     async with pool, app.open_async():
+        await _make_schema(app)
         await app.run_worker_async(concurrency=_CONCURRENCY)
 
 
@@ -75,10 +76,16 @@ class _Applying:
         os.write(self._lines, f"{event_id} {arrived:.6f} {time.time():.6f}\n".encode())
 
 
-async def _retry_stalled_jobs(context: procrastinate.JobContext, timestamp: int) -> None:  # noqa: ARG001 - its interface
+async def _retry_stalled_jobs(context: procrastinate.JobContext, timestamp: int) -> None:
+    del timestamp
     manager = context.app.job_manager
     for job in await manager.get_stalled_jobs():
         await manager.retry_job(job)
+
+
+async def _make_schema(app: procrastinate.App) -> None:
+    if not await app.check_connection_async():
+        await app.schema_manager.apply_schema_async()
 
 
 async def _do_nothing() -> None:
