@@ -1,6 +1,6 @@
 // graphile-worker's jobs: a process. What it does is the word after its name; its arguments are on standard input.
-// `prepare` makes its schema and adds jobs that do nothing. `work` runs its worker for those until SIGTERM; `apply` runs
-// it for the jobs of events, of which each is applied and noted. A worker that starts makes its schema itself. The
+// `prepare` makes its schema and adds jobs that do nothing. `work` runs its worker for those until SIGTERM; `apply`
+// runs it for the jobs of events, of which each is applied and noted. A worker that starts makes its schema itself. The
 // settings are those of its own performance test (website/docs/performance.md): 24 jobs at once, a local queue of 500,
 // and completions in batches.
 //

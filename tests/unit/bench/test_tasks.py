@@ -57,6 +57,14 @@ def test_a_peer_without_its_program_is_explained(monkeypatch: pytest.MonkeyPatch
     assert "install Node.js" in raised.value.remedy
 
 
+def test_a_peer_that_is_installed_is_used_as_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    (tmp_path / f"procrastinate-{installing.PROCRASTINATE}").touch()
+    python, program = installing.procrastinate(tmp_path)
+    assert Path(python).is_relative_to(tmp_path)
+    assert Path(program).is_file()
+
+
 def test_a_peer_that_cannot_be_installed_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
