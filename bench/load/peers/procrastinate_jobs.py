@@ -95,7 +95,8 @@ async def _do_nothing() -> None:
 class _Started(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if getattr(record, "action", "") == "start_worker":
-            print("ready", flush=True)
+            # In the same step it takes over SIGTERM, so this is printed after that.
+            asyncio.get_running_loop().call_soon(lambda: print("ready", flush=True))
             logging.getLogger(record.name).setLevel(logging.WARNING)
 
 
