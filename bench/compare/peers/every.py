@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from bench.compare.peers import pika_poller
+from bench.compare.peers import graphile_worker, pika_poller, procrastinate
 from bench.compare.peers.peer import Peer
 from outboxkit.errors import ConfigurationProblem
 
-ALL: tuple[Peer, ...] = (pika_poller.PEER,)
+ALL: tuple[Peer, ...] = (pika_poller.PEER, procrastinate.PEER, graphile_worker.PEER)
 
 
 def chosen(parts: Sequence[str]) -> tuple[Peer, ...]:
