@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 
+from bench.compare.peers import graphile_worker, procrastinate
 from bench.compare.peers.peer import Peer
 from outboxkit.errors import ConfigurationProblem
 
-ALL: tuple[Peer, ...] = ()
+ALL: tuple[Peer, ...] = (procrastinate.PEER, graphile_worker.PEER)
 
 
 def chosen(parts: Sequence[str]) -> tuple[Peer, ...]:
