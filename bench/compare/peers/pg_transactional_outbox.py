@@ -1,4 +1,4 @@
-"""pg-transactional-outbox as peers, one for each way in which it listens: a package for Node.js with a table of its own.
+"""pg-transactional-outbox, a package for Node.js with a table of its own, as a peer for each way in which it listens.
 
 The first has the setting that is compared: the fastest that keeps the order of an aggregate. The second has the
 package's default, which is slower and safer, and the third polls.
@@ -12,7 +12,7 @@ from bench.load.peers import installing
 
 _SCRIPT = "bench_peer_pg_transactional_outbox"
 _ABOUT = (
-    "A trigger on the outbox copies each event into the package's own table. Each message has a transaction of its own, "
+    "A trigger on the outbox copies each event into the package's own table. Each message has its own transaction, "
     "which locks its row, publishes, waits for the confirm and marks the row. As in the package's RabbitMQ example, "
     "messages are mandatory, but one that is returned is only logged, and taken as published. message_id is the row's "
     "id. What fails five times is put away; 15 s without a confirm are a failure."
@@ -41,8 +41,8 @@ def _replication(name: str, mode: str, about: str, strategy: str) -> Peer:
 SEGMENTS = _replication(
     "pg-transactional-outbox",
     "segments",
-    "The replication listener, one message of an aggregate at a time. A message that waits for the one before it is not "
-    "counted as begun, so the slot is confirmed past it: when the process ends, it stays in the table and is not sent.",
+    "The replication listener, one message of an aggregate at a time. A message that waits for the one before it is "
+    "not counted as begun, so the slot is confirmed past it: when the process ends, it stays in the table and is not sent.",
     "ReplicationSegmentMutex",
 )
 IN_TURN = _replication(

@@ -1,14 +1,14 @@
 // pg-transactional-outbox as a relay: a process, with its arguments on standard input, and its mode as its only word.
 // It runs until SIGTERM. Settings that are not named here are the package's defaults.
 //
-// `segments`: the replication listener, with a mutex for each segment, which is an aggregate: the fastest of its strategies
-//     that keep the order of an aggregate.
+// `segments`: the replication listener, with a mutex for each segment, which is an aggregate: the fastest of its
+//     strategies that keep the order of an aggregate.
 // `in-turn`: the replication listener with its default strategy, one mutex for all messages.
 // `polling`: the polling listener.
 //
-// The handler does what that of the package's own RabbitMQ example does by Rascal: publish persistent and mandatory, wait
-// for the confirm, log what is returned and take it as published, connect again when the broker is away, and wait for that.
-// It uses amqplib without Rascal, whose pool of channels has five messages in flight.
+// The handler does what that of the package's own RabbitMQ example does by Rascal: publish persistent and mandatory,
+// wait for the confirm, log what is returned and take it as published, connect again when the broker is away, and wait
+// for that. It uses amqplib without Rascal, which has only as many messages in flight as channels, five.
 import { readFileSync } from "node:fs";
 import amqp from "amqplib";
 import pg from "pg";
@@ -42,7 +42,8 @@ async function setUp() {
       await client.query(DatabaseSetup.createPollingFunction(TABLE));
       await client.query(DatabaseSetup.setupPollingIndexes(TABLE));
     } else {
-      await client.query(`CREATE PUBLICATION ${slot} FOR TABLE ${TABLE.schema}.${TABLE.table} WITH (publish = 'insert')`);
+      const table = `${TABLE.schema}.${TABLE.table}`;
+      await client.query(`CREATE PUBLICATION ${slot} FOR TABLE ${table} WITH (publish = 'insert')`);
       await client.query("SELECT pg_create_logical_replication_slot($1, 'pgoutput')", [slot]);
     }
   }
