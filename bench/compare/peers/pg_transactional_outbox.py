@@ -42,7 +42,8 @@ SEGMENTS = _replication(
     "pg-transactional-outbox",
     "segments",
     "The replication listener, one message of an aggregate at a time. A message that waits for the one before it is "
-    "not counted as begun, so the slot is confirmed past it: when the process ends, it stays in the table and is not sent.",
+    "not counted as begun, so the slot may be confirmed past it: if the process ends then, it stays in the table, and "
+    "is not sent.",
     "ReplicationSegmentMutex",
 )
 IN_TURN = _replication(
