@@ -17,9 +17,10 @@ PEER = Peer(
     installing.GRAPHILE_WORKER,
     kind="table queue",
     about="A table queue: a trigger on the outbox adds a job for each event, in the writer's transaction. Its worker "
-    "runs with the settings of its own performance test: it fetches up to 500 jobs at once, and deletes those that are "
-    "done, in batches. No named queue keeps the events of an aggregate in order. The jobs that a worker had fetched "
-    "when it was killed stay locked for four hours, unless an operator unlocks them: here they are counted as kept.",
+    "runs with the settings of its own performance test: it fetches up to 500 jobs at once, and deletes those "
+    "that are done, in batches. No named queue keeps the events of an aggregate in order. The jobs that a "
+    "worker had fetched when it was killed stay locked for four hours, unless an operator unlocks them: here "
+    "they are counted as kept.",
     install=_install,
     script="bench_peer_graphile_worker",
     aside="bench_peer_graphile_worker_aside",

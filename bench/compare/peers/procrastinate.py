@@ -17,10 +17,11 @@ PEER = Peer(
     installing.PROCRASTINATE,
     kind="table queue",
     about="A table queue: a trigger on the outbox defers a job for each event, in the writer's transaction, and the "
-    "queue adds a row to its history at each change of a job. Its worker runs asynchronous jobs, a connection for "
-    "each, is told of new jobs by NOTIFY, fetches one at a time, and keeps those that are done. No lock keeps the events of "
-    "an aggregate in order. Jobs that ran when the worker was killed stay as they are until the periodic task that its "
-    "documentation advises tries them again, after ten minutes or so: here they are counted as kept.",
+    "queue adds a row to its history at each change of a job. Its worker runs asynchronous jobs, a connection "
+    "for each, is told of new jobs by NOTIFY, fetches one at a time, and keeps those that are done. No lock "
+    "keeps the events of an aggregate in order. Jobs that ran when the worker was killed stay as they are until "
+    "the periodic task that its documentation advises tries them again, after ten minutes or so: here they are "
+    "counted as kept.",
     install=_install,
     script="bench_peer_procrastinate",
     aside="bench_peer_procrastinate_aside",

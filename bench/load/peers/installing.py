@@ -64,9 +64,7 @@ def pg_transactional_outbox(directory: Path) -> list[str]:
 def _program(name: str, peer: str) -> str:
     found = shutil.which(name)
     if found is None:
-        raise Problem(
-            f"{peer} needs {name}, and it is not installed", remedy="install Node.js, or leave out this peer"
-        )
+        raise Problem(f"{peer} needs {name}, and it is not installed", remedy="install Node.js, or leave out this peer")
     return found
 
 
