@@ -19,6 +19,11 @@ _ABOUT = (
 )
 _SETTINGS = {"connections": "20", "messageProcessingTimeoutInMs": "15000", "maxAttempts": "5"}
 
+_UNSEEN = (
+    "The WAL may have a commit before other sessions see its rows; a message that is not found then is dropped, and stays "
+    "in the table (later versions look again)."
+)
+
 
 def _install(mode: str, directory: Path) -> Command:
     return Command((*installing.pg_transactional_outbox(directory), mode))
@@ -29,7 +34,7 @@ def _replication(name: str, mode: str, about: str, strategy: str) -> Peer:
         name,
         installing.PG_TRANSACTIONAL_OUTBOX,
         kind="relay",
-        about=f"{about} {_ABOUT}",
+        about=f"{about} {_UNSEEN} {_ABOUT}",
         install=partial(_install, mode),
         script=_SCRIPT,
         aside=f"{_SCRIPT}_aside",

@@ -122,7 +122,7 @@ function watch(...parts) {
 }
 
 function log(...parts) {
-  process.stderr.write(`${parts.map((part) => part?.message ?? part).join(": ")}\n`);
+  process.stderr.write(`${parts.map((part) => part?.message ?? part?.id ?? part).join(": ")}\n`);
 }
 
 const logger = { fatal: log, error: log, warn: log, info: log, debug: watch, trace: watch, silent() {}, level: "info" };
