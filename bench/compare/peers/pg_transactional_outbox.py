@@ -18,10 +18,9 @@ _ABOUT = (
     "id. What fails five times is put away; 15 s without a confirm are a failure."
 )
 _SETTINGS = {"connections": "20", "messageProcessingTimeoutInMs": "15000", "maxAttempts": "5"}
-
 _UNSEEN = (
-    "The WAL may have a commit before other sessions see its rows; a message that is not found then is dropped, and stays "
-    "in the table (later versions look again)."
+    "The WAL may have a commit before other sessions see its rows; a message that is not found then is dropped, and "
+    "stays in the table (version 0.6 has a setting to look again, which is off)."
 )
 
 
