@@ -65,7 +65,7 @@ POLLING = Peer(
     script=_SCRIPT,
     aside=f"{_SCRIPT}_pending",
     settings={
-        "listener": "polling", "nextMessagesBatchSize": "20", "nextMessagesPollingIntervalInMs": "250", **_SETTINGS,
+        "listener": "polling", "nextMessagesBatchSize": "5", "nextMessagesPollingIntervalInMs": "250", **_SETTINGS,
     },
     interval=0.25,
     slow=True,

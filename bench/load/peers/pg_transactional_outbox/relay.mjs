@@ -100,7 +100,7 @@ function listen(handle) {
     Object.assign(config.settings, {
       nextMessagesFunctionSchema: TABLE.schema,
       nextMessagesFunctionName: TABLE.nextMessagesName,
-      nextMessagesBatchSize: CONNECTIONS,
+      nextMessagesBatchSize: 5, // the default: more lock each other's rows, fail so, and are no faster
       nextMessagesPollingIntervalInMs: 250, // of its documentation's example
     });
     return initializePollingMessageListener(config, { handle }, logger)[0];
