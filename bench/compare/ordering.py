@@ -22,7 +22,7 @@ _LOAD_BEGINS = 1.5
 _PER_EVENT = 1 / 6000
 _ONE_CONFIRM = 1 / 400
 """Seconds for an event of a drain."""
-_WRITTEN, _JUDGED = 1 / 20_000, 1 / 30_000
+_WRITTEN, _JUDGED = 1 / 40_000, 1 / 30_000
 """Seconds for an event of a large transaction, until it commits; and afterwards, to compare it with what arrived."""
 _BROKER_STARTS = 7.0
 _RATES_TRIED = 4

@@ -2,6 +2,12 @@
 
 An interval from the two or three repetitions of one arm is too narrow when they agree by chance. So there are two: from
 the arm's own repetitions, and from the relative deviations of all arms from their medians; the wider one counts.
+
+Two comparisons of the same truth must not contradict each other. That was tried with 30,000 pairs of rankings: ten arms
+whose true values are 1 to 10, some equal or a tenth apart, with two or three repetitions; each run faster or slower by
+a factor of its own (3 %, 10 %, 15 % or 20 %), and none to 3 in 10 of all values doubled. None contradicted the other.
+Of the orderings that one stated the other stated 90 % with the least noise, 84 to 86 % with 10 and 20 %, and 68 to 81 %
+with doubled values. So what a comparison states holds; what is near the limit may be seen in one and not in the next.
 """
 
 import math

@@ -47,7 +47,10 @@ class _Pair:
 
     @property
     def ahead(self) -> bool:
-        return (self.mine.value < self.theirs.value) == (self.measure.better == "lower")
+        return self._ahead_of(self.theirs)
+
+    def _ahead_of(self, other: Estimate) -> bool:
+        return (self.mine.value < other.value) == (self.measure.better == "lower")
 
     @property
     def differ(self) -> bool:
@@ -62,7 +65,7 @@ class _Pair:
 
     def orders(self) -> Iterator[Order]:
         for arm, estimate in self.wal.items():
-            if differ(self.mine, estimate):
+            if differ(self.mine, estimate) and self._ahead_of(estimate) == self.ahead:
                 ordered = (self.arm, arm) if self.ahead else (arm, self.arm)
                 yield Order(self.measure, *ordered)
 

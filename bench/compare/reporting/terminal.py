@@ -43,7 +43,7 @@ def show(found: Results, console: Console, compared: Against | None = None) -> N
     if edges.rows(measured):
         console.print(_edges(measured, "what becomes of events when something is broken"))
     for line in (*_faults(measured), *_missing(found), *_changes(compared)):
-        console.print(line, highlight=False, markup=False)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)  # a command is not cut
 
 
 def _speed(measured: Measured, title: str) -> Table:

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 import msgspec
-import pytest
 
 import sandbox as sandboxes
 from bench.compare import arms, results
@@ -41,7 +40,7 @@ def test_a_peer_has_the_phases_of_an_arm(sandbox: Sandbox, tmp_path: Path) -> No
         assert phase.correctness.committed > 0
         assert (phase.correctness.missed, phase.correctness.duplicated) == (0, 0)
     assert drain.figures["drain_rate"].value > 0
-    assert drain.figures["dead_tuples"].value >= 1  # its UPDATE of each row
+    assert load.figures["dead_tuples"].value > 0  # its UPDATE of each row
     assert load.latencies["applied"].quantile(0.5) > 0
     assert load.figures["relay_rss"].value > 10_000_000
     assert "restarts" not in load.figures
@@ -58,9 +57,8 @@ def test_the_edges_show_what_a_hand_written_poller_loses(sandbox: Sandbox, tmp_p
         assert found[name].restarts >= 1
 
 
-@pytest.mark.parametrize("name", ["WAL (wal2json)", "polling, 1 s"])
-def test_ours_parks_what_is_unroutable_and_loses_nothing(sandbox: Sandbox, name: str) -> None:
-    found = edges_of(edges.run(sandbox, planned(), arms.named(name)))
+def test_ours_parks_what_is_unroutable_and_loses_nothing(sandbox: Sandbox) -> None:
+    found = edges_of(edges.run(sandbox, planned(), arms.named("WAL (wal2json)")))
     assert found[UNROUTABLE] == Edge(
         100, lost=0, kept_aside=50, redriven=50, duplicated=0, duplicated_otherwise=0, restarts=0
     )

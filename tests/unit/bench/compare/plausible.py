@@ -49,7 +49,7 @@ class Nature:
     dead: float = 0.001
     database_cpu: float = 20e-6
     relay_cpu: float = 40e-6
-    idle_cpu: float = 0.2
+    idle_cpu: float = 0.4
     retained: float = 0.0
     """Bytes of WAL kept for each second of lag."""
     missed: int = 0

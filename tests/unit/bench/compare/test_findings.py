@@ -188,6 +188,14 @@ def test_when_to_poll_names_where_it_is_better_and_where_worse(comparison: Measu
     assert "drain rate" in same_1s.text
 
 
+def test_a_way_of_polling_between_two_arms_of_the_wal_is_worse_than_the_better_one_only() -> None:
+    draw = Draw(events=100, phases=(plausible.DRAIN,)).changed(PGOUTPUT, lambda nature: replace(nature, drain=500))
+    orders = {order for found in when_to_poll.findings(Measured(draw.results())).values() for each in found
+              for order in each.orders}  # fmt: skip
+    assert orders
+    assert not {order.reversed() for order in orders} & orders
+
+
 def test_what_was_measured_once_is_not_said_to_be_the_same() -> None:
     measured = planted("idle_database_cpu", {WAL: [0.3], POLL: [0.1]}, kind="idle")
     texts = [finding.text for finding in when_to_poll.findings(measured)[POLL]]

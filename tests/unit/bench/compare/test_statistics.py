@@ -1,6 +1,7 @@
 """Estimates of a comparison, and what counts as a difference."""
 
 import random
+from itertools import permutations
 
 import pytest
 from hypothesis import given
@@ -106,3 +107,34 @@ def test_luck_makes_no_differences_and_hides_none() -> None:
     lucky, halves = zip(*(_luck(seed) for seed in range(60)), strict=True)
     assert sum(lucky) <= 1
     assert sum(halves) >= 55
+
+
+TRUTH = {f"arm {place}": value for place, value in enumerate([1, 1, 1.05, 1.1, 1.2, 1.3, 1.5, 2, 4, 10])}
+
+
+def _orderings(draw: random.Random, noise: float, doubled: float) -> set[tuple[str, str]]:
+    """Return which arm is stated to be less than which, by three repetitions of each on a noisy machine."""
+    values = {
+        arm: [value * draw.lognormvariate(0, noise) * (2 if draw.random() < doubled else 1) for _ in range(3)]
+        for arm, value in TRUTH.items()
+    }
+    found = estimates(values)
+    return {
+        (less, more)
+        for less, more in permutations(found, 2)
+        if found[less].value < found[more].value and differ(found[less], found[more])
+    }
+
+
+@pytest.mark.parametrize(
+    ("noise", "doubled", "again"), [(0.03, 0.0, 0.85), (0.1, 0.0, 0.75), (0.2, 0.0, 0.75), (0.15, 0.15, 0.6)]
+)
+def test_two_comparisons_of_the_same_truth_do_not_contradict_each_other(
+    noise: float, doubled: float, again: float
+) -> None:
+    draw = random.Random(4)  # noqa: S311 - repeatable
+    pairs = [(_orderings(draw, noise, doubled), _orderings(draw, noise, doubled)) for _ in range(150)]
+    assert not [one for first, second in pairs for one in first if one[::-1] in second]
+    stated = sum(len(first) for first, _ in pairs)
+    assert stated > 150 * 5
+    assert sum(len(first & second) for first, second in pairs) > again * stated
