@@ -95,12 +95,18 @@ async def _do_nothing() -> None:
 class _Started(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if getattr(record, "action", "") == "start_worker":
-            print("ready", flush=True)
+            # In the same step it takes over SIGTERM, so this is written after that.
+            asyncio.get_running_loop().call_soon(_write_ready)
             logging.getLogger(record.name).setLevel(logging.WARNING)
 
 
+def _write_ready() -> None:
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+
+
 def _say_ready() -> None:
-    """Print `ready` when the worker says that it starts; what it says about each job is not asked for."""
+    """Write `ready` when the worker says that it starts; what it says about each job is not asked for."""
     logger = logging.getLogger("procrastinate.worker.worker")
     logger.setLevel(logging.INFO)
     logger.addHandler(_Started())
