@@ -2,11 +2,18 @@
 
 from collections.abc import Sequence
 
-from bench.compare.peers import graphile_worker, pika_poller, procrastinate
+from bench.compare.peers import graphile_worker, pg_transactional_outbox, pika_poller, procrastinate
 from bench.compare.peers.peer import Peer
 from outboxkit.errors import ConfigurationProblem
 
-ALL: tuple[Peer, ...] = (pika_poller.PEER, procrastinate.PEER, graphile_worker.PEER)
+ALL: tuple[Peer, ...] = (
+    pg_transactional_outbox.SEGMENTS,
+    pg_transactional_outbox.IN_TURN,
+    pg_transactional_outbox.POLLING,
+    pika_poller.PEER,
+    procrastinate.PEER,
+    graphile_worker.PEER,
+)
 
 
 def chosen(parts: Sequence[str]) -> tuple[Peer, ...]:

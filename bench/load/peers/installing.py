@@ -1,8 +1,8 @@
 """Installs the peers into a directory, by the ordinary package clients, in the versions that are pinned here.
 
-They are no dependencies of the project. What they depend on themselves is not pinned. Each returns the command line of
-its program, which takes what it does as one word more and reads its arguments from standard input. What is installed
-there already, in this version, is used as it is: a mark is written last.
+They are no dependencies of the project. What they depend on themselves is pinned only where there is a lock file. Each
+function returns the command line of a program, which takes what it does as one word more and reads its arguments from
+standard input. What is installed there already, in this version, is used as it is: a mark is written last.
 """
 
 import shutil
@@ -14,6 +14,7 @@ from outboxkit.errors import Problem
 
 PROCRASTINATE = "3.10.0"
 GRAPHILE_WORKER = "0.17.3"  # 0.18 needs Node 22
+PG_TRANSACTIONAL_OUTBOX = "0.5.7"  # its lock file has the same
 ENVIRONMENT = {"NO_LOG_SUCCESS": "1"}
 """Of the programs: graphile-worker writes no line for each job."""
 _SECONDS = 600.0
@@ -34,7 +35,7 @@ def procrastinate(directory: Path) -> list[str]:
 
 def graphile_worker(directory: Path) -> list[str]:
     """Install graphile-worker below `directory`; raises Problem when a package, or Node.js, cannot be had."""
-    node, npm = _program("node"), _program("npm")
+    node, npm = (_program(name, "graphile-worker") for name in ("node", "npm"))
     modules, mark = directory / "graphile", directory / f"graphile-{GRAPHILE_WORKER}"
     if not mark.exists():
         modules.mkdir(parents=True, exist_ok=True)
@@ -45,12 +46,25 @@ def graphile_worker(directory: Path) -> list[str]:
     return [node, str(program)]
 
 
-def _program(name: str) -> str:
+def pg_transactional_outbox(directory: Path) -> list[str]:
+    """Install pg-transactional-outbox, and all that it depends on, in the versions of its lock file.
+
+    Raises Problem when a package, or Node.js, cannot be had.
+    """
+    node, npm = (_program(name, "pg-transactional-outbox") for name in ("node", "npm"))
+    modules = directory / "pg-transactional-outbox"
+    mark = directory / f"pg-transactional-outbox-{PG_TRANSACTIONAL_OUTBOX}"
+    shutil.copytree(_HERE / "pg_transactional_outbox", modules, dirs_exist_ok=True)
+    if not mark.exists():
+        _run([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(modules)])
+        mark.touch()
+    return [node, str(modules / "relay.mjs")]
+
+
+def _program(name: str, peer: str) -> str:
     found = shutil.which(name)
     if found is None:
-        raise Problem(
-            f"graphile-worker needs {name}, and it is not installed", remedy="install Node.js, or leave out this peer"
-        )
+        raise Problem(f"{peer} needs {name}, and it is not installed", remedy="install Node.js, or leave out this peer")
     return found
 
 

@@ -57,6 +57,12 @@ def test_a_peer_without_its_program_is_explained(monkeypatch: pytest.MonkeyPatch
     assert "install Node.js" in raised.value.remedy
 
 
+def test_each_peer_of_node_names_itself_when_node_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(Problem, match="pg-transactional-outbox needs node"):
+        installing.pg_transactional_outbox(tmp_path)
+
+
 def test_a_peer_that_is_installed_is_used_as_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     (tmp_path / f"procrastinate-{installing.PROCRASTINATE}").touch()
