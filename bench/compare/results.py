@@ -1,7 +1,7 @@
 """What `bench compare` measured: everything that its report needs, as JSON with a version. Pure, apart from two files.
 
 A run is one arm in one repetition, and one file while the comparison runs. It has phases: loads, a drain, a minute
-without events, incidents. A phase has whatever was measured in it: figures by name, distributions, series over time,
+without events, incidents, edges. A phase has whatever was measured in it: figures by name, distributions, series over time,
 counts of what arrived. Units are those of SI: seconds, bytes, 1/s.
 """
 
@@ -17,8 +17,8 @@ from outboxkit.errors import Problem
 VERSION = 1
 """Of the JSON; a change of any field's name or meaning raises it."""
 
-Family = Literal["wal", "polling", "control", "none"]
-Kind = Literal["load", "drain", "rates", "idle", "outage", "large"]
+Family = Literal["wal", "polling", "control", "peer", "none"]
+Kind = Literal["load", "drain", "rates", "idle", "outage", "large", "edge"]
 CONFIRMED = "confirmed"
 APPLIED = "applied"
 """The two latencies, from an event's intended time: until RabbitMQ confirmed it, and until a consumer applied it."""
@@ -40,6 +40,8 @@ class Arm(Struct, frozen=True, forbid_unknown_fields=True):
     ordered: bool = True
     """Whether it promises an order for each aggregate. Where it does not, what is reordered is no fault."""
     settings: dict[str, str] = field(default_factory=dict)
+    about: str = ""
+    """Of a peer: what it is run with, and what it does not do."""
 
 
 class Figure(Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,6 +83,24 @@ class Correctness(Struct, frozen=True, forbid_unknown_fields=True):
     """First arrivals after one of the same aggregate that was committed later."""
 
 
+class Edge(Struct, frozen=True, forbid_unknown_fields=True):
+    """What became of the events while something was broken."""
+
+    committed: int
+    lost: int
+    """Never arrived, and not kept anywhere."""
+    kept_aside: int
+    """Put away, or still waiting, when everything worked again and nothing came any more."""
+    redriven: int
+    """Of these, those that arrived when an operator published them again."""
+    duplicated: int
+    """Arrived again under the same message id: a consumer knows them by it."""
+    duplicated_otherwise: int
+    """Arrived again without a message id, or under a new one."""
+    restarts: int
+    """How often the program ended, and was started again as systemd does."""
+
+
 class Phase(Struct, frozen=True, forbid_unknown_fields=True):
     """One part of a run. What was not measured in it is left out."""
 
@@ -96,6 +116,7 @@ class Phase(Struct, frozen=True, forbid_unknown_fields=True):
     """When something happened, in the series' seconds, such as "broker down" and "broker up"."""
     steps: tuple[Step, ...] = ()
     correctness: Correctness | None = None
+    edge: Edge | None = None
     not_measured: str | None = None
     """Why not."""
 

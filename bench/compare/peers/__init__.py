@@ -1,0 +1,1 @@
+"""Peers: other relays and table queues, run through the same scene as the arms by `bench peers`."""
