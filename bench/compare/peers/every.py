@@ -2,10 +2,17 @@
 
 from collections.abc import Sequence
 
+from bench.compare.peers import graphile_worker, pg_transactional_outbox, procrastinate
 from bench.compare.peers.peer import Peer
 from outboxkit.errors import ConfigurationProblem
 
-ALL: tuple[Peer, ...] = ()
+ALL: tuple[Peer, ...] = (
+    pg_transactional_outbox.SEGMENTS,
+    pg_transactional_outbox.IN_TURN,
+    pg_transactional_outbox.POLLING,
+    procrastinate.PEER,
+    graphile_worker.PEER,
+)
 
 
 def chosen(parts: Sequence[str]) -> tuple[Peer, ...]:

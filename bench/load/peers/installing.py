@@ -1,50 +1,72 @@
 """Installs the peers into a directory, by the ordinary package clients, in the versions that are pinned here.
 
-They are no dependencies of the project. What they depend on themselves is not pinned.
+They are no dependencies of the project. What they depend on themselves is pinned only where there is a lock file. Each
+function returns the command line of a program, which takes what it does as one word more and reads its arguments from
+standard input. What is installed there already, in this version, is used as it is: a mark is written last.
 """
 
 import shutil
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 from outboxkit.errors import Problem
 
 PROCRASTINATE = "3.10.0"
 GRAPHILE_WORKER = "0.17.3"  # 0.18 needs Node 22
+PG_TRANSACTIONAL_OUTBOX = "0.5.7"  # its lock file has the same
+ENVIRONMENT = {"NO_LOG_SUCCESS": "1"}
+"""Of the programs: graphile-worker writes no line for each job."""
 _SECONDS = 600.0
 _HERE = Path(__file__).parent
 
 
-@dataclass(frozen=True, slots=True)
-class Installed:
-    """The command lines of the peers' programs; each reads its arguments from standard input."""
-
-    procrastinate: list[str]
-    graphile: list[str]
-
-
-def install(directory: Path) -> Installed:
-    """Install both peers below `directory`; raises Problem when a package, or a program for it, cannot be had."""
-    node, npm = _program("node"), _program("npm")
-    environment = directory / "procrastinate"
-    _run([sys.executable, "-m", "venv", str(environment)])
+def procrastinate(directory: Path) -> list[str]:
+    """Install Procrastinate below `directory`; raises Problem when a package cannot be had."""
+    environment, mark = directory / "procrastinate", directory / f"procrastinate-{PROCRASTINATE}"
     python = str(environment / "bin" / "python")
-    words = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    _run([python, *words, f"procrastinate=={PROCRASTINATE}", "psycopg[binary]"])
-    modules = directory / "graphile"
-    modules.mkdir()
-    words = ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--prefix", str(modules)]
-    _run([npm, *words, f"graphile-worker@{GRAPHILE_WORKER}"])
+    if not mark.exists():
+        _run([sys.executable, "-m", "venv", "--clear", str(environment)])
+        words = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        _run([python, *words, f"procrastinate=={PROCRASTINATE}", "psycopg[binary]"])
+        mark.touch()
+    return [python, str(_HERE / "procrastinate_jobs.py")]
+
+
+def graphile_worker(directory: Path) -> list[str]:
+    """Install graphile-worker below `directory`; raises Problem when a package, or Node.js, cannot be had."""
+    node, npm = (_program(name, "graphile-worker") for name in ("node", "npm"))
+    modules, mark = directory / "graphile", directory / f"graphile-{GRAPHILE_WORKER}"
+    if not mark.exists():
+        modules.mkdir(parents=True, exist_ok=True)
+        words = ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--prefix", str(modules)]
+        _run([npm, *words, f"graphile-worker@{GRAPHILE_WORKER}"])
+        mark.touch()
     program = shutil.copy(_HERE / "graphile.mjs", modules)  # Node looks for packages beside the program
-    return Installed([python, str(_HERE / "procrastinate_jobs.py")], [node, str(program)])
+    return [node, str(program)]
 
 
-def _program(name: str) -> str:
+def pg_transactional_outbox(directory: Path) -> list[str]:
+    """Install pg-transactional-outbox, and all that it depends on, in the versions of its lock file.
+
+    Raises Problem when a package, or Node.js, cannot be had.
+    """
+    node, npm = (_program(name, "pg-transactional-outbox") for name in ("node", "npm"))
+    modules = directory / "pg-transactional-outbox"
+    mark = directory / f"pg-transactional-outbox-{PG_TRANSACTIONAL_OUTBOX}"
+    shutil.copytree(_HERE / "pg_transactional_outbox", modules, dirs_exist_ok=True)
+    if not mark.exists():
+        _run([npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", str(modules)])
+        mark.touch()
+    return [node, str(modules / "relay.mjs")]
+
+
+def _program(name: str, peer: str) -> str:
     found = shutil.which(name)
     if found is None:
-        raise Problem(f"--peers needs {name}, and it is not installed", remedy="install Node.js, or leave out --peers")
+        raise Problem(
+            f"{peer} needs {name}, and it is not installed", remedy="install Node.js, or leave out this peer"
+        )
     return found
 
 
@@ -61,5 +83,5 @@ def _run(words: list[str]) -> None:
 def _failed(words: list[str], reason: str) -> Problem:
     return Problem(
         f"a peer cannot be installed: `{Path(words[0]).name} {' '.join(words[1:])}`: {reason}",
-        remedy="the packages come from PyPI and npm: give this machine access to them, or leave out --peers",
+        remedy="the packages come from PyPI and npm: give this machine access to them, or leave out this peer",
     )

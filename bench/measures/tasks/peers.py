@@ -20,11 +20,10 @@ _SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """One peer, with the concurrency that its documentation uses."""
+    """One peer."""
 
     name: str
     words: list[str]
-    concurrency: int
     done: Callable[[Stage, int], int]
     """How many of so many jobs are done."""
 
@@ -44,19 +43,17 @@ class Peer:
         return Counting(place, [program], lambda: self.done(place, tasks))
 
     def _program(self, place: Stage, action: str, jobs: int) -> AbstractContextManager[Program]:
-        arguments = {
-            "action": action, "database_url": place.database_url, "jobs": jobs, "concurrency": self.concurrency,
-        }  # fmt: skip
-        return programs.script(place.place, self.words, self.name, arguments, {"NO_LOG_SUCCESS": "1"})
+        arguments = {"database_url": place.database_url, "jobs": jobs}
+        return programs.script(place.place, [*self.words, action], self.name, arguments, installing.ENVIRONMENT)
 
 
 def install(directory: Path) -> Sequence[Arm]:
     """Install the peers below `directory` and return their arms."""
     directory.mkdir(parents=True)
-    installed = installing.install(directory)
+    procrastinate, graphile = installing.procrastinate(directory), installing.graphile_worker(directory)
     return (
-        Peer(f"Procrastinate {installing.PROCRASTINATE}", installed.procrastinate, 30, _procrastinated),
-        Peer(f"graphile-worker {installing.GRAPHILE_WORKER}", installed.graphile, 24, _graphiled),
+        Peer(f"Procrastinate {installing.PROCRASTINATE}", procrastinate, _procrastinated),
+        Peer(f"graphile-worker {installing.GRAPHILE_WORKER}", graphile, _graphiled),
     )
 
 

@@ -52,20 +52,29 @@ def test_without_the_bare_arm_there_is_no_share() -> None:
 
 def test_a_peer_without_its_program_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(Problem, match="--peers needs node") as raised:
-        installing.install(tmp_path)
-    assert "leave out --peers" in raised.value.remedy
+    with pytest.raises(Problem, match="graphile-worker needs node") as raised:
+        installing.graphile_worker(tmp_path)
+    assert "install Node.js" in raised.value.remedy
+
+
+def test_each_peer_of_node_names_itself_when_node_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(Problem, match="pg-transactional-outbox needs node"):
+        installing.pg_transactional_outbox(tmp_path)
+
+
+def test_a_peer_that_is_installed_is_used_as_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    (tmp_path / f"procrastinate-{installing.PROCRASTINATE}").touch()
+    python, program = installing.procrastinate(tmp_path)
+    assert Path(python).is_relative_to(tmp_path)
+    assert Path(program).is_file()
 
 
 def test_a_peer_that_cannot_be_installed_is_explained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("node", "npm"):
-        program = tmp_path / name
-        program.write_text("#!/bin/sh\n")
-        program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
     monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
     with pytest.raises(Problem, match=r"a peer cannot be installed: `python -m pip install .*ERROR") as raised:
-        installing.install(tmp_path)
+        installing.procrastinate(tmp_path)
     assert "PyPI and npm" in raised.value.remedy
