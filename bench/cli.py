@@ -7,6 +7,7 @@ import typer
 
 from bench import tasks_cli
 from bench.compare import command
+from bench.compare.peers import command as peers_command
 from bench.load.queues import Kind
 from bench.measures import drain, http, latency, memory, shadow, sources
 from bench.running import Json, measuring
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.callback()(commands.options)
 app.add_typer(tasks_cli.app, name="tasks")
 app.command("compare")(command.compare)
+app.command("peers")(peers_command.peers)
 
 Events = Annotated[int, typer.Option(min=100, help="Number of events.")]
 Pairs = Annotated[int, typer.Option(min=1, help="Number of runs of each publisher, in turns.")]

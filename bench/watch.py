@@ -2,10 +2,10 @@
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from bench.instruments import procfs
 from bench.instruments.figures import Sample
-from bench.load.programs import Program
 from bench.stage import Publisher, Stage
 from outboxkit.errors import Problem
 from sandbox.machine.waiting import until
@@ -16,10 +16,28 @@ _QUIET_EVENTS = 20_000
 _QUIET_SHARE = 0.85
 
 
+class Watched(Protocol):
+    """A process that works, such as a Program."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+
+    @property
+    def pid(self) -> int:
+        """Its id."""
+
+    def check(self) -> None:
+        """Raise Problem if it has ended, and does not work any more."""
+
+    def last_line(self) -> str:
+        """Return the last line of its output."""
+
+
 class Counting:
     """Samples of `programs`, which have done as much as `count` says."""
 
-    def __init__(self, stage: Stage, programs: Sequence[Program], count: Callable[[], int]) -> None:
+    def __init__(self, stage: Stage, programs: Sequence[Watched], count: Callable[[], int]) -> None:
         self.samples: list[Sample] = []
         self._programs = programs
         self._count = count

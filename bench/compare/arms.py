@@ -9,6 +9,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from bench.compare.peers.peer import Command, Peer
 from bench.compare.results import Arm
 from outboxkit.errors import ConfigurationProblem
 
@@ -23,7 +24,10 @@ class Way(Struct, frozen=True):
     arm: Arm
     processes: int = 1
     control: Control | None = None
-    """None: `relay run` with the arm's settings."""
+    """None: `relay run` with the arm's settings, or a peer's program."""
+    peer: Peer | None = None
+    command: Command | None = None
+    """How the program of the peer is started."""
 
     @property
     def relays(self) -> bool:
@@ -38,11 +42,16 @@ class Way(Struct, frozen=True):
     @property
     def slow(self) -> bool:
         """Whether it waits for each confirm."""
-        return self.control == "one_confirm"
+        return self.control == "one_confirm" or (self.peer is not None and self.peer.slow)
+
+    @property
+    def queued(self) -> bool:
+        """Whether its events come to the consumer over RabbitMQ."""
+        return self.peer is None or self.peer.kind == "relay"
 
     @property
     def setup(self) -> Mapping[str, str]:
-        """The settings of `relay setup`; controls use its schema and its exchange."""
+        """The settings of `relay setup`; controls and peers use its schema and its exchange."""
         return self.arm.settings if self.arm.family in {"wal", "polling"} else {"RELAY_SOURCE": "polling"}
 
     @property

@@ -46,35 +46,36 @@ class Kept:
             return stored
         plan = made(asked, drawn=drawn, started_at=started_at)
         self._runs.mkdir(parents=True, exist_ok=True)
-        _write(self._plan, msgspec.json.encode(plan))
+        put(self._plan, msgspec.json.encode(plan))
         return plan
 
-    def run(self, repetition: int, way: Way) -> Run | None:
-        """Return a run that was measured as a whole; None if there is none."""
+    def run(self, repetition: int, way: Way, part: str = "") -> Run | None:
+        """Return a run that was measured as a whole, or a `part` beside it; None if there is none."""
         try:
-            found = results.decoded_run(self._file(repetition, way).read_bytes())
+            found = results.decoded_run(self._file(repetition, way, part).read_bytes())
         except (OSError, msgspec.DecodeError):
             return None
         return found if found.not_measured is None else None
 
-    def keep(self, run: Run, way: Way) -> None:
-        """Store a run."""
-        _write(self._file(run.repetition, way), results.encoded(run))
+    def keep(self, run: Run, way: Way, part: str = "") -> None:
+        """Store a run, or a `part` beside it."""
+        put(self._file(run.repetition, way, part), results.encoded(run))
 
-    def runs(self, order: Iterable[tuple[int, Way]]) -> list[Run]:
+    def runs(self, order: Iterable[tuple[int, Way]], part: str = "") -> list[Run]:
         """Return every run that is there, those that were not measured too, in the order of arms and repetitions."""
         found = []
         for repetition, way in order:
-            file = self._file(repetition, way)
+            file = self._file(repetition, way, part)
             if file.exists():
                 found.append(results.decoded_run(file.read_bytes()))
         return sorted(found, key=lambda run: (run.arm, run.repetition))
 
-    def _file(self, repetition: int, way: Way) -> Path:
-        return self._runs / f"{way.slug}.{repetition}.json"
+    def _file(self, repetition: int, way: Way, part: str) -> Path:
+        return self._runs / f"{way.slug}.{f'{part}.' if part else ''}{repetition}.json"
 
 
-def _write(path: Path, text: bytes) -> None:
+def put(path: Path, text: bytes) -> None:
+    """Write a file that appears whole or not at all."""
     new = path.with_suffix(".new")
     new.write_bytes(text)
     new.replace(path)

@@ -28,8 +28,8 @@ def long(plan: Plan, way: Way, repetition: int) -> bool:
 
 
 def broken(plan: Plan, way: Way) -> bool:
-    """Return whether this arm has an outage and a large transaction."""
-    return plan.sizes.incident_arms is None or way.arm.name in plan.sizes.incident_arms
+    """Return whether this arm has an outage and a large transaction; a peer has edges instead."""
+    return way.peer is None and (plan.sizes.incident_arms is None or way.arm.name in plan.sizes.incident_arms)
 
 
 def lasts(plan: Plan, way: Way) -> float:

@@ -51,6 +51,7 @@ ALL = (
     Quantity("peak_lag", SECONDS, "incident", "greatest lag"),
     Quantity("peak_retained_bytes", BYTES, "incident", "greatest retained WAL"),
     Quantity("peak_table_growth", BYTES, "incident", "growth of the outbox"),
+    Quantity("restarts", COUNT, "other", "times that it ended by itself and was started again"),
     Quantity("catch_up", SECONDS, "incident", "time to catch up"),
 )
 BY_NAME = {quantity.name: quantity for quantity in ALL}

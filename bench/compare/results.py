@@ -1,8 +1,8 @@
 """What `bench compare` measured: everything that its report needs, as JSON with a version. Pure, apart from two files.
 
 A run is one arm in one repetition, and one file while the comparison runs. It has phases: loads, a drain, a minute
-without events, incidents, edges. A phase has whatever was measured in it: figures by name, distributions, series over time,
-counts of what arrived. Units are those of SI: seconds, bytes, 1/s.
+without events, incidents, edges. A phase has whatever was measured in it: figures by name, distributions, series over
+time, counts of what arrived. Units are those of SI: seconds, bytes, 1/s.
 """
 
 from pathlib import Path

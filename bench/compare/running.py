@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from bench.compare import ordering, wording
 from bench.compare.arms import Way
 from bench.compare.keeping import Kept
+from bench.compare.peers import keeping
 from bench.compare.plan import Plan
 from bench.compare.results import Results, Run, Surroundings
 from bench.compare.run.phases import run
@@ -57,10 +58,9 @@ def compare(box: Sandbox, kept: Kept, plan: Plan, observe: Observe, measure: Mea
 
 
 def collected(kept: Kept, plan: Plan, about: Surroundings, *, complete: bool) -> Results:
-    """Return everything that was measured."""
-    return Results(
-        about, tuple(way.arm for way in plan.ways), tuple(kept.runs(ordering.order(plan))), complete=complete
-    )
+    """Return everything that was measured, of peers too."""
+    arms = (*(way.arm for way in plan.ways), *keeping.measured(kept).arms)
+    return Results(about, arms, (*kept.runs(ordering.order(plan)), *keeping.runs(kept)), complete=complete)
 
 
 def look(box: Sandbox, plan: Plan, load_before: tuple[float, float, float]) -> Surroundings:

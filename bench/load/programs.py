@@ -39,6 +39,10 @@ class Program:
                 f"{self.name} ended with {self._process.returncode}: {self.last_line()}", remedy="see its message"
             )
 
+    def wait(self) -> None:
+        """Wait until it ends, by itself or because somebody else ends it."""
+        self._process.wait()
+
     def finish(self, *, seconds: float) -> None:
         """Wait until it ends by itself; raises Problem when it fails, or takes longer than `seconds`."""
         try:

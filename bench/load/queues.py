@@ -32,6 +32,20 @@ async def declare(amqp_url: str, queue: str, kind: Kind, *, exchange: str) -> No
     await connection.close()
 
 
+async def bind(amqp_url: str, queue: str, *, exchange: str) -> None:
+    """Bind a queue to every routing key of `exchange`."""
+    connection = await Connection.open(amqp_url, name="bench")
+    await connection.call((await connection.channel()).queue_bind, queue, exchange, "#")
+    await connection.close()
+
+
+async def unbind(amqp_url: str, queue: str, *, exchange: str) -> None:
+    """Take back what `declare` and `bind` have bound."""
+    connection = await Connection.open(amqp_url, name="bench")
+    await connection.call((await connection.channel()).queue_unbind, queue, exchange, "#")
+    await connection.close()
+
+
 async def delete(amqp_url: str, queue: str) -> None:
     """Delete a queue and its messages."""
     connection = await Connection.open(amqp_url, name="bench")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from bench.compare.findings import correctness, plates, when_to_poll, writers
+from bench.compare.findings import correctness, edges, plates, when_to_poll, writers
 from bench.compare.findings.finding import Finding
 from bench.compare.findings.measures import STATED, Measure, Measured
 from bench.compare.findings.plates import Plate
@@ -14,6 +14,7 @@ from bench.compare.results import CONFIRMED
 _HEADLINES = (f"{CONFIRMED} p50", f"{CONFIRMED} p99", "sustainable_rate", "drain_rate", "database_cpu", "wal_bytes")
 """What the summary states, each in the first phase that has it."""
 POLLING = "When to poll"
+PEERS = "Peers"
 _COSTS: tuple[Group, ...] = ("database", "relay")
 
 
@@ -54,6 +55,7 @@ def sections(measured: Measured) -> list[Section]:
             tuple(plates.incidents(measured)),
         ),
         Section(POLLING, tuple(Statement(arm, tuple(found)) for arm, found in when_to_poll.findings(measured).items())),
+        Section(PEERS, tuple(Statement(arm, tuple(found)) for arm, found in edges.findings(measured).items())),
     ]
     return [section for section in every if section.heading == POLLING or section.findings or section.plates]
 

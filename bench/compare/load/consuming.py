@@ -1,6 +1,8 @@
 """Consumes a queue and applies what it gets: a process (`python -m bench.compare.load.consuming`).
 
 It appends a line for each message to a file: id, when it arrived, when the transaction that applied it was committed.
+A message of a peer that sets no message id has the event's id in a header; then the message id, or `-` without one, is
+the fourth word of its line.
 Its clock is the one of the writers, since all run on one machine.
 
 It outlives the broker: it consumes again when that is back. What RabbitMQ delivers again because the connection was
@@ -17,6 +19,7 @@ from typing import Any, TextIO
 
 import psycopg
 
+from bench.compare.run.judging import NO_ID
 from bench.load import programs
 from outboxkit import sql
 from outboxkit.amqp.connection import Connection
@@ -27,6 +30,8 @@ from outboxkit.errors import Problem
 
 _PREFETCH = 2000
 _AGAIN_AFTER = 0.2
+EVENT_ID = "id"
+"""The header of a peer's message that has the id of the event, where its message id is another one, or none."""
 SCHEDULED = "number"
 """The header of an event that a schedule has. What has none is a backlog's: it is noted, and not applied."""
 
@@ -37,7 +42,7 @@ class Consumer:
     def __init__(self, connection: psycopg.AsyncConnection[Any], lines: TextIO) -> None:
         self._connection = connection
         self._lines = lines
-        self._seen: set[str] = set()
+        self._seen: set[tuple[str, str]] = set()
 
     async def consume(self, subscription: Subscription) -> None:
         """Take deliveries until the channel is lost, which raises a Problem."""
@@ -61,12 +66,19 @@ class Consumer:
 
     def _note(self, deliveries: Sequence[Delivery], at: float, applied_at: float) -> None:
         for delivery in deliveries:
-            message_id = str(delivery.message_id)
-            if delivery.redelivered and message_id in self._seen:
+            event_id, other = named(delivery)
+            if delivery.redelivered and (event_id, other) in self._seen:
                 continue
-            self._seen.add(message_id)
-            self._lines.write(f"{message_id} {at:.6f} {applied_at:.6f}\n")
+            self._seen.add((event_id, other))
+            self._lines.write(f"{event_id} {at:.6f} {applied_at:.6f}{other}\n")
         self._lines.flush()
+
+
+def named(delivery: Delivery) -> tuple[str, str]:
+    """Return the id of the event, and the message id as the end of a line if it is another one. Pure."""
+    message_id = str(delivery.message_id or NO_ID).replace(" ", "_")
+    event_id = str((delivery.headers or {}).get(EVENT_ID, message_id))
+    return event_id, "" if event_id == message_id else f" {message_id}"
 
 
 async def run(*, amqp_url: str, database_url: str, queue: str, lines: TextIO) -> None:

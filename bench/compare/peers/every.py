@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from bench.compare.peers import debezium, graphile_worker, pg_transactional_outbox, procrastinate
+from bench.compare.peers import debezium, graphile_worker, pg_transactional_outbox, pika_poller, procrastinate
 from bench.compare.peers.peer import Peer
 from outboxkit.errors import ConfigurationProblem
 
@@ -11,6 +11,7 @@ ALL: tuple[Peer, ...] = (
     pg_transactional_outbox.SEGMENTS,
     pg_transactional_outbox.IN_TURN,
     pg_transactional_outbox.POLLING,
+    pika_poller.PEER,
     procrastinate.PEER,
     graphile_worker.PEER,
 )

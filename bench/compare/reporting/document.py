@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from bench.compare.findings.against import Against
 from bench.compare.findings.measures import Measured
 from bench.compare.findings.plates import Plate
-from bench.compare.findings.sections import POLLING, Section
+from bench.compare.findings.sections import PEERS, POLLING, Section
 from bench.compare.reporting import about, tables
 from bench.compare.reporting.blocks import Block, Bullets, Heading, Paragraph, Picture
 
@@ -30,6 +30,8 @@ def _section(measured: Measured, section: Section) -> Iterator[Block]:
     yield Heading(section.heading)
     if section.heading == POLLING:
         yield from tables.polling(measured)
+    if section.heading == PEERS:
+        yield from tables.edges(measured)
     plates = iter(section.plates)
     if section.heading == "Correctness":
         yield tables.counts(measured)

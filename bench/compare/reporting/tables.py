@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from bench.compare.findings import correctness, when_to_poll
+from bench.compare.findings.edges import Row, rows
 from bench.compare.findings.measures import Measured
 from bench.compare.findings.phrasing import capital, listed, quantity, stated
 from bench.compare.reporting.blocks import Block, Heading, Paragraph, Table
@@ -38,6 +39,34 @@ def polling(measured: Measured) -> Iterator[Block]:
         unknown = "not measured more than once" if each.within else "none"
         rows.append((quantity(each.seconds, "s"), listed(each.within) or "none", listed(each.cheapest) or unknown))
     yield Table(("an event may be late by", "in time", "least idle CPU"), tuple(rows), words=True)
+
+
+EDGES = ("arm", "edge", "committed", "lost", "kept", "redriven", "twice, same id", "twice, other id", "restarts")
+
+
+def edges(measured: Measured) -> Iterator[Block]:
+    """Yield what became of events while something was broken."""
+    found = rows(measured)
+    if found:
+        yield Paragraph(
+            "Something is broken, and whatever ends is started again after a second. Lost: never arrived, and not kept "
+            "anywhere. Kept: put away, or still waiting, when nothing came any more; redriven: of these, what arrived "
+            "when an operator published it again. Twice, same id: a consumer knows it by its message id; other id: it "
+            "came without one, or under a new one."
+        )
+        yield Table(EDGES, tuple(map(edge, found)))
+
+
+def edge(row: Row) -> tuple[str, ...]:
+    """Return the cells of one arm in one edge."""
+    found = row.edge
+    if found is None:
+        return (row.arm, row.name, *("-",) * (len(EDGES) - 3), "not measured")
+    numbers = (
+        found.committed, found.lost, found.kept_aside, found.redriven, found.duplicated, found.duplicated_otherwise,
+        found.restarts,
+    )  # fmt: skip
+    return (row.arm, row.name, *(f"{number:,}" for number in numbers))
 
 
 def figures(measured: Measured) -> Iterator[Block]:

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from rich.console import Console
 from rich.table import Table
 
-from bench.compare.findings import correctness
+from bench.compare.findings import correctness, edges
 from bench.compare.findings.against import Against
 from bench.compare.findings.measures import Measure, Measured
 from bench.compare.findings.phrasing import plural, quantity
+from bench.compare.reporting import tables
 from bench.compare.results import APPLIED, CONFIRMED, Results
 from bench.report.table import table_of
 
@@ -39,6 +40,8 @@ def show(found: Results, console: Console, compared: Against | None = None) -> N
     of = f"medians of {plural(about.repetitions, 'repetition')}, seed {about.seed}"
     console.print(_speed(measured, f"compare: commit → confirmed and applied, rates, and what is wrong; {of}"))
     console.print(_costs(measured, "what it costs: CPU, WAL and dead rows per event; idle CPU per minute; an outage"))
+    if edges.rows(measured):
+        console.print(_edges(measured, "what becomes of events when something is broken"))
     for line in (*_faults(measured), *_missing(found), *_changes(compared)):
         console.print(line, highlight=False, markup=False)
 
@@ -61,6 +64,13 @@ def _costs(measured: Measured, title: str) -> Table:
     table = table_of(title, "arm", *columns)
     for arm in measured.arms:
         table.add_row(arm, *_cells(measured, columns, arm))
+    return table
+
+
+def _edges(measured: Measured, title: str) -> Table:
+    table = table_of(title, *tables.EDGES)
+    for row in edges.rows(measured):
+        table.add_row(*tables.edge(row))
     return table
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from bench.compare.run.judging import Arrival
 from sandbox.machine.waiting import until
 
-_FIELDS = 3
+_FIELDS = {3, 4}
 _EVERY = 0.1
 
 
@@ -27,6 +27,11 @@ class Arrived:
         """Forget what has come so far: what follows is another part of the run."""
         self._read()
         self._arrivals = []
+
+    def count(self) -> int:
+        """Return how many have come so far."""
+        self._read()
+        return len(self._arrivals)
 
     def until(self, expected: Collection[str], *, patience: float, at_most: float) -> list[Arrival]:
         """Return the arrivals once all of `expected` are there, or nothing has come for `patience` seconds.
@@ -61,6 +66,6 @@ class Arrived:
 
 
 def parse(text: str) -> list[Arrival]:
-    """Read lines `id arrived applied`; other lines are none of them. Pure."""
+    """Read lines `id arrived applied`, some with a message id of their own; other lines are none of them. Pure."""
     lines = (line.split() for line in text.splitlines())
-    return [Arrival(each[0], float(each[1]), float(each[2])) for each in lines if len(each) == _FIELDS]
+    return [Arrival(each[0], float(each[1]), float(each[2]), *each[3:]) for each in lines if len(each) in _FIELDS]

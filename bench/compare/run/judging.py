@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 from bench.compare import distribution
 from bench.compare.distribution import Distribution
-from bench.compare.results import APPLIED, CONFIRMED, Correctness, Series, Step
+from bench.compare.results import APPLIED, CONFIRMED, Correctness, Edge, Series, Step
 
+NO_ID = "-"
+"""In the place of a message id: the message has none."""
 _REACHED = 0.9
 """Writers that reach less than this share of a rate are its limit."""
 _SLACK = 1.0
@@ -33,6 +35,8 @@ class Arrival(NamedTuple):
     at: float
     applied_at: float
     """When the transaction that applied it was committed."""
+    message_id: str = ""
+    """That of the message, if it is not the event's; `-` without one."""
 
 
 def correctness(events: Sequence[Event], arrivals: Sequence[Arrival]) -> Correctness:
@@ -126,3 +130,34 @@ def step(
 def limited_by_writers(found: Step, scheduled: float) -> bool:
     """Return whether the writers were too slow for the rate of the schedule."""
     return found.achieved < _REACHED * scheduled
+
+
+def edge(
+    committed: Iterable[str],
+    arrivals: Sequence[Arrival],
+    aside: Iterable[str],
+    *,
+    redriven: Iterable[str] = (),
+    restarts: int,
+) -> Edge:
+    """Count what became of events, by their ids: what was kept `aside`, and of that what was `redriven` and arrived."""
+    wanted, kept = set(committed), set(aside)
+    names: dict[str, set[str]] = {}
+    same = otherwise = 0
+    for arrival in arrivals:
+        if arrival.id not in wanted:
+            continue
+        before = names.setdefault(arrival.id, set())
+        known = arrival.message_id in before and arrival.message_id != NO_ID
+        same += bool(before) and known
+        otherwise += bool(before) and not known
+        before.add(arrival.message_id)
+    return Edge(
+        committed=len(wanted),
+        lost=len(wanted - names.keys() - kept),
+        kept_aside=len(wanted & kept),
+        redriven=len(wanted & kept & set(redriven) & names.keys()),
+        duplicated=same,
+        duplicated_otherwise=otherwise,
+        restarts=restarts,
+    )

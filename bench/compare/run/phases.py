@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from bench.compare.arms import Way
 from bench.compare.ordering import broken, long
 from bench.compare.plan import Plan
-from bench.compare.results import Phase, Run
+from bench.compare.results import Figure, Phase, Run
 from bench.compare.run import incidents, measuring
 from bench.compare.run.scene import Scene, scene
 from outboxkit.errors import Problem
@@ -24,7 +24,8 @@ def run(box: Sandbox, plan: Plan, way: Way, repetition: int) -> Run:
     try:
         with scene(box, plan, way) as made:
             for measure in _phases(made, repetition):
-                phases.append(measure())  # noqa: PERF401 - those before one that fails are kept
+                before = made.restarts()
+                phases.append(_counted(made, measure(), before))
             made.check()
     except Problem as problem:
         why = f"{problem.what}; {problem.remedy}"
@@ -44,7 +45,7 @@ def _phases(made: Scene, repetition: int) -> list[Callable[[], Phase]]:
     found.append(partial(_last_load, made, seed))
     if not long(plan, way, repetition):
         return found
-    if plan.rates:
+    if plan.rates and way.peer is None:
         found.append(partial(measuring.rates, made, loads[0], seed))
     if plan.sizes.idle_seconds:
         found.append(partial(measuring.idle, made))
@@ -53,6 +54,12 @@ def _phases(made: Scene, repetition: int) -> list[Callable[[], Phase]]:
     if plan.sizes.large_rows and broken(plan, way):
         found.append(partial(incidents.large, made, seed))
     return found
+
+
+def _counted(made: Scene, phase: Phase, before: int) -> Phase:
+    """Add how often a peer was started again: nothing is broken in these phases, so it ended by itself."""
+    restarts = made.restarts() - before
+    return replace(phase, figures={**phase.figures, "restarts": Figure(restarts, "")}) if restarts else phase
 
 
 def _last_load(made: Scene, seed: str) -> Phase:

@@ -2,23 +2,25 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from bench.compare.arms import Way
 from bench.compare.plan import Plan
 from bench.compare.run.arrived import Arrived
 from bench.compare.run.judging import Event
+from bench.compare.run.parts import Part, started
 from bench.compare.run.spending import Meter
-from bench.instruments.metrics import Endpoint
 from bench.load import programs
 from bench.load.programs import Program
 from bench.load.queues import Kind
-from bench.stage import Publisher, Stage, free_address
+from bench.stage import Stage
 from bench.watch import Counting
 from sandbox import Sandbox
 from sandbox.machine.waiting import until
 
 _READY_SECONDS = 30.0
+_PEER_SECONDS = 120.0
+"""A peer may start a virtual machine, and make a schema."""
 _STREAMS = 'relay_source_mode{mode="wal"} 1.0'
 _CONTROLS = {"last_id": "bench_control_last_id", "one_confirm": "bench_control_one_confirm"}
 
@@ -26,49 +28,57 @@ _CONTROLS = {"last_id": "bench_control_last_id", "one_confirm": "bench_control_o
 class Scene:
     """The parts of one run; make it with `scene`."""
 
-    def __init__(self, place: Stage, plan: Plan, way: Way, queue: str, stack: ExitStack) -> None:
+    def __init__(  # noqa: PLR0913 - its parts
+        self, place: Stage, plan: Plan, way: Way, queue: str, stack: ExitStack, *, restarted: bool = False
+    ) -> None:
         self.place = place
         self.plan = plan
         self.way = way
         self.queue = queue
         self.arrived = Arrived(place.place / "arrivals")
         self._stack = stack
-        self._publishers: list[Publisher] = []
+        self._restarted = restarted
+        self._parts: list[Part] = []
         self._loads = 0
 
     def settle(self) -> None:
-        """Let an arm of the WAL make its first start in front of an empty table: it polls before it streams."""
-        if self.way.arm.family != "wal":
+        """Let an arm make its first start in front of an empty table.
+
+        An arm of the WAL polls before it streams; a peer makes its slot, or its schema.
+        """
+        if self.way.arm.family not in {"wal", "peer"}:
             return
-        with self._process(0) as publisher:
+        with self._process(0) as part:
 
-            def streams() -> bool:
-                publisher.program.check()
-                return _STREAMS in publisher.endpoint.metrics()
+            def settled() -> bool:
+                part.program.check()
+                return part.ready() if part.endpoint is None else _STREAMS in part.endpoint.metrics()
 
-            until(streams, what=f"{self.way.arm.name} streams", seconds=_READY_SECONDS)
+            until(settled, what=f"{self.way.arm.name} has begun", seconds=self._ready_seconds)
 
     def start(self) -> None:
         """Start the arm."""
         for number in range(self.way.processes * self.way.relays):
-            self._publishers.append(self._stack.enter_context(self._process(number)))
+            self._parts.append(self._stack.enter_context(self._process(number)))
 
     def ready(self) -> None:
         """Wait until the arm relays; raises Problem when it ends instead."""
 
         def done() -> bool:
             self.check()
-            return all(each.endpoint.ready() for each in self._publishers)
+            return all(each.ready() for each in self._parts)
 
-        until(done, what=f"{self.way.arm.name} is ready", seconds=_READY_SECONDS)
+        until(done, what=f"{self.way.arm.name} is ready", seconds=self._ready_seconds)
 
     def check(self) -> None:
-        """Raise Problem if a process of the arm has ended."""
-        for each in self._publishers:
+        """Raise Problem if a process of the arm has ended, and is not started again."""
+        for each in self._parts:
             each.program.check()
 
     def consume(self) -> None:
-        """Start the consumer."""
+        """Start the consumer; a table queue applies its events itself."""
+        if not self.way.queued:
+            return
         arguments = {
             "amqp_url": self.place.amqp_url,
             "database_url": self.place.database_url,
@@ -97,15 +107,25 @@ class Scene:
 
     def meter(self) -> Meter:
         """Return what reads what the arm spends."""
-        return Meter(self.place, [each.program.pid for each in self._publishers])
+        return Meter(self.place, [each.program.pid for each in self._parts])
 
     def counting(self) -> Counting:
         """Return a watch on what RabbitMQ has confirmed to the arm."""
         return Counting(
             self.place,
-            [each.program for each in self._publishers],
-            lambda: sum(each.endpoint.confirmed() for each in self._publishers),
+            [each.program for each in self._parts],
+            lambda: sum(each.confirmed() for each in self._parts),
         )
+
+    def restarts(self) -> int:
+        """Return how often a process of the arm was started again."""
+        return sum(each.restarts for each in self._parts)
+
+    def kill(self) -> None:
+        """Kill the processes of the arm; those that are services are started again."""
+        for each in self._parts:
+            if each.service is not None:
+                each.service.kill()
 
     def last_seq(self) -> int:
         """Return the number of the last event so far."""
@@ -128,32 +148,17 @@ class Scene:
         """Return when each transaction of a load was committed, by its number."""
         return dict(self.place.execute("bench_compare_commits", load=load))
 
-    @contextmanager
-    def _process(self, number: int) -> Iterator[Publisher]:
-        place, address, way = self.place.place / f"arm{number}", free_address(), self.way
-        if way.control is None:
-            environment = {**self.place.settings(), **way.arm.settings, "RELAY_HTTP_ADDRESS": address}
-            running = programs.command(place, "relay", "run", environment=environment)
-        else:
-            running = programs.module(place, "bench.compare.controls.process", self._control(way, address))
-        with running as program, closing(Endpoint(address)) as endpoint:
-            yield Publisher(program, endpoint)
+    @property
+    def _ready_seconds(self) -> float:
+        return _READY_SECONDS if self.way.peer is None else _PEER_SECONDS
 
-    def _control(self, way: Way, address: str) -> dict[str, object]:
-        return {
-            "control": way.control,
-            "database_url": self.place.database_url,
-            "amqp_url": self.place.amqp_url,
-            "exchange": self.place.exchange,
-            "window": self.place.window,
-            "interval": way.arm.interval,
-            "http_address": address,
-        }
+    def _process(self, number: int) -> AbstractContextManager[Part]:
+        return started(self.place, self.way, number, self.queue, restarted=self._restarted)
 
 
 @contextmanager
-def scene(box: Sandbox, plan: Plan, way: Way) -> Iterator[Scene]:
-    """Set up a run of `way` for the block; nothing runs yet."""
+def scene(box: Sandbox, plan: Plan, way: Way, *, restarted: bool = False) -> Iterator[Scene]:
+    """Set up a run of `way` for the block; nothing runs yet. What ends is `restarted`, if wanted; a peer always is."""
     with box.isolated() as isolated:
         place = Stage(box, isolated, window=plan.window)
         place.prepare(way.setup, *(["--notify"] if way.arm.notified else []))
@@ -165,9 +170,11 @@ def scene(box: Sandbox, plan: Plan, way: Way) -> Iterator[Scene]:
         )
         if way.control is not None:
             place.script(_CONTROLS[way.control])
+        if way.peer is not None and way.peer.script is not None:
+            place.script(way.peer.script)
         (place.place / "arrivals").unlink(missing_ok=True)
         with place.queue("compare", Kind.QUORUM) as queue, ExitStack() as stack:
-            yield Scene(place, plan, way, queue, stack)
+            yield Scene(place, plan, way, queue, stack, restarted=restarted)
 
 
 def waited(until_time: float, check: Scene) -> None:

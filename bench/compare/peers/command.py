@@ -1,0 +1,85 @@
+"""The command `bench peers`: its options, and no logic of its own."""
+
+import random
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import sandbox
+from bench.compare import running
+from bench.compare.keeping import Kept
+from bench.compare.peers import every, keeping
+from bench.compare.peers.running import OURS, installed, jobs, measure
+from bench.compare.plan import Asked
+from bench.compare.progress import shown
+from bench.report import surroundings
+
+_PLACES = Path("comparisons")
+_BESIDE = (*OURS, "no relay")
+"""The arms of a comparison that is made for peers only."""
+_QUICK_REPETITIONS = 2
+_WIDTH = 130  # of tables that go to a file, so that no column is cut
+
+
+def peers(
+    *,
+    peer: Annotated[
+        list[str] | None, typer.Option("--peer", help="Only peers with this in their name; can be repeated.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Directory of a comparison, which gets the peers' runs; or a new one.")
+    ] = None,
+    repetitions: Annotated[int | None, typer.Option(min=1, help="Number of runs of each peer.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Draws order and workload; drawn itself, unless given.")] = None,
+    quick: Annotated[
+        bool | None, typer.Option("--quick/--full", help="Some 20 minutes, or hours.", show_default="quick")
+    ] = None,
+) -> None:
+    """Compare other relays and table queues with ours: the same workload, and what breaks them.
+
+    They are installed below --out, from their registries. With the directory of a comparison, that one's workload and
+    sizes are used, and its report has the peers too. Ctrl-C reports what is there, and --out DIR goes on.
+    """
+    from bench.compare.reporting.terminal import show  # noqa: PLC0415 - no other command needs matplotlib
+    from bench.compare.reporting.writing import write  # noqa: PLC0415 - the same
+
+    chosen = every.chosen(peer or ())
+    now = datetime.now(UTC).replace(microsecond=0)
+    kept = Kept(out or _PLACES / f"{now:%Y%m%d-%H%M%S}")
+    alone = kept.plan() is None
+    asked = Asked(quick=quick, seed=seed)
+    if alone:
+        quick = quick is not False
+        asked = Asked(
+            quick=quick, seed=seed, arms=_BESIDE, repetitions=repetitions or (_QUICK_REPETITIONS if quick else None)
+        )
+    plan = kept.begun(asked, drawn=random.SystemRandom().randrange(1_000_000), started_at=now.isoformat())
+    wanted = repetitions or plan.repetitions
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
+    console.print(f"Installing {', '.join(each.arm.name for each in chosen)}, unless they are there", highlight=False)
+    todo = jobs(plan, installed(kept, chosen, kept.place / "peers"), wanted)
+    keeping.note(
+        kept, tuple(each.arm for each in chosen), wanted, tuple(job.way.arm.name for job in todo if job.part)
+    )  # fmt: skip
+    load_before = surroundings.load()
+    complete = interrupted = False
+    with sandbox.start() as box:
+        about = running.look(box, plan, load_before)
+        with shown(console) as observe:
+            try:
+                ours = plan.arms != _BESIDE or running.compare(box, kept, plan, observe)
+                complete = measure(box, kept, plan, todo, observe) and ours
+            except KeyboardInterrupt:
+                interrupted = True
+    found = running.collected(kept, plan, about, complete=complete)
+    report = write(found, kept.place / "report")
+    show(found, console)
+    if not complete:
+        console.print(f"Not all runs were made. To go on: bench peers --out {kept.place}", highlight=False)
+    console.print(f"The report: {report}", highlight=False, soft_wrap=True)
+    if interrupted:
+        raise KeyboardInterrupt

@@ -1,0 +1,2 @@
+-- The events that are not marked as published.
+SELECT id::text FROM outbox.event WHERE published_at IS NULL
