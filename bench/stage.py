@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, LiteralString
@@ -104,7 +104,8 @@ class Stage:
             connection.execute("VACUUM ANALYZE outbox.event")
             connection.execute("VACUUM ANALYZE tasks.task")
             if checkpoint:
-                connection.execute("CHECKPOINT")
+                with suppress(psycopg.errors.InsufficientPrivilege):  # on a server of somebody else
+                    connection.execute("CHECKPOINT")
 
     def committed(self) -> list[str]:
         """Return the ids of all committed events."""

@@ -23,7 +23,7 @@ _WIDTH = 130  # of tables that go to a file, so that no column is cut
 def compare(  # noqa: PLR0913 - one parameter for each option
     *,
     quick: Annotated[
-        bool | None, typer.Option("--quick/--full", help="Ten minutes at most, or hours.", show_default="full")
+        bool | None, typer.Option("--quick/--full", help="10 minutes at most on two cores, or 90.", show_default="full")
     ] = None,
     load: Annotated[
         Path | None, typer.Option("--workload", help="A TOML file with a table `load` for each load.")
@@ -44,7 +44,11 @@ def compare(  # noqa: PLR0913 - one parameter for each option
 ) -> None:
     """Compare the WAL with the ways of polling, and with two relays as people write them by hand.
 
-    It can be interrupted: Ctrl-C reports what is there, and --out DIR goes on.
+    Ctrl-C reports what is there, and so does the time limit; --out DIR goes on.
+
+    The servers are private ones, or those of SANDBOX_DATABASE_URL and
+    SANDBOX_AMQP_URL. Then CPU of Postgres is not known, and RabbitMQ is not
+    stopped; the report says so for each figure.
     """
     from bench.compare.reporting.terminal import show  # noqa: PLC0415 - no other command needs matplotlib
     from bench.compare.reporting.writing import compared, write  # noqa: PLC0415 - the same
@@ -63,19 +67,17 @@ def compare(  # noqa: PLR0913 - one parameter for each option
     plan = kept.begun(asked, drawn=random.SystemRandom().randrange(1_000_000), started_at=now.isoformat())
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     load_before = surroundings.load()
-    complete = interrupted = False
     with sandbox.start() as box:
         about = running.look(box, plan, load_before)
         with shown(console) as observe:
+            ended: running.Ended
             try:
-                complete = running.compare(box, kept, plan, observe)
+                ended = "complete" if running.compare(box, kept, plan, observe) else "time limit"
             except KeyboardInterrupt:
-                interrupted = True
-    found = running.collected(kept, plan, about, complete=complete)
+                ended = "interrupted"
+    found = running.collected(kept, plan, about, ended)
     report = write(found, kept.place / "report", earlier=earlier)
     show(found, console, compared(found, earlier))
-    if not complete:
-        console.print(f"Not all runs were made. To go on: bench compare --out {kept.place}", highlight=False)
     console.print(f"The report: {report}", highlight=False, soft_wrap=True)
-    if interrupted:
+    if ended == "interrupted":
         raise KeyboardInterrupt

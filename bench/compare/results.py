@@ -119,6 +119,8 @@ class Phase(Struct, frozen=True, forbid_unknown_fields=True):
     edge: Edge | None = None
     not_measured: str | None = None
     """Why not."""
+    unknown: dict[str, str] = field(default_factory=dict)
+    """Why a figure is not among the others, by its name."""
 
 
 class Run(Struct, frozen=True, forbid_unknown_fields=True):
@@ -147,6 +149,19 @@ class Surroundings(Struct, frozen=True, forbid_unknown_fields=True):
     workload: dict[str, str]
 
 
+class Stopped(Struct, frozen=True, forbid_unknown_fields=True):
+    """Why a comparison ended before all its runs were made."""
+
+    reason: Literal["interrupted", "time limit"]
+    """Ctrl-C, or no other run would have ended in time."""
+    made: int
+    planned: int
+    limit: float | None
+    """Seconds; None: there is no time limit."""
+    go_on: str
+    """The command that makes the other runs."""
+
+
 class Results(Struct, frozen=True, forbid_unknown_fields=True):
     """All runs of one comparison."""
 
@@ -155,8 +170,10 @@ class Results(Struct, frozen=True, forbid_unknown_fields=True):
     """In the order in which the report names them."""
     runs: tuple[Run, ...]
     complete: bool = True
-    """Whether all runs were made: not after Ctrl-C."""
+    """Whether all runs were made."""
     version: int = VERSION
+    stopped: Stopped | None = None
+    """Why not all were made; None if they were."""
 
 
 class _Versioned(Struct):

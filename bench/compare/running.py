@@ -1,23 +1,27 @@
 """Makes the runs of a comparison, one after the other in the plan's order, and collects them.
 
-It goes on where it was interrupted. Ctrl-C ends it; what was measured until then is there.
+It goes on where it ended. Ctrl-C and its time limit end it; what was measured until then is there.
 """
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from bench.compare import ordering, wording
 from bench.compare.arms import Way
 from bench.compare.keeping import Kept
 from bench.compare.peers import keeping
 from bench.compare.plan import Plan
-from bench.compare.results import Results, Run, Surroundings
+from bench.compare.results import Results, Run, Stopped, Surroundings
 from bench.compare.run.phases import run
 from bench.report import surroundings
 from sandbox import Sandbox
+from sandbox.settings import read
 
 Measure = Callable[[Sandbox, Plan, Way, int], Run]
+Ended = Literal["complete", "interrupted", "time limit"]
+"""Why a comparison makes no other run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,10 @@ Observe = Callable[[Progress], None]
 
 
 def compare(box: Sandbox, kept: Kept, plan: Plan, observe: Observe, measure: Measure = run) -> bool:
-    """Make every run that is not kept yet; returns whether all were made in time."""
+    """Make every run that is not kept yet; returns False if the time limit leaves no time for the next.
+
+    The first one is made in any case: whoever goes on comes further.
+    """
     began = time.monotonic()
     order = list(ordering.order(plan))
     costs = [ordering.expected(plan, way, repetition) for repetition, way in order]
@@ -46,27 +53,38 @@ def compare(box: Sandbox, kept: Kept, plan: Plan, observe: Observe, measure: Mea
         if not open_[number]:
             continue
         spent = time.monotonic() - began
-        if plan.at_most is not None and spent > plan.at_most:
+        if expected and not ordering.fits(plan, spent, expected, costs[number]):
             return False
         remaining = sum(cost for cost, still in zip(costs[number:], open_[number:], strict=True) if still)
         left = ordering.left(spent, expected, remaining)
-        observe(Progress(number, len(order), f"{way.arm.name}, {repetition + 1} of {plan.repetitions}", left))
+        observe(Progress(number, len(order), _next(plan, way, repetition), left))
         kept.keep(measure(box, plan, way, repetition), way)
         expected += costs[number]
     observe(Progress(len(order), len(order), "", 0.0))
     return True
 
 
-def collected(kept: Kept, plan: Plan, about: Surroundings, *, complete: bool) -> Results:
-    """Return everything that was measured, of peers too."""
+def collected(kept: Kept, plan: Plan, about: Surroundings, ended: Ended) -> Results:
+    """Return everything that was measured, of peers too; `ended` says why no other run was made."""
+    order = list(ordering.order(plan))
+    ours = kept.runs(order)
+    runs = (*ours, *keeping.runs(kept))
     arms = (*(way.arm for way in plan.ways), *keeping.measured(kept).arms)
-    return Results(about, arms, (*kept.runs(ordering.order(plan)), *keeping.runs(kept)), complete=complete)
+    if ended == "complete":
+        return Results(about, arms, runs)
+    stopped = Stopped(
+        ended, made=len(ours), planned=len(order), limit=plan.at_most, go_on=f"bench compare --out {kept.place}"
+    )
+    return Results(about, arms, runs, complete=False, stopped=stopped)
+
+
+def _next(plan: Plan, way: Way, repetition: int) -> str:
+    return f"{way.arm.name}, {repetition + 1} of {ordering.repetitions(plan, way)}"
 
 
 def look(box: Sandbox, plan: Plan, load_before: tuple[float, float, float]) -> Surroundings:
     """Describe the machine, the servers and the plan."""
     seen = surroundings.look(box, load_before=load_before, window=plan.window)
-    sizes = plan.sizes
     return Surroundings(
         seed=plan.seed,
         started_at=plan.started_at,
@@ -85,11 +103,11 @@ def look(box: Sandbox, plan: Plan, load_before: tuple[float, float, float]) -> S
             "psycopg": seen.psycopg,
             "pika": seen.pika,
         },
-        settings={
-            **seen.settings,
-            "backlog": f"{sizes.backlog:,} events; {sizes.slow_backlog:,} for one confirm at a time",
-            "each load": f"{sizes.load_seconds:g} s",
-            "writers at most": str(plan.sessions),
-        },
+        settings=seen.settings | _servers() | wording.measured(plan),
         workload=wording.told(plan.workload),
     )
+
+
+def _servers() -> dict[str, str]:
+    named = read().choice == "auto" and read().database_url is not None
+    return {"servers": "those of SANDBOX_DATABASE_URL and SANDBOX_AMQP_URL"} if named else {}

@@ -1,5 +1,10 @@
-"""A workload in words, for people who read a report. Pure."""
+"""A workload and a plan in words, for people who read a report. Pure."""
 
+from collections.abc import Callable
+
+from bench.compare import ordering
+from bench.compare.arms import Way
+from bench.compare.plan import Plan
 from bench.compare.workload import Load, Workload, mean
 
 
@@ -16,6 +21,40 @@ def settings(load: Load) -> dict[str, str]:
         "rows of a transaction": _shares(load.rows),
         "bytes of a payload": _shares(load.payload_bytes),
     }
+
+
+def measured(plan: Plan) -> dict[str, str]:
+    """Return what was measured, and how often, by its name."""
+    sizes = plan.sizes
+    fewer = [f"{ordering.repetitions(plan, way)} of {way.arm.name}" for way in plan.ways if _seldom(plan, way)]
+    found = {
+        "repetitions": "; ".join((str(plan.repetitions), *fewer)),
+        "backlog": f"{sizes.backlog:,} events; {sizes.slow_backlog:,} for one confirm at a time",
+        "each load": f"{sizes.load_seconds:g} s, or the time between two polls",
+        "writers at most": str(plan.sessions),
+    }
+    if plan.rates:
+        found["highest rate"] = (
+            f"{sizes.step_seconds:g} s or two polls for each rate, {_first(sizes.long_runs)} each arm"
+        )
+    parts: tuple[tuple[str, str, int, Callable[[Way], bool]], ...] = (
+        ("without events", f"{sizes.idle_seconds:g} s", sizes.idle_runs, lambda way: ordering.watched(plan, way, 0)),
+        ("outage", f"{sizes.outage_seconds:g} s", sizes.long_runs, lambda way: ordering.cut_off(plan, way)),
+        ("large transaction", f"{sizes.large_rows:,} rows", sizes.long_runs, lambda way: ordering.flooded(plan, way)),
+    )
+    for name, size, often, has in parts:
+        arms = [way.arm.name for way in plan.ways if way.relays and has(way)]
+        if arms:
+            found[name] = f"{size}, {_first(often)} {'; '.join(arms)}"
+    return found
+
+
+def _first(repetitions: int) -> str:
+    return "in the first repetition of" if repetitions == 1 else f"in the first {repetitions} repetitions of"
+
+
+def _seldom(plan: Plan, way: Way) -> bool:
+    return ordering.repetitions(plan, way) < plan.repetitions
 
 
 def _told(load: Load) -> str:

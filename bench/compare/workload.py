@@ -89,7 +89,7 @@ def read(path: Path) -> Workload:
         ) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigurationProblem(
-            f"{path} is no workload: {error}", remedy="docs/benchmarks.md shows each key of a [[load]]"
+            f"{path} is no workload: {error}", remedy="docs/comparison.md shows each key of a [[load]]"
         ) from error
     for load in found.load:
         _check(load, path)

@@ -51,8 +51,8 @@ def machine() -> tuple[float, float]:
 
 
 def resident(pid: int) -> int:
-    """Return the resident memory of `pid`."""
-    return _status(pid, "VmRSS")
+    """Return the resident memory of `pid`; 0 if it has ended."""
+    return _status(pid, "VmRSS") if Path(f"/proc/{pid}/status").exists() else 0
 
 
 def peak(pid: int) -> int:

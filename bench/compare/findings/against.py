@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.compare.findings.correctness import missing
 from bench.compare.findings.finding import Finding, Order
 from bench.compare.findings.measures import STATED, Measure, Measured
 from bench.compare.findings.phrasing import plural, stated
@@ -32,42 +33,83 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class Agreement:
+    """What has become of the orderings that an earlier comparison states."""
+
+    again: tuple[Order, ...]
+    """Stated now, too."""
+    unseen: tuple[Order, ...]
+    """No difference is stated now."""
+    turned: tuple[Order, ...]
+    """As they are stated now: the other way round."""
+    unmeasured: tuple[Order, ...]
+    """One of the two arms has no such figure now, or is not compared any more."""
+
+    def __str__(self) -> str:
+        earlier = len(self.again) + len(self.unseen) + len(self.turned) + len(self.unmeasured)
+        text = (
+            f"Of {plural(earlier, 'ordering')} of the earlier comparison, {_are(self.again)} stated again, "
+            f"{_are(self.unseen)} not seen, {_are(self.turned)} the other way round"
+        )
+        return f"{text}, {_are(self.unmeasured)} not measured." if self.unmeasured else f"{text}."
+
+
+@dataclass(frozen=True, slots=True)
 class Against:
     """What two comparisons have in common, and what not."""
 
     compared: int
     """Figures that both have with an interval."""
     changes: tuple[Change, ...]
-    agreed: tuple[Order, ...]
-    contradicted: tuple[Order, ...]
-    """Orderings of now of which the earlier comparison states the contrary."""
+    agreement: Agreement
     surroundings: tuple[str, ...]
     """What was different around them."""
 
     def __str__(self) -> str:
-        return (
-            f"{plural(self.compared, 'figure')} compared, a difference seen in {len(self.changes):,}. "
-            f"{plural(len(self.agreed), 'ordering')} stated by both, {len(self.contradicted):,} contradicted."
-        )
+        seen = f"{plural(self.compared, 'figure')} compared, a difference seen in {len(self.changes):,}."
+        return f"{self.agreement} {seen}"
 
 
 def against(
     now: Measured, then: Measured, stated_now: Sequence[Finding], stated_then: Sequence[Finding]
 ) -> Against:  # fmt: skip
     """Compare two comparisons, and the findings of both."""
-    orders, earlier = _orders(stated_now), set(_orders(stated_then))
     pairs = _pairs(now, then)
     return Against(
         compared=len(pairs),
         changes=tuple(pair for pair in pairs if differ(pair.then, pair.now)),
-        agreed=tuple(order for order in orders if order in earlier),
-        contradicted=tuple(order for order in orders if order.reversed() in earlier),
+        agreement=agreement(now, stated_now, stated_then),
         surroundings=tuple(_surroundings(now, then)),
+    )
+
+
+def agreement(now: Measured, stated_now: Sequence[Finding], stated_then: Sequence[Finding]) -> Agreement:
+    """Return what has become of the orderings of `stated_then`."""
+    orders, earlier = set(_orders(stated_now)), _orders(stated_then)
+    left = [order for order in earlier if order not in orders and order.reversed() not in orders]
+    there = {order: _compared(now, order) for order in left}
+    return Agreement(
+        again=tuple(order for order in earlier if order in orders),
+        unseen=tuple(order for order in left if there[order]),
+        turned=tuple(order.reversed() for order in earlier if order.reversed() in orders),
+        unmeasured=tuple(order for order in left if not there[order]),
     )
 
 
 def _orders(findings: Sequence[Finding]) -> list[Order]:
     return list(dict.fromkeys(order for finding in findings for order in finding.orders))
+
+
+def _compared(now: Measured, order: Order) -> bool:
+    """Return whether both arms of an ordering are compared by its measure."""
+    found = now.estimates(order.measure)
+    return all(
+        arm in found and found[arm].repeated and arm not in missing(now) for arm in (order.better, order.worse)
+    )  # fmt: skip
+
+
+def _are(orders: Sequence[Order]) -> str:
+    return f"{len(orders):,} {'is' if len(orders) == 1 else 'are'}"
 
 
 def _pairs(now: Measured, then: Measured) -> list[Change]:

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from bench.compare.distribution import Distribution, merged
 from bench.compare.findings.statistics import Estimate, estimates
-from bench.compare.quantities import BY_NAME, SECONDS, Better, Group, of
+from bench.compare.quantities import BY_NAME, LATENCY_GRAIN, SECONDS, Better, Group, of
 from bench.compare.results import APPLIED, CONFIRMED, LAG, RETAINED, TABLE, Arm, Kind, Phase, Results
 
 QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p99.9": 0.999, "maximum": 1.0}
@@ -29,6 +29,8 @@ class Measure:
     better: Better
     group: Group | None
     """None for a latency; "series" for the greatest value of a series."""
+    grain: float = 0.0
+    """What its measurement resolves."""
 
     def of(self, phase: Phase) -> float | None:
         """Return its value in one phase of a run; None where it was not measured."""
@@ -94,8 +96,7 @@ class Measured:
                 arm: [value for part in self.parts(arm, measure.phase) if (value := measure.of(part)) is not None]
                 for arm in self.arms
             }
-            seed = f"{self.results.surroundings.seed} {measure.phase} {measure.name}"
-            self._estimates[measure] = estimates(found, seed=seed)
+            self._estimates[measure] = estimates(found, grain=measure.grain)
         return self._estimates[measure]
 
     def distribution(self, arm: str, phase: str, hop: str) -> Distribution:
@@ -108,11 +109,13 @@ class Measured:
             for hop, what in HOPS.items():
                 if any(hop in part.latencies for part in parts):
                     for quantile in QUANTILES:
-                        yield Measure(phase, f"{hop} {quantile}", f"{what}, {quantile}", SECONDS, "lower", None)
+                        yield Measure(
+                            phase, f"{hop} {quantile}", f"{what}, {quantile}", SECONDS, "lower", None, LATENCY_GRAIN
+                        )
             there = {(name, figure.unit) for part in parts for name, figure in part.figures.items()}
             for name, unit in sorted(there, key=lambda each: (_PLACES.get(each[0], len(_PLACES)), each)):
                 known = of(name, unit)
-                yield Measure(phase, name, known.what, unit, known.better, known.group)
+                yield Measure(phase, name, known.what, unit, known.better, known.group, known.grain)
             for name, what in SERIES.items():
                 for unit in sorted({part.series[name].unit for part in parts if name in part.series}):
                     yield Measure(phase, name, f"greatest {what}", unit, "lower", "series")

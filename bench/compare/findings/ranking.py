@@ -5,6 +5,7 @@ An arm that missed an event is not compared: it is fast by what it leaves out.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from bench.compare.findings.correctness import missing
 from bench.compare.findings.finding import Finding, Order, Stated
@@ -41,7 +42,7 @@ class Ranking:
         """Return the finding as a title of a plot."""
         what, unit = f"{capital(self.measure.what)} ({self.measure.phase})", self.measure.unit
         if not self._repeated():
-            return f"{what}: one repetition, so no difference is stated"
+            return f"{what}: {self._at_both_ends()}; measured once"
         if not self.worse:
             return f"{what}: no difference seen between {len(self.same) + 1} arms"
         last = self.worse[-1]
@@ -51,8 +52,15 @@ class Ranking:
             f"{quantity(last.estimate.value, unit)} with {last.arm}"
         )
 
+    def _at_both_ends(self) -> str:
+        unit, last = self.measure.unit, self.same[-1]  # nothing is worse, since nothing is stated to differ
+        return (
+            f"{quantity(self.best.estimate.value, unit)} with {self.best.arm}; "
+            f"{quantity(last.estimate.value, unit)} with {last.arm}"
+        )
+
     def finding(self) -> Finding:
-        """Return the sentence with all arms; the intervals are in the tables."""
+        """Return the sentence with all arms, and each two that differ; the intervals are in the tables."""
         places = (self.best, *self.same, *self.worse)
         if self._repeated():
             text = f"{capital(self.measure.what)}: {self._compared()}."
@@ -68,10 +76,9 @@ class Ranking:
             text,
             figures=tuple(Stated(place.arm, self.measure, place.estimate) for place in places),
             orders=tuple(
-                Order(self.measure, ahead.arm, place.arm)
-                for place in self.worse
-                for ahead in (self.best, *self.same)
-                if differ(ahead.estimate, place.estimate)
+                Order(self.measure, ahead.arm, behind.arm)
+                for ahead, behind in combinations(_sorted(places, self.measure), _PAIR)
+                if differ(ahead.estimate, behind.estimate)
             ),
         )
 
@@ -104,7 +111,7 @@ def rank(measured: Measured, measure: Measure) -> Ranking | None:
     places = [Place(arm, found[arm]) for arm in arms if arm not in bad]
     if len(places) < _PAIR:
         return None
-    places.sort(key=lambda place: place.estimate.value, reverse=measure.better == "higher")
+    places = _sorted(places, measure)
     often = [place for place in places if place.estimate.repeated]
     if len(often) < _PAIR:
         often = places
@@ -117,6 +124,10 @@ def rank(measured: Measured, measure: Measure) -> Ranking | None:
         left_out=tuple(Place(arm, found[arm]) for arm in arms if arm in bad),
         once=tuple(place for place in places if place not in often),
     )
+
+
+def _sorted(places: Sequence[Place], measure: Measure) -> list[Place]:
+    return sorted(places, key=lambda place: place.estimate.value, reverse=measure.better == "higher")
 
 
 def _few(places: Sequence[Place]) -> str:

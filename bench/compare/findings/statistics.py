@@ -1,23 +1,22 @@
 """Estimates from a few repetitions, and whether two of them differ. Pure.
 
-An interval from the two or three repetitions of one arm is too narrow when they agree by chance. So the bootstrap is
-done twice: with the arm's own repetitions, and with the relative deviations of all arms from their medians; the wider
-interval counts. Of two arms no difference is stated unless their intervals are apart and their medians differ by a
-tenth, which is what a shared machine's speed changes by between two runs.
+An interval from the two or three repetitions of one arm is too narrow when they agree by chance. So there are two: from
+the arm's own repetitions, and from the relative deviations of all arms from their medians; the wider one counts.
 """
 
-import random
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.instruments.figures import percentile
-
-ROUNDS = 1000
 CONFIDENCE = 99
 """Percent. By 95 % intervals, the best of eight equal arms is called better than another in one of twelve rankings."""
-LEAST = 1.1
-"""The least quotient of two medians that is a difference."""
+LEAST = 1.2
+"""The least quotient of two medians that is a difference.
+
+A shared machine's speed changes by a tenth from one hour to the next, and not for all arms alike. For one comparison to
+contradict another, the quotient has to pass 1.2 in both directions, and the intervals have to be apart both times.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +27,8 @@ class Estimate:
     low: float
     high: float
     repetitions: int
+    grain: float = 0.0
+    """What the measurement resolves: less is no difference."""
 
     @property
     def repeated(self) -> bool:
@@ -35,41 +36,58 @@ class Estimate:
         return self.repetitions > 1
 
 
-def estimates(values: Mapping[str, Sequence[float]], *, seed: str) -> dict[str, Estimate]:
-    """Return the estimate of each arm that has values; `seed` draws the bootstrap's samples."""
-    draw = random.Random(seed)  # noqa: S311 - for intervals that can be repeated
+def estimates(values: Mapping[str, Sequence[float]], *, grain: float = 0.0) -> dict[str, Estimate]:
+    """Return the estimate of each arm that has values; `grain` is what their measurement resolves."""
     pool = [deviation for each in values.values() for deviation in _deviations(each)]
     shared = {
-        count: interval(pool, resampled=count, draw=draw) if pool else (1.0, 1.0)
-        for count in sorted({len(each) for each in values.values()})
+        count: interval(pool, resampled=count) if pool else (1.0, 1.0)
+        for count in {len(each) for each in values.values()}
         if count > 1
     }
-    return {arm: _estimate(each, shared.get(len(each)), draw) for arm, each in values.items() if each}
+    return {arm: _estimate(each, shared.get(len(each)), grain) for arm, each in values.items() if each}
 
 
 def differ(one: Estimate, other: Estimate) -> bool:
-    """Return whether the two are different: their intervals are apart, and their medians by a tenth."""
+    """Return whether the two are different: their intervals are apart, and their medians by `LEAST` and a grain."""
     if not (one.repeated and other.repeated):
         return False
     less, more = sorted((one, other), key=lambda estimate: estimate.value)
-    return less.high < more.low and more.value >= less.value * LEAST
+    far = more.value >= less.value * LEAST and more.value - less.value >= max(less.grain, more.grain)
+    return far and less.high < more.low
 
 
-def interval(values: Sequence[float], *, resampled: int, draw: random.Random) -> tuple[float, float]:
-    """Return the interval of the median of `resampled` values that are drawn from `values`, by the bootstrap."""
-    medians = sorted(statistics.median(draw.choices(values, k=resampled)) for _ in range(ROUNDS))
-    outside = (100 - CONFIDENCE) / 2
-    return percentile(medians, outside), percentile(medians, 100 - outside)
+def interval(values: Sequence[float], *, resampled: int) -> tuple[float, float]:
+    """Return the bootstrap's interval of the median of `resampled` values that are drawn from `values`.
+
+    It is computed and not simulated, so a report is the same each time. The median of an even number lies between two
+    of them: the interval reaches from the lower one's to the upper one's.
+    """
+    ordered = sorted(values)
+    outside = (100 - CONFIDENCE) / 200
+    return (
+        _quantile(ordered, resampled, (resampled + 1) // 2, outside),
+        _quantile(ordered, resampled, resampled // 2 + 1, 1 - outside),
+    )
 
 
-def _estimate(values: Sequence[float], shared: tuple[float, float] | None, draw: random.Random) -> Estimate:
+def _quantile(ordered: Sequence[float], drawn: int, place: int, share: float) -> float:
+    """Return the value that the `place`-th smallest of `drawn` values does not exceed with this probability."""
+    for number, value in enumerate(ordered, 1):
+        below = number / len(ordered)
+        chance = sum(math.comb(drawn, n) * below**n * (1 - below) ** (drawn - n) for n in range(place, drawn + 1))
+        if chance >= share:
+            return value
+    return ordered[-1]
+
+
+def _estimate(values: Sequence[float], shared: tuple[float, float] | None, grain: float) -> Estimate:
     """Return the estimate of one arm; `shared` is the interval of all arms' deviations, None for a single value."""
     value = statistics.median(values)
     if shared is None:
-        return Estimate(value, value, value, 1)
-    low, high = interval(values, resampled=len(values), draw=draw)
+        return Estimate(value, value, value, 1, grain)
+    low, high = interval(values, resampled=len(values))
     least, most = shared
-    return Estimate(value, min(low, value * least), max(high, value * most), len(values))
+    return Estimate(value, min(low, value * least), max(high, value * most), len(values), grain)
 
 
 def _deviations(values: Sequence[float]) -> list[float]:

@@ -13,7 +13,7 @@ import sandbox
 from bench.compare import running
 from bench.compare.keeping import Kept
 from bench.compare.peers import every, keeping
-from bench.compare.peers.running import OURS, installed, jobs, measure
+from bench.compare.peers.running import OURS, collected, installed, jobs, measure
 from bench.compare.plan import Asked
 from bench.compare.progress import shown
 from bench.report import surroundings
@@ -50,9 +50,8 @@ def peers(
     chosen = every.chosen(peer or ())
     now = datetime.now(UTC).replace(microsecond=0)
     kept = Kept(out or _PLACES / f"{now:%Y%m%d-%H%M%S}")
-    alone = kept.plan() is None
     asked = Asked(quick=quick, seed=seed)
-    if alone:
+    if kept.plan() is None:
         quick = quick is not False
         asked = Asked(
             quick=quick, seed=seed, arms=_BESIDE, repetitions=repetitions or (_QUICK_REPETITIONS if quick else None)
@@ -66,20 +65,19 @@ def peers(
         kept, tuple(each.arm for each in chosen), wanted, tuple(job.way.arm.name for job in todo if job.part)
     )  # fmt: skip
     load_before = surroundings.load()
-    complete = interrupted = False
     with sandbox.start() as box:
         about = running.look(box, plan, load_before)
         with shown(console) as observe:
+            ended: running.Ended
             try:
-                ours = plan.arms != _BESIDE or running.compare(box, kept, plan, observe)
-                complete = measure(box, kept, plan, todo, observe) and ours
+                if plan.arms == _BESIDE:
+                    running.compare(box, kept, plan, observe)
+                ended = "complete" if measure(box, kept, plan, todo, observe) else "time limit"
             except KeyboardInterrupt:
-                interrupted = True
-    found = running.collected(kept, plan, about, complete=complete)
+                ended = "interrupted"
+    found = collected(kept, plan, about, todo, ended)
     report = write(found, kept.place / "report")
     show(found, console)
-    if not complete:
-        console.print(f"Not all runs were made. To go on: bench peers --out {kept.place}", highlight=False)
     console.print(f"The report: {report}", highlight=False, soft_wrap=True)
-    if interrupted:
+    if ended == "interrupted":
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""Makes the runs of peers: first their edges, with ours to compare with, then the phases that every arm has.
+"""Makes the runs of peers: the phases that every arm has, and their edges, with ours to compare with.
 
 What cannot be installed is kept as a run that was not measured, and is tried again next time.
 """
@@ -9,13 +9,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.compare import ordering
+from msgspec.structs import replace
+
+from bench.compare import ordering, running
 from bench.compare.arms import Way, named
 from bench.compare.keeping import Kept
 from bench.compare.peers import keeping
 from bench.compare.peers.peer import Peer
 from bench.compare.plan import Plan
-from bench.compare.results import Run
+from bench.compare.results import Results, Run, Stopped, Surroundings
 from bench.compare.run import edges, phases
 from bench.compare.running import Observe, Progress
 from outboxkit.errors import Problem
@@ -59,12 +61,17 @@ def installed(kept: Kept, peers: Sequence[Peer], place: Path) -> list[Way]:
 
 
 def jobs(plan: Plan, ways: Sequence[Way], repetitions: int) -> list[Job]:
-    """Return what is to be made, in order: the arms take turns, in an order that is drawn for each repetition. Pure."""
-    found = [Job(way, 0, keeping.EDGES) for way in (*map(named, OURS), *ways)]
+    """Return what is to be made, in order: the arms take turns, in an order that is drawn for each repetition. Pure.
+
+    Edges come after the first repetition, so that an interrupted comparison has something of each.
+    """
+    turns = []
     for repetition in range(repetitions):
         draw = random.Random(f"{plan.seed} peers {repetition}")  # noqa: S311 - for an order that can be repeated
-        found += [Job(way, repetition) for way in draw.sample(ways, len(ways))]
-    return found
+        turns.append([Job(way, repetition) for way in draw.sample(ways, len(ways))])
+    first, *others = turns
+    broken = [Job(way, 0, keeping.EDGES) for way in (*map(named, OURS), *ways)]
+    return [*first, *broken, *(job for turn in others for job in turn)]
 
 
 def measure(  # noqa: PLR0913 - what a comparison has, and what measures a run
@@ -77,12 +84,15 @@ def measure(  # noqa: PLR0913 - what a comparison has, and what measures a run
     run: Measure = phases.run,
     run_edges: MeasureEdges = edges.run,
 ) -> bool:
-    """Make every run that is not kept yet; returns whether all were made in time."""
+    """Make every run that is not kept yet; returns whether all were made in time.
+
+    The first one is made in any case: whoever goes on comes further.
+    """
     began, expected = time.monotonic(), 0.0
     missing = [job for job in todo if kept.run(job.repetition, job.way, job.part) is None]
     for number, job in enumerate(missing):
         spent = time.monotonic() - began
-        if plan.quick and spent > QUICK_SECONDS:
+        if number and plan.quick and spent > QUICK_SECONDS:
             return False
         left = ordering.left(spent, expected, sum(_seconds(plan, each) for each in missing[number:]))
         what = "edges" if job.part else f"{job.repetition + 1}"
@@ -92,6 +102,18 @@ def measure(  # noqa: PLR0913 - what a comparison has, and what measures a run
         expected += _seconds(plan, job)
     observe(Progress(len(missing), len(missing), "", 0.0))
     return True
+
+
+def collected(kept: Kept, plan: Plan, about: Surroundings, todo: Sequence[Job], ended: running.Ended) -> Results:
+    """Return everything that was measured, of the arms too; `ended` says why no other run of a peer was made."""
+    whole = all(kept.run(repetition, way) is not None for repetition, way in ordering.order(plan))
+    found = running.collected(kept, plan, about, "complete" if whole else "interrupted")
+    if ended == "complete":
+        return found
+    made = sum(kept.run(job.repetition, job.way, job.part) is not None for job in todo)
+    limit = QUICK_SECONDS if plan.quick else None
+    stopped = Stopped(ended, made=made, planned=len(todo), limit=limit, go_on=f"bench peers --out {kept.place}")
+    return replace(found, complete=False, stopped=stopped)
 
 
 def _seconds(plan: Plan, job: Job) -> float:

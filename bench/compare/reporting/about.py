@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from bench.compare.findings.phrasing import plural
 from bench.compare.findings.statistics import CONFIDENCE, LEAST
+from bench.compare.quantities import BY_NAME
 from bench.compare.reporting.blocks import Block, Bullets, Heading, Paragraph, Table
 from bench.compare.results import Results
 
@@ -21,18 +22,40 @@ def begin(results: Results) -> Iterator[Block]:
     about = results.surroundings
     form = "quick" if about.quick else "full"
     yield Paragraph(
-        f"Begun {about.started_at}, {form} form, {plural(about.repetitions, 'repetition')} in random order, "
+        f"Begun {about.started_at}, {form} form, {plural(about.repetitions, 'repetition')} at most, in random order, "
         f"seed {about.seed}. A difference is stated only where the {CONFIDENCE} % intervals of two arms are apart and "
         f"their medians differ by {LEAST - 1:.0%} or more; otherwise no difference was seen."
     )
-    if not results.complete:
-        yield Paragraph("The comparison was interrupted: not all runs were made.")
-    why = [(run.arm, run.not_measured) for run in results.runs]
-    why += [(f"{run.arm}, {phase.name}", phase.not_measured) for run in results.runs for phase in run.phases]
-    missing = dict.fromkeys(f"{what}: {text}" for what, text in why if text)
-    if missing:
+    if text := unfinished(results):
+        yield Paragraph(text)
+    if missing := not_measured(results):
         yield Paragraph("Not measured:")
         yield Bullets(tuple(missing))
+
+
+def unfinished(results: Results) -> str | None:
+    """Return why not all runs were made, and how to go on; None if all were made."""
+    if results.complete:
+        return None
+    if (found := results.stopped) is None:
+        return "Not all runs were made."
+    made = f"{found.made:,} of {plural(found.planned, 'run')} were made. To go on: {found.go_on}"
+    if found.reason == "interrupted" or found.limit is None:
+        return f"The comparison was interrupted; {made}"
+    return f"The time limit of {plural(round(found.limit / 60), 'minute')} was reached; {made}"
+
+
+def not_measured(results: Results) -> list[str]:
+    """Return what has no figures, and why: runs, phases, and single figures of all arms together."""
+    why = [(run.arm, run.not_measured) for run in results.runs]
+    why += [(f"{run.arm}, {phase.name}", phase.not_measured) for run in results.runs for phase in run.phases]
+    parts = [phase for run in results.runs for phase in run.phases]
+    why += [(_named(name), text) for phase in parts for name, text in phase.unknown.items()]
+    return list(dict.fromkeys(f"{what}: {text}" for what, text in why if text))
+
+
+def _named(name: str) -> str:
+    return BY_NAME[name].what if name in BY_NAME else name
 
 
 def method(results: Results) -> Iterator[Block]:

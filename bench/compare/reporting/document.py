@@ -18,6 +18,7 @@ def document(measured: Measured, found: Sequence[Section], compared: Against | N
         *(_against(compared) if compared else ()),
         *tables.figures(measured),
         *about.method(measured.results),
+        *tables.often(measured),
     ]
 
 
@@ -52,7 +53,8 @@ def _against(compared: Against) -> Iterator[Block]:
     for heading, changes in (
         ("Better now", [str(each) for each in compared.changes if each.better]),
         ("Worse now", [str(each) for each in compared.changes if not each.better]),
-        ("Contradicted", [str(each) for each in compared.contradicted]),
+        ("The other way round now", [str(each) for each in compared.agreement.turned]),
+        ("Not seen now", [str(each) for each in compared.agreement.unseen]),
     ):
         if changes:
             yield Heading(heading, 3)

@@ -83,3 +83,13 @@ def figures(measured: Measured) -> Iterator[Block]:
         if rows:
             yield Heading(phase, 3)
             yield Table(("", *arms), tuple(rows))
+
+
+def often(measured: Measured) -> Iterator[Block]:
+    """Yield how many repetitions each part was measured in."""
+    rows = [
+        (phase, *(str(len(measured.parts(arm, phase)) or "") for arm in measured.arms)) for phase in measured.phases
+    ]  # fmt: skip
+    if rows:
+        yield Heading("How often each part was measured", 3)
+        yield Table(("", *measured.arms), tuple(rows))

@@ -1,6 +1,6 @@
 """Prints a comparison as two tables, with the faults and what changed below them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 from rich.console import Console
 from rich.table import Table
@@ -9,7 +9,7 @@ from bench.compare.findings import correctness, edges
 from bench.compare.findings.against import Against
 from bench.compare.findings.measures import Measure, Measured
 from bench.compare.findings.phrasing import plural, quantity
-from bench.compare.reporting import tables
+from bench.compare.reporting import about, tables
 from bench.compare.results import APPLIED, CONFIRMED, Results
 from bench.report.table import table_of
 
@@ -36,8 +36,8 @@ _NONE = "-"
 
 def show(found: Results, console: Console, compared: Against | None = None) -> None:
     """Print the tables, then what is wrong with an arm, what is missing, and what changed."""
-    measured, about = Measured(found), found.surroundings
-    of = f"medians of {plural(about.repetitions, 'repetition')}, seed {about.seed}"
+    measured, seen = Measured(found), found.surroundings
+    of = f"medians of {plural(seen.repetitions, 'repetition')} at most, seed {seen.seed}"
     console.print(_speed(measured, f"compare: commit → confirmed and applied, rates, and what is wrong; {of}"))
     console.print(_costs(measured, "what it costs: CPU, WAL and dead rows per event; idle CPU per minute; an outage"))
     if edges.rows(measured):
@@ -90,11 +90,10 @@ def _faults(measured: Measured) -> Iterator[str]:
     yield from (finding.text for finding in correctness.findings(measured) if finding.fault)
 
 
-def _missing(found: Results) -> Iterable[str]:
-    if not found.complete:
-        yield "The comparison was interrupted: not all runs were made."
-    why = dict.fromkeys(f"{run.arm} was not measured: {run.not_measured}" for run in found.runs if run.not_measured)
-    yield from why
+def _missing(found: Results) -> Iterator[str]:
+    if text := about.unfinished(found):
+        yield text
+    yield from (f"Not measured: {text}" for text in about.not_measured(found))
 
 
 def _changes(compared: Against | None) -> Iterator[str]:
@@ -102,4 +101,5 @@ def _changes(compared: Against | None) -> Iterator[str]:
         return
     yield f"Against the earlier comparison: {compared}"
     yield from (f"{'better' if each.better else 'worse'}: {each}" for each in compared.changes)
-    yield from (f"contradicted: {each}" for each in compared.contradicted)
+    yield from (f"the other way round now: {each}" for each in compared.agreement.turned)
+    yield from (f"not seen now: {each}" for each in compared.agreement.unseen)

@@ -40,7 +40,7 @@ def outage(scene: Scene, seed: str) -> Phase:
     try:
         broker.start()  # it runs, so this only tells whether it is ours to stop
     except Problem as problem:
-        return Phase(name, "outage", not_measured=problem.what)
+        return Phase(name, "outage", not_measured=f"{problem.what}; {problem.remedy}")
     seconds = 2 * sizes.around_seconds + sizes.outage_seconds
     with Sampler(scene.place) as samples:
         loaded = loading.run(scene, _load(scene), seconds, seed, meanwhile, patience=_PATIENCE)

@@ -63,12 +63,12 @@ def first(arrivals: Sequence[Arrival]) -> dict[str, Arrival]:
     return {arrival.id: arrival for arrival in reversed(arrivals)}
 
 
-def latencies(events: Iterable[Event], arrivals: Mapping[str, Arrival]) -> dict[str, Distribution]:
+def latencies(events: Sequence[Event], arrivals: Mapping[str, Arrival]) -> dict[str, Distribution]:
     """Return both latencies of the events that have arrived, from the time when they were to be committed."""
-    found = [(event.due_at, arrivals[event.id]) for event in events if event.id in arrivals]
+    there = [event for event in events if event.id in arrivals]
     return {
-        CONFIRMED: distribution.of(arrival.at - due for due, arrival in found),
-        APPLIED: distribution.of(arrival.applied_at - due for due, arrival in found),
+        CONFIRMED: distribution.of(arrivals[event.id].at - event.due_at for event in there),
+        APPLIED: distribution.of(arrivals[event.id].applied_at - event.due_at for event in there),
     }
 
 

@@ -46,6 +46,7 @@ def drain(scene: Scene) -> Phase:
             **spending.for_each(spent, events, relays=False),
             "relay_cpu": Figure(cost, "s"),  # without the start of a process
         },
+        unknown=spending.unknown(spent, "database_cpu"),
         correctness=judging.correctness(found, arrivals),
     )
 
@@ -58,8 +59,9 @@ def load(scene: Scene, wanted: Load, seed: str) -> Phase:
         loaded = loading.run(scene, wanted, lasts(scene.plan, scene.way), seed)
     spent, relays = meter.read().since(before), scene.way.relays
     found = {**_writers(loaded), **spending.for_each(spent, len(loaded.events), relays=relays)}
+    unknown = spending.unknown(spent, "database_cpu")
     if not relays:
-        return Phase(wanted.name, "load", settings=wording.settings(wanted), figures=found)
+        return Phase(wanted.name, "load", settings=wording.settings(wanted), figures=found, unknown=unknown)
     found["relay_rss"] = Figure(float(meter.resident()), "B")
     return Phase(
         wanted.name,
@@ -69,6 +71,7 @@ def load(scene: Scene, wanted: Load, seed: str) -> Phase:
         latencies=judging.latencies(loaded.events, loaded.first),
         series={**samples.series(loaded.begin), **lag(loaded)},
         correctness=judging.correctness(loaded.events, loaded.arrivals),
+        unknown=unknown,
     )
 
 
@@ -122,11 +125,13 @@ def idle(scene: Scene) -> Phase:
     waited(time.time() + sizes.settle_seconds, scene)
     before = meter.read()
     waited(time.time() + sizes.idle_seconds, scene)
+    spent = meter.read().since(before)
     return Phase(
         "a minute without events",
         "idle",
         settings={"watched": f"{sizes.idle_seconds:g} s, counted for a minute"},
-        figures=spending.idle(meter.read().since(before)),
+        figures=spending.idle(spent),
+        unknown=spending.unknown(spent, "idle_database_cpu"),
     )
 
 

@@ -7,7 +7,7 @@ import psycopg
 from msgspec.structs import replace
 
 from bench.compare.arms import Way
-from bench.compare.ordering import broken, long
+from bench.compare.ordering import cut_off, flooded, long, watched
 from bench.compare.plan import Plan
 from bench.compare.results import Figure, Phase, Run
 from bench.compare.run import incidents, measuring
@@ -43,15 +43,14 @@ def _phases(made: Scene, repetition: int) -> list[Callable[[], Phase]]:
         found.append(partial(measuring.drain, made))
     found += [partial(measuring.load, made, each, seed) for each in loads[:-1]]
     found.append(partial(_last_load, made, seed))
-    if not long(plan, way, repetition):
-        return found
-    if plan.rates and way.peer is None:
+    breaks = long(plan, way, repetition)
+    if breaks and plan.rates and way.peer is None:
         found.append(partial(measuring.rates, made, loads[0], seed))
-    if plan.sizes.idle_seconds:
+    if watched(plan, way, repetition):
         found.append(partial(measuring.idle, made))
-    if plan.sizes.outage_seconds and broken(plan, way):
+    if breaks and cut_off(plan, way):
         found.append(partial(incidents.outage, made, seed))
-    if plan.sizes.large_rows and broken(plan, way):
+    if breaks and flooded(plan, way):
         found.append(partial(incidents.large, made, seed))
     return found
 

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from bench.compare.arms import Way
 from bench.compare.plan import Plan
+from bench.compare.run import clock, committed
 from bench.compare.run.arrived import Arrived
 from bench.compare.run.judging import Event
 from bench.compare.run.parts import Part, started
@@ -40,6 +41,8 @@ class Scene:
         self._restarted = restarted
         self._parts: list[Part] = []
         self._loads = 0
+        with place.connect() as connection:
+            self._ahead = clock.ahead(connection)
 
     def settle(self) -> None:
         """Let an arm make its first start in front of an empty table.
@@ -100,7 +103,8 @@ class Scene:
         """Run the writers of a load for the block; yields their process and the load's number."""
         self._loads += 1
         arguments = {
-            "database_url": self.place.database_url, "load": self._loads, "begins": begins, "parts": parts,
+            "database_url": self.place.database_url, "load": self._loads, "begins": begins + self._ahead,
+            "parts": parts,
         }  # fmt: skip
         with programs.module(self.place.place, "bench.compare.load.writing", arguments) as program:
             yield program, self._loads
@@ -138,15 +142,12 @@ class Scene:
         `dues` and `commits` have the times of transactions of a schedule, by their number; `otherwise` is that of
         events that no schedule has.
         """
-        found = []
-        for event_id, aggregate, version, number in self.place.execute("bench_compare_events", after=after):
-            committed = commits.get(number, otherwise)
-            found.append(Event(event_id, aggregate, version, dues.get(number, committed), committed))
-        return found
+        return committed.events(self.place, after, dues, commits, otherwise)
 
     def commits(self, load: int) -> dict[int, float]:
         """Return when each transaction of a load was committed, by its number."""
-        return dict(self.place.execute("bench_compare_commits", load=load))
+        rows = self.place.execute("bench_compare_commits", load=load)
+        return {number: at - self._ahead for number, at in rows}
 
     @property
     def _ready_seconds(self) -> float:

@@ -13,6 +13,7 @@ from bench.stage import Stage
 from outboxkit import sql
 
 _MINUTE = 60.0
+_ELSEWHERE = "Postgres was not started by the sandbox on this machine, so its processes cannot be read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +99,11 @@ def for_each(spent: Spent, events: int, *, relays: bool) -> dict[str, Figure]:
     if relays:
         figures["relay_cpu"] = Figure(spent.relay_cpu / events, "s")
     return figures
+
+
+def unknown(spent: Spent, name: str) -> dict[str, str]:
+    """Return why the figure `name`, of Postgres' CPU, is not there, if it is not. Pure."""
+    return {} if spent.database_cpu is not None else {name: _ELSEWHERE}
 
 
 def idle(spent: Spent) -> dict[str, Figure]:

@@ -16,7 +16,7 @@ from bench.compare.results import Phase, Step
 
 _COLUMNS = 4
 _HEIGHT = 1.7
-_LEFT, _BETWEEN, _BELOW, _HEADING = 1.0, 0.25, 0.65, 0.32
+_LEFT, _BETWEEN, _BELOW, _HEADING = 1.0, 0.38, 0.65, 0.32
 """Inches."""
 _CUT = 3.0
 """Each axis over the median arm's, at most: one arm that takes an hour does not flatten all others."""
@@ -122,11 +122,11 @@ def _panels(measured: Measured, title: str, arms: Sequence[str], draw: Panel) ->
 
 def _label(figure: Figure, every: Sequence[Axes], x: tuple[str, str], y: tuple[str, str]) -> None:
     """Give the axes their numbers and names; x and y are a unit and a name each."""
-    for axis, (unit, _), cut in ((every[0].xaxis, x, "upper"), (every[0].yaxis, y, None)):
+    for axis, (unit, _), cut, most in ((every[0].xaxis, x, "upper", 4), (every[0].yaxis, y, None, 5)):
         axis.set_major_formatter(numbers(unit))
         if axis.get_scale() == "log":
             axis.set_minor_formatter(NullFormatter())
         else:
-            axis.set_major_locator(MaxNLocator(5, prune=cut))
+            axis.set_major_locator(MaxNLocator(most, prune=cut))
     figure.supxlabel(x[1], fontsize=11)
     figure.supylabel(y[1], fontsize=11, x=0.008)

@@ -27,9 +27,9 @@ _LINE = 0.26
 """Inches for one line of the title."""
 _HUES: Mapping[Family, tuple[str, ...]] = {
     "wal": ("#0072b2", "#56b4e9"),
-    "polling": ("#d55e00", "#e69f00", "#009e73", "#cc79a7", "#882255", "#44aa99", "#999933"),
-    "peer": ("#332288", "#117733", "#ddcc77", "#aa4499", "#88ccee", "#661100"),
+    "polling": ("#d55e00", "#e69f00", "#009e73", "#cc79a7", "#882255", "#999933", "#44aa99"),
     "control": ("#000000", "#7f7f7f"),
+    "peer": ("#117733", "#cc6677", "#332288", "#ddaa33", "#aa4499", "#661100"),
     "none": ("#a6a6a6",),
 }
 """After Okabe and Ito, and Tol: told apart with any colour vision. Labels stand beside the lines as well."""

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,17 @@ import pytest
 
 from bench.compare import arms, plan, results
 from bench.compare.arms import Way
-from bench.compare.plan import Asked, Plan, Sizes
+from bench.compare.plan import Asked, Plan
 from bench.compare.results import Correctness, Phase
-from bench.compare.run import loading, phases
+from bench.compare.run import clock, loading, phases
 from bench.compare.run.scene import Scene, scene
+from bench.compare.sizes import Sizes
 from bench.compare.workload import Load, Workload, committed
-from sandbox import Sandbox
+from sandbox import Sandbox, SandboxSettings, start
 
 TINY = Sizes(
     long_runs=1,
+    idle_runs=1,
     backlog=200,
     slow_backlog=50,
     load_seconds=2,
@@ -183,6 +186,40 @@ def test_the_first_run_of_an_arm_has_rates_idleness_and_incidents(sandbox: Sandb
     assert large.figures["peak_table_growth"].value > 0
 
 
+@pytest.fixture
+def named(sandbox: Sandbox) -> Iterator[Sandbox]:
+    """Use the same servers as if they were somebody else's."""
+    servers = sandbox.servers
+    with start(SandboxSettings(database_url=servers.database_url, amqp_url=servers.amqp_url)) as box:
+        yield box
+
+
+def test_on_servers_of_somebody_else_each_figure_that_cannot_be_measured_says_why(named: Sandbox) -> None:
+    found = phases.run(named, planned(), arms.named("WAL (pgoutput)"), repetition=0)
+    assert found.not_measured is None
+    kinds = by_kind(found.phases)
+    for kind, cpu in (("drain", "database_cpu"), ("load", "database_cpu"), ("idle", "idle_database_cpu")):
+        assert "was not started by the sandbox" in kinds[kind].unknown[cpu]
+        assert cpu not in kinds[kind].figures
+    assert kinds["drain"].figures["relay_cpu"].value > 0
+    assert kinds["load"].latencies["confirmed"].quantile(0.5) > 0
+    assert "named by SANDBOX_DATABASE_URL or SANDBOX_AMQP_URL is never" in (kinds["outage"].not_measured or "")
+    assert kinds["large"].correctness is not None
+    assert kinds["large"].correctness.missed == 0
+
+
+def test_the_clock_of_a_server_elsewhere_is_known(sandbox: Sandbox) -> None:
+    with sandbox.isolated() as isolated, psycopg.connect(isolated.database_url, autocommit=True) as connection:
+        assert clock.ahead(connection) == 0  # it is this machine's
+        connection.execute("CREATE SCHEMA other")
+        connection.execute(
+            "CREATE FUNCTION other.clock_timestamp() RETURNS timestamptz LANGUAGE sql"
+            " AS $$SELECT pg_catalog.clock_timestamp() - interval '90 s'$$"
+        )
+        connection.execute("SET search_path = other, pg_catalog")
+        assert clock.ahead(connection) == pytest.approx(-90, abs=0.5)
+
+
 def test_an_arm_that_cannot_run_says_why(sandbox: Sandbox) -> None:
     way = Way(results.Arm("WAL (other)", "wal", settings={"RELAY_SOURCE": "wal", "RELAY_PLUGIN": "other"}))
     found = phases.run(sandbox, planned(), way, repetition=1)
@@ -212,6 +249,9 @@ def test_the_command_keeps_its_results_and_goes_on(sandbox: Sandbox, tmp_path: P
     found = results.read(out / "report" / "results.json")
     assert [run.arm for run in found.runs] == ["no relay"]
     assert found.surroundings.seed == 5
+    assert found.surroundings.settings["servers"] == "those of SANDBOX_DATABASE_URL and SANDBOX_AMQP_URL"
+    unknown = "Not measured: CPU of Postgres per event: Postgres was not started by the sandbox"
+    assert unknown in done.stdout.replace("\n", " ")
     assert "<html" in (out / "report" / "index.html").read_text()
     assert str(out / "report" / "index.html") in done.stdout.replace("\n", "")
     assert json.loads((out / "plan.json").read_text())["workload"]["load"][0]["name"] == "mine"

@@ -48,6 +48,7 @@ class Nature:
     wal_bytes: float = 1.0
     dead: float = 0.001
     database_cpu: float = 20e-6
+    relay_cpu: float = 40e-6
     idle_cpu: float = 0.2
     retained: float = 0.0
     """Bytes of WAL kept for each second of lag."""
@@ -96,6 +97,11 @@ class Draw:
     seed: int = 1
     repetitions: int = 3
     noise: float = 0.03
+    """Of each figure."""
+    pace: float = 0.0
+    """Of a whole run: how much the machine's speed changes from one to the next."""
+    outliers: float = 0.0
+    """The share of loads whose slowest events are twice as slow."""
     natures: list[Nature] = field(default_factory=natures)
     unmeasured: Collection[str] = ()
     events: int = 3000
@@ -127,6 +133,12 @@ class Draw:
         return Results(surroundings, tuple(each.arm for each in self.natures), tuple(runs))
 
     def _run(self, nature: Nature, number: int) -> Run:
+        slower = self._random.lognormvariate(0, self.pace)
+        nature = replace(
+            nature, late=nature.late * slower, drain=nature.drain / slower, commit=nature.commit * slower,
+            database_cpu=nature.database_cpu * slower, relay_cpu=nature.relay_cpu * slower,
+            idle_cpu=nature.idle_cpu * slower,
+        )  # fmt: skip
         if nature.arm.name in self.unmeasured:
             return Run(nature.arm.name, number, not_measured="it is not installed")
         if nature.arm.family == "none":
@@ -159,11 +171,13 @@ class Draw:
         if nature.arm.family == "none":
             return Phase(name, "load", figures=figures)
         slower = self._near(1)
-        confirmed = [self._late(nature, spread) * slower for _ in range(self.events)]
+        confirmed = sorted(self._late(nature, spread) * slower for _ in range(self.events))
+        if self._random.random() < self.outliers:
+            confirmed[-self.events // 20 :] = [2 * each for each in confirmed[-self.events // 20 :]]
         applied = [each + 0.002 * self._random.lognormvariate(0, 0.5) for each in confirmed]
         costs = {
             "database_cpu": self._near(nature.database_cpu * 20),
-            "relay_cpu": self._near(90e-6),
+            "relay_cpu": self._near(nature.relay_cpu * 2.2),
             "relay_rss": self._near(70e6),
         }
         return Phase(
@@ -186,7 +200,7 @@ class Draw:
             "buffers": 3 if nature.wal_bytes > 1 else 0.2,
             "vacuum_seconds": 0.2 + nature.dead,
             "vacuum_wal_bytes": 4000 + 1e6 * nature.dead,
-            "relay_cpu": 40e-6,
+            "relay_cpu": nature.relay_cpu,
         }
         found = {key: figure(key, self._near(value)) for key, value in costs.items()}
         return Phase(DRAIN, "drain", figures=found, correctness=Correctness(20_000, 0, 7, 0))

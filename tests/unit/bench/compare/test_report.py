@@ -12,7 +12,7 @@ from rich.console import Console
 
 from bench.compare.reporting import terminal
 from bench.compare.reporting.writing import compared, write
-from bench.compare.results import Results, read
+from bench.compare.results import Phase, Results, Run, Stopped, read
 from tests.unit.bench.compare.plausible import (
     DRAIN,
     IDLE,
@@ -123,6 +123,17 @@ def test_the_page_and_the_markdown_have_every_section(place: Path) -> None:
     assert re.findall(r"<h2[^>]*>(.*?)</h2>", (place / "index.html").read_text(encoding="utf-8")) == wanted
 
 
+def test_the_report_says_how_often_each_part_was_measured(place: Path) -> None:
+    markdown = (place / "report.md").read_text(encoding="utf-8")
+    _, _, after = markdown.partition("### How often each part was measured\n\n")
+    heading, _, *rows = after.splitlines()
+    arms = [cell.strip() for cell in heading.split("|")[2:-1]]
+    cells = [[cell.strip() for cell in row.split("|")[1:-1]] for row in rows if row]
+    often = {phase: dict(zip(arms, counts, strict=True)) for phase, *counts in cells}
+    assert often[STEADY] == dict.fromkeys(arms, "2")
+    assert often[OUTAGE] == dict.fromkeys(arms, "2") | {NONE: ""}
+
+
 @pytest.mark.parametrize("name", ["index.html", "report.md"])
 def test_the_report_names_seed_machine_and_versions(place: Path, name: str) -> None:
     text = (place / name).read_text(encoding="utf-8").replace("\\_", "_")
@@ -141,12 +152,41 @@ def test_what_stands_in_results_cannot_become_a_part_of_the_page(tmp_path: Path)
 
 def test_a_run_with_missing_arms_is_still_reported(tmp_path: Path) -> None:
     draw = replace(SMALL, phases=(STEADY, DRAIN), unmeasured={WAL2JSON, NONE})
-    found = msgspec.structs.replace(draw.results(), complete=False)
-    write(found, tmp_path)
+    write(draw.results(), tmp_path)
     markdown = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert f"* {WAL2JSON}: it is not installed" in markdown
-    assert "The comparison was interrupted" in markdown
-    assert f"{WAL2JSON} was not measured: it is not installed" in shown(found)
+    assert f"Not measured: {WAL2JSON}: it is not installed" in shown(draw.results())
+
+
+@pytest.mark.parametrize(
+    ("stopped", "said"),
+    [
+        (Stopped("time limit", 60, 66, 5400, "go on"),
+         "The time limit of 90 minutes was reached; 60 of 66 runs were made. To go on: go on"),
+        (Stopped("interrupted", 1, 66, 5400, "go on"),
+         "The comparison was interrupted; 1 of 66 runs were made. To go on: go on"),
+        (None, "Not all runs were made."),
+    ],
+)  # fmt: skip
+def test_why_runs_are_missing_is_said_in_report_terminal_and_results(
+    tmp_path: Path, stopped: Stopped | None, said: str
+) -> None:
+    found = msgspec.structs.replace(ONLY.results(), complete=False, stopped=stopped)
+    write(found, tmp_path)
+    assert said in (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert said in (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert said in shown(found)
+    assert read(tmp_path / "results.json").stopped == stopped
+    assert ("interrupted" in shown(found)) == (stopped is not None and stopped.reason == "interrupted")
+
+
+def test_a_figure_that_cannot_be_measured_has_its_reason(tmp_path: Path) -> None:
+    drawn = ONLY.results()
+    phase = Phase("a part", "drain", unknown={"database_cpu": "Postgres is elsewhere"})
+    found = msgspec.structs.replace(drawn, runs=(*drawn.runs, Run(POLL_1S, 7, (phase,))))
+    write(found, tmp_path)
+    assert "* CPU of Postgres per event: Postgres is elsewhere" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "Not measured: CPU of Postgres per event: Postgres is elsewhere" in shown(found)
 
 
 def test_one_arm_alone_is_still_reported(tmp_path: Path) -> None:
@@ -157,10 +197,11 @@ def test_one_arm_alone_is_still_reported(tmp_path: Path) -> None:
 
 
 def test_no_run_at_all_is_still_reported(tmp_path: Path) -> None:
-    found = msgspec.structs.replace(SMALL.results(), runs=(), complete=False)
+    stopped = Stopped("interrupted", 0, 33, 600, "bench compare --out x")
+    found = msgspec.structs.replace(SMALL.results(), runs=(), complete=False, stopped=stopped)
     write(found, tmp_path)
-    assert "The comparison was interrupted" in (tmp_path / "index.html").read_text(encoding="utf-8")
-    assert "interrupted" in shown(found)
+    assert "0 of 33 runs" in (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "0 of 33 runs" in shown(found)
 
 
 def test_an_earlier_comparison_has_its_section(tmp_path: Path) -> None:

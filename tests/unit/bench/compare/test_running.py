@@ -6,12 +6,12 @@ from typing import Any, cast
 
 import pytest
 
-from bench.compare import running
+from bench.compare import ordering, running
 from bench.compare.arms import Way
 from bench.compare.keeping import Kept
 from bench.compare.plan import Asked, Plan
 from bench.compare.progress import words
-from bench.compare.results import Phase, Run, Surroundings
+from bench.compare.results import Phase, Run, Stopped, Surroundings
 from bench.compare.running import Progress
 from outboxkit.errors import ConfigurationProblem
 from sandbox import Sandbox
@@ -69,16 +69,19 @@ def test_what_is_there_is_collected_after_an_interruption(tmp_path: Path) -> Non
     with pytest.raises(KeyboardInterrupt):
         compare(tmp_path, Measured(interrupts_at=3))
     kept, plan = begun(tmp_path)
-    found = running.collected(kept, plan, ABOUT, complete=False)
+    found = running.collected(kept, plan, ABOUT, "interrupted")
     assert len(found.runs) == 3
     assert [arm.name for arm in found.arms] == ["WAL (wal2json)", "no relay"]
     assert not found.complete
+    assert found.stopped == Stopped(
+        "interrupted", made=3, planned=4, limit=600, go_on=f"bench compare --out {tmp_path / 'out'}"
+    )
 
 
 def test_a_run_that_failed_is_collected_and_tried_again(tmp_path: Path) -> None:
     assert compare(tmp_path, Measured(refuses=1))
     kept, plan = begun(tmp_path)
-    assert [run.not_measured for run in running.collected(kept, plan, ABOUT, complete=True).runs].count("it broke") == 1
+    assert [run.not_measured for run in running.collected(kept, plan, ABOUT, "complete").runs].count("it broke") == 1
     again = Measured()
     assert compare(tmp_path, again)
     assert len(again.runs) == 1
@@ -93,12 +96,22 @@ def test_a_file_that_was_cut_is_measured_again(tmp_path: Path) -> None:
     assert len(again.runs) == 1
 
 
-def test_no_run_is_begun_when_the_time_is_over(tmp_path: Path) -> None:
+def test_a_run_that_would_not_end_in_time_is_not_begun_and_made_by_whoever_goes_on(tmp_path: Path) -> None:
     kept, plan = begun(tmp_path)
     measure = Measured()
-    spent = Plan(**{name: getattr(plan, name) for name in plan.__struct_fields__} | {"at_most": -1.0})
-    assert not running.compare(BOX, kept, spent, lambda _: None, measure)
-    assert measure.runs == []
+    costs = [ordering.expected(plan, way, repetition) for repetition, way in ordering.order(plan)]
+    short = Plan(
+        **{name: getattr(plan, name) for name in plan.__struct_fields__}
+        | {"at_most": plan.sizes.reserve_seconds + min(costs) - 1}
+    )
+    for made in (1, 2, 3):
+        assert not running.compare(BOX, kept, short, lambda _: None, measure)
+        assert len(measure.runs) == made  # the first is made in any case
+        found = running.collected(kept, short, ABOUT, "time limit")
+        assert not found.complete
+        assert found.stopped is not None
+        assert (found.stopped.reason, found.stopped.made, found.stopped.planned) == ("time limit", made, 4)
+    assert running.compare(BOX, kept, short, lambda _: None, measure)
 
 
 def test_progress_names_each_run_and_ends(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_documented_workload_is_one(tmp_path: Path) -> None:
-    text = (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "comparison.md").read_text(encoding="utf-8")
     path = tmp_path / "documented.toml"
     path.write_text(text.partition("```toml\n")[2].partition("```")[0])
     (load,) = read(path).load
