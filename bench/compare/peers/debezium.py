@@ -1,7 +1,7 @@
 """Debezium as a peer: its engine and its PostgreSQL connector in a process of their own, with a sink for RabbitMQ.
 
-Debezium Server is the same engine with the same sink. Its packages are not used: the sink's is not on Maven Central in
-each version, and they need Java 21.
+Debezium Server is the same engine with such a sink. It is not used itself: it needs Java 21, and Maven did not find its
+RabbitMQ sink in this version.
 """
 
 from pathlib import Path
@@ -23,7 +23,7 @@ PEER = Peer(
     "id is in the header `id`); the confirms of a batch are waited for before its offset is stored. Offsets are stored "
     "after each batch, as in the example of Debezium Server. It waits 10 ms for a batch to be full: with the default, "
     "500, an event of a small load comes up to half a second later. When the broker goes away it ends, and must be "
-    "started again.",
+    "started again; to the database it connects again by itself, after 10 s.",
     install=_install,
     settings={
         "plugin.name": "pgoutput", "snapshot.mode": "no_data", "publish.via.partition.root": "true",
