@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from bench.compare.peers import graphile_worker, pg_transactional_outbox, pika_poller, procrastinate
+from bench.compare.peers import debezium, graphile_worker, pg_transactional_outbox, pika_poller, procrastinate
 from bench.compare.peers.peer import Peer
 from outboxkit.errors import ConfigurationProblem
 
 ALL: tuple[Peer, ...] = (
+    debezium.PEER,
     pg_transactional_outbox.SEGMENTS,
     pg_transactional_outbox.IN_TURN,
     pg_transactional_outbox.POLLING,

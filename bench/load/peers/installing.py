@@ -5,6 +5,7 @@ function returns the command line of a program, which takes what it does as one 
 standard input. What is installed there already, in this version, is used as it is: a mark is written last.
 """
 
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -15,9 +16,11 @@ from outboxkit.errors import Problem
 PROCRASTINATE = "3.10.0"
 GRAPHILE_WORKER = "0.17.3"  # 0.18 needs Node 22
 PG_TRANSACTIONAL_OUTBOX = "0.5.7"  # its lock file has the same
+DEBEZIUM = "3.6.1"  # its pom.xml has the same
 ENVIRONMENT = {"NO_LOG_SUCCESS": "1"}
 """Of the programs: graphile-worker writes no line for each job."""
 _SECONDS = 600.0
+_NODE, _MAVEN = "Node.js", "Maven and a JDK of Java 17 or newer"
 _HERE = Path(__file__).parent
 
 
@@ -35,7 +38,7 @@ def procrastinate(directory: Path) -> list[str]:
 
 def graphile_worker(directory: Path) -> list[str]:
     """Install graphile-worker below `directory`; raises Problem when a package, or Node.js, cannot be had."""
-    node, npm = (_program(name, "graphile-worker") for name in ("node", "npm"))
+    node, npm = (_program(name, "graphile-worker", _NODE) for name in ("node", "npm"))
     modules, mark = directory / "graphile", directory / f"graphile-{GRAPHILE_WORKER}"
     if not mark.exists():
         modules.mkdir(parents=True, exist_ok=True)
@@ -51,7 +54,7 @@ def pg_transactional_outbox(directory: Path) -> list[str]:
 
     Raises Problem when a package, or Node.js, cannot be had.
     """
-    node, npm = (_program(name, "pg-transactional-outbox") for name in ("node", "npm"))
+    node, npm = (_program(name, "pg-transactional-outbox", _NODE) for name in ("node", "npm"))
     modules = directory / "pg-transactional-outbox"
     mark = directory / f"pg-transactional-outbox-{PG_TRANSACTIONAL_OUTBOX}"
     shutil.copytree(_HERE / "pg_transactional_outbox", modules, dirs_exist_ok=True)
@@ -61,10 +64,35 @@ def pg_transactional_outbox(directory: Path) -> list[str]:
     return [node, str(modules / "relay.mjs")]
 
 
-def _program(name: str, peer: str) -> str:
+def debezium(directory: Path) -> list[str]:
+    """Install Debezium's engine and connector, and compile the program around them.
+
+    Raises Problem when a package, Maven, or a JDK cannot be had.
+    """
+    java, maven = (_program(name, "Debezium", _MAVEN) for name in ("java", "mvn"))
+    source, project = _HERE / "debezium", directory / "debezium"
+    mark = directory / f"debezium-{_digest(source)}"  # a program that was changed is compiled again
+    if not mark.exists():
+        shutil.copytree(source, project, dirs_exist_ok=True)
+        goals = ["compile", "dependency:copy-dependencies"]
+        _run([maven, "--quiet", "--batch-mode", "--file", str(project / "pom.xml"), *goals])
+        mark.touch()
+    classes, packages = project / "target" / "classes", project / "target" / "dependency"
+    options = ["-Xmx512m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]
+    return [java, *options, "-cp", f"{classes}:{packages}/*", "peer.Relay"]
+
+
+def _digest(source: Path) -> str:
+    texts = (path.read_bytes() for path in sorted(source.rglob("*")) if path.is_file())
+    return hashlib.sha256(b"\0".join(texts)).hexdigest()
+
+
+def _program(name: str, peer: str, package: str) -> str:
     found = shutil.which(name)
     if found is None:
-        raise Problem(f"{peer} needs {name}, and it is not installed", remedy="install Node.js, or leave out this peer")
+        raise Problem(
+            f"{peer} needs {name}, and it is not installed", remedy=f"install {package}, or leave out this peer"
+        )
     return found
 
 
@@ -81,5 +109,6 @@ def _run(words: list[str]) -> None:
 def _failed(words: list[str], reason: str) -> Problem:
     return Problem(
         f"a peer cannot be installed: `{Path(words[0]).name} {' '.join(words[1:])}`: {reason}",
-        remedy="the packages come from PyPI and npm: give this machine access to them, or leave out this peer",
+        remedy="the packages come from PyPI and npm, Debezium's from Maven Central: give this machine access to "
+        "them, or leave out this peer",
     )
