@@ -36,7 +36,7 @@ def _replication(name: str, mode: str, about: str, strategy: str) -> Peer:
         about=f"{about} {_UNSEEN} {_ABOUT}",
         install=partial(_install, mode),
         script=_SCRIPT,
-        aside=f"{_SCRIPT}_aside",
+        aside="bench_peer_pg_transactional_outbox_aside",
         settings={"listener": "replication", "concurrencyStrategy": strategy, **_SETTINGS},
         slow=True,
     )
@@ -63,7 +63,7 @@ POLLING = Peer(
     about=f"The polling listener, one message of an aggregate at a time. {_ABOUT}",
     install=partial(_install, "polling"),
     script=_SCRIPT,
-    aside=f"{_SCRIPT}_pending",
+    aside="bench_peer_pg_transactional_outbox_pending",
     settings={
         "listener": "polling", "nextMessagesBatchSize": "5", "nextMessagesPollingIntervalInMs": "250", **_SETTINGS,
     },

@@ -13,43 +13,18 @@ from typing import Any
 import psycopg
 import pytest
 
-from bench.compare import arms, plan, results
+from bench.compare import arms, results
 from bench.compare.arms import Way
-from bench.compare.plan import Asked, Plan
+from bench.compare.plan import Plan
 from bench.compare.results import Correctness, Phase
 from bench.compare.run import clock, loading, phases
 from bench.compare.run.scene import Scene, scene
-from bench.compare.sizes import Sizes
-from bench.compare.workload import Load, Workload, committed
+from bench.compare.workload import committed
 from sandbox import Sandbox, SandboxSettings, start
+from tests.integration.bench.compare.planned import MIXED, planned
 
-TINY = Sizes(
-    long_runs=1,
-    idle_runs=1,
-    backlog=200,
-    slow_backlog=50,
-    load_seconds=2,
-    idle_seconds=1,
-    settle_seconds=0,
-    step_seconds=2,
-    outage_seconds=1,
-    outage_rate=20,
-    around_seconds=1,
-    large_rows=300,
-    patience=3,
-    at_most=60,
-)
-MIXED = Load(
-    "mixed", rate=150, rows={1: 0.9, 20: 0.1}, payload_bytes={200: 0.9, 50_000: 0.1}, open_share=0.3, rollbacks=0.2,
-    hot_share=0.5,
-)  # fmt: skip
 SECONDS = 30
 NONE, LAST_ID, ONE_CONFIRM = map(arms.named, ("no relay", "control: last id", "control: one confirm at a time"))
-
-
-def planned(load: Load = MIXED, rates: tuple[float, ...] = ()) -> Plan:
-    made = plan.made(Asked(quick=True, seed=1, workload=Workload((load,))), drawn=0, started_at="")
-    return Plan(**{name: getattr(made, name) for name in made.__struct_fields__} | {"sizes": TINY, "rates": rates})
 
 
 def by_kind(found: tuple[Phase, ...]) -> dict[str, Phase]:

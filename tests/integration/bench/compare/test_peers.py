@@ -15,7 +15,7 @@ from bench.compare.results import Edge, Run
 from bench.compare.run import edges, phases
 from bench.compare.run.edges import BROKER, PROGRAM, UNROUTABLE
 from sandbox import Sandbox, SandboxSettings
-from tests.integration.bench.compare.test_compare import planned
+from tests.integration.bench.compare.planned import planned
 
 POLLER = pika_poller.PEER
 
