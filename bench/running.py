@@ -28,8 +28,13 @@ def measuring(to: Path | None, window: int) -> Iterator[tuple[Sandbox, Report]]:
         try:
             yield box, found
         finally:
-            tables.show(found, Console(width=None if sys.stdout.isatty() else _WIDTH))
+            tables.show(found, console())
             if to is None:
                 typer.echo(found.to_json())
             else:
                 found.write(to)
+
+
+def console() -> Console:
+    """Return where tables go: the terminal, or a file that is wide enough for them."""
+    return Console(width=None if sys.stdout.isatty() else _WIDTH)

@@ -5,7 +5,7 @@ people write by hand; they are in bench/compare/controls only.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, TypeVar
 
 from msgspec import Struct
 
@@ -99,16 +99,24 @@ ALL = (
 )
 
 
+Named = TypeVar("Named", Way, Peer)
+
+
 def chosen(parts: Sequence[str]) -> tuple[Way, ...]:
     """Return the arms that have one of `parts` in their names, or all if there are no parts.
 
     Raises ConfigurationProblem for a part that is in no name.
     """
+    return picked(parts, ALL, "arm")
+
+
+def picked(parts: Sequence[str], among: Sequence[Named], what: str) -> tuple[Named, ...]:
+    """Return those whose arm has one of `parts` in its name, or all; `what` is how an error calls one of them."""
     for part in parts:
-        if not any(part in way.arm.name for way in ALL):
-            names = ", ".join(repr(way.arm.name) for way in ALL)
-            raise ConfigurationProblem(f"no arm has {part!r} in its name", remedy=f"the arms are {names}")
-    return tuple(way for way in ALL if not parts or any(part in way.arm.name for part in parts))
+        if not any(part in each.arm.name for each in among):
+            names = ", ".join(repr(each.arm.name) for each in among)
+            raise ConfigurationProblem(f"no {what} has {part!r} in its name", remedy=f"the {what}s are {names}")
+    return tuple(each for each in among if not parts or any(part in each.arm.name for part in parts))
 
 
 def named(name: str) -> Way:

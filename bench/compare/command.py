@@ -1,23 +1,22 @@
 """The command `bench compare`: its options, and no logic of its own."""
 
 import random
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 import sandbox
-from bench.compare import arms, results, running, workload
+from bench.compare import arms, results, running
 from bench.compare.keeping import Kept
-from bench.compare.plan import Asked
+from bench.compare.planning import workload
+from bench.compare.planning.plan import Asked
 from bench.compare.progress import shown
 from bench.report import surroundings
+from bench.running import console
 
 _PLACES = Path("comparisons")
-_WIDTH = 130  # of tables that go to a file, so that no column is cut
 
 
 def compare(  # noqa: PLR0913 - one parameter for each option
@@ -65,19 +64,15 @@ def compare(  # noqa: PLR0913 - one parameter for each option
     now = datetime.now(UTC).replace(microsecond=0)
     kept = Kept(out or _PLACES / f"{now:%Y%m%d-%H%M%S}")
     plan = kept.begun(asked, drawn=random.SystemRandom().randrange(1_000_000), started_at=now.isoformat())
-    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
+    screen = console()
     load_before = surroundings.load()
     with sandbox.start() as box:
         about = running.look(box, plan, load_before)
-        with shown(console) as observe:
-            ended: running.Ended
-            try:
-                ended = "complete" if running.compare(box, kept, plan, observe) else "time limit"
-            except KeyboardInterrupt:
-                ended = "interrupted"
+        with shown(screen) as observe:
+            ended = running.ended(lambda: running.compare(box, kept, plan, observe))
     found = running.collected(kept, plan, about, ended)
     report = write(found, kept.place / "report", earlier=earlier)
-    show(found, console, compared(found, earlier))
-    console.print(f"The report: {report}", highlight=False, soft_wrap=True)
+    show(found, screen, compared(found, earlier))
+    screen.print(f"The report: {report}", highlight=False, soft_wrap=True)
     if ended == "interrupted":
         raise KeyboardInterrupt

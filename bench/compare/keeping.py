@@ -10,7 +10,7 @@ import msgspec
 
 from bench.compare import results
 from bench.compare.arms import Way
-from bench.compare.plan import Asked, Plan, agree, made
+from bench.compare.planning.plan import Asked, Plan, agree, made
 from bench.compare.results import Run
 from outboxkit.errors import ConfigurationProblem
 

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.compare import ordering, wording
+from bench.compare import wording
 from bench.compare.arms import Way
 from bench.compare.keeping import Kept
 from bench.compare.peers import keeping
-from bench.compare.plan import Plan
+from bench.compare.planning import ordering
+from bench.compare.planning.plan import Plan
 from bench.compare.results import Results, Run, Stopped, Surroundings
 from bench.compare.run.phases import run
 from bench.report import surroundings
@@ -64,16 +65,24 @@ def compare(box: Sandbox, kept: Kept, plan: Plan, observe: Observe, measure: Mea
     return True
 
 
-def collected(kept: Kept, plan: Plan, about: Surroundings, ended: Ended) -> Results:
-    """Return everything that was measured, of peers too; `ended` says why no other run was made."""
+def ended(make: Callable[[], bool]) -> Ended:
+    """Call `make`, which makes runs and returns whether all were made in time; return why it ended."""
+    try:
+        return "complete" if make() else "time limit"
+    except KeyboardInterrupt:
+        return "interrupted"
+
+
+def collected(kept: Kept, plan: Plan, about: Surroundings, why: Ended) -> Results:
+    """Return everything that was measured, of peers too; `why` no other run was made."""
     order = list(ordering.order(plan))
     ours = kept.runs(order)
     runs = (*ours, *keeping.runs(kept))
     arms = (*(way.arm for way in plan.ways), *keeping.measured(kept).arms)
-    if ended == "complete":
+    if why == "complete":
         return Results(about, arms, runs)
     stopped = Stopped(
-        ended, made=len(ours), planned=len(order), limit=plan.at_most, go_on=f"bench compare --out {kept.place}"
+        why, made=len(ours), planned=len(order), limit=plan.at_most, go_on=f"bench compare --out {kept.place}"
     )
     return Results(about, arms, runs, complete=False, stopped=stopped)
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from bench.compare import ordering
 from bench.compare.arms import Way
-from bench.compare.plan import Plan
-from bench.compare.workload import Load, Workload, mean
+from bench.compare.planning import ordering
+from bench.compare.planning.plan import Plan
+from bench.compare.planning.workload import Load, Workload, mean
 
 
 def told(workload: Workload) -> dict[str, str]:

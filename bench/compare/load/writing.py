@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from bench.compare.workload import Transaction, sessions, together
+from bench.compare.planning.workload import Transaction, sessions, together
 from bench.load import programs
 from outboxkit import sql
 

@@ -1,28 +1,26 @@
 """The command `bench peers`: its options, and no logic of its own."""
 
 import random
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 import sandbox
 from bench.compare import running
 from bench.compare.keeping import Kept
 from bench.compare.peers import every, keeping
 from bench.compare.peers.running import OURS, collected, installed, jobs, measure
-from bench.compare.plan import Asked
+from bench.compare.planning.plan import Asked
 from bench.compare.progress import shown
 from bench.report import surroundings
+from bench.running import console
 
 _PLACES = Path("comparisons")
 _BESIDE = (*OURS, "no relay")
 """The arms of a comparison that is made for peers only."""
 _QUICK_REPETITIONS = 2
-_WIDTH = 130  # of tables that go to a file, so that no column is cut
 
 
 def peers(
@@ -58,8 +56,8 @@ def peers(
         )
     plan = kept.begun(asked, drawn=random.SystemRandom().randrange(1_000_000), started_at=now.isoformat())
     wanted = repetitions or plan.repetitions
-    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
-    console.print(f"Installing {', '.join(each.arm.name for each in chosen)}, unless they are there", highlight=False)
+    screen = console()
+    screen.print(f"Installing {', '.join(each.arm.name for each in chosen)}, unless they are there", highlight=False)
     todo = jobs(plan, installed(kept, chosen, kept.place / "peers"), wanted)
     keeping.note(
         kept, tuple(each.arm for each in chosen), wanted, tuple(job.way.arm.name for job in todo if job.part)
@@ -67,17 +65,17 @@ def peers(
     load_before = surroundings.load()
     with sandbox.start() as box:
         about = running.look(box, plan, load_before)
-        with shown(console) as observe:
-            ended: running.Ended
-            try:
+        with shown(screen) as observe:
+
+            def make() -> bool:
                 if plan.arms == _BESIDE:
                     running.compare(box, kept, plan, observe)
-                ended = "complete" if measure(box, kept, plan, todo, observe) else "time limit"
-            except KeyboardInterrupt:
-                ended = "interrupted"
+                return measure(box, kept, plan, todo, observe)
+
+            ended = running.ended(make)
     found = collected(kept, plan, about, todo, ended)
     report = write(found, kept.place / "report")
-    show(found, console)
-    console.print(f"The report: {report}", highlight=False, soft_wrap=True)
+    show(found, screen)
+    screen.print(f"The report: {report}", highlight=False, soft_wrap=True)
     if ended == "interrupted":
         raise KeyboardInterrupt

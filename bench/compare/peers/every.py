@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from bench.compare.arms import picked
 from bench.compare.peers import debezium, graphile_worker, pg_transactional_outbox, pika_poller, procrastinate
 from bench.compare.peers.peer import Peer
-from outboxkit.errors import ConfigurationProblem
 
 ALL: tuple[Peer, ...] = (
     debezium.PEER,
@@ -22,8 +22,4 @@ def chosen(parts: Sequence[str]) -> tuple[Peer, ...]:
 
     Raises ConfigurationProblem for a part that is in no name.
     """
-    for part in parts:
-        if not any(part in peer.arm.name for peer in ALL):
-            names = ", ".join(repr(peer.arm.name) for peer in ALL)
-            raise ConfigurationProblem(f"no peer has {part!r} in its name", remedy=f"the peers are {names}")
-    return tuple(peer for peer in ALL if not parts or any(part in peer.arm.name for part in parts))
+    return picked(parts, ALL, "peer")

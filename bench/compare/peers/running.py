@@ -11,12 +11,13 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from bench.compare import ordering, running
+from bench.compare import running
 from bench.compare.arms import Way, named
 from bench.compare.keeping import Kept
 from bench.compare.peers import keeping
 from bench.compare.peers.peer import Peer
-from bench.compare.plan import Plan
+from bench.compare.planning import ordering
+from bench.compare.planning.plan import Plan
 from bench.compare.results import Results, Run, Stopped, Surroundings
 from bench.compare.run import edges, phases
 from bench.compare.running import Observe, Progress

@@ -10,7 +10,7 @@ from contextlib import suppress
 import psycopg
 
 from bench.compare.arms import Way
-from bench.compare.plan import Plan
+from bench.compare.planning.plan import Plan
 from bench.compare.results import Correctness, Edge, Phase, Run
 from bench.compare.run import judging
 from bench.compare.run.routes import Routes

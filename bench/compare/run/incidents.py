@@ -2,12 +2,12 @@
 
 import time
 
+from bench.compare.planning.workload import Load
 from bench.compare.results import RETAINED, TABLE, Figure, Kind, Phase, Series
 from bench.compare.run import judging, loading, measuring
 from bench.compare.run.loading import Loaded
-from bench.compare.run.sampling import Sampler
+from bench.compare.run.reading.sampling import Sampler
 from bench.compare.run.scene import Scene, waited
-from bench.compare.workload import Load
 from outboxkit.errors import Problem
 
 _NORMAL_LAG = 1.0

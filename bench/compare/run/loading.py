@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bench.compare.load.writing import parts
+from bench.compare.planning.workload import Load, Transaction, schedule
 from bench.compare.run import judging
 from bench.compare.run.judging import Arrival, Event
 from bench.compare.run.scene import Scene
-from bench.compare.workload import Load, Transaction, schedule
 
 _BEGIN_AFTER = 1.0
 """By then the writers are connected."""

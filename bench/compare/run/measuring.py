@@ -6,13 +6,14 @@ from msgspec.structs import replace
 from psycopg.sql import SQL, Identifier
 
 from bench.compare import wording
-from bench.compare.ordering import lasts
+from bench.compare.planning.ordering import lasts
+from bench.compare.planning.workload import Load, committed
 from bench.compare.results import Figure, Phase, Series, Step
-from bench.compare.run import judging, loading, spending
+from bench.compare.run import judging, loading
 from bench.compare.run.loading import Loaded
-from bench.compare.run.sampling import Sampler
+from bench.compare.run.reading import spending
+from bench.compare.run.reading.sampling import Sampler
 from bench.compare.run.scene import Scene, waited
-from bench.compare.workload import Load, committed
 from bench.instruments import figures
 from bench.watch import wait_for_quiet
 

@@ -7,8 +7,8 @@ import psycopg
 from msgspec.structs import replace
 
 from bench.compare.arms import Way
-from bench.compare.ordering import cut_off, flooded, long, watched
-from bench.compare.plan import Plan
+from bench.compare.planning.ordering import cut_off, flooded, long, watched
+from bench.compare.planning.plan import Plan
 from bench.compare.results import Figure, Phase, Run
 from bench.compare.run import incidents, measuring
 from bench.compare.run.scene import Scene, scene

@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 from bench.compare.arms import Way
-from bench.compare.plan import Plan
-from bench.compare.run import clock, committed
-from bench.compare.run.arrived import Arrived
+from bench.compare.planning.plan import Plan
 from bench.compare.run.judging import Event
-from bench.compare.run.parts import Part, started
-from bench.compare.run.spending import Meter
+from bench.compare.run.processes.parts import Part, started
+from bench.compare.run.reading import clock, committed
+from bench.compare.run.reading.arrived import Arrived
+from bench.compare.run.reading.spending import Meter
 from bench.load import programs
 from bench.load.programs import Program
 from bench.load.queues import Kind

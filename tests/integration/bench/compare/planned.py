@@ -1,9 +1,9 @@
 """The plan of a comparison on real servers that takes seconds."""
 
-from bench.compare import plan
-from bench.compare.plan import Asked, Plan
-from bench.compare.sizes import Sizes
-from bench.compare.workload import Load, Workload
+from bench.compare.planning import plan
+from bench.compare.planning.plan import Asked, Plan
+from bench.compare.planning.sizes import Sizes
+from bench.compare.planning.workload import Load, Workload
 
 TINY = Sizes(
     long_runs=1,

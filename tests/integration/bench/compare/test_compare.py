@@ -15,11 +15,12 @@ import pytest
 
 from bench.compare import arms, results
 from bench.compare.arms import Way
-from bench.compare.plan import Plan
+from bench.compare.planning.plan import Plan
+from bench.compare.planning.workload import committed
 from bench.compare.results import Correctness, Phase
-from bench.compare.run import clock, loading, phases
+from bench.compare.run import loading, phases
+from bench.compare.run.reading import clock
 from bench.compare.run.scene import Scene, scene
-from bench.compare.workload import committed
 from sandbox import Sandbox, SandboxSettings, start
 from tests.integration.bench.compare.planned import MIXED, planned
 

@@ -5,8 +5,8 @@ import pytest
 from bench.compare import arms
 from bench.compare.peers import graphile_worker, procrastinate
 from bench.compare.peers.peer import Peer
-from bench.compare.plan import Asked
-from bench.compare.plan import made as planned
+from bench.compare.planning.plan import Asked
+from bench.compare.planning.plan import made as planned
 from bench.compare.run.scene import scene
 from sandbox import Sandbox
 

@@ -3,9 +3,10 @@
 import msgspec
 import pytest
 
-from bench.compare import arms, forms, ordering, plan, wording
-from bench.compare.plan import Asked, Plan
-from bench.compare.workload import Load, Workload
+from bench.compare import arms, wording
+from bench.compare.planning import forms, ordering, plan
+from bench.compare.planning.plan import Asked, Plan
+from bench.compare.planning.workload import Load, Workload
 from outboxkit.errors import ConfigurationProblem
 from tests.unit.docs.markdown import ROOT
 

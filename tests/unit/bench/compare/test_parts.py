@@ -6,12 +6,12 @@ import pytest
 
 from bench.compare import wording
 from bench.compare.load.writing import parts
+from bench.compare.planning.workload import Load, Workload, schedule
 from bench.compare.results import Figure
-from bench.compare.run import spending
-from bench.compare.run.arrived import Arrived, parse
 from bench.compare.run.judging import Arrival
-from bench.compare.run.spending import Spent
-from bench.compare.workload import Load, Workload, schedule
+from bench.compare.run.reading import spending
+from bench.compare.run.reading.arrived import Arrived, parse
+from bench.compare.run.reading.spending import Spent
 
 
 def test_lines_that_are_no_arrivals_are_passed_over() -> None:

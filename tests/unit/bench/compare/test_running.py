@@ -6,10 +6,11 @@ from typing import Any, cast
 
 import pytest
 
-from bench.compare import ordering, running
+from bench.compare import running
 from bench.compare.arms import Way
 from bench.compare.keeping import Kept
-from bench.compare.plan import Asked, Plan
+from bench.compare.planning import ordering
+from bench.compare.planning.plan import Asked, Plan
 from bench.compare.progress import words
 from bench.compare.results import Phase, Run, Stopped, Surroundings
 from bench.compare.running import Progress

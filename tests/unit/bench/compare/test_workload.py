@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.compare.workload import Load, Workload, committed, mean, read, schedule, sessions, together
+from bench.compare.planning.workload import Load, Workload, committed, mean, read, schedule, sessions, together
 from outboxkit.errors import ConfigurationProblem
 from tests.unit.docs.markdown import ROOT
 

@@ -17,7 +17,7 @@ from bench.compare.peers import every, keeping
 from bench.compare.peers import running as running_peers
 from bench.compare.peers.peer import Command, Peer
 from bench.compare.peers.running import OURS, installed, jobs, measure
-from bench.compare.plan import Asked, Plan
+from bench.compare.planning.plan import Asked, Plan
 from bench.compare.reporting import terminal
 from bench.compare.reporting.writing import write
 from bench.compare.results import Correctness, Edge, Figure, Phase, Results, Run, Stopped, Surroundings

@@ -2,8 +2,8 @@
 
 from bench.compare.results import Edge
 from bench.compare.run import judging
-from bench.compare.run.arrived import parse
 from bench.compare.run.judging import NO_ID, Arrival
+from bench.compare.run.reading.arrived import parse
 
 
 def come(*ids: str | tuple[str, str]) -> list[Arrival]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.compare.run import service
-from bench.compare.run.service import Service
+from bench.compare.run.processes import service
+from bench.compare.run.processes.service import Service
 from bench.load import programs
 from bench.load.programs import Program
 from outboxkit.errors import Problem

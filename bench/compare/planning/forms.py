@@ -13,8 +13,8 @@ controls. Once: the search for the highest rate, for each arm; an outage of 60 s
 100 ms does, once it has seen it.
 """
 
-from bench.compare.sizes import Sizes
-from bench.compare.workload import Load, Workload
+from bench.compare.planning.sizes import Sizes
+from bench.compare.planning.workload import Load, Workload
 
 _MIXED = {1: 0.98, 100: 0.02}
 _BYTES = {200: 0.9, 2000: 0.09, 50_000: 0.01}

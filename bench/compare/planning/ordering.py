@@ -8,7 +8,7 @@ import random
 from collections.abc import Iterator
 
 from bench.compare.arms import Way
-from bench.compare.plan import Plan
+from bench.compare.planning.plan import Plan
 
 _PREPARED = 3.0
 """A run's database, schema and queue, and its end."""

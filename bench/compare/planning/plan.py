@@ -3,10 +3,10 @@
 from msgspec import Struct
 from msgspec.structs import replace
 
-from bench.compare import forms
 from bench.compare.arms import ALL, Way, named
-from bench.compare.sizes import Sizes
-from bench.compare.workload import Workload
+from bench.compare.planning import forms
+from bench.compare.planning.sizes import Sizes
+from bench.compare.planning.workload import Workload
 
 
 class Plan(Struct, frozen=True, forbid_unknown_fields=True):

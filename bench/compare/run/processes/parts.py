@@ -7,8 +7,8 @@ from pathlib import Path
 
 from bench.compare.arms import Way
 from bench.compare.peers.peer import Command, Peer
-from bench.compare.run.queued import WaitingMessages
-from bench.compare.run.service import Service
+from bench.compare.run.processes.service import Service
+from bench.compare.run.reading.queued import WaitingMessages
 from bench.instruments.metrics import Endpoint
 from bench.load import programs
 from bench.load.programs import Program

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from bench.compare.results import RETAINED, TABLE, Series
-from bench.compare.run import spending
+from bench.compare.run.reading import spending
 from bench.stage import Stage
 
 _EVERY = 0.5
