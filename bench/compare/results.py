@@ -152,8 +152,8 @@ class Surroundings(Struct, frozen=True, forbid_unknown_fields=True):
 class Stopped(Struct, frozen=True, forbid_unknown_fields=True):
     """Why a comparison ended before all its runs were made."""
 
-    reason: Literal["interrupted", "time limit"]
-    """Ctrl-C, or no other run would have ended in time."""
+    reason: Literal["interrupted", "time limit", "earlier"]
+    """Ctrl-C; no other run would have ended in time; or it had ended before, and only peers were measured now."""
     made: int
     planned: int
     limit: float | None

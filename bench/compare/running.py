@@ -21,8 +21,8 @@ from sandbox import Sandbox
 from sandbox.settings import read
 
 Measure = Callable[[Sandbox, Plan, Way, int], Run]
-Ended = Literal["complete", "interrupted", "time limit"]
-"""Why a comparison makes no other run."""
+Ended = Literal["complete", "interrupted", "time limit", "earlier"]
+"""Why a comparison makes no other run; earlier: it had ended before, and nobody went on with it."""
 
 
 @dataclass(frozen=True, slots=True)

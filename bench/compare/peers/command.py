@@ -68,9 +68,8 @@ def peers(
         with shown(screen) as observe:
 
             def make() -> bool:
-                if plan.arms == _BESIDE:
-                    running.compare(box, kept, plan, observe)
-                return measure(box, kept, plan, todo, observe)
+                beside = plan.arms != _BESIDE or running.compare(box, kept, plan, observe)
+                return beside and measure(box, kept, plan, todo, observe)
 
             ended = running.ended(make)
     found = collected(kept, plan, about, todo, ended)

@@ -108,7 +108,7 @@ def measure(  # noqa: PLR0913 - what a comparison has, and what measures a run
 def collected(kept: Kept, plan: Plan, about: Surroundings, todo: Sequence[Job], ended: running.Ended) -> Results:
     """Return everything that was measured, of the arms too; `ended` says why no other run of a peer was made."""
     whole = all(kept.run(repetition, way) is not None for repetition, way in ordering.order(plan))
-    found = running.collected(kept, plan, about, "complete" if whole else "interrupted")
+    found = running.collected(kept, plan, about, "complete" if whole else "earlier")
     if ended == "complete":
         return found
     made = sum(kept.run(job.repetition, job.way, job.part) is not None for job in todo)

@@ -40,6 +40,8 @@ def unfinished(results: Results) -> str | None:
     if (found := results.stopped) is None:
         return "Not all runs were made."
     made = f"{found.made:,} of {plural(found.planned, 'run')} were made. To go on: {found.go_on}"
+    if found.reason == "earlier":
+        return f"The comparison of the arms had ended before; {made}"
     if found.reason == "interrupted" or found.limit is None:
         return f"The comparison was interrupted; {made}"
     return f"The time limit of {plural(round(found.limit / 60), 'minute')} was reached; {made}"

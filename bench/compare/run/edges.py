@@ -114,6 +114,10 @@ def _drained(made: Scene, kill: Callable[[], None], patience: float) -> Edge:
         return made.arrived.count() >= events * _KILL_AFTER
 
     until(underway, what="a part of the backlog has arrived", seconds=_STEP_SECONDS, every=0.02)
+    if made.arrived.count() >= events:
+        raise Problem(
+            f"All {events:,} events had arrived before anything was killed", remedy="measure it again in another --out"
+        )
     kill()
     return _judged(made, after, max(patience, _PATIENCE))
 

@@ -1,5 +1,6 @@
 """How every plot looks: colours, sizes, numbers, and labels that do not cover each other. Knows no results."""
 
+import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -75,7 +76,7 @@ def dark(hue: str) -> tuple[float, float, float]:
 
 def titled(title: str, height: float) -> tuple[Figure, float]:
     """Return a figure with its title, and the share of its height that is left below the title."""
-    lines = textwrap.wrap(title, _TITLE_LETTERS)
+    lines = textwrap.wrap(re.sub(r"(?<=\d) ", "\N{NO-BREAK SPACE}", title), _TITLE_LETTERS)  # a number keeps its unit
     above = 0.3 + _LINE * len(lines)
     figure = Figure(figsize=(WIDTH, height + above), dpi=DPI, facecolor="white")
     figure.text(

@@ -165,6 +165,8 @@ def test_a_run_with_missing_arms_is_still_reported(tmp_path: Path) -> None:
          "The time limit of 90 minutes was reached; 60 of 66 runs were made. To go on: go on"),
         (Stopped("interrupted", 1, 66, 5400, "go on"),
          "The comparison was interrupted; 1 of 66 runs were made. To go on: go on"),
+        (Stopped("earlier", 60, 66, 5400, "go on"),
+         "The comparison of the arms had ended before; 60 of 66 runs were made. To go on: go on"),
         (None, "Not all runs were made."),
     ],
 )  # fmt: skip

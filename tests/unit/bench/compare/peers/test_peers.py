@@ -104,6 +104,16 @@ def test_what_was_made_until_the_time_limit_is_reported_and_goes_on(
     assert not found.complete
 
 
+def test_arms_that_were_not_all_measured_before_are_no_fault_of_the_peers(tmp_path: Path) -> None:
+    (kept, plan), measures = begun(tmp_path), Measures()
+    todo = jobs(plan, installed(kept, [peer("one")], tmp_path), 1)
+    assert measure(BOX, kept, plan, todo, lambda _: None, run=measures.run, run_edges=measures.edges)
+    found = running_peers.collected(kept, plan, ABOUT, todo, "complete")
+    assert found.stopped is not None
+    assert (found.stopped.reason, found.stopped.made) == ("earlier", 0)
+    assert found.stopped.go_on == f"bench compare --out {kept.place}"
+
+
 def test_a_failed_installation_leaves_what_was_measured_before(tmp_path: Path) -> None:
     run(tmp_path, peer("one"))
     kept, plan, _ = run(tmp_path, peer("one", problem="no registry"))
