@@ -81,6 +81,8 @@ class Correctness(Struct, frozen=True, forbid_unknown_fields=True):
     duplicated: int
     reordered: int
     """First arrivals after one of the same aggregate that was committed later."""
+    unfinished: int = 0
+    """Not there when the time was over, while others still arrived: late, and not missed."""
 
 
 class Edge(Struct, frozen=True, forbid_unknown_fields=True):

@@ -60,6 +60,14 @@ def findings(measured: Measured) -> list[Finding]:
         Finding(f"{each.arm} promises no order for each aggregate, and reordered {_of(each.counts.reordered, each)}.")
         for each in loose
     ]
+    sentences += [
+        Finding(
+            f"{each.arm} had not published {_of(each.counts.unfinished, each)} when the time was over, and still "
+            "published."
+        )
+        for each in found
+        if each.counts.unfinished
+    ]
     doubled = [each for each in found if each.counts.duplicated]
     if doubled:
         most = max(doubled, key=lambda each: each.counts.duplicated)
@@ -83,6 +91,8 @@ def verdict(each: Counted) -> str:
     """Return in few words whether an arm did what it promises."""
     if each.faulty:
         return "loses events" if each.counts.missed else "breaks the order"
+    if each.counts.unfinished:
+        return "not finished"
     return "no fault seen" if each.ordered else "promises no order"
 
 
@@ -104,4 +114,5 @@ def _sum(counts: list[Correctness]) -> Correctness:
         missed=sum(each.missed for each in counts),
         duplicated=sum(each.duplicated for each in counts),
         reordered=sum(each.reordered for each in counts),
+        unfinished=sum(each.unfinished for each in counts),
     )

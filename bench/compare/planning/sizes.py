@@ -32,7 +32,7 @@ class Sizes(Struct, frozen=True):
     patience: float
     """Seconds after which what has not arrived is given up, if nothing else arrives."""
     at_most: float
-    """Seconds after which it is given up even if something arrives."""
+    """Seconds after which it is given up even if something arrives; it is called unfinished then, and not missed."""
     outage_arms: tuple[str, ...] | None = None
     """The arms with an outage; None: all."""
     large_arms: tuple[str, ...] | None = None

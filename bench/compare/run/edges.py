@@ -125,12 +125,15 @@ def _drained(made: Scene, kill: Callable[[], None], patience: float) -> Edge:
 def _judged(made: Scene, after: int, patience: float) -> Edge:
     events = {event.id for event in made.events(after, {}, {}, 0.0)}
     at_most = made.plan.sizes.at_most + patience
-    arrivals = made.arrived.until(events, patience=patience, at_most=at_most)
+    come = made.arrived.until(events, patience=patience, at_most=at_most)
     aside = _aside(made)
     redriven = _redrive(made, aside & events)
     if redriven:
-        arrivals = made.arrived.until(events, patience=patience, at_most=at_most)
-    return judging.edge(events, arrivals, aside, redriven=redriven, restarts=made.restarts())
+        come = made.arrived.until(events, patience=patience, at_most=at_most)
+    if come.unfinished:
+        what = f"Not all of {len(events):,} events had arrived after {at_most:g} s, and others still did"
+        raise Problem(what, remedy="measure it again on a faster machine")
+    return judging.edge(events, come.arrivals, aside, redriven=redriven, restarts=made.restarts())
 
 
 def _aside(made: Scene) -> set[str]:

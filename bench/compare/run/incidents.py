@@ -1,9 +1,10 @@
 """What an arm does when something goes wrong: RabbitMQ is away, or one transaction writes very many rows."""
 
 import time
+from collections.abc import Sequence
 
 from bench.compare.planning.workload import Load
-from bench.compare.results import RETAINED, TABLE, Figure, Kind, Phase, Series
+from bench.compare.results import RETAINED, TABLE, Correctness, Figure, Kind, Phase, Series
 from bench.compare.run import judging, loading, measuring
 from bench.compare.run.loading import Loaded
 from bench.compare.run.reading.sampling import Sampler
@@ -75,10 +76,8 @@ def _phase(  # noqa: PLR0913, PLR0917 - the parts of one phase
 ) -> Phase:
     curve = measuring.lag(loaded, _CURVE_EVERY)
     points = curve["lag"].points
-    found = {"peak_lag": Figure(max(value for _, value in points), "s")}
-    late = judging.caught_up(points, marks[over], scene.way.interval + _NORMAL_LAG)
-    if late is not None:
-        found["catch_up"] = Figure(late, "s")
+    counts = judging.correctness(loaded.events, loaded.arrivals, unfinished=loaded.unfinished)
+    found, unknown = _lateness(scene, points, marks[over], counts)
     retained = sampled[RETAINED].points if RETAINED in sampled else ()  # without a slot nothing is retained
     found["peak_retained_bytes"] = Figure(max((value for _, value in retained), default=0.0), "B")
     tables = [value for _, value in sampled[TABLE].points]
@@ -91,5 +90,23 @@ def _phase(  # noqa: PLR0913, PLR0917 - the parts of one phase
         latencies=judging.latencies(loaded.events, loaded.first),
         series={**sampled, **curve},
         marks=marks,
-        correctness=judging.correctness(loaded.events, loaded.arrivals),
+        correctness=counts,
+        unknown=unknown,
     )
+
+
+def _lateness(
+    scene: Scene, points: Sequence[tuple[float, float]], over: float, counts: Correctness
+) -> tuple[dict[str, Figure], dict[str, str]]:
+    """Return how late events were, and after how long they were not any more; or why that is not known."""
+    if counts.unfinished:
+        why = (
+            f"{scene.way.arm.name} had not published {counts.unfinished:,} of {counts.committed:,} events "
+            f"after {scene.plan.sizes.at_most:g} s, and still published"
+        )
+        return {}, {"peak_lag": why, "catch_up": why}
+    found = {"peak_lag": Figure(max(value for _, value in points), "s")}
+    late = judging.caught_up(points, over, scene.way.interval + _NORMAL_LAG)
+    if late is not None:
+        found["catch_up"] = Figure(late, "s")
+    return found, {}

@@ -39,8 +39,11 @@ class Arrival(NamedTuple):
     """That of the message, if it is not the event's; `-` without one."""
 
 
-def correctness(events: Sequence[Event], arrivals: Sequence[Arrival]) -> Correctness:
-    """Count what is wrong with the `arrivals` of `events`, in the order in which they came; others are left out."""
+def correctness(events: Sequence[Event], arrivals: Sequence[Arrival], *, unfinished: bool = False) -> Correctness:
+    """Count what is wrong with the `arrivals` of `events`, in the order in which they came; others are left out.
+
+    If they are `unfinished`, what is not there is not missed.
+    """
     expected = {event.id: event for event in events}
     seen: set[str] = set()
     last: dict[str, int] = {}
@@ -55,7 +58,9 @@ def correctness(events: Sequence[Event], arrivals: Sequence[Arrival]) -> Correct
         seen.add(event.id)
         reordered += event.version < last.get(event.aggregate, 0)
         last[event.aggregate] = max(event.version, last.get(event.aggregate, 0))
-    return Correctness(len(events), missed=len(expected) - len(seen), duplicated=duplicated, reordered=reordered)
+    absent = len(expected) - len(seen)
+    missed, late = (0, absent) if unfinished else (absent, 0)
+    return Correctness(len(events), missed=missed, duplicated=duplicated, reordered=reordered, unfinished=late)
 
 
 def first(arrivals: Sequence[Arrival]) -> dict[str, Arrival]:

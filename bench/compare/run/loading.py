@@ -26,6 +26,8 @@ class Loaded:
     """When each of them was committed, by its number."""
     events: list[Event]
     arrivals: list[Arrival]
+    unfinished: bool
+    """Whether more would have arrived later."""
 
     @property
     def late(self) -> list[float]:
@@ -62,12 +64,12 @@ def run(  # noqa: PLR0913 - what a load is, and what is done beside it
     commits = scene.commits(number)
     dues = {place: begin + each.ends for place, each in enumerate(transactions)}
     events = scene.events(after, dues, commits, begin if otherwise is None else otherwise)
-    arrivals = []
+    arrivals, unfinished = [], False
     if scene.way.relays:
         scene.check()
-        arrivals = scene.arrived.until(
+        arrivals, unfinished = scene.arrived.until(
             {event.id for event in events},
             patience=max(patience, scene.plan.sizes.patience) + scene.way.interval,
             at_most=scene.plan.sizes.at_most,
         )
-    return Loaded(begin, transactions, commits, events, arrivals)
+    return Loaded(begin, transactions, commits, events, arrivals, unfinished)

@@ -36,7 +36,7 @@ def drain(scene: Scene) -> Phase:
     scene.ready()
     scene.consume()
     found = scene.events(after, {}, {}, time.time())
-    arrivals = scene.arrived.until({event.id for event in found}, patience=sizes.patience, at_most=sizes.at_most)
+    come = scene.arrived.until({event.id for event in found}, patience=sizes.patience, at_most=sizes.at_most)
     steady = figures.steady(samples, events)
     cost = steady.cpu["publisher"] / steady.events
     return Phase(
@@ -48,7 +48,7 @@ def drain(scene: Scene) -> Phase:
             "relay_cpu": Figure(cost, "s"),  # without the start of a process
         },
         unknown=spending.unknown(spent, "database_cpu"),
-        correctness=judging.correctness(found, arrivals),
+        correctness=judging.correctness(found, come.arrivals, unfinished=come.unfinished),
     )
 
 
@@ -71,7 +71,7 @@ def load(scene: Scene, wanted: Load, seed: str) -> Phase:
         figures=found,
         latencies=judging.latencies(loaded.events, loaded.first),
         series={**samples.series(loaded.begin), **lag(loaded)},
-        correctness=judging.correctness(loaded.events, loaded.arrivals),
+        correctness=judging.correctness(loaded.events, loaded.arrivals, unfinished=loaded.unfinished),
         unknown=unknown,
     )
 

@@ -4,6 +4,7 @@ import time
 from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.compare.run.judging import Arrival
 from sandbox.machine.waiting import until
@@ -12,6 +13,14 @@ _FIELDS = {3, 4}
 _EVERY = 0.1
 _BYTES = 1_000_000
 """That are read at a time: a large transaction has a hundred times as many."""
+
+
+class Awaited(NamedTuple):
+    """What has come of the events that were waited for."""
+
+    arrivals: list[Arrival]
+    unfinished: bool
+    """Whether the time was over while others still came: what is not there is late, and need not be lost."""
 
 
 class Arrived:
@@ -36,26 +45,28 @@ class Arrived:
         self._read()
         return len(self._arrivals)
 
-    def until(self, expected: Collection[str], *, patience: float, at_most: float) -> list[Arrival]:
+    def until(self, expected: Collection[str], *, patience: float, at_most: float) -> Awaited:
         """Return the arrivals once all of `expected` are there, or nothing has come for `patience` seconds.
 
-        After `at_most` seconds, what has come so far is all.
+        After `at_most` seconds, what has come so far is returned as unfinished.
         """
         missing = set(expected)
         began = moved = time.monotonic()
-        read = 0
+        read, unfinished = 0, False
 
         def done() -> bool:
-            nonlocal moved, read
+            nonlocal moved, read, unfinished
             self._read()
             missing.difference_update([arrival.id for arrival in self._arrivals[read:]])
             now = time.monotonic()
             if len(self._arrivals) > read:
                 moved, read = now, len(self._arrivals)
-            return not missing or now - moved > patience or now - began > at_most
+            silent = now - moved > patience
+            unfinished = bool(missing) and not silent and now - began > at_most
+            return not missing or silent or unfinished
 
         until(done, what="everything has arrived", seconds=float("inf"), every=_EVERY)
-        return list(self._arrivals)
+        return Awaited(list(self._arrivals), unfinished)
 
     def _read(self) -> None:
         if not self._path.exists():

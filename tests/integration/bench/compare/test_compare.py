@@ -71,7 +71,7 @@ def passed(made: Scene) -> list[str]:
         names[third := inserted(fast)] = "last"
         come = made.arrived.until({third}, patience=SECONDS, at_most=SECONDS)
     made.check()
-    return [names[arrival.id] for arrival in come]
+    return [names[arrival.id] for arrival in come.arrivals]
 
 
 def test_last_id_polling_passes_over_a_row_that_commits_late(sandbox: Sandbox) -> None:

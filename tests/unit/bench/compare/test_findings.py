@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from bench.compare.findings import correctness, when_to_poll, writers
 from bench.compare.findings.finding import Order
@@ -95,6 +96,19 @@ def test_faults_are_counted_by_arm() -> None:
         f"{WAL} and {OTHER}: none missed of 3,000 events or more for each."
     ]
     assert correctness.title(measured) == "Polling missed 6 of 3,000 events"
+
+
+def test_an_arm_that_was_still_publishing_when_the_time_was_over_has_lost_nothing() -> None:
+    measured = planted("drain_rate", {WAL: [1, 2], POLL: [1, 2]})
+    run = measured.results.runs[0]
+    late = [structs.replace(part, correctness=Correctness(1000, 0, 0, 0, unfinished=400)) for part in run.phases]
+    runs = structs.replace(run, phases=tuple(late)), *measured.results.runs[1:]
+    found = Measured(structs.replace(measured.results, runs=runs))
+    (counted,) = [each for each in correctness.counted(found) if each.arm == run.arm]
+    assert not counted.faulty
+    assert correctness.verdict(counted) == "not finished"
+    assert correctness.missing(found) == frozenset()
+    assert any("400 of 2,000 events when the time was over" in each.text for each in correctness.findings(found))
 
 
 def test_an_order_that_is_not_promised_cannot_be_broken(comparison: Measured) -> None:

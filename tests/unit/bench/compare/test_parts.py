@@ -27,14 +27,21 @@ def test_arrivals_are_read_once_each_and_a_line_that_is_being_written_later(tmp_
     arrived.forget()
     with path.open("a") as file:
         file.write("c 3 3\nd 4")
-    assert arrived.until({"c"}, patience=0, at_most=1) == [Arrival("c", 3, 3)]
+    assert arrived.until({"c"}, patience=0, at_most=1) == ([Arrival("c", 3, 3)], False)
     with path.open("a") as file:
         file.write("1 5\n")
-    assert arrived.until({"d"}, patience=10, at_most=10) == [Arrival("c", 3, 3), Arrival("d", 41, 5)]
+    assert arrived.until({"d"}, patience=10, at_most=10) == ([Arrival("c", 3, 3), Arrival("d", 41, 5)], False)
 
 
 def test_what_does_not_arrive_is_given_up(tmp_path: Path) -> None:
-    assert Arrived(tmp_path / "none").until({"a"}, patience=0.01, at_most=10) == []
+    assert Arrived(tmp_path / "none").until({"a"}, patience=0.01, at_most=10) == ([], False)
+
+
+def test_what_is_late_while_others_arrive_is_not_given_up_as_missing(tmp_path: Path) -> None:
+    path = tmp_path / "arrivals"
+    path.write_text("b 2 2\n")
+    assert Arrived(path).until({"a", "b"}, patience=10, at_most=0) == ([Arrival("b", 2, 2)], True)
+    assert Arrived(path).until({"b"}, patience=10, at_most=0).unfinished is False
 
 
 def test_every_transaction_is_in_the_part_of_one_session() -> None:

@@ -29,6 +29,12 @@ def test_missing_doubled_and_late_events_are_counted_each_in_its_place() -> None
     assert judging.correctness(found, come) == Correctness(10, missed=2, duplicated=1, reordered=1)
 
 
+def test_what_is_not_there_when_the_time_is_over_is_unfinished_and_not_missed() -> None:
+    found = events(10)
+    come = arrivals(found)[:7]
+    assert judging.correctness(found, come, unfinished=True) == Correctness(10, 0, 0, 0, unfinished=3)
+
+
 @given(st.permutations(range(8)), st.sets(st.integers(0, 7)))
 def test_only_the_order_within_an_aggregate_counts(order: list[int], lost: set[int]) -> None:
     found = events(8)
