@@ -149,8 +149,13 @@ class Shadowed(Recorder):
         self._until(lambda: reason in [each.reason for each in self._all(ShadowPauses)], f"it pauses: {reason}")
 
     def compared(self, count: int) -> None:
-        """Wait until both have given `count` events."""
-        self._until(lambda: self.count() >= count, f"{count} events are compared")
+        """Wait until both have given `count` events; fails if no more are compared for a while."""
+        while (before := self.count()) < count:
+            self._counts_more(before, count)
+
+    def compared_all(self, written: Callable[[int], int]) -> None:
+        """Wait until the last comparison has compared all that was `written` from its first transaction on."""
+        self._until(lambda: self._left(written) <= 0, "all is compared")
 
     def count(self) -> int:
         """Return how many events both have given."""
@@ -172,6 +177,18 @@ class Shadowed(Recorder):
     def has_failed(self, what: str) -> bool:
         """Return whether `what` was reported as work that failed."""
         return what in [each.what for each in self._all(NotStored)]
+
+    def _left(self, written: Callable[[int], int]) -> int:
+        since, count = 0, 0
+        for each in [*self.seen]:
+            if isinstance(each, ShadowCompares):
+                since, count = each.since, 0
+            elif isinstance(each, ShadowCompared):
+                count += len(each.live) + len(each.shadow)
+        return written(since) - count
+
+    def _counts_more(self, before: int, wanted: int) -> None:
+        self._until(lambda: self.count() > before, f"more than {before} of {wanted} events are compared")
 
     def _all(self, kind: type[Any]) -> list[Any]:
         return [each for each in self.seen if isinstance(each, kind)]

@@ -207,9 +207,12 @@ def test_a_load_with_rollbacks_and_hand_overs_shows_no_difference(scene: Scene, 
                     written += rows
         return written
 
+    def since(transaction: int) -> int:
+        return int(scene.value("SELECT count(*) FROM outbox.event WHERE tx >= %s::text::xid8", str(transaction)))
+
+    if source == "polling":  # before its start: it polls at first anyway, and would go over to the WAL from there
+        scene.execute("UPDATE relay.checkpoint SET wanted = 'polling'")
     with shadowed(scene, shadow) as relay, ThreadPoolExecutor() as writers:
-        if source == "polling":
-            scene.ask("polling")
         relay.compares()
         running = [writers.submit(load, f"writer {number}") for number in range(4)]
         written = sum(each.result() for each in running)
@@ -220,9 +223,8 @@ def test_a_load_with_rollbacks_and_hand_overs_shows_no_difference(scene: Scene, 
         scene.ask(source)
         written += sum(each.result() for each in running)
         relay.compares(2)
-        before = relay.count()
         scene.write("last")
-        relay.compared(before + 1)
+        relay.compared_all(since)
         scene.has("last")
         until(lambda: len(scene.published) >= written + 1, what="all is published", seconds=SECONDS)
     assert found(relay) == []
@@ -232,8 +234,9 @@ def test_a_load_with_rollbacks_and_hand_overs_shows_no_difference(scene: Scene, 
 def test_a_shadow_that_falls_behind_begins_anew(scene: Scene) -> None:
     begun(scene, "wal")
     stuck = [True]
+    # What counts as missing does not wait any more: on a slow machine there would never be 50 that wait.
     with shadowed(
-        scene, "polling", source="wal", waiting=50, own=lambda rows: [] if stuck[0] else rows
+        scene, "polling", source="wal", patience=3600.0, waiting=50, own=lambda rows: [] if stuck[0] else rows
     ) as relay:  # fmt: skip
         relay.compares()
         scene.write(*[str(number) for number in range(60)])
@@ -242,7 +245,7 @@ def test_a_shadow_that_falls_behind_begins_anew(scene: Scene) -> None:
         relay.compares(2)
         scene.write("a")
         relay.compared(1)
-    assert [each for each in found(relay) if each[0] != "missing_shadow"] == []
+    assert found(relay) == []
 
 
 def test_a_shadow_that_cannot_read_the_wal_says_so_and_the_relay_goes_on(scene: Scene) -> None:

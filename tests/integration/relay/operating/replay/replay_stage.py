@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 
 from sandbox import Isolated
+from sandbox.machine.waiting import until
 from tests.integration.relay.stage import Said, call, environment, one, publish
 from tests.support.tap import Tap
 
@@ -66,6 +67,25 @@ class History:
         """Return what `relay replay list --json` prints."""
         jobs: list[dict[str, Any]] = json.loads(call(environment(self.isolated), "replay", "list", "--json").output)
         return jobs
+
+    def interrupted(self) -> dict[str, Any]:
+        """Wait until the last job is interrupted: Postgres has noticed that its process is gone. Return the job."""
+        until(lambda: self.jobs()[0]["state"] == "interrupted", what="its lock is free", seconds=60)
+        return self.jobs()[0]
+
+    def hurry(self) -> None:
+        """Let jobs go on without a rate."""
+        with psycopg.connect(self.url) as connection:
+            connection.execute("UPDATE relay.replay SET rate = NULL")
+
+    def drop_partitions(self) -> None:
+        """Drop the partitions with events, as retention does; one that somebody reads just now at the next attempt."""
+        drop = "SELECT outbox.drop_partition(partition, interval '-3 days') FROM outbox.old_partitions('-3 days')"
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            until(
+                lambda: {obstacle for (obstacle,) in connection.execute(drop)} == {None},
+                what="the partitions are dropped", seconds=60,
+            )  # fmt: skip
 
     def transaction(self) -> "psycopg.Connection[Any]":
         """Open a transaction of its own."""

@@ -19,7 +19,7 @@ from tests.integration.relay.stage import call, environment, one
 @pytest.fixture
 def primary() -> Iterator[Postgres]:
     """Start a server that a standby can follow."""
-    with private.postgres(Extra("")) as server:
+    with private.postgres(Extra("autovacuum = off\n")) as server:  # it draws ids, too
         with psycopg.connect(server.url, autocommit=True) as connection:
             apply(connection)
         yield server
@@ -41,7 +41,7 @@ def test_ranges_and_jobs_of_before_hold_on_the_new_primary_for_all_that_it_has(
         end = one(primary.url, "SELECT pg_current_wal_flush_lsn()::text")
         until(
             lambda: one(standby.url, "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", end),
-            what="the standby has replayed", seconds=30,
+            what="the standby has replayed", seconds=60,
         )  # fmt: skip
         standby.stop()
         old.publish("lost")

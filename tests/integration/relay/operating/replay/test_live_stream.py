@@ -40,8 +40,9 @@ def test_a_replay_of_a_hand_over_publishes_what_the_live_stream_did_in_the_order
             write(undone, "undone")
             undone.rollback()
     history.publish("a")
+    streamed = relay.sources.count("wal")
     assert call(variables, "switch", "--to", "auto").code == 0
-    relay.streams()
+    until(lambda: relay.sources.count("wal") > streamed, what="it streams again", seconds=60)
     history.publish("b")
     live = arrived(history, 8)
     assert history.replay("--from-lsn", first).code == 0
@@ -55,7 +56,7 @@ def test_events_that_were_parked_and_redriven_are_part_of_their_range_once(histo
     first = history.note()
     history.tap.unbind()
     parked = history.publish("a")
-    until(lambda: one(history.url, "SELECT count(*) FROM relay.parked") == 1, what="it is parked", seconds=30)
+    until(lambda: one(history.url, "SELECT count(*) FROM relay.parked") == 1, what="it is parked", seconds=60)
     history.tap.bind()
     later = history.publish("a")
     assert call(variables, "parked", "redrive", *parked).code == 0
@@ -71,7 +72,7 @@ def test_the_live_stream_goes_on_while_a_slow_replay_runs_and_stores_its_own_pos
     first = history.note()
     history.publish(*map(str, range(300)))
     arrived(history, 300)
-    replay = stage.start("relay", "replay", "--from-lsn", first, "--rate", "20", "--yes")
+    replay = stage.start("relay", "replay", "--from-lsn", first, "--rate", "10", "--yes")
     history.tap.grows(5, seconds=60)
     live = history.publish("live")
     stage.confirmed()
@@ -94,7 +95,7 @@ def test_a_replay_of_everything_into_consumers_changes_no_effect(
     assert history.replay("--from-lsn", first).code == 0
     (job,) = history.jobs()
     assert job["confirmed"] >= 40
-    until(lambda: history.tap.ready(stage.queue) == 0, what="the consumers have taken all", seconds=30)
+    until(lambda: history.tap.ready(stage.queue) == 0, what="the consumers have taken all", seconds=60)
     consumer.terminate()
     assert sorted((effect.task, effect.version) for effect in stage.effects()) == effects
     assert stage.query("SELECT id, status, version FROM tasks.task ORDER BY id") == states

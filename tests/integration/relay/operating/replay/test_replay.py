@@ -109,7 +109,7 @@ def test_a_message_is_as_it_was_with_the_job_in_a_header(history: History, stage
     with psycopg.connect(history.url) as connection:
         headers = json.dumps({"traceparent": "x", "many": [1, 2.5, {"deep": None}]})
         connection.execute("SELECT outbox.publish('order', '1', 1, 'paid', '{\"a\": 1}', headers => %s)", [headers])
-    until(lambda: history.tap.waiting() == 1, what="the live message", seconds=30)
+    until(lambda: history.tap.waiting() == 1, what="the live message", seconds=60)
     assert relay.terminate() == 0
     live = history.get()
     assert history.replay("--from-lsn", first).code == 0
@@ -197,7 +197,11 @@ def test_what_a_replay_publishes_is_recorded_as_confirmed(history: History) -> N
     first = history.note()
     ids = history.publish("a", "b")
     assert history.replay("--from-lsn", first).code == 0
-    assert one(history.url, "SELECT array_agg(id::text ORDER BY number) FROM relay.confirmed, unnest(ids) AS id") == ids
+    recorded = (
+        "SELECT array_agg(id::text ORDER BY number, place)"
+        " FROM relay.confirmed, unnest(ids) WITH ORDINALITY AS of (id, place)"
+    )
+    assert one(history.url, recorded) == ids
 
 
 def test_what_a_replay_sends_to_another_place_is_no_evidence_that_it_was_delivered(history: History) -> None:

@@ -32,11 +32,7 @@ class Window(History):
         """Drop the partitions with events, as retention does that is published and old; the relay's slot goes on."""
         with psycopg.connect(self.url, autocommit=True) as connection:
             connection.execute("UPDATE relay.checkpoint SET snapshot = pg_current_snapshot()")
-            dropped = connection.execute(
-                "SELECT outbox.drop_partition(partition, interval '-3 days') FROM outbox.old_partitions('-3 days')"
-            ).fetchall()
-            assert dropped
-            assert all(obstacle is None for (obstacle,) in dropped)
+            self.drop_partitions()
             assert not connection.execute("SELECT FROM outbox.event").rowcount
             connection.execute(
                 "SELECT pg_replication_slot_advance(%s, pg_current_wal_flush_lsn())", [self.isolated.name]
@@ -95,7 +91,7 @@ def test_a_range_whose_rows_are_gone_is_published_from_the_wal_with_the_same_mes
     ]
     assert [each[2]["x-replay"] for each in came] == ["2"] * 3
     assert past.place() == before
-    assert slots(isolated) == 2
+    until(lambda: slots(isolated) == 2, what="its temporary slots are gone", seconds=60)
     job = past.jobs()[0]
     assert (job["source"], job["slot"], job["state"], job["events"], job["confirmed"]) == (
         "wal",
@@ -234,19 +230,19 @@ def test_a_job_that_was_killed_goes_on_behind_what_it_stored(window: Window, sta
     first = window.note()
     wanted = [each for _ in range(40) for each in window.publish(*"abcde")]
     window.gone()
-    replay = stage.start("relay", "replay", "--from-lsn", first, "--rate", "100", "--yes")
+    replay = stage.start("relay", "replay", "--from-lsn", first, "--rate", "20", "--yes")
     stored = "SELECT count(*) FROM relay.replay WHERE done_lsn > after_lsn"
     until(lambda: stage.value(stored), what="progress is stored", seconds=60)
     replay.kill()
+    job = window.interrupted()
     came = window.ids()
-    (job,) = window.jobs()
-    assert job["state"] == "interrupted"
+    window.hurry()
     said = call(environment(window.isolated), "replay", "resume", str(job["job"]))
     assert said.code == 0, said.output
     again = window.ids()
     assert again[-1] == wanted[-1]
-    assert came + [each for each in again if each not in set(came)] == wanted
-    assert len(set(came) & set(again)) <= 100
+    assert list(dict.fromkeys(came + again)) == wanted  # what was in flight may come behind what was counted
+    assert len(came) + len(again) - len(wanted) <= 100
     assert window.jobs()[0]["state"] == "finished"
 
 
@@ -270,23 +266,24 @@ def test_the_live_stream_goes_on_beside_a_replay_from_the_window_that_the_relay_
     until(lambda: "replay window made" in relay.stderr, what="the window is made", seconds=60)
     noted = past.note()
     old = [each for _ in range(50) for each in past.publish(*"ab")]
-    until(lambda: past.tap.waiting() == len(old), what="the old events are published", seconds=30)
+    until(lambda: past.tap.waiting() == len(old), what="the old events are published", seconds=60)
     stored = "SELECT count(*) FROM outbox.event, relay.checkpoint WHERE NOT pg_visible_in_snapshot(tx, snapshot)"
-    until(lambda: not stage.value(stored), what="that is stored", seconds=30)
-    dropped = stage.query(
-        "SELECT outbox.drop_partition(partition, interval '-3 days') FROM outbox.old_partitions('-3 days')"
-    )
-    assert {obstacle for (obstacle,) in dropped} == {None}
+    until(lambda: not stage.value(stored), what="that is stored", seconds=60)
+    relay.streams()
+    streamed = relay.sources.count("wal")
+    past.drop_partitions()
     # What is published before the relay has noticed that is read again from the stored position, and comes twice.
-    opened = '"source": "wal", "start"'
-    until(lambda: relay.stderr.count(opened) > 1, what="the stream is opened with the partitions of now", seconds=60)
+    until(
+        lambda: relay.sources.count("wal") > streamed, what="the stream is opened with the partitions of now",
+        seconds=60,
+    )  # fmt: skip
     assert past.ids() == old
 
     replay = stage.start("relay", "replay", "--from-lsn", noted, "--rate", "20", "--yes")
     until(past.tap.waiting, what="the replay has begun", seconds=60)
     live = [each for _ in range(20) for each in past.publish("c")]
-    assert replay.ended() == 0, replay.tail()
-    until(lambda: past.tap.waiting() == len(old) + len(live), what="the live events are published", seconds=30)
+    assert replay.ended(seconds=60) == 0, replay.tail()
+    until(lambda: past.tap.waiting() == len(old) + len(live), what="the live events are published", seconds=60)
     came = past.ids()
     assert [each for each in came if each in set(old)] == old
     assert [each for each in came if each in set(live)] == live

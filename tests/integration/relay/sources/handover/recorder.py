@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -65,6 +65,8 @@ class Recorder:
         self._loop = asyncio.new_event_loop()
         self._running: asyncio.Task[None] | None = None
         self._started = threading.Event()
+        self._may_open = threading.Event()
+        self._may_open.set()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run)
         self.seen: list[Observation] = []
@@ -80,7 +82,8 @@ class Recorder:
     def kill(self) -> None:
         """End it where it stands; raises what a bug in it raised."""
         assert self._running is not None
-        self._loop.call_soon_threadsafe(self._running.cancel)
+        with suppress(RuntimeError):  # of a closed loop: it has ended by itself, which a failure did
+            self._loop.call_soon_threadsafe(self._running.cancel)
         self._thread.join()
         if self._failure is not None:
             raise self._failure
@@ -107,6 +110,15 @@ class Recorder:
             yield
         finally:
             go_on.set()
+
+    @contextmanager
+    def opens_nothing(self) -> Iterator[None]:
+        """Let it open no stream during the block; the one that is open goes on to its end."""
+        self._may_open.clear()
+        try:
+            yield
+        finally:
+            self._may_open.set()
 
     def reads_on(self) -> None:
         """Wait until it has read twice from now on; what it reads is that transactions have ended."""
@@ -138,6 +150,7 @@ class Recorder:
             source = await self._source(stack)
             after: list[Position | None] = [None]
             while True:
+                await asyncio.to_thread(self._may_open.wait)
                 try:
                     async with source.open(after[0]) as stream, Supervisor(self.seen.append) as beside:
                         beside.start("stream", stream.run())

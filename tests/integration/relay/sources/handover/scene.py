@@ -103,6 +103,14 @@ class Scene:
         """Make the slot, as `relay setup` does."""
         self.execute("SELECT pg_create_logical_replication_slot(%s, 'wal2json')", self.slot)
 
+    def drop_slot(self) -> None:
+        """Drop the slot, once the server process of a stream that has ended has left it."""
+        self.when(
+            "SELECT FROM pg_replication_slots WHERE slot_name = %s AND active_pid IS NULL", self.slot,
+            what="the slot is free",
+        )  # fmt: skip
+        self.execute("SELECT pg_drop_replication_slot(%s)", self.slot)
+
     @contextmanager
     def relay(self, made: Made = _AS_IT_IS) -> Iterator[Recorder]:
         """Run a relay; at the end of the block it dies without a last word."""
@@ -187,10 +195,10 @@ class Scene:
         for (gid,) in self.execute("SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"):
             self.execute(f"ROLLBACK PREPARED '{gid}'")
         with psycopg.connect(self.server.url, autocommit=True) as connection:
+            # All of a relay that was killed, one too that was just about to make a slot.
             connection.execute(
-                "SELECT pg_terminate_backend(active_pid, 10000) FROM pg_replication_slots"
-                " WHERE database = %s AND active_pid IS NOT NULL", [self.isolated.name]
-            )  # fmt: skip
+                "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = %s", [self.isolated.name]
+            )
             connection.execute(
                 "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s",
                 [self.isolated.name],

@@ -136,6 +136,7 @@ class TakesARow(NewSlot):
 def play_half_made(scene: Scene, new_slot: type[NewSlot]) -> Verdict:
     """Begin with a slot that the server process of a dead relay is still making."""
     first, second, maker = scene.writer(), scene.writer(), scene.writer()
+    TakesARow.drawn.clear()
     scene.begin()
     begun = first.xid()
     maker.start("SELECT pg_create_logical_replication_slot(%s, 'wal2json')", scene.slot)
@@ -206,7 +207,7 @@ def test_a_relay_that_was_asked_for_the_wal_polls_until_it_has_a_slot_again(scen
         scene.write("streamed")
         scene.has("streamed")
         scene.fenced()
-    scene.execute("SELECT pg_drop_replication_slot(%s)", scene.slot)
+    scene.drop_slot()
     scene.write("without a slot")
     holder = scene.writer().write("open")
     with scene.relay():

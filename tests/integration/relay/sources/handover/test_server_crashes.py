@@ -118,7 +118,7 @@ def given_out_again(scene: Scene, relay: Recorder, *, flushes: bool) -> bool:
 
     Without the relay's flush, it is committed only if it does.
     """
-    flushed = True
+    flushed, seen = True, 0
     while flushed:
         before = scene.value("SELECT pg_current_wal_insert_lsn()::text")
         with psycopg.connect(scene.url) as writer:
@@ -126,10 +126,10 @@ def given_out_again(scene: Scene, relay: Recorder, *, flushes: bool) -> bool:
             for _ in range(50):
                 writer.execute("INSERT INTO noise VALUES (1)")
                 writer.commit()
-        relay.reads_on()
+        seen = int(scene.value("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"))
+        relay.reads_on()  # it sees all ids below; those that are drawn meanwhile it need not see, nor flush
         # Somebody else may have flushed; the relay has, if it is right.
         flushed = not flushes and scene.value("SELECT pg_current_wal_flush_lsn() > %s::pg_lsn", before)
-    seen = int(scene.value("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"))
     with relay.frozen():  # or it may see the server before the id is given out again
         scene.server.stop("immediate")
         scene.server.start()

@@ -14,8 +14,11 @@ from sandbox.servers.postgres import Postgres
 from tests.integration.relay.sources.handover.scene import RIGHT, Scene, names
 
 _WRAP = 2**32
-_BEFORE = 300
-"""How many ids are left before the low bits begin again."""
+_BEFORE = 10_000
+"""How many ids are left before the low bits begin again: a relay draws ids all the time, whatever is written."""
+_NEAR = 400
+"""How many are left when the hand-overs begin."""
+_DRAW = "DO $$ BEGIN FOR n IN 1..200 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$"
 _SEGMENT = 2**20
 """Ids whose outcome is in one file of pg_xact, which has two bits for each."""
 
@@ -68,8 +71,10 @@ def test_a_hand_over_goes_on_while_the_low_bits_of_ids_begin_again(
         scene.fenced()
         with psycopg.connect(scene.url, autocommit=True) as writer:
             assert latest() < _WRAP
+            while latest() < _WRAP - _NEAR:
+                writer.execute(_DRAW)
             number = 0
-            while latest() < _WRAP + 10:
+            while number < 150 or latest() < _WRAP + 10:
                 writer.execute("SELECT outbox.publish('thing', %s, 1, 'changed', '{}')", [f"across {number}"])
                 number += 1
                 if number == 50:
@@ -88,7 +93,7 @@ def test_a_hand_over_goes_on_while_the_low_bits_of_ids_begin_again(
         scene.reads("polling")
         hidden.show()
         relay.reads_on()
-        scene.execute("SELECT pg_drop_replication_slot('wrap')")
+        scene.drop_slot()
         scene.ask("wal")  # over a new slot
         scene.write("behind")
         scene.has("behind")
