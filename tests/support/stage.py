@@ -139,7 +139,7 @@ class Stage:
         """Query the database for one value."""
         return self.query(statement, *parameters)[0][0]
 
-    def applied(self, count: int, *, seconds: float = 30) -> None:
+    def applied(self, count: int, *, seconds: float = 60) -> None:
         """Wait until the effect table has `count` rows or more; fails if it has not grown for `seconds`."""
         rows = 0
         while rows < count:
@@ -155,7 +155,7 @@ class Stage:
         rows: int = self.value("SELECT count(*) FROM effect")
         return rows if rows > than else 0
 
-    def confirmed(self, *, seconds: float = 30) -> None:
+    def confirmed(self, *, seconds: float = 60) -> None:
         """Wait until the relay has confirmed everything that is in the WAL now."""
         end = self.value("SELECT pg_current_wal_lsn()::text")
         until(
