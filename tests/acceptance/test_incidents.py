@@ -18,7 +18,7 @@ from tests.support.stage import Stage
 PARKED = "SELECT count(*) FROM relay.parked"
 WAITING = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE usename = %s AND wait_event_type = 'Lock'"
 PARKING = """
-    SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+    SELECT count(pg_terminate_backend(pid, 30000)) FROM pg_stat_activity
     WHERE usename = %s AND application_name = 'relay parking'
 """
 TRIGGER = """
@@ -52,7 +52,7 @@ def locked(stage: Stage) -> Iterator[None]:
 
 
 def renew(stage: Stage, name: str) -> None:
-    """End the session that parks, so that the next one begins with the role's settings."""
+    """End the session that parks, and wait until it is gone: the next one begins with the role's settings."""
     assert stage.value(PARKING, name) <= 1
 
 
@@ -143,7 +143,7 @@ def test_a_parking_that_takes_long_leaves_the_stream_alone(stage: Stage, relay_u
     relay = stage.start("relay", "run", RELAY_DATABASE_URL=relay_url)
     relay.streams()
     with by_a_trigger(f"PERFORM pg_sleep({SLOW_SECONDS});", stage, ""):
-        parks(relay, stage, seconds=2 * SLOW_SECONDS)
+        parks(relay, stage, seconds=SLOW_SECONDS + 60)
     assert relay.terminate() == 0, relay.tail()
     events = [line["event"] for line in relay.log]
     assert relay.sources == ["polling", "wal"]

@@ -86,7 +86,7 @@ def test_in_postgres(stage: Stage) -> None:
         name = str(urlsplit(url).username)
         relay, secret = start(stage, "RELAY_DATABASE_URL", url)
         give(stage, name, NEW)
-        until(lambda: set(stage.value(NAMES, name)) >= SESSIONS, what="the stream, and all other sessions", seconds=10)
+        until(lambda: set(stage.value(NAMES, name)) >= SESSIONS, what="the stream, and all other sessions", seconds=60)
         assert stage.value(CUT, name) >= len(SESSIONS)
         relay.complains("password authentication failed")
         goes_on(stage, relay, tap, secret)
@@ -98,7 +98,8 @@ def test_in_postgres_while_consumers_run(stage: Stage) -> None:
         name = str(urlsplit(url).username)
         consumer, secret = consume(stage, "CONSUMERS_DATABASE_URL", url)
         give(stage, name, NEW)
-        assert stage.value(CUT, name) >= 3  # claims, leases, and the handlers' own
+        until(lambda: len(stage.value(NAMES, name)) >= 3, what="claims, leases, and the handlers' own", seconds=60)
+        assert stage.value(CUT, name) >= 3
         consumer.complains("password authentication failed")
         consumes_on(stage, consumer, tap, secret)
 

@@ -51,8 +51,9 @@ def test_messages_that_were_published_and_not_confirmed_when_the_relay_died_are_
     with Proxy(stage.isolated.amqp_url) as proxy:
         relay = stage.start("relay", "run", RELAY_AMQP_URL=proxy.url)
         relay.streams()
-        proxy.swallow_to_client.set()  # no confirm arrives any more
-        assert stage.submit("--count", str(3 * WINDOW), "--batch", "10").ended() == 0
+        with stage.held_back("--count", str(3 * WINDOW), "--batch", "10") as load:
+            proxy.swallow_to_client.set()  # no confirm arrives any more; the relay gives up such a link within seconds
+        assert load.ended() == 0
         stage.applied(WINDOW)
         relay.kill()
     assert tap.waiting() == WINDOW, "what is in flight fills the window, and no more"

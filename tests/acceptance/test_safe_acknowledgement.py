@@ -45,6 +45,6 @@ def _covers(oracle: Acknowledgement, transactions: int) -> None:
     until(
         lambda: oracle.violations() or oracle.covered >= transactions,
         what=f"{transactions} transactions are flushed",
-        seconds=60,
+        seconds=180,
     )
     assert oracle.violations() == []

@@ -56,7 +56,7 @@ class Site:
     def run(self, *arguments: str, code: int, **settings: str) -> str:
         """Run a command, which must end with exit code `code`; return all its output."""
         command = self.start(*arguments, **settings)
-        assert command.ended() == code, command.stdout + command.tail()
+        assert command.ended(seconds=120) == code, command.stdout + command.tail()
         return command.stdout + command.stderr
 
     def in_files(self, **settings: str) -> dict[str, str]:
@@ -183,7 +183,7 @@ def answers(port: int) -> list[str]:
     """Return the relay's HTTP responses with their headers."""
     found = []
     for path in ("/metrics", "/healthz", "/readyz", "/livez", "/"):
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         connection.request("GET", path)
         response = connection.getresponse()
         found.append(f"{response.headers}\n{response.read().decode()}")

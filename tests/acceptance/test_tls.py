@@ -11,6 +11,7 @@ import trustme
 from sandbox import Isolated
 from sandbox.lifetime import private
 from sandbox.machine import ports
+from sandbox.machine.waiting import until
 from sandbox.servers.backend import Extra
 from sandbox.servers.rabbitmq import Rabbitmq
 from tests.support.refusing import SECRET, mistake, refusal
@@ -128,9 +129,14 @@ def test_everything_runs_over_tls_on_both_sides(site: Site) -> None:
     assert stage.submit("--count", "50").ended() == 0
     stage.applied(50)
 
-    sessions = [session for session in stage.query(ENCRYPTED) if session[0].startswith("relay")]
-    assert {name for name, *_ in sessions} >= SESSIONS
-    assert [session for session in sessions if session[1:] != (True, True)] == []
+    def sessions() -> list[tuple[str, bool, bool]]:
+        return [session for session in stage.query(ENCRYPTED) if session[0].startswith("relay")]
+
+    def names() -> set[str]:
+        return {name for name, *_ in sessions()}
+
+    until(lambda: names() >= SESSIONS, what="the stream, and all other sessions", seconds=60)
+    assert [session for session in sessions() if session[1:] != (True, True)] == []
     connections = site.rabbitmq.control("list_connections", "ssl", "peer_cert_subject", "--no-table-headers")
     assert [line.startswith("true\t") and "CN=the relay" in line for line in connections.splitlines()] == [True, True]
 

@@ -75,7 +75,7 @@ class Command:
         """The sources that a relay has read so far, one for each time that it opened one."""
         return [line["source"] for line in self.log if line["event"] == "streaming"]
 
-    def logged(self, event: str, *, seconds: float = 30, **fields: str) -> dict[str, Any]:
+    def logged(self, event: str, *, seconds: float = 60, **fields: str) -> dict[str, Any]:
         """Wait until it has logged `event` with these fields, and return that line; fails if it ends before."""
         what = f"{self.name} logs {event!r} {fields or ''}"
         return until(lambda: self._find(event, fields), what=what, seconds=seconds, every=0.01)
@@ -84,7 +84,7 @@ class Command:
         """Wait until a relay streams from the WAL; at its first start it polls before."""
         self.logged("streaming", seconds=seconds, source="wal")
 
-    def complains(self, words: str, *, seconds: float = 30) -> None:
+    def complains(self, words: str, *, seconds: float = 60) -> None:
         """Wait until a line of its log has `words` in its reason."""
         until(
             lambda: any(words in str(line.get("reason")) for line in self.log),

@@ -1,7 +1,8 @@
 """One test's stage: an isolated database and name prefix, the commands that use them, and the oracles' input."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,10 @@ from tests.support.tap import Tap
 WINDOW = 100
 SESSIONS = frozenset({"relay", *(f"relay {what}" for what in ("checkpoint", "leader", "parking", "poll", "upkeep"))})
 """The names of an active relay's sessions, once it has polled and streams; for retention it has one more at times."""
+_WAITS: LiteralString = """
+SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'outbox.event'::regclass
+AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,18 @@ class Stage:
         """Start `writers submit` of tasks that append one effect each; their ids go to the log `ids` reads."""
         return self.start("writers", "submit", "--type", "effect", "--ids", str(self._ids), "--json", *options)
 
+    @contextmanager
+    def held_back(self, *options: str) -> Iterator[Command]:
+        """Do the same, and let it commit nothing before the end of the block, which begins when it is about to.
+
+        What a test breaks in the block is broken for a moment only, and not while a process starts.
+        """
+        with psycopg.connect(self.isolated.database_url) as connection:
+            connection.execute("LOCK TABLE outbox.event IN SHARE MODE")  # whoever reads it goes on
+            load = self.submit(*options)
+            until(lambda: self.value(_WAITS) or not load.running, what=f"{load.name} writes", seconds=60)
+            yield load
+
     @property
     def _ids(self) -> Path:
         return self.directory / "ids"
@@ -122,7 +139,7 @@ class Stage:
         """Query the database for one value."""
         return self.query(statement, *parameters)[0][0]
 
-    def applied(self, count: int, *, seconds: float = 30) -> None:
+    def applied(self, count: int, *, seconds: float = 60) -> None:
         """Wait until the effect table has `count` rows or more; fails if it has not grown for `seconds`."""
         rows = 0
         while rows < count:
@@ -138,7 +155,7 @@ class Stage:
         rows: int = self.value("SELECT count(*) FROM effect")
         return rows if rows > than else 0
 
-    def confirmed(self, *, seconds: float = 30) -> None:
+    def confirmed(self, *, seconds: float = 60) -> None:
         """Wait until the relay has confirmed everything that is in the WAL now."""
         end = self.value("SELECT pg_current_wal_lsn()::text")
         until(

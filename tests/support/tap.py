@@ -51,7 +51,7 @@ class Tap:
         """Return how many messages are in the queue."""
         return self.ready(self.queue)
 
-    def grows(self, above: int, *, seconds: float = 15) -> None:
+    def grows(self, above: int, *, seconds: float = 60) -> None:
         """Wait until the queue has more than `above` messages."""
         until(lambda: self.waiting() > above, what=f"more than {above} messages", seconds=seconds, every=0.01)
 

@@ -108,9 +108,9 @@ def test_cpu_is_measured_for_each_size_of_transaction(sandbox: Sandbox) -> None:
 
 
 def test_latency_is_positive_and_measured_for_every_event(sandbox: Sandbox) -> None:
-    (found,) = latency.measure(sandbox, kinds=[Kind.QUORUM], rates=[100], seconds=2, window=WINDOW)
+    (found,) = latency.measure(sandbox, kinds=[Kind.QUORUM], rates=[50], seconds=4, window=WINDOW)
     assert found.events == 200
-    assert 50 < found.achieved < 200
+    assert 25 < found.achieved < 100
     assert 0 < found.delivered_ms.p50 <= found.delivered_ms.p99 <= found.delivered_ms.max
     assert 0 <= found.confirmed_within["3"] <= found.confirmed_within["20"] <= 1
     assert 0 < max(found.p50_ms["receive"], found.p50_ms["confirm"]) <= found.p50_ms["total"]
@@ -131,7 +131,7 @@ def test_memory_is_measured_while_the_broker_is_down(sandbox: Sandbox) -> None:
 def test_sources_are_measured_side_by_side(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "REPORTED_WITHIN", 0)
     ways = [sources.WAL, *(way for way in sources.WAYS if way.name in {"polling, 100 ms", "polling, 10 s, notify"})]
-    found = sources.compare(sandbox, events=300, runs=1, rate=50, seconds=2, idle=2, window=WINDOW, seed=1, ways=ways)
+    found = sources.compare(sandbox, events=300, runs=1, rate=50, seconds=2, idle=6, window=WINDOW, seed=1, ways=ways)
     assert [each.way for each in found] == ["WAL", "polling, 100 ms", "polling, 10 s, notify"]
     for each in found:
         assert each.events_per_second > 0

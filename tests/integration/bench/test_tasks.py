@@ -39,9 +39,9 @@ def test_a_task_that_was_not_completed_is_noticed(sandbox: Sandbox) -> None:
 
 
 def test_latency_is_measured_from_submission_to_completion(sandbox: Sandbox) -> None:
-    (found,) = applied.measure(sandbox, rates=[50], seconds=2, window=WINDOW)
-    assert (found.rate, found.tasks) == (50, 100)
-    assert 25 < found.achieved < 100
+    (found,) = applied.measure(sandbox, rates=[20], seconds=5, window=WINDOW)
+    assert (found.rate, found.tasks) == (20, 100)
+    assert 10 < found.achieved < 40
     assert 0 < found.applied_ms.p50 <= found.applied_ms.p99 <= found.applied_ms.max
 
 

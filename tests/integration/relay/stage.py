@@ -136,5 +136,5 @@ def held(isolated: Isolated) -> Iterator[None]:
     with closing(walsender) as connection:
         connection.pgconn.send_query(start.encode())
         query = "SELECT active FROM pg_replication_slots WHERE slot_name = %s"
-        until(lambda: one(isolated.database_url, query, isolated.name), what="the slot is held", seconds=10)
+        until(lambda: one(isolated.database_url, query, isolated.name), what="the slot is held", seconds=60)
         yield

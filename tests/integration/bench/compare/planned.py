@@ -18,7 +18,7 @@ TINY = Sizes(
     outage_rate=20,
     around_seconds=1,
     large_rows=300,
-    patience=3,
+    patience=10,
     at_most=60,
 )
 MIXED = Load(

@@ -49,7 +49,7 @@ def call(variables: Mapping[str, str], *command: str) -> Said:
         return stage.call(variables, *command)
     relay = [sys.executable, "-m", "relay", "run"]
     ended = subprocess.run(
-        relay, env={**os.environ, **variables}, timeout=30, check=False, capture_output=True, text=True
+        relay, env={**os.environ, **variables}, timeout=120, check=False, capture_output=True, text=True
     )
     return Said(ended.returncode, ended.stderr)
 

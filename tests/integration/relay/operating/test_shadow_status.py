@@ -14,14 +14,14 @@ def test_status_sums_up_what_the_shadow_has_compared(stage: Stage, source: str, 
     settings = {"RELAY_HTTP_ADDRESS": address, "RELAY_SOURCE": source, "RELAY_POLL_INTERVAL": "0.1"}
     tap = stage.set_up()
     relay = stage.start("relay", "run", RELAY_SHADOW=shadow, **settings)
-    relay.logged("shadow compares", source=shadow)
+    relay.logged("shadow compares", seconds=90, source=shadow)
     for number in range(3):
         stage.publish_in_one_transaction(5, str(number))
     variables = environment(stage.isolated, **settings)
     shown = until(
         lambda: (found := call(variables, "status", "--json").json["shadow"]) and found["compared"] >= 15 and found,
         what="all is compared",
-        seconds=20,
+        seconds=60,
     )
     assert (shown["source"], shown["comparing"], shown["compared"], shown["differences"]) == (shadow, True, 15, {})
     assert shown["live_first"]["events"] + shown["shadow_first"]["events"] == 15

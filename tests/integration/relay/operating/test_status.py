@@ -23,8 +23,9 @@ from tests.support.stage import Stage
 
 
 @pytest.fixture
-def address() -> str:
-    """Return an address that nobody listens at."""
+def address(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Return an address that nobody listens at; a relay there may take its time to answer."""
+    monkeypatch.setattr(local_relay, "_TIMEOUT", 30.0)
     return f"127.0.0.1:{free(1, taken=frozenset())[0]}"
 
 
@@ -70,7 +71,7 @@ def test_a_running_relay_and_its_standby_are_shown(stage: Stage, address: str) -
     shown = until(
         lambda: (found := call(variables, "status", "--json").json)["lsn"]["checkpoint"] and found,
         what="status answers",
-        seconds=10,
+        seconds=60,
     )
     assert shown["mode"] == "wal"
     assert shown["active"]["application_name"] == "relay leader"
@@ -147,7 +148,7 @@ def test_watch_prints_throughput_until_it_is_ended(stage: Stage, address: str) -
 
     until(rates, what="watch prints", seconds=60)
     stage.publish_in_one_transaction(50, "a")
-    until(lambda: any(rates()), what="events are seen to pass", seconds=15)
+    until(lambda: any(rates()), what="events are seen to pass", seconds=60)
     tap.grows(49)
     assert tap.waiting() == 50
     watch.process.send_signal(signal.SIGINT)
@@ -184,7 +185,7 @@ def test_a_returned_message_that_holds_the_stream_is_an_error_until_a_queue_take
     tap = stage.set_up()
     stage.confirmed()
     assert tap.waiting() == 1
-    until(lambda: not last_error(stage.isolated, RELAY_HTTP_ADDRESS=address), what="nothing is wrong", seconds=10)
+    until(lambda: not last_error(stage.isolated, RELAY_HTTP_ADDRESS=address), what="nothing is wrong", seconds=60)
 
 
 def test_a_nacked_message_is_logged_once_and_is_an_error_until_its_queue_has_room(stage: Stage, address: str) -> None:
@@ -205,7 +206,7 @@ def test_a_nacked_message_is_logged_once_and_is_an_error_until_its_queue_has_roo
     with tap.channel() as channel:
         channel.queue_purge(full)
     stage.confirmed()
-    until(lambda: not last_error(stage.isolated, RELAY_HTTP_ADDRESS=address), what="nothing is wrong", seconds=10)
+    until(lambda: not last_error(stage.isolated, RELAY_HTTP_ADDRESS=address), what="nothing is wrong", seconds=60)
     assert [each["event"] for each in relay.log].count("message nacked") == 1
 
 
@@ -222,10 +223,10 @@ def test_a_refused_message_is_logged_once_and_is_an_error_until_its_exchange_exi
         shown = last_error(stage.isolated, RELAY_HTTP_ADDRESS=address)
         assert shown.startswith("RabbitMQ does not accept a message")
         asked = proxy.asked
-        until(lambda: proxy.asked > asked + 1, what="it has been tried twice more", seconds=20)
+        until(lambda: proxy.asked > asked + 1, what="it has been tried twice more", seconds=60)
         tap.declare(missing)
         stage.confirmed()
-        until(lambda: not last_error(stage.isolated, RELAY_HTTP_ADDRESS=address), what="nothing is wrong", seconds=10)
+        until(lambda: not last_error(stage.isolated, RELAY_HTTP_ADDRESS=address), what="nothing is wrong", seconds=60)
         assert tap.waiting() == 1
         lines = [each["event"] for each in relay.log]
         assert [lines.count(each) for each in ("broker not available", "message refused", "publishing")] == [1, 1, 2]
@@ -240,7 +241,7 @@ def test_a_stream_that_sends_nothing_is_an_error_by_the_relay_and_by_postgres(
     with Proxy(stage.isolated.database_url) as proxy:
         relay = stage.start("relay", "run", RELAY_DATABASE_URL=proxy.url, RELAY_HTTP_ADDRESS=address)
         relay.streams()
-        until(lambda: not last_error(stage.isolated, RELAY_HTTP_ADDRESS=address), what="nothing is wrong", seconds=10)
+        until(lambda: not last_error(stage.isolated, RELAY_HTTP_ADDRESS=address), what="nothing is wrong", seconds=60)
         proxy.swallow_to_client.set()
         proxy.swallow_to_server.set()
 
@@ -248,8 +249,8 @@ def test_a_stream_that_sends_nothing_is_an_error_by_the_relay_and_by_postgres(
             return words in last_error(stage.isolated, **settings)
 
         here = {"RELAY_HTTP_ADDRESS": address}
-        until(lambda: reports("the stream has sent nothing", **here), what="the relay reports it", seconds=10)
-        until(lambda: reports("has had no status update for"), what="Postgres reports it", seconds=10)
+        until(lambda: reports("the stream has sent nothing", **here), what="the relay reports it", seconds=30)
+        until(lambda: reports("has had no status update for"), what="Postgres reports it", seconds=30)
         relay.kill()
 
 

@@ -22,7 +22,7 @@ def test_tail_prints_what_is_unconfirmed_while_a_relay_streams_and_advances_noth
     lines = [json.loads(line) for line in said.output.splitlines()]
     assert [line["message_id"] for line in lines] == ids[:2]
     assert lines[0]["routing_key"] == "order.paid"
-    until(lambda: slots(streaming) == 1, what="the temporary slot is gone", seconds=10)
+    until(lambda: slots(streaming) == 1, what="the temporary slot is gone", seconds=60)
 
 
 def test_tail_from_now_leaves_out_what_was_committed_before_and_ends_on_sigterm(
@@ -39,7 +39,7 @@ def test_tail_from_now_leaves_out_what_was_committed_before_and_ends_on_sigterm(
         seconds=60,
     )
     after = publish(stage.isolated.database_url, "after")
-    until(lambda: tail.stdout.endswith("\n"), what="a line", seconds=15)
+    until(lambda: tail.stdout.endswith("\n"), what="a line", seconds=60)
     assert tail.terminate() == 0, tail.tail()
     assert [json.loads(line)["message_id"] for line in tail.stdout.splitlines()] == after
 

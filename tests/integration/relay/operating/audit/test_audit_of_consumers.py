@@ -51,7 +51,7 @@ def after_the_grace(played: Played) -> Said:
     played.note()
     until(
         lambda: one(played.url, "SELECT max(at) < clock_timestamp() - interval '1.1 s' FROM relay.confirmed"),
-        what="every confirm is a second old", seconds=10,
+        what="every confirm is a second old", seconds=30,
     )  # fmt: skip
     return played.audit()
 

@@ -26,6 +26,8 @@ SHARED = {
     "RELAY_MAX_IN_FLIGHT": "1000",
 }
 ROWS = 20_000
+SLOW = 300_000
+"""Bytes per second: all rows take so long that a poller is killed in the middle of them, even by a test that is late."""
 _STARTS = 120.0
 """Seconds: several processes start on a machine that others use too."""
 _GRANTS: tuple[LiteralString, ...] = (
@@ -89,11 +91,13 @@ def test_four_pollers_publish_each_row_once(bare: Stage) -> None:
 
 def test_the_rows_of_a_poller_that_is_killed_go_again_and_a_stop_finishes_its_batch(bare: Stage) -> None:
     tap = bare.set_up(**SHARED)
-    killed, stopped = pollers(bare, 2)
-    ids = committed(bare, ROWS, parts=1)  # the pollers see nothing of it before the test goes on
-    tap.grows(BATCH)
-    killed.kill()
-    assert stopped.terminate() == 0
+    with Proxy(bare.isolated.amqp_url) as proxy:
+        proxy.slow(SLOW)
+        killed, stopped = pollers(bare, 2, RELAY_AMQP_URL=proxy.url)
+        ids = committed(bare, ROWS, parts=1)  # the pollers see nothing of it before the test goes on
+        tap.grows(BATCH)
+        killed.kill()
+        assert stopped.terminate() == 0
     assert tap.waiting() < ROWS, "everything was published before, so nothing is left to go again"
 
     pollers(bare, 1)

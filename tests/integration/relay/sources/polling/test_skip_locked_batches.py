@@ -170,7 +170,7 @@ def test_rows_are_held_as_long_as_their_transaction_is_open(isolated: Isolated) 
             assert await first.batches.held()
             with psycopg.connect(isolated.database_url, autocommit=True) as connection:
                 connection.execute(
-                    "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'poller'"
+                    "SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity WHERE application_name = 'poller'"
                 )
             assert not await first.batches.held()
             first.give_up()

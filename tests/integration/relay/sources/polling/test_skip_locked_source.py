@@ -64,7 +64,7 @@ def test_what_was_confirmed_and_not_marked_is_marked_when_the_table_is_opened_ag
                 assert await polled.held()
                 with psycopg.connect(isolated.database_url, autocommit=True) as connection:
                     connection.execute(
-                        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+                        "SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity"
                         " WHERE application_name = 'batches'"
                     )
                 assert not await polled.held()
