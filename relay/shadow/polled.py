@@ -108,7 +108,7 @@ class Polled:
     async def _begin(self, connection: psycopg.AsyncConnection[Any]) -> Snapshot | None:
         """Let the server keep the rows of a new round; return its snapshot, or None if it is the one before."""
         assert self._after is not None  # noqa: S101 - it has begun
-        await connection.execute(sql.query("shadow_close"))
+        await connection.execute(sql.query("rounds_close"))
         self._of = None
         await connection.execute(sql.query("poll_begin"))
         await connection.execute(self._reads.lock)

@@ -36,6 +36,7 @@ _RANGES = "tests/unit/relay/operating/replay/ranges/test_rounding.py"
 _REPLAY = "tests/integration/relay/operating/replay"
 _PUBLISHED = "tests/unit/relay/sources/handover/test_published.py"
 _HANDOVER = "tests/integration/relay/sources/handover"
+_POLLS = "tests/integration/relay/sources/polling"
 _NEW_SLOT = f"{_HANDOVER}/test_new_slot.py"
 _TRANSACTIONS = "tests/integration/consumers/handlers/transactions/test_transactions.py"
 _HANDLER_SESSIONS = "tests/integration/consumers/handlers/transactions/test_handler_sessions.py"
@@ -378,6 +379,13 @@ MUTANTS = (
         "        return row and (facts.server_started_at, facts.",
         "        return row and (written.server_started_at, facts.",
         (_POSITION,),
+    ),
+    Mutant(
+        "leave the cursor of a round that was broken off to the next one",
+        "relay/sources/polling/reading.py",
+        '            await connection.execute(sql.query("rounds_close"))\n',
+        "            pass\n",
+        (f"{_POLLS}/test_rounds.py::test_a_large_round_that_was_broken_off_is_read_again_over_the_same_session",),
     ),
     Mutant(
         "poll on after a restart of the server over a session that was replaced",

@@ -61,6 +61,8 @@ class Reading:
         self._server_started_at = server_started_at
         self._cursor_of: psycopg.AsyncConnection[Any] | None = None
         """The connection whose cursor has the keys of the round."""
+        self._empty: psycopg.AsyncConnection[Any] | None = None
+        """The connection that has no cursor; another one may have that of a reading that was broken off."""
 
     async def begin(self, after: Snapshot, resumed: Round | None) -> Begun:
         """Take a new snapshot, or the one that is `resumed`, and return what it sees and `after` had not.
@@ -79,9 +81,9 @@ class Reading:
             "xmax": str(after.xmax), "running": [*map(str, after.running)], "limit": self._batch + 1,
             "beyond": -(2**63) if resumed is None else resumed.seq,
         }  # fmt: skip
-        if self._cursor_of is connection:
-            await connection.execute(sql.query("poll_close"))
-        self._cursor_of = None
+        if self._empty is not connection:
+            await connection.execute(sql.query("rounds_close"))
+        self._cursor_of = self._empty = None
         await connection.execute(sql.query("poll_begin"))
         await connection.execute(self._statements.lock)
         taken = await (await connection.execute(sql.query("poll_snapshot"))).fetchone()
@@ -105,7 +107,7 @@ class Reading:
         elif count:
             rows = raw(await connection.execute(self._statements.rows, asked))
         await connection.commit()
-        self._cursor_of = connection if large else None
+        self._cursor_of, self._empty = (connection, None) if large else (None, connection)
         await connection.execute(sql.query("poll_flush"), {"written": written})
         return Begun(snapshot, rows, large)
 

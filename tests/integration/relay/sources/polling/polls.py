@@ -20,7 +20,7 @@ from sandbox import Isolated
 
 
 class Outbox:
-    """Polls outbox.event of one database; each stream has a session of its own, as after a crash of the relay."""
+    """Polls outbox.event of one database."""
 
     def __init__(self, session: Session, database_url: str) -> None:
         self._server = Server(session, name="relay", slot="unused", table="outbox.event")
@@ -37,18 +37,27 @@ class Outbox:
 
     @asynccontextmanager
     async def polled(self, state: State, *, batch: int = 1000) -> AsyncIterator[PollingStream]:
-        """Open a stream behind `state`."""
-        async with Session(lambda: self._database_url, name="relay poll", slot="unused", prepared=POLLS) as session:
-            source = PollingSource(
-                session,
-                lambda _: NATIVE,
-                settings=Settings(interval=0.001, batch=batch),
-                positions=None,
-                listening=None,
-                observe=lambda _: None,
-            )
-            async with source.open(await self._server.facts(), await self.table(), state) as stream:
-                yield stream
+        """Open a stream behind `state` over a session of its own, as after a crash of the relay."""
+        async with self.session() as session, self.over(session, state, batch=batch) as stream:
+            yield stream
+
+    def session(self) -> Session:
+        """Return the session of a relay that polls."""
+        return Session(lambda: self._database_url, name="relay poll", slot="unused", prepared=POLLS)
+
+    @asynccontextmanager
+    async def over(self, session: Session, state: State, *, batch: int) -> AsyncIterator[PollingStream]:
+        """Open a stream behind `state` over `session`, as a relay does that goes on by itself."""
+        source = PollingSource(
+            session,
+            lambda _: NATIVE,
+            settings=Settings(interval=0.001, batch=batch),
+            positions=None,
+            listening=None,
+            observe=lambda _: None,
+        )
+        async with source.open(await self._server.facts(), await self.table(), state) as stream:
+            yield stream
 
 
 @asynccontextmanager

@@ -148,6 +148,20 @@ def test_rows_that_are_deleted_while_a_large_round_is_read_are_left_out_and_no_o
     asyncio.run(scenario())
 
 
+def test_a_large_round_that_was_broken_off_is_read_again_over_the_same_session(isolated: Isolated) -> None:
+    async def scenario() -> None:
+        async with outbox(isolated) as found, found.session() as session:
+            start = await found.now()
+            ids = publish(isolated.database_url, *map(str, range(25)))
+            for _ in range(2):
+                async with found.over(session, start, batch=10) as stream:
+                    assert events(await stream.receive()) == ids[:10]
+            async with found.over(session, start, batch=10) as stream:
+                assert await a_round(stream) == ids
+
+    asyncio.run(scenario())
+
+
 def test_a_table_that_is_rewritten_between_two_parts_of_a_round_is_read_to_its_end(isolated: Isolated) -> None:
     async def scenario() -> None:
         async with outbox(isolated) as found:

@@ -27,7 +27,7 @@ SHARED = {
 }
 ROWS = 20_000
 SLOW = 300_000
-"""Bytes per second: all rows take so long that a poller is killed in the middle of them, even by a test that is late."""
+"""Bytes per second: all rows take so long that even a test that is late kills a poller in the middle of them."""
 _STARTS = 120.0
 """Seconds: several processes start on a machine that others use too."""
 _GRANTS: tuple[LiteralString, ...] = (

@@ -1,2 +1,0 @@
--- Ends a large round.
-CLOSE relay_round
