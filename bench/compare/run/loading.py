@@ -64,7 +64,8 @@ def run(  # noqa: PLR0913 - what a load is, and what is done beside it
     commits = scene.commits(number)
     dues = {place: begin + each.ends for place, each in enumerate(transactions)}
     events = scene.events(after, dues, commits, begin if otherwise is None else otherwise)
-    arrivals, unfinished = [], False
+    arrivals: list[Arrival] = []
+    unfinished = False
     if scene.way.relays:
         scene.check()
         arrivals, unfinished = scene.arrived.until(
