@@ -76,7 +76,8 @@ def dark(hue: str) -> tuple[float, float, float]:
 
 def titled(title: str, height: float) -> tuple[Figure, float]:
     """Return a figure with its title, and the share of its height that is left below the title."""
-    lines = textwrap.wrap(re.sub(r"(?<=\d) ", "\N{NO-BREAK SPACE}", title), _TITLE_LETTERS)  # a number keeps its unit
+    kept = re.sub(r"(?<=\d) ", "\N{NO-BREAK SPACE}", title)  # a number keeps its unit
+    lines = [line.replace("\N{NO-BREAK SPACE}", " ") for line in textwrap.wrap(kept, _TITLE_LETTERS)]
     above = 0.3 + _LINE * len(lines)
     figure = Figure(figsize=(WIDTH, height + above), dpi=DPI, facecolor="white")
     figure.text(
