@@ -14,15 +14,19 @@ _LATE = f"{CONFIRMED} p99"
 _LATENCIES = tuple(f"{CONFIRMED} {quantile}" for quantile in STATED)
 BUDGETS = (0.02, 0.1, 0.5, 2.0, 15.0)
 """Seconds that an event may be late; the report names the cheapest arm within each."""
+_WRITERS, _OF_IT = "writer_commit_p99", 0.5
+"""A load at which writers alone take more than this share of such a time says nothing of an arm that is to keep it."""
 _CHEAP = ("idle_relay_cpu", "idle_database_cpu")
 _COMPARED = frozenset({"speed", "database", "relay", "incident"})
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Which arms confirm 99 % of the events of each load in time."""
+    """Which arms confirm 99 % of the events in time, at each load that the writers alone keep."""
 
     seconds: float
+    left_out: tuple[str, ...]
+    """The loads at which the writers alone are too late."""
     within: tuple[str, ...]
     cheapest: tuple[str, ...]
     """Of these, the one with the least CPU when nothing is written, and those that do not differ from it.
@@ -82,11 +86,19 @@ def findings(measured: Measured) -> dict[str, list[Finding]]:
 
 def budgets(measured: Measured) -> list[Budget]:
     """Return for each time that an event may take which arms keep it; arms that missed events are left out."""
-    late = {arm: at for arm in (*_sound(measured, "wal"), *_sound(measured, "polling")) if (at := _late(measured, arm))}
+    sound = (*_sound(measured, "wal"), *_sound(measured, "polling"))
+    late = {arm: at for arm in sound if (at := dict(_lateness(measured, arm)))}
+    alone = _writers_alone(measured)
     found = []
     for seconds in BUDGETS if late else ():
-        within = tuple(arm for arm, (_, estimate) in late.items() if estimate.high <= seconds)
-        found.append(Budget(seconds, within, _cheapest(measured, within)))
+        left_out = tuple(load for load, estimate in alone.items() if estimate.value > _OF_IT * seconds)
+        within = tuple(
+            arm
+            for arm, at in late.items()
+            if any(measure.phase not in left_out for measure in at)
+            and all(estimate.high <= seconds for measure, estimate in at.items() if measure.phase not in left_out)
+        )
+        found.append(Budget(seconds, left_out, within, _cheapest(measured, within)))
     return found
 
 
@@ -95,7 +107,11 @@ def _about(measured: Measured, arm: str, wal: Sequence[str]) -> list[Finding]:
     if late := _late(measured, arm):
         measure, estimate = late
         latest = quantity(estimate.high, measure.unit)
-        text = f"Enough where an event may be {latest} late: that is the p99 at the worst load ({measure.phase})."
+        text = f"Enough where an event may be {latest} late: that is the p99 at the worst load ({measure.phase})"
+        writers = _writers_alone(measured).get(measure.phase)
+        if writers is not None and writers.value > _OF_IT * estimate.value:
+            text += f", at which the writers alone take {quantity(writers.value, measure.unit)}"
+        text += "."
         found.append(Finding(text, (Stated(arm, measure, estimate),)))
     pairs = list(_compared(measured, arm, wal))
     better = [each for each in pairs if each.differ and each.ahead]
@@ -138,14 +154,27 @@ def _compared(measured: Measured, arm: str, wal: Sequence[str]) -> Iterator[_Pai
 
 def _late(measured: Measured, arm: str) -> tuple[Measure, Estimate] | None:
     """Return the load at which an arm is latest, and how late; None where no load was measured."""
-    found = [
-        (measure, measured.estimates(measure)[arm])
-        for measure in measured.measures
-        if measure.name == _LATE
-        and measured.phases[measure.phase].kind == "load"
-        and arm in measured.estimates(measure)
-    ]
-    return max(found, key=lambda each: each[1].high, default=None)
+    return max(_lateness(measured, arm), key=lambda each: each[1].high, default=None)
+
+
+def _lateness(measured: Measured, arm: str) -> Iterator[tuple[Measure, Estimate]]:
+    """Yield each load, with how late an arm is at it."""
+    for measure in measured.measures:
+        if measure.name == _LATE and measured.phases[measure.phase].kind == "load":
+            found = measured.estimates(measure)
+            if arm in found:
+                yield measure, found[arm]
+
+
+def _writers_alone(measured: Measured) -> dict[str, Estimate]:
+    """Return by load how late the writers are without a relay; nothing if that was not measured."""
+    found = {}
+    for measure in measured.measures:
+        if measure.name == _WRITERS and measured.phases[measure.phase].kind == "load":
+            for arm, estimate in measured.estimates(measure).items():
+                if measured.arms[arm].family == "none":
+                    found[measure.phase] = estimate
+    return found
 
 
 def _cheapest(measured: Measured, arms: Sequence[str]) -> tuple[str, ...]:

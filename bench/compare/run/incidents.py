@@ -99,11 +99,10 @@ def _lateness(
     scene: Scene, points: Sequence[tuple[float, float]], over: float, counts: Correctness
 ) -> tuple[dict[str, Figure], dict[str, str]]:
     """Return how late events were, and after how long they were not any more; or why that is not known."""
-    if counts.unfinished:
-        why = (
-            f"{scene.way.arm.name} had not published {counts.unfinished:,} of {counts.committed:,} events "
-            f"after {scene.plan.sizes.at_most:g} s, and still published"
-        )
+    if absent := counts.unfinished or counts.missed:
+        why = f"{scene.way.arm.name} had not published {absent:,} of {counts.committed:,} events"
+        if counts.unfinished:
+            why += f" after {scene.plan.sizes.at_most:g} s, and still published"
         return {}, {"peak_lag": why, "catch_up": why}
     found = {"peak_lag": Figure(max(value for _, value in points), "s")}
     late = judging.caught_up(points, over, scene.way.interval + _NORMAL_LAG)

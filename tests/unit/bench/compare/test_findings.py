@@ -5,14 +5,15 @@ from dataclasses import replace
 import pytest
 from msgspec import structs
 
+from bench.compare import distribution
 from bench.compare.findings import correctness, when_to_poll, writers
 from bench.compare.findings.finding import Order
 from bench.compare.findings.measures import Measured
 from bench.compare.findings.ranking import rank
 from bench.compare.findings.sections import sections, stated
-from bench.compare.results import Correctness
+from bench.compare.results import CONFIRMED, Correctness, Figure, Phase, Results, Run
 from tests.unit.bench.compare import plausible
-from tests.unit.bench.compare.planted import NONE, OTHER, POLL, WAL, planted, the
+from tests.unit.bench.compare.planted import ARMS, NONE, OTHER, POLL, SURROUNDINGS, WAL, planted, the
 from tests.unit.bench.compare.plausible import LAST_ID, NOTIFY, ONE_CONFIRM, PGOUTPUT, POLL_1S, WAL2JSON, Draw
 
 APART = {WAL: [100, 101, 102], POLL: [50, 51, 52], OTHER: [99, 100, 103]}
@@ -177,6 +178,27 @@ def test_polling_is_enough_where_it_is_in_time(comparison: Measured) -> None:
     assert POLL_1S not in within[0.5]
     assert POLL_1S in within[2]
     assert LAST_ID not in within[15]
+
+
+def test_a_load_that_the_writers_alone_cannot_keep_says_nothing_of_an_arm() -> None:
+    def load(name: str, writers: float) -> Measured:
+        return Measured(
+            Results(SURROUNDINGS, ARMS, tuple(
+                Run(arm, number, (Phase(
+                    name, "load", figures={"writer_commit_p99": Figure(writers, "s")},
+                    latencies={} if arm == NONE else {CONFIRMED: distribution.of([late] * 100)},
+                ),))
+                for arm, late in ((WAL, 0.05), (POLL, 0.3), (NONE, 0.0)) for number in range(3)
+            ))
+        )  # fmt: skip
+
+    late = {each.seconds: each for each in when_to_poll.budgets(load("hot", 0.06))}
+    assert (late[0.1].left_out, late[0.1].within) == (("hot",), ())
+    assert (late[0.5].left_out, late[0.5].within) == ((), (WAL, POLL))
+    enough, *_ = when_to_poll.findings(load("hot", 0.2))[POLL]
+    assert enough.text.endswith("the worst load (hot), at which the writers alone take 200 ms.")
+    enough, *_ = when_to_poll.findings(load("even", 0.01))[POLL]
+    assert enough.text.endswith("the worst load (even).")
 
 
 def test_the_cheapest_arm_in_time_is_the_one_that_does_least_when_idle(comparison: Measured) -> None:
