@@ -177,7 +177,7 @@ def test_on_servers_of_somebody_else_each_figure_that_cannot_be_measured_says_wh
     for kind, cpu in (("drain", "database_cpu"), ("load", "database_cpu"), ("idle", "idle_database_cpu")):
         assert "was not started by the sandbox" in kinds[kind].unknown[cpu]
         assert cpu not in kinds[kind].figures
-    assert kinds["drain"].figures["relay_cpu"].value > 0
+    assert "relay_cpu" in kinds["drain"].figures  # the relay is ours; of so few events it may take less than a tick
     assert kinds["load"].latencies["confirmed"].quantile(0.5) > 0
     assert "named by SANDBOX_DATABASE_URL or SANDBOX_AMQP_URL is never" in (kinds["outage"].not_measured or "")
     assert kinds["large"].correctness is not None
