@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, LiteralString
@@ -40,23 +40,26 @@ class Stage:
         self.directory = directory
         self.queue = isolated.queue("tasks")
         self.settings = {
-            "RELAY_DATABASE_URL": isolated.database_url,
+            **_databases(isolated.database_url),
             "RELAY_AMQP_URL": isolated.amqp_url,
             "RELAY_SLOT": isolated.name,
             "RELAY_EXCHANGE": isolated.name,
             "RELAY_HTTP_ADDRESS": "",
             "RELAY_MAX_IN_FLIGHT": str(WINDOW),
-            "CONSUMERS_DATABASE_URL": isolated.database_url,
             "CONSUMERS_AMQP_URL": isolated.amqp_url,
             "CONSUMERS_EXCHANGE": isolated.name,
             "CONSUMERS_QUEUE": self.queue,
             "CONSUMERS_HANDLERS": "tests.support.handlers",
-            "WRITERS_DATABASE_URL": isolated.database_url,
         }
         self.commands: list[Command] = []
         """Every command that it started, in this order."""
         with psycopg.connect(isolated.database_url) as connection:
             connection.execute(EFFECT_TABLE)
+
+    def move(self, database_url: str) -> None:
+        """Ask the database at `database_url` from now on, and give it to each command that is started."""
+        self.isolated = replace(self.isolated, database_url=database_url)
+        self.settings |= _databases(database_url)
 
     def start(self, *arguments: str, **settings: str) -> Command:
         """Start a command; `settings` win over the stage's own."""
@@ -192,3 +195,7 @@ class Stage:
         command = Command(name, arguments, {**ours, **settings}, self.directory, stdout=stdout)
         self.commands.append(command)
         return command
+
+
+def _databases(url: str) -> dict[str, str]:
+    return {f"{owner}_DATABASE_URL": url for owner in ("RELAY", "CONSUMERS", "WRITERS")}
