@@ -19,6 +19,9 @@ from tests.support.oracles import Effect
 from tests.support.tap import Tap
 
 WINDOW = 100
+_UNPUBLISHED = (
+    "SELECT count(*) FROM outbox.event AS e, relay.checkpoint AS c WHERE NOT pg_visible_in_snapshot(e.tx, c.snapshot)"
+)
 SESSIONS = frozenset({"relay", *(f"relay {what}" for what in ("checkpoint", "leader", "parking", "poll", "upkeep"))})
 """The names of an active relay's sessions, once it has polled and streams; for retention it has one more at times."""
 
@@ -153,6 +156,10 @@ class Stage:
             what=f"the slot has passed {end}",
             seconds=seconds,
         )
+
+    def published(self, *, seconds: float = 30) -> None:
+        """Wait until all that is committed is published, in terms of the stored snapshot, whatever the relay reads."""
+        until(lambda: self.value(_UNPUBLISHED) == 0, what="everything is published", seconds=seconds)
 
     def judge(self, tap: Tap, events: Sequence[UUID] = ()) -> Verdict:
         """Ask the oracles about everything that was committed, tasks and other events; fails if one is broken."""
