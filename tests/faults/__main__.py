@@ -71,7 +71,7 @@ def campaign(
         _console.print(_HEADER, style="bold")
         version = _version() if any(fault.since for fault in chosen) else 0
         for fault in chosen:
-            if (lack := lacking(fault, version=version)) is not None:
+            if (lack := fault.lack(version)) is not None:
                 _console.print(_COLUMNS.format(fault.name, *"-----", lack))
                 left_out += 1
                 continue
@@ -86,13 +86,6 @@ def campaign(
     tried = len(chosen) - left_out
     _console.print(f"{tried - len(failed)} of {tried} faults passed" + (f", {left_out} left out" if left_out else ""))
     raise typer.Exit(1 if failed else 0)
-
-
-def lacking(fault: Fault, *, version: int) -> str | None:
-    """Return why `fault` cannot be run with this major version of Postgres; None if it can."""
-    if fault.since <= version:
-        return None
-    return f"needs PostgreSQL {fault.since}, and this is {version}"
 
 
 def _version() -> int:

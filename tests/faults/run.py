@@ -53,7 +53,7 @@ class Footprint(NamedTuple):
         return cls(len(list(Path(f"/proc/{pid}/fd").iterdir())), procfs.peak(pid))
 
 
-class Servers(Protocol):
+class Surroundings(Protocol):
     """What a run uses and breaks: the sandbox's servers, or others that the fault asks for."""
 
     @property
@@ -75,7 +75,7 @@ class Run:
     """
 
     def __init__(
-        self, box: Servers, isolated: Isolated, directory: Path, *, seed: int, settings: Mapping[str, str]
+        self, box: Surroundings, isolated: Isolated, directory: Path, *, seed: int, settings: Mapping[str, str]
     ) -> None:
         self.box = box
         self.stage = Stage(isolated, directory)
@@ -231,12 +231,16 @@ class Fault:
     """How many more bytes than under the load alone a relay may have had resident."""
     seeds: int | None = None
     """The most seeds to run it with, if one run takes minutes."""
-    servers: Callable[[Sandbox], AbstractContextManager[Servers]] = nullcontext
+    servers: Callable[[Sandbox], AbstractContextManager[Surroundings]] = nullcontext
     """What it breaks; the sandbox's own servers, unless given."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """Settings of `relay setup` and of every relay."""
     since: int = 0
     """The first major version of Postgres that has what it is about."""
+
+    def lack(self, version: int) -> str | None:
+        """Return why it cannot be run with this major version of Postgres; None if it can."""
+        return f"needs PostgreSQL {self.since}, and this is {version}" if version < self.since else None
 
 
 @contextmanager
@@ -254,7 +258,7 @@ def running(fault: Fault, box: Sandbox, directory: Path, *, seed: int) -> Iterat
         yield run
 
 
-def _start(servers: Servers) -> None:
+def _start(servers: Surroundings) -> None:
     """Start both: the Postgres is the one that takes writes now."""
     servers.rabbitmq.start()
     servers.postgres.start()

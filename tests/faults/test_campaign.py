@@ -10,7 +10,6 @@ import pytest
 
 from sandbox import Sandbox
 from tests.faults import processes
-from tests.faults.__main__ import lacking
 from tests.faults.catalogue import FAULTS
 from tests.faults.judging import Verdict, judge
 from tests.faults.run import REPEATED, Fault, Run, running
@@ -39,8 +38,8 @@ def test_what_is_committed_and_replicated_survives_the_promotion_of_a_standby_wi
 
 def test_a_fault_of_a_later_version_of_postgres_is_left_out_and_says_so() -> None:
     fault = Fault("of a later version", lose_and_repeat, duplicates=0, since=17)
-    assert lacking(fault, version=15) == "needs PostgreSQL 17, and this is 15"
-    assert lacking(fault, version=17) is None
+    assert fault.lack(15) == "needs PostgreSQL 17, and this is 15"
+    assert fault.lack(17) is None
 
 
 def lose_and_repeat(run: Run) -> None:

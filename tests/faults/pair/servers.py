@@ -12,7 +12,7 @@ from sandbox import Isolated, Sandbox
 from sandbox.lifetime.pair import Pair, pair
 from sandbox.servers.backend import Extra, RabbitmqServer
 from sandbox.servers.postgres import Postgres
-from tests.faults.run import Run, Servers
+from tests.faults.run import Run, Surroundings
 
 COPIES_SLOTS = 17
 """The first version of PostgreSQL whose standbys keep copies of slots."""
@@ -47,7 +47,7 @@ class Paired:
 
 
 @contextmanager
-def _started(box: Sandbox, *, synchronous: bool, copies: bool) -> Iterator[Servers]:
+def _started(box: Sandbox, *, synchronous: bool, copies: bool) -> Iterator[Surroundings]:
     with pair(Extra(_KEEPS_WAL + (_COPIES if copies else "")), slot=copies) as servers:
         with psycopg.connect(servers.primary.url, autocommit=True) as connection:
             apply(connection)
@@ -58,7 +58,9 @@ def _started(box: Sandbox, *, synchronous: bool, copies: bool) -> Iterator[Serve
         yield Paired(box, servers)
 
 
-def started(*, synchronous: bool = True, copies: bool = False) -> Callable[[Sandbox], AbstractContextManager[Servers]]:
+def started(
+    *, synchronous: bool = True, copies: bool = False
+) -> Callable[[Sandbox], AbstractContextManager[Surroundings]]:
     """Return what starts a pair for a run.
 
     `synchronous`: the standby has what was committed. `copies`: it keeps a copy of the relay's slot, and the stream
