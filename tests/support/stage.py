@@ -174,13 +174,13 @@ class Stage:
             "events lost": oracles.lost(others, published),
             "events published that nobody committed": oracles.ghosts(others, published),
             "events out of order": oracles.out_of_order(deliveries),
-            "what an audit finds": self._audited(),
+            "what an audit finds": self.audited(),
         }
         assert not any(broken.values()), {name: found for name, found in broken.items() if found}
         assert tasks or events, "nothing was committed, so nothing was tested"
         return Verdict(len(tasks) + len(events), len(deliveries), oracles.duplicates(deliveries))
 
-    def _audited(self) -> dict[str, object]:
+    def audited(self) -> dict[str, object]:
         """Return what `relay audit` says is missing, has no row, or is changed, after everything was confirmed."""
         audit = self.run(
             "relay", "audit", "--since", "1d", "--bucket", "1d", "--json", RELAY_DATABASE_URL=self.isolated.database_url

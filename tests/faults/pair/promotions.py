@@ -1,7 +1,7 @@
 """The standby takes over: without the slot, with a copy of it, or behind what was published.
 
 What the standby does not have is gone. All that it has, and all that is committed on it, must arrive in order, whatever
-the relay remembers.
+the relay remembers, and an audit finds nothing: what was confirmed and is gone is recorded nowhere.
 """
 
 import psycopg
@@ -27,6 +27,7 @@ def without_the_slot(run: Run) -> None:
     run.healed()
     polls_and_goes_back(run, "slot missing", NEW)
     note_what_is_gone(run)
+    assert not run.stage.audited()
 
 
 def while_no_relay_runs(run: Run) -> None:
@@ -39,6 +40,7 @@ def while_no_relay_runs(run: Run) -> None:
     run.healed()
     polls_and_goes_back(run, "slot missing", NEW)
     note_what_is_gone(run)
+    assert not run.stage.audited()
 
 
 def with_a_copy_of_the_slot(run: Run) -> None:
@@ -51,6 +53,7 @@ def with_a_copy_of_the_slot(run: Run) -> None:
     run.flows()
     reads(run, "wal")
     assert not [change for change in all_changes(run)[before:] if change.detail == NEW], all_changes(run)
+    assert not run.stage.audited()
 
 
 def behind_what_was_published(run: Run) -> None:
@@ -65,6 +68,7 @@ def behind_what_was_published(run: Run) -> None:
     polls_and_goes_back(run, "slot missing", NEW)
     note_what_is_gone(run)
     assert run.gone, "the standby did not lag, so nothing was tested"
+    assert not run.stage.audited()
 
 
 def take_over(run: Run, *, ending: str) -> None:

@@ -27,6 +27,7 @@ def with_its_slot(run: Run) -> None:
     run.healed()
     run.flows()
     reads(run, "wal")
+    assert not run.stage.audited()
 
 
 def as_a_new_copy(run: Run) -> None:
@@ -45,6 +46,7 @@ def as_a_new_copy(run: Run) -> None:
     assert (changes[-2].reason, changes[-1].detail) == ("slot missing", NEW), changes
     run.flows()
     note_what_is_gone(run)
+    assert not run.stage.audited()
 
 
 def at_the_address(run: Run) -> None:
@@ -66,6 +68,7 @@ def at_the_address(run: Run) -> None:
     run.healed()
     run.flows()
     assert len(all_changes(run)) == before, all_changes(run)
+    assert not run.stage.audited()
 
 
 def _of(run: Run, count: int) -> list[Change]:
