@@ -1,6 +1,7 @@
 """The sandbox's pair of Postgres: the servers change places, in order and by a kill, and both ways."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any, LiteralString
 
 import psycopg
@@ -86,7 +87,7 @@ def test_a_commit_waits_for_the_standby_if_that_is_asked_for_and_on_the_new_prim
     )  # fmt: skip
     insert(servers.primary, 2)
     servers.standby.stop()
-    with psycopg.connect(servers.primary.url, autocommit=True) as connection:
+    with closing(psycopg.connect(servers.primary.url, autocommit=True)) as connection:
         connection.pgconn.send_query(b"INSERT INTO kept VALUES (3)")
         until(lambda: ask(servers.primary, WAITING), what="the commit waits", seconds=30)
     servers.primary.kill()
