@@ -9,6 +9,7 @@ import psycopg
 from sandbox.machine.waiting import until
 from tests.faults.pair import servers
 from tests.faults.run import REPEATED, Fault, Run
+from tests.faults.sources.slots import drops
 from tests.faults.sources.watching import NEW, SOON, all_changes, polls_and_goes_back, reads, streaming
 
 ENDINGS = ("killed", "stopped immediately", "stopped in order")
@@ -18,6 +19,10 @@ _COPIED = (
     "WHERE slot_name = %s AND synced AND NOT temporary AND invalidation_reason IS NULL"
 )
 _RECOVERS_WITHIN = 60
+SOON_AFTER = 30
+"""Seconds in which messages flow again: the relay tries to connect every ten seconds at least."""
+_RETURNS_AFTER = "10"
+"""Longer than a promotion takes."""
 
 
 def without_the_slot(run: Run) -> None:
@@ -43,6 +48,21 @@ def while_no_relay_runs(run: Run) -> None:
     assert not run.stage.audited()
 
 
+def while_the_relay_polls(run: Run) -> None:
+    """Drop its slot before: it polls on from the snapshot that it has polled up to, and that was replicated."""
+    run.streaming_relay(RELAY_RETURN_AFTER=_RETURNS_AFTER)
+    until(lambda: drops(run), what="the slot is dropped", seconds=20)
+    reads(run, "polling")
+    run.flows()
+    take_over(run, ending=run.draw.choice(ENDINGS))
+    run.healed()
+    run.flows(seconds=SOON_AFTER)
+    reads(run, "wal", seconds=_RECOVERS_WITHIN)
+    assert all_changes(run)[-1].detail == NEW, all_changes(run)
+    note_what_is_gone(run)
+    assert not run.stage.audited()
+
+
 def with_a_copy_of_the_slot(run: Run) -> None:
     """Let the relay stream on from the copy. Nothing may be published that the new primary does not have."""
     streaming(run)
@@ -50,7 +70,7 @@ def with_a_copy_of_the_slot(run: Run) -> None:
     before = len(all_changes(run))
     take_over(run, ending=run.draw.choice(ENDINGS))
     run.healed()
-    run.flows()
+    run.flows(seconds=SOON_AFTER)
     reads(run, "wal")
     assert not [change for change in all_changes(run)[before:] if change.detail == NEW], all_changes(run)
     assert not run.stage.audited()
@@ -113,6 +133,13 @@ FAULTS = (
         "standby promoted while no relay runs",
         while_no_relay_runs,
         duplicates=REPEATED,
+        recovers_within=_RECOVERS_WITHIN,
+        servers=servers.started(),
+    ),
+    Fault(
+        "standby promoted while the relay polls",
+        while_the_relay_polls,
+        duplicates=2 * REPEATED,
         recovers_within=_RECOVERS_WITHIN,
         servers=servers.started(),
     ),

@@ -5,7 +5,7 @@ import psycopg
 from sandbox.machine.waiting import until
 from sandbox.servers.postgres import Postgres
 from tests.faults.pair import servers
-from tests.faults.pair.promotions import ENDINGS, note_what_is_gone, take_over
+from tests.faults.pair.promotions import ENDINGS, SOON_AFTER, note_what_is_gone, take_over
 from tests.faults.run import REPEATED, Fault, Run
 from tests.faults.sources.watching import NEW, Change, all_changes, polls_and_goes_back, reads, streaming
 
@@ -25,7 +25,7 @@ def with_its_slot(run: Run) -> None:
     pair.catch_up()
     take_over(run, ending="stopped in order")
     run.healed()
-    run.flows()
+    run.flows(seconds=SOON_AFTER)
     reads(run, "wal")
     assert not run.stage.audited()
 
@@ -66,7 +66,7 @@ def at_the_address(run: Run) -> None:
     run.postgres.cut()
     pair.standby.stop("immediate")
     run.healed()
-    run.flows()
+    run.flows(seconds=SOON_AFTER)
     assert len(all_changes(run)) == before, all_changes(run)
     assert not run.stage.audited()
 
