@@ -58,7 +58,7 @@ def while_the_relay_polls(run: Run) -> None:
     run.healed()
     run.flows(seconds=SOON_AFTER)
     reads(run, "wal", seconds=_RECOVERS_WITHIN)
-    assert all_changes(run)[-1].detail == NEW, all_changes(run)
+    until(lambda: all_changes(run)[-1].detail == NEW, what="the relay has noted its new slot", seconds=10)
     note_what_is_gone(run)
     assert not run.stage.audited()
 
