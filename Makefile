@@ -6,7 +6,7 @@ ARGS   ?=
 WORKERS := --numprocesses=2 --dist=worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help bench check compare peers containers demo faults handover locking-demo secrets test mutants snippets unit lint format lock clean
+.PHONY: help bench check compare peers containers demo faults handover locking-demo matrix secrets test mutants snippets unit lint format lock clean
 
 # `make check` looks at one folder, and at the folders of tests that mirror it.
 FOLDER := $(patsubst %/,%,$(ARGS))
@@ -29,7 +29,7 @@ test: lint ## Lint, types, import rules and every test on private servers, by tw
 	$(BIN)/pytest $(WORKERS) $(ARGS)
 
 unit: .venv/.ready ## Only the tests that need no server
-	$(BIN)/pytest $(WORKERS) tests/unit tests/mutants tests/sample $(ARGS)
+	$(BIN)/pytest $(WORKERS) tests/unit tests/matrix tests/mutants tests/sample $(ARGS)
 
 check: .venv/.ready ## Lint, types, import rules and the tests of one folder (ARGS=relay/publishing)
 	@test -n "$(FOLDER)" || { echo "make: name a folder: make check ARGS=relay/publishing" >&2; exit 2; }
@@ -48,6 +48,9 @@ faults: .venv/.ready ## Break processes, servers and links under load, and check
 
 handover: .venv/.ready ## Hand over between the WAL and polling under load, both ways, with several seeds (ARGS: ways, --seeds, --seed)
 	$(BIN)/python -m tests.handover $(ARGS)
+
+matrix: .venv/.ready ## Run the tests that use servers in containers of three releases of Debian (ARGS: --release, --base, -- a command)
+	$(BIN)/python -m tests.matrix $(ARGS)
 
 mutants: .venv/.ready ## Break the relay in known ways, and check that a test fails by each (ARGS picks by name)
 	$(BIN)/python -m tests.mutants $(ARGS)

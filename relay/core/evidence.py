@@ -56,6 +56,10 @@ class Evidence:
         self._confirms.seqs[:0] = confirms.seqs
         self._confirms.ids[:0] = confirms.ids
 
+    def forget(self) -> None:
+        """Forget what was not stored: events of a database that is gone, whose numbers are given to others."""
+        self.take()
+
     @property
     def waits(self) -> bool:
         """Whether there is something to store, even if the position is the stored one."""

@@ -53,6 +53,8 @@ class StoredPosition:
         self._owner = owner
         self._confirmed = confirmed
         self._written: _Written | None = None
+        self._server: tuple[str, datetime] | None = None
+        """The system of the last claim, and when its server was started."""
         self._saving = asyncio.Lock()
 
     def wrote(self, facts: Facts) -> bool:
@@ -85,6 +87,10 @@ class StoredPosition:
         if epoch is None:
             self._written = None
             raise PositionLost("the stored position has changed since it was read", remedy=_AGAIN)
+        server = facts.system_identifier, facts.server_started_at
+        if self._server not in {None, server}:  # what it has behind the stored position is confirmed once more
+            self._confirmed.forget()
+        self._server = server
         self._written = _Written(
             epoch=epoch,
             position=_position(facts),

@@ -24,10 +24,10 @@ def postgres(extra: Extra) -> Iterator[Postgres]:
 
 
 @contextmanager
-def standby(primary: Postgres) -> Iterator[Postgres]:
-    """Start a standby of `primary`, which runs, for the block."""
+def standby(primary: Postgres, *, slot: bool = False) -> Iterator[Postgres]:
+    """Start a standby of `primary`, which runs, for the block; with `slot`, a physical slot keeps WAL for it."""
     with _postgres(primary.password) as server:
-        server.follow(primary)
+        server.follow(primary, slot=slot)
         server.start()
         yield server
 

@@ -1,6 +1,7 @@
 """A private Postgres, run by this machine's programs, with its own data directory, port and password."""
 
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from sandbox.machine.accounts import account
 from sandbox.servers.backend import Extra, StopMode
 
 USER = "postgres"
+STANDBY = "standby"
+"""What a standby calls itself at its primary, and the physical slot between them if there is one."""
 _CLUSTER = "cluster"
 _START_SECONDS = 60
 _STOP_SECONDS = 60
@@ -76,6 +79,11 @@ def forget_crash(home: Path) -> None:
     lock.unlink(missing_ok=True)
 
 
+def _as_standby(primary: "Postgres") -> str:
+    """Return the URL by which a standby connects; it names a database, which the copying of slots needs."""
+    return f"{primary.url}?application_name={STANDBY}"
+
+
 class Postgres:
     """One server in `home`; `programs` is the directory that holds initdb, pg_ctl and postgres."""
 
@@ -90,14 +98,33 @@ class Postgres:
         """The data directory."""
         self._log = home / "postgres.log"
 
-    def follow(self, primary: "Postgres") -> None:
-        """Make the data directory of a standby of `primary`, which runs; the standby is not started."""
-        self._home.mkdir(mode=0o700)
+    def follow(self, primary: "Postgres", *, slot: bool = False) -> None:
+        """Make the data directory of a standby of `primary`, which runs; the standby is not started.
+
+        With `slot`, a physical slot on the primary keeps WAL for it. A data directory that is there is replaced.
+        """
+        self._home.mkdir(mode=0o700, exist_ok=True)
         account(USER).own(self._home)
-        options = ("--checkpoint", "fast", "--write-recovery-conf", "--no-sync")
-        self.run("pg_basebackup", "--pgdata", str(self.cluster), "--dbname", primary.url, *options)
+        shutil.rmtree(self.cluster, ignore_errors=True)
+        options = ["--checkpoint", "fast", "--write-recovery-conf", "--no-sync"]
+        if slot:
+            options += ["--create-slot", "--slot", STANDBY]
+        self.run("pg_basebackup", "--pgdata", str(self.cluster), "--dbname", _as_standby(primary), *options)
         with (self.cluster / "postgresql.conf").open("a", encoding="ascii") as file:
             file.write(f"port = {self._port}\n")
+
+    def turn_to(self, primary: "Postgres") -> None:
+        """Let this server, which is stopped, start as a standby of `primary`, with the data and the slots that it has.
+
+        It can follow if its own WAL ends before the primary was promoted, as after a stop in order.
+        """
+        account(USER).entrust(self.cluster / "standby.signal", "")
+        with (self.cluster / "postgresql.auto.conf").open("a", encoding="ascii") as file:
+            file.write(f"primary_conninfo = '{_as_standby(primary)}'\n")
+
+    def promote(self) -> None:
+        """Make this standby a primary, and return when it takes writes."""
+        self.run("pg_ctl", "promote", "--timeout", str(_START_SECONDS), "--silent")
 
     def create(self, extra: Extra | None = None) -> None:
         """Make the data directory; the server is not started."""

@@ -8,4 +8,5 @@ SELECT current_setting('server_version_num')::integer AS version_number,
        (SELECT count(*) FROM pg_stat_replication)     AS senders,
        (SELECT jsonb_object_agg(name, setting) FROM pg_settings WHERE name IN (
            'wal_level', 'effective_wal_level', 'max_replication_slots', 'max_wal_senders', 'max_slot_wal_keep_size',
-           'idle_replication_slot_timeout', 'wal_sender_timeout', 'output_plugin_libraries')) AS settings
+           'idle_replication_slot_timeout', 'wal_sender_timeout', 'output_plugin_libraries',
+           'synchronized_standby_slots')) AS settings

@@ -18,7 +18,8 @@ SELECT s.slot_name                                        AS name,
        s.wal_status                                       AS wal_status,
        s.safe_wal_size                                    AS safe_wal_size,
        to_jsonb(s) ->> 'invalidation_reason'              AS invalidation_reason,
-       (to_jsonb(s) ->> 'inactive_since')::timestamptz    AS inactive_since
+       (to_jsonb(s) ->> 'inactive_since')::timestamptz    AS inactive_since,
+       (to_jsonb(s) ->> 'failover')::boolean              AS failover
 FROM pg_replication_slots AS s
 LEFT JOIN pg_stat_activity AS a ON a.pid = s.active_pid
 LEFT JOIN pg_stat_replication AS r ON r.pid = s.active_pid

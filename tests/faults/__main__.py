@@ -24,6 +24,7 @@ import sandbox
 from outboxkit.process import commands
 from outboxkit.sql.apply import apply
 from sandbox import Sandbox
+from sandbox.machine import packages, programs
 from tests.faults.catalogue import FAULTS
 from tests.faults.judging import Verdict, judge
 from tests.faults.run import Fault, running
@@ -64,10 +65,16 @@ def campaign(
         raise typer.BadParameter(f"no such fault; there are: {', '.join(fault.name for fault in FAULTS)}")
     first = random.SystemRandom().randrange(1_000_000) if seed is None else seed
     outcomes: list[Outcome] = []
+    left_out = 0
     with sandbox.start(schema=_schema) as box:
         _console.print(f"{len(chosen)} faults, seeds {first} to {first + seeds - 1}")
         _console.print(_HEADER, style="bold")
+        version = _version() if any(fault.since for fault in chosen) else 0
         for fault in chosen:
+            if (lack := fault.lack(version)) is not None:
+                _console.print(_COLUMNS.format(fault.name, *"-----", lack))
+                left_out += 1
+                continue
             runs = [_run(box, fault, number) for number in range(first, first + min(seeds, fault.seeds or seeds))]
             outcomes += runs
             _console.print(_line(fault, runs))
@@ -76,8 +83,17 @@ def campaign(
     if to is not None:
         to.write_text(json.dumps([asdict(outcome) for outcome in outcomes], default=str, indent=1), encoding="utf-8")
     failed = {outcome.fault for outcome in outcomes if outcome.broken}
-    _console.print(f"{len(chosen) - len(failed)} of {len(chosen)} faults passed")
+    tried = len(chosen) - left_out
+    _console.print(f"{tried - len(failed)} of {tried} faults passed" + (f", {left_out} left out" if left_out else ""))
     raise typer.Exit(1 if failed else 0)
+
+
+def _version() -> int:
+    """Return the major version of the private servers that faults with a `since` start."""
+    packages.require()
+    found = programs.postgres()
+    assert found is not None, "it is required"
+    return found.major
 
 
 def _run(box: Sandbox, fault: Fault, seed: int) -> Outcome:
@@ -86,7 +102,7 @@ def _run(box: Sandbox, fault: Fault, seed: int) -> Outcome:
     verdict: Verdict | None = None
     with _console.status(f"{fault.name}, seed {seed}"):
         try:
-            with running(box, directory, seed=seed) as run:
+            with running(fault, box, directory, seed=seed) as run:
                 fault.inject(run)
                 verdict = judge(run, fault)
                 broken = verdict.broken

@@ -5,16 +5,17 @@ one relay that works. judging.py does the rest.
 """
 
 import random
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import LiteralString, NamedTuple, TypeVar
+from typing import LiteralString, NamedTuple, Protocol, TypeVar
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from bench.instruments import procfs
 from sandbox import Isolated, Sandbox
+from sandbox.servers.backend import PostgresServer, RabbitmqServer
 from tests.faults.recovery import Recovery
 from tests.support.commands import Command
 from tests.support.oracles import Delivery
@@ -52,10 +53,30 @@ class Footprint(NamedTuple):
         return cls(len(list(Path(f"/proc/{pid}/fd").iterdir())), procfs.peak(pid))
 
 
-class Run:
-    """What a fault works with. `draw` decides its moments, so that a seed repeats them."""
+class Surroundings(Protocol):
+    """What a run uses and breaks: the sandbox's servers, or others that the fault asks for."""
 
-    def __init__(self, box: Sandbox, isolated: Isolated, directory: Path, *, seed: int) -> None:
+    @property
+    def postgres(self) -> PostgresServer:
+        """The Postgres that takes writes."""
+
+    @property
+    def rabbitmq(self) -> RabbitmqServer:
+        """RabbitMQ."""
+
+    def isolated(self) -> AbstractContextManager[Isolated]:
+        """Return a part for one run alone."""
+
+
+class Run:
+    """What a fault works with. `draw` decides its moments, so that a seed repeats them.
+
+    `settings` are those of `relay setup` and of every relay, beside the usual ones.
+    """
+
+    def __init__(
+        self, box: Surroundings, isolated: Isolated, directory: Path, *, seed: int, settings: Mapping[str, str]
+    ) -> None:
         self.box = box
         self.stage = Stage(isolated, directory)
         self.seed = seed
@@ -71,13 +92,16 @@ class Run:
             "RELAY_DATABASE_URL": self.postgres.url,
             "RELAY_AMQP_URL": self.broker.url,
             "RELAY_PLUGIN": "wal2json",
+            **settings,
         }
         """The settings of every relay here; they override the stage's."""
         self.secrets = {str(urlsplit(url).password) for url in (isolated.database_url, isolated.amqp_url)}
         """Passwords that no log may contain. A fault that makes a password adds it."""
         self.events: list[UUID] = []
         """Events that the fault committed itself, beside the load."""
-        self.tap = self.stage.set_up()
+        self.gone: set[str] = set()
+        """Events that only a server had which is gone: they may have been published, and nobody gets them back."""
+        self.tap = self.stage.set_up(**settings)
         self.taken: list[Delivery] = []
         """Deliveries that the fault has drained from the tap itself."""
         self._borrowed = ExitStack()
@@ -154,6 +178,16 @@ class Run:
         if self._loads:
             self._loads[-1].stop()
 
+    def move(self, database_url: str) -> None:
+        """Let everybody find the database at `database_url` from now on, relays at the address that they know.
+
+        Connections that are open stay.
+        """
+        self.postgres.redirect(database_url)
+        self.stage.move(database_url)
+        for load in self._loads:
+            load.move(database_url)
+
     def forget_load(self) -> None:
         """Forget what the writers that were started last have committed: the database no longer has it."""
         self._loads.pop()
@@ -197,17 +231,34 @@ class Fault:
     """How many more bytes than under the load alone a relay may have had resident."""
     seeds: int | None = None
     """The most seeds to run it with, if one run takes minutes."""
+    servers: Callable[[Sandbox], AbstractContextManager[Surroundings]] = nullcontext
+    """What it breaks; the sandbox's own servers, unless given."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Settings of `relay setup` and of every relay."""
+    since: int = 0
+    """The first major version of Postgres that has what it is about."""
+
+    def lack(self, version: int) -> str | None:
+        """Return why it cannot be run with this major version of Postgres; None if it can."""
+        return f"needs PostgreSQL {self.since}, and this is {version}" if version < self.since else None
 
 
 @contextmanager
-def running(box: Sandbox, directory: Path, *, seed: int) -> Iterator[Run]:
-    """Yield a run with writers at work; a server that the fault left stopped is started at the end."""
+def running(fault: Fault, box: Sandbox, directory: Path, *, seed: int) -> Iterator[Run]:
+    """Yield a run for `fault` with writers at work; a server that it left stopped is started at the end."""
     with ExitStack() as stack:
-        run = Run(box, stack.enter_context(box.isolated()), directory, seed=seed)
+        servers = stack.enter_context(fault.servers(box))
+        isolated = stack.enter_context(servers.isolated())
+        run = Run(servers, isolated, directory, seed=seed, settings=fault.settings)
         stack.enter_context(run.postgres)
         stack.enter_context(run.broker)
         stack.callback(run.end)
-        stack.callback(box.rabbitmq.start)
-        stack.callback(box.postgres.start)
+        stack.callback(_start, servers)
         run.start_load()
         yield run
+
+
+def _start(servers: Surroundings) -> None:
+    """Start both: the Postgres is the one that takes writes now."""
+    servers.rabbitmq.start()
+    servers.postgres.start()

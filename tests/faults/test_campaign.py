@@ -10,12 +10,13 @@ import pytest
 
 from sandbox import Sandbox
 from tests.faults import processes
+from tests.faults.catalogue import FAULTS
 from tests.faults.judging import Verdict, judge
 from tests.faults.run import REPEATED, Fault, Run, running
 
 
 def verdict(fault: Fault, sandbox: Sandbox, directory: Path, seed: int) -> Verdict:
-    with running(sandbox, directory, seed=seed) as run:
+    with running(fault, sandbox, directory, seed=seed) as run:
         fault.inject(run)
         return judge(run, fault)
 
@@ -26,6 +27,19 @@ def test_a_relay_that_is_frozen_replaced_and_woken_publishes_nothing_of_what_it_
 ) -> None:
     fault = Fault("frozen", inject, duplicates=processes.BULK + REPEATED)
     assert verdict(fault, sandbox, tmp_path, seed).broken == ()
+
+
+def test_what_is_committed_and_replicated_survives_the_promotion_of_a_standby_without_the_slot(
+    sandbox: Sandbox, tmp_path: Path, seed: int
+) -> None:
+    (fault,) = (each for each in FAULTS if each.name == "standby promoted without the slot")
+    assert verdict(fault, sandbox, tmp_path, seed).broken == ()
+
+
+def test_a_fault_of_a_later_version_of_postgres_is_left_out_and_says_so() -> None:
+    fault = Fault("of a later version", lose_and_repeat, duplicates=0, since=17)
+    assert fault.lack(15) == "needs PostgreSQL 17, and this is 15"
+    assert fault.lack(17) is None
 
 
 def lose_and_repeat(run: Run) -> None:

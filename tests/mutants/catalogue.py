@@ -702,6 +702,13 @@ MUTANTS = (
         (_CONFIRMED,),
     ),
     Mutant(
+        "record on the next server what was confirmed of the one before",
+        "relay/storage/position.py",
+        "        if self._server not in {None, server}:",
+        "        if False:",
+        (_CONFIRMED,),
+    ),
+    Mutant(
         "take the positions of an earlier version for recorded ones",
         "sql/queries/checkpoint_claim.sql",
         "recorded_since = CASE WHEN recorded_epoch = epoch THEN recorded_since ELSE snapshot END",

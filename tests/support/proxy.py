@@ -64,6 +64,11 @@ class Proxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="proxy")
 
+    def redirect(self, url: str) -> None:
+        """Forward later connections to the server of `url`, as an address does that moves to another machine."""
+        place = urlsplit(url)
+        self._server = (place.hostname, place.port)
+
     def slow(self, bytes_per_second: int | None) -> None:
         """Limit each direction of each connection to this rate; None for no limit."""
         self._bytes_per_second = bytes_per_second

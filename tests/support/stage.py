@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, LiteralString
@@ -20,6 +20,9 @@ from tests.support.oracles import Effect
 from tests.support.tap import Tap
 
 WINDOW = 100
+_UNPUBLISHED = (
+    "SELECT count(*) FROM outbox.event AS e, relay.checkpoint AS c WHERE NOT pg_visible_in_snapshot(e.tx, c.snapshot)"
+)
 SESSIONS = frozenset({"relay", *(f"relay {what}" for what in ("checkpoint", "leader", "parking", "poll", "upkeep"))})
 """The names of an active relay's sessions, once it has polled and streams; for retention it has one more at times."""
 _WAITS: LiteralString = """
@@ -45,23 +48,26 @@ class Stage:
         self.directory = directory
         self.queue = isolated.queue("tasks")
         self.settings = {
-            "RELAY_DATABASE_URL": isolated.database_url,
+            **_databases(isolated.database_url),
             "RELAY_AMQP_URL": isolated.amqp_url,
             "RELAY_SLOT": isolated.name,
             "RELAY_EXCHANGE": isolated.name,
             "RELAY_HTTP_ADDRESS": "",
             "RELAY_MAX_IN_FLIGHT": str(WINDOW),
-            "CONSUMERS_DATABASE_URL": isolated.database_url,
             "CONSUMERS_AMQP_URL": isolated.amqp_url,
             "CONSUMERS_EXCHANGE": isolated.name,
             "CONSUMERS_QUEUE": self.queue,
             "CONSUMERS_HANDLERS": "tests.support.handlers",
-            "WRITERS_DATABASE_URL": isolated.database_url,
         }
         self.commands: list[Command] = []
         """Every command that it started, in this order."""
         with psycopg.connect(isolated.database_url) as connection:
             connection.execute(EFFECT_TABLE)
+
+    def move(self, database_url: str) -> None:
+        """Ask the database at `database_url` from now on, and give it to each command that is started."""
+        self.isolated = replace(self.isolated, database_url=database_url)
+        self.settings |= _databases(database_url)
 
     def start(self, *arguments: str, **settings: str) -> Command:
         """Start a command; `settings` win over the stage's own."""
@@ -168,6 +174,10 @@ class Stage:
             seconds=seconds,
         )
 
+    def published(self, *, seconds: float = 30) -> None:
+        """Wait until all that is committed is published, in terms of the stored snapshot, whatever the relay reads."""
+        until(lambda: self.value(_UNPUBLISHED) == 0, what="everything is published", seconds=seconds)
+
     def judge(self, tap: Tap, events: Sequence[UUID] = ()) -> Verdict:
         """Ask the oracles about everything that was committed, tasks and other events; fails if one is broken."""
         tasks, others = self.ids(), [str(event) for event in events]
@@ -181,13 +191,13 @@ class Stage:
             "events lost": oracles.lost(others, published),
             "events published that nobody committed": oracles.ghosts(others, published),
             "events out of order": oracles.out_of_order(deliveries),
-            "what an audit finds": self._audited(),
+            "what an audit finds": self.audited(),
         }
         assert not any(broken.values()), {name: found for name, found in broken.items() if found}
         assert tasks or events, "nothing was committed, so nothing was tested"
         return Verdict(len(tasks) + len(events), len(deliveries), oracles.duplicates(deliveries))
 
-    def _audited(self) -> dict[str, object]:
+    def audited(self) -> dict[str, object]:
         """Return what `relay audit` says is missing, has no row, or is changed, after everything was confirmed."""
         audit = self.run(
             "relay", "audit", "--since", "1d", "--bucket", "1d", "--json", RELAY_DATABASE_URL=self.isolated.database_url
@@ -209,3 +219,7 @@ class Stage:
         command = Command(name, arguments, {**ours, **settings}, self.directory, stdout=stdout)
         self.commands.append(command)
         return command
+
+
+def _databases(url: str) -> dict[str, str]:
+    return {f"{owner}_DATABASE_URL": url for owner in ("RELAY", "CONSUMERS", "WRITERS")}

@@ -25,7 +25,7 @@ _RAISE = "UPDATE thing SET version = version + 1 WHERE id = %s RETURNING version
 class Things(Threads):
     """Writers in threads, within the block; after it `committed` is complete.
 
-    Another load on the same database continues from the stored versions.
+    Another load on the same database continues from the stored versions, and so does this one where it is moved to.
     """
 
     def __init__(self, database_url: str, *, seed: int, writers: int = 3) -> None:
@@ -39,6 +39,10 @@ class Things(Threads):
             connection.execute(_CREATE)
             for number in range(THINGS):
                 connection.execute("INSERT INTO thing (id) VALUES (%s) ON CONFLICT DO NOTHING", [str(number)])
+
+    def move(self, database_url: str) -> None:
+        """Connect to `database_url` from the next connection on; what is in doubt is looked up there."""
+        self._url = database_url
 
     def stop(self) -> None:
         """Finish the open transactions, start no more, and look up those in doubt."""

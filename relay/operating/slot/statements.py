@@ -64,6 +64,8 @@ class Slot:
     safe_wal_size: int | None
     invalidation_reason: str | None
     inactive_since: datetime | None
+    failover: bool | None = None
+    """Whether standbys may keep a copy of it; None before PostgreSQL 17."""
 
     @property
     def lost(self) -> bool:

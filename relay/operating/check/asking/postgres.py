@@ -174,6 +174,7 @@ class _Asking:
 
     def _slot(self, slot: slots.Slot | None, server: Server | Unknown, *, stored: bool) -> RelaySlot:
         limit = None if isinstance(server, Unknown) else server.number("max_slot_wal_keep_size")
+        waits_for = None if isinstance(server, Unknown) else server.settings.get("synchronized_standby_slots")
         return RelaySlot(
             name=self._settings.slot,
             plugin=self._settings.plugin,
@@ -183,6 +184,8 @@ class _Asking:
             owner=self._settings.owner,
             polls=self._polls,
             stored=stored,
+            copied=self._settings.slot_failover,
+            waits_for=waits_for,
         )
 
     def _window(self) -> ReplayWindow:

@@ -131,12 +131,12 @@ def wal_level(server: Server) -> Verdict:
 
 
 def failover(server: Server) -> Verdict:
-    """Judge whether standbys keep a copy of the slot, if that is asked for."""
+    """Judge whether standbys of this server can keep a copy of a slot, if that is asked for."""
     try:
         check_failover(server.version_number, wanted=server.failover)
     except Problem as problem:
         return fail(problem.what, remedy=problem.remedy, wanted=True)
-    return ok("standbys keep a copy of the slot" if server.failover else "not asked for", wanted=server.failover)
+    return ok("standbys can keep copies of slots" if server.failover else "not asked for", wanted=server.failover)
 
 
 CHECKS = (

@@ -34,6 +34,10 @@ class RelaySlot:
     """Whether the relay only polls, and so has no slot."""
     stored: bool = True
     """Whether the relay has a stored position."""
+    copied: bool = False
+    """RELAY_SLOT_FAILOVER: whether standbys are to keep a copy of it."""
+    waits_for: str | None = None
+    """synchronized_standby_slots: the standbys that the stream of such a slot waits for."""
 
 
 def existence(relay: RelaySlot) -> Verdict:
@@ -118,6 +122,30 @@ def retained_wal(slot: Slot, relay: RelaySlot) -> Verdict:
     return ok(summary, **facts)
 
 
+def failover(slot: Slot, relay: RelaySlot) -> Verdict:
+    """Judge whether standbys can keep a copy of the slot, if that is asked for, and have what is streamed from it."""
+    facts = {"failover": slot.failover, "synchronized_standby_slots": relay.waits_for}
+    if not relay.copied:
+        return ok("not asked for", **facts)
+    if slot.failover is None:
+        return unknown("unknown: this server keeps no copies of slots", remedy="see postgres.slot_failover", **facts)
+    if not slot.failover:
+        return fail(
+            f"replication slot {slot.name!r} was made while RELAY_SLOT_FAILOVER was off: standbys keep no copy of it",
+            remedy=f"stop the relay, run psql 'dbname={slot.database} replication=database' -c "
+            f"'ALTER_REPLICATION_SLOT {slot.name} (FAILOVER true)' as its role, and start the relay",
+            **facts,
+        )
+    if not relay.waits_for:
+        return warn(
+            "the relay may publish what no standby has yet, and what is lost then in a failover",
+            remedy="name the physical slot of each standby that may be promoted: ALTER SYSTEM SET "
+            "synchronized_standby_slots = '...'; SELECT pg_reload_conf()",
+            **facts,
+        )
+    return ok(f"standbys can keep a copy of the slot; its stream waits for {relay.waits_for}", **facts)
+
+
 def _left(relay: RelaySlot) -> Verdict:
     slot = relay.slot
     if slot is None or slot.database != relay.database or slot.holder_pid is not None:
@@ -152,4 +180,5 @@ CHECKS = (
     Check("slot.wal_status", _of(wal_status)),
     Check("slot.safe_wal_size", _of(safe_wal_size)),
     Check("slot.retained_wal", _of(retained_wal)),
+    Check("slot.failover", _of(failover)),
 )

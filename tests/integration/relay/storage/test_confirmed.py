@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -107,6 +108,26 @@ def test_a_save_without_an_answer_is_stored_again(streaming: Isolated) -> None:
             evidence.confirmed(parcels(2))
             await position.save(state(streaming))
         assert [each["seqs"] for each in rows(streaming, CONFIRMED)] == ["{[1,2)}", "{[1,3)}"]
+
+    asyncio.run(scenario())
+
+
+def test_what_was_confirmed_and_not_stored_is_forgotten_with_the_server_that_it_was_read_from(
+    streaming: Isolated,
+) -> None:
+    """A standby that was promoted, or a server after a crash, may give those numbers to other events."""
+
+    async def scenario() -> None:
+        evidence = Evidence(recording=True)
+        async with stored(streaming, evidence) as (position, session):
+            server = Server(session, name="relay", slot=streaming.name, table="outbox.event")
+            evidence.confirmed(parcels(1))
+            await position.claim(await server.facts(), plugin="wal2json")
+            assert evidence.waits, "the server is the same"
+            await position.claim(replace(await server.facts(), system_identifier="another"), plugin="wal2json")
+            evidence.confirmed(parcels(2))
+            await position.save(state(streaming))
+        assert [each["seqs"] for each in rows(streaming, CONFIRMED)] == ["{[2,3)}"]
 
     asyncio.run(scenario())
 

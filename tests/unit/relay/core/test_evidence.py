@@ -37,6 +37,14 @@ def test_what_was_not_stored_is_taken_again_before_what_came_meanwhile() -> None
     assert evidence.take() == Confirms([1, 2], ["a", "b"])
 
 
+def test_what_is_forgotten_is_not_taken() -> None:
+    evidence = Evidence(recording=True)
+    evidence.confirmed([parcel("a", 1)])
+    evidence.forget()
+    evidence.confirmed([parcel("b", 2)])
+    assert evidence.take() == Confirms([2], ["b"])
+
+
 def test_an_outbox_that_is_not_audited_costs_nothing() -> None:
     evidence = Evidence(recording=False)
     evidence.confirmed([parcel("a", 1)])

@@ -225,6 +225,11 @@ def test_a_sound_slot_passes(check: Check[RelaySlot]) -> None:
         ("slot.retained_wal", with_slot(retained_bytes=(1 << 29) + 1, limit=None), "OK"),
         ("slot.retained_wal", with_slot(retained_bytes=1 << 40, limit=None), "WARN"),
         ("slot.retained_wal", with_slot(retained_bytes=None), "UNKNOWN"),
+        ("slot.failover", with_slot(failover=False), "OK"),
+        ("slot.failover", replace(with_slot(failover=None), copied=True), "UNKNOWN"),
+        ("slot.failover", replace(with_slot(failover=False), copied=True, waits_for="standby"), "FAIL"),
+        ("slot.failover", replace(with_slot(failover=True), copied=True, waits_for=""), "WARN"),
+        ("slot.failover", replace(with_slot(failover=True), copied=True, waits_for="standby"), "OK"),
     ],
 )
 def test_what_is_wrong_with_a_slot_is_found(identity: str, facts: RelaySlot, status: str) -> None:

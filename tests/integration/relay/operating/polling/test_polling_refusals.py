@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from sandbox import Isolated
@@ -81,8 +82,14 @@ def test_a_relay_is_refused_behind_a_pooler_that_would_keep_its_lock(polls: Stag
 @pytest.mark.parametrize("command", ["setup", "run", "slot create"])
 def test_slots_for_failover_are_refused_by_a_server_without_them(ready: Isolated, tmp_path: Path, command: str) -> None:
     if one(ready.database_url, "SELECT current_setting('server_version_num')::integer") >= 170000:
-        wanted = {"RELAY_SLOT_FAILOVER": "on"}
-        assert _finding(environment(ready, **wanted), "postgres.slot_failover")["status"] == "OK"
+        wanted = environment(ready, RELAY_SLOT_FAILOVER="on")
+        assert _finding(wanted, "postgres.slot_failover")["status"] == "OK"
+        made_before = _finding(wanted, "slot.failover")
+        assert made_before["status"] == "FAIL"
+        statement = str(made_before["remedy"]).split("'")[3]
+        with psycopg.connect(ready.database_url, autocommit=True, replication="database") as connection:
+            connection.execute(statement.encode())
+        assert _finding(wanted, "slot.failover")["status"] == "WARN", "nothing waits for a standby"
         return
     with staged(ready, tmp_path) as stage:
         ended = stage.run("relay", *command.split(), RELAY_SLOT_FAILOVER="on")

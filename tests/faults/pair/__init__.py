@@ -1,0 +1,1 @@
+"""A primary and its standby: which one takes writes changes under load."""
