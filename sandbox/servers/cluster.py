@@ -41,7 +41,8 @@ class Cluster:
     """Three nodes in `home`; all together are started, stopped and administered as one RabbitMQ is."""
 
     def __init__(self, home: Path, *, script: Path, ports: Mapping[str, int], password: str) -> None:
-        self._home = home
+        self.home = home
+        """The part of the sandbox's directory that its processes belong to."""
         self._mapper = home / "epmd"
         self._mapper_port = ports["cluster_epmd_port"]
         self._joined = home / "joined"
@@ -68,8 +69,8 @@ class Cluster:
         """Make every node's files, with `extra` for each, in place of what an interrupted attempt left."""
         extra = extra or Extra()
         self.kill()
-        shutil.rmtree(self._home, ignore_errors=True)
-        self._home.mkdir(mode=0o711, parents=True)
+        shutil.rmtree(self.home, ignore_errors=True)
+        self.home.mkdir(mode=0o711, parents=True)
         self._mapper.mkdir(mode=0o700)
         server_account().own(self._mapper)
         cookie = {".erlang.cookie": secrets.token_hex(20)}
@@ -109,7 +110,7 @@ class Cluster:
 
     def kill(self) -> None:
         """Kill all nodes with SIGKILL."""
-        processes.end(self._home)
+        processes.end(self.home)
 
     def control(self, *arguments: str) -> str:
         """Run `rabbitmqctl` beside a node that answers and return what it prints; raises Problem when it fails."""

@@ -1,4 +1,4 @@
-"""The fault campaign (`make faults`): it reports what is broken, and one of its faults that no other test covers."""
+"""The fault campaign (`make faults`): it reports what is broken, and those of its faults that no other test covers."""
 
 import subprocess
 import sys
@@ -10,8 +10,10 @@ import pytest
 
 from sandbox import Sandbox
 from tests.faults import processes
+from tests.faults.cluster import nodes
 from tests.faults.judging import Verdict, judge
 from tests.faults.run import REPEATED, Fault, Run, running
+from tests.faults.servers import clustered
 
 
 def verdict(fault: Fault, sandbox: Sandbox, directory: Path, seed: int) -> Verdict:
@@ -26,6 +28,16 @@ def test_a_relay_that_is_frozen_replaced_and_woken_publishes_nothing_of_what_it_
 ) -> None:
     fault = Fault("frozen", inject, duplicates=processes.BULK + REPEATED)
     assert verdict(fault, sandbox, tmp_path, seed).broken == ()
+
+
+def test_a_relay_whose_own_node_of_a_cluster_is_lost_goes_on_at_another_one(
+    sandbox: Sandbox, tmp_path: Path, seed: int
+) -> None:
+    (fault,) = (each for each in nodes.FAULTS if each.name == "cluster with a quorum queue: node of the relay lost")
+    with clustered(sandbox) as box:
+        found = verdict(fault, box, tmp_path, seed)
+    assert found.broken == ()
+    assert found.stood_still is not None
 
 
 def lose_and_repeat(run: Run) -> None:

@@ -14,12 +14,12 @@ from outboxkit.errors import Problem
 from sandbox.machine.waiting import until
 from sandbox.servers.cluster import NODES, Cluster
 from sandbox.servers.rabbitmq import Rabbitmq
-from tests.faults.cluster.confirm_clock import ConfirmClock
 from tests.faults.run import ATTEMPTS, REPEATED, Fault, Run
 from tests.support.commands import Command
 from tests.support.stage import WINDOW
 from tests.support.stream_tap import StreamTap
 from tests.support.tap import Tap
+from tests.support.wire.confirm_clock import ConfirmClock
 
 Kind = Literal["quorum", "stream"]
 
