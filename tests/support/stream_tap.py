@@ -55,6 +55,7 @@ class StreamTap(Tap):
                 self._take(properties)
                 if properties.message_id == mark:
                     return
+        raise AssertionError(f"RabbitMQ ended the consumer of {self.queue} before it had read to the end")
 
     def _take(self, properties: pika.BasicProperties) -> None:
         offset = int(str((properties.headers or {})["x-stream-offset"]))
