@@ -31,6 +31,9 @@ app = typer.Typer(
 )
 app.callback()(commands.options)
 
+_COMPANIONS = {"redis": "Redis", "cluster": "RabbitMQ cluster"}
+"""What is started where it was asked for, as people call it."""
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -42,16 +45,19 @@ def _command(name: str) -> str:
 def up(
     *,
     redis: Annotated[bool, typer.Option("--redis", help="Start a Redis too, for CONSUMERS_LOCK=redis.")] = False,
+    cluster: Annotated[
+        bool, typer.Option("--cluster", help="Start a RabbitMQ cluster of three nodes too; the settings name it.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Start this checkout's sandbox, unless it runs, and print the settings to use it: eval "$(sandbox up)"."""
-    found, running = kept.up(settings.read(), redis=redis)
+    found, running = kept.up(settings.read(), redis=redis, cluster=cluster)
     _print(found, as_json=as_json)
     postgres, rabbitmq = found.versions()
     state = f"already running since {found.since:%Y-%m-%d %H:%M}" if running else "started"
-    third = "" if found.redis is None else f", Redis {found.redis.version()}"
+    beside = "".join(f", {_COMPANIONS[name]} {version}" for name, version in found.companions.versions().items())
     typer.echo(
-        f"PostgreSQL {postgres}, RabbitMQ {rabbitmq}{third} ({found.kind}): {state}; to end them: {_command('down')}",
+        f"PostgreSQL {postgres}, RabbitMQ {rabbitmq}{beside} ({found.kind}): {state}; to end them: {_command('down')}",
         err=True,
     )
 
@@ -71,16 +77,17 @@ def status(*, as_json: Json = False) -> None:
     """Show whether this checkout's sandbox runs, and its versions; exit code 3 if a server does not answer."""
     found = kept.find()
     postgres, rabbitmq = found.versions() if found else (None, None)
-    third = {"redis": found.redis.version()} if found and found.redis else {}
+    beside = found.companions.versions() if found else {}
     if as_json:
         kind = found.kind if found else None
-        typer.echo(json.dumps({"kind": kind, "postgres": postgres, "rabbitmq": rabbitmq, **third}))
+        typer.echo(json.dumps({"kind": kind, "postgres": postgres, "rabbitmq": rabbitmq, **beside}))
     elif found is None:
         typer.echo(f"nothing is running; start it with: {_command('up')}")
     else:
-        servers = {"PostgreSQL": postgres, "RabbitMQ": rabbitmq} | ({"Redis": third["redis"]} if third else {})
+        servers = {"PostgreSQL": postgres, "RabbitMQ": rabbitmq}
+        servers |= {_COMPANIONS[name]: version for name, version in beside.items()}
         typer.echo(", ".join(f"{name} {version or 'does not answer'}" for name, version in servers.items()))
-    if None in (postgres, rabbitmq, *third.values()):
+    if None in (postgres, rabbitmq, *beside.values()):
         raise typer.Exit(3)
 
 
@@ -154,7 +161,7 @@ def _print(found: kept.Kept, *, as_json: bool) -> None:
                     "directory": str(found.directory),
                     "postgres": postgres,
                     "rabbitmq": rabbitmq,
-                    **({"redis": found.redis.version()} if found.redis else {}),
+                    **found.companions.versions(),
                     "settings": found.environment(),
                 }
             )

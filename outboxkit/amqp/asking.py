@@ -12,13 +12,18 @@ from pika.channel import Channel
 
 from outboxkit.amqp.answers.answer import ACCEPTED, NO_ANSWER, PRECONDITION_FAILED, Answer, differing
 from outboxkit.amqp.connection import Connection
-from outboxkit.amqp.errors import ChannelRefused
+from outboxkit.amqp.errors import BrokerRefused, BrokerUnavailable, ChannelRefused
+from outboxkit.amqp.tls import Tls
+from outboxkit.amqp.url import Node
+from outboxkit.amqp.url import nodes as named
+from outboxkit.checks.nodes import Nodes
+from outboxkit.errors import Problem
 
 _TIMEOUT = 3.0
 # A queue has fewer arguments than this; each refusal names one.
 _GUESSES = 20
 
-__all__ = ["Channel", "Guess", "QueueAnswer", "queue", "tried"]
+__all__ = ["Channel", "Guess", "QueueAnswer", "nodes", "queue", "tried"]
 
 Act: TypeAlias = Callable[[Channel], Awaitable[Answer | None]]
 
@@ -55,6 +60,22 @@ class QueueAnswer:
     answer: Answer
     arguments: Mapping[str, str | int] | None
     why_unknown: str = ""
+
+
+async def nodes(url: str, *, name: str, tls: Tls) -> Nodes:
+    """Connect to each node that `url` names, at the same time; not to an only one, to which the caller is connected."""
+
+    async def wrong(node: Node) -> Problem | None:
+        try:
+            connection = await Connection.to(node, name=name, tls=tls)
+        except (BrokerUnavailable, BrokerRefused) as problem:
+            return problem
+        await connection.close()
+        return None
+
+    each = named(url)
+    problems = await asyncio.gather(*map(wrong, each)) if len(each) > 1 else []
+    return Nodes([str(node) for node in each], [problem for problem in problems if problem is not None])
 
 
 async def queue(connection: Connection, name: str) -> QueueAnswer:

@@ -67,13 +67,14 @@ class Connection:
         problems: list[Problem] = []
         for node in (turn or Turn()).order(nodes(url)):
             try:
-                return await cls._open(node, name=name, tls=tls)
+                return await cls.to(node, name=name, tls=tls)
             except (BrokerUnavailable, BrokerRefused) as problem:
                 problems.append(problem)
         raise all_of(problems)
 
     @classmethod
-    async def _open(cls, node: Node, *, name: str, tls: Tls | None) -> Self:
+    async def to(cls, node: Node, *, name: str, tls: Tls | None = None) -> Self:
+        """Connect to `node` and log in; raises BrokerUnavailable or BrokerRefused."""
         settings = parameters(node, name=name, tls=tls)
         connection = cls(str(node))
         opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()

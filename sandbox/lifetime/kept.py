@@ -4,18 +4,18 @@ Its directory has no owner, so the next start of another sandbox does not remove
 of that directory, and their processes are not recorded: after a crash or a reboot, `up` starts what has stopped.
 """
 
-import secrets
 import shutil
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from outboxkit.errors import Problem
+from sandbox.lifetime import companions
+from sandbox.lifetime.companions import Companions
 from sandbox.lifetime.ending import end, sweep
-from sandbox.machine import directories, packages, signals
+from sandbox.machine import directories, signals
 from sandbox.servers import choice, named, record, versions
 from sandbox.servers.backend import Servers
-from sandbox.servers.redis import Redis
 from sandbox.settings import SandboxSettings
 
 _COMPANION_SECONDS = 10.0
@@ -27,25 +27,24 @@ _COMPLETE = "complete"
 class Kept:
     """A kept sandbox: its kind (`local`, `docker`, `named`), its directory, its servers, and when they were started.
 
-    `redis` is there only where it was asked for; of every kind, it is run by this machine's program.
+    `companions` are what was asked for beside the servers.
     """
 
     kind: str
     directory: Path
     servers: Servers
     since: datetime
-    redis: Redis | None = None
+    companions: Companions
 
     def environment(self) -> dict[str, str]:
-        """Return the settings by which the project's commands use it."""
-        redis = {} if self.redis is None else {"CONSUMERS_REDIS_URL": self.redis.url}
+        """Return the settings by which the project's commands use it: a cluster, if there is one."""
         return {
             "RELAY_DATABASE_URL": self.servers.database_url,
             "RELAY_AMQP_URL": self.servers.amqp_url,
             "CONSUMERS_DATABASE_URL": self.servers.database_url,
             "CONSUMERS_AMQP_URL": self.servers.amqp_url,
             "WRITERS_DATABASE_URL": self.servers.database_url,
-            **redis,
+            **self.companions.environment(),
         }
 
     def versions(self) -> tuple[str | None, str | None]:
@@ -53,8 +52,8 @@ class Kept:
         return versions.read(self.servers)
 
 
-def up(settings: SandboxSettings, *, redis: bool = False) -> tuple[Kept, bool]:
-    """Make this checkout's sandbox, with Redis if asked for, or start again what has stopped of it.
+def up(settings: SandboxSettings, *, redis: bool = False, cluster: bool = False) -> tuple[Kept, bool]:
+    """Make this checkout's sandbox, with what is asked for beside it, or start again what has stopped of it.
 
     Returns it, and whether it was running already. Raises Problem when it is of another kind than `settings` ask for.
     """
@@ -66,10 +65,9 @@ def up(settings: SandboxSettings, *, redis: bool = False) -> tuple[Kept, bool]:
         else:
             _create(directory, settings)
             running = False
-        if redis and _redis(directory) is None:
-            names = {"redis_program": str(packages.redis()), "redis_password": secrets.token_hex(12)}
-            record.reserve(directory, "redis_port", **names)
-        if _start_redis(directory):
+        companions.ask(directory, redis=redis, cluster=cluster)
+        if companions.start(directory):
+            (directory / _COMPLETE).touch()
             running = False
         return _found(directory), running
 
@@ -125,28 +123,6 @@ def _start_again(directory: Path, settings: SandboxSettings) -> bool:
     return changed
 
 
-def _start_redis(directory: Path) -> bool:
-    """Start Redis if it was asked for and does not run; returns whether that was needed."""
-    redis = _redis(directory)
-    if redis is None or redis.version() is not None:
-        return False
-    redis.create()
-    redis.start()
-    (directory / _COMPLETE).touch()
-    return True
-
-
-def _redis(directory: Path) -> Redis | None:
-    """Return the recorded Redis; it is a companion, and ends with them."""
-    values = record.read(directory)
-    if "redis_port" not in values:
-        return None
-    home = directory / directories.COMPANIONS / "redis"
-    return Redis(
-        home, program=Path(values["redis_program"]), port=values["redis_port"], password=values["redis_password"]
-    )
-
-
 def _end(directory: Path) -> bool:
     with directories.locked(directory.name), signals.deferred():
         if not directory.exists():
@@ -162,5 +138,5 @@ def _remove(directory: Path) -> None:
 
 def _found(directory: Path) -> Kept:
     since = datetime.fromtimestamp((directory / _COMPLETE).stat().st_mtime).astimezone()
-    kind = record.read(directory)["kind"]
-    return Kept(kind, directory, choice.recorded(directory).attach(directory).servers, since, _redis(directory))
+    servers = choice.recorded(directory).attach(directory).servers
+    return Kept(record.read(directory)["kind"], directory, servers, since, companions.find(directory))

@@ -1,4 +1,4 @@
-"""One server alone, or with its own configuration, for a test of that; always run by this machine's programs."""
+"""One server alone, or with its own configuration, or a cluster, for a test of that; run by this machine's programs."""
 
 import secrets
 from collections.abc import Iterator
@@ -8,6 +8,7 @@ from sandbox.lifetime.starting import owned_directory
 from sandbox.machine import packages
 from sandbox.servers import record
 from sandbox.servers.backend import Extra
+from sandbox.servers.cluster import PORTS, Cluster
 from sandbox.servers.local import KIND
 from sandbox.servers.postgres import Postgres
 from sandbox.servers.rabbitmq import Ports, Rabbitmq
@@ -57,6 +58,19 @@ def rabbitmq(extra: Extra) -> Iterator[Rabbitmq]:
         server.create(extra)
         server.start()
         yield server
+
+
+@contextmanager
+def cluster(extra: Extra) -> Iterator[Cluster]:
+    """Start a RabbitMQ cluster, with `extra` for each node, for the block."""
+    programs = packages.require()
+    with owned_directory() as directory:
+        script, password = str(programs.rabbitmq), secrets.token_hex(12)
+        values = record.reserve(directory, *PORTS, kind=KIND, cluster_script=script, cluster_password=password)
+        servers = Cluster.recorded(directory / "cluster", values)
+        servers.create(extra)
+        servers.start()
+        yield servers
 
 
 @contextmanager

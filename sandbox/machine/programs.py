@@ -58,6 +58,11 @@ def erlang_libraries() -> Path:
     return Path(shutil.which("erl", path=search_path()) or "/usr/lib/erlang/bin/erl").resolve().parent.parent / "lib"
 
 
+def epmd() -> Path:
+    """Return Erlang's port mapper, which is beside its other programs."""
+    return erlang_libraries().parent / "bin" / "epmd"
+
+
 def search_path() -> str:
     """Return the PATH with the system's directories, which a user's PATH may lack."""
     return f"{os.environ.get('PATH', '')}:{_SYSTEM_PLACES}"

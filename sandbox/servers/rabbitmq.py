@@ -54,10 +54,12 @@ def controlled(arguments: Sequence[str], code: int, output: str) -> str:
 
 
 class Rabbitmq:
-    """One node in `home`; `script` is `rabbitmq-server`."""
+    """One node in `home`; `script` is `rabbitmq-server`. `name` differs where several nodes are one cluster."""
 
-    def __init__(self, home: Path, *, script: Path, ports: Ports, password: str) -> None:
+    def __init__(self, home: Path, *, script: Path, ports: Ports, password: str, name: str = "sandbox") -> None:
         self.url = url(port=ports.amqp, password=password)
+        self.name = f"{name}@localhost"
+        """The Erlang node's name, as `rabbitmqctl` prints it."""
         self._home = home
         self._script = script
         self._ports = ports
@@ -68,7 +70,7 @@ class Rabbitmq:
     def create(self, extra: Extra | None = None) -> None:
         """Make the node's files; the node is not started."""
         extra = extra or Extra()
-        user = _account()
+        user = server_account()
         configuration = _CONFIGURATION.format(user=USER, password=self._password) + extra.configuration
         self._home.mkdir(mode=0o700)
         user.own(self._home)
@@ -96,7 +98,7 @@ class Rabbitmq:
             processes.spawn(
                 self._home,
                 [str(self._script)],
-                account=_account(),
+                account=server_account(),
                 environment=self._environment(),
                 log=self._home / "start.log",
             )
@@ -112,8 +114,16 @@ class Rabbitmq:
         processes.end(self._home)
 
     def kill(self) -> None:
-        """Kill the whole node and its port mapper with SIGKILL."""
+        """Kill the whole node with SIGKILL, and the port mapper that it started."""
         processes.end(self._home)
+
+    def freeze(self) -> None:
+        """Stop its Erlang VM where it is, until `thaw`: its connections stay open, and nothing answers."""
+        processes.send(self._home, signal.SIGSTOP, program="beam")
+
+    def thaw(self) -> None:
+        """Let it go on; does nothing when it was not frozen."""
+        processes.send(self._home, signal.SIGCONT, program="beam")
 
     def control(self, *arguments: str) -> str:
         """Run `rabbitmqctl` beside the node and return what it prints; raises Problem when it fails."""
@@ -127,7 +137,7 @@ class Rabbitmq:
             text=True,
             cwd=self._home,
             env=processes.marked(self._home, self._environment()),
-            **_account().credentials,
+            **server_account().credentials,
         )
         return controlled(arguments, done.returncode, done.stdout)
 
@@ -135,8 +145,12 @@ class Rabbitmq:
         """Return whether the node's Erlang VM, or the script that starts it, runs."""
         return any(process.program != "epmd" for process in processes.belonging(self._home))
 
+    def version(self) -> str | None:
+        """Return its version; None when it does not answer."""
+        return amqp.version("127.0.0.1", self._ports.amqp)
+
     def _answers(self) -> bool:
-        if amqp.version("127.0.0.1", self._ports.amqp) is not None:
+        if self.version() is not None:
             return True
         if not self.running():
             raise Problem(f"RabbitMQ ended while starting: {self._last_error()}", remedy=f"see {self._log}")
@@ -163,7 +177,7 @@ class Rabbitmq:
             "RABBITMQ_CONFIG_FILE": f"{home}/rabbitmq.conf",
             "RABBITMQ_ADVANCED_CONFIG_FILE": f"{home}/advanced.config",
             "RABBITMQ_ENABLED_PLUGINS_FILE": f"{home}/enabled_plugins",
-            "RABBITMQ_NODENAME": "sandbox@localhost",
+            "RABBITMQ_NODENAME": self.name,
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODE_PORT": str(self._ports.amqp),
             "RABBITMQ_DIST_PORT": str(self._ports.distribution),
@@ -193,7 +207,7 @@ class Rabbitmq:
         }
 
 
-def _account() -> Account:
+def server_account() -> Account:
     """Return the user `rabbitmq` if its package made it; a build from source has none and runs as the caller."""
     try:
         return account("rabbitmq")

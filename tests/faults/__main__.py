@@ -1,7 +1,8 @@
 """`make faults`: the campaign. Each fault on real processes, with several seeds, and one line for its result.
 
-A line: what was committed, applied (seen by an independent queue, or parked), delivered more than once, lost, and the
-seconds from healing until everything committed by then was confirmed: the median of the seeds, and the longest.
+A line: what was committed, applied (seen by an independent queue, or parked), delivered more than once, lost; the
+seconds from healing until everything committed by then was confirmed; and, of a cluster, the longest time in which
+RabbitMQ confirmed nothing. Of times, the median of the seeds and the longest.
 """
 
 import json
@@ -11,31 +12,28 @@ import shutil
 import statistics
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
-import psycopg
 import typer
 from rich.console import Console
 
-import sandbox
 from outboxkit.process import commands
-from outboxkit.sql.apply import apply
-from sandbox import Sandbox
 from sandbox.machine import packages, programs
 from tests.faults.catalogue import FAULTS
 from tests.faults.judging import Verdict, judge
 from tests.faults.run import Fault, running
+from tests.faults.servers import Boxes, boxes
 
 # psycopg logs that a fault broke the writers' connections; that does not belong in the campaign's output.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
-_COLUMNS = "{:<52} {:>9} {:>8} {:>10} {:>5} {:>15}  {}"
-_HEADER = _COLUMNS.format("fault", "committed", "applied", "duplicates", "lost", "recovered s", "")
+_COLUMNS = "{:<52} {:>9} {:>8} {:>10} {:>5} {:>15} {:>15}  {}"
+_HEADER = _COLUMNS.format("fault", "committed", "applied", "duplicates", "lost", "recovered s", "no confirms s", "")
 _console = Console(highlight=False, soft_wrap=True)
 
 
@@ -66,16 +64,16 @@ def campaign(
     first = random.SystemRandom().randrange(1_000_000) if seed is None else seed
     outcomes: list[Outcome] = []
     left_out = 0
-    with sandbox.start(schema=_schema) as box:
+    with boxes() as found:
         _console.print(f"{len(chosen)} faults, seeds {first} to {first + seeds - 1}")
         _console.print(_HEADER, style="bold")
         version = _version() if any(fault.since for fault in chosen) else 0
         for fault in chosen:
             if (lack := fault.lack(version)) is not None:
-                _console.print(_COLUMNS.format(fault.name, *"-----", lack))
+                _console.print(_COLUMNS.format(fault.name, *"------", lack))
                 left_out += 1
                 continue
-            runs = [_run(box, fault, number) for number in range(first, first + min(seeds, fault.seeds or seeds))]
+            runs = [_run(found, fault, number) for number in range(first, first + min(seeds, fault.seeds or seeds))]
             outcomes += runs
             _console.print(_line(fault, runs))
             for line in _failures(runs):
@@ -96,13 +94,13 @@ def _version() -> int:
     return found.major
 
 
-def _run(box: Sandbox, fault: Fault, seed: int) -> Outcome:
+def _run(found: Boxes, fault: Fault, seed: int) -> Outcome:
     """Run one fault once; its logs are kept when it fails."""
     directory = Path(tempfile.mkdtemp(prefix="faults-"))
     verdict: Verdict | None = None
     with _console.status(f"{fault.name}, seed {seed}"):
         try:
-            with running(fault, box, directory, seed=seed) as run:
+            with running(fault, found.of(fault), directory, seed=seed) as run:
                 fault.inject(run)
                 verdict = judge(run, fault)
                 broken = verdict.broken
@@ -117,16 +115,21 @@ def _run(box: Sandbox, fault: Fault, seed: int) -> Outcome:
 
 def _line(fault: Fault, runs: list[Outcome]) -> str:
     verdicts = [run.verdict for run in runs if run.verdict is not None]
-    seconds = [verdict.recovered for verdict in verdicts if verdict.recovered is not None]
     return _COLUMNS.format(
         fault.name,
         sum(verdict.committed for verdict in verdicts),
         sum(verdict.applied for verdict in verdicts),
         sum(verdict.duplicates for verdict in verdicts),
         sum(verdict.lost for verdict in verdicts),
-        f"{statistics.median(seconds):.1f} / {max(seconds):.1f}" if seconds else "-",
+        _times(verdict.recovered for verdict in verdicts),
+        _times(verdict.stood_still for verdict in verdicts),
         "FAIL" if any(run.broken for run in runs) else "PASS",
     )
+
+
+def _times(measured: Iterable[float | None]) -> str:
+    seconds = [each for each in measured if each is not None]
+    return f"{statistics.median(seconds):.1f} / {max(seconds):.1f}" if seconds else "-"
 
 
 def _failures(runs: list[Outcome]) -> Iterator[str]:
@@ -134,11 +137,6 @@ def _failures(runs: list[Outcome]) -> Iterator[str]:
         if run.broken:
             yield f"  {run.fault}, seed {run.seed}: {'; '.join(run.broken)}"
             yield f"""  logs: {run.logs}; again: make faults ARGS='"{run.fault}" --seed {run.seed} --seeds 1'"""
-
-
-def _schema(database_url: str) -> None:
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        apply(connection)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,8 @@ class Verdict:
     lost: int
     recovered: float | None
     """Seconds from healing; None if it did not recover in time."""
+    stood_still: float | None
+    """The most seconds without a confirm; None if it was not measured."""
     broken: tuple[str, ...]
 
 
@@ -78,6 +80,7 @@ def judge(run: Run, fault: Fault) -> Verdict:
         duplicates=duplicates,
         lost=len(lost),
         recovered=recovered,
+        stood_still=run.stood_still,
         broken=tuple(broken),
     )
 

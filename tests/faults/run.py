@@ -86,11 +86,14 @@ class Run:
         self._listeners: list[Watch] = [self.acknowledgement.broker]
         self.postgres = Proxy(isolated.database_url, self.acknowledgement.postgres)
         """The proxy between the relays and Postgres; the writers connect directly."""
-        self.broker = Proxy(isolated.amqp_url, self._watched)
-        """The proxy between the relays and RabbitMQ; the tap connects directly."""
+        urls = isolated.amqp_url.split(",")
+        self.brokers = [Proxy(url, self._numbered(place, of=len(urls))) for place, url in enumerate(urls)]
+        """The proxies between the relays and each node of RabbitMQ; the tap connects directly."""
+        self.broker = self.brokers[0]
+        """The only one, unless RabbitMQ is a cluster."""
         self.settings = {
             "RELAY_DATABASE_URL": self.postgres.url,
-            "RELAY_AMQP_URL": self.broker.url,
+            "RELAY_AMQP_URL": ",".join(broker.url for broker in self.brokers),
             "RELAY_PLUGIN": "wal2json",
             **settings,
         }
@@ -104,6 +107,8 @@ class Run:
         self.tap = self.stage.set_up(**settings)
         self.taken: list[Delivery] = []
         """Deliveries that the fault has drained from the tap itself."""
+        self.stood_still: float | None = None
+        """How many seconds RabbitMQ confirmed nothing, at the longest; None if the fault has not measured it."""
         self._borrowed = ExitStack()
         self._loads: list[Things] = []
         self._usual: dict[Command, Footprint | None] = {}
@@ -147,11 +152,17 @@ class Run:
 
     def no_storm(self, connections: int = ATTEMPTS) -> None:
         """Fail if relays have requested more than `connections` connections to RabbitMQ."""
-        assert self.broker.asked <= connections, f"{self.broker.asked} connections were requested"
+        asked = sum(broker.asked for broker in self.brokers)
+        assert asked <= connections, f"{asked} connections were requested"
 
-    def _watched(self, connection: int, to_server: bool, data: bytes) -> None:  # noqa: FBT001 - the proxy's Watch
-        for watch in self._listeners:
-            watch(connection, to_server, data)
+    def _numbered(self, place: int, *, of: int) -> Watch:
+        """Return a watch for the proxy at `place`, under which no two connections of all proxies have one number."""
+
+        def watched(connection: int, to_server: bool, data: bytes) -> None:  # noqa: FBT001 - the proxy's Watch
+            for watch in self._listeners:
+                watch(connection * of + place, to_server, data)
+
+        return watched
 
     def commit(self, count: int, aggregate: str) -> list[UUID]:
         """Commit `count` events of one aggregate in one transaction, as events of the fault itself."""
@@ -231,6 +242,8 @@ class Fault:
     """How many more bytes than under the load alone a relay may have had resident."""
     seeds: int | None = None
     """The most seeds to run it with, if one run takes minutes."""
+    cluster: bool = False
+    """Whether RabbitMQ is a cluster."""
     servers: Callable[[Sandbox], AbstractContextManager[Surroundings]] = nullcontext
     """What it breaks; the sandbox's own servers, unless given."""
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -251,7 +264,8 @@ def running(fault: Fault, box: Sandbox, directory: Path, *, seed: int) -> Iterat
         isolated = stack.enter_context(servers.isolated())
         run = Run(servers, isolated, directory, seed=seed, settings=fault.settings)
         stack.enter_context(run.postgres)
-        stack.enter_context(run.broker)
+        for broker in run.brokers:
+            stack.enter_context(broker)
         stack.callback(run.end)
         stack.callback(_start, servers)
         run.start_load()

@@ -1,4 +1,4 @@
-"""The fault campaign (`make faults`): it reports what is broken, and one of its faults that no other test covers."""
+"""The fault campaign (`make faults`): it reports what is broken, and those of its faults that no other test covers."""
 
 import subprocess
 import sys
@@ -11,8 +11,10 @@ import pytest
 from sandbox import Sandbox
 from tests.faults import processes
 from tests.faults.catalogue import FAULTS
+from tests.faults.cluster import nodes
 from tests.faults.judging import Verdict, judge
 from tests.faults.run import REPEATED, Fault, Run, running
+from tests.faults.servers import clustered
 
 
 def verdict(fault: Fault, sandbox: Sandbox, directory: Path, seed: int) -> Verdict:
@@ -40,6 +42,16 @@ def test_a_fault_of_a_later_version_of_postgres_is_left_out_and_says_so() -> Non
     fault = Fault("of a later version", lose_and_repeat, duplicates=0, since=17)
     assert fault.lack(15) == "needs PostgreSQL 17, and this is 15"
     assert fault.lack(17) is None
+
+
+def test_a_relay_whose_own_node_of_a_cluster_is_lost_goes_on_at_another_one(
+    sandbox: Sandbox, tmp_path: Path, seed: int
+) -> None:
+    (fault,) = (each for each in nodes.FAULTS if each.name == "cluster with a quorum queue: node of the relay lost")
+    with clustered(sandbox) as box:
+        found = verdict(fault, box, tmp_path, seed)
+    assert found.broken == ()
+    assert found.stood_still is not None
 
 
 def lose_and_repeat(run: Run) -> None:

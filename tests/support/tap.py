@@ -16,12 +16,15 @@ _ACKNOWLEDGED_TOGETHER = 500
 
 
 class Tap:
-    """The queue `queue`, bound to `exchange`; it is durable, so its messages survive a restart of the broker."""
+    """The queue `queue`, bound to `exchange`; it is durable, so its messages survive a restart of the broker.
+
+    `amqp_url` may be the URLs of a cluster's nodes, with a comma between them: the first that answers is used.
+    """
 
     def __init__(
-        self, amqp_url: str, *, queue: str, exchange: str, kind: Literal["classic", "quorum"] = "classic"
+        self, amqp_url: str, *, queue: str, exchange: str, kind: Literal["classic", "quorum", "stream"] = "classic"
     ) -> None:
-        self._amqp_url = amqp_url
+        self._nodes = [pika.URLParameters(url) for url in amqp_url.split(",")]
         self._exchange = exchange
         self.queue = queue
         with self.channel() as channel:
@@ -70,7 +73,7 @@ class Tap:
             for method, properties, _ in channel.consume(self.queue, inactivity_timeout=_SILENCE_SECONDS):
                 assert method, f"{waiting} messages were there, and only {len(found)} came"
                 assert properties
-                found.append(_delivery(properties))
+                found.append(delivery(properties))
                 if len(found) == waiting or len(found) % _ACKNOWLEDGED_TOGETHER == 0:
                     channel.basic_ack(method.delivery_tag or 0, multiple=True)
                 if len(found) == waiting:
@@ -88,14 +91,15 @@ class Tap:
     @contextmanager
     def channel(self) -> Iterator[BlockingChannel]:
         """Open a channel on a connection of its own, closed at the end of the block."""
-        connection = pika.BlockingConnection(pika.URLParameters(self._amqp_url))
+        connection = pika.BlockingConnection(self._nodes)
         try:
             yield connection.channel()
         finally:
             connection.close()
 
 
-def _delivery(properties: pika.BasicProperties) -> Delivery:
+def delivery(properties: pika.BasicProperties) -> Delivery:
+    """Return the event that a message with `properties` is about."""
     headers = properties.headers or {}
     return Delivery(
         str(properties.message_id),

@@ -14,12 +14,14 @@ from consumers.operating.checks import queues
 from consumers.operating.checks.module import Kinds
 from consumers.operating.checks.queues import Queue
 from consumers.settings import ConsumerSettings
+from outboxkit.amqp import asking
 from outboxkit.amqp.answers.answer import ACCEPTED, ACCESS_REFUSED, NOT_FOUND, Answer
 from outboxkit.amqp.asking import Channel, queue, tried
 from outboxkit.amqp.connection import Connection
 from outboxkit.amqp.format import TASK_PENDING
 from outboxkit.amqp.topology import arguments, check_exchange, dead_letter_queue
 from outboxkit.checks.finding import Check, Unknown, Verdict, fail, ok, unknown
+from outboxkit.checks.nodes import Nodes, judge
 from outboxkit.errors import Problem
 
 _NO_TASKS = "no handler for tasks is registered: no queue of tasks is needed"
@@ -30,6 +32,7 @@ _NO_EVENTS = "no handler of events is registered: no queue of events is needed"
 class Broker:
     """RabbitMQ's answers; None for queues that the handlers do not need."""
 
+    nodes: Nodes
     exchange_name: str
     exchange: Answer
     tasks: Queue | None
@@ -87,7 +90,14 @@ async def _asked(connection: Connection, settings: ConsumerSettings, kinds: Kind
         expected = arguments(name, single_active=settings.events_single_active)
         events = await asked(name, expected, "no events come to it", queues.OF_EVENTS)
         events_dead = await asked_dead(name, queues.DEAD_OF_EVENTS)
-    return Broker(settings.exchange, await tried(connection, exchange), tasks, tasks_dead, counted, events, events_dead)
+    url, found = settings.amqp_url.get_secret_value(), await tried(connection, exchange)
+    named = await asking.nodes(url, name="consumers check", tls=settings.tls())
+    return Broker(named, settings.exchange, found, tasks, tasks_dead, counted, events, events_dead)
+
+
+def nodes(broker: Broker) -> Verdict:
+    """Judge whether each node that CONSUMERS_AMQP_URL names can be used."""
+    return judge(broker.nodes)
 
 
 def exchange(broker: Broker) -> Verdict:
@@ -170,6 +180,7 @@ def consumer_timeout(_: Broker) -> Verdict:
 
 
 CHECKS = (
+    Check("broker.nodes", nodes),
     Check("broker.exchange", exchange),
     Check("broker.queue", tasks_queue),
     Check("broker.dead_letters", dead_letters),

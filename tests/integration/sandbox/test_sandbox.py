@@ -280,6 +280,29 @@ class TestKept:
         assert place.run("down").returncode == 0
         assert (place.running(), place.directories()) == ([], [])
 
+    def test_a_cluster_is_there_only_where_it_was_asked_for_and_the_settings_name_it(self, place: Place) -> None:
+        one_node = place.up()
+        assert "cluster" not in json.loads(place.run("status", "--json").stdout)
+        asked = place.run("up", "--cluster", "--json")
+        assert asked.returncode == 0, asked.stderr
+        answer = json.loads(asked.stdout)
+        assert f"RabbitMQ cluster {answer['cluster']}" in asked.stderr
+        urls = answer["settings"]["RELAY_AMQP_URL"].split(",")
+        assert len(urls) == 3
+        assert one_node["RELAY_AMQP_URL"] not in urls
+        assert answer["settings"]["CONSUMERS_AMQP_URL"] == answer["settings"]["RELAY_AMQP_URL"]
+        assert place.up() == answer["settings"]  # it is kept, also where it is not asked for again
+
+        (directory,) = place.directories()
+        processes.end(directory / directories.COMPANIONS / "cluster" / "node2")
+        status = place.run("status", "--json")
+        assert (status.returncode, json.loads(status.stdout)["cluster"]) == (3, None)
+        assert place.up() == answer["settings"]
+        assert place.run("status").returncode == 0
+
+        assert place.run("down").returncode == 0
+        assert (place.running(), place.directories()) == ([], [])
+
     def test_two_checkouts_keep_a_sandbox_each(self, place: Place, tmp_path: Path) -> None:
         second = place.in_checkout(tmp_path)
         settings, others = place.up(), second.up()

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from outboxkit.amqp import asking
 from outboxkit.amqp.answers.answer import ACCEPTED, NOT_RETURNED, Answer
 from outboxkit.amqp.asking import queue, tried
 from outboxkit.amqp.connection import Connection
@@ -42,9 +43,9 @@ async def ask(settings: RelaySettings, queues: Sequence[str]) -> tuple[Broker, l
 
 
 async def _broker(connection: Connection, settings: RelaySettings) -> Broker:
-    exchange = settings.exchange
+    exchange, url = settings.exchange, settings.amqp_url.get_secret_value()
     properties = await _properties(connection)
-    named = nodes(settings.amqp_url.get_secret_value())
+    named = nodes(url)
     remote = [node.host for node in named if not is_loopback(node.host)]
 
     async def there(channel: Channel) -> None:
@@ -62,6 +63,7 @@ async def _broker(connection: Connection, settings: RelaySettings) -> Broker:
     return Broker(
         product=str(properties.get("product", "an AMQP broker")),
         version=str(properties.get("version", "")),
+        nodes=await asking.nodes(url, name=f"{settings.name} check", tls=settings.tls()),
         capabilities=[name for name, has in properties.get("capabilities", {}).items() if has],
         encrypted=all(node.tls for node in named),
         remote=", ".join(remote) or None,

@@ -26,6 +26,7 @@ from outboxkit.amqp.answers.answer import (
 )
 from outboxkit.amqp.topology import EXCHANGE_TYPE
 from outboxkit.checks.finding import Check, Verdict, fail, ok, unknown, warn
+from outboxkit.checks.nodes import Nodes, judge
 from relay.operating.display import size
 
 # Quorum queues, and their delivery count, came with 3.8.
@@ -49,6 +50,7 @@ class Broker:
 
     product: str
     version: str
+    nodes: Nodes
     capabilities: Sequence[str]
     encrypted: bool
     remote: str | None
@@ -61,6 +63,11 @@ class Broker:
     published: Answer
     returned: Answer
     max_message_bytes: int
+
+
+def nodes(broker: Broker) -> Verdict:
+    """Judge whether each node that RELAY_AMQP_URL names can be used."""
+    return judge(broker.nodes)
 
 
 def version(broker: Broker) -> Verdict:
@@ -181,6 +188,7 @@ def message_size(broker: Broker) -> Verdict:
 
 
 CHECKS = (
+    Check("broker.nodes", nodes),
     Check("broker.version", version),
     Check("broker.capabilities", capabilities),
     Check("broker.tls", tls),

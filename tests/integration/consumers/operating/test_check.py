@@ -91,6 +91,14 @@ def test_each_fault_fails_its_check_and_the_ids_stay(
     assert list(findings) == list(check(stage))
 
 
+def test_a_second_host_that_cannot_be_used_is_named_before_it_is_needed(stage: Stage) -> None:
+    url = f"{stage.isolated.amqp_url},amqp://u:planted@127.0.0.1:1/%2F"
+    found = check(stage, amqp_url=url)["broker.nodes"]
+    assert found["status"] == "WARN"
+    assert "1 of 2 RabbitMQ nodes cannot be used: RabbitMQ at 127.0.0.1:1/" in found["summary"]
+    assert "planted" not in str(found)
+
+
 def test_a_queue_with_other_arguments_fails_with_what_differs(stage: Stage) -> None:
     async def classic(connection: Connection, channel: Channel) -> None:
         await connection.call(channel.queue_declare, stage.queue, durable=True)

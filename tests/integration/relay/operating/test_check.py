@@ -91,6 +91,19 @@ def test_the_same_ids_are_reported_whatever_is_wrong(ready: Isolated) -> None:
     assert "planted" not in f"{without_postgres} {without_rabbitmq}"
 
 
+def test_a_second_host_that_cannot_be_used_is_named_before_it_is_needed(ready: Isolated) -> None:
+    nobody = f"127.0.0.1:{free(1)[0]}"
+    findings = check(ready, code=0, RELAY_AMQP_URL=f"{ready.amqp_url},amqp://u:planted@{nobody}")
+    found = findings["broker.nodes"]
+    assert found["status"] == "WARN"
+    assert found["summary"].startswith(f"1 of 2 RabbitMQ nodes cannot be used: RabbitMQ at {nobody}/ is not reachable")
+    assert found["remedy"] == "check that it runs and that the AMQP URL names it"
+    assert findings["broker.connection"]["status"] == "OK"
+    assert "planted" not in str(findings)
+    both = check(ready, code=0, RELAY_AMQP_URL=f"{ready.amqp_url},{ready.amqp_url}")["broker.nodes"]
+    assert both["summary"] == "each of 2 RabbitMQ nodes can be used"
+
+
 def test_it_changes_nothing_and_delivers_nothing(ready: Isolated) -> None:
     tap = Tap(ready.amqp_url, queue=ready.queue("tap"), exchange=ready.name)
     query = "SELECT confirmed_flush_lsn::text FROM pg_replication_slots WHERE slot_name = %s"

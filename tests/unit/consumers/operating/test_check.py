@@ -17,11 +17,13 @@ from outboxkit.amqp.answers.preconditions import remedy
 from outboxkit.amqp.asking import QueueAnswer
 from outboxkit.amqp.topology import arguments
 from outboxkit.checks.finding import Status, Unknown, Verdict
+from outboxkit.checks.nodes import Nodes
 
 SETTINGS = ConsumerSettings(database_url="postgresql://u:p@h/d", amqp_url="amqp://u:p@localhost:5672/%2F")
 THREADS = Kinds(threads=True, loop=False, event_threads=False, event_loop=False)
 EVENTS = Kinds(threads=False, loop=False, event_threads=True, event_loop=False)
 ALL = Kinds(threads=True, loop=True, event_threads=True, event_loop=True)
+ONE = Nodes(["localhost:5672/"])
 SERVER = Server(
     version_number=160000, version="16", standby=False, read_only=False, pid=1, login_pid=1, clock=0.0, ahead=0.0,
     unsure=0.0, role="c", role_limit=-1, sessions=1, role_sessions=1, settings={"max_connections": "100"}, most=21,
@@ -93,7 +95,7 @@ def test_a_module_of_event_handlers_alone_needs_a_queue_for_events_and_none_for_
     assert work.events(handlers(["t"], []), settings(events_queue="e")).status is Status.WARN
     assert work.events(handlers(["t"], []), SETTINGS).status is Status.OK
     assert work.unhandled(work.Waiting({"t": 1}), found).status is Status.OK
-    needless = Broker("x", Answer(ACCEPTED), None, None, 0)
+    needless = Broker(ONE, "x", Answer(ACCEPTED), None, None, 0)
     judged = (broker.tasks_queue, broker.dead_letters, broker.binding, broker.events_queue, broker.events_dead_letters)
     assert {judge(needless).status for judge in judged} == {Status.OK}
     assert broker.permissions(needless).remedy == "see events.handlers"
@@ -142,7 +144,7 @@ def test_the_single_active_consumer_is_compared() -> None:
 
 
 def test_a_handler_longer_than_the_consumer_timeout_is_not_forbidden() -> None:
-    said = broker.consumer_timeout(Broker("x", Answer(ACCEPTED), None, None, 0)).remedy
+    said = broker.consumer_timeout(Broker(ONE, "x", Answer(ACCEPTED), None, None, 0)).remedy
     assert "must be longer" not in said
     assert "a longer handler runs once" in said
 

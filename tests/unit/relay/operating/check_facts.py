@@ -5,6 +5,7 @@ from typing import Any
 
 from outboxkit.amqp.answers import answer
 from outboxkit.amqp.answers.answer import Answer
+from outboxkit.checks.nodes import Nodes
 from relay.operating.check.judging.broker import Broker
 from relay.operating.check.judging.outbox import Outbox
 from relay.operating.check.judging.role import Privilege, Role
@@ -107,6 +108,7 @@ ALTERNATE = Answer(
 BROKER = Broker(
     product="RabbitMQ",
     version="3.10.8",
+    nodes=Nodes(["localhost:5672/"]),
     capabilities=["publisher_confirms", "basic.nack", "connection.blocked"],
     encrypted=False,
     remote=None,

@@ -1,0 +1,33 @@
+"""Whether each RabbitMQ node that an AMQP URL names can be used. Pure.
+
+The first one that can is used, so a wrong host or port, or a node that is down, is noticed only when it is needed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from outboxkit.checks.finding import Verdict, ok, warn
+from outboxkit.errors import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """The nodes that the URL names, as `host:port/vhost`, and what is wrong with those that cannot be used."""
+
+    named: Sequence[str]
+    problems: Sequence[Problem] = ()
+
+
+def judge(nodes: Nodes) -> Verdict:
+    """Judge whether another node can take the place of the one that is used."""
+    facts = {"nodes": list(nodes.named), "unusable": len(nodes.problems)}
+    if len(nodes.named) == 1:
+        return ok("the AMQP URL names one node", **facts)
+    if not nodes.problems:
+        return ok(f"each of {len(nodes.named)} RabbitMQ nodes can be used", **facts)
+    what = "; ".join(problem.what for problem in nodes.problems)
+    return warn(
+        f"{len(nodes.problems)} of {len(nodes.named)} RabbitMQ nodes cannot be used: {what}",
+        remedy="; ".join(dict.fromkeys(problem.remedy for problem in nodes.problems)),
+        **facts,
+    )

@@ -1,0 +1,1 @@
+"""A RabbitMQ cluster loses some of its nodes."""

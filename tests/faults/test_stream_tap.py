@@ -1,0 +1,35 @@
+"""A tap that is a stream: what came is counted and read once, in order."""
+
+import pika
+
+from outboxkit.amqp.topology import EXCHANGE_TYPE
+from sandbox import Isolated
+from tests.support.oracles import Delivery
+from tests.support.stream_tap import StreamTap
+from tests.support.tap import Tap
+
+
+def publish(tap: Tap, exchange: str, *versions: int) -> list[Delivery]:
+    """Publish one message for each version; return them as the tap must see them."""
+    with tap.channel() as channel:
+        channel.confirm_delivery()
+        for version in versions:
+            headers = {"aggregate_type": "order", "aggregate_id": "1", "aggregate_version": version}
+            properties = pika.BasicProperties(message_id=f"m{version}", headers=headers, delivery_mode=2)
+            channel.basic_publish(exchange, "order.made", b"{}", properties)
+    return [Delivery(f"m{version}", "order", "1", version) for version in versions]
+
+
+def test_what_came_is_counted_and_drained_once_and_in_order(isolated: Isolated) -> None:
+    with pika.BlockingConnection(pika.URLParameters(isolated.amqp_url)) as connection:
+        connection.channel().exchange_declare(isolated.name, EXCHANGE_TYPE, durable=True)
+    tap = StreamTap(isolated.amqp_url, queue=isolated.queue("stream"), exchange=isolated.name)
+    assert (tap.waiting(), tap.drain()) == (0, [])
+    first = publish(tap, isolated.name, *range(1, 1001))
+    assert tap.waiting() == 1000
+    second = publish(tap, isolated.name, 1001, 1002)
+    tap.grows(1001)
+    assert tap.drain() == [*first, *second]
+    assert (tap.waiting(), tap.drain()) == (0, [])
+    third = publish(tap, isolated.name, 1003)
+    assert tap.drain() == third
