@@ -47,6 +47,11 @@ class Ledger(Generic[P]):
         stretch.events += 1
         return stretch
 
+    @property
+    def open(self) -> bool:
+        """Whether events have entered whose boundary has not come."""
+        return self._stretches[-1].events > 0
+
     def __len__(self) -> int:
         """Return how many stretches it keeps: those that are not settled, and those behind one that is not."""
         return len(self._stretches)

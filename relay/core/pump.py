@@ -76,7 +76,7 @@ class Pump(Generic[P]):
                     settled += ledger.boundary(item, received_at=now)
                     if stop.is_set():
                         break  # what follows is not published; the next run reads it again
-            self.in_transaction = isinstance(item, OutboxEvent)
+            self.in_transaction = ledger.open
             self._report(settled)
             if parcels:
                 await self._publisher.publish(parcels)

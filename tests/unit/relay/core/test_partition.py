@@ -126,3 +126,23 @@ def test_what_is_read_behind_an_event_that_is_not_confirmed_is_limited(monkeypat
         await running
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("mine", [True, False])
+def test_a_stop_waits_for_the_end_of_a_transaction_only_if_some_of_it_was_published(*, mine: bool) -> None:
+    async def scenario() -> None:
+        begun = "a" if mine else OTHERS[0]
+        script, broker = Script([of(ALSO_MINE), Boundary(Lsn(10)), of(begun), of(OTHERS[1])]), Broker()
+        stop = asyncio.Event()
+        running = asyncio.create_task(engine(script, broker, partition=MINE).run(stop))
+        await broker.has(ALSO_MINE, *(["a"] if mine else []))
+        await script.played.wait()
+        broker.confirms(ALSO_MINE, "a")
+        stop.set()
+        done, _ = await asyncio.wait([running], timeout=0.3)
+        assert bool(done) is not mine
+        script.later.put_nowait([of(OTHERS[2]), Boundary(Lsn(20))])
+        await running
+        assert script.confirmed[-1] == Lsn(20 if mine else 10)
+
+    asyncio.run(scenario())
