@@ -870,6 +870,13 @@ MUTANTS = (
         (f"{_PARTITIONS}/test_take_over.py",),
     ),
     Mutant(
+        "leave parked events to the relay that took the place of another",
+        "relay/operating/setup/dividing/positions.py",
+        '        ("partition_parked", of),\n',
+        '        ("partition_parked", {**of, "partition": 0}),\n',
+        (f"{_PARTITIONS}/test_take_over.py",),
+    ),
+    Mutant(
         "begin where some of the relays have published, and not all",
         "sql/queries/partition_merge.sql",
         "(range_intersect_agg(streamed + seen) - range_intersect_agg(seen))::text",

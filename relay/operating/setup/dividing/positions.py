@@ -71,16 +71,13 @@ def division(settings: RelaySettings, beginning: Beginning, slot: str | None) ->
     yield "partition_positions", {**of, "name": settings.name, "slot": slot, **beginning.parameters()}
 
 
-def taking(settings: RelaySettings, slot: str | None) -> Statement:
-    """Return what gives the relay the position of its partition."""
-    partition = settings.owner.partition
-    return "partition_take", {
-        "outbox": settings.outboxes[0],
-        "partition": partition.number,
-        "partitions": partition.of,
-        "name": settings.name,
-        "slot": slot,
-    }
+def taking(settings: RelaySettings, slot: str | None) -> list[Statement]:
+    """Return what gives the relay the position of its partition, and then its parked events."""
+    of: dict[str, Any] = {"name": settings.name, **settings.owner.partition.parameters()}
+    return [
+        ("partition_take", {**of, "outbox": settings.outboxes[0], "slot": slot}),
+        ("partition_parked", of),
+    ]
 
 
 def take(connection: psycopg.Connection[Any], settings: RelaySettings, beginning: Beginning, slot: str | None) -> bool:
@@ -93,10 +90,10 @@ def take(connection: psycopg.Connection[Any], settings: RelaySettings, beginning
             for statement in division(settings, beginning, slot):
                 run(connection, statement)
                 require_room(connection, settings)  # another setup may have been first: this one has waited for it
-        taken = run(connection, taking(settings, slot)) == 1
+        taken, _ = [run(connection, statement) for statement in taking(settings, slot)]
         if not taken:
             require_room(connection, settings)
-        return taken
+        return taken == 1
 
 
 def plan(
@@ -109,7 +106,7 @@ def plan(
 ) -> Iterator[str]:
     """Yield the SQL that `take` would run; `divided` is whether the positions are there."""
     written = psycopg.ClientCursor(connection).mogrify
-    for query, parameters in (*([] if divided else division(settings, beginning, slot)), taking(settings, slot)):
+    for query, parameters in (*([] if divided else division(settings, beginning, slot)), *taking(settings, slot)):
         yield f"{written(sql.query(query), parameters)};"
 
 

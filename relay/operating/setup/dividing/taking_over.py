@@ -7,7 +7,8 @@ ids. Slots are not taken over: each new relay polls from its position, and goes 
 first start (relay/sources/handover/handover.py).
 
 Whoever replaces the others inherits what is stored of them beside their positions: records of confirms, parked events,
-positions of the past, and replays. Each relay of an outbox audits and replays all of it, so it does not matter which.
+positions of the past, and replays. Each relay of an outbox audits and replays all of it, so it does not matter which;
+the parked events of a partition go on to its relay when that is set up.
 """
 
 from collections.abc import Iterator
@@ -187,7 +188,7 @@ def replacing(settings: RelaySettings, found: Merged) -> list[positions.Statemen
         ("partition_inherit", names),
     ]
     if not settings.owner.partition.whole:
-        statements.append(positions.taking(settings, slot))
+        statements += positions.taking(settings, slot)
     return statements
 
 

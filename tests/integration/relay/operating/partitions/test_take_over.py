@@ -34,10 +34,16 @@ STORED: tuple[LiteralString, ...] = (
     """
     INSERT INTO relay.parked (id, seq, aggregate_type, aggregate_id, aggregate_version, event_type, payload, headers,
                               created_at, relay, reason, detail, outbox, tx, place)
-    VALUES ('e', 1, 'order', '1', 1, 'paid', '{}', '{}', now(), %s, 'returned', '', 'outbox.event', '7', 1)
+    VALUES ('e', 1, 'order', '4', 1, 'paid', '{}', '{}', now(), %s, 'returned', '', 'outbox.event', '7', 1)
     """,
     "SELECT relay.note_position(%s, '0')",
 )
+PARKED: LiteralString = """
+INSERT INTO relay.parked (id, seq, aggregate_type, aggregate_id, aggregate_version, event_type, payload, headers,
+                          created_at, relay, reason, detail, outbox, tx, place)
+SELECT id, 1, 'order', id, 1, 'paid', '{}', '{}', now(), %s, 'returned', '', 'outbox.event', '7', %s::integer
+FROM (SELECT %s::text AS id) AS event
+"""
 WHOSE: LiteralString = """
 SELECT array_agg(DISTINCT relay) FROM (
     SELECT relay FROM relay.confirmed UNION ALL SELECT relay FROM relay.parked
@@ -162,6 +168,25 @@ def test_what_is_stored_of_a_relay_goes_to_whoever_takes_its_place(ready: Isolat
     assert set(one(ready.database_url, WHOSE)) <= {"relay", "part2"}
     parked: LiteralString = "SELECT count(*) FROM relay.parked WHERE relay = 'relay'"
     assert one(ready.database_url, parked) == 1
+
+
+def test_parked_events_go_to_the_relay_of_their_partition(ready: Isolated) -> None:
+    aggregates = [str(n) for n in range(1, 10)]
+    with psycopg.connect(ready.database_url, autocommit=True) as connection:
+        for aggregate in aggregates:
+            connection.execute(PARKED, ["relay", aggregate, aggregate])
+    assert relay(ready, 1, 3, "setup", "--take-over", "relay").code == 0
+    assert one(ready.database_url, "SELECT array_agg(DISTINCT relay) FROM relay.parked") == ["part1"]
+    for number in (2, 3):
+        assert relay(ready, number, 3, "setup").code == 0
+    astray: LiteralString = (
+        "SELECT count(*) FROM relay.parked AS p JOIN relay.checkpoint AS c ON c.name = p.relay"
+        " WHERE outbox.partition_of(p.aggregate_type, p.aggregate_id, c.partitions) <> c.partition"
+    )
+    assert one(ready.database_url, astray) == 0
+    assert one(ready.database_url, "SELECT count(DISTINCT relay) FROM relay.parked") == 3
+    listed = relay(ready, 3, 3, "parked", "list", "--json").json
+    assert 0 < len(listed) < len(aggregates)
 
 
 def test_the_place_of_a_relay_that_is_active_is_not_taken(ready: Isolated) -> None:
