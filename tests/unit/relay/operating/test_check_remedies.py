@@ -40,8 +40,8 @@ def test_relays_that_share_an_outbox_need_sessions_for_all_of_them() -> None:
     assert role.connection_limit(replace(four, relays=1)).status == "OK"
     found = role.connection_limit(four)
     assert (found.status, "each of 4 relays has up to nine" in found.summary) == ("WARN", True)
-    assert found.remedy == 'as a superuser: ALTER ROLE "r" CONNECTION LIMIT 80; or give each relay a role of its own'
-    assert role.connection_limit(replace(four, connection_limit=80)).status == "OK"
+    assert found.remedy == 'as a superuser: ALTER ROLE "r" CONNECTION LIMIT 50; or give each relay a role of its own'
+    assert role.connection_limit(replace(four, connection_limit=50)).status == "OK"
 
 
 @pytest.mark.parametrize(
