@@ -163,6 +163,7 @@ async def run(  # noqa: C901, PLR0915 - every part is made here
             supervisor=supervisor,
             observe=observe,
             timings=Timings(release_slot_after=settings.release_slot_after, store_after=settings.max_in_flight),
+            partition=settings.owner.partition,
         )
         if not stdout:
             address, ready_lag = settings.http_address, settings.ready_lag

@@ -13,6 +13,7 @@ from outboxkit.settings import prefix
 from outboxkit.sql.url import DatabaseUrl
 from relay.core.messages.cloudevents import Prefix
 from relay.core.messages.routing import check_template
+from relay.core.partition import Partition
 from relay.sources.layout import Layout, layout
 from relay.storage.facts import Owner
 from relay.storage.slots.replay_slot import name_of
@@ -29,6 +30,10 @@ def _template(text: str) -> str:
         return check_template(text)
     except ConfigurationProblem as problem:
         raise ValueError(problem.what) from problem
+
+
+def _partition(text: str) -> str:
+    return str(Partition.parse(text))
 
 
 def _duration(text: object) -> object:
@@ -71,6 +76,11 @@ class RelaySettings(BrokerSettings):
     slot: str = Field(
         "outbox_relay", pattern=r"^[a-z0-9_]{1,63}$", description="write 1 to 63 lower-case letters, digits and _"
     )
+    partition: Annotated[
+        str,
+        AfterValidator(_partition),
+        Field(description="write I/N, such as 1/4: of N relays that share the events of the outbox, this is number I"),
+    ] = "1/1"
     exchange: str = Field("outbox", min_length=1, max_length=255, description="write the name of a topic exchange")
     routing_key: Annotated[
         str,
@@ -212,6 +222,27 @@ class RelaySettings(BrokerSettings):
         return self
 
     @model_validator(mode="after")
+    def _a_partition_begins_by_polling(self) -> Self:
+        if Partition.parse(self.partition).whole:
+            return self
+        if self.poll_strategy == "skip_locked":
+            raise ValueError(
+                "RELAY_PARTITION is set, and RELAY_POLL_STRATEGY is skip_locked, whose pollers share the table anyhow; "
+                "unset one"
+            )
+        if self.message_prefix is not None:
+            raise ValueError(
+                "RELAY_PARTITION is set, and RELAY_MESSAGE_PREFIX has no table, from which each partition begins; "
+                "unset one"
+            )
+        if self.source == "wal":
+            raise ValueError(
+                "RELAY_PARTITION is set, and RELAY_SOURCE is wal: the relays of an outbox begin one after another, and "
+                "each polls first what no slot of its own has; set RELAY_SOURCE=auto"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _the_window_has_a_slot(self) -> Self:
         if self.replay_window is None:
             return self
@@ -241,7 +272,7 @@ class RelaySettings(BrokerSettings):
     @property
     def owner(self) -> Owner:
         """Which relay the slot and the stored position belong to."""
-        return Owner(self.name, self.slot, self.outboxes)
+        return Owner(self.name, self.slot, self.outboxes, Partition.parse(self.partition))
 
     def layout(self, *, partitioned: bool) -> Layout:
         """Return the layout of the outbox table; `partitioned` is what the server says of it."""

@@ -35,6 +35,7 @@ from relay.core.lifetime.fencing import Fencing
 from relay.core.lifetime.shutdown import Shutdown
 from relay.core.lifetime.supervisor import Supervisor
 from relay.core.observations import NotDrained, NotStored, Observe, SourceLost, Standby, Stopped
+from relay.core.partition import WHOLE, Partition
 from relay.core.ports import Parcel, Parking, Publisher, Rejection, Routes, Source, Stream
 from relay.core.position import Position
 from relay.core.pump import Pump
@@ -85,9 +86,11 @@ class Engine:
         supervisor: Supervisor,
         observe: Observe,
         timings: Timings,
+        partition: Partition = WHOLE,
     ) -> None:
         self._source = source
         self._router = router
+        self._partition = partition
         self._publisher = publisher
         self._publisher.notify(self)
         self._evidence = evidence
@@ -178,6 +181,7 @@ class Engine:
             stream,
             self._router,
             self._publisher,
+            partition=self._partition,
             rejections=self._rejections,
             evidence=self._evidence,
             fencing=self._fencing,

@@ -26,6 +26,8 @@ class Stretch(Struct, eq=False, gc=False):
 
     in_flight: int = 0
     events: int = 0
+    passed_over: int = 0
+    """How many more events were read, which other relays publish."""
     boundary: Boundary[Any] | None = None
     """The boundary at its end, once that has come."""
     received_at: float = 0.0
@@ -44,6 +46,19 @@ class Ledger(Generic[P]):
         stretch.in_flight += 1
         stretch.events += 1
         return stretch
+
+    @property
+    def open(self) -> bool:
+        """Whether events have entered whose boundary has not come."""
+        return self._stretches[-1].events > 0
+
+    def __len__(self) -> int:
+        """Return how many stretches it keeps: those that are not settled, and those behind one that is not."""
+        return len(self._stretches)
+
+    def pass_over(self) -> None:
+        """Note an event that another relay publishes: it only counts for the places of those behind it."""
+        self._stretches[-1].passed_over += 1
 
     def boundary(self, boundary: Boundary[P], *, received_at: float = 0.0) -> list[Stretch]:
         """Note that everything up to `boundary` has entered; returns the stretches that are settled with it."""

@@ -15,9 +15,13 @@ from relay.core.evidence import Evidence
 from relay.core.ledger import Ledger, Stretch
 from relay.core.lifetime.fencing import Fencing
 from relay.core.observations import Observe, Settled
+from relay.core.partition import Partition
 from relay.core.ports import Parcel, Publisher, Routes, Stream
 from relay.core.position import P
 from relay.core.rejections import Rejections
+
+AT_MOST = 100_000
+"""As many transactions are read behind one that is not settled: those of other partitions are in no window."""
 
 
 class Pump(Generic[P]):
@@ -29,6 +33,7 @@ class Pump(Generic[P]):
         router: Routes,
         publisher: Publisher,
         *,
+        partition: Partition,
         rejections: Rejections,
         evidence: Evidence,
         fencing: Fencing,
@@ -37,11 +42,13 @@ class Pump(Generic[P]):
         self._stream: Stream[P] | None = stream
         self._route = router.route
         self._publisher = publisher
+        self._partition = partition
         self._rejections = rejections
         self._evidence = evidence
         self._fencing = fencing
         self._observe = observe
         self._ledger: Ledger[P] = Ledger()
+        self._settled = asyncio.Event()
         self.position = stream.start
         """Everything up to here is settled."""
         self.in_transaction = False
@@ -56,27 +63,33 @@ class Pump(Generic[P]):
                 raise self._fencing.problem()
             parcels: list[Parcel] = []
             settled: list[Stretch] = []
-            ledger, route, now = self._ledger, self._route, time.time()
+            ledger, route, mine, now = self._ledger, self._route, self._partition.has, time.time()
             for item in items:
                 if isinstance(item, OutboxEvent):
+                    if not mine(item):
+                        ledger.pass_over()
+                        continue
                     stretch = ledger.enter()
-                    parcels.append(Parcel(stretch, item, route(item), item.place or stretch.events))
+                    place = item.place or stretch.events + stretch.passed_over
+                    parcels.append(Parcel(stretch, item, route(item), place))
                 else:
                     settled += ledger.boundary(item, received_at=now)
                     if stop.is_set():
                         break  # what follows is not published; the next run reads it again
-            self.in_transaction = isinstance(item, OutboxEvent)
+            self.in_transaction = ledger.open
             self._report(settled)
             if parcels:
                 await self._publisher.publish(parcels)
             self._advance()
             await self._rejections.room()
             await self._evidence.room()
+            await self._room()
 
     def settle(self, parcels: Sequence[Parcel]) -> None:
         """Note that `parcels` of this stream are confirmed or parked."""
         self._report(self._ledger.settle([parcel.stretch for parcel in parcels]))
         self._advance()
+        self._settled.set()
 
     async def store(self) -> None:
         """Store the position, if there is one; raises SourceUnavailable if it cannot be stored now."""
@@ -86,6 +99,12 @@ class Pump(Generic[P]):
     def detach(self) -> None:
         """Let the stream go: it has ended. What is in flight of it can still settle."""
         self._stream = None
+
+    async def _room(self) -> None:
+        """Return when few enough transactions are kept."""
+        while len(self._ledger) > AT_MOST:
+            self._settled.clear()
+            await self._settled.wait()
 
     def _advance(self) -> None:
         position = self._ledger.position

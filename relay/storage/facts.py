@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
+from relay.core.partition import WHOLE, Partition
 from relay.core.position import Lsn, Round, Snapshot
 from relay.core.transactions import Transactions
 from relay.storage.state import Filter, Mode, State
@@ -20,6 +21,8 @@ class Owner:
     slot: str
     outboxes: list[str]
     """Tables as `schema.table`, message prefixes as `message:prefix`."""
+    partition: Partition = WHOLE
+    """Which of their events it publishes."""
 
     @property
     def table(self) -> str | None:
@@ -83,6 +86,13 @@ class Facts:
     other_relay: str | None
     """Another relay that has this slot."""
     other_outboxes: Sequence[str] | None
+    checkpoint_partition: int | None
+    checkpoint_partitions: int | None
+
+    @property
+    def partition(self) -> Partition:
+        """Of which events of the outbox the stored position is."""
+        return Partition(self.checkpoint_partition or 1, self.checkpoint_partitions or 1)
 
     @property
     def state(self) -> State | None:

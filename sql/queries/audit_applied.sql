@@ -14,7 +14,8 @@ WITH event AS MATERIALIZED (
 ), confirmed AS MATERIALIZED (
     SELECT n.seq, min(c.at) AS at
     FROM relay.confirmed AS c, unnest(c.seqs) AS range, generate_series(lower(range), upper(range) - 1) AS n (seq)
-    WHERE c.relay = %(relay)s AND c.seqs && (SELECT int8range(min(seq), max(seq), '[]') FROM event HAVING count(*) > 0)
+    WHERE c.relay = ANY (ARRAY(SELECT relay.members(%(relay)s)))
+      AND c.seqs && (SELECT int8range(min(seq), max(seq), '[]') FROM event HAVING count(*) > 0)
     GROUP BY n.seq
 ), expected AS (
     SELECT * FROM unnest(%(aggregate_types)s::text[], %(event_types)s::text[], %(exchanges)s::text[], %(routing_keys)s::text[],

@@ -4,7 +4,8 @@ WITH event AS MATERIALIZED (
     SELECT seq, id FROM outbox.event WHERE tx >= pg_snapshot_xmin(%(after)s::pg_snapshot)
 ), record AS MATERIALIZED (
     SELECT c.number, c.seqs, c.ids, c.ids_hash FROM relay.confirmed AS c
-    WHERE c.relay = %(relay)s AND c.at > %(confirmed_after)s AND c.at <= %(confirmed_until)s
+    WHERE c.relay = ANY (ARRAY(SELECT relay.members(%(relay)s)))
+      AND c.at > %(confirmed_after)s AND c.at <= %(confirmed_until)s
 ), part AS MATERIALIZED (
     SELECT r.number, n.seq, row_number() OVER (PARTITION BY r.number ORDER BY n.seq) AS place
     FROM record AS r, unnest(r.seqs) AS range, generate_series(lower(range), upper(range) - 1) AS n (seq)

@@ -13,7 +13,8 @@ WITH RECURSIVE event AS MATERIALIZED (
 ), confirmed AS MATERIALIZED (
     SELECT n.seq, min(c.at) AS at
     FROM relay.confirmed AS c, unnest(c.seqs) AS range, generate_series(lower(range), upper(range) - 1) AS n (seq)
-    WHERE c.relay = %(relay)s AND c.seqs && (SELECT int8range(min(seq), max(seq), '[]') FROM event HAVING count(*) > 0)
+    WHERE c.relay = ANY (ARRAY(SELECT relay.members(%(relay)s)))
+      AND c.seqs && (SELECT int8range(min(seq), max(seq), '[]') FROM event HAVING count(*) > 0)
     GROUP BY n.seq
 ), by_message AS (
     (SELECT m.consumer FROM inbox.message AS m ORDER BY m.consumer LIMIT 1)

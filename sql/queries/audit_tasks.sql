@@ -15,7 +15,7 @@ WITH event AS MATERIALIZED (
     WHERE pg_visible_in_snapshot(tx, %(until)s::pg_snapshot) AND aggregate_type = 'task' AND event_type = 'pending'
 ), confirmed AS (
     SELECT coalesce(range_agg(c.seqs), '{}') AS seqs FROM relay.confirmed AS c
-    WHERE c.relay = %(relay)s AND c.at <= %(confirmed_by)s
+    WHERE c.relay = ANY (ARRAY(SELECT relay.members(%(relay)s))) AND c.at <= %(confirmed_by)s
       AND c.seqs && (SELECT int8range(min(seq), max(seq), '[]') FROM event HAVING count(*) > 0)
 ), pending AS MATERIALIZED (
     SELECT id, version FROM tasks.task WHERE status = 'pending'

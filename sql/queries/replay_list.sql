@@ -12,5 +12,5 @@ LEFT JOIN LATERAL (
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
       AND (l.classid::bigint << 32) | l.objid::bigint = hashtextextended('relay.replay ' || r.job, 0)
     LIMIT 1) AS held ON true
-WHERE r.relay = %(relay)s AND (%(job)s::bigint IS NULL OR r.job = %(job)s)
+WHERE r.relay = ANY (ARRAY(SELECT relay.members(%(relay)s))) AND (%(job)s::bigint IS NULL OR r.job = %(job)s)
 ORDER BY r.job DESC

@@ -43,7 +43,9 @@ SELECT current_setting('server_encoding')                                  AS se
        (SELECT EXISTS (SELECT FROM pg_replication_slots AS k
                        WHERE k.slot_name = c.slot AND k.database = current_database())) AS checkpoint_slot_exists,
        other.name                                                          AS other_relay,
-       other.outboxes                                                      AS other_outboxes
+       other.outboxes                                                      AS other_outboxes,
+       c.partition                                                         AS checkpoint_partition,
+       c.partitions                                                        AS checkpoint_partitions
 FROM (SELECT) AS one
 LEFT JOIN pg_replication_slots AS s ON s.slot_name = %(slot)s
 LEFT JOIN pg_stat_activity AS a ON a.pid = s.active_pid

@@ -51,6 +51,8 @@ _OPERATING = "sql/schema/016_operating.sql"
 _PROBES = "tests/integration/schema/test_tasks_probes.py"
 _AUDITS = "tests/integration/relay/operating/audit"
 _AUDIT = f"{_AUDITS}/test_audit.py"
+_PARTITIONS = "tests/integration/relay/operating/partitions"
+_PARTITION = "tests/unit/relay/core/test_partition.py"
 _AUDITED = f"{_AUDITS}/test_audit_of_a_relay.py::test_under_load_and_across_hand_overs_nothing_is_missing"
 
 MUTANTS = (
@@ -240,7 +242,7 @@ MUTANTS = (
     Mutant(
         "forget the place of an event in its transaction",
         "relay/core/pump.py",
-        "route(item), item.place or stretch.events)",
+        "route(item), place)",
         "route(item))",
         (_ENGINE,),
     ),
@@ -666,8 +668,8 @@ MUTANTS = (
     Mutant(
         "look only at transactions that began after the first position of a bucket",
         "sql/queries/audit_bucket.sql",
-        "        SELECT seq, tx FROM outbox.event WHERE tx = ANY (%(running)s::xid8[])\n",
-        "        SELECT seq, tx FROM outbox.event WHERE tx = ANY (%(running)s::xid8[]) AND false\n",
+        "aggregate_id FROM outbox.event WHERE tx = ANY (%(running)s::xid8[])\n",
+        "aggregate_id FROM outbox.event WHERE tx = ANY (%(running)s::xid8[]) AND false\n",
         (f"{_AUDITS}/test_an_hour.py",),
     ),
     Mutant(
@@ -819,5 +821,103 @@ MUTANTS = (
         "    furthest = end if state.confirmed is None else Lsn.parse(state.confirmed)\n",
         "    furthest = end\n",
         ("tests/unit/relay/maintenance/test_window.py",),
+    ),
+    Mutant(
+        "publish what other relays of the outbox publish",
+        "relay/core/pump.py",
+        "                    if not mine(item):\n",
+        "                    if False and not mine(item):\n",
+        (_PARTITION,),
+    ),
+    Mutant(
+        "read on without end behind an event that is not confirmed",
+        "relay/core/pump.py",
+        "            await self._room()\n",
+        "",
+        (_PARTITION,),
+    ),
+    Mutant(
+        "count the places of a partition instead of a transaction",
+        "relay/core/pump.py",
+        "                        ledger.pass_over()\n",
+        "                        pass\n",
+        (_PARTITION,),
+    ),
+    Mutant(
+        "number partitions otherwise than Postgres does",
+        "relay/core/partition.py",
+        "% partitions + 1",
+        "% partitions or partitions",
+        (_PARTITION, "tests/integration/schema/test_partitions.py"),
+    ),
+    Mutant(
+        "put an aggregate's partition together from its parts without a border",
+        "relay/core/partition.py",
+        "{aggregate_type}\\0{aggregate_id}",
+        "{aggregate_type}{aggregate_id}",
+        (_PARTITION,),
+    ),
+    Mutant(
+        "let each relay of an outbox begin when it is set up",
+        "relay/operating/setup/beginning.py",
+        "    if partitions and positions.begun(connection, settings):\n"
+        "        return positions.take(connection, settings, positions.Beginning(), slot)\n",
+        "    if partitions and positions.begun(connection, settings):\n"
+        "        taken = positions.take(connection, settings, positions.Beginning(), slot)\n"
+        "        connection.execute(\n"
+        "            'UPDATE relay.checkpoint SET snapshot = pg_current_snapshot() WHERE name = %s', [settings.name]\n"
+        "        )\n"
+        "        return taken\n",
+        (f"{_PARTITIONS}/test_setup_of_partitions.py",),
+    ),
+    Mutant(
+        "set up any number of partitions beside another",
+        "relay/operating/setup/dividing/fitting.py",
+        "    if members and members[0].of != owner.partition.of:\n",
+        "    if members and owner.partition.whole:\n",
+        ("tests/unit/relay/operating/test_setup_divides.py",),
+    ),
+    Mutant(
+        "take the place of a relay that is active",
+        "relay/operating/setup/dividing/taking_over.py",
+        '        if not scalars.execute(sql.query("partition_lock"), {"name": each}).fetchone():\n',
+        "        if False:\n",
+        (f"{_PARTITIONS}/test_take_over.py",),
+    ),
+    Mutant(
+        "leave parked events to the relay that took the place of another",
+        "relay/operating/setup/dividing/positions.py",
+        '        ("partition_parked", of),\n',
+        '        ("partition_parked", {**of, "partition": 0}),\n',
+        (f"{_PARTITIONS}/test_take_over.py",),
+    ),
+    Mutant(
+        "begin where some of the relays have published, and not all",
+        "sql/queries/partition_merge.sql",
+        "(range_intersect_agg(streamed + seen) - range_intersect_agg(seen))::text",
+        "(range_agg(streamed) - range_intersect_agg(seen))::text",
+        (f"{_PARTITIONS}/test_take_over.py",),
+    ),
+    Mutant(
+        "begin behind the furthest of the relays whose place is taken",
+        "sql/queries/partition_merge.sql",
+        "       range_intersect_agg(seen)::text ",
+        "       range_agg(seen)::text ",
+        (f"{_PARTITIONS}/test_take_over.py",),
+    ),
+    Mutant(
+        "judge all events of an outbox by the position of one of its relays",
+        "sql/queries/audit_bucket.sql",
+        "    FROM event JOIN member AS m ON m.partition = event.partition\n",
+        "    FROM event JOIN relay.checkpoint AS c ON c.name = %(relay)s\n"
+        "    JOIN member AS m ON m.partition = c.partition\n",
+        (f"{_PARTITIONS}/test_audit_of_partitions.py",),
+    ),
+    Mutant(
+        "park the skipped events of other relays",
+        "relay/operating/slot/reading.py",
+        "            elif mine(event):\n",
+        "            else:\n",
+        (f"{_PARTITIONS}/test_slot_skip_of_a_partition.py",),
     ),
 )

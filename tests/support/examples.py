@@ -84,5 +84,7 @@ FACTS = Facts(
     checkpoint_slot_exists=True,
     other_relay=None,
     other_outboxes=None,
+    checkpoint_partition=1,
+    checkpoint_partitions=1,
 )
 OWNER = Owner("relay", "s", ["outbox.event"])

@@ -11,6 +11,7 @@ from relay.operating.check.judging import (
     connection,
     limits,
     meanwhile,
+    members,
     outbox,
     plugin,
     polling,
@@ -57,6 +58,7 @@ def _postgres(sections: postgres.Sections, *, polls: bool) -> Iterator[Finding]:
     yield from judged(slot.CHECKS, sections.slot)
     yield from judged(window.CHECKS, sections.window)
     yield from judged(position.CHECKS, sections.position)
+    yield from judged(members.CHECKS, sections.members)
 
 
 def _rabbitmq(answers: tuple[broker.Broker, list[queues.Queue]] | Unknown, names: Sequence[str]) -> Iterator[Finding]:

@@ -21,9 +21,12 @@ import psycopg
 from psycopg.sql import SQL, Composed, Identifier
 
 from outboxkit import sql
+from outboxkit.sql.apply import lacking
 from outboxkit.sql.restoring import present
 from relay.core.errors import SourceRefused
+from relay.core.position import Snapshot
 from relay.operating import outbox
+from relay.operating.setup.dividing import positions
 from relay.settings import RelaySettings
 from relay.sources.polling.skip_locked.statements import statements
 from relay.sources.polling.statements import has_tx
@@ -31,7 +34,7 @@ from relay.storage.facts import TableFacts
 
 From = Literal["now", "start"]
 
-_SEES_NOTHING = "3:3:"
+_SEES_NOTHING = Snapshot(3, 3)
 """The first transaction of any server is number 3: the ones before it are Postgres' own."""
 _BLOCKS = 128
 """Blocks of a table that are updated in one transaction, of 8 KiB each."""
@@ -50,11 +53,16 @@ def begin(
     The table can be polled.
     """
     outbox.require_pollable(found, settings)
+    partitions = not settings.owner.partition.whole
+    if partitions and positions.begun(connection, settings):
+        return positions.take(connection, settings, positions.Beginning(), slot)
     numbered = has_tx(found)
     if numbered:
         if start == "start":
             _require_no_other(connection, settings, found)
         number(connection, settings, found, _which(start))
+    if partitions:
+        return positions.take(connection, settings, positions.Beginning(_snapshot(start)), slot)
     with connection.transaction():
         begun = connection.execute(sql.query("checkpoint_begin"), _position(settings, start, slot)).rowcount == 1
         if begun and not numbered and start == "now":  # then marks say what is published, and not a snapshot
@@ -73,10 +81,15 @@ def plan(  # noqa: PLR0913 - what `begin` takes, and how the table is before and
 ) -> Iterator[str]:
     """Yield what `begin` would run on a table that is as `now` and will be as `then`; raises what it would raise."""
     written = psycopg.ClientCursor(connection).mogrify
-    if has_tx(then) and now.kind is not None:
+    partitions = not settings.owner.partition.whole
+    divided = partitions and not lacking(connection) and positions.begun(connection, settings)
+    if has_tx(then) and now.kind is not None and not divided:
         if start == "start":
             _require_no_other(connection, settings, now)
         yield from numbering(connection, settings, now, _which(start))
+    if partitions:
+        yield from positions.plan(connection, settings, positions.Beginning(_snapshot(start)), slot, divided=divided)
+        return
     yield f"{written(sql.query('checkpoint_begin'), _position(settings, start, slot))};"
     if not has_tx(then) and start == "now" and now.kind is not None:
         yield f"{written(*_marks(settings, then))};"
@@ -96,8 +109,13 @@ def numbering(
 
 def _position(settings: RelaySettings, start: From, slot: str | None) -> dict[str, Any]:
     """Return the first position; its snapshot is None for what is visible now."""
-    snapshot = _SEES_NOTHING if start == "start" else None
-    return {"name": settings.name, "slot": slot, "outboxes": settings.outboxes, "snapshot": snapshot}
+    snapshot = _snapshot(start)
+    return {"name": settings.name, "slot": slot, "outboxes": settings.outboxes, "snapshot": snapshot and str(snapshot)}
+
+
+def _snapshot(start: From) -> Snapshot | None:
+    """Return what counts as published; None for what is visible now."""
+    return _SEES_NOTHING if start == "start" else None
 
 
 def _marks(settings: RelaySettings, found: TableFacts) -> tuple[Composed, dict[str, Any]]:

@@ -51,15 +51,38 @@ def setup(  # noqa: PLR0913 - the options of a command
             "is in the table, also from before its column tx.",
         ),
     ] = "now",
+    take_over: Annotated[
+        str | None,
+        typer.Option(
+            "--take-over",
+            metavar="RELAY",
+            help="Take the place of this relay, and of those that share its outbox: all of them have stopped. So an "
+            "outbox is divided into partitions, divided otherwise, or made whole again.",
+        ),
+    ] = None,
     notify: Annotated[
         bool,
         typer.Option("--notify", help="Make the trigger that wakes a polling relay (RELAY_POLL_NOTIFY)."),
     ] = False,
     timeout: Timeout = waiting.TIMEOUT,
 ) -> None:
-    """Create the schema, the replication slot and the exchange, each if it is missing. Safe to repeat."""
+    """Create the schema, the replication slot and the exchange, each if it is missing. Safe to repeat.
+
+    With RELAY_PARTITION, run it for each relay of the outbox: all partitions begin where the first of them begins.
+    """
     settings = load(RelaySettings, config)
     extras = Extras(add_tx_column=add_tx_column, notify=notify, accept_upgrade=accept_upgrade)
-    done = steps.setup(settings, accept_gap=accept_gap, extras=extras, start=start, timeout=timeout, say=say)
-    for line in planning.plan(settings, accept_gap=accept_gap, extras=extras, start=start) if dry_run else done:
+    if dry_run:
+        lines = planning.plan(settings, accept_gap=accept_gap, extras=extras, start=start, take_over=take_over)
+    else:
+        lines = steps.setup(
+            settings,
+            accept_gap=accept_gap,
+            extras=extras,
+            start=start,
+            take_over=take_over,
+            timeout=timeout,
+            say=say,
+        )
+    for line in lines:
         typer.echo(line)

@@ -12,11 +12,12 @@ import psycopg
 from outboxkit import sql
 from outboxkit.errors import Problem
 from outboxkit.sql.restoring import present
-from relay.core.errors import SourceRefused, WalNotLogical
+from relay.core.errors import NotOurs, SourceRefused, WalNotLogical
 from relay.operating import outbox
 from relay.operating.setup import extra
 from relay.operating.setup.beginning import From
 from relay.operating.setup.deciding import Decision, decide, polls_on
+from relay.operating.setup.dividing import positions
 from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
 from relay.sources.layout import NATIVE
@@ -66,12 +67,24 @@ def intend(  # noqa: PLR0913 - what it is decided by
         decision = Decision("create" if found is None else "keep", set_position=not stored)
         plugin = None if found is None else found.plugin
     else:
+        if not stored:
+            positions.require_room(connection, settings)
         decision = decide(facts, settings.owner, plugin=settings.plugin, accept_gap=accept_gap, pollable=pollable)
         plugin = facts.plugin
     if decision.slot != "keep":
         plugin = outbox.preferred(table, settings) if not own else _first(settings)
     if not own:
         outbox.require(table, settings, str(plugin))
+    part = not (stored or settings.owner.partition.whole)
+    if part and not own:
+        outbox.require_pollable(table, settings)
+    if part and decision.slot == "keep":
+        raise NotOurs(
+            f"replication slot {settings.slot!r} exists, and no relay has noted it; a partition begins by polling, and "
+            "goes on from a slot that is made after that",
+            remedy="set RELAY_SLOT to another name; or, if nobody reads this slot, run `relay slot drop`, then `relay "
+            "setup`, with --from start if the table may have events that were not published",
+        )
     begins = decision.set_position and (decision.slot != "keep" or start == "start") and pollable and not stored
     if not stored and start == "start" and not begins:
         outbox.require_pollable(table, settings)

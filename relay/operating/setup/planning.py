@@ -13,6 +13,7 @@ from relay.operating import outbox
 from relay.operating.connection import connected
 from relay.operating.setup import beginning, creating, extra, intending, publication, tx_column
 from relay.operating.setup.beginning import From
+from relay.operating.setup.dividing import positions, taking_over
 from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
 from relay.sources.layout import NATIVE
@@ -38,6 +39,7 @@ def plan(
     accept_gap: bool,
     extras: extra.Extras = extra.NOTHING,
     start: From = "now",
+    take_over: str | None = None,
 ) -> Iterator[str]:
     """Yield the SQL that `setup` would run, and change nothing; raises what `setup` would raise."""
     with connected(settings, "setup") as connection:
@@ -46,6 +48,11 @@ def plan(
         own = bool(schema.lacking(connection)) and settings.table == NATIVE.name
         table = _Table(now, tx_column.added(now) if own else extra.then(now, extras), own)
         first = list(extra.plan(connection, settings, extras))
+        if take_over is not None and not schema.lacking(connection):
+            yield from first
+            yield from list(taking_over.plan(connection, settings, take_over))
+            yield "-- then what `relay setup --dry-run` prints when this is done"
+            return
         if settings.source == "polling":
             rest = list(_position(connection, settings, table, start))
         else:
@@ -63,6 +70,8 @@ def _position(
     if not schema.lacking(connection):
         require_position(slots.facts(connection, settings), settings.owner)
     if not intending.known(connection, settings):
+        if not schema.lacking(connection):
+            positions.require_room(connection, settings)
         yield from beginning.plan(connection, settings, table.now, table.then, start, slot=None)
 
 

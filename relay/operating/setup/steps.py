@@ -19,6 +19,7 @@ from relay.operating import outbox
 from relay.operating.connection import connected
 from relay.operating.setup import beginning, creating, extra, intending, publication, waiting
 from relay.operating.setup.beginning import From
+from relay.operating.setup.dividing import positions, taking_over
 from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
 from relay.sources.polling.statements import has_tx
@@ -33,18 +34,21 @@ def setup(  # noqa: PLR0913 - what an operator may ask for
     accept_gap: bool,
     extras: extra.Extras = extra.NOTHING,
     start: From = "now",
+    take_over: str | None = None,
     timeout: float = waiting.TIMEOUT,
     say: Callable[[str], object] = lambda _: None,
 ) -> Iterator[str]:
     """Create what is missing, and yield a line for each step; raises a Problem at the first step that fails.
 
-    `start` is where a relay begins that has no position. `say` gets a line for whom it waits; it waits for at most
-    `timeout` seconds.
+    `start` is where a relay begins that has no position, unless it takes the place of the relay `take_over`. `say` gets
+    a line for whom it waits; it waits for at most `timeout` seconds.
     """
     with connected(settings, "setup") as connection, waiting.watched(connection, settings, timeout=timeout, say=say):
         refused = intending.require_wal(connection, settings, extras)
         yield from _schema(schema.apply(connection))
         yield from extra.make(connection, settings, extras)
+        if take_over is not None:
+            yield taking_over.take_over(connection, settings, take_over)
         if settings.source == "polling":
             yield begin_polling(connection, settings, start=start)
         else:
@@ -68,8 +72,10 @@ def begin_polling(connection: psycopg.Connection[Any], settings: RelaySettings, 
     found, facts = outbox.facts(connection, settings), slots.facts(connection, settings)
     outbox.require_pollable(found, settings)
     require_position(facts, settings.owner)
+    if facts.state is None:
+        positions.require_room(connection, settings)
     begun = facts.state is None and beginning.begin(connection, settings, found, start, slot=None)
-    return f"polling: {settings.table}, from " + (start if begun else "the stored position")
+    return f"polling: {settings.table}, from " + (_begin(settings, start) if begun else "the stored position")
 
 
 def make_slot(
@@ -122,12 +128,18 @@ def _made(  # noqa: PLR0913 - what was decided, and by what
     state = "created" if new else "exists"
     line = f"slot: {settings.slot!r} ({plugin}) {state}, from {Lsn.parse(place[0])}"
     if intended.begins:
-        line = f"{line}; events are published from {start}"
+        line = f"{line}; events are published from {_begin(settings, start)}"
     elif known and intended.set_position:
         line = f"{line}; events are published from there: the stored position was replaced"
     elif known:
         line = f"{line}; events are published from the stored position"
     return f"{line}; {publication.CREATED_AGAIN}" if republished else line
+
+
+def _begin(settings: RelaySettings, start: From) -> str:
+    """Return from where a relay publishes events that had no position."""
+    partition = settings.owner.partition
+    return start if partition.whole else f"where partition {partition} begins"
 
 
 def _reset(connection: psycopg.Connection[Any], settings: RelaySettings, found: TableFacts, *, pollable: bool) -> None:

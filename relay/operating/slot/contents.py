@@ -53,7 +53,7 @@ def contents(
     if not _ours(settings):
         return Contents([], "nowhere")
     statements.require_readable(connection, transactions)
-    return Contents(statements.events(connection, transactions), "table")
+    return Contents(statements.events(connection, settings, transactions), "table")
 
 
 def park(  # noqa: PLR0913 - what is skipped, and how it was found

@@ -60,9 +60,13 @@ def read(
     *,
     after: Lsn,
 ) -> Iterator[Read]:
-    """Yield the events of `transactions`, which commit after `after`; raises psycopg's errors."""
+    """Yield the events of `transactions`, which commit after `after`, of the relay's partition.
+
+    Raises psycopg's errors.
+    """
     if not transactions:
         return
+    mine = settings.owner.partition.has
     made, options = _decoder(connection, settings, slot)
     places = dict.fromkeys([each.xid for each in transactions], 0)
     upto = Lsn.parse(transactions[-1].end_lsn)
@@ -75,7 +79,10 @@ def read(
             problem = undecodable.what
         if xid in places and (problem is not None or isinstance(event, OutboxEvent)):
             places[xid] += 1
-            yield Read(xid, places[xid], event if isinstance(event, OutboxEvent) else None, problem)
+            if not isinstance(event, OutboxEvent):
+                yield Read(xid, places[xid], None, problem)
+            elif mine(event):
+                yield Read(xid, places[xid], event, None)
 
 
 def transactions(

@@ -270,10 +270,13 @@ def copied(connection: psycopg.Connection[Any], slot: Slot, *, plugin: str, afte
             connection.execute(sql.query("slot_drop"), {"slot": copy})
 
 
-def events(connection: psycopg.Connection[Any], transactions: Sequence[Transaction]) -> list[SkippedEvent]:
-    """Return the rows of outbox.event that `transactions` wrote. Raises psycopg's errors."""
+def events(
+    connection: psycopg.Connection[Any], settings: RelaySettings, transactions: Sequence[Transaction]
+) -> list[SkippedEvent]:
+    """Return the rows of outbox.event that `transactions` wrote and the relay publishes. Raises psycopg's errors."""
     cursor = connection.cursor(row_factory=class_row(SkippedEvent))
-    return cursor.execute(sql.query("slot_events"), {"xids": _xids(transactions)}).fetchall()
+    asked = {"xids": _xids(transactions), **settings.owner.partition.parameters()}
+    return cursor.execute(sql.query("slot_events"), asked).fetchall()
 
 
 def require_readable(connection: psycopg.Connection[Any], transactions: Sequence[Transaction]) -> None:
@@ -316,6 +319,7 @@ def park_rows(
         "outbox": settings.outboxes[0],
         "after_lsn": str(after),
         "detail": detail,
+        **settings.owner.partition.parameters(),
     }
     connection.execute(sql.query("slot_park_skipped"), parking)
 

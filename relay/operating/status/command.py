@@ -13,6 +13,7 @@ from outboxkit.process.watching import repeat
 from outboxkit.settings import load
 from outboxkit.text import one_line
 from relay.operating.display import console, plain, size
+from relay.operating.members import Member
 from relay.operating.options import Config, Json
 from relay.operating.status.document import Status, Throughput, bad, document, throughput
 from relay.operating.status.gathering import gather
@@ -44,7 +45,8 @@ def status(
     """Show who is active, what it reads and why, the positions, the lag, what is in flight and parked, the last error.
 
     Exit code 3 if no events pass (no relay is active, RabbitMQ takes no message, or, unless the table is polled, the
-    slot is missing or lost), or the lag is over the limit; the reason is printed to standard error.
+    slot is missing or lost), a partition of the outbox has no active relay, or the lag is over the limit; the reason is
+    printed to standard error.
     """
     settings = load(RelaySettings, config)
     limit = settings.ready_lag if max_lag is None else max_lag
@@ -122,10 +124,18 @@ def _table(shown: Shown) -> Table:
 
 def _extras(found: Status) -> Iterator[tuple[str, str]]:
     """Yield what only some relays have."""
+    for member in found.members:
+        yield f"partition {member.partition}/{member.partitions}", _of(member)
     if found.window is not None:
         yield "kept for replays", f"{size(found.window.retained_bytes or 0)}, from {found.window.confirmed_flush_lsn}"
     if found.local is not None and found.local.shadow is not None:
         yield "shadow", summary(found.local.shadow)
+
+
+def _of(member: Member) -> str:
+    if member.vacant:
+        return "nobody: no relay is set up for it"
+    return f"{member.name}, active" if member.active else f"{member.name}, not active"
 
 
 def _stored(found: Status) -> str | None:

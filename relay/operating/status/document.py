@@ -1,10 +1,12 @@
 """The state of the relay as one value, and as the document that `relay status --json` prints. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
 from relay.core.position import Lsn
+from relay.operating.members import Member, missing
 from relay.operating.slot.statements import Checkpoint, Slot
 from relay.operating.status.local_relay import LocalRelay
 
@@ -95,6 +97,8 @@ class Status:
     """The slot that keeps WAL for replays; None if there is none."""
     pollers: int | None = None
     """How many share the table; None unless RELAY_POLL_STRATEGY is skip_locked."""
+    members: Sequence[Member] = ()
+    """The relays that share the events of the outbox, with this one; none if it publishes all."""
 
     @property
     def mode(self) -> str:
@@ -149,6 +153,8 @@ def bad(status: Status, max_lag: float, *, unknown: bool) -> str | None:
     """Return why the answer is bad: no events pass, or the lag is over `max_lag` seconds, or (`unknown`) not known."""
     if status.wrong is not None:
         return status.wrong
+    if (others := missing(status.members, beside=status.relay)) is not None:
+        return f"events of the outbox are published by nobody: {others}"
     if status.lag_seconds is None:
         return "the lag is unknown: it takes the right to copy the slot, or the relay's own answer" if unknown else None
     if status.lag_seconds > max_lag:
@@ -193,6 +199,15 @@ def document(status: Status, rates: Throughput | None, bad: str | None) -> dict[
         "active": active,
         "standbys": status.standbys,
         "pollers": status.pollers,
+        "members": [
+            {
+                "partition": f"{each.partition}/{each.partitions}",
+                "relay": None if each.vacant else each.name,
+                "active": each.active,
+                "stored_at": each.updated_at,
+            }
+            for each in status.members
+        ],
         "lsn": {
             "current": status.current_lsn,
             "confirmed_flush": None if slot is None else slot.confirmed_flush_lsn,

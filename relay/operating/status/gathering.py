@@ -18,6 +18,7 @@ from psycopg.rows import class_row
 from outboxkit import sql
 from outboxkit.errors import Problem
 from relay.operating.connection import connected
+from relay.operating.members import members
 from relay.operating.slot import statements as slots
 from relay.operating.slot.statements import Checkpoint, Slot, Transaction
 from relay.operating.status import local_relay
@@ -55,9 +56,10 @@ def gather(settings: RelaySettings) -> Status:
             if stored is not None and stored.mode == "polling":
                 backlog = _unpolled(connection, settings.name) if ours else None
             elif slot is not None and not slot.lost:
-                backlog = _backlog(connection, slot, settings.name, server.at, ours=ours)
+                backlog = _backlog(connection, settings, slot, server.at, ours=ours)
         window = slots.replay_slot(connection, settings.name) if server.has_checkpoint else None
         waits = _waits(connection, settings, stored, active=active) if polling and stored is not None else None
+        together = members(connection, settings.name) if stored is not None else []
         change = _row(connection, Change, "status_handover", {"name": settings.name}) if stored is not None else None
     return Status(
         relay=settings.name,
@@ -78,6 +80,7 @@ def gather(settings: RelaySettings) -> Status:
         change=change,
         waits=waits,
         window=window,
+        members=together,
         last_error=last_error(settings.slot, slot, asked, parked, at=server.at, polling=polling, active=active),
     )
 
@@ -104,13 +107,13 @@ def _row(connection: psycopg.Connection[Any], row: type[Any], query: str, parame
 
 
 def _backlog(
-    connection: psycopg.Connection[Any], slot: Slot, relay: str, at: datetime, *, ours: bool
+    connection: psycopg.Connection[Any], settings: RelaySettings, slot: Slot, at: datetime, *, ours: bool
 ) -> Backlog | None:
     """Read a copy of the slot; None if that takes too long or is refused (needs REPLICATION, a free slot, wal2json)."""
     with _optional(connection):
-        after = slots.confirmed(connection, slot, relay)
+        after = slots.confirmed(connection, slot, settings.name)
         found = slots.unconfirmed(connection, slot, after=after, limit=_TRANSACTIONS)
-        events = _count(connection, found) if ours else None
+        events = _count(connection, settings, found) if ours else None
         lag = max(0.0, (at - found[0].committed_at).total_seconds()) if found else 0.0
         return Backlog(lag, len(found), events, complete=len(found) < _TRANSACTIONS)
     return None
@@ -160,9 +163,9 @@ def _obstacle(facts: Facts, settings: RelaySettings) -> str | None:
     return None
 
 
-def _count(connection: psycopg.Connection[Any], found: list[Transaction]) -> int | None:
+def _count(connection: psycopg.Connection[Any], settings: RelaySettings, found: list[Transaction]) -> int | None:
     with _optional(connection):
-        return len(slots.events(connection, found))
+        return len(slots.events(connection, settings, found))
     return None
 
 

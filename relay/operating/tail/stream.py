@@ -45,10 +45,11 @@ async def tail(  # noqa: PLR0913 - called in one place, by the command
 
     Raises BrokenPipeError when the reader of `out` has gone.
     """
-    left = count
+    left, mine = count, settings.owner.partition.has
     async with _stream(settings, decoding, from_now=from_now) as stream:
         while left is None or left > 0:
-            events = [item for item in await stream.receive() if isinstance(item, OutboxEvent)][:left]
+            items = await stream.receive()
+            events = [item for item in items if isinstance(item, OutboxEvent) and mine(item)][:left]
             out.writelines(json_line(router.route(event)) + "\n" for event in events)
             out.flush()
             left = None if left is None else left - len(events)

@@ -7,12 +7,17 @@ or skips a slot compares all of that first. A name proves nothing: another servi
 from collections.abc import Iterator, Sequence
 
 from relay.core.errors import NotOurs
+from relay.core.partition import Partition
 from relay.sources.layout import NATIVE
 from relay.storage.facts import Facts, Owner
 
 
 class OtherOutbox(NotOurs):
     """The stored position is of other tables or message prefixes."""
+
+
+class OtherPartition(NotOurs):
+    """The stored position is of other events of the outbox."""
 
 
 class OtherSlot(NotOurs):
@@ -69,6 +74,12 @@ def differences(facts: Facts, owner: Owner) -> Iterator[NotOurs]:
             remedy=f"if a setting was lost, set {_setting(facts.checkpoint_outboxes)}; for a second outbox, set "
             "RELAY_NAME and RELAY_SLOT to other names, then run `relay setup`",
         )
+    if (stored := facts.partition) != owner.partition:
+        yield OtherPartition(
+            f"relay {owner.relay!r} publishes partition {stored} of {_named(facts.checkpoint_outboxes)}, and "
+            f"RELAY_PARTITION is {owner.partition}",
+            remedy=_keep(stored) + _divide(owner, stored),
+        )
     if facts.checkpoint_slot not in {None, owner.slot}:
         yield OtherSlot(
             f"relay {owner.relay!r} has replication slot {facts.checkpoint_slot!r}, and RELAY_SLOT is {owner.slot!r}",
@@ -107,6 +118,17 @@ def gap(owner: Owner, then: str) -> str:
             "nobody published, and with --repair it publishes that"
         )
     return f"{compare(owner)}, then run `relay setup --accept-gap` to {then}"
+
+
+def _keep(stored: Partition) -> str:
+    return "unset RELAY_PARTITION" if stored.whole else f"set RELAY_PARTITION={stored}"
+
+
+def _divide(owner: Owner, stored: Partition) -> str:
+    if stored.of == owner.partition.of:
+        return "; for another partition, set RELAY_NAME and RELAY_SLOT to other names too, then run `relay setup`"
+    stop = "this relay" if stored.whole else f"all {stored.of} relays of the outbox"
+    return f"; to divide the outbox anew, stop {stop}, then run `relay setup --take-over {owner.relay}`"
 
 
 def _named(outboxes: Sequence[str] | None) -> str:

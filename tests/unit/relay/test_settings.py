@@ -52,6 +52,9 @@ def test_two_urls_are_enough() -> None:
         ("RELAY_SLOT_BUDGET", "10GB", "write how many bytes of WAL, such as 10737418240"),
         ("RELAY_SLOT_BUDGET", "9" * 30, "RELAY_SLOT_BUDGET is wrong: "),
         ("RELAY_REPLAY_WINDOW", "1000", "write how many bytes of WAL, such as 1073741824"),
+        ("RELAY_PARTITION", "4", "it is not a partition - write I/N, such as 1/4"),
+        ("RELAY_PARTITION", "5/4", "there is no partition 5 of 4 - write I/N"),
+        ("RELAY_PARTITION", "1/1000", "RELAY_PARTITION is wrong: "),
         ("RELAY_OUTBOX_COLUMNS", '{"payload": null}', "RELAY_OUTBOX_COLUMNS is wrong: for 'payload': "),
         ("RELAY_OUTBOX_COLUMNS", '{"payload": "a", "payload": "b"}', "its key 'payload' is given twice"),
     ],
@@ -93,6 +96,27 @@ def test_a_shadow_without_anything_to_compare_is_refused(
 ) -> None:
     for name, value in {"RELAY_SHADOW": "wal", **others}.items():
         monkeypatch.setenv(name, value)
+    assert said in refusal()
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ({"RELAY_SOURCE": "wal"}, "RELAY_PARTITION is set, and RELAY_SOURCE is wal: "),
+        (
+            {"RELAY_SOURCE": "polling", "RELAY_POLL_STRATEGY": "skip_locked"},
+            "RELAY_PARTITION is set, and RELAY_POLL_STRATEGY is skip_locked, whose pollers share the table anyhow",
+        ),
+        ({"RELAY_MESSAGE_PREFIX": "shop"}, "RELAY_PARTITION is set, and RELAY_MESSAGE_PREFIX has no table"),
+    ],
+)
+def test_a_partition_begins_by_polling(others: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in others.items():
+        monkeypatch.setenv(name, value)
+    load(RelaySettings)
+    monkeypatch.setenv("RELAY_PARTITION", "1/1")
+    load(RelaySettings)
+    monkeypatch.setenv("RELAY_PARTITION", "2/4")
     assert said in refusal()
 
 

@@ -20,6 +20,7 @@ from outboxkit.sql import apply as schema
 from relay.core.position import Lsn
 from relay.operating import outbox
 from relay.operating.check.judging.connection import PostgresConnection
+from relay.operating.check.judging.members import Members
 from relay.operating.check.judging.outbox import Outbox, Schema
 from relay.operating.check.judging.polling import Polling
 from relay.operating.check.judging.position import Position
@@ -28,6 +29,7 @@ from relay.operating.check.judging.server import Probe, Server
 from relay.operating.check.judging.slot import RelaySlot
 from relay.operating.check.judging.window import ReplayWindow
 from relay.operating.connection import connected
+from relay.operating.members import members
 from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
 from relay.sources.polling.skip_locked.statements import key_of
@@ -59,6 +61,7 @@ class Sections:
     outbox: Outbox | Unknown
     polling: Polling | Unknown
     position: Position | Unknown
+    members: Members | Unknown
 
 
 def ask(settings: RelaySettings) -> Sections:
@@ -70,7 +73,7 @@ def ask(settings: RelaySettings) -> Sections:
             return _Asking(connection, settings).all(replication)
     except Problem as problem:
         unknown = Unknown(problem.what, problem.remedy)
-        return Sections(unknown, unknown, unknown, replication, *[unknown] * 6)
+        return Sections(unknown, unknown, unknown, replication, *[unknown] * 7)
 
 
 class _Asking:
@@ -93,7 +96,7 @@ class _Asking:
                 replication = Unknown(replication.reason, grant_replication(role))
         slot = self._gathered(lambda: slots.find(self._connection, self._settings.slot))
         if isinstance(slot, Unknown):
-            return Sections(connection, slot, role, replication, *[slot] * 6)
+            return Sections(connection, slot, role, replication, *[slot] * 7)
         stored = self._gathered(lambda: slots.facts(self._connection, self._settings))
         server = self._gathered(lambda: self._server(slot, may_probe=isinstance(role, Role) and self._may_probe(role)))
         return Sections(
@@ -109,6 +112,7 @@ class _Asking:
             outbox=self._gathered(lambda: self._outbox(slot, server)),
             polling=self._gathered(lambda: self._polling(connection)),
             position=stored if isinstance(stored, Unknown) else self._gathered(lambda: self._position(stored)),
+            members=self._gathered(self._members),
         )
 
     def _may_probe(self, role: Role) -> bool:
@@ -170,7 +174,13 @@ class _Asking:
             locks = key_of(self._settings.layout(partitioned=False))
         privileges.execute(sql.query("check_privileges"), {"table": self._table, "locks": locks})
         found = self._one("check_role", {"table": self._table})
-        return Role(**found, privileges=privileges.fetchall(), streams=streams, polls=self._polls)
+        return Role(
+            **found,
+            privileges=privileges.fetchall(),
+            streams=streams,
+            polls=self._polls,
+            relays=self._settings.owner.partition.of,
+        )
 
     def _slot(self, slot: slots.Slot | None, server: Server | Unknown, *, stored: bool) -> RelaySlot:
         limit = None if isinstance(server, Unknown) else server.number("max_slot_wal_keep_size")
@@ -231,6 +241,9 @@ class _Asking:
         connection, settings = self._connection, self._settings
         pollable = outbox.pollable(outbox.facts(connection, settings), settings)
         return Position(facts, settings.owner, pollable, polls=self._polls)
+
+    def _members(self) -> Members:
+        return Members(self._settings.owner, members(self._connection, self._settings.name))
 
     def _one(self, query: str, parameters: dict[str, Any]) -> dict[str, Any]:
         row = self._connection.cursor(row_factory=dict_row).execute(sql.query(query), parameters).fetchone()

@@ -14,6 +14,7 @@ from relay.operating.names import quoted, quoted_table
 
 # A relay has up to nine sessions, its standby four, and a command one or two.
 _SESSIONS = 15
+_EACH_MORE = 9
 _SCHEMAS_OF_SETUP = ("relay", "outbox", "outbox_setup")
 _CREATE_IN_PUBLIC = "CREATE on schema public, as PUBLIC has it"
 _OWNERSHIP = "ownership of "
@@ -58,6 +59,8 @@ class Role:
     """Whether it only polls: then REPLICATION is more than it needs."""
     hidden: bool = False
     """Whether the outbox has row-level security: then BYPASSRLS is what a poll needs."""
+    relays: int = 1
+    """How many relays share the outbox; all may have this role."""
 
     @property
     def may_stream(self) -> bool:
@@ -132,12 +135,14 @@ def _narrow(held: Sequence[str]) -> str:
 
 
 def connection_limit(role: Role) -> Verdict:
-    """Judge whether the relay and its commands may connect at the same time."""
-    limit = role.connection_limit
-    if 0 <= limit < _SESSIONS and not role.superuser:
+    """Judge whether the relay, those that share its outbox, and its commands may connect at the same time."""
+    limit, relays = role.connection_limit, role.relays
+    if 0 <= limit < _SESSIONS + _EACH_MORE * (relays - 1) and not role.superuser:
+        who = "a relay" if relays == 1 else f"each of {relays} relays"
+        apart = "" if relays == 1 else "; or give each relay a role of its own"
         return warn(
-            f"role {role.name} may have {limit} sessions; a relay has up to nine, its standby four, a command two",
-            remedy=f"as a superuser: ALTER ROLE {quoted(role.name)} CONNECTION LIMIT 20",
+            f"role {role.name} may have {limit} sessions; {who} has up to nine, a standby four, a command two",
+            remedy=f"as a superuser: ALTER ROLE {quoted(role.name)} CONNECTION LIMIT {10 + 10 * relays}{apart}",
             connection_limit=limit,
         )
     sessions = "as many sessions as the server allows" if limit < 0 else f"{limit} sessions"

@@ -19,6 +19,7 @@ from relay.core.lifetime.shutdown import Shutdown
 from relay.core.lifetime.supervisor import Supervisor
 from relay.core.messages.routing import Router
 from relay.core.observations import Observe
+from relay.core.partition import WHOLE, Partition
 from relay.core.ports import Outcomes, Parcel, Rejection
 from relay.core.position import Lsn, Position
 from tests.support.examples import EVENT
@@ -179,6 +180,7 @@ def engine(  # noqa: PLR0913 - what a test may replace
     observe: Observe = lambda _: None,
     shutdown: Shutdown | None = None,
     timings: Timings = TIMINGS,
+    partition: Partition = WHOLE,
 ) -> Engine:
     return Engine(
         script,
@@ -192,6 +194,7 @@ def engine(  # noqa: PLR0913 - what a test may replace
         supervisor=Supervisor(observe),
         observe=observe,
         timings=timings,
+        partition=partition,
     )
 
 

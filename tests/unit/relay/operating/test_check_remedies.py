@@ -35,6 +35,15 @@ def test_names_of_roles_and_tables_are_quoted() -> None:
     assert 'ALTER ROLE "re""lay" CONNECTION LIMIT 20' in role.connection_limit(odd).remedy
 
 
+def test_relays_that_share_an_outbox_need_sessions_for_all_of_them() -> None:
+    four = replace(ROLE, name="r", connection_limit=20, relays=4)
+    assert role.connection_limit(replace(four, relays=1)).status == "OK"
+    found = role.connection_limit(four)
+    assert (found.status, "each of 4 relays has up to nine" in found.summary) == ("WARN", True)
+    assert found.remedy == 'as a superuser: ALTER ROLE "r" CONNECTION LIMIT 50; or give each relay a role of its own'
+    assert role.connection_limit(replace(four, connection_limit=50)).status == "OK"
+
+
 @pytest.mark.parametrize(
     ("objects", "remedy"),
     [(["relay", "orders.outbox"], "run `relay setup`"), (["orders.outbox"], "see outbox.table")],

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from relay.operating.members import Member
 from relay.operating.slot.statements import Checkpoint, Slot
 from relay.operating.status import command
 from relay.operating.status.document import Backlog, Change, Parked, Status, bad, document, throughput
@@ -92,6 +93,19 @@ def test_the_answer_is_bad_when_no_events_pass() -> None:
         assert reason(HELD, local)
     for here in (None, LOCAL, lagging, replace(LOCAL, mode="standby"), replace(LOCAL, mode="none")):
         assert reason(HELD, here) is None
+
+
+def test_the_answer_is_bad_when_a_partition_of_the_outbox_has_no_active_relay() -> None:
+    here = Member("relay", 1, 2, vacant=False, updated_at=AT, active=True)
+    other = Member("other", 2, 2, vacant=False, updated_at=AT, active=True)
+    assert bad(replace(STATUS, members=[here, other]), 60, unknown=False) is None
+    away = replace(STATUS, members=[here, other._replace(active=False)])
+    assert bad(away, 60, unknown=False) == (
+        "events of the outbox are published by nobody: relay 'other' (2/2) is not active"
+    )
+    assert [(each["partition"], each["relay"], each["active"]) for each in document(away, None, None)["members"]] == [
+        ("1/2", "relay", True), ("2/2", "other", False),
+    ]  # fmt: skip
 
 
 def test_the_answer_is_bad_when_the_lag_is_over_the_limit_or_unknown_to_who_asks_for_it() -> None:

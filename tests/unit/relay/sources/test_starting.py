@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from relay.core.errors import NotOurs, PluginRefused, RepairNeeded, SlotHeld, SlotMissing, SlotMoved, SourceRefused
+from relay.core.partition import Partition
 from relay.core.position import Lsn
 from relay.sources.wal.starting import plugin_of, require_free, start_position
 from relay.storage.facts import Facts, Owner
@@ -76,6 +77,25 @@ MESSAGES = Owner("relay", "s", ["message:orders"])
         (OWNER, {"checkpoint_outboxes": ["sales.out"]}, "if a setting was lost, set RELAY_OUTBOX_TABLE=sales.out"),
         (OWNER, {"checkpoint_outboxes": ["message:orders"]}, "set RELAY_MESSAGE_PREFIX=orders"),
         (MESSAGES, {}, "is set to message:orders"),
+        (
+            replace(OWNER, partition=Partition(1, 4)),
+            {},
+            (
+                "publishes partition 1/1 of outbox.event, and RELAY_PARTITION is 1/4 - unset RELAY_PARTITION; to divide"
+                " the outbox anew, stop this relay, then run `relay setup --take-over relay`"
+            ),
+        ),
+        (
+            replace(OWNER, partition=Partition(1, 4)),
+            {"checkpoint_partition": 1, "checkpoint_partitions": 3},
+            "publishes partition 1/3 .*stop all 3 relays of the outbox",
+        ),
+        (
+            replace(OWNER, partition=Partition(2, 4)),
+            {"checkpoint_partition": 1, "checkpoint_partitions": 4},
+            "set RELAY_PARTITION=1/4; for another partition, set RELAY_NAME and RELAY_SLOT to other names too",
+        ),
+        (OWNER, {"checkpoint_partition": 1, "checkpoint_partitions": 4}, "and RELAY_PARTITION is 1/1"),
         (replace(OWNER, slot="t"), {"slot": "t"}, "has replication slot 's', and RELAY_SLOT is 't' - set RELAY_SLOT=s"),
         (OWNER, {"system_identifier": "8"}, "stored on system 7000000000000000001, and this is 8"),
         (OWNER, {"database_oid": 1, "database": "copy", "slot_database": "copy"}, "'copy' is a copy of it"),
