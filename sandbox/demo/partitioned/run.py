@@ -8,6 +8,7 @@ import asyncio
 import secrets
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 from rich.console import Console
@@ -88,7 +89,7 @@ def _look() -> _Counters:
     )
 
 
-def _wait(connection: psycopg.Connection[tuple[object, ...]], writers: Writing, *, orders: int, last: int) -> int:
+def _wait(connection: psycopg.Connection[Any], writers: Writing, *, orders: int, last: int) -> int:
     """Wait until each order has its last version, or nothing goes on; return how many orders have it."""
     moved = [0, time.monotonic()]
     ended = 0
