@@ -141,7 +141,7 @@ def measure_partitions(
     window: Window = 1000,
     to: Json = None,
 ) -> None:
-    """Measure how fast several relays that share an outbox drain a backlog, beside one, and what that costs Postgres."""
+    """Measure how fast several relays that share an outbox drain a backlog beside one, and what Postgres pays."""
     with measuring(to, window) as (box, found):
         found.partitions += partitions.compare(box, relays=relays, events=events, runs=runs, window=window)
 

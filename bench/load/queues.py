@@ -86,7 +86,7 @@ async def _collect(
     distinct: set[str] = set()
     arrival = asyncio.Event()
 
-    def on_message(of_queue: list[str], _: object, method: Any, properties: Any, __: bytes) -> None:  # noqa: ANN401 - pika's
+    def on_message(of_queue: list[str], _: object, method: Any, properties: Any, __: bytes) -> None:  # noqa: ANN401
         of_queue.append(properties.message_id)
         distinct.add(properties.message_id)
         if method.delivery_tag % _ACK_EVERY == 0:
@@ -103,7 +103,8 @@ async def _collect(
             async with asyncio.timeout(_DUPLICATE_SECONDS if len(distinct) >= expected else idle_seconds):
                 await arrival.wait()
         except TimeoutError:
-            channel.basic_ack(0, multiple=True)  # all that is left: https://www.rabbitmq.com/amqp-0-9-1-reference#basic.ack
+            # All that is left: https://www.rabbitmq.com/amqp-0-9-1-reference#basic.ack.delivery-tag
+            channel.basic_ack(0, multiple=True)
             return arrived
     raise lost.result()
 

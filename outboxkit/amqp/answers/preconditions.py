@@ -61,8 +61,8 @@ REPLACE_EVENTS_QUEUE = (
 """What to do about a queue of events."""
 
 TOPOLOGY_QUEUE = (
-    "it is no queue that `relay setup --topology hash:N` has declared: correct CONSUMERS_EVENTS_QUEUE, which is such as "
-    "outbox.hash-8-0, and unset CONSUMERS_EVENTS_SINGLE_ACTIVE; or unset CONSUMERS_EVENTS_BIND for a queue of this "
+    "it is no queue that `relay setup --topology hash:N` has declared: correct CONSUMERS_EVENTS_QUEUE, which is such "
+    "as outbox.hash-8-0, and unset CONSUMERS_EVENTS_SINGLE_ACTIVE; or unset CONSUMERS_EVENTS_BIND for a queue of this "
     "application's own"
 )
 """What to do about a queue that consumers do not bind, if it has other properties."""

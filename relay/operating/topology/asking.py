@@ -1,7 +1,7 @@
 """Asks RabbitMQ about a topology. It declares only what exists already, which changes nothing.
 
-It has a connection of its own: versions of RabbitMQ close the connection of who declares an exchange of a type that they
-do not know.
+It has a connection of its own: some versions of RabbitMQ close the connection of who declares an exchange of a type
+that they do not know.
 """
 
 from outboxkit.amqp.answers.answer import ACCEPTED

@@ -36,7 +36,7 @@ async def declare(connection: Connection, topology: Topology) -> str:
         raise PreconditionFailed(
             refused.what,
             remedy=f"it was declared otherwise, which cannot change; choose another number than {topology.number}, "
-            f"which has queues of its own, or begin this one anew: {ANEW}",
+            f"which has queues of its own; or begin this one anew: {ANEW}",
         ) from refused
     for queue in topology.queues:
         await connection.call(channel.queue_bind, queue.name, topology.exchange, WEIGHT, arguments=queue.of_binding)

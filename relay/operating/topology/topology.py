@@ -2,14 +2,15 @@
 
     relay -> exchange (topic) -> exchange (consistent hashing) -> queue 0 ... queue N-1
 
-With `hash:N` they are quorum queues with a single active consumer each; with `stream:N` they are the partitions of a super
-stream. The second exchange hashes the header that has the aggregate's id, so all events of an aggregate come into one
-queue, in the order in which they were published. Aggregates of two types with one id share a queue, which does no harm.
+With `hash:N` they are quorum queues with a single active consumer each; with `stream:N` they are the partitions of a
+super stream. The second exchange hashes the header that has the aggregate's id, so all events of an aggregate come into
+one queue, in the order in which they were published. Aggregates of two types with one id share a queue, which does no
+harm.
 
-RabbitMQ keeps the ring of such an exchange in memory, in the order in which the queues were bound, and makes it anew when
-a node starts, in the order of the queues' names (rabbit_exchange_type_consistent_hash.erl, `recover`). If the two differed,
-aggregates would move to other queues at a restart, past what still waits in their old ones. So the numbers in the names
-have one width, and the queues are bound in the order of their names.
+RabbitMQ keeps the ring of such an exchange in memory, in the order in which the queues were bound, and makes it anew
+when a node starts, in the order of the queues' names (rabbit_exchange_type_consistent_hash.erl, `recover`). If the two
+differed, aggregates would move to other queues at a restart, past what still waits in their old ones. So the numbers in
+the names have one width, and the queues are bound in the order of their names.
 
 The number of queues is in every name: another number is another topology beside this one, and never a change of it.
 https://www.rabbitmq.com/docs/consumers#single-active-consumer, https://www.rabbitmq.com/docs/streams#super-streams

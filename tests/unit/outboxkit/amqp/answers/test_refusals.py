@@ -82,7 +82,7 @@ def test_a_type_of_exchange_that_is_not_known_names_its_plugin(error: AMQPError)
 
 
 def test_a_queue_of_a_topology_has_a_remedy_of_its_own() -> None:
-    text = "RabbitMQ at localhost:5672/ answered 406: PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'a'"
+    text = "RabbitMQ at localhost/ answered 406: PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'a'"
     found = preconditions.remedy_of_topology(text)
     assert "correct CONSUMERS_EVENTS_QUEUE" in found
     assert "delete" not in found

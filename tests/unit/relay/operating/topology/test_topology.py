@@ -51,7 +51,9 @@ def test_the_names_stand_in_the_order_in_which_the_queues_are_bound(kind: str, n
     assert len(set(names)) == number
 
 
-@pytest.mark.parametrize("text", ["", "hash", "hash:0", "hash:08", "hash:257", "hash:-1", "stream:", "ring:3", "hash:8 "])
+@pytest.mark.parametrize(
+    "text", ["", "hash", "hash:0", "hash:08", "hash:257", "hash:-1", "stream:", "ring:3", "hash:8 "]
+)
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(ConfigurationProblem, match="is not a topology - write hash:8"):
         read(text)
