@@ -191,9 +191,7 @@ def _drain(place: _Place, events: int) -> Run:
 
 def _streams(relay: Publisher) -> bool:
     relay.program.check()
-    samples = (
-        each for family in text_string_to_metric_families(relay.endpoint.metrics()) for each in family.samples
-    )
+    samples = (each for family in text_string_to_metric_families(relay.endpoint.metrics()) for each in family.samples)
     return any(
         each.name == "relay_source_mode" and each.labels["mode"] == "wal" and each.value == 1 for each in samples
     )

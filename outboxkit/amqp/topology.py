@@ -59,9 +59,7 @@ async def declare_queue(  # noqa: PLR0913 - what a queue is
         await connection.call(channel.queue_bind, queue, exchange, key)
 
 
-async def declare_unbound(
-    connection: Connection, channel: Channel, queue: str, *, single_active: bool = False
-) -> None:
+async def declare_unbound(connection: Connection, channel: Channel, queue: str, *, single_active: bool = False) -> None:
     """Declare a quorum queue with its dead-letter queue.
 
     With `single_active`, one consumer at a time gets its messages (https://www.rabbitmq.com/docs/consumers).

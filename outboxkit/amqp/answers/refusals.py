@@ -44,11 +44,8 @@ def problem(error: BaseException, broker: str) -> Problem:
             return _no_virtual_host(broker)
         case pika.ConnectionClosedByBroker(reply_code=code, reply_text=text):
             return _closed(broker, code, text)
-        case pika.ChannelClosedByBroker(reply_text=text) if found := _EXCHANGE_TYPE.search(text):
-            return _no_plugin(broker, text, found["type"])
         case pika.ChannelClosedByBroker(reply_code=code, reply_text=text):
-            refused = PreconditionFailed if code == _PRECONDITION_FAILED else ChannelRefused
-            return refused(f"RabbitMQ at {broker} answered {code}: {text}", remedy=_channel_remedy(code, text))
+            return _refused(broker, code, text)
         case _:
             return _unreachable(broker, _reason(error))
 
@@ -70,6 +67,13 @@ def _closed(broker: str, code: int, text: str) -> Problem:
         return _no_plugin(broker, text, found["type"])
     kind = _OF_FRAMES.get(code, BrokerUnavailable)
     return kind(f"RabbitMQ at {broker} closed the connection ({code}: {text})", remedy="see RabbitMQ's log")
+
+
+def _refused(broker: str, code: int, text: str) -> Problem:
+    if found := _EXCHANGE_TYPE.search(text):
+        return _no_plugin(broker, text, found["type"])
+    refused = PreconditionFailed if code == _PRECONDITION_FAILED else ChannelRefused
+    return refused(f"RabbitMQ at {broker} answered {code}: {text}", remedy=_channel_remedy(code, text))
 
 
 def _no_virtual_host(broker: str, why: str = "") -> Problem:

@@ -43,8 +43,8 @@ async def declare(connection: Connection, topology: Topology) -> str:
     for key in topology.keys:
         await connection.call(channel.exchange_bind, topology.exchange, topology.source, key)
     of = "queues by hash" if topology.kind == "hash" else "partitions of a super stream"
-    first, last = topology.queues[0].name, topology.queues[-1].name
-    return f"topology: {topology.number} {of}, {first!r} to {last!r}, get {', '.join(topology.keys)} of {topology.source!r}"
+    first, last, keys = topology.queues[0].name, topology.queues[-1].name, ", ".join(topology.keys)
+    return f"topology: {topology.number} {of}, {first!r} to {last!r}, get {keys} of {topology.source!r}"
 
 
 async def declare_exchange(connection: Connection, channel: Channel, topology: Topology) -> None:

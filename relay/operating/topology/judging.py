@@ -19,7 +19,7 @@ class Found:
     topology: Topology
     exchange: Answer
     declared: Answer | PluginMissing
-    """The answer to declaring the exchange as `relay setup` does; of one that does not exist, the same as `exchange`."""
+    """The answer to declaring the exchange as `relay setup` does; if it does not exist, the same as `exchange`."""
     queues: Mapping[str, QueueAnswer]
     """By name: each queue of `topology.declared`."""
 

@@ -54,9 +54,7 @@ def declare(stage: Stage, *, single_active: bool = True) -> None:
     )
 
 
-def test_it_applies_what_others_have_bound_in_order_by_one_of_two_and_binds_nothing(
-    stage: Stage, start: Start
-) -> None:
+def test_it_applies_what_others_have_bound_in_order_by_one_of_two_and_binds_nothing(stage: Stage, start: Start) -> None:
     declare(stage)
     consumers = [start(), start()]
     for each in consumers:

@@ -37,9 +37,7 @@ def test_a_super_stream_has_partitions_in_their_order_and_no_dead_letters(text: 
     topology = read(text)
     assert topology.exchange_arguments == {"hash-header": "aggregate_id", "x-super-stream": True}
     assert [queue.of_binding for queue in topology.queues] == [{"x-stream-partition-order": n} for n in range(number)]
-    assert dict(topology.declared) == {
-        f"outbox.stream-{number}-{n}": {"x-queue-type": "stream"} for n in range(number)
-    }
+    assert dict(topology.declared) == {f"outbox.stream-{number}-{n}": {"x-queue-type": "stream"} for n in range(number)}
 
 
 @pytest.mark.parametrize("number", [1, 2, 9, 10, 11, 100, 101, 256])
