@@ -81,11 +81,12 @@ def forms(relays: int) -> list[Form]:
 
 def compare(box: Sandbox, *, relays: int, events: int, runs: int, window: int) -> list[Partitioned]:
     """Drain `events` events by each form, `runs` times, in turns."""
-    made: dict[Form, list[Run]] = {form: [] for form in forms(relays)}
+    measured = forms(relays)
+    made: dict[Form, list[Run]] = {form: [] for form in measured}
     with ExitStack() as stack:
-        places = {form: stack.enter_context(_place(box, form, window)) for form in made}
+        places = {form: stack.enter_context(_place(box, form, window)) for form in measured}
         for number in range(runs):
-            for form in made if number % 2 == 0 else reversed(made):
+            for form in measured if number % 2 == 0 else reversed(measured):
                 made[form].append(_drain(places[form], events))
     rates = {form: figures.median([run.events_per_second for run in found]) for form, found in made.items()}
     return [

@@ -55,13 +55,18 @@ def emptied(amqp_url: str, queues: Sequence[str], expected: int) -> dict[str, li
     def all_came() -> bool:
         with channel(amqp_url) as open_channel:
             for queue, aggregates in found.items():
-                while (message := open_channel.basic_get(queue, auto_ack=True))[0] is not None:
-                    aggregates.append((message[1].headers or {})["aggregate_id"])
+                while (aggregate := _taken(open_channel, queue)) is not None:
+                    aggregates.append(aggregate)
         return sum(map(len, found.values())) >= expected
 
     until(all_came, what=f"{expected} messages have come", seconds=SECONDS, every=0.1)
     assert sum(map(len, found.values())) == expected
     return found
+
+
+def _taken(open_channel: BlockingChannel, queue: str) -> str | None:
+    method, properties, _ = open_channel.basic_get(queue, auto_ack=True)
+    return None if method is None or properties is None else str((properties.headers or {})["aggregate_id"])
 
 
 def read(amqp_url: str, streams: Sequence[str], expected: int) -> dict[str, list[str]]:
