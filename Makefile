@@ -58,7 +58,7 @@ mutants: .venv/.ready ## Break the relay in known ways, and check that a test fa
 snippets: .venv/.ready ## Run every program of docs/writers.md: Python, Java, Go and Node with their clients (needs JDK, Maven, Go, npm)
 	$(BIN)/pytest tests/snippets/test_python.py tests/snippets/other_languages.py $(ARGS)
 
-bench: .venv/.ready ## Measure relay, consumers and service on private servers, with nothing else running (ARGS=all, tasks, http, drain, cpu, latency, memory, sources, shadow)
+bench: .venv/.ready ## Measure relay, consumers and service on private servers, with nothing else running (ARGS=all, tasks, http, drain, cpu, latency, memory, sources, shadow, partitions)
 	$(BIN)/bench $(ARGS)
 
 compare: .venv/.ready ## Compare the WAL with polling on private servers, in ten minutes, with nothing else running (ARGS=--full takes 90)

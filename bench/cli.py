@@ -9,7 +9,7 @@ from bench import tasks_cli
 from bench.compare import command
 from bench.compare.peers import command as peers_command
 from bench.load.queues import Kind
-from bench.measures import drain, http, latency, memory, shadow, sources
+from bench.measures import drain, http, latency, memory, partitions, shadow, sources
 from bench.running import Json, measuring
 from outboxkit.process import commands
 from sandbox import Sandbox
@@ -130,6 +130,20 @@ def measure_shadow(  # noqa: PLR0913 - the same
     """Measure what shadow mode costs the live stream, with and without it in turns."""
     with measuring(to, window) as (box, found):
         found.shadow += shadow.compare(box, events=events, rate=rate, seconds=seconds, pairs=pairs, window=window)
+
+
+@app.command("partitions")
+def measure_partitions(
+    *,
+    relays: Annotated[int, typer.Option(min=2, max=16, help="Number of relays, and of queues by hash.")] = 4,
+    events: Events = 50_000,
+    runs: Annotated[int, typer.Option(min=1, help="Number of drains by each form, in turns.")] = 3,
+    window: Window = 1000,
+    to: Json = None,
+) -> None:
+    """Measure how fast several relays that share an outbox drain a backlog beside one, and what Postgres pays."""
+    with measuring(to, window) as (box, found):
+        found.partitions += partitions.compare(box, relays=relays, events=events, runs=runs, window=window)
 
 
 @app.command("http")

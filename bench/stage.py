@@ -80,8 +80,12 @@ class Stage:
 
     def prepare(self, settings: Mapping[str, str], *extras: str) -> None:
         """Make the schema, the exchange, and what a relay with `settings` starts from; `extras` are setup's options."""
-        self._call("relay", "setup", *extras, **settings)
+        self.set_up_relay(settings, *extras)
         self.script("bench")
+
+    def set_up_relay(self, settings: Mapping[str, str], *extras: str) -> None:
+        """Make what one more relay with `settings` starts from, with setup's options `extras`."""
+        self._call("relay", "setup", *extras, **settings)
 
     def rewind(self, *extras: str) -> None:
         """Let the next relay start with the first event committed after `set_up`; `extras` are options of setup."""
@@ -129,13 +133,17 @@ class Stage:
         """Return the name of a queue that is deleted, with its dead-letter queue, when the stage ends."""
         return self._isolated.queue(suffix)
 
+    def new_exchange(self, suffix: str) -> str:
+        """Return the name of an exchange that is deleted when the stage ends."""
+        return self._isolated.exchange(suffix)
+
     @contextmanager
-    def relay(self, settings: Mapping[str, str] = {}) -> Iterator[Publisher]:
-        """Run a relay for the block; `settings` win over the stage's own."""
+    def relay(self, settings: Mapping[str, str] = {}, *, name: str = "") -> Iterator[Publisher]:
+        """Run a relay for the block; `settings` win over the stage's own. One of several has a directory by `name`."""
         address = free_address()
         environment = {**self.settings(), **settings, "RELAY_HTTP_ADDRESS": address}
         with (
-            programs.command(self.place, "relay", "run", environment=environment) as program,
+            programs.command(self.place / name, "relay", "run", environment=environment) as program,
             closing(Endpoint(address)) as endpoint,
         ):
             yield Publisher(program, endpoint)
@@ -219,6 +227,13 @@ def stage(box: Sandbox, *, window: int) -> Iterator[Stage]:
         made = Stage(box, isolated, window=window)
         made.set_up()
         yield made
+
+
+@contextmanager
+def bare_stage(box: Sandbox, *, window: int) -> Iterator[Stage]:
+    """Yield a stage on which nothing is set up: `prepare` it."""
+    with box.isolated() as isolated:
+        yield Stage(box, isolated, window=window)
 
 
 def free_address() -> str:

@@ -120,6 +120,10 @@ class ConsumerSettings(BrokerSettings):
     events_single_active: bool = Field(
         default=True, description="write false to let several consumers take events at once, without an order"
     )
+    events_bind: bool = Field(
+        default=True,
+        description="write false if CONSUMERS_EVENTS_QUEUE is one of `relay setup --topology`, which has bound it",
+    )
     events_unhandled: Literal["dead-letter", "ack"] = Field(
         "dead-letter", description="write dead-letter or ack: what becomes of events that no handler takes"
     )

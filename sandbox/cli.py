@@ -12,6 +12,7 @@ from rich.console import Console
 from outboxkit.process import commands
 from sandbox import settings
 from sandbox.demo import composed, locking, run
+from sandbox.demo.partitioned import run as partitioned
 from sandbox.demo.result import Counts
 from sandbox.demo.table import show
 from sandbox.lifetime import kept
@@ -125,6 +126,23 @@ def composed_demo(
     container is killed, and the other relay takes over.
     """
     _finish(composed.demo(settings.read(), tasks=tasks, url=url, console=Console(stderr=as_json)), as_json=as_json)
+
+
+@app.command(hidden=True)
+def partitioned_demo(
+    *,
+    orders: Annotated[int, typer.Option(min=10, help="How many orders to write.")] = 500,
+    events: Annotated[int, typer.Option(min=1, help="How many events each order has.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Run orders through the profile `partitioned` of docker-compose.yml; exit code 0 if the order of each was kept."""
+    result = partitioned.demo(settings.read(), orders=orders, events=events)
+    if as_json:
+        typer.echo(json.dumps({**asdict(result), "out_of_order": result.out_of_order}))
+    else:
+        partitioned.show(result, Console())
+    if not result.clean:
+        raise typer.Exit(1)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

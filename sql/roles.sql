@@ -54,10 +54,12 @@ BEGIN
             EXECUTE format('CREATE ROLE %I', role.name);
         END IF;
         -- Only what differs is changed: to name an attribute at all may take a superuser.
-        IF EXISTS (SELECT FROM pg_roles WHERE rolname = role.name
-                   AND (rolcanlogin, rolconnlimit) IS DISTINCT FROM (role.login, role.sessions)) THEN
-            EXECUTE format('ALTER ROLE %I %s CONNECTION LIMIT %s',
-                           role.name, CASE WHEN role.login THEN 'LOGIN' ELSE 'NOLOGIN' END, role.sessions);
+        IF EXISTS (SELECT FROM pg_roles WHERE rolname = role.name AND rolcanlogin <> role.login) THEN
+            EXECUTE format('ALTER ROLE %I %s', role.name, CASE WHEN role.login THEN 'LOGIN' ELSE 'NOLOGIN' END);
+        END IF;
+        -- A higher limit was set for more relays, and stays.
+        IF EXISTS (SELECT FROM pg_roles WHERE rolname = role.name AND rolconnlimit < role.sessions) THEN
+            EXECUTE format('ALTER ROLE %I CONNECTION LIMIT %s', role.name, role.sessions);
         END IF;
         IF EXISTS (SELECT FROM pg_roles WHERE rolname = role.name
                    AND (rolsuper OR rolcreatedb OR rolcreaterole OR rolbypassrls)) THEN

@@ -1,8 +1,9 @@
 """The queues that a benchmark publishes into: declares, empties and deletes them."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 from outboxkit.amqp.connection import Connection
@@ -58,35 +59,52 @@ async def collect(amqp_url: str, queue: str, kind: Kind, *, expected: int, idle_
 
     Returns the ids in the order of arrival, with duplicates; fewer when nothing arrives for `idle_seconds`.
     """
+    (arrived,) = await collect_each(amqp_url, [queue], kind, expected=expected, idle_seconds=idle_seconds)
+    return arrived
+
+
+async def collect_each(
+    amqp_url: str, queues: Sequence[str], kind: Kind, *, expected: int, idle_seconds: float = 20.0
+) -> list[list[str]]:
+    """Do the same with several queues, in which `expected` distinct message ids arrive together; return those of each.
+
+    What has arrived is not in a queue any more.
+    """
     connection = await Connection.open(amqp_url, name="bench")
     try:
-        return await _collect(connection, queue, kind, expected, idle_seconds)
+        return await _collect(connection, queues, kind, expected, idle_seconds)
     finally:
         await connection.close()
 
 
-async def _collect(connection: Connection, queue: str, kind: Kind, expected: int, idle_seconds: float) -> list[str]:
+async def _collect(
+    connection: Connection, queues: Sequence[str], kind: Kind, expected: int, idle_seconds: float
+) -> list[list[str]]:
     lost: asyncio.Future[Problem] = asyncio.get_running_loop().create_future()
     channel = await connection.channel(lost.set_result)
-    arrived: list[str] = []
+    arrived: list[list[str]] = [[] for _ in queues]
     distinct: set[str] = set()
     arrival = asyncio.Event()
 
-    def on_message(_: object, method: Any, properties: Any, __: bytes) -> None:  # noqa: ANN401 - pika's
-        arrived.append(properties.message_id)
+    def on_message(of_queue: list[str], _: object, method: Any, properties: Any, __: bytes) -> None:  # noqa: ANN401
+        of_queue.append(properties.message_id)
         distinct.add(properties.message_id)
-        if len(arrived) % _ACK_EVERY == 0:
+        if method.delivery_tag % _ACK_EVERY == 0:
             channel.basic_ack(method.delivery_tag, multiple=True)
         arrival.set()
 
     await connection.call(channel.basic_qos, prefetch_count=_PREFETCH)
-    await connection.call(channel.basic_consume, queue, on_message, arguments=_from_the_start(kind))
+    for queue, of_queue in zip(queues, arrived, strict=True):
+        act = partial(on_message, of_queue)
+        await connection.call(channel.basic_consume, queue, act, arguments=_from_the_start(kind))
     while not lost.done():
         arrival.clear()
         try:
             async with asyncio.timeout(_DUPLICATE_SECONDS if len(distinct) >= expected else idle_seconds):
                 await arrival.wait()
         except TimeoutError:
+            # All that is left: https://www.rabbitmq.com/amqp-0-9-1-reference#basic.ack.delivery-tag
+            channel.basic_ack(0, multiple=True)
             return arrived
     raise lost.result()
 

@@ -8,6 +8,7 @@ from bench.measures.drain import Comparison, Cost
 from bench.measures.http import Requests
 from bench.measures.latency import Latency
 from bench.measures.memory import Memory
+from bench.measures.partitions import Partitioned
 from bench.measures.shadow import Shadowed
 from bench.measures.sources import Source
 from bench.measures.tasks.applied import Applied
@@ -28,6 +29,7 @@ class Report:
     memory: list[Memory] = field(default_factory=list)
     sources: list[Source] = field(default_factory=list)
     shadow: list[Shadowed] = field(default_factory=list)
+    partitions: list[Partitioned] = field(default_factory=list)
     http: list[Requests] = field(default_factory=list)
     tasks: list[Rate] = field(default_factory=list)
     applied: list[Applied] = field(default_factory=list)

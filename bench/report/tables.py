@@ -12,6 +12,7 @@ from bench.measures.drain import Comparison, Cost
 from bench.measures.http import Requests
 from bench.measures.latency import Latency
 from bench.measures.memory import Memory
+from bench.measures.partitions import Partitioned
 from bench.measures.shadow import BOUND, Shadowed
 from bench.measures.sources import TARGET, Source
 from bench.report import task_tables
@@ -38,6 +39,8 @@ def show(report: Report, console: Console) -> None:
         console.print(_sources(report.sources))
     if report.shadow:
         console.print(_shadow(report.shadow))
+    if report.partitions:
+        console.print(_partitions(report.partitions))
     if report.http:
         console.print(_http(report.http))
     task_tables.show(report, console)
@@ -184,6 +187,33 @@ def _shadow(found: Sequence[Shadowed]) -> Table:
             ),
         )
     return table
+
+
+def _partitions(found: Sequence[Partitioned]) -> Table:
+    table = table_of(
+        f"partitions: {found[0].events:,} events of one row per transaction drained into quorum queues, medians of the "
+        "runs; µs of CPU for each event, of all relays and of all walsenders",
+        "form", "events/s", "÷ one relay", "of each run", "relays µs", "walsenders µs", "Postgres µs", *_CORES,
+        "fewest and most in a queue",
+    )  # fmt: skip
+    for line in found:
+        shares = [count for run in line.runs for count in run.by_queue]
+        table.add_row(
+            line.form,
+            f"{line.events_per_second:,.0f}",
+            f"{line.of_one:.2f}",
+            " ".join(f"{run.events_per_second:,.0f}" for run in line.runs),
+            f"{line.relays_us:.1f}",
+            *(_microseconds([getattr(run, part) for run in line.runs]) for part in ("walsenders_us", "postgres_us")),
+            *(f"{median([run.cores[who] for run in line.runs]):.2f}" for who in _CORES.values()),
+            f"{min(shares):,} {max(shares):,}",
+        )
+    return table
+
+
+def _microseconds(values: Sequence[float | None]) -> str:
+    known = [value for value in values if value is not None]
+    return f"{median(known):.1f}" if known else "-"
 
 
 def _http(found: Sequence[Requests]) -> Table:

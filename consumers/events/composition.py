@@ -29,10 +29,12 @@ from consumers.postgres.database import Database
 from consumers.settings import ConsumerSettings
 from consumers.watching.event_metrics import EventMetrics
 from outboxkit.amqp.answers import preconditions
+from outboxkit.amqp.answers.answer import NOT_FOUND
+from outboxkit.amqp.asking import Channel, tried
 from outboxkit.amqp.connection import Connection
 from outboxkit.amqp.consuming.subscription import Subscription
-from outboxkit.amqp.errors import PreconditionFailed
-from outboxkit.amqp.topology import declare_queue
+from outboxkit.amqp.errors import ChannelRefused, PreconditionFailed
+from outboxkit.amqp.topology import declare_queue, declare_unbound
 from outboxkit.amqp.turn import Turn
 
 log = structlog.get_logger()
@@ -123,25 +125,52 @@ async def _subscribe(  # noqa: PLR0913 - the parts of a subscription
     connection = await Connection.open(
         settings.amqp_url.get_secret_value(), name=f"consumers events {name}", tls=settings.tls(), turn=turn
     )
+    declare = _declare if settings.events_bind else _declare_bound
     try:
-        channel = await connection.channel()
-        try:
-            await declare_queue(
-                connection,
-                channel,
-                queue,
-                exchange=settings.exchange,
-                binding_key=patterns[0],
-                more_keys=patterns[1:],
-                single_active=settings.events_single_active,
-            )
-        except PreconditionFailed as refused:
-            raise PreconditionFailed(refused.what, remedy=preconditions.remedy_of_events(refused.what)) from refused
-        channel.close()
+        await declare(connection, settings, queue, patterns)
         return await Subscription.open(connection, queue, prefetch=prefetch)
     except BaseException:
         await connection.close()
         raise
+
+
+async def _declare(connection: Connection, settings: ConsumerSettings, queue: str, patterns: list[str]) -> None:
+    channel = await connection.channel()
+    try:
+        await declare_queue(
+            connection,
+            channel,
+            queue,
+            exchange=settings.exchange,
+            binding_key=patterns[0],
+            more_keys=patterns[1:],
+            single_active=settings.events_single_active,
+        )
+    except PreconditionFailed as refused:
+        raise PreconditionFailed(refused.what, remedy=preconditions.remedy_of_events(refused.what)) from refused
+    channel.close()
+
+
+async def _declare_bound(connection: Connection, settings: ConsumerSettings, queue: str, _: list[str]) -> None:
+    """Declare a queue that others have declared and bound: nothing changes, and one of another kind is refused.
+
+    If it is missing it is not made, since no events would come to it.
+    """
+
+    async def there(channel: Channel) -> None:
+        await connection.call(channel.queue_declare, queue, passive=True)
+
+    if (await tried(connection, there)).code == NOT_FOUND:
+        raise ChannelRefused(
+            f"queue {queue!r} does not exist, and CONSUMERS_EVENTS_BIND is false",
+            remedy=preconditions.NO_TOPOLOGY_QUEUE,
+        )
+    channel = await connection.channel()
+    try:
+        await declare_unbound(connection, channel, queue, single_active=settings.events_single_active)
+    except PreconditionFailed as refused:
+        raise PreconditionFailed(refused.what, remedy=preconditions.remedy_of_topology(refused.what)) from refused
+    channel.close()
 
 
 def _names(handlers: EventHandlers) -> list[str]:

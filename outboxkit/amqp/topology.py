@@ -53,7 +53,14 @@ async def declare_queue(  # noqa: PLR0913 - what a queue is
     more_keys: Iterable[str] = (),
     single_active: bool = False,
 ) -> None:
-    """Declare a quorum queue with its dead-letter queue, and bind it; what was bound before stays bound.
+    """Declare a queue as `declare_unbound` does, and bind it; what was bound before stays bound."""
+    await declare_unbound(connection, channel, queue, single_active=single_active)
+    for key in (binding_key, *more_keys):
+        await connection.call(channel.queue_bind, queue, exchange, key)
+
+
+async def declare_unbound(connection: Connection, channel: Channel, queue: str, *, single_active: bool = False) -> None:
+    """Declare a quorum queue with its dead-letter queue.
 
     With `single_active`, one consumer at a time gets its messages (https://www.rabbitmq.com/docs/consumers).
 
@@ -66,5 +73,3 @@ async def declare_queue(  # noqa: PLR0913 - what a queue is
     await connection.call(
         channel.queue_declare, queue, durable=True, arguments=arguments(queue, single_active=single_active)
     )
-    for key in (binding_key, *more_keys):
-        await connection.call(channel.queue_bind, queue, exchange, key)

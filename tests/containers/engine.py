@@ -46,16 +46,17 @@ class Compose:
         self.place = place
         self.project = project
         self.settings = settings
-        self._env = {**os.environ, **settings}
+        self.environment = {**os.environ, **settings}
 
     @cached_property
-    def _words(self) -> list[str]:
+    def words(self) -> list[str]:
+        """The command of compose that is here."""
         v2 = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0
         return ["docker", "compose"] if v2 else ["docker-compose"]
 
     def __call__(self, *words: str) -> str:
         """Run a command of compose and return what it prints."""
-        return run(*self._words, "--project-name", self.project, *words, cwd=self.place, env=self._env)
+        return run(*self.words, "--project-name", self.project, *words, cwd=self.place, env=self.environment)
 
     def up(self, *services: str, profile: str | None = None) -> None:
         """Start services, and wait until each container is healthy, or has ended with 0 as the one-shot ones do."""

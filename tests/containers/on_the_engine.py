@@ -32,7 +32,7 @@ PORTS = (
     *("POSTGRES_PORT", "RABBITMQ_PORT", "RABBITMQ_MANAGEMENT_PORT", "REDIS_PORT", "PROMETHEUS_PORT", "GRAFANA_PORT"),
     "HTTP_PORT",
 )
-PROFILES = ("sidecar", "redis", "monitoring", "demo", "locking-demo", "operator")
+PROFILES = ("sidecar", "redis", "monitoring", "demo", "partitioned", "locking-demo", "operator")
 METRICS = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9188/metrics').read().decode())"
 
 Report = Callable[[object], None]
@@ -176,6 +176,36 @@ def test_a_sidecar_shares_its_writers_network_namespace_also_after_the_writer_ha
     assert state(sidecar) == "healthy"
     assert run("docker", "exec", writer, "python3", "-c", code).strip() == ready
     report(f"{writer} killed and started again: the relay has kept its network")
+
+
+def test_four_relays_and_four_queues_by_hash_lose_nothing_and_keep_the_order_of_each_aggregate(
+    compose: Compose, report: Report
+) -> None:
+    out = compose("--profile", "partitioned", "run", "--rm", "partitioned")  # fails unless all of it is right
+    for line in out.splitlines():
+        report(line)
+    partitions = compose("--profile", "partitioned", "run", "--rm", "--no-deps", "partitions")
+    assert "exists" in partitions, "setup can be repeated"
+
+    (killed,) = compose.containers("relay-2")
+    run("docker", "kill", killed)
+    publish = "SELECT outbox.publish('order', 'a-' || n, 1, 'changed', '{}') FROM generate_series(1, 40) AS n"
+    assert len(compose.psql("writer", publish).split()) == 40
+    run("docker", "start", killed)
+
+    def applied() -> bool:
+        return compose.psql("setup", "SELECT count(*) FROM demo.order_view WHERE order_id LIKE 'a-%'") == "40"
+
+    until(applied, what="the events of a partition whose relay was killed are applied", seconds=90, every=0.5)
+    report(f"{killed} killed, 40 orders written, {killed} started: all are applied")
+
+    done = subprocess.run(
+        [*compose.words, "--project-name", compose.project, "run", "--rm", "--no-deps", "setup"],
+        cwd=compose.place, env=compose.environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "is divided into 4 partitions" in done.stdout + done.stderr
+    report("a relay of all events is refused beside them")
 
 
 def test_redis_takes_only_who_knows_its_password(compose: Compose) -> None:

@@ -49,6 +49,7 @@ _REPLICAS = "tests/integration/consumers/maintenance/test_replicas.py"
 _OWN_JOBS = "tests/integration/consumers/maintenance/test_own_jobs.py"
 _OPERATING = "sql/schema/016_operating.sql"
 _PROBES = "tests/integration/schema/test_tasks_probes.py"
+_TOPOLOGY = "tests/integration/relay/operating/topology"
 _AUDITS = "tests/integration/relay/operating/audit"
 _AUDIT = f"{_AUDITS}/test_audit.py"
 _PARTITIONS = "tests/integration/relay/operating/partitions"
@@ -919,5 +920,33 @@ MUTANTS = (
         "            elif mine(event):\n",
         "            else:\n",
         (f"{_PARTITIONS}/test_slot_skip_of_a_partition.py",),
+    ),
+    Mutant(
+        "give the queues of a topology numbers of different widths, so that a restart of RabbitMQ moves aggregates",
+        "relay/operating/topology/topology.py",
+        "{number:0{len(str(self.number - 1))}}",
+        "{number}",
+        ("tests/unit/relay/operating/topology/test_topology.py",),
+    ),
+    Mutant(
+        "spread the events of an aggregate over the queues of a topology",
+        "relay/operating/topology/topology.py",
+        '{"hash-header": self.header,',
+        '{"hash-property": "message_id",',
+        (f"{_TOPOLOGY}/test_declared.py",),
+    ),
+    Mutant(
+        "put a queue in the place of one that was deleted from a topology",
+        "relay/operating/topology/declaring.py",
+        "        if missing:\n            raise _deleted(topology, missing)\n",
+        "",
+        (f"{_TOPOLOGY}/test_declared.py",),
+    ),
+    Mutant(
+        "bind a queue that others have bound",
+        "consumers/events/composition.py",
+        "declare = _declare if settings.events_bind else _declare_bound",
+        "declare = _declare",
+        ("tests/integration/consumers/events/test_topology_queue.py",),
     ),
 )

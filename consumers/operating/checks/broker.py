@@ -88,7 +88,10 @@ async def _asked(connection: Connection, settings: ConsumerSettings, kinds: Kind
         tasks_dead = await asked_dead(settings.queue, queues.DEAD_OF_TASKS)
     if kinds.events and (name := settings.events_queue) is not None:
         expected = arguments(name, single_active=settings.events_single_active)
-        events = await asked(name, expected, "no events come to it", queues.OF_EVENTS)
+        if settings.events_bind:
+            events = await asked(name, expected, "no events come to it", queues.OF_EVENTS)
+        else:
+            events = Queue(name, expected, await queue(connection, name), "", queues.OF_TOPOLOGY, bound_by_others=True)
         events_dead = await asked_dead(name, queues.DEAD_OF_EVENTS)
     url, found = settings.amqp_url.get_secret_value(), await tried(connection, exchange)
     named = await asking.nodes(url, name="consumers check", tls=settings.tls())

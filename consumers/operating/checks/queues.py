@@ -4,12 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from outboxkit.amqp.answers.answer import NOT_FOUND
-from outboxkit.amqp.answers.preconditions import REPLACE_EVENTS_QUEUE, REPLACE_QUEUE
+from outboxkit.amqp.answers.preconditions import (
+    NO_TOPOLOGY_QUEUE,
+    REPLACE_EVENTS_QUEUE,
+    REPLACE_QUEUE,
+    TOPOLOGY_QUEUE,
+)
 from outboxkit.amqp.asking import QueueAnswer
 from outboxkit.checks.finding import Verdict, fail, ok, unknown, warn
 
 OF_TASKS = REPLACE_QUEUE
 OF_EVENTS = REPLACE_EVENTS_QUEUE
+OF_TOPOLOGY = TOPOLOGY_QUEUE
 DEAD_OF_TASKS = (
     "it was declared with other properties, which cannot change: move what its tasks wait for with `consumers dlq "
     "redrive`, then `rabbitmqctl delete_queue NAME`, and start the consumers, which declare it; no task is lost"
@@ -38,12 +44,16 @@ class Queue:
     """What happens while it does not exist."""
     replace: str
     """What to do if it has other arguments."""
+    bound_by_others: bool = False
+    """Whether it is there before a consumer is: `consumers run` declares it only then, and does not bind it."""
 
 
 def judge(queue: Queue) -> Verdict:
     """Judge a queue."""
     found, expected = queue.found, queue.expected
     facts: dict[str, object] = {"queue": queue.name, "arguments": found.arguments}
+    if found.answer.code == NOT_FOUND and queue.bound_by_others:
+        return fail(f"queue {queue.name!r} does not exist", remedy=NO_TOPOLOGY_QUEUE, **facts)
     if found.answer.code == NOT_FOUND:
         return warn(
             f"queue {queue.name!r} does not exist: until it does, {queue.without}",

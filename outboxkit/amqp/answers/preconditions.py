@@ -60,6 +60,18 @@ REPLACE_EVENTS_QUEUE = (
 )
 """What to do about a queue of events."""
 
+TOPOLOGY_QUEUE = (
+    "it is no queue that `relay setup --topology hash:N` has declared: correct CONSUMERS_EVENTS_QUEUE, which is such "
+    "as outbox.hash-8-0, and unset CONSUMERS_EVENTS_SINGLE_ACTIVE; or unset CONSUMERS_EVENTS_BIND for a queue of this "
+    "application's own"
+)
+"""What to do about a queue that consumers do not bind, if it has other properties."""
+NO_TOPOLOGY_QUEUE = (
+    "run `relay setup --topology`, which declares and binds it; or correct CONSUMERS_EVENTS_QUEUE; or unset "
+    "CONSUMERS_EVENTS_BIND, so that consumers declare and bind it"
+)
+"""What to do about one that is missing."""
+
 
 def remedy(text: str) -> str:
     """Return what to do when RabbitMQ answered 406 with `text`."""
@@ -69,3 +81,8 @@ def remedy(text: str) -> str:
 def remedy_of_events(text: str) -> str:
     """Return the same for a queue of events, whose messages nobody writes again: they are taken from the old one."""
     return REPLACE_EVENTS_QUEUE if _QUEUE.search(text) else remedy(text)
+
+
+def remedy_of_topology(text: str) -> str:
+    """Return the same for a queue of events that `relay setup --topology` has declared."""
+    return TOPOLOGY_QUEUE if _QUEUE.search(text) else remedy(text)

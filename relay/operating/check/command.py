@@ -9,6 +9,7 @@ from outboxkit.settings import load
 from relay.operating.check import run
 from relay.operating.display import console
 from relay.operating.options import Config, Json
+from relay.operating.topology import option
 from relay.settings import RelaySettings
 
 
@@ -18,10 +19,13 @@ def check(
     queue: Annotated[
         list[str] | None, typer.Option("--queue", help="A queue that consumers read. May be repeated.")
     ] = None,
+    topology: option.Option = None,
     as_json: Json = False,
 ) -> None:
     """Check every precondition, each with its remedy. Exit code 3 if one FAILs. It changes and delivers nothing.
 
     FAIL: the relay would not run, or would break a guarantee. WARN: it runs, with a risk. UNKNOWN: not determined.
     """
-    report(run.check(load(RelaySettings, config), queue_names=queue or []), console(), as_json=as_json)
+    settings = load(RelaySettings, config)
+    found = run.check(settings, queue_names=queue or [], topology=option.read(topology, settings))
+    report(found, console(), as_json=as_json)

@@ -24,6 +24,8 @@ from relay.operating.check.judging import (
     window,
 )
 from relay.operating.check.judging.polling import NOT_NEEDED
+from relay.operating.topology import asking, judging
+from relay.operating.topology.topology import Topology
 from relay.settings import RelaySettings
 
 WAL_CHECKS = (*server.WAL_CHECKS, *plugin.CHECKS, *limits.CHECKS, *transactions.CHECKS)
@@ -31,7 +33,7 @@ WAL_CHECKS = (*server.WAL_CHECKS, *plugin.CHECKS, *limits.CHECKS, *transactions.
 SERVER_CHECKS = (*server.CHECKS, *WAL_CHECKS)
 
 
-def check(settings: RelaySettings, *, queue_names: Sequence[str]) -> list[Finding]:
+def check(settings: RelaySettings, *, queue_names: Sequence[str], topology: Topology | None = None) -> list[Finding]:
     """Return a finding for each check, always with the same ids in the same order; a queue's ids end in its name."""
     sections = postgres.ask(settings)
     answers = asyncio.run(rabbitmq.ask(settings, queue_names))
@@ -39,6 +41,7 @@ def check(settings: RelaySettings, *, queue_names: Sequence[str]) -> list[Findin
     return [
         *meanwhile.eased(found, sections.position, sections.role, sections.connection),
         *_rabbitmq(answers, queue_names),
+        *_topology(settings, topology),
     ]
 
 
@@ -69,3 +72,10 @@ def _rabbitmq(answers: tuple[broker.Broker, list[queues.Queue]] | Unknown, names
     for index, name in enumerate(names):
         for finding in judged(queues.CHECKS, answers if isinstance(answers, Unknown) else answers[1][index]):
             yield replace(finding, id=f"{finding.id}:{name}")
+
+
+def _topology(settings: RelaySettings, topology: Topology | None) -> Iterator[Finding]:
+    if topology is None:
+        yield from unneeded(judging.CHECKS, judging.NOT_ASKED)
+    else:
+        yield from judged(judging.CHECKS, asyncio.run(asking.ask(settings, topology)))

@@ -21,6 +21,8 @@ from relay.operating.setup import beginning, creating, extra, intending, publica
 from relay.operating.setup.beginning import From
 from relay.operating.setup.dividing import positions, taking_over
 from relay.operating.slot import statements as slots
+from relay.operating.topology import declaring
+from relay.operating.topology.topology import Topology
 from relay.settings import RelaySettings
 from relay.sources.polling.statements import has_tx
 from relay.sources.wal.decoders import pgoutput
@@ -35,13 +37,14 @@ def setup(  # noqa: PLR0913 - what an operator may ask for
     extras: extra.Extras = extra.NOTHING,
     start: From = "now",
     take_over: str | None = None,
+    topology: Topology | None = None,
     timeout: float = waiting.TIMEOUT,
     say: Callable[[str], object] = lambda _: None,
 ) -> Iterator[str]:
     """Create what is missing, and yield a line for each step; raises a Problem at the first step that fails.
 
-    `start` is where a relay begins that has no position, unless it takes the place of the relay `take_over`. `say` gets
-    a line for whom it waits; it waits for at most `timeout` seconds.
+    `start` is where a relay begins that has no position, unless it takes the place of the relay `take_over`. `topology` is
+    what is made behind the exchange. `say` gets a line for whom it waits; it waits for at most `timeout` seconds.
     """
     with connected(settings, "setup") as connection, waiting.watched(connection, settings, timeout=timeout, say=say):
         refused = intending.require_wal(connection, settings, extras)
@@ -54,8 +57,7 @@ def setup(  # noqa: PLR0913 - what an operator may ask for
         else:
             creating.take_turn(connection, settings.slot)
             yield make_slot(connection, settings, accept_gap=accept_gap, start=start, refused=refused)
-    asyncio.run(_exchange(settings))
-    yield f"exchange: {settings.exchange!r} ({EXCHANGE_TYPE}, durable) exists"
+    yield from asyncio.run(_broker(settings, topology))
 
 
 def _schema(applied: schema.Applied) -> Iterator[str]:
@@ -153,11 +155,16 @@ def _reset(connection: psycopg.Connection[Any], settings: RelaySettings, found: 
             raise slots.missing(settings)
 
 
-async def _exchange(settings: RelaySettings) -> None:
+async def _broker(settings: RelaySettings, topology: Topology | None) -> list[str]:
+    """Declare the exchange, and what is to be behind it; return a line for each."""
     connection = await Connection.open(
         settings.amqp_url.get_secret_value(), name=f"{settings.name} setup", tls=settings.tls()
     )
     try:
         await declare_exchange(connection, await connection.channel(), settings.exchange)
+        lines = [f"exchange: {settings.exchange!r} ({EXCHANGE_TYPE}, durable) exists"]
+        if topology is not None:
+            lines.append(await declaring.declare(connection, topology))
+        return lines
     finally:
         await connection.close()

@@ -14,7 +14,7 @@ import pytest
 
 from bench.load import queues
 from bench.load.queues import Kind
-from bench.measures import drain, latency, memory, shadow, sources
+from bench.measures import drain, latency, memory, partitions, shadow, sources
 from bench.stage import Stage, stage
 from bench.watch import Watch
 from outboxkit.amqp.connection import Connection
@@ -151,6 +151,22 @@ def test_a_shadow_is_measured_beside_a_relay_without_one(sandbox: Sandbox) -> No
     assert all(each.ratio > 0 for each in (backlog, flood, paced))
     assert [each.compared for each in (*paced.without, *paced.beside)] == [0, 100]
     assert not any(each.differences for each in (*flood.beside, *paced.beside))
+
+
+def test_two_relays_that_share_an_outbox_are_measured_beside_one(sandbox: Sandbox) -> None:
+    found = partitions.compare(sandbox, relays=2, events=400, runs=2, window=WINDOW)
+    assert [each.form for each in found] == [
+        "one relay, one queue",
+        "one relay, 2 queues by hash",
+        "2 relays, 2 queues by hash",
+    ]
+    assert found[0].of_one == 1
+    for form in found:
+        assert [len(run.by_queue) for run in form.runs] == [form.queues] * 2
+        assert all(sum(run.by_queue) == 400 and min(run.by_queue) > 0 for run in form.runs)
+        assert all(run.duplicates == 0 for run in form.runs)
+        assert form.events_per_second > 0
+        assert form.walsenders_us is None or form.walsenders_us >= 0
 
 
 def test_the_command_writes_its_report(sandbox: Sandbox, tmp_path: Path) -> None:

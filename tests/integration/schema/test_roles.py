@@ -108,6 +108,33 @@ def test_setup_needs_only_the_permission_to_configure_the_exchange(site: Site, s
     assert said.code == 0, said.output
 
 
+def test_a_topology_needs_the_permissions_on_its_exchange_and_queues_and_its_consumers_those_on_queues(
+    site: Site, stage: Stage, sandbox: Sandbox
+) -> None:
+    name = site.isolated.name
+    site.isolated.exchange("hash-2")
+    queue, _ = site.isolated.queue("hash-2-0"), site.isolated.queue("hash-2-1")
+    with user(sandbox, f"{name}_topology") as setup, user(sandbox, f"{name}_events") as consumers:
+        setup.permit(
+            configure=f"^{name}([.](hash|stream)-.*)?$",
+            write=f"^({name}[.](hash|stream)-.*|amq[.]default)$",
+            read=f"^{name}([.](hash|stream)-.*)?$",
+        )
+        variables = site.variables("outbox_owner", RELAY_AMQP_URL=setup.url)
+        said = call(variables, "setup", "--topology", "hash:2")
+        assert said.code == 0, said.output
+        consumers.permit(
+            configure=f"^{name}[.]hash-.*$", write=f"^({name}[.]hash-.*|amq[.]default)$", read=f"^{name}[.]hash-.*$"
+        )
+        reader = stage.start(
+            "consumers", "run",
+            CONSUMERS_DATABASE_URL=site.urls["outbox_consumer"], CONSUMERS_AMQP_URL=consumers.url,
+            CONSUMERS_EVENTS_QUEUE=queue, CONSUMERS_EVENTS_BIND="false", CONSUMERS_HANDLERS="consumers.events.examples",
+        )  # fmt: skip
+        reader.logged("consuming events")
+        assert reader.terminate() == 0
+
+
 def test_the_slots_commands_work_as_the_relay(site: Site) -> None:
     streams(site.isolated)
     events = publish(site.urls["application"], "a")
@@ -265,6 +292,15 @@ def test_the_role_file_takes_back_the_insert_into_every_column_that_it_once_gave
         connection.execute("SELECT outbox.publish('order', '42', 7, 'paid', '{}')")
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             connection.execute(CHOOSES_ITS_TX)
+
+
+def test_the_role_file_leaves_a_higher_limit_of_sessions_and_raises_a_lower_one(site: Site) -> None:
+    limit: LiteralString = "SELECT rolconnlimit FROM pg_roles WHERE rolname = 'outbox_relay'"
+    limits: tuple[tuple[LiteralString, int], ...] = (("40", 40), ("10", 20), ("-1", 20))
+    for given, expected in limits:
+        site.administer("ALTER ROLE outbox_relay CONNECTION LIMIT " + given)
+        site.administer(ROLES)
+        assert one(site.isolated.database_url, limit) == expected
 
 
 def test_replication_opens_the_wal_of_the_whole_cluster(site: Site) -> None:

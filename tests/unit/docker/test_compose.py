@@ -7,7 +7,9 @@ import pytest
 import yaml
 
 from consumers.settings import ConsumerSettings
+from outboxkit.amqp.format import NAMES
 from outboxkit.settings import Settings
+from relay.operating.topology.topology import Topology
 from relay.settings import RelaySettings
 from sandbox.settings import SandboxSettings
 from tests.support.commands import ROOT
@@ -18,7 +20,7 @@ from writers.settings import WritersSettings
 TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
 FILE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = FILE["services"]
-ONE_SHOT = {"setup", "grants", "demo", "locking-demo", "operator"}
+ONE_SHOT = {"setup", "grants", "demo", "partitions", "partition-grants", "partitioned", "locking-demo", "operator"}
 KINDS: tuple[type[Settings], ...] = (RelaySettings, ConsumerSettings, WritersSettings, SandboxSettings)
 # The images that bring their own: their HEALTHCHECK.
 CHECKED_IMAGES = {"outbox-relay", "outbox-relay-postgres"}
@@ -40,12 +42,12 @@ def test_the_services_are_those_of_a_whole_system_and_the_rest_are_profiles() ->
     always = {name for name, service in SERVICES.items() if "profiles" not in service}
     assert always == {"postgres", "rabbitmq", "setup", "grants", "relay", "consumers", "writers", "nginx"}
     profiles = {profile for service in SERVICES.values() for profile in service.get("profiles", [])}
-    assert profiles == {"sidecar", "redis", "monitoring", "demo", "locking-demo", "operator"}
+    assert profiles == {"sidecar", "redis", "monitoring", "demo", "partitioned", "locking-demo", "operator"}
     assert [SERVICES[name]["scale"] for name in ("relay", "consumers", "writers")] == [2, 2, 3]
 
 
 def test_the_file_has_nothing_that_compose_1_29_does_not_know() -> None:
-    assert set(FILE) <= {"services", "volumes", "secrets", "x-application", "x-relay"}
+    assert {name for name in FILE if not name.startswith("x-")} == {"services", "volumes", "secrets"}
     for service in SERVICES.values():
         assert not {"deploy", "develop", "attach", "pull_policy"} & set(service)
         assert "start_interval" not in service.get("healthcheck", {})
@@ -121,6 +123,40 @@ def test_a_network_namespace_is_shared_only_with_what_is_never_started_again() -
     assert SERVICES["pod"]["command"] == ["sleep", "infinity"]
     for page in ("README.md", "docs/containers.md"):
         assert not re.search(r"network_mode: service:(?!pod)", (ROOT / page).read_text(encoding="utf-8"))
+
+
+def test_four_relays_have_a_partition_each_and_a_consumer_reads_each_queue_of_four() -> None:
+    relays = [SERVICES[f"relay-{number}"]["environment"] for number in range(1, 5)]
+    for number, each in enumerate(relays, 1):
+        assert each["RELAY_PARTITION"] == f"{number}/4"
+    assert len({each["RELAY_NAME"] for each in relays}) == len({each["RELAY_SLOT"] for each in relays}) == 4
+    (script,) = [word for word in SERVICES["partitions"]["command"] if "relay setup" in word]
+    for each in relays:
+        number = each["RELAY_PARTITION"][0]
+        for name in ("RELAY_NAME", "RELAY_SLOT", "RELAY_PARTITION"):
+            assert f"{name}={each[name]}" in script.replace("$$number", number), "set up as it runs"
+    topology = Topology.read("hash:4", source="outbox", header=NAMES.aggregate_id)
+    assert f"--topology {topology}" in script
+    readers = [SERVICES[f"reader-{number}"]["environment"] for number in range(4)]
+    assert [each["CONSUMERS_EVENTS_QUEUE"] for each in readers] == [queue.name for queue in topology.queues]
+    assert {each["CONSUMERS_EVENTS_BIND"] for each in readers} == {"false"}
+
+
+def test_no_relay_of_all_events_runs_beside_the_partitions() -> None:
+    """Setup refuses them beside it, and `run partitioned` starts what it depends on."""
+    needed, new = set[str](), {"partitioned"}
+    while new:
+        needed |= new
+        new = {other for name in new for other in SERVICES[name].get("depends_on", {})} - needed
+    assert not needed & {"setup", "grants", "relay", "consumers"}
+
+
+def test_the_plugins_of_rabbitmq_are_those_that_are_used() -> None:
+    mounted = [volume.split(":") for volume in SERVICES["rabbitmq"]["volumes"]]
+    assert ["./docker/rabbitmq/enabled_plugins", "/etc/rabbitmq/enabled_plugins", "ro"] in mounted
+    text = (ROOT / "docker" / "rabbitmq" / "enabled_plugins").read_text(encoding="ascii")
+    assert "rabbitmq_consistent_hash_exchange" in text
+    assert text.endswith("].\n"), "an Erlang term"
 
 
 def test_prometheus_finds_every_relay_consumer_and_writer() -> None:

@@ -50,7 +50,7 @@ def test_the_urls_have_the_passwords_that_postgres_gets(secrets: Path) -> None:
 def test_rabbitmq_gets_hashes_that_fit_the_urls_and_no_password(secrets: Path) -> None:
     text = _read(secrets / "rabbitmq_definitions.json")
     users = {user["name"]: user for user in json.loads(text)["users"]}
-    assert set(users) == {"setup", "relay", "consumer", "operator", "admin"}
+    assert set(users) == {"setup", "relay", "consumer", "operator", "topology", "events", "admin"}
     for name, user in users.items():
         url = _read(secrets / f"{name}_amqp_url")
         (node,) = nodes(url)
@@ -73,6 +73,8 @@ def test_rabbitmqs_users_may_do_what_operations_says_and_no_more(secrets: Path) 
         "relay": "the relay",
         "consumer": "consumers",
         "operator": "for `consumers dlq`",
+        "topology": "for `relay setup --topology`",
+        "events": "consumers of its queues",
     }.items():
         assert [permissions[name][kind] for kind in ("configure", "write", "read")] == documented[user]
 

@@ -12,7 +12,7 @@ from consumers.operating.checks.queues import Queue
 from consumers.operating.checks.server import Server
 from consumers.operating.connection import problem
 from consumers.settings import ConsumerSettings
-from outboxkit.amqp.answers.answer import ACCEPTED, Answer, differing
+from outboxkit.amqp.answers.answer import ACCEPTED, NOT_FOUND, Answer, differing
 from outboxkit.amqp.answers.preconditions import remedy
 from outboxkit.amqp.asking import QueueAnswer
 from outboxkit.amqp.topology import arguments
@@ -141,6 +141,15 @@ def test_the_single_active_consumer_is_compared() -> None:
     found = queues.judge(Queue("q", expected, answer, "", queues.OF_EVENTS))
     assert found.status is Status.FAIL
     assert "x-single-active-consumer is True, not left out (CONSUMERS_EVENTS_SINGLE_ACTIVE" in found.summary
+
+
+def test_a_queue_that_others_bind_is_needed_and_not_made() -> None:
+    absent = QueueAnswer(Answer(NOT_FOUND), None)
+    ours = Queue("q", arguments("q"), absent, "no events come to it", queues.OF_EVENTS)
+    assert queues.judge(ours).status is Status.WARN
+    found = queues.judge(replace(ours, bound_by_others=True))
+    assert found.status is Status.FAIL
+    assert "run `relay setup --topology`" in found.remedy
 
 
 def test_a_handler_longer_than_the_consumer_timeout_is_not_forbidden() -> None:

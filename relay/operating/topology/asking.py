@@ -1,0 +1,49 @@
+"""Asks RabbitMQ about a topology. It declares only what exists already, which changes nothing.
+
+It has a connection of its own: some versions of RabbitMQ close the connection of who declares an exchange of a type
+that they do not know.
+"""
+
+from outboxkit.amqp.answers.answer import ACCEPTED
+from outboxkit.amqp.asking import Channel, queue, tried
+from outboxkit.amqp.connection import Connection
+from outboxkit.amqp.errors import PluginMissing
+from outboxkit.checks.finding import Unknown
+from outboxkit.errors import Problem
+from relay.operating.topology.declaring import declare_exchange
+from relay.operating.topology.judging import Found
+from relay.operating.topology.topology import Topology
+from relay.settings import RelaySettings
+
+
+async def ask(settings: RelaySettings, topology: Topology) -> Found | Unknown:
+    """Ask for all of it. An error of the broker makes it unknown and is not raised."""
+    try:
+        connection = await Connection.open(
+            settings.amqp_url.get_secret_value(), name=f"{settings.name} check", tls=settings.tls()
+        )
+    except Problem as problem:
+        return Unknown(problem.what, problem.remedy)
+    try:
+        return await _asked(connection, topology)
+    except Problem as problem:
+        return Unknown(problem.what, problem.remedy)
+    finally:
+        await connection.close()
+
+
+async def _asked(connection: Connection, topology: Topology) -> Found:
+    async def there(channel: Channel) -> None:
+        await connection.call(channel.exchange_declare, topology.exchange, passive=True)
+
+    async def declared(channel: Channel) -> None:
+        await declare_exchange(connection, channel, topology)
+
+    queues = {name: await queue(connection, name) for name, _ in topology.declared}
+    exchange = await tried(connection, there)
+    if exchange.code != ACCEPTED:
+        return Found(topology, exchange, exchange, queues)
+    try:
+        return Found(topology, exchange, await tried(connection, declared), queues)
+    except PluginMissing as problem:
+        return Found(topology, exchange, problem, queues)

@@ -1,0 +1,2 @@
+-- Writes one event of an order.
+SELECT outbox.publish('order', %(order)s, %(version)s, 'changed', '{}')

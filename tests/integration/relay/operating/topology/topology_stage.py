@@ -1,0 +1,99 @@
+"""A topology on a real broker: what is published to the relay's exchange, and in which queue it arrives."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+import pika
+from pika.adapters.blocking_connection import BlockingChannel
+
+from relay.operating.topology.topology import Topology
+from sandbox import Isolated
+from sandbox.machine.waiting import until
+
+SECONDS = 30
+
+
+def topology(isolated: Isolated, text: str) -> Topology:
+    """Return what `--topology` makes on the exchange of a test; all of it is deleted afterwards."""
+    found = Topology.read(text, source=isolated.name, header="aggregate_id")
+    isolated.exchange(found.exchange.removeprefix(f"{isolated.name}."))
+    for queue in found.queues:
+        isolated.queue(queue.name.removeprefix(f"{isolated.name}."))
+    return found
+
+
+@contextmanager
+def channel(amqp_url: str) -> Iterator[BlockingChannel]:
+    """Open a channel on a connection of its own."""
+    connection = pika.BlockingConnection(pika.URLParameters(amqp_url))
+    try:
+        yield connection.channel()
+    finally:
+        connection.close()
+
+
+def publish(amqp_url: str, exchange: str, aggregates: Sequence[str], *, key: str = "order.paid") -> None:
+    """Publish a message for each of `aggregates`, in this order, as the relay does: persistent, and confirmed."""
+    with channel(amqp_url) as open_channel:
+        open_channel.confirm_delivery()
+        for aggregate in aggregates:
+            properties = pika.BasicProperties(headers={"aggregate_id": aggregate}, delivery_mode=2)
+            open_channel.basic_publish(exchange, key, b"{}", properties, mandatory=True)
+
+
+def messages(amqp_url: str, queue: str) -> int:
+    """Return how many messages a queue has."""
+    with channel(amqp_url) as open_channel:
+        return int(open_channel.queue_declare(queue, passive=True).method.message_count)
+
+
+def emptied(amqp_url: str, queues: Sequence[str], expected: int) -> dict[str, list[str]]:
+    """Take `expected` messages out of `queues`; return the aggregates of each queue, in the order of arrival."""
+    found: dict[str, list[str]] = {queue: [] for queue in queues}
+
+    def all_came() -> bool:
+        with channel(amqp_url) as open_channel:
+            for queue, aggregates in found.items():
+                while (aggregate := _taken(open_channel, queue)) is not None:
+                    aggregates.append(aggregate)
+        return sum(map(len, found.values())) >= expected
+
+    until(all_came, what=f"{expected} messages have come", seconds=SECONDS, every=0.1)
+    assert sum(map(len, found.values())) == expected
+    return found
+
+
+def _taken(open_channel: BlockingChannel, queue: str) -> str | None:
+    method, properties, _ = open_channel.basic_get(queue, auto_ack=True)
+    return None if method is None or properties is None else str((properties.headers or {})["aggregate_id"])
+
+
+def read(amqp_url: str, streams: Sequence[str], expected: int) -> dict[str, list[str]]:
+    """Read `expected` messages from `streams`; return the aggregates of each, in the order of arrival."""
+    found: dict[str, list[str]] = {stream: [] for stream in streams}
+
+    def on_message(aggregates: list[str], _: object, __: object, properties: pika.BasicProperties, ___: bytes) -> None:
+        aggregates.append((properties.headers or {})["aggregate_id"])
+
+    with channel(amqp_url) as open_channel:
+        open_channel.basic_qos(prefetch_count=expected)  # RabbitMQ wants one for a stream
+        for stream, aggregates in found.items():
+            act = partial(on_message, aggregates)
+            open_channel.basic_consume(stream, act, arguments={"x-stream-offset": "first"})
+
+        def all_came() -> bool:
+            open_channel.connection.process_data_events(time_limit=1)
+            return sum(map(len, found.values())) >= expected
+
+        until(all_came, what=f"{expected} messages have come", seconds=SECONDS)
+    return found
+
+
+def places(found: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Return in which queue each aggregate came; fails if one came in two."""
+    where: dict[str, str] = {}
+    for queue, aggregates in found.items():
+        for aggregate in aggregates:
+            assert where.setdefault(aggregate, queue) == queue, f"{aggregate} came into two queues"
+    return where

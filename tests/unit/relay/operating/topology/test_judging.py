@@ -1,0 +1,71 @@
+"""What `relay check --topology` says of RabbitMQ's answers: each remedy is of its cause."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from outboxkit.amqp.answers.answer import NO_ANSWER, PRECONDITION_FAILED, Answer
+from outboxkit.amqp.asking import QueueAnswer
+from outboxkit.amqp.errors import PluginMissing
+from outboxkit.checks.finding import Check, Verdict
+from relay.operating.topology import judging
+from relay.operating.topology.judging import Found
+from relay.operating.topology.topology import Topology
+from tests.unit.relay.operating.check_facts import ABSENT, ACCEPTED, REFUSED
+
+HASH = Topology.read("hash:2", source="outbox", header="aggregate_id")
+STREAM = Topology.read("stream:2", source="outbox", header="aggregate_id")
+
+
+def as_declared(topology: Topology) -> Found:
+    queues = {name: QueueAnswer(ACCEPTED, arguments) for name, arguments in topology.declared}
+    return Found(topology, ACCEPTED, ACCEPTED, queues)
+
+
+GOOD = as_declared(HASH)
+MISSING = replace(GOOD, queues={**GOOD.queues, "outbox.hash-2-1": QueueAnswer(ABSENT, None, "NOT_FOUND")})
+OTHER = {"x-queue-type": "quorum"}
+WRONG = replace(GOOD, queues={**GOOD.queues, "outbox.hash-2-1": QueueAnswer(ACCEPTED, OTHER)})
+HIDDEN = replace(GOOD, queues={name: QueueAnswer(ACCEPTED, None, "ACCESS_REFUSED") for name in GOOD.queues})
+OTHER_HEADER = Answer(
+    PRECONDITION_FAILED,
+    "PRECONDITION_FAILED - inequivalent arg 'hash-header' for exchange 'outbox.hash-2' in vhost '/': received "
+    "the value 'aggregate_id' of type 'longstr' but current is the value 'aggregateid' of type 'longstr'",
+)
+NO_PLUGIN = PluginMissing("unknown exchange type", remedy="rabbitmq-plugins enable")
+
+
+@pytest.mark.parametrize("found", [GOOD, as_declared(STREAM)], ids=["hash", "stream"])
+@pytest.mark.parametrize("check", judging.CHECKS, ids=lambda check: check.id)
+def test_a_topology_as_setup_declares_it_passes_and_its_bindings_are_unknown(check: Check[Found], found: Found) -> None:
+    verdict = check.judge(found)
+    assert verdict.status == ("UNKNOWN" if check.id == "broker.topology_binding" else "OK")
+    assert bool(verdict.remedy) == (verdict.status != "OK")
+
+
+@pytest.mark.parametrize(
+    ("judge", "found", "status", "summary", "remedy"),
+    [
+        (judging.exchange, replace(GOOD, exchange=ABSENT, declared=ABSENT), "FAIL", "does not exist",
+         "run `relay setup --topology hash:2`"),
+        (judging.exchange, replace(GOOD, declared=OTHER_HEADER), "FAIL", "its hash-header is aggregateid",
+         "RELAY_FORMAT"),
+        (judging.exchange, replace(GOOD, declared=NO_PLUGIN), "FAIL", "routes nothing", "rabbitmq-plugins enable"),
+        (judging.exchange, replace(GOOD, declared=REFUSED), "UNKNOWN", "may not declare it", "as the user of"),
+        (judging.exchange, replace(GOOD, declared=Answer(NO_ANSWER)), "UNKNOWN", "not in time", "broker.alarm"),
+        (judging.queues, MISSING, "FAIL", "'outbox.hash-2-1' does not exist: its aggregates go to other", "anew"),
+        (judging.queues, replace(MISSING, exchange=ABSENT), "FAIL", "'outbox.hash-2-1' does not exist",
+         "run `relay setup --topology hash:2`"),
+        (judging.queues, WRONG, "FAIL", "x-single-active-consumer of 'outbox.hash-2-1' is not set, not True", "anew"),
+        (judging.queues, HIDDEN, "UNKNOWN", "the arguments of 4 queues are unknown", "as the user of `relay setup`"),
+        (judging.binding, GOOD, "UNKNOWN", "AMQP does not show", "consistent_hash_exchange_ring_state outbox.hash-2`"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_found(
+    judge: Callable[[Found], Verdict], found: Found, status: str, summary: str, remedy: str
+) -> None:
+    verdict = judge(found)
+    assert verdict.status == status
+    assert summary in verdict.summary
+    assert remedy in verdict.remedy
