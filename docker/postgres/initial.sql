@@ -15,7 +15,7 @@ REVOKE ALL ON DATABASE :"database" FROM PUBLIC;
 \ir roles.sql
 ALTER ROLE outbox_owner PASSWORD :'owner';
 -- For the four relays of the profile `partitioned`: up to nine sessions each, and a command beside them.
-ALTER ROLE outbox_relay PASSWORD :'relay' CONNECTION LIMIT 40;
+ALTER ROLE outbox_relay PASSWORD :'relay' CONNECTION LIMIT 50;
 ALTER ROLE outbox_consumer PASSWORD :'consumer';
 ALTER ROLE outbox_service PASSWORD :'service';
 -- For the locking demo: it may claim the demo's tasks, and no others.
