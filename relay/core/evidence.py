@@ -57,7 +57,7 @@ class Evidence:
         self._confirms.ids[:0] = confirms.ids
 
     def forget(self) -> None:
-        """Forget what was not stored: events of a database that is gone, whose numbers are given to others."""
+        """Forget what was not stored: a database that went back in time gives those numbers to other events."""
         self.take()
 
     @property

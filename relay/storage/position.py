@@ -53,8 +53,6 @@ class StoredPosition:
         self._owner = owner
         self._confirmed = confirmed
         self._written: _Written | None = None
-        self._server: tuple[str, datetime] | None = None
-        """The system of the last claim, and when its server was started."""
         self._saving = asyncio.Lock()
 
     def wrote(self, facts: Facts) -> bool:
@@ -83,14 +81,13 @@ class StoredPosition:
             "server_started_at": facts.server_started_at,
             "plugin": plugin,
         }
+        known = self.wrote(facts)
         epoch = await self._session.fetch(scalar_row, "checkpoint_claim", parameters)
         if epoch is None:
             self._written = None
             raise PositionLost("the stored position has changed since it was read", remedy=_AGAIN)
-        server = facts.system_identifier, facts.server_started_at
-        if self._server not in {None, server}:  # what it has behind the stored position is confirmed once more
+        if not known:  # what is behind the stored position is published once more, unless the database has lost it
             self._confirmed.forget()
-        self._server = server
         self._written = _Written(
             epoch=epoch,
             position=_position(facts),

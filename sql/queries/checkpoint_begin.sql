@@ -4,8 +4,8 @@ INSERT INTO relay.checkpoint
     (name, slot, mode, snapshot, epoch, recorded_epoch, recorded_since, system_identifier, timeline, database, database_oid,
      outboxes)
 SELECT %(name)s, %(slot)s, 'polling', begin.snapshot, 1, 1, begin.snapshot,
-       system.system_identifier::text, checkpoint.timeline_id, d.datname, d.oid, %(outboxes)s::text[]
-FROM pg_database AS d, pg_control_system() AS system, pg_control_checkpoint() AS checkpoint,
+       system.system_identifier::text, relay.timeline(), d.datname, d.oid, %(outboxes)s::text[]
+FROM pg_database AS d, pg_control_system() AS system,
      coalesce(%(snapshot)s::pg_snapshot, pg_current_snapshot()) AS begin (snapshot)
 WHERE d.datname = current_database()
 ON CONFLICT (name) DO NOTHING

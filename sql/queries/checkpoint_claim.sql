@@ -2,7 +2,7 @@
 -- it was written since the caller read it. The position stays. Who wrote it before can no longer store. If it was one that
 -- does not record what was confirmed, the records begin here.
 UPDATE relay.checkpoint
-SET epoch = epoch + 1, timeline = (SELECT timeline_id FROM pg_control_checkpoint()), database = current_database(),
+SET epoch = epoch + 1, timeline = relay.timeline(), database = current_database(),
     plugin = coalesce(%(plugin)s, plugin), outboxes = %(outboxes)s::text[],
     database_oid = (SELECT oid FROM pg_database WHERE datname = current_database()),
     recorded_epoch = epoch + 1,

@@ -3,10 +3,10 @@
 -- server, or of another outbox, may have the same ids.
 INSERT INTO relay.checkpoint AS c
     (name, slot, lsn, epoch, system_identifier, timeline, database, database_oid, plugin, outboxes)
-SELECT %(name)s, slot_name, confirmed_flush_lsn, 1, system.system_identifier::text, checkpoint.timeline_id,
+SELECT %(name)s, slot_name, confirmed_flush_lsn, 1, system.system_identifier::text, relay.timeline(),
        d.datname, d.oid, plugin, %(outboxes)s::text[]
 FROM pg_replication_slots AS s JOIN pg_database AS d ON d.oid = s.datoid,
-     pg_control_system() AS system, pg_control_checkpoint() AS checkpoint
+     pg_control_system() AS system
 WHERE slot_name = %(slot)s AND d.datname = current_database()
 ON CONFLICT (name) DO UPDATE
 SET slot = excluded.slot, mode = excluded.mode, lsn = excluded.lsn, snapshot = NULL, streamed = '{}',

@@ -10,9 +10,9 @@ SELECT CASE WHEN %(partitions)s::integer = 1 THEN %(name)s::text
        'polling', begin.snapshot, %(streamed)s::int8multirange, %(round_snapshot)s::pg_snapshot, %(round_seq)s::bigint, 1,
        CASE WHEN %(recorded)s::boolean THEN 1 END, coalesce(%(recorded_since)s::pg_snapshot, begin.snapshot),
        %(recorded_besides)s::int8multirange,
-       system.system_identifier::text, checkpoint.timeline_id, d.datname, d.oid, ARRAY[%(outbox)s::text],
+       system.system_identifier::text, relay.timeline(), d.datname, d.oid, ARRAY[%(outbox)s::text],
        CASE WHEN %(partitions)s::integer > 1 THEN %(outbox)s::text END, n, %(partitions)s::integer, %(partitions)s::integer > 1
 FROM generate_series(1, %(partitions)s::integer) AS n, pg_database AS d, pg_control_system() AS system,
-     pg_control_checkpoint() AS checkpoint, coalesce(%(snapshot)s::pg_snapshot, pg_current_snapshot()) AS begin (snapshot)
+     coalesce(%(snapshot)s::pg_snapshot, pg_current_snapshot()) AS begin (snapshot)
 WHERE d.datname = current_database()
 ON CONFLICT DO NOTHING

@@ -5,6 +5,6 @@ INSERT INTO relay.replay
 SELECT %(relay)s, %(outbox)s, %(source)s, %(slot)s, %(after_snapshot)s::pg_snapshot, %(until_snapshot)s::pg_snapshot,
        %(after_lsn)s::pg_lsn, %(until_lsn)s::pg_lsn, %(first_event)s, %(last_event)s, %(aggregate_type)s, %(aggregate_id)s,
        %(event_type)s, %(seqs)s::int8multirange, %(exchange)s, %(queue)s, %(rate)s, %(events)s, 'interrupted',
-       system.system_identifier::text, checkpoint.timeline_id
-FROM pg_control_system() AS system, pg_control_checkpoint() AS checkpoint
+       system.system_identifier::text, relay.timeline()
+FROM pg_control_system() AS system
 RETURNING job

@@ -2,8 +2,8 @@
 -- nothing if the row is another one now.
 UPDATE relay.checkpoint AS c
 SET mode = 'polling', lsn = NULL, filter_snapshot = NULL, filter_end = NULL, making_slot = false, plugin = NULL,
-    system_identifier = system.system_identifier::text, timeline = checkpoint.timeline_id, database = d.datname,
+    system_identifier = system.system_identifier::text, timeline = relay.timeline(), database = d.datname,
     database_oid = d.oid, epoch = c.epoch + 1,
     recorded_epoch = CASE WHEN c.recorded_epoch = c.epoch THEN c.epoch + 1 END, updated_at = clock_timestamp()
-FROM pg_database AS d, pg_control_system() AS system, pg_control_checkpoint() AS checkpoint
+FROM pg_database AS d, pg_control_system() AS system
 WHERE d.datname = current_database() AND c.name = %(name)s AND c.epoch = %(epoch)s

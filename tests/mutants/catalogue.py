@@ -705,11 +705,18 @@ MUTANTS = (
         (_CONFIRMED,),
     ),
     Mutant(
-        "record on the next server what was confirmed of the one before",
+        "record what was confirmed behind a position that somebody else wrote, or another server",
         "relay/storage/position.py",
-        "        if self._server not in {None, server}:",
+        "        if not known:",
         "        if False:",
         (_CONFIRMED,),
+    ),
+    Mutant(
+        "take the timeline of the last checkpoint for the server's",
+        "sql/schema/021_timeline.sql",
+        "greatest(c.timeline_id, r.min_recovery_end_timeline)",
+        "c.timeline_id",
+        ("tests/integration/schema/test_timeline.py",),
     ),
     Mutant(
         "take the positions of an earlier version for recorded ones",

@@ -133,12 +133,12 @@ def failover(slot: Slot, relay: RelaySlot) -> Verdict:
         return fail(
             f"replication slot {slot.name!r} was made while RELAY_SLOT_FAILOVER was off: standbys keep no copy of it",
             remedy=f"stop the relay, run psql 'dbname={slot.database} replication=database' -c "
-            f"'ALTER_REPLICATION_SLOT {slot.name} (FAILOVER true)' as its role, and start the relay",
+            f"'ALTER_REPLICATION_SLOT {slot.name} (FAILOVER true)' as a role with REPLICATION, and start the relay",
             **facts,
         )
     if not relay.waits_for:
         return warn(
-            "the relay may publish what no standby has yet, and what is lost then in a failover",
+            "the relay may publish events that no standby has yet, and that a failover loses",
             remedy="name the physical slot of each standby that may be promoted: ALTER SYSTEM SET "
             "synchronized_standby_slots = '...'; SELECT pg_reload_conf()",
             **facts,

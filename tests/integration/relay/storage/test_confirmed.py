@@ -19,9 +19,10 @@ from relay.core.messages.routing import Router
 from relay.core.ports import Parcel
 from relay.core.position import Lsn, Snapshot
 from relay.core.transactions import Transactions
-from relay.storage.facts import Owner
+from relay.storage.facts import Facts, Owner
 from relay.storage.position import StoredPosition
 from relay.storage.server import Server
+from relay.storage.sessions.session import Session
 from relay.storage.state import State
 from sandbox import Isolated
 from tests.integration.relay.storage.saving import Saving
@@ -43,9 +44,12 @@ def parcels(*numbers: int) -> list[Parcel]:
 async def stored(streaming: Isolated, evidence: Evidence) -> AsyncIterator[tuple[StoredPosition, Saving]]:
     async with Saving(lambda: streaming.database_url, name="relay", slot=streaming.name) as session:
         position = StoredPosition(session, Owner("relay", streaming.name, ["outbox.event"]), evidence)
-        facts = await Server(session, name="relay", slot=streaming.name, table="outbox.event").facts()
-        await position.claim(facts, plugin="wal2json")
+        await position.claim(await facts(streaming, session), plugin="wal2json")
         yield position, session
+
+
+async def facts(streaming: Isolated, session: Session) -> Facts:
+    return await Server(session, name="relay", slot=streaming.name, table="outbox.event").facts()
 
 
 def state(streaming: Isolated, snapshot: Snapshot | None = None) -> State:
@@ -104,7 +108,8 @@ def test_a_save_without_an_answer_is_stored_again(streaming: Isolated) -> None:
             session.answered = False
             with pytest.raises(SourceUnavailable):
                 await position.save(state(streaming))
-        async with stored(streaming, evidence) as (position, _):
+            session.answered = True
+            await position.claim(await facts(streaming, session), plugin="wal2json")
             evidence.confirmed(parcels(2))
             await position.save(state(streaming))
         assert [each["seqs"] for each in rows(streaming, CONFIRMED)] == ["{[1,2)}", "{[1,3)}"]
@@ -112,19 +117,25 @@ def test_a_save_without_an_answer_is_stored_again(streaming: Isolated) -> None:
     asyncio.run(scenario())
 
 
-def test_what_was_confirmed_and_not_stored_is_forgotten_with_the_server_that_it_was_read_from(
-    streaming: Isolated,
+@pytest.mark.parametrize("by", ["a failover", "another relay"])
+def test_what_was_confirmed_and_not_stored_is_forgotten_where_the_position_is_no_longer_the_one_behind_which_it_was(
+    streaming: Isolated, by: str
 ) -> None:
-    """A standby that was promoted, or a server after a crash, may give those numbers to other events."""
+    """It is published, and confirmed, once more; or the new primary lacks it, and gives its numbers to other events."""
 
     async def scenario() -> None:
         evidence = Evidence(recording=True)
         async with stored(streaming, evidence) as (position, session):
-            server = Server(session, name="relay", slot=streaming.name, table="outbox.event")
             evidence.confirmed(parcels(1))
-            await position.claim(await server.facts(), plugin="wal2json")
-            assert evidence.waits, "the server is the same"
-            await position.claim(replace(await server.facts(), system_identifier="another"), plugin="wal2json")
+            await position.claim(await facts(streaming, session), plugin="wal2json")
+            assert evidence.waits, "it is the same position"
+            if by == "another relay":
+                with psycopg.connect(streaming.database_url) as connection:
+                    connection.execute("UPDATE relay.checkpoint SET epoch = epoch + 1")
+            found = await facts(streaming, session)
+            if by == "a failover":
+                found = replace(found, system_identifier="7")
+            await position.claim(found, plugin="wal2json")
             evidence.confirmed(parcels(2))
             await position.save(state(streaming))
         assert [each["seqs"] for each in rows(streaming, CONFIRMED)] == ["{[2,3)}"]
