@@ -43,14 +43,16 @@ class Count(NamedTuple):
 
 
 def cases(junit: str) -> list[Case]:
-    """Return the tests of a run; one that failed while it was torn down has failed.
+    """Return the tests that ran; one that failed while it was torn down has failed.
 
     https://docs.pytest.org/en/stable/how-to/output.html#creating-junitxml-format-files
     """
     found: dict[tuple[str, str], bool] = {}
     for element in ET.fromstring(junit).iter("testcase"):  # noqa: S314 - written by our own tests' run
-        key = element.get("classname", ""), element.get("name", "")
-        failed = any(child.tag in _FAILED for child in element)
+        key, outcomes = (element.get("classname", ""), element.get("name", "")), {child.tag for child in element}
+        if "skipped" in outcomes:
+            continue
+        failed = bool(outcomes & _FAILED)
         found[key] = found.get(key, True) and not failed
     return [_case(folder, name, passed) for (folder, name), passed in found.items()]
 

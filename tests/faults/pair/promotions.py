@@ -18,9 +18,12 @@ _COPIED = (
     "SELECT 1 FROM pg_replication_slots "
     "WHERE slot_name = %s AND synced AND NOT temporary AND invalidation_reason IS NULL"
 )
+_COPIED_WITHIN = 150
+"""A copy lasts once the slot's restart_lsn has passed what the standby has: Postgres moves it every 15 seconds at most,
+and the standby looks every 30 seconds at most (slotsync.c)."""
 _RECOVERS_WITHIN = 60
 SOON_AFTER = 30
-"""Seconds in which messages flow again: the relay tries to connect every ten seconds at least."""
+"""Seconds in which messages flow again."""
 _RETURNS_AFTER = "10"
 """Longer than a promotion takes."""
 
@@ -66,7 +69,7 @@ def while_the_relay_polls(run: Run) -> None:
 def with_a_copy_of_the_slot(run: Run) -> None:
     """Let the relay stream on from the copy. Nothing may be published that the new primary does not have."""
     streaming(run)
-    until(lambda: _is_copied(run), what="the standby has a copy of the slot", seconds=60)
+    until(lambda: _is_copied(run), what="the standby has a copy of the slot", seconds=_COPIED_WITHIN)
     before = len(all_changes(run))
     take_over(run, ending=run.draw.choice(ENDINGS))
     run.healed()
