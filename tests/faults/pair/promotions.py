@@ -1,4 +1,4 @@
-"""The standby takes over: without the slot, with a copy of it, or behind what was published.
+"""The standby takes over, without the slot, with a copy of it, or behind what was published; or it is away.
 
 What the standby does not have is gone. All that it has, and all that is committed on it, must arrive in order, whatever
 the relay remembers, and an audit finds nothing: what was confirmed and is gone is recorded nowhere.
@@ -79,6 +79,21 @@ def with_a_copy_of_the_slot(run: Run) -> None:
     assert not run.stage.audited()
 
 
+def away_while_the_stream_waits_for_it(run: Run) -> None:
+    """Stop the standby and start it again: meanwhile nothing is published, since a failover could lose it."""
+    relay = streaming(run)
+    standby = servers.of(run).standby
+    standby.stop()
+    assert relay.outlives(2), relay.tail()
+    before = run.tap.waiting()
+    assert relay.outlives(run.draw.uniform(1, 4)), relay.tail()
+    assert run.tap.waiting() == before, "something was published that the standby does not have"
+    standby.start()
+    run.healed()
+    run.flows(seconds=SOON_AFTER)
+    assert not run.stage.audited()
+
+
 def behind_what_was_published(run: Run) -> None:
     """Keep the standby away for a while: what is committed and published meanwhile is gone."""
     streaming(run)
@@ -152,6 +167,14 @@ FAULTS = (
         duplicates=REPEATED,
         recovers_within=_RECOVERS_WITHIN,
         servers=servers.started(copies=True),
+        settings={"RELAY_SLOT_FAILOVER": "true"},
+        since=servers.COPIES_SLOTS,
+    ),
+    Fault(
+        "standby away while the stream waits for it",
+        away_while_the_stream_waits_for_it,
+        duplicates=REPEATED,
+        servers=servers.started(synchronous=False, copies=True),
         settings={"RELAY_SLOT_FAILOVER": "true"},
         since=servers.COPIES_SLOTS,
     ),
