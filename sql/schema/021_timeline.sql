@@ -1,8 +1,8 @@
 -- The timeline of the server, also in the minutes after a promotion.
 --
--- pg_control_checkpoint() has the timeline of the last checkpoint. A standby that is promoted begins a new timeline, and requests a
--- checkpoint that takes minutes. Before it accepts writes it notes the new timeline as that of the least recovery point, which the
--- checkpoint clears (https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-CONTROLDATA).
+-- pg_control_checkpoint() has the timeline of the last checkpoint. A standby that is promoted begins a new timeline, and requests
+-- a checkpoint, which takes minutes. Before it accepts writes, it notes the new timeline as that of its least recovery point, which
+-- the checkpoint clears (https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-INFO-CONTROLDATA).
 
 CREATE FUNCTION relay.timeline() RETURNS integer
 LANGUAGE sql SET search_path = pg_catalog, pg_temp
