@@ -712,6 +712,13 @@ MUTANTS = (
         (_CONFIRMED,),
     ),
     Mutant(
+        "mark on the next server what was published of the one before",
+        "relay/sources/polling/skip_locked/source.py",
+        "            if read != self._read:",
+        "            if False:",
+        ("tests/integration/relay/sources/polling/test_skip_locked_source.py",),
+    ),
+    Mutant(
         "take the timeline of the last checkpoint for the server's",
         "sql/schema/021_timeline.sql",
         "greatest(c.timeline_id, r.min_recovery_end_timeline)",

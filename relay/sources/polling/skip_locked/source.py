@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -84,13 +85,19 @@ class SkipLockedSource:
         self._observe = observe
         self._whose = {"relay": owner.relay, "outbox": owner.table or ""}
         self._last: tuple[SkipLockedStream, Batches] | None = None
+        self._read: tuple[str, datetime] | None = None
+        """The system of the last stream, and when its server was started."""
         if sessions.listening is not None:
             sessions.listening.call_at_notify(self._wake)
 
     @asynccontextmanager
     async def open(self, after: Position | None) -> AsyncIterator[Stream[Any]]:
-        """Check everything, and share the table from now on; marks first what was confirmed and not marked."""
+        """Check everything, and share the table from now on; marks first what was confirmed and not marked.
+
+        It is not marked on a server that was started again: after a failover, it may have other rows.
+        """
         facts, table = await self._server.facts(), await self._server.table()
+        read = facts.system_identifier, facts.server_started_at
         layout = self._layout(table)
         require_position(facts, self._owner)
         examine(facts, table, layout)
@@ -114,11 +121,13 @@ class SkipLockedSource:
         if self._last is not None:
             stream, last = self._last
             number = stream.number
-            if last.unmarked is not None and after == BatchPosition(number):
+            if read != self._read:  # it may lack rows that were published, and give their keys and ids to others
+                self._evidence.forget()
+            elif last.unmarked is not None and after == BatchPosition(number):
                 await batches.mark(last.unmarked)
             last.unmarked = None
         stream = self._stream(batches, reads, number)
-        self._last = stream, batches
+        self._last, self._read = (stream, batches), read
         self._observe(Streaming("polling", stream.start, {"strategy": "skip_locked", "batch": batch}))
         try:
             yield stream

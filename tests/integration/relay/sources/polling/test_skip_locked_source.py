@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import psycopg
 import pytest
@@ -13,7 +15,7 @@ from relay.core.event import Boundary
 from relay.core.evidence import Evidence
 from relay.sources.layout import NATIVE
 from relay.sources.polling.skip_locked.source import Sessions, Settings, SharedRedrives, SkipLockedSource
-from relay.storage.facts import Owner
+from relay.storage.facts import Facts, Owner
 from relay.storage.leadership import Leadership
 from relay.storage.parking import PostgresParking
 from relay.storage.server import Server
@@ -52,28 +54,56 @@ async def source(isolated: Isolated, *, shared: bool = True) -> AsyncIterator[tu
         )
 
 
+async def confirmed(isolated: Isolated, polled: SkipLockedSource) -> Boundary:
+    """Publish two rows, end the session that has them locked before they are marked, and return how far that is."""
+    await begin(isolated)
+    publish(isolated.database_url, "1", "2")
+    async with polled.open(None) as stream:
+        running = asyncio.create_task(stream.run())
+        boundary = (await stream.receive())[-1]
+        assert isinstance(boundary, Boundary)
+        assert await polled.held()
+        with psycopg.connect(isolated.database_url, autocommit=True) as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity WHERE application_name = 'batches'"
+            )
+        assert not await polled.held()
+        with pytest.raises(Problem):
+            await running
+    assert one(isolated.database_url, _MARKS) == 0
+    return boundary
+
+
 def test_what_was_confirmed_and_not_marked_is_marked_when_the_table_is_opened_again(isolated: Isolated) -> None:
     async def scenario() -> None:
-        await begin(isolated)
-        publish(isolated.database_url, "1", "2")
         async with source(isolated) as (polled, _):
-            async with polled.open(None) as stream:
-                running = asyncio.create_task(stream.run())
-                boundary = (await stream.receive())[-1]
-                assert isinstance(boundary, Boundary)
-                assert await polled.held()
-                with psycopg.connect(isolated.database_url, autocommit=True) as connection:
-                    connection.execute(
-                        "SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity"
-                        " WHERE application_name = 'batches'"
-                    )
-                assert not await polled.held()
-                with pytest.raises(Problem):
-                    await running
-            assert one(isolated.database_url, _MARKS) == 0
-
+            boundary = await confirmed(isolated, polled)
             async with polled.open(boundary.position):
                 assert one(isolated.database_url, _MARKS) == 2
+
+    asyncio.run(scenario())
+
+
+def test_it_is_not_marked_on_a_server_that_was_started_again(
+    isolated: Isolated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That may be a standby that was promoted: it may lack these rows, and give their keys and ids to others."""
+    facts = Server.facts
+
+    async def started_again(server: Server) -> Facts:
+        return replace(await facts(server), server_started_at=datetime.now(UTC))
+
+    async def scenario() -> None:
+        async with source(isolated) as (polled, _):
+            boundary = await confirmed(isolated, polled)
+            monkeypatch.setattr(Server, "facts", started_again)
+            async with polled.open(boundary.position) as stream:
+                assert one(isolated.database_url, _MARKS) == 0
+                running = asyncio.create_task(stream.run())
+                assert len(await stream.receive()) == 3, "both rows come again"
+                running.cancel()
+                with suppress(asyncio.CancelledError):
+                    await running
 
     asyncio.run(scenario())
 
