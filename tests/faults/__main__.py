@@ -17,15 +17,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
+import psycopg
 import typer
 from rich.console import Console
 
+import sandbox
 from outboxkit.process import commands
+from outboxkit.sql.apply import apply
+from sandbox import Sandbox
 from sandbox.machine import packages, programs
 from tests.faults.catalogue import FAULTS
 from tests.faults.judging import Verdict, judge
 from tests.faults.run import Fault, running
-from tests.faults.servers import Boxes, boxes
 
 # psycopg logs that a fault broke the writers' connections; that does not belong in the campaign's output.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
@@ -64,7 +67,7 @@ def campaign(
     first = random.SystemRandom().randrange(1_000_000) if seed is None else seed
     outcomes: list[Outcome] = []
     left_out = 0
-    with boxes() as found:
+    with sandbox.start(schema=_schema) as box:
         _console.print(f"{len(chosen)} faults, seeds {first} to {first + seeds - 1}")
         _console.print(_HEADER, style="bold")
         version = _version() if any(fault.since for fault in chosen) else 0
@@ -73,7 +76,7 @@ def campaign(
                 _console.print(_COLUMNS.format(fault.name, *"------", lack))
                 left_out += 1
                 continue
-            runs = [_run(found, fault, number) for number in range(first, first + min(seeds, fault.seeds or seeds))]
+            runs = [_run(box, fault, number) for number in range(first, first + min(seeds, fault.seeds or seeds))]
             outcomes += runs
             _console.print(_line(fault, runs))
             for line in _failures(runs):
@@ -94,13 +97,13 @@ def _version() -> int:
     return found.major
 
 
-def _run(found: Boxes, fault: Fault, seed: int) -> Outcome:
+def _run(box: Sandbox, fault: Fault, seed: int) -> Outcome:
     """Run one fault once; its logs are kept when it fails."""
     directory = Path(tempfile.mkdtemp(prefix="faults-"))
     verdict: Verdict | None = None
     with _console.status(f"{fault.name}, seed {seed}"):
         try:
-            with running(fault, found.of(fault), directory, seed=seed) as run:
+            with running(fault, box, directory, seed=seed) as run:
                 fault.inject(run)
                 verdict = judge(run, fault)
                 broken = verdict.broken
@@ -137,6 +140,11 @@ def _failures(runs: list[Outcome]) -> Iterator[str]:
         if run.broken:
             yield f"  {run.fault}, seed {run.seed}: {'; '.join(run.broken)}"
             yield f"""  logs: {run.logs}; again: make faults ARGS='"{run.fault}" --seed {run.seed} --seeds 1'"""
+
+
+def _schema(database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        apply(connection)
 
 
 if __name__ == "__main__":

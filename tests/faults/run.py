@@ -242,8 +242,6 @@ class Fault:
     """How many more bytes than under the load alone a relay may have had resident."""
     seeds: int | None = None
     """The most seeds to run it with, if one run takes minutes."""
-    cluster: bool = False
-    """Whether RabbitMQ is a cluster."""
     servers: Callable[[Sandbox], AbstractContextManager[Surroundings]] = nullcontext
     """What it breaks; the sandbox's own servers, unless given."""
     settings: Mapping[str, str] = field(default_factory=dict)

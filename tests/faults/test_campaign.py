@@ -11,10 +11,8 @@ import pytest
 from sandbox import Sandbox
 from tests.faults import processes
 from tests.faults.catalogue import FAULTS
-from tests.faults.cluster import nodes
 from tests.faults.judging import Verdict, judge
 from tests.faults.run import REPEATED, Fault, Run, running
-from tests.faults.servers import clustered
 
 
 def verdict(fault: Fault, sandbox: Sandbox, directory: Path, seed: int) -> Verdict:
@@ -47,9 +45,8 @@ def test_a_fault_of_a_later_version_of_postgres_is_left_out_and_says_so() -> Non
 def test_a_relay_whose_own_node_of_a_cluster_is_lost_goes_on_at_another_one(
     sandbox: Sandbox, tmp_path: Path, seed: int
 ) -> None:
-    (fault,) = (each for each in nodes.FAULTS if each.name == "cluster with a quorum queue: node of the relay lost")
-    with clustered(sandbox) as box:
-        found = verdict(fault, box, tmp_path, seed)
+    (fault,) = (each for each in FAULTS if each.name == "cluster with a quorum queue: node of the relay lost")
+    found = verdict(fault, sandbox, tmp_path, seed)
     assert found.broken == ()
     assert found.stood_still is not None
 

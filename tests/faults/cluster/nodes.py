@@ -14,7 +14,8 @@ from outboxkit.errors import Problem
 from sandbox.machine.waiting import until
 from sandbox.servers.cluster import NODES, Cluster
 from sandbox.servers.rabbitmq import Rabbitmq
-from tests.faults.run import ATTEMPTS, REPEATED, Fault, Run
+from tests.faults.cluster import servers
+from tests.faults.run import ATTEMPTS, Fault, Run
 from tests.support.commands import Command
 from tests.support.stage import WINDOW
 from tests.support.stream_tap import StreamTap
@@ -63,13 +64,7 @@ class Scene:
 
     def whole(self) -> None:
         """Wait until the queue has a running member on each node."""
-        until(self._whole, what="every node has a running member", seconds=_WHOLE_SECONDS, every=1)
-
-    def _whole(self) -> bool:
-        try:
-            return self.cluster.version() is not None and self.cluster.online(self.queue) == NODES
-        except Problem:  # a node starts, and cannot be asked
-            return False
+        _wait_until_whole(self.cluster, self.queue)
 
 
 Act = Callable[[Scene], None]
@@ -90,8 +85,7 @@ def injected(kind: Kind, act: Act, run: Run) -> None:
 
 
 def _scene(kind: Kind, run: Run) -> Scene:
-    cluster = run.box.rabbitmq
-    assert isinstance(cluster, Cluster)
+    cluster = servers.of(run)
     isolated = run.stage.isolated
     run.tap.unbind()
     queue = isolated.queue(kind)
@@ -99,7 +93,7 @@ def _scene(kind: Kind, run: Run) -> Scene:
         run.tap = StreamTap(isolated.amqp_url, queue=queue, exchange=isolated.name)
     else:
         run.tap = Tap(isolated.amqp_url, queue=queue, exchange=isolated.name, kind=kind)
-    until(lambda: cluster.online(queue) == NODES, what="the queue has a member on each node", seconds=_WHOLE_SECONDS)
+    _wait_until_whole(cluster, queue)
     leader = cluster.leader(queue)
     own = run.draw.choice([node for node in cluster.nodes if node is not leader])
     clock = ConfirmClock()
@@ -107,6 +101,16 @@ def _scene(kind: Kind, run: Run) -> Scene:
     relay = run.streaming_relay(RELAY_AMQP_URL=_urls(run, first=cluster.nodes.index(own)))
     clock.begin()
     return Scene(run, cluster, queue, leader, own, relay, clock)
+
+
+def _wait_until_whole(cluster: Cluster, queue: str) -> None:
+    def whole() -> bool:
+        try:
+            return cluster.version() is not None and cluster.online(queue) == NODES
+        except Problem:  # a node starts, and cannot be asked
+            return False
+
+    until(whole, what="every node has a running member", seconds=_WHOLE_SECONDS, every=1)
 
 
 def _urls(run: Run, *, first: int) -> str:
@@ -179,9 +183,14 @@ def _frozen(*nodes: Rabbitmq) -> Iterator[None]:
 
 def _faults(kind: Kind) -> tuple[Fault, ...]:
     def fault(what: str, act: Act, *, losses: int, recovers_within: float = 60) -> Fault:
-        """Return a fault in which the relay loses its connection at most `losses` times."""
-        name, inject = f"cluster with {_KINDS[kind]}: {what}", partial(injected, kind, act)
-        return Fault(name, inject, losses * REPEATED, recovers_within=recovers_within, cluster=True)
+        """Return a fault by which the relay loses at most `losses` connections, each with a full window."""
+        return Fault(
+            f"cluster with {_KINDS[kind]}: {what}",
+            partial(injected, kind, act),
+            duplicates=losses * WINDOW,
+            recovers_within=recovers_within,
+            servers=servers.started,
+        )
 
     return (
         fault("leader killed", leader_killed, losses=1),
