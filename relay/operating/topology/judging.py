@@ -80,8 +80,8 @@ def queues(found: Found) -> Verdict:
             remedy="check as the user of `relay setup`, or run `rabbitmqctl list_queues name type arguments`",
             **facts,
         )
-    kind = "quorum queues, one active consumer each" if found.topology.kind == "hash" else "streams"
-    return ok(f"{found.topology.number} {kind}, are as `relay setup` declares them", **facts)
+    kind = "quorum queues with one active consumer each" if found.topology.kind == "hash" else "streams"
+    return ok(f"{found.topology.number} {kind} are as `relay setup` declares them", **facts)
 
 
 def binding(found: Found) -> Verdict:
