@@ -66,10 +66,7 @@ async def collect(amqp_url: str, queue: str, kind: Kind, *, expected: int, idle_
 async def collect_each(
     amqp_url: str, queues: Sequence[str], kind: Kind, *, expected: int, idle_seconds: float = 20.0
 ) -> list[list[str]]:
-    """Do the same with several queues, in which `expected` distinct message ids arrive together; return those of each.
-
-    What has arrived is not in a queue any more.
-    """
+    """Do the same with several queues, in which `expected` distinct ids arrive together; return those of each."""
     connection = await Connection.open(amqp_url, name="bench")
     try:
         return await _collect(connection, queues, kind, expected, idle_seconds)
@@ -103,8 +100,6 @@ async def _collect(
             async with asyncio.timeout(_DUPLICATE_SECONDS if len(distinct) >= expected else idle_seconds):
                 await arrival.wait()
         except TimeoutError:
-            # All that is left: https://www.rabbitmq.com/amqp-0-9-1-reference#basic.ack.delivery-tag
-            channel.basic_ack(0, multiple=True)
             return arrived
     raise lost.result()
 

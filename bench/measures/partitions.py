@@ -7,7 +7,8 @@ passes over those of other partitions. Three forms, in turns:
 * one relay, and queues by hash: what the exchange that hashes costs, or what more queues give;
 * as many relays as queues, and queues by hash.
 
-Every run has a backlog of its own, which is written while the relays have ended: each streams it from its slot.
+Every run has a database of its own: a server has one WAL for all, and walsenders would read the backlogs of the other
+forms too. The backlog is written when the relays have come to stream and have ended, so each streams it from its slot.
 """
 
 import asyncio
@@ -48,7 +49,10 @@ class Run:
 
     events_per_second: float
     relays_us: float
-    """CPU microseconds for each event: of all relays, as the next two of all walsenders and of all of Postgres."""
+    """CPU microseconds for each event: of all relays, as the next two of all walsenders and of all of Postgres.
+
+    That of relays is without their start; Postgres' has the start of their sessions.
+    """
     walsenders_us: float | None
     postgres_us: float | None
     cores: dict[str, float]
@@ -83,11 +87,10 @@ def compare(box: Sandbox, *, relays: int, events: int, runs: int, window: int) -
     """Drain `events` events by each form, `runs` times, in turns."""
     measured = forms(relays)
     made: dict[Form, list[Run]] = {form: [] for form in measured}
-    with ExitStack() as stack:
-        places = {form: stack.enter_context(_place(box, form, window)) for form in measured}
-        for number in range(runs):
-            for form in measured if number % 2 == 0 else reversed(measured):
-                made[form].append(_drain(places[form], events))
+    for number in range(runs):
+        for form in measured if number % 2 == 0 else reversed(measured):
+            with _place(box, form, window) as place:
+                made[form].append(_drain(place, events))
     rates = {form: figures.median([run.events_per_second for run in found]) for form, found in made.items()}
     return [
         Partitioned(
@@ -162,32 +165,34 @@ def _running(place: _Place) -> Iterator[list[Publisher]]:
 def _drain(place: _Place, events: int) -> Run:
     """Write a backlog, drain it, and see that all of it came."""
     stage = place.stage
-    before = set(stage.committed())
     stage.write_backlog(events, per_transaction=1)
-    committed = [event for event in stage.committed() if event not in before]
     wait_for_quiet(events)
     servers = stage.postgres_pids()
     spent = procfs.cpu_with_children(servers)
     with _running(place) as relays:
-        watch = Counting(
-            stage, [each.program for each in relays], lambda: sum(each.endpoint.confirmed() for each in relays)
-        )
+        watch = Counting(stage, [each.program for each in relays], lambda: _confirmed(relays))
         samples = watch.until_counted(events, every=_EVERY)
         # Each began with the stream of its relay, so what it has used is for this backlog.
         walsenders = procfs.cpu(pid for (pid,) in stage.execute("bench_walsenders"))
         spent = procfs.cpu_with_children(stage.postgres_pids()) - spent
     arrived = asyncio.run(queues.collect_each(stage.amqp_url, place.queues, Kind.QUORUM, expected=events))
-    repeated = completeness.duplicates(committed, [event for each in arrived for event in each])
-    steady, whole = figures.steady(samples, events), figures.between(samples[0], samples[-1])
+    repeated = completeness.duplicates(stage.committed(), [event for each in arrived for event in each])
+    steady = figures.steady(samples, events)
     return Run(
         events_per_second=steady.rate,
-        relays_us=whole.cpu["publisher"] / events * _MICROSECONDS,
+        relays_us=steady.cpu["publisher"] / steady.events * _MICROSECONDS,
         walsenders_us=walsenders / events * _MICROSECONDS if servers else None,
         postgres_us=spent / events * _MICROSECONDS if servers else None,
         cores=steady.cores,
         by_queue=[len(each) for each in arrived],
         duplicates=repeated,
     )
+
+
+def _confirmed(relays: Sequence[Publisher]) -> int:
+    """Return how many events are confirmed; 0 until each relay has begun, so that no start is in a rate."""
+    counts = [relay.endpoint.confirmed() for relay in relays]
+    return sum(counts) if all(counts) else 0
 
 
 def _streams(relay: Publisher) -> bool:

@@ -23,7 +23,7 @@ _NOT_ALLOWED = 530
 # Python's ssl says this when the other side closed the connection without closing TLS.
 _BROKEN_OFF = "EOF occurred in violation of protocol"
 _CLIENT_CERTIFICATE = "RabbitMQ may want another client certificate: see AMQP_CERTIFICATE, AMQP_KEY, and RabbitMQ's log"
-# Up to some version of RabbitMQ 4 with 503, which closes the connection, then with 406, which closes the channel.
+# Up to early 3.12 and 3.13 with 503, which closes the connection; since then with 406, which closes the channel.
 _EXCHANGE_TYPE = re.compile(r"(?:unknown|invalid) exchange type '(?P<type>[^']*)'")
 _PLUGINS = {"x-consistent-hash": "rabbitmq_consistent_hash_exchange"}
 # Frame error, syntax error, internal error: https://www.rabbitmq.com/amqp-0-9-1-reference#constants

@@ -43,8 +43,9 @@ def setup(  # noqa: PLR0913 - what an operator may ask for
 ) -> Iterator[str]:
     """Create what is missing, and yield a line for each step; raises a Problem at the first step that fails.
 
-    `start` is where a relay begins that has no position, unless it takes the place of the relay `take_over`. `topology` is
-    what is made behind the exchange. `say` gets a line for whom it waits; it waits for at most `timeout` seconds.
+    `start` is where a relay begins that has no position, unless it takes the place of the relay `take_over`.
+    `topology` is what is made behind the exchange. `say` gets a line for whom it waits; it waits for at most `timeout`
+    seconds.
     """
     with connected(settings, "setup") as connection, waiting.watched(connection, settings, timeout=timeout, say=say):
         refused = intending.require_wal(connection, settings, extras)

@@ -1,8 +1,9 @@
 """Declares a topology: first its queues, then the exchange, then the bindings in the order of the queues.
 
 Nothing comes to the exchange before all queues are bound, since its own binding is the last step. So a run that was
-interrupted is finished by the next one. Where the exchange is there and a queue is not, that queue was deleted: its
-aggregates go to other queues since, and another queue in its place would move them once more. That is for a person.
+interrupted is finished by the next one. Where the exchange is there and a queue is not, that queue was deleted, and
+aggregates have moved to other queues: a new one, at the end of the ring, would move them once more. That is for a
+person.
 """
 
 from collections.abc import Sequence
@@ -75,7 +76,7 @@ async def _has_queue(connection: Connection, name: str) -> bool:
 
 def _deleted(topology: Topology, missing: Sequence[str]) -> BrokerRefused:
     return BrokerRefused(
-        f"exchange {topology.exchange!r} is there, and {', '.join(map(repr, missing))} behind it is not: since it was "
-        "deleted, its aggregates go to other queues",
+        f"exchange {topology.exchange!r} is there, and {', '.join(map(repr, missing))} behind it is not: when it was "
+        "deleted, aggregates moved to other queues",
         remedy=f"begin the topology anew: {ANEW}; `relay replay` publishes again what was deleted",
     )

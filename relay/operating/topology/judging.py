@@ -25,7 +25,7 @@ class Found:
 
 
 def exchange(found: Found) -> Verdict:
-    """Judge whether the exchange that hashes is there, as `relay setup` declares it."""
+    """Judge whether the exchange that hashes is there; RabbitMQ compares its type, and not what it hashes."""
     topology, declared = found.topology, found.declared
     name = topology.exchange
     facts = {"exchange": name, "topology": str(topology), "code": found.exchange.code}
@@ -38,29 +38,30 @@ def exchange(found: Found) -> Verdict:
         said = declared.text if difference is None else f"its {difference[0]} is {difference[1]}"
         return fail(
             f"exchange {name!r} is not as `relay setup --topology {topology}` declares it: {said}",
-            remedy=f"if RELAY_FORMAT or RELAY_CLOUDEVENTS_PREFIX has changed, change it back; or begin anew: {ANEW}",
+            remedy=f"begin the topology anew: {ANEW}",
             **facts,
         )
     if declared.code == ACCESS_REFUSED:
         return unknown(
-            f"exchange {name!r} exists; whether it hashes {topology.header} is unknown: this user may not declare it",
+            f"exchange {name!r} exists; whether it hashes is unknown: this user may not declare it",
             remedy="check as the user of `relay setup`",
             **facts,
         )
     if found.exchange.code != ACCEPTED or declared.code != ACCEPTED:
         return _not_answered(declared, f"exchange {name!r}", facts)
-    return ok(f"exchange {name!r} hashes the header {topology.header}", **facts)
+    return ok(f"exchange {name!r} hashes", **facts)
 
 
 def queues(found: Found) -> Verdict:
     """Judge whether every queue is there, as `relay setup` declares it."""
     missing = [name for name, each in found.queues.items() if each.answer.code == NOT_FOUND]
+    left = [queue.name for queue in found.topology.queues if queue.name in missing and found.exchange.code == ACCEPTED]
     hidden = {name: each.why_unknown for name, each in found.queues.items() if each.arguments is None}
     wrong = list(_differences(found))
     facts = {"topology": str(found.topology), "missing": missing, "wrong": wrong}
-    if missing and found.exchange.code == ACCEPTED:
+    if left:
         return fail(
-            f"{_listed(missing)} does not exist: its aggregates go to other queues, or what is rejected is lost",
+            f"{_listed(left)} does not exist: aggregates have moved to other queues",
             remedy=f"begin the topology anew: {ANEW}; `relay replay` publishes again what was deleted",
             **facts,
         )
@@ -79,18 +80,19 @@ def queues(found: Found) -> Verdict:
             remedy="check as the user of `relay setup`, or run `rabbitmqctl list_queues name type arguments`",
             **facts,
         )
-    kind = "quorum queues, one active consumer each" if found.topology.kind == "hash" else "streams"
-    return ok(f"{found.topology.number} {kind}, are as `relay setup` declares them", **facts)
+    kind = "quorum queues with one active consumer each" if found.topology.kind == "hash" else "streams"
+    return ok(f"{found.topology.number} {kind} are as `relay setup` declares them", **facts)
 
 
 def binding(found: Found) -> Verdict:
-    """Say how to see the bindings, which AMQP does not show."""
+    """Say how to see the bindings and what is hashed, which AMQP does not show."""
     topology = found.topology
     return unknown(
-        "the bindings are unknown: AMQP does not show them",
+        "the bindings, and the header that is hashed, are unknown: AMQP does not show them",
         remedy=f"`rabbitmq-diagnostics consistent_hash_exchange_ring_state {topology.exchange}` must show "
-        f"{topology.number} queues in the order of their names, and `rabbitmqctl list_bindings` one from "
-        f"{topology.source!r} to it; `relay setup --topology {topology}` makes what is missing",
+        f"{topology.number} queues in the order of their names, and `rabbitmqctl list_exchanges name arguments` "
+        f"{topology.header!r}: if not, begin anew ({ANEW}); `rabbitmqctl list_bindings` must show a binding from "
+        f"{topology.source!r} to {topology.exchange!r} for each key: if not, {_setup(found)}",
         exchange=topology.exchange,
     )
 
@@ -113,7 +115,7 @@ def _differences(found: Found) -> Iterator[str]:
 
 
 def _setup(found: Found) -> str:
-    return f"run `relay setup --topology {found.topology}`"
+    return f"run `relay setup --topology {found.topology}`, with its --topology-key if it has any"
 
 
 def _listed(names: list[str]) -> str:

@@ -7,12 +7,15 @@ super stream. The second exchange hashes the header that has the aggregate's id,
 one queue, in the order in which they were published. Aggregates of two types with one id share a queue, which does no
 harm.
 
-RabbitMQ keeps the ring of such an exchange in memory, in the order in which the queues were bound, and makes it anew
-when a node starts, in the order of the queues' names (rabbit_exchange_type_consistent_hash.erl, `recover`). If the two
-differed, aggregates would move to other queues at a restart, past what still waits in their old ones. So the numbers in
-the names have one width, and the queues are bound in the order of their names.
+The ring of such an exchange has the queues in the order in which they were bound. Up to RabbitMQ 4.2 it may be kept in
+memory only; it is then made anew when a node starts, in the order of the queues' names
+(rabbit_exchange_type_consistent_hash.erl, `recover`). If the two differed, aggregates would move to other queues at a
+restart, past what still waits in their old ones. So the numbers in the names have one width, and the queues are bound
+in the order of their names. A queue that leaves the ring moves its aggregates, and those of all queues behind it.
 
-The number of queues is in every name: another number is another topology beside this one, and never a change of it.
+The number of queues is in every name, and so is the header, unless it is the usual one: another number or header is
+another topology beside this one, and never a change of it. RabbitMQ would not notice the change of a header: of an
+exchange's arguments, it compares `alternate-exchange` only (rabbit_exchange.erl, `assert_args_equivalence`).
 https://www.rabbitmq.com/docs/consumers#single-active-consumer, https://www.rabbitmq.com/docs/streams#super-streams
 """
 
@@ -21,6 +24,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Self, TypeAlias
 
+from outboxkit.amqp.format import NAMES
 from outboxkit.amqp.topology import arguments, dead_letter_queue
 from outboxkit.errors import ConfigurationProblem
 
@@ -84,7 +88,8 @@ class Topology:
     @property
     def exchange(self) -> str:
         """The exchange that hashes; with `stream` this is the super stream's name."""
-        return f"{self.source}.{self.kind}-{self.number}"
+        other = "" if self.header == NAMES.aggregate_id else f"-{self.header}"
+        return f"{self.source}.{self.kind}-{self.number}{other}"
 
     @property
     def exchange_arguments(self) -> Mapping[str, Value]:

@@ -49,44 +49,37 @@ def messages(amqp_url: str, queue: str) -> int:
 
 
 def emptied(amqp_url: str, queues: Sequence[str], expected: int) -> dict[str, list[str]]:
-    """Take `expected` messages out of `queues`; return the aggregates of each queue, in the order of arrival."""
-    found: dict[str, list[str]] = {queue: [] for queue in queues}
+    """Take `expected` messages out of `queues`; return the aggregates of each queue, in the order of arrival.
 
-    def all_came() -> bool:
-        with channel(amqp_url) as open_channel:
-            for queue, aggregates in found.items():
-                while (aggregate := _taken(open_channel, queue)) is not None:
-                    aggregates.append(aggregate)
-        return sum(map(len, found.values())) >= expected
-
-    until(all_came, what=f"{expected} messages have come", seconds=SECONDS, every=0.1)
-    assert sum(map(len, found.values())) == expected
-    return found
-
-
-def _taken(open_channel: BlockingChannel, queue: str) -> str | None:
-    method, properties, _ = open_channel.basic_get(queue, auto_ack=True)
-    return None if method is None or properties is None else str((properties.headers or {})["aggregate_id"])
+    They are consumed: RabbitMQ refuses basic.get on a quorum queue with a single active consumer.
+    """
+    with channel(amqp_url) as open_channel:
+        return _consumed(open_channel, queues, expected, auto_ack=True, arguments={})
 
 
 def read(amqp_url: str, streams: Sequence[str], expected: int) -> dict[str, list[str]]:
     """Read `expected` messages from `streams`; return the aggregates of each, in the order of arrival."""
-    found: dict[str, list[str]] = {stream: [] for stream in streams}
+    with channel(amqp_url) as open_channel:
+        open_channel.basic_qos(prefetch_count=expected)  # RabbitMQ wants one for a stream
+        return _consumed(open_channel, streams, expected, auto_ack=False, arguments={"x-stream-offset": "first"})
+
+
+def _consumed(
+    open_channel: BlockingChannel, queues: Sequence[str], expected: int, *, auto_ack: bool, arguments: dict[str, str]
+) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {queue: [] for queue in queues}
 
     def on_message(aggregates: list[str], _: object, __: object, properties: pika.BasicProperties, ___: bytes) -> None:
         aggregates.append((properties.headers or {})["aggregate_id"])
 
-    with channel(amqp_url) as open_channel:
-        open_channel.basic_qos(prefetch_count=expected)  # RabbitMQ wants one for a stream
-        for stream, aggregates in found.items():
-            act = partial(on_message, aggregates)
-            open_channel.basic_consume(stream, act, arguments={"x-stream-offset": "first"})
+    def all_came() -> bool:
+        open_channel.connection.process_data_events(time_limit=1)
+        return sum(map(len, found.values())) >= expected
 
-        def all_came() -> bool:
-            open_channel.connection.process_data_events(time_limit=1)
-            return sum(map(len, found.values())) >= expected
-
-        until(all_came, what=f"{expected} messages have come", seconds=SECONDS)
+    for queue, aggregates in found.items():
+        open_channel.basic_consume(queue, partial(on_message, aggregates), auto_ack=auto_ack, arguments=arguments)
+    until(all_came, what=f"{expected} messages have come", seconds=SECONDS)
+    assert sum(map(len, found.values())) == expected
     return found
 
 

@@ -28,10 +28,11 @@ MISSING = replace(GOOD, queues={**GOOD.queues, "outbox.hash-2-1": QueueAnswer(AB
 OTHER = {"x-queue-type": "quorum"}
 WRONG = replace(GOOD, queues={**GOOD.queues, "outbox.hash-2-1": QueueAnswer(ACCEPTED, OTHER)})
 HIDDEN = replace(GOOD, queues={name: QueueAnswer(ACCEPTED, None, "ACCESS_REFUSED") for name in GOOD.queues})
-OTHER_HEADER = Answer(
+NO_DEAD = replace(GOOD, queues={**GOOD.queues, "outbox.hash-2-1.dead": QueueAnswer(ABSENT, None, "NOT_FOUND")})
+OTHER_TYPE = Answer(
     PRECONDITION_FAILED,
-    "PRECONDITION_FAILED - inequivalent arg 'hash-header' for exchange 'outbox.hash-2' in vhost '/': received "
-    "the value 'aggregate_id' of type 'longstr' but current is the value 'aggregateid' of type 'longstr'",
+    "PRECONDITION_FAILED - inequivalent arg 'type' for exchange 'outbox.hash-2' in vhost '/': received "
+    "'x-consistent-hash' but current is 'topic'",
 )
 NO_PLUGIN = PluginMissing("unknown exchange type", remedy="rabbitmq-plugins enable")
 
@@ -49,12 +50,13 @@ def test_a_topology_as_setup_declares_it_passes_and_its_bindings_are_unknown(che
     [
         (judging.exchange, replace(GOOD, exchange=ABSENT, declared=ABSENT), "FAIL", "does not exist",
          "run `relay setup --topology hash:2`"),
-        (judging.exchange, replace(GOOD, declared=OTHER_HEADER), "FAIL", "its hash-header is aggregateid",
-         "RELAY_FORMAT"),
+        (judging.exchange, replace(GOOD, declared=OTHER_TYPE), "FAIL", "its type is topic", "begin the topology anew"),
         (judging.exchange, replace(GOOD, declared=NO_PLUGIN), "FAIL", "routes nothing", "rabbitmq-plugins enable"),
         (judging.exchange, replace(GOOD, declared=REFUSED), "UNKNOWN", "may not declare it", "as the user of"),
         (judging.exchange, replace(GOOD, declared=Answer(NO_ANSWER)), "UNKNOWN", "not in time", "broker.alarm"),
-        (judging.queues, MISSING, "FAIL", "'outbox.hash-2-1' does not exist: its aggregates go to other", "anew"),
+        (judging.queues, MISSING, "FAIL", "'outbox.hash-2-1' does not exist: aggregates have moved", "anew"),
+        (judging.queues, NO_DEAD, "FAIL", "'outbox.hash-2-1.dead' does not exist",
+         "run `relay setup --topology hash:2`"),
         (judging.queues, replace(MISSING, exchange=ABSENT), "FAIL", "'outbox.hash-2-1' does not exist",
          "run `relay setup --topology hash:2`"),
         (judging.queues, WRONG, "FAIL", "x-single-active-consumer of 'outbox.hash-2-1' is not set, not True", "anew"),

@@ -71,17 +71,19 @@ def settings(**changes: object) -> RelaySettings:
 
 
 @pytest.mark.parametrize(
-    ("changes", "header"),
+    ("changes", "header", "exchange"),
     [
-        ({}, "aggregate_id"),
-        ({"format": "cloudevents"}, "aggregate_id"),
-        ({"format": "cloudevents", "cloudevents_prefix": "ce-"}, "aggregateid"),
+        ({}, "aggregate_id", "outbox.hash-8"),
+        ({"format": "cloudevents"}, "aggregate_id", "outbox.hash-8"),
+        ({"format": "cloudevents", "cloudevents_prefix": "ce-"}, "aggregateid", "outbox.hash-8-aggregateid"),
     ],
 )
-def test_the_header_that_is_hashed_is_the_one_that_the_relay_writes(changes: dict[str, object], header: str) -> None:
+def test_the_header_that_is_hashed_is_the_one_that_the_relay_writes_and_another_one_is_another_topology(
+    changes: dict[str, object], header: str, exchange: str
+) -> None:
     topology = option.read("hash:8", settings(**changes))
     assert topology is not None
-    assert topology.header == header
+    assert (topology.header, topology.exchange) == (header, exchange)
     assert topology.keys == ("#",)
 
 
