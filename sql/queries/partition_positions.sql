@@ -7,9 +7,9 @@ INSERT INTO relay.checkpoint
 SELECT CASE WHEN %(partitions)s::integer = 1 THEN %(name)s::text
             ELSE format('partition %%s/%%s of %%s', n, %(partitions)s::integer, %(outbox)s::text) END,
        CASE WHEN %(partitions)s::integer = 1 THEN %(slot)s::text END,
-       'polling', begin.snapshot, %(streamed)s::int8multirange, %(round_snapshot)s::pg_snapshot, %(round_seq)s::bigint, 1,
-       CASE WHEN %(recorded)s::boolean THEN 1 END, coalesce(%(recorded_since)s::pg_snapshot, begin.snapshot),
-       %(recorded_besides)s::int8multirange,
+       'polling', begin.snapshot, %(streamed)s::int8multirange, %(round_snapshot)s::pg_snapshot, %(round_seq)s::bigint,
+       %(epoch)s::bigint, CASE WHEN %(recorded)s::boolean THEN %(epoch)s::bigint END,
+       coalesce(%(recorded_since)s::pg_snapshot, begin.snapshot), %(recorded_besides)s::int8multirange,
        system.system_identifier::text, checkpoint.timeline_id, d.datname, d.oid, ARRAY[%(outbox)s::text],
        CASE WHEN %(partitions)s::integer > 1 THEN %(outbox)s::text END, n, %(partitions)s::integer, %(partitions)s::integer > 1
 FROM generate_series(1, %(partitions)s::integer) AS n, pg_database AS d, pg_control_system() AS system,

@@ -10,7 +10,7 @@
 CREATE FUNCTION outbox.partition_of(aggregate_type text, aggregate_id text, partitions integer) RETURNS integer
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT 1 + (('x' || encode(substring(sha256(convert_to(aggregate_type, 'UTF8') || '\x00'::bytea
+    SELECT 1 + (('x' || encode(substring(sha256(convert_to(aggregate_type, 'UTF8') || decode('00', 'hex')
                                                 || convert_to(aggregate_id, 'UTF8')) FROM 1 FOR 4), 'hex'))::bit(32)::bigint
                 % partitions)::integer
 $$;
@@ -49,19 +49,18 @@ CREATE FUNCTION relay.check_partitions() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    divided CONSTANT text := coalesce(NEW.partitioned, OLD.partitioned);
-    lacks   record;
+    lacks record;
 BEGIN
-    SELECT n, p.partitions INTO lacks
+    SELECT n, p.partitions, p.outbox INTO lacks
     FROM relay.partitioned AS p, generate_series(1, p.partitions) AS n
-    WHERE p.outbox = divided
+    WHERE p.outbox IN (OLD.partitioned, NEW.partitioned)  -- NULL for an INSERT, or a DELETE
       AND NOT EXISTS (SELECT FROM relay.checkpoint AS c WHERE c.partitioned = p.outbox AND c.partition = n)
     LIMIT 1;
     IF FOUND THEN
-        RAISE EXCEPTION 'partition %/% of % must have a position', lacks.n, lacks.partitions, divided
+        RAISE EXCEPTION 'partition %/% of % must have a position', lacks.n, lacks.partitions, lacks.outbox
             USING ERRCODE = 'restrict_violation',
-                  HINT = 'To give it to another relay, update its name and slot. '
-                      || '`relay setup --take-over` divides the outbox otherwise.';
+                  HINT = 'To give it to another relay, rename that relay. '
+                      || 'To divide the outbox otherwise, run `relay setup --take-over`.';
     END IF;
     RETURN NULL;
 END $$;

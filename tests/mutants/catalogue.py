@@ -915,6 +915,20 @@ MUTANTS = (
         (f"{_PARTITIONS}/test_audit_of_partitions.py",),
     ),
     Mutant(
+        "accept a gap in another partition than the one that is set",
+        "relay/operating/setup/deciding.py",
+        "        if isinstance(problem, OtherPartition):\n",
+        "        if False:\n",
+        ("tests/unit/relay/operating/test_setup_decides.py",),
+    ),
+    Mutant(
+        "count epochs anew when a relay's place is taken",
+        "relay/operating/setup/dividing/taking_over.py",
+        "            epoch=self.epoch + 1,\n",
+        "",
+        (f"{_PARTITIONS}/test_take_over.py",),
+    ),
+    Mutant(
         "park the skipped events of other relays",
         "relay/operating/slot/reading.py",
         "            elif mine(event):\n",

@@ -85,7 +85,7 @@ def test_each_partition_has_a_position(connection: Connection, statement: Litera
     words = r"partition ./3 of outbox.event must have a position"
     with pytest.raises(errors.RestrictViolation, match=words) as refused, connection.transaction():
         connection.execute(statement)
-    assert "update its name and slot" in str(refused.value.diag.message_hint)
+    assert "rename that relay" in str(refused.value.diag.message_hint)
     assert connection.execute("SELECT count(*) FROM relay.checkpoint").fetchone() == (3,)
     connection.execute("UPDATE relay.checkpoint SET name = 'another', slot = 'its_own' WHERE name = 'p2'")
 

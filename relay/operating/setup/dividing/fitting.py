@@ -46,6 +46,16 @@ def require_fits(owner: Owner, readers: Sequence[Reader]) -> None:
             raise _taken(owner, each, members)
 
 
+def unnoted(slot: str) -> NotOurs:
+    """Return the problem of a slot that exists, and that no relay has noted as its own."""
+    return NotOurs(
+        f"replication slot {slot!r} exists, and no relay has noted it; this relay begins by polling, and goes on from a "
+        "slot that is made after that",
+        remedy="set RELAY_SLOT to another name; or, if nobody reads this slot, run `relay slot drop`, then this again, "
+        "with --from start if the table may have events that were not published",
+    )
+
+
 def _otherwise(owner: Owner, members: Sequence[Reader]) -> NotOurs:
     outbox, of = owner.outboxes[0], members[0].of
     relays = [each.name for each in members if not each.vacant]
@@ -54,7 +64,7 @@ def _otherwise(owner: Owner, members: Sequence[Reader]) -> NotOurs:
     join = f"to publish a part that nobody does, set RELAY_PARTITION={free[0]}; " if free else ""
     return NotOurs(
         f"{outbox} is divided into {of} partitions, of relay {_listed(relays)}, and relay {owner.relay!r} {is_set}",
-        remedy=f"{join}to divide it anew, stop all its relays, then run `relay setup --take-over '{_one(members)}'`",
+        remedy=f"{join}to change the number, stop all its relays, then run `relay setup --take-over '{_one(members)}'`",
     )
 
 
