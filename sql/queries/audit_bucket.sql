@@ -6,7 +6,8 @@ WITH member AS MATERIALIZED (
     SELECT c.partition, c.partitions, c.snapshot AS published, c.streamed
     FROM relay.checkpoint AS c WHERE c.name IN (SELECT relay.members(%(relay)s))
 ), event AS MATERIALIZED (
-    SELECT seq, tx, CASE WHEN p.partitions = 1 THEN 1 ELSE outbox.partition_of(aggregate_type, aggregate_id, p.partitions) END AS partition
+    SELECT seq, tx,
+           CASE WHEN p.partitions = 1 THEN 1 ELSE outbox.partition_of(aggregate_type, aggregate_id, p.partitions) END AS partition
     FROM (
         SELECT seq, tx, aggregate_type, aggregate_id FROM outbox.event
         WHERE tx >= pg_snapshot_xmax(%(after)s::pg_snapshot) AND tx < pg_snapshot_xmax(%(until)s::pg_snapshot)

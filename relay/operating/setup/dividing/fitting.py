@@ -49,8 +49,8 @@ def require_fits(owner: Owner, readers: Sequence[Reader]) -> None:
 def unnoted(slot: str) -> NotOurs:
     """Return the problem of a slot that exists, and that no relay has noted as its own."""
     return NotOurs(
-        f"replication slot {slot!r} exists, and no relay has noted it; this relay begins by polling, and goes on from a "
-        "slot that is made after that",
+        f"replication slot {slot!r} exists, and no relay has noted it; this relay begins by polling, and goes on from "
+        "a slot that is made after that",
         remedy="set RELAY_SLOT to another name; or, if nobody reads this slot, run `relay slot drop`, then this again, "
         "with --from start if the table may have events that were not published",
     )

@@ -2,9 +2,10 @@
 
 So an outbox is divided, divided otherwise, or made whole again, with nothing missed:
 
-    Each of the old relays says which transactions it has published: those that its snapshot S sees, and K (handover.py).
-    It says so of the events of its partition only. A transaction that all of them name is published as a whole; no
-    other one counts, and what some of them have published of it is published again, under its own ids.
+    Each of the old relays says which transactions it has published: those that its snapshot S sees, and those in K
+    (relay/sources/handover/handover.py). It says so of the events of its partition only. A transaction that all of them
+    name is published as a whole. No other one counts: what some of them have published of it is published again, under
+    its own ids.
 
 All of the old relays have stopped, and none begins meanwhile: this transaction has their locks. It removes their rows,
 and makes the new ones, at that position and with a higher epoch. Whoever wrote an old row, and wakes later, finds it

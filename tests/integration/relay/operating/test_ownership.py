@@ -18,7 +18,8 @@ from tests.support.commands import ROOT
 EXISTS = "SELECT database::text FROM pg_replication_slots WHERE slot_name = %s"
 ROW: LiteralString = "SELECT row_to_json(c)::text FROM relay.checkpoint AS c"
 NAMES_A_RELAY: LiteralString = """
-SELECT array_agg(table_name::text) FROM information_schema.columns WHERE table_schema = 'relay' AND column_name = 'relay'
+SELECT array_agg(table_name::text) FROM information_schema.columns
+WHERE table_schema = 'relay' AND column_name = 'relay'
 """
 TABLE = "CREATE SCHEMA sales CREATE TABLE outbox (LIKE outbox.event INCLUDING ALL)"
 

@@ -46,8 +46,8 @@ def test_what_fits(partition: str, readers: Sequence[Reader]) -> None:
             OF_THREE,
             (
                 "outbox.event is divided into 3 partitions, of relay 'a', 'b', and relay 'relay' has "
-                "RELAY_PARTITION=1/4 - to publish a part that nobody does, set RELAY_PARTITION=3/3; to change the number, "
-                "stop all its relays, then run `relay setup --take-over 'a'`"
+                "RELAY_PARTITION=1/4 - to publish a part that nobody does, set RELAY_PARTITION=3/3; to change the "
+                "number, stop all its relays, then run `relay setup --take-over 'a'`"
             ),
         ),
         ("1/4", FULL, "has RELAY_PARTITION=1/4 - to change the number, stop all its relays"),
