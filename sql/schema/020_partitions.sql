@@ -27,20 +27,24 @@ COMMENT ON TABLE relay.partitioned IS 'Outboxes whose events several relays shar
 COMMENT ON COLUMN relay.partitioned.outbox IS 'A table as schema.table.';
 
 ALTER TABLE relay.checkpoint
-    ADD COLUMN partitioned text,
-    ADD COLUMN partition   integer NOT NULL DEFAULT 1,
-    ADD COLUMN partitions  integer NOT NULL DEFAULT 1,
-    ADD COLUMN vacant      boolean NOT NULL DEFAULT false,
+    ADD COLUMN partitioned    text,
+    ADD COLUMN partitioned_by text[],
+    ADD COLUMN partition      integer NOT NULL DEFAULT 1,
+    ADD COLUMN partitions     integer NOT NULL DEFAULT 1,
+    ADD COLUMN vacant         boolean NOT NULL DEFAULT false,
     ADD CONSTRAINT "all relays of an outbox have the same number of partitions"
         FOREIGN KEY (partitioned, partitions) REFERENCES relay.partitioned (outbox, partitions),
     ADD CONSTRAINT "a partition has one relay" UNIQUE (partitioned, partition),
     ADD CONSTRAINT "partition lies between 1 and partitions" CHECK (partition BETWEEN 1 AND partitions),
     ADD CONSTRAINT "a relay that has no partition publishes all" CHECK ((partitioned IS NULL) = (partitions = 1)),
+    ADD CONSTRAINT "an outbox is divided by columns" CHECK ((partitioned IS NULL) = (partitioned_by IS NULL)),
     ADD CONSTRAINT "the outbox that is divided is the relay's" CHECK (partitioned IS NULL OR outboxes = ARRAY[partitioned]),
     ADD CONSTRAINT "only a partition can be without a relay" CHECK (NOT vacant OR partitioned IS NOT NULL);
 
 COMMENT ON COLUMN relay.checkpoint.partitioned IS
     'The outbox of which this relay publishes a partition; NULL if it publishes all events of its outbox.';
+COMMENT ON COLUMN relay.checkpoint.partitioned_by IS
+    'The columns of type and id of the aggregate. Relays that hash others would leave events to each other.';
 COMMENT ON COLUMN relay.checkpoint.vacant IS
     'Whether no relay was set up for this partition: then the name says which one it is, and the position is where it begins.';
 

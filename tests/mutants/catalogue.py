@@ -922,6 +922,13 @@ MUTANTS = (
         ("tests/unit/relay/operating/test_setup_decides.py",),
     ),
     Mutant(
+        "let relays of an outbox hash different columns",
+        "relay/sources/wal/ownership.py",
+        "    elif (by := facts.checkpoint_partitioned_by) is not None and [*by] != [*owner.partitioned_by]:\n",
+        "    elif (by := facts.checkpoint_partitioned_by) is not None and [*by] == [*owner.partitioned_by]:\n",
+        ("tests/unit/relay/sources/test_starting.py",),
+    ),
+    Mutant(
         "count epochs anew when a relay's place is taken",
         "relay/operating/setup/dividing/taking_over.py",
         "            epoch=self.epoch + 1,\n",

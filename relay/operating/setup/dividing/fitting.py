@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from relay.core.errors import NotOurs
 from relay.core.partition import Partition
+from relay.sources.wal.ownership import other_columns
 from relay.storage.facts import Owner
 
 
@@ -21,6 +22,8 @@ class Reader(NamedTuple):
     number: int
     of: int
     vacant: bool
+    by: Sequence[str] | None = None
+    """The columns by which the outbox is divided."""
 
     @property
     def partition(self) -> Partition:
@@ -39,6 +42,8 @@ def require_fits(owner: Owner, readers: Sequence[Reader]) -> None:
     whole = [each for each in readers if each.partition.whole]
     if members and members[0].of != owner.partition.of:
         raise _otherwise(owner, members)
+    if members and members[0].by is not None and [*members[0].by] != [*owner.partitioned_by]:
+        raise other_columns(owner, members[0].by)
     if not owner.partition.whole and not members and whole:
         raise _whole(owner, whole)
     for each in members:

@@ -71,7 +71,8 @@ def division(settings: RelaySettings, beginning: Beginning, slot: str | None) ->
     of: dict[str, Any] = {"outbox": settings.outboxes[0], "partitions": partition.of}
     if not partition.whole:
         yield "partition_set", of
-    yield "partition_positions", {**of, "name": settings.name, "slot": slot, **beginning.parameters()}
+    by = {"name": settings.name, "slot": slot, "by": settings.owner.partitioned_by}
+    yield "partition_positions", {**of, **by, **beginning.parameters()}
 
 
 def taking(settings: RelaySettings, slot: str | None) -> list[Statement]:

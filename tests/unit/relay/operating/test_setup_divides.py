@@ -69,6 +69,11 @@ def test_what_fits(partition: str, readers: Sequence[Reader]) -> None:
             ),
         ),
         ("2/3", FULL, "set RELAY_NAME=b and RELAY_SLOT=s_b; every partition has one"),
+        (
+            "3/3",
+            [each._replace(by=["aggregatetype", "aggregateid"]) for each in OF_THREE],
+            "is divided by its columns aggregatetype, aggregateid, and relay 'relay' is set to",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named_with_both_sides(partition: str, readers: Sequence[Reader], said: str) -> None:
