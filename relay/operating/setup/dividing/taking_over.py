@@ -159,7 +159,12 @@ def require_taken_over(connection: psycopg.Connection[Any], settings: RelaySetti
         )
     outbox.require_pollable(outbox.facts(connection, settings), settings)
     _require_slot(connection, settings, found)
-    if found.outboxes is not None and found.outboxes != settings.outboxes:
+    if found.outboxes is None:
+        raise NotOurs(
+            f"relay {found.names[0]!r} has not noted which outbox it reads: an older version has stored its position",
+            remedy="start it once with this version, and stop it; then run this again",
+        )
+    if found.outboxes != settings.outboxes:
         raise NotOurs(
             f"relay {found.names[0]!r} belongs to {', '.join(found.outboxes)}, and this relay is set to "
             f"{settings.outboxes[0]}",

@@ -245,6 +245,7 @@ def test_the_place_of_a_relay_that_is_active_is_not_taken(ready: Isolated) -> No
     ("change", "said"),
     [
         ("UPDATE relay.checkpoint SET outboxes = '{sales.outbox}'", "belongs to sales.outbox"),
+        ("UPDATE relay.checkpoint SET outboxes = NULL", "has not noted which outbox it reads"),
         ("UPDATE relay.checkpoint SET system_identifier = '7'", "a position was stored on another server"),
         (
             "UPDATE relay.checkpoint SET mode = 'wal', lsn = '0/1', snapshot = NULL",
