@@ -14,7 +14,7 @@ from outboxkit.sql.url import DatabaseUrl
 from relay.core.messages.cloudevents import Prefix
 from relay.core.messages.routing import check_template
 from relay.core.partition import Partition
-from relay.sources.layout import Layout, layout
+from relay.sources.layout import NATIVE, Layout, layout
 from relay.storage.facts import Owner
 from relay.storage.slots.replay_slot import name_of
 
@@ -231,14 +231,16 @@ class RelaySettings(BrokerSettings):
                 "unset one"
             )
         if self.message_prefix is not None:
-            raise ValueError(
-                "RELAY_PARTITION is set, and RELAY_MESSAGE_PREFIX has no table, from which each partition begins; "
-                "unset one"
-            )
+            raise ValueError("RELAY_PARTITION is set, and RELAY_MESSAGE_PREFIX has no table to begin from; unset one")
         if self.source == "wal":
             raise ValueError(
                 "RELAY_PARTITION is set, and RELAY_SOURCE is wal: the relays of an outbox begin one after another, and "
                 "each polls first what no slot of its own has; set RELAY_SOURCE=auto"
+            )
+        if self.outbox_table == NATIVE.name and self.layout(partitioned=False).aggregate != NATIVE.aggregate:
+            raise ValueError(
+                f"RELAY_PARTITION is set, and RELAY_OUTBOX_COLUMNS names other columns of {NATIVE.name} for the "
+                "aggregate than Postgres hashes; take aggregate_type and aggregate_id out of it"
             )
         return self
 
@@ -272,7 +274,8 @@ class RelaySettings(BrokerSettings):
     @property
     def owner(self) -> Owner:
         """Which relay the slot and the stored position belong to."""
-        return Owner(self.name, self.slot, self.outboxes, Partition.parse(self.partition))
+        aggregate = self.layout(partitioned=False).aggregate
+        return Owner(self.name, self.slot, self.outboxes, Partition.parse(self.partition), aggregate)
 
     def layout(self, *, partitioned: bool) -> Layout:
         """Return the layout of the outbox table; `partitioned` is what the server says of it."""

@@ -78,6 +78,11 @@ class Layout:
         """The table's name, with its schema."""
         return f"{self.schema}.{self.table}"
 
+    @property
+    def aggregate(self) -> list[str]:
+        """The columns of the aggregate's type and id: their text says in which partition an event is."""
+        return [self.columns["aggregate_type"], self.columns["aggregate_id"]]
+
     def needed(self) -> Mapping[str, str]:
         """Return the columns that a table must have, each with the field that it holds."""
         return {column: of for of, column in self.columns.items() if of not in self.optional}

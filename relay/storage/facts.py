@@ -23,6 +23,8 @@ class Owner:
     """Tables as `schema.table`, message prefixes as `message:prefix`."""
     partition: Partition = WHOLE
     """Which of their events it publishes."""
+    partitioned_by: Sequence[str] = ()
+    """The columns of type and id of the aggregate, whose text says in which partition an event is."""
 
     @property
     def table(self) -> str | None:
@@ -88,6 +90,8 @@ class Facts:
     other_outboxes: Sequence[str] | None
     checkpoint_partition: int | None
     checkpoint_partitions: int | None
+    checkpoint_partitioned_by: Sequence[str] | None
+    """None also for a relay that publishes all events."""
 
     @property
     def partition(self) -> Partition:

@@ -1,12 +1,13 @@
 -- What became of the events that were committed between the snapshots `after` and `until`: of all of an outbox, whichever relay
--- publishes them. What a relay says of its position and of its records counts for the events of its partition. Confirms are looked
--- for from `confirmed_from` on: an event is confirmed after its commit, except while the commit waits for a standby. The confirm of
--- a redriven event is noted in its row of relay.parked.
+-- publishes them. What a relay says of its position counts for the events of its partition. The record of confirms is one for all:
+-- a relay may hold what another had confirmed before. Confirms are looked for from `confirmed_from` on: an event is confirmed after
+-- its commit, except while the commit waits for a standby. The confirm of a redriven event is noted in its row of relay.parked.
 WITH member AS MATERIALIZED (
-    SELECT c.partition, c.partitions, c.snapshot AS published, c.streamed, c.recorded_since, c.recorded_besides
+    SELECT c.partition, c.partitions, c.snapshot AS published, c.streamed
     FROM relay.checkpoint AS c WHERE c.name IN (SELECT relay.members(%(relay)s))
 ), event AS MATERIALIZED (
-    SELECT seq, tx, CASE WHEN p.partitions = 1 THEN 1 ELSE outbox.partition_of(aggregate_type, aggregate_id, p.partitions) END AS partition
+    SELECT seq, tx,
+           CASE WHEN p.partitions = 1 THEN 1 ELSE outbox.partition_of(aggregate_type, aggregate_id, p.partitions) END AS partition
     FROM (
         SELECT seq, tx, aggregate_type, aggregate_id FROM outbox.event
         WHERE tx >= pg_snapshot_xmax(%(after)s::pg_snapshot) AND tx < pg_snapshot_xmax(%(until)s::pg_snapshot)
@@ -30,7 +31,8 @@ WITH member AS MATERIALIZED (
     SELECT seq, CASE
         WHEN seq <@ (SELECT seqs FROM confirmed) OR seq <@ (SELECT seqs FROM redriven) THEN 'confirmed'
         WHEN seq <@ (SELECT seqs FROM parked) THEN 'parked'
-        WHEN pg_visible_in_snapshot(tx, m.recorded_since) OR m.recorded_besides @> tx::text::bigint THEN 'unrecorded'
+        WHEN pg_visible_in_snapshot(tx, %(recorded_since)s::pg_snapshot)
+            OR %(besides)s::int8multirange @> tx::text::bigint THEN 'unrecorded'
         WHEN pg_visible_in_snapshot(tx, m.published) OR m.streamed @> tx::text::bigint THEN 'missing'
         ELSE 'pending' END AS verdict
     FROM event JOIN member AS m ON m.partition = event.partition

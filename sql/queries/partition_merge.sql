@@ -1,6 +1,7 @@
 -- What all of the relays have published that share an outbox with the relay `name`, or the relay itself, locked: `seen` are the
 -- transactions that the snapshot of each sees, `streamed` those that each has published besides. What only some of them have
--- published is not in it. No row if there is no such relay.
+-- published is not in it. `epoch` is the highest one: rows that go on from it are taken for none of these. No row if there is no
+-- such relay.
 WITH taken AS (
     SELECT c.* FROM relay.checkpoint AS c
     WHERE c.name = %(name)s OR c.partitioned = (SELECT n.partitioned FROM relay.checkpoint AS n WHERE n.name = %(name)s)
@@ -17,6 +18,7 @@ SELECT array_agg(name ORDER BY partition)                                       
        array_remove(array_agg(slot) || array_agg(replay_slot), NULL)                               AS slots,
        min(outboxes::text)::text[]                                                                 AS outboxes,
        count(*)::integer                                                                           AS partitions,
+       max(epoch)                                                                                  AS epoch,
        bool_and(system_identifier = (SELECT s.system_identifier::text FROM pg_control_system() AS s)
                 AND coalesce(database_oid = (SELECT d.oid FROM pg_database AS d
                                              WHERE d.datname = current_database()), true))         AS here,

@@ -45,7 +45,8 @@ SELECT current_setting('server_encoding')                                  AS se
        other.name                                                          AS other_relay,
        other.outboxes                                                      AS other_outboxes,
        c.partition                                                         AS checkpoint_partition,
-       c.partitions                                                        AS checkpoint_partitions
+       c.partitions                                                        AS checkpoint_partitions,
+       c.partitioned_by                                                    AS checkpoint_partitioned_by
 FROM (SELECT) AS one
 LEFT JOIN pg_replication_slots AS s ON s.slot_name = %(slot)s
 LEFT JOIN pg_stat_activity AS a ON a.pid = s.active_pid

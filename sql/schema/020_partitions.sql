@@ -10,7 +10,7 @@
 CREATE FUNCTION outbox.partition_of(aggregate_type text, aggregate_id text, partitions integer) RETURNS integer
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 AS $$
-    SELECT 1 + (('x' || encode(substring(sha256(convert_to(aggregate_type, 'UTF8') || '\x00'::bytea
+    SELECT 1 + (('x' || encode(substring(sha256(convert_to(aggregate_type, 'UTF8') || decode('00', 'hex')
                                                 || convert_to(aggregate_id, 'UTF8')) FROM 1 FOR 4), 'hex'))::bit(32)::bigint
                 % partitions)::integer
 $$;
@@ -27,20 +27,24 @@ COMMENT ON TABLE relay.partitioned IS 'Outboxes whose events several relays shar
 COMMENT ON COLUMN relay.partitioned.outbox IS 'A table as schema.table.';
 
 ALTER TABLE relay.checkpoint
-    ADD COLUMN partitioned text,
-    ADD COLUMN partition   integer NOT NULL DEFAULT 1,
-    ADD COLUMN partitions  integer NOT NULL DEFAULT 1,
-    ADD COLUMN vacant      boolean NOT NULL DEFAULT false,
+    ADD COLUMN partitioned    text,
+    ADD COLUMN partitioned_by text[],
+    ADD COLUMN partition      integer NOT NULL DEFAULT 1,
+    ADD COLUMN partitions     integer NOT NULL DEFAULT 1,
+    ADD COLUMN vacant         boolean NOT NULL DEFAULT false,
     ADD CONSTRAINT "all relays of an outbox have the same number of partitions"
         FOREIGN KEY (partitioned, partitions) REFERENCES relay.partitioned (outbox, partitions),
     ADD CONSTRAINT "a partition has one relay" UNIQUE (partitioned, partition),
     ADD CONSTRAINT "partition lies between 1 and partitions" CHECK (partition BETWEEN 1 AND partitions),
     ADD CONSTRAINT "a relay that has no partition publishes all" CHECK ((partitioned IS NULL) = (partitions = 1)),
+    ADD CONSTRAINT "an outbox is divided by columns" CHECK ((partitioned IS NULL) = (partitioned_by IS NULL)),
     ADD CONSTRAINT "the outbox that is divided is the relay's" CHECK (partitioned IS NULL OR outboxes = ARRAY[partitioned]),
     ADD CONSTRAINT "only a partition can be without a relay" CHECK (NOT vacant OR partitioned IS NOT NULL);
 
 COMMENT ON COLUMN relay.checkpoint.partitioned IS
     'The outbox of which this relay publishes a partition; NULL if it publishes all events of its outbox.';
+COMMENT ON COLUMN relay.checkpoint.partitioned_by IS
+    'The columns of type and id of the aggregate. Relays that hash others would leave events to each other.';
 COMMENT ON COLUMN relay.checkpoint.vacant IS
     'Whether no relay was set up for this partition: then the name says which one it is, and the position is where it begins.';
 
@@ -49,19 +53,18 @@ CREATE FUNCTION relay.check_partitions() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    divided CONSTANT text := coalesce(NEW.partitioned, OLD.partitioned);
-    lacks   record;
+    lacks record;
 BEGIN
-    SELECT n, p.partitions INTO lacks
+    SELECT n, p.partitions, p.outbox INTO lacks
     FROM relay.partitioned AS p, generate_series(1, p.partitions) AS n
-    WHERE p.outbox = divided
+    WHERE p.outbox IN (OLD.partitioned, NEW.partitioned)  -- NULL for an INSERT, or a DELETE
       AND NOT EXISTS (SELECT FROM relay.checkpoint AS c WHERE c.partitioned = p.outbox AND c.partition = n)
     LIMIT 1;
     IF FOUND THEN
-        RAISE EXCEPTION 'partition %/% of % must have a position', lacks.n, lacks.partitions, divided
+        RAISE EXCEPTION 'partition %/% of % must have a position', lacks.n, lacks.partitions, lacks.outbox
             USING ERRCODE = 'restrict_violation',
-                  HINT = 'To give it to another relay, update its name and slot. '
-                      || '`relay setup --take-over` divides the outbox otherwise.';
+                  HINT = 'To give it to another relay, rename that relay. '
+                      || 'To divide the outbox otherwise, run `relay setup --take-over`.';
     END IF;
     RETURN NULL;
 END $$;

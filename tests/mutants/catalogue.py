@@ -929,6 +929,27 @@ MUTANTS = (
         (f"{_PARTITIONS}/test_audit_of_partitions.py",),
     ),
     Mutant(
+        "accept a gap in another partition than the one that is set",
+        "relay/operating/setup/deciding.py",
+        "        if isinstance(problem, OtherPartition):\n",
+        "        if False:\n",
+        ("tests/unit/relay/operating/test_setup_decides.py",),
+    ),
+    Mutant(
+        "let relays of an outbox hash different columns",
+        "relay/sources/wal/ownership.py",
+        "    elif (by := facts.checkpoint_partitioned_by) is not None and [*by] != [*owner.partitioned_by]:\n",
+        "    elif (by := facts.checkpoint_partitioned_by) is not None and [*by] == [*owner.partitioned_by]:\n",
+        ("tests/unit/relay/sources/test_starting.py",),
+    ),
+    Mutant(
+        "count epochs anew when a relay's place is taken",
+        "relay/operating/setup/dividing/taking_over.py",
+        "            epoch=self.epoch + 1,\n",
+        "",
+        (f"{_PARTITIONS}/test_take_over.py",),
+    ),
+    Mutant(
         "park the skipped events of other relays",
         "relay/operating/slot/reading.py",
         "            elif mine(event):\n",

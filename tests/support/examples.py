@@ -86,5 +86,6 @@ FACTS = Facts(
     other_outboxes=None,
     checkpoint_partition=1,
     checkpoint_partitions=1,
+    checkpoint_partitioned_by=None,
 )
 OWNER = Owner("relay", "s", ["outbox.event"])

@@ -62,9 +62,9 @@ class Asking:
         assert isinstance(found, datetime)  # noqa: S101 - the query always returns one
         return found
 
-    def outcome(self, bucket: Bucket, confirmed_from: datetime | None = None) -> Outcome:
+    def outcome(self, bucket: Bucket, facts: Facts, confirmed_from: datetime | None = None) -> Outcome:
         """Return what became of the events of `bucket`."""
-        (row,) = self._rows("audit_bucket", outcome_parameters(bucket, confirmed_from))
+        (row,) = self._rows("audit_bucket", outcome_parameters(bucket, facts, confirmed_from))
         return Outcome(**row)
 
     def tasks(self, bucket: Bucket, confirmed_by: datetime) -> Applied:

@@ -50,7 +50,9 @@ class Audit:
         wanted = self._wanted
         history = self._asking.edges(wanted.since, wanted.until)
         edges = self._edges(history)
-        found = Findings([Judged(bucket, self._asking.outcome(bucket)) for bucket in divide(edges, wanted.width)])
+        found = Findings(
+            [Judged(bucket, self._asking.outcome(bucket, self._facts)) for bucket in divide(edges, wanted.width)]
+        )
         if not found.buckets:
             found.notes.append(
                 "no position of the past is known yet: the relay notes one every ten seconds while it runs"

@@ -11,6 +11,7 @@ from relay.core.errors import SlotHeld, SlotMissing, SourceRefused
 from relay.core.position import Lsn
 from relay.sources.wal.ownership import (
     OtherOutbox,
+    OtherPartition,
     OtherSlot,
     compare,
     differences,
@@ -75,9 +76,14 @@ def polls_on(facts: Facts, owner: Owner, *, pollable: bool) -> bool:
 
 
 def _accepted(facts: Facts, owner: Owner, make: Literal["create", "drop and create"] | None) -> Decision:
-    """Return what an accepted gap leads to; a slot that may serve another outbox is not taken even then."""
+    """Return what an accepted gap leads to.
+
+    A slot that may serve another outbox is not taken even then, nor is the position of a partition set for another one.
+    """
     for problem in differences(facts, owner):
-        if isinstance(problem, OtherOutbox) and make is None:
+        if isinstance(problem, OtherOutbox) and (make is None or not facts.partition.whole):
+            raise problem
+        if isinstance(problem, OtherPartition):
             raise problem
         if isinstance(problem, OtherSlot) and facts.checkpoint_slot_exists:
             raise OtherSlot(

@@ -12,12 +12,13 @@ import psycopg
 from outboxkit import sql
 from outboxkit.errors import Problem
 from outboxkit.sql.restoring import present
-from relay.core.errors import NotOurs, SourceRefused, WalNotLogical
+from relay.core.errors import SourceRefused, WalNotLogical
 from relay.operating import outbox
 from relay.operating.setup import extra
 from relay.operating.setup.beginning import From
 from relay.operating.setup.deciding import Decision, decide, polls_on
 from relay.operating.setup.dividing import positions
+from relay.operating.setup.dividing.fitting import unnoted
 from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
 from relay.sources.layout import NATIVE
@@ -79,12 +80,7 @@ def intend(  # noqa: PLR0913 - what it is decided by
     if part and not own:
         outbox.require_pollable(table, settings)
     if part and decision.slot == "keep":
-        raise NotOurs(
-            f"replication slot {settings.slot!r} exists, and no relay has noted it; a partition begins by polling, and "
-            "goes on from a slot that is made after that",
-            remedy="set RELAY_SLOT to another name; or, if nobody reads this slot, run `relay slot drop`, then `relay "
-            "setup`, with --from start if the table may have events that were not published",
-        )
+        raise unnoted(settings.slot)
     begins = decision.set_position and (decision.slot != "keep" or start == "start") and pollable and not stored
     if not stored and start == "start" and not begins:
         outbox.require_pollable(table, settings)

@@ -48,10 +48,14 @@ def plan(
         own = bool(schema.lacking(connection)) and settings.table == NATIVE.name
         table = _Table(now, tx_column.added(now) if own else extra.then(now, extras), own)
         first = list(extra.plan(connection, settings, extras))
-        if take_over is not None and not schema.lacking(connection):
+        if take_over is not None:
+            older = schema.lacking(connection)
+            rest = [] if older else list(taking_over.plan(connection, settings, take_over))
+            yield from schema.script(connection)
             yield from first
-            yield from list(taking_over.plan(connection, settings, take_over))
-            yield "-- then what `relay setup --dry-run` prints when this is done"
+            yield from rest
+            again = f"--take-over '{take_over}' --dry-run" if older else "--dry-run"
+            yield f"-- then what `relay setup {again}` prints when this is done"
             return
         if settings.source == "polling":
             rest = list(_position(connection, settings, table, start))

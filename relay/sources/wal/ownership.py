@@ -80,6 +80,8 @@ def differences(facts: Facts, owner: Owner) -> Iterator[NotOurs]:
             f"RELAY_PARTITION is {owner.partition}",
             remedy=_keep(stored) + _divide(owner, stored),
         )
+    elif (by := facts.checkpoint_partitioned_by) is not None and [*by] != [*owner.partitioned_by]:
+        yield other_columns(owner, by)
     if facts.checkpoint_slot not in {None, owner.slot}:
         yield OtherSlot(
             f"relay {owner.relay!r} has replication slot {facts.checkpoint_slot!r}, and RELAY_SLOT is {owner.slot!r}",
@@ -99,6 +101,18 @@ def differences(facts: Facts, owner: Owner) -> Iterator[NotOurs]:
             "a copy of it",
             remedy="set RELAY_NAME and RELAY_SLOT to other names, then run `relay setup`",
         )
+
+
+def other_columns(owner: Owner, by: Sequence[str]) -> OtherPartition:
+    """Return the problem of a relay that hashes other columns than those `by` which the outbox is divided."""
+    fields = ("aggregate_type", "aggregate_id")
+    columns = ", ".join(f'"{field}": "{column}"' for field, column in zip(fields, by, strict=True))
+    return OtherPartition(
+        f"{_named(owner.outboxes)} is divided by its columns {', '.join(by)}, and relay {owner.relay!r} is set to "
+        f"{', '.join(owner.partitioned_by)}: each of its relays must find an event in the same partition",
+        remedy=f"set RELAY_OUTBOX_COLUMNS='{{{columns}}}', as for the other relays; to divide the outbox by other "
+        "columns, make it whole first, as docs/partitions.md says",
+    )
 
 
 def compare(owner: Owner) -> str:

@@ -39,9 +39,14 @@ class Outcome(NamedTuple):
         return self._replace(confirmed=self.confirmed + self.missing, missing=0, missing_seqs="{}")
 
 
-def outcome_parameters(bucket: Bucket, confirmed_from: datetime | None) -> dict[str, object]:
+def outcome_parameters(bucket: Bucket, facts: Facts, confirmed_from: datetime | None) -> dict[str, object]:
     """Return the parameters of sql/queries/audit_bucket.sql but the relay's name."""
-    return {**bucket.parameters(), "confirmed_from": confirmed_from}
+    return {
+        **bucket.parameters(),
+        "recorded_since": facts.since,
+        "besides": facts.besides,
+        "confirmed_from": confirmed_from,
+    }
 
 
 def count(seqs: str) -> int:

@@ -61,17 +61,18 @@ class RecentPast:
         await connection.execute(sql.query("audit_begin"))
         facts = await self._facts(connection)
         require_record(facts, self._relay)
-        found = await self._ask(connection, bucket, bucket.after.at - _EARLIER)
+        assert facts is not None  # noqa: S101 - it has a record
+        found = await self._ask(connection, bucket, facts, bucket.after.at - _EARLIER)
         if found.missing:  # maybe some were confirmed still earlier
-            found = await self._ask(connection, bucket, None)
+            found = await self._ask(connection, bucket, facts, None)
         await connection.execute(sql.query("audit_end"))
         return found
 
     async def _ask(
-        self, connection: psycopg.AsyncConnection[Any], bucket: Bucket, confirmed_from: datetime | None
+        self, connection: psycopg.AsyncConnection[Any], bucket: Bucket, facts: Facts, confirmed_from: datetime | None
     ) -> Outcome:
         cursor = connection.cursor(row_factory=kwargs_row(Outcome))
-        asked = {"relay": self._relay, **outcome_parameters(bucket, confirmed_from)}
+        asked = {"relay": self._relay, **outcome_parameters(bucket, facts, confirmed_from)}
         found = await (await cursor.execute(sql.query("audit_bucket"), asked)).fetchone()
         assert found is not None  # noqa: S101 - the query always returns one row
         return found

@@ -17,8 +17,10 @@ OF: LiteralString = "SELECT outbox.partition_of(%s, %s, %s)"
 DIVIDE: LiteralString = "INSERT INTO relay.partitioned (outbox, partitions) VALUES ('outbox.event', %s)"
 ROW: LiteralString = """
 INSERT INTO relay.checkpoint
-    (name, mode, snapshot, system_identifier, timeline, outboxes, partitioned, partition, partitions, vacant)
+    (name, mode, snapshot, system_identifier, timeline, outboxes, partitioned, partitioned_by, partition, partitions,
+     vacant)
 SELECT %(name)s, 'polling', pg_current_snapshot(), system_identifier::text, 1, %(outboxes)s, %(partitioned)s,
+       CASE WHEN %(partitioned)s::text IS NOT NULL THEN '{aggregate_type,aggregate_id}'::text[] END,
        %(partition)s, %(partitions)s, %(vacant)s
 FROM pg_control_system()
 """
@@ -77,7 +79,8 @@ def test_all_relays_of_an_outbox_have_the_same_number_of_partitions(connection: 
     [
         "DELETE FROM relay.checkpoint WHERE name = 'p2'",
         "DELETE FROM relay.checkpoint",
-        "UPDATE relay.checkpoint SET partitioned = NULL, partition = 1, partitions = 1 WHERE name = 'p2'",
+        "UPDATE relay.checkpoint SET partitioned = NULL, partitioned_by = NULL, partition = 1, partitions = 1"
+        " WHERE name = 'p2'",
     ],
 )
 def test_each_partition_has_a_position(connection: Connection, statement: LiteralString) -> None:
@@ -85,7 +88,7 @@ def test_each_partition_has_a_position(connection: Connection, statement: Litera
     words = r"partition ./3 of outbox.event must have a position"
     with pytest.raises(errors.RestrictViolation, match=words) as refused, connection.transaction():
         connection.execute(statement)
-    assert "update its name and slot" in str(refused.value.diag.message_hint)
+    assert "rename that relay" in str(refused.value.diag.message_hint)
     assert connection.execute("SELECT count(*) FROM relay.checkpoint").fetchone() == (3,)
     connection.execute("UPDATE relay.checkpoint SET name = 'another', slot = 'its_own' WHERE name = 'p2'")
 

@@ -108,6 +108,10 @@ def test_a_shadow_without_anything_to_compare_is_refused(
             "RELAY_PARTITION is set, and RELAY_POLL_STRATEGY is skip_locked, whose pollers share the table anyhow",
         ),
         ({"RELAY_MESSAGE_PREFIX": "shop"}, "RELAY_PARTITION is set, and RELAY_MESSAGE_PREFIX has no table"),
+        (
+            {"RELAY_OUTBOX_COLUMNS": '{"aggregate_id": "event_type"}'},
+            "RELAY_OUTBOX_COLUMNS names other columns of outbox.event for the aggregate",
+        ),
     ],
 )
 def test_a_partition_begins_by_polling(others: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:

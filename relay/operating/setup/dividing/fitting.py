@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from relay.core.errors import NotOurs
 from relay.core.partition import Partition
+from relay.sources.wal.ownership import other_columns
 from relay.storage.facts import Owner
 
 
@@ -21,6 +22,8 @@ class Reader(NamedTuple):
     number: int
     of: int
     vacant: bool
+    by: Sequence[str] | None = None
+    """The columns by which the outbox is divided."""
 
     @property
     def partition(self) -> Partition:
@@ -39,11 +42,23 @@ def require_fits(owner: Owner, readers: Sequence[Reader]) -> None:
     whole = [each for each in readers if each.partition.whole]
     if members and members[0].of != owner.partition.of:
         raise _otherwise(owner, members)
+    if members and members[0].by is not None and [*members[0].by] != [*owner.partitioned_by]:
+        raise other_columns(owner, members[0].by)
     if not owner.partition.whole and not members and whole:
         raise _whole(owner, whole)
     for each in members:
         if each.number == owner.partition.number and not each.vacant and each.name != owner.relay:
             raise _taken(owner, each, members)
+
+
+def unnoted(slot: str) -> NotOurs:
+    """Return the problem of a slot that exists, and that no relay has noted as its own."""
+    return NotOurs(
+        f"replication slot {slot!r} exists, and no relay has noted it; this relay begins by polling, and goes on from "
+        "a slot that is made after that",
+        remedy="set RELAY_SLOT to another name; or, if nobody reads this slot, run `relay slot drop`, then this again, "
+        "with --from start if the table may have events that were not published",
+    )
 
 
 def _otherwise(owner: Owner, members: Sequence[Reader]) -> NotOurs:
@@ -54,7 +69,7 @@ def _otherwise(owner: Owner, members: Sequence[Reader]) -> NotOurs:
     join = f"to publish a part that nobody does, set RELAY_PARTITION={free[0]}; " if free else ""
     return NotOurs(
         f"{outbox} is divided into {of} partitions, of relay {_listed(relays)}, and relay {owner.relay!r} {is_set}",
-        remedy=f"{join}to divide it anew, stop all its relays, then run `relay setup --take-over '{_one(members)}'`",
+        remedy=f"{join}to change the number, stop all its relays, then run `relay setup --take-over '{_one(members)}'`",
     )
 
 

@@ -26,6 +26,8 @@ class Beginning:
     snapshot: Snapshot | None = None
     streamed: str = "{}"
     round: Round | None = None
+    epoch: int = 1
+    """Above that of each row whose place is taken, so that whoever wrote such a row cannot store into its successor."""
     recorded: bool = True
     """Whether what was confirmed is recorded, as far as `recorded_since` says."""
     recorded_since: Snapshot | None = None
@@ -40,6 +42,7 @@ class Beginning:
             "streamed": self.streamed,
             "round_snapshot": of_round and str(of_round.snapshot),
             "round_seq": of_round and of_round.seq,
+            "epoch": self.epoch,
             "recorded": self.recorded,
             "recorded_since": self.recorded_since and str(self.recorded_since),
             "recorded_besides": self.recorded_besides,
@@ -68,7 +71,8 @@ def division(settings: RelaySettings, beginning: Beginning, slot: str | None) ->
     of: dict[str, Any] = {"outbox": settings.outboxes[0], "partitions": partition.of}
     if not partition.whole:
         yield "partition_set", of
-    yield "partition_positions", {**of, "name": settings.name, "slot": slot, **beginning.parameters()}
+    by = {"name": settings.name, "slot": slot, "by": settings.owner.partitioned_by}
+    yield "partition_positions", {**of, **by, **beginning.parameters()}
 
 
 def taking(settings: RelaySettings, slot: str | None) -> list[Statement]:

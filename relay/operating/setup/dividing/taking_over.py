@@ -1,10 +1,19 @@
 """A relay, with those that share its outbox from then on, takes the place of others: `relay setup --take-over NAME`.
 
-So an outbox is divided, divided otherwise, or made whole again, with nothing missed. All relays that are replaced have
-stopped. In one transaction their rows are removed, and the new ones made, which begin where all of the old ones have
-published: with every transaction that each of them has published. What only some have is published again, under its own
-ids. Slots are not taken over: each new relay polls from its position, and goes over to a slot of its own, as at any
-first start (relay/sources/handover/handover.py).
+So an outbox is divided, divided otherwise, or made whole again, with nothing missed:
+
+    Each of the old relays says which transactions it has published: those that its snapshot S sees, and those in K
+    (relay/sources/handover/handover.py). It says so of the events of its partition only. A transaction that all of them
+    name is published as a whole. No other one counts: what some of them have published of it is published again, under
+    its own ids.
+
+All of the old relays have stopped, and none begins meanwhile: this transaction has their locks. It removes their rows,
+and makes the new ones, at that position and with a higher epoch. Whoever wrote an old row, and wakes later, finds it
+gone, or finds another epoch in a row of the same name, and stores nothing.
+
+Slots are not taken over: each new relay polls from its position, and goes over to a slot of its own, as at any first
+start (relay/sources/handover/handover.py). The old slots are dropped as the last step. If that is done and the
+transaction fails all the same, the old relays poll from their own rows.
 
 Whoever replaces the others inherits what is stored of them beside their positions: records of confirms, parked events,
 positions of the past, and replays. Each relay of an outbox audits and replays all of it, so it does not matter which;
@@ -12,7 +21,7 @@ the parked events of a partition go on to its relay when that is set up.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -20,11 +29,12 @@ import psycopg
 from psycopg.rows import class_row, scalar_row
 
 from outboxkit import sql
-from relay.core.errors import AnotherLeads, NotOurs, SourceRefused
+from relay.core.errors import AnotherLeads, NotOurs, PositionLost, SourceRefused
 from relay.core.position import Round, Snapshot
 from relay.core.transactions import Transactions
 from relay.operating import outbox
 from relay.operating.setup.dividing import positions
+from relay.operating.setup.dividing.fitting import unnoted
 from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
 from relay.sources.wal.ownership import require_slot
@@ -40,6 +50,7 @@ class Merged:
     slots: list[str]
     outboxes: list[str] | None
     partitions: int
+    epoch: int
     here: bool
     """Whether all positions are of this server and this database."""
     unknown: list[str]
@@ -62,6 +73,7 @@ class Merged:
             sees(Transactions.parse(self.seen)),
             self.streamed,
             of_round,
+            epoch=self.epoch + 1,
             recorded=self.recorded,
             recorded_since=Snapshot.parse(self.recorded_since) if self.recorded and self.recorded_since else None,
             recorded_besides=self.recorded_besides,
@@ -88,8 +100,9 @@ def take_over(connection: psycopg.Connection[Any], settings: RelaySettings, name
             return f"take-over: relay {name!r} was taken over before"
         assert found is not None  # noqa: S101 - it would be done, or refused
         require_taken_over(connection, settings, found)
-        for statement in replacing(settings, found):
-            positions.run(connection, statement)
+        changed = {each[0]: positions.run(connection, each) for each in replacing(settings, found)}
+        if (changed["partition_positions"], changed.get("partition_take", 1)) != (owner.partition.of, 1):
+            raise PositionLost("another setup has made positions at the same time", remedy="run this again")
         _drop(connection, found)
     begins = "the relay" if owner.partition.whole else f"each of {owner.partition.of} partitions"
     return f"take-over: {begins} begins where {', '.join(map(repr, found.relays))} stopped, and polls from there"
@@ -119,7 +132,12 @@ def done(connection: psycopg.Connection[Any], settings: RelaySettings, name: str
     """Return whether the place of relay `name` was taken before; raises NotOurs if there is nothing to take."""
     partition = settings.owner.partition
     if found is not None:
-        return found.partitions == partition.of and (not partition.whole or name == settings.name)
+        if found.partitions == partition.of == 1 and name != settings.name:
+            raise NotOurs(
+                f"relay {name!r} publishes all events already",
+                remedy=f"set RELAY_NAME={name}; or rename it, as docs/operations.md says",
+            )
+        return found.partitions == partition.of
     there = positions.readers(connection, settings)
     if any(each.of == partition.of and (not partition.whole or each.name == settings.name) for each in there):
         return True
@@ -141,7 +159,12 @@ def require_taken_over(connection: psycopg.Connection[Any], settings: RelaySetti
         )
     outbox.require_pollable(outbox.facts(connection, settings), settings)
     _require_slot(connection, settings, found)
-    if found.outboxes is not None and found.outboxes != settings.outboxes:
+    if found.outboxes is None:
+        raise NotOurs(
+            f"relay {found.names[0]!r} has not noted which outbox it reads: an older version has stored its position",
+            remedy="start it once with this version, and stop it; then run this again",
+        )
+    if found.outboxes != settings.outboxes:
         raise NotOurs(
             f"relay {found.names[0]!r} belongs to {', '.join(found.outboxes)}, and this relay is set to "
             f"{settings.outboxes[0]}",
@@ -173,9 +196,13 @@ def require_taken_over(connection: psycopg.Connection[Any], settings: RelaySetti
 
 
 def _require_slot(connection: psycopg.Connection[Any], settings: RelaySettings, found: Merged) -> None:
-    """Raise NotOurs if the slot belongs to another database, or to a relay that is none of those that were `found`."""
+    """Raise NotOurs if the slot exists, and is none of those of the relays that were `found`."""
+    if settings.source == "polling" or settings.slot in found.slots:
+        return
     facts = slots.facts(connection, settings)
-    require_slot(replace(facts, other_relay=None) if facts.other_relay in found.names else facts, settings.owner)
+    require_slot(facts, settings.owner)
+    if facts.slot is not None:
+        raise unnoted(settings.slot)
 
 
 def replacing(settings: RelaySettings, found: Merged) -> list[positions.Statement]:

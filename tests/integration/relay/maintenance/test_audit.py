@@ -109,7 +109,8 @@ def test_its_statement_reads_the_outbox_by_the_index_on_tx(played: Played) -> No
         played.publish(played.write(5))
         until = one(played.url, "SELECT pg_current_snapshot()::text")
         asked = {
-            "relay": "relay", "after": after, "until": until, "running": [], "confirmed_from": None,
+            "relay": "relay", "after": after, "until": until, "running": [],
+            "recorded_since": after, "besides": "{}", "confirmed_from": None,
         }  # fmt: skip
         explain = psycopg.sql.SQL("EXPLAIN (ANALYZE, FORMAT JSON) {}").format(
             psycopg.sql.SQL(sql.query("audit_bucket"))

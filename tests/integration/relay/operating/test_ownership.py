@@ -1,6 +1,7 @@
 """Whose slot it is: every command that opens, sets up, checks, skips or drops compares, and names both sides."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,9 +13,14 @@ import pytest
 from sandbox import Isolated, Sandbox
 from tests.integration.relay import stage
 from tests.integration.relay.stage import Said, environment, one, publish
+from tests.support.commands import ROOT
 
 EXISTS = "SELECT database::text FROM pg_replication_slots WHERE slot_name = %s"
 ROW: LiteralString = "SELECT row_to_json(c)::text FROM relay.checkpoint AS c"
+NAMES_A_RELAY: LiteralString = """
+SELECT array_agg(table_name::text) FROM information_schema.columns
+WHERE table_schema = 'relay' AND column_name = 'relay'
+"""
 TABLE = "CREATE SCHEMA sales CREATE TABLE outbox (LIKE outbox.event INCLUDING ALL)"
 
 
@@ -177,8 +183,14 @@ def test_an_accepted_gap_keeps_nothing_of_what_was_published_before(streaming: I
 
 
 def test_a_relay_is_renamed_as_the_guide_says(ready: Isolated) -> None:
-    with psycopg.connect(ready.database_url, autocommit=True) as connection:
-        connection.execute("UPDATE relay.checkpoint SET name = 'new' WHERE name = 'relay'")
+    guide = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    statements = re.findall(r"^    (UPDATE relay\.(\w+) SET \w+ = 'new' WHERE \w+ = 'old');$", guide, re.MULTILINE)
+    assert {table for _, table in statements} == {"checkpoint", *one(ready.database_url, NAMES_A_RELAY)}
+    assert one(ready.database_url, "SELECT relay.note_position('relay', '0')")
+    with psycopg.connect(ready.database_url) as connection:
+        for statement, _ in statements:
+            connection.execute(statement.replace("'old'", "'relay'").encode())
+    assert one(ready.database_url, "SELECT array_agg(relay) FROM relay.checkpoint_history") == ["new"]
     variables = environment(ready, RELAY_NAME="new")
     assert call(variables, "setup").code == 0
     found = findings(call(variables, "check", "--json"))

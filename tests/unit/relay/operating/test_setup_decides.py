@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from relay.core.errors import NotOurs, SlotHeld, SlotMissing, SlotMoved, SourceRefused
+from relay.core.partition import Partition
 from relay.operating.setup.deciding import Decision, decide
 from relay.storage.facts import Facts, Owner
 from tests.support.examples import FACTS, OWNER
@@ -20,6 +21,7 @@ GONE = {"slot": None, "plugin": None, "slot_database": None, "wal_status": None,
 LOST = {"wal_status": "lost"}
 AHEAD_OF_THE_SERVER = {"confirmed_flush_lsn": "0/30", "checkpoint_lsn": "0/30"}
 MOVED = {"confirmed_flush_lsn": "0/19"}
+PART = {"checkpoint_partition": 1, "checkpoint_partitions": 4}
 OTHER = Owner("relay", "s", ["sales.outboxevent"])
 
 
@@ -83,6 +85,9 @@ def test_a_gap_is_named_and_not_skipped_silently(
         (facts(), replace(OWNER, slot="t"), "RELAY_SLOT is 't'"),
         (facts(GONE), replace(OWNER, slot="t"), "RELAY_SLOT is 't'"),
         (facts({"plugin": "test_decoding"}), OWNER, "made with test_decoding"),
+        (facts(GONE), replace(OWNER, partition=Partition(1, 4)), "and RELAY_PARTITION is 1/4"),
+        (facts(GONE, PART), OWNER, "publishes partition 1/4 of outbox.event, and RELAY_PARTITION is 1/1"),
+        (facts(GONE, PART), replace(OTHER, partition=Partition(1, 4)), "is set to sales.outboxevent"),
     ],
 )
 def test_what_is_somebody_elses_is_never_taken(found: Facts, owner: Owner, words: str, *, accept_gap: bool) -> None:

@@ -46,12 +46,12 @@ def test_what_fits(partition: str, readers: Sequence[Reader]) -> None:
             OF_THREE,
             (
                 "outbox.event is divided into 3 partitions, of relay 'a', 'b', and relay 'relay' has "
-                "RELAY_PARTITION=1/4 - to publish a part that nobody does, set RELAY_PARTITION=3/3; to divide it anew, "
-                "stop all its relays, then run `relay setup --take-over 'a'`"
+                "RELAY_PARTITION=1/4 - to publish a part that nobody does, set RELAY_PARTITION=3/3; to change the "
+                "number, stop all its relays, then run `relay setup --take-over 'a'`"
             ),
         ),
-        ("1/4", FULL, "has RELAY_PARTITION=1/4 - to divide it anew, stop all its relays"),
-        ("1/1", FULL, "and relay 'relay' publishes all of it - to divide it anew"),
+        ("1/4", FULL, "has RELAY_PARTITION=1/4 - to change the number, stop all its relays"),
+        ("1/1", FULL, "and relay 'relay' publishes all of it - to change the number"),
         (
             "1/4",
             [WHOLE],
@@ -69,6 +69,11 @@ def test_what_fits(partition: str, readers: Sequence[Reader]) -> None:
             ),
         ),
         ("2/3", FULL, "set RELAY_NAME=b and RELAY_SLOT=s_b; every partition has one"),
+        (
+            "3/3",
+            [each._replace(by=["aggregatetype", "aggregateid"]) for each in OF_THREE],
+            "is divided by its columns aggregatetype, aggregateid, and relay 'relay' is set to",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named_with_both_sides(partition: str, readers: Sequence[Reader], said: str) -> None:

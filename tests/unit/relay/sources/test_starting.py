@@ -96,6 +96,14 @@ MESSAGES = Owner("relay", "s", ["message:orders"])
             "set RELAY_PARTITION=1/4; for another partition, set RELAY_NAME and RELAY_SLOT to other names too",
         ),
         (OWNER, {"checkpoint_partition": 1, "checkpoint_partitions": 4}, "and RELAY_PARTITION is 1/1"),
+        (
+            replace(OWNER, partition=Partition(1, 4), partitioned_by=["kind", "key"]),
+            {"checkpoint_partition": 1, "checkpoint_partitions": 4, "checkpoint_partitioned_by": ["kind", "id"]},
+            (
+                "is divided by its columns kind, id, and relay 'relay' is set to kind, key: .* set "
+                'RELAY_OUTBOX_COLUMNS=\'{"aggregate_type": "kind", "aggregate_id": "id"}\', as for the other relays'
+            ),
+        ),
         (replace(OWNER, slot="t"), {"slot": "t"}, "has replication slot 's', and RELAY_SLOT is 't' - set RELAY_SLOT=s"),
         (OWNER, {"system_identifier": "8"}, "stored on system 7000000000000000001, and this is 8"),
         (OWNER, {"database_oid": 1, "database": "copy", "slot_database": "copy"}, "'copy' is a copy of it"),

@@ -112,6 +112,18 @@ def test_events_of_a_partition_without_a_relay_are_pending(isolated: Isolated) -
     assert (totals["confirmed"], totals["pending"], totals["unrecorded"]) == (len(done), 30 - len(done), 0)
 
 
+def test_events_whose_confirms_another_relay_has_forgotten_are_not_judged(divided: Isolated) -> None:
+    """It had them since it took the place of an earlier relay; where it forgets some, its record begins later."""
+    ids = publish(divided.database_url, *map(str, range(60)))
+    note(divided, 2)
+    for number in range(1, OF + 1):
+        advance(divided, number)
+    with psycopg.connect(divided.database_url) as connection:
+        connection.execute("UPDATE relay.checkpoint SET recorded_since = pg_current_snapshot() WHERE name = 'part1'")
+    totals = audit(divided, 2).json["totals"]
+    assert (totals["committed"], totals["unrecorded"], totals["missing"]) == (len(ids), len(ids), 0)
+
+
 def test_a_replay_covers_all_partitions_from_any_position_that_one_of_them_has_noted(divided: Isolated) -> None:
     publish(divided.database_url, *map(str, range(20)))
     said = relay(divided, 3, "replay", "--from-time", "1h", "--dry-run", RELAY_SOURCE="polling")

@@ -94,6 +94,18 @@ def test_a_relay_of_all_events_and_relays_of_partitions_are_not_set_up_beside_ea
     assert (said.code, "and relay 'relay' publishes all of it" in said.output) == (1, True)
 
 
+def test_all_relays_of_an_outbox_hash_the_same_columns(isolated: Isolated) -> None:
+    """Otherwise an event might be no relay's: each would find it in the partition of another one."""
+    assert relay(isolated, 1, 2, "setup").code == 0
+    found = one(isolated.database_url, "SELECT array_agg(DISTINCT partitioned_by::text) FROM relay.checkpoint")
+    assert found == ["{aggregate_type,aggregate_id}"]
+    with psycopg.connect(isolated.database_url, autocommit=True) as connection:
+        connection.execute("UPDATE relay.checkpoint SET partitioned_by = '{kind,key}'")
+    for number in (1, 2):
+        said = relay(isolated, number, 2, "setup")
+        assert (said.code, "outbox.event is divided by its columns kind, key" in said.output) == (1, True)
+
+
 @pytest.mark.parametrize("command", [("setup",), ("slot", "skip"), ("audit",), ("positions",)])
 def test_a_relay_keeps_its_partition(isolated: Isolated, command: tuple[str, ...]) -> None:
     for number in (1, 2):

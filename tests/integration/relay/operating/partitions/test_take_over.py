@@ -90,6 +90,37 @@ def test_partitions_begin_where_the_relay_of_all_events_stopped(ready: Isolated)
     assert one(ready.database_url, STATES) == expected
 
 
+def test_whoever_wrote_a_row_whose_place_was_taken_finds_it_gone_or_another_epoch_in_it(ready: Isolated) -> None:
+    """A process that was frozen meanwhile stores where the name and the epoch are those that it wrote."""
+    with psycopg.connect(ready.database_url) as connection:
+        connection.execute("UPDATE relay.checkpoint SET epoch = 2, recorded_epoch = 2")
+    variables = {"RELAY_NAME": "relay", "RELAY_SLOT": ready.name}
+    assert relay(ready, 1, 2, "setup", "--take-over", "relay", **variables).code == 0
+    assert one(ready.database_url, "SELECT min(epoch) FROM relay.checkpoint") == 3
+    assert one(ready.database_url, "SELECT epoch FROM relay.checkpoint WHERE name = 'relay'") == 4
+    assert relay(ready, 2, 2, "setup").code == 0
+    assert whole(ready, "setup", "--take-over", "part2").code == 0
+    assert one(ready.database_url, "SELECT epoch FROM relay.checkpoint WHERE name = 'relay'") == 5
+    assert one(ready.database_url, "SELECT recorded_epoch FROM relay.checkpoint") == 5
+
+
+def test_a_relay_of_all_events_does_not_take_the_place_of_another(ready: Isolated) -> None:
+    said = call(environment(ready, RELAY_NAME="other", RELAY_SLOT=f"{ready.name}_o"), "setup", "--take-over", "relay")
+    assert (said.code, "relay 'relay' publishes all events already - set RELAY_NAME=relay" in said.output) == (1, True)
+    assert one(ready.database_url, ROWS) == ["(relay,1,1,f)"]
+
+
+def test_a_slot_that_nobody_has_noted_is_not_taken(ready: Isolated) -> None:
+    before = one(ready.database_url, ROWS)
+    with psycopg.connect(ready.database_url, autocommit=True) as connection:
+        connection.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [f"{ready.name}_1"])
+    said = relay(ready, 1, 2, "setup", "--take-over", "relay")
+    assert (said.code, "exists, and no relay has noted it" in said.output) == (1, True)
+    assert one(ready.database_url, ROWS) == before
+    assert relay(ready, 1, 2, "slot", "drop", "--yes").code == 0
+    assert relay(ready, 1, 2, "setup", "--take-over", "relay").code == 0
+
+
 def test_a_relay_keeps_its_name_and_slot_when_it_becomes_one_of_several(ready: Isolated) -> None:
     variables = {"RELAY_NAME": "relay", "RELAY_SLOT": ready.name}
     for _ in range(2):  # it is safe to repeat
@@ -189,6 +220,17 @@ def test_parked_events_go_to_the_relay_of_their_partition(ready: Isolated) -> No
     assert 0 < len(listed) < len(aggregates)
 
 
+def test_of_two_rows_of_one_parked_event_the_one_that_waits_stays_in_sight(isolated: Isolated) -> None:
+    divided(isolated, 2)
+    with psycopg.connect(isolated.database_url, autocommit=True) as connection:
+        for parked_by in ("part1", "part2"):
+            connection.execute(PARKED, [parked_by, 1, "4"])
+        connection.execute("UPDATE relay.parked SET discarded_at = now() WHERE relay = 'part1'")
+    assert whole(isolated, "setup", "--take-over", "part1").code == 0
+    waiting: LiteralString = "SELECT array_agg(relay) FROM relay.parked WHERE discarded_at IS NULL"
+    assert one(isolated.database_url, waiting) == ["relay"]
+
+
 def test_the_place_of_a_relay_that_is_active_is_not_taken(ready: Isolated) -> None:
     before = one(ready.database_url, ROWS)
     with psycopg.connect(ready.database_url, autocommit=True) as leader:
@@ -203,6 +245,7 @@ def test_the_place_of_a_relay_that_is_active_is_not_taken(ready: Isolated) -> No
     ("change", "said"),
     [
         ("UPDATE relay.checkpoint SET outboxes = '{sales.outbox}'", "belongs to sales.outbox"),
+        ("UPDATE relay.checkpoint SET outboxes = NULL", "has not noted which outbox it reads"),
         ("UPDATE relay.checkpoint SET system_identifier = '7'", "a position was stored on another server"),
         (
             "UPDATE relay.checkpoint SET mode = 'wal', lsn = '0/1', snapshot = NULL",
