@@ -22,8 +22,10 @@ from sandbox.servers.backend import Extra
 from sandbox.servers.rabbitmq import Ports, Rabbitmq, server_account
 
 NODES = 3
-_KINDS = ("amqp", "distribution")
-PORTS = ("cluster_epmd_port", *(f"cluster_{kind}_{number}_port" for number in range(1, NODES + 1) for kind in _KINDS))
+PORTS = (
+    "cluster_epmd_port",
+    *(f"cluster_{kind}_{number}_port" for number in range(1, NODES + 1) for kind in ("amqp", "distribution")),
+)
 """The names of its ports in a sandbox's record; `cluster_script` and `cluster_password` are there too."""
 _MAPPER_SECONDS = 10.0
 # A node that starts for the first time joins those that are named here; the first one is named to itself only, and
@@ -51,7 +53,11 @@ class Cluster:
             Rabbitmq(
                 home / f"node{number}",
                 script=script,
-                ports=Ports(*(ports[f"cluster_{kind}_{number}_port"] for kind in _KINDS), epmd=self._mapper_port),
+                ports=Ports(
+                    amqp=ports[f"cluster_amqp_{number}_port"],
+                    distribution=ports[f"cluster_distribution_{number}_port"],
+                    epmd=self._mapper_port,
+                ),
                 password=password,
                 name=f"sandbox{number}",
             )

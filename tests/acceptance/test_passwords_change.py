@@ -106,7 +106,7 @@ def test_in_postgres_while_consumers_run(stage: Stage) -> None:
 
 def test_in_rabbitmq_while_consumers_run(stage: Stage, sandbox: Sandbox) -> None:
     tap = stage.set_up()
-    with user(sandbox, stage.isolated.name, OLD) as account:
+    with user(sandbox.rabbitmq, sandbox.servers.amqp_url, stage.isolated.name, OLD) as account:
         account.permit(configure=".*", write=".*", read=".*")
         consumer, secret = consume(stage, "CONSUMERS_AMQP_URL", account.url)
         account.change(NEW)
@@ -116,7 +116,7 @@ def test_in_rabbitmq_while_consumers_run(stage: Stage, sandbox: Sandbox) -> None
 
 def test_in_rabbitmq(stage: Stage, sandbox: Sandbox) -> None:
     tap = stage.set_up()
-    with user(sandbox, stage.isolated.name, OLD) as account:
+    with user(sandbox.rabbitmq, sandbox.servers.amqp_url, stage.isolated.name, OLD) as account:
         account.permit(configure="^$", write=".*", read="^$")
         relay, secret = start(stage, "RELAY_AMQP_URL", account.url)
         account.change(NEW)  # which cuts its connections

@@ -79,7 +79,7 @@ def site(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         stage.set_up()
         with (
             role(isolated.database_url, "LOGIN REPLICATION", DATABASE) as database_url,
-            user(sandbox, isolated.name, BROKER) as broker,
+            user(sandbox.rabbitmq, sandbox.servers.amqp_url, isolated.name, BROKER) as broker,
         ):
             broker.permit(configure=".*", write=".*", read=".*")
             try:

@@ -40,7 +40,7 @@ def too_large(size: int, run: Run) -> None:
     found = grown(run, relay, by=_growth(size))
     assert not found, found
     assert relay.terminate() == 0, relay.tail()
-    run.borrow(largest_message(run.box, _LARGEST))
+    run.borrow(largest_message(run.box.rabbitmq, _LARGEST))
     run.streaming_relay(RELAY_MAX_MESSAGE_BYTES=str(_LARGEST))
     run.healed()
     _redrive(run, events)
@@ -48,7 +48,7 @@ def too_large(size: int, run: Run) -> None:
 
 def refused(run: Run) -> None:
     """Write an event within the relay's limit and above RabbitMQ's, and later raise RabbitMQ's limit."""
-    with largest_message(run.box, _MB // 2):
+    with largest_message(run.box.rabbitmq, _MB // 2):
         run.streaming_relay()
         events = _commit(run, _LARGE, _MB, 1)
         _are_parked(run, events, "refused")

@@ -24,8 +24,11 @@ def publish(tap: StreamTap, exchange: str, *versions: int) -> list[Delivery]:
     with tap.channel() as channel:
         channel.confirm_delivery()
         for version in versions:
-            headers = {"aggregate_type": "order", "aggregate_id": "1", "aggregate_version": version}
-            properties = pika.BasicProperties(message_id=f"m{version}", headers=headers, delivery_mode=2)
+            properties = pika.BasicProperties(
+                message_id=f"m{version}",
+                headers={"aggregate_type": "order", "aggregate_id": "1", "aggregate_version": version},
+                delivery_mode=2,
+            )
             channel.basic_publish(exchange, "order.made", b"{}", properties)
     return [Delivery(f"m{version}", "order", "1", version) for version in versions]
 

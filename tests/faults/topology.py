@@ -98,7 +98,7 @@ def queue_deleted(run: Run) -> None:
 
 def write_forbidden(run: Run) -> None:
     """Revoke the permission to write to the exchange, and grant it again."""
-    account = run.borrow(user(run.box, run.stage.isolated.name, _OLD))
+    account = run.borrow(user(run.box.rabbitmq, run.stage.isolated.amqp_url, run.stage.isolated.name, _OLD))
     account.permit(configure="^$", write=".*", read="^$")
     run.secrets.add(_OLD)
     relay = run.streaming_relay(RELAY_AMQP_URL=login(run.broker.url, account.name, _OLD))
@@ -114,7 +114,7 @@ def write_forbidden(run: Run) -> None:
 
 def rabbitmq_password_changed(run: Run) -> None:
     """Change the user's password, and later the file that the relay reads it from."""
-    account = run.borrow(user(run.box, run.stage.isolated.name, _OLD))
+    account = run.borrow(user(run.box.rabbitmq, run.stage.isolated.amqp_url, run.stage.isolated.name, _OLD))
     account.permit(configure="^$", write=".*", read="^$")
     secret = _from_file(run, "RELAY_AMQP_URL", login(run.broker.url, account.name, _OLD))
     relay = run.streaming_relay()

@@ -79,8 +79,10 @@ def test_all_relays_of_an_outbox_have_the_same_number_of_partitions(connection: 
     [
         "DELETE FROM relay.checkpoint WHERE name = 'p2'",
         "DELETE FROM relay.checkpoint",
-        "UPDATE relay.checkpoint SET partitioned = NULL, partitioned_by = NULL, partition = 1, partitions = 1"
-        " WHERE name = 'p2'",
+        """
+        UPDATE relay.checkpoint SET partitioned = NULL, partitioned_by = NULL, partition = 1, partitions = 1
+        WHERE name = 'p2'
+        """,
     ],
 )
 def test_each_partition_has_a_position(connection: Connection, statement: LiteralString) -> None:

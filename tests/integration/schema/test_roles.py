@@ -31,7 +31,10 @@ def stage(site: Site, tmp_path: Path) -> Iterator[Stage]:
 def test_everything_works_under_exactly_these_rights(site: Site, stage: Stage, sandbox: Sandbox) -> None:
     exchange, queue = stage.isolated.name, stage.queue
     dotted = queue.replace(".", "[.]")
-    with user(sandbox, f"{exchange}_relay") as relays, user(sandbox, f"{exchange}_consumers") as consumers:
+    with (
+        user(sandbox.rabbitmq, sandbox.servers.amqp_url, f"{exchange}_relay") as relays,
+        user(sandbox.rabbitmq, sandbox.servers.amqp_url, f"{exchange}_consumers") as consumers,
+    ):
         relays.permit(configure="^$", write=f"^{exchange}$", read="^$")
         consumers.permit(
             configure=f"^{dotted}([.]dead)?$",
@@ -102,7 +105,7 @@ def test_events_are_redriven_when_others_may_not_write_logical_messages(site: Si
 
 
 def test_setup_needs_only_the_permission_to_configure_the_exchange(site: Site, sandbox: Sandbox) -> None:
-    with user(sandbox, f"{site.isolated.name}_setup") as setup:
+    with user(sandbox.rabbitmq, sandbox.servers.amqp_url, f"{site.isolated.name}_setup") as setup:
         setup.permit(configure=f"^{site.isolated.name}$", write="^$", read="^$")
         said = call(site.variables("outbox_owner", RELAY_AMQP_URL=setup.url), "setup")
     assert said.code == 0, said.output
@@ -114,7 +117,10 @@ def test_a_topology_needs_the_permissions_on_its_exchange_and_queues_and_its_con
     name = site.isolated.name
     site.isolated.exchange("hash-2")
     queue, _ = site.isolated.queue("hash-2-0"), site.isolated.queue("hash-2-1")
-    with user(sandbox, f"{name}_topology") as setup, user(sandbox, f"{name}_events") as consumers:
+    with (
+        user(sandbox.rabbitmq, sandbox.servers.amqp_url, f"{name}_topology") as setup,
+        user(sandbox.rabbitmq, sandbox.servers.amqp_url, f"{name}_events") as consumers,
+    ):
         setup.permit(
             configure=f"^{name}([.](hash|stream)-.*)?$",
             write=f"^({name}[.](hash|stream)-.*|amq[.]default)$",

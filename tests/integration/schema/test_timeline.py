@@ -16,12 +16,12 @@ ROW: LiteralString = """
 FOUND: LiteralString = "SELECT relay.timeline(), pg_walfile_name(pg_current_wal_insert_lsn())"
 
 
-def found(server: Postgres, *statements: LiteralString) -> Any:  # noqa: ANN401 - columns of any type
-    """Run `statements`, and return the row that the last one gives."""
+def found(server: Postgres, query: LiteralString, *, after: LiteralString = "") -> Any:  # noqa: ANN401 - columns of any type
+    """Return the row that `query` gives, on a connection that ran `after` before."""
     with psycopg.connect(server.url, autocommit=True) as connection:
-        for statement in statements:
-            cursor = connection.execute(statement)
-        return cursor.fetchone()
+        if after:
+            connection.execute(after)
+        return connection.execute(query).fetchone()
 
 
 def test_positions_of_a_promoted_standby_are_of_its_own_timeline_before_its_first_checkpoint_and_after_it() -> None:
@@ -37,6 +37,6 @@ def test_positions_of_a_promoted_standby_are_of_its_own_timeline_before_its_firs
         servers.promote()
         timeline, file = found(servers.primary, FOUND)
         assert (timeline, int(file[:8], 16)) == (2, 2)
-        noted = "SELECT relay.note_position('relay', '0')", "SELECT timeline FROM relay.checkpoint_history"
-        assert found(servers.primary, *noted) == (2,)
-        assert found(servers.primary, "CHECKPOINT", "SELECT relay.timeline()") == (2,)
+        note = "SELECT relay.note_position('relay', '0')"
+        assert found(servers.primary, "SELECT timeline FROM relay.checkpoint_history", after=note) == (2,)
+        assert found(servers.primary, "SELECT relay.timeline()", after="CHECKPOINT") == (2,)

@@ -256,7 +256,7 @@ def test_a_pooler_is_named_with_what_it_forbids(stage: Stage) -> None:
 
 def test_a_user_who_may_not_declare_the_queues_is_told_the_permissions(stage: Stage, sandbox: Sandbox) -> None:
     assert stage.consume().terminate() == 0
-    with user(sandbox, stage.queue.replace(".", "_")) as limited:
+    with user(sandbox.rabbitmq, sandbox.servers.amqp_url, stage.queue.replace(".", "_")) as limited:
         limited.permit(configure="^$", write=".*", read=".*")
         found = check(stage, amqp_url=limited.url)["broker.permissions"]
         assert found["status"] == "FAIL"

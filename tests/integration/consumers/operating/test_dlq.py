@@ -190,7 +190,7 @@ def test_a_user_may_do_so_who_reads_the_dead_letter_queue_and_writes_to_the_defa
     stage.submit("record")
     stage.relay()
     dead_letter(stage, 1)
-    with user(sandbox, uuid4().hex) as operator:
+    with user(sandbox.rabbitmq, sandbox.servers.amqp_url, uuid4().hex) as operator:
         operator.permit(
             configure="^$", write="^amq[.]default$", read=f"^{dead_letter_queue(stage.queue).replace('.', '[.]')}$"
         )

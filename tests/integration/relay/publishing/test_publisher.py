@@ -205,7 +205,7 @@ def test_a_message_that_the_broker_does_not_take_is_rejected_and_the_others_are_
         assert [(each.reason, "larger than" in each.detail) for each in it.rejections] == [("refused", True)]
         assert it.publisher.in_flight() == 0
 
-    with largest_message(sandbox, 1000):
+    with largest_message(sandbox.rabbitmq, 1000):
         play(isolated, scenario)
 
 

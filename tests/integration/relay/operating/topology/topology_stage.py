@@ -70,7 +70,7 @@ def _consumed(
     found: dict[str, list[str]] = {queue: [] for queue in queues}
 
     def on_message(aggregates: list[str], _: object, __: object, properties: pika.BasicProperties, ___: bytes) -> None:
-        aggregates.append((properties.headers or {})["aggregate_id"])
+        aggregates.append(str((properties.headers or {})["aggregate_id"]))
 
     def all_came() -> bool:
         open_channel.connection.process_data_events(time_limit=1)

@@ -13,6 +13,7 @@ from outboxkit.errors import Problem
 from relay.core.errors import AnotherLeads, SourceRefused
 from relay.core.event import Boundary
 from relay.core.evidence import Evidence
+from relay.core.position import BatchPosition
 from relay.sources.layout import NATIVE
 from relay.sources.polling.skip_locked.source import Sessions, Settings, SharedRedrives, SkipLockedSource
 from relay.storage.facts import Facts, Owner
@@ -54,7 +55,7 @@ async def source(isolated: Isolated, *, shared: bool = True) -> AsyncIterator[tu
         )
 
 
-async def confirmed(isolated: Isolated, polled: SkipLockedSource) -> Boundary:
+async def confirmed(isolated: Isolated, polled: SkipLockedSource) -> Boundary[BatchPosition]:
     """Publish two rows, end the session that has them locked before they are marked, and return how far that is."""
     await begin(isolated)
     publish(isolated.database_url, "1", "2")
