@@ -1,8 +1,7 @@
-"""A fresh clone, and compose on it: what the tests of `make containers` run on."""
+"""The engine, and compose on a fresh clone: what the tests of `make containers` run on."""
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Mapping
 from functools import cached_property
@@ -26,17 +25,6 @@ def inspect(what: str) -> dict[str, Any]:
     """Return what the engine says of an image or a container."""
     (found,) = json.loads(run("docker", "inspect", what))
     return dict(found)
-
-
-def clone(place: Path) -> Path:
-    """Copy what git tracks, as it is now, and what a builder behind a proxy adds; return the copy."""
-    for name in run("git", "ls-files", "-z").split("\0"):
-        if name and (ROOT / name).is_file():
-            (place / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, place / name)
-    for certificate in (ROOT / "docker" / "certificates").glob("*.crt"):
-        shutil.copy2(certificate, place / "docker" / "certificates")
-    return place
 
 
 class Compose:

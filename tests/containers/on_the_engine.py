@@ -19,7 +19,8 @@ import yaml
 
 from sandbox.machine import ports
 from sandbox.machine.waiting import until
-from tests.containers.engine import Compose, clone, inspect, run, state
+from tests.containers.engine import Compose, inspect, run, state
+from tests.support.clone import clone
 from tests.support.dashboard import Prometheus, queries
 from tests.support.kustomize import Manifest, rendered
 

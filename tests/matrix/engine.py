@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from outboxkit.errors import Problem
-from tests.containers.engine import clone
+from tests.support.clone import clone
 
 RESULTS = "/results/junit.xml"
 """Where a run leaves its results in its container."""

@@ -705,7 +705,7 @@ MUTANTS = (
         (_CONFIRMED,),
     ),
     Mutant(
-        "record what was confirmed behind a position that somebody else wrote, or another server",
+        "record what was confirmed behind a position that another relay or another server wrote",
         "relay/storage/position.py",
         "        if not known:",
         "        if False:",
@@ -719,7 +719,7 @@ MUTANTS = (
         ("tests/integration/relay/sources/polling/test_skip_locked_source.py",),
     ),
     Mutant(
-        "take the timeline of the last checkpoint for the server's",
+        "take the timeline of the last checkpoint for that of the server",
         "sql/schema/021_timeline.sql",
         "greatest(c.timeline_id, r.min_recovery_end_timeline)",
         "c.timeline_id",
@@ -866,7 +866,7 @@ MUTANTS = (
         (_PARTITION, "tests/integration/schema/test_partitions.py"),
     ),
     Mutant(
-        "put an aggregate's partition together from its parts without a border",
+        "put the parts of an aggregate together without a border when its partition is computed",
         "relay/core/partition.py",
         "{aggregate_type}\\0{aggregate_id}",
         "{aggregate_type}{aggregate_id}",
@@ -907,7 +907,7 @@ MUTANTS = (
         (f"{_PARTITIONS}/test_take_over.py",),
     ),
     Mutant(
-        "begin where some of the relays have published, and not all",
+        "begin where only some of the relays have published",
         "sql/queries/partition_merge.sql",
         "(range_intersect_agg(streamed + seen) - range_intersect_agg(seen))::text",
         "(range_agg(streamed) - range_intersect_agg(seen))::text",
@@ -943,7 +943,7 @@ MUTANTS = (
         ("tests/unit/relay/sources/test_starting.py",),
     ),
     Mutant(
-        "count epochs anew when a relay's place is taken",
+        "count epochs anew when the place of a relay is taken",
         "relay/operating/setup/dividing/taking_over.py",
         "            epoch=self.epoch + 1,\n",
         "",
@@ -957,7 +957,7 @@ MUTANTS = (
         (f"{_PARTITIONS}/test_slot_skip_of_a_partition.py",),
     ),
     Mutant(
-        "give the queues of a topology numbers of different widths, so that a restart of RabbitMQ moves aggregates",
+        "give the queues of a topology numbers of different widths",
         "relay/operating/topology/topology.py",
         "{number:0{len(str(self.number - 1))}}",
         "{number}",

@@ -19,8 +19,8 @@ def prose(page: Path) -> str:
 
 
 def links(text: str) -> list[str]:
-    """Return the targets of the links in `text`."""
-    return _LINK.findall(text)
+    """Return the targets of the links in `text`; a regular expression in backticks may look like one."""
+    return _LINK.findall(_QUOTED.sub("", text))
 
 
 def quoted(text: str) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 TESTS = Path(__file__).parents[2]
 LAYERS = (
     *("unit", "contract", "integration", "acceptance", "packaging", "snippets"),
-    *("faults", "mutants", "handover", "containers"),
+    *("faults", "mutants", "handover", "containers", "matrix"),
 )
 ABOVE_ALL = ("sample",)
 """Draws from the faults and from the mutants, and nothing imports it."""
