@@ -22,7 +22,10 @@ _CONFIGURATION = """\
 default_user = {user}
 default_pass = {password}
 log.console = false
+default_worker_pool_size = 1
 """
+"""One worker restores the bindings of a hashing exchange in their order (docs/scaling.md, "Queues by hash")."""
+
 # At boot RabbitMQ loads about a thousand modules and looks for each in every directory of the code path. By default
 # that path begins with every available plugin: 52,000 lookups fail and take half of the CPU time (measured with 3.10:
 # 3.7 s against 2.0 s). Here are RabbitMQ's core and the one plugin that is used, and the directories with most modules

@@ -91,7 +91,9 @@ def binding(found: Found) -> Verdict:
         "the bindings, and the header that is hashed, are unknown: AMQP does not show them",
         remedy=f"`rabbitmq-diagnostics consistent_hash_exchange_ring_state {topology.exchange}` must show "
         f"{topology.number} queues in the order of their names, and `rabbitmqctl list_exchanges name arguments` "
-        f"{topology.header!r}: if not, begin anew ({ANEW}); `rabbitmqctl list_bindings` must show a binding from "
+        f"{topology.header!r}: if not, begin anew ({ANEW}); up to RabbitMQ 4.2, `rabbitmqctl eval "
+        "'worker_pool_sup:default_pool_size().'` must print 1: if not, set default_worker_pool_size = 1 in "
+        "rabbitmq.conf (docs/scaling.md, 'Queues by hash'); `rabbitmqctl list_bindings` must show a binding from "
         f"{topology.source!r} to {topology.exchange!r} for each key: if not, {_setup(found)}",
         exchange=topology.exchange,
     )

@@ -8,11 +8,12 @@ one queue, in the order in which they were published. Aggregates of two types wi
 harm.
 
 The ring of such an exchange has the queues in the order in which they were bound. Up to RabbitMQ 4.2 it may be kept in
-memory only; it is then made anew when a node starts that finds no other: in the order of the queues' names
-(rabbit_exchange_type_consistent_hash.erl, `recover`), so the numbers in the names have one width, and the queues are
-bound in the order of their names; but what recovers the bindings in parallel (rabbit_binding.erl, `recover`) may come
-first, and then in any order. Aggregates have then moved to other queues, past what still waits in their old ones.
-A queue that leaves the ring moves its aggregates, and those of all queues behind it.
+memory only; it is then made anew when a node starts and no other runs. The bindings are restored by a pool of workers
+(rabbit_binding.erl, `recover`): one worker restores them in the order of the queues' names, several race each other. If
+the new ring differed, aggregates would move to other queues at a restart, past what still waits in their old ones. So
+the numbers in the names have one width, the queues are bound in the order of their names, and such a RabbitMQ must have
+one worker (`default_worker_pool_size = 1`), which AMQP does not show. A queue that leaves the ring moves its
+aggregates, and those of all queues behind it.
 
 The number of queues is in every name, and so is the header, unless it is the usual one: another number or header is
 another topology beside this one, and never a change of it. RabbitMQ would not notice the change of a header: of an
