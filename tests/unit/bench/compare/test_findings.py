@@ -11,7 +11,7 @@ from bench.compare.findings.finding import Order
 from bench.compare.findings.measures import Measured
 from bench.compare.findings.ranking import rank
 from bench.compare.findings.sections import sections, stated
-from bench.compare.results import CONFIRMED, Correctness, Figure, Kind, Phase, Results, Run
+from bench.compare.results import CONFIRMED, Arm, Correctness, Figure, Kind, Phase, Results, Run
 from tests.unit.bench.compare import plausible
 from tests.unit.bench.compare.planted import ARMS, NONE, OTHER, POLL, SURROUNDINGS, WAL, figure, planted, the
 from tests.unit.bench.compare.plausible import LAST_ID, NOTIFY, ONE_CONFIRM, PGOUTPUT, POLL_1S, WAL2JSON, Draw
@@ -240,6 +240,19 @@ def test_what_was_measured_once_is_not_said_to_be_the_same() -> None:
         "Nowhere seen to be worse than the WAL.",
         "Measured once, so no difference is stated, in idle CPU of Postgres per minute (a part).",
     ]
+
+
+def test_a_peer_that_varies_changes_nothing_of_what_is_said_of_ours() -> None:
+    ours = planted("drain_rate", APART)
+    peer = Arm("a peer", "peer")
+    varied = tuple(
+        Run(peer.name, number, (Phase("a part", "drain", figures={"drain_rate": figure("drain_rate", value)}),))
+        for number, value in enumerate((10.0, 1000.0))
+    )
+    both = Measured(structs.replace(ours.results, arms=(*ARMS, peer), runs=(*ours.results.runs, *varied)))
+    alone, beside = (measured.estimates(the(measured, "drain_rate")) for measured in (ours, both))
+    assert {arm: beside[arm] for arm in alone} == alone
+    assert beside[peer.name].repeated
 
 
 def test_what_a_way_costs_is_told_at_a_load_and_in_a_backlog() -> None:
