@@ -92,7 +92,7 @@ class Measured:
     def estimates(self, measure: Measure) -> dict[str, Estimate]:
         """Return the estimate of each arm of which it was measured.
 
-        Peers may vary more. They widen their own intervals and not ours, so adding them changes nothing of a comparison.
+        Peers may vary more. They widen their own intervals and not ours, so adding them changes nothing of ours.
         """
         if measure not in self._estimates:
             found = {
