@@ -107,7 +107,11 @@ def _about(measured: Measured, arm: str, wal: Sequence[str]) -> list[Finding]:
     if late := _late(measured, arm):
         measure, estimate = late
         latest = quantity(estimate.high, measure.unit)
-        text = f"Enough where an event may be {latest} late: that is the p99 at the worst load ({measure.phase})"
+        median = quantity(estimate.value, measure.unit)
+        where = (
+            measure.phase if median == latest else f"{measure.phase}: {median}, and by its interval at most {latest}"
+        )
+        text = f"Enough where an event may be {latest} late: that is the p99 at the worst load ({where})"
         writers = _writers_alone(measured).get(measure.phase)
         if writers is not None and writers.value > _OWN_SHARE * estimate.value:
             text += f", at which the writers alone take {quantity(writers.value, measure.unit)}"

@@ -64,13 +64,15 @@ def rates(measured: Measured, title: str, phase: str) -> Figure:
 
     def panel(axes: Axes, arm: str, hue: str | None) -> None:
         steps = sorted((step for part in there[arm] for step in part.steps), key=lambda step: step.offered)
-        middle = {step.offered: statistics.median(_lags(steps, step.offered)) for step in steps}
-        axes.plot(list(middle), list(middle.values()), color=hue or GREY, linewidth=1.2 if hue else 0.6, zorder=1)
+        every_rate = list(dict.fromkeys(step.offered for step in steps))
+        written = [statistics.median(step.achieved for step in steps if step.offered == rate) for rate in every_rate]
+        middle = [statistics.median(_lags(steps, rate)) for rate in every_rate]
+        axes.plot(written, middle, color=hue or GREY, linewidth=1.2 if hue else 0.6, zorder=1)
         _points(axes, steps, hue)
 
     figure, every = _panels(measured, title, list(there), panel)
     every[0].set(xscale="log", yscale="log")
-    _label(figure, every, (RATE, "events per second, offered"), (SECONDS, "lag"))
+    _label(figure, every, (RATE, "events per second, as written"), (SECONDS, "lag"))
     offered = sorted({step.offered for parts in there.values() for part in parts for step in part.steps})
     every[0].set_xticks(offered, [f"{rate / 1000:g}k" if rate >= _THOUSAND else f"{rate:g}" for rate in offered])
     every[0].set_xticks([], minor=True)
@@ -95,7 +97,7 @@ def _points(axes: Axes, steps: Sequence[Step], hue: str | None) -> None:
     for bounded in (True, False):
         some = [step for step in steps if step.bounded == bounded]
         axes.plot(
-            [step.offered for step in some], _lags(some), marker="o", linestyle="",
+            [step.achieved for step in some], _lags(some), marker="o", linestyle="",
             markersize=7 if hue else 3, color=colour, markerfacecolor=colour if bounded else "white",
             zorder=3 if hue else 1,
         )  # fmt: skip

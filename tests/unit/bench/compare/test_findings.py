@@ -107,7 +107,7 @@ def test_an_arm_that_was_still_publishing_when_the_time_was_over_has_lost_nothin
     found = Measured(structs.replace(measured.results, runs=runs))
     (counted,) = [each for each in correctness.counted(found) if each.arm == run.arm]
     assert not counted.faulty
-    assert correctness.verdict(counted) == "not finished"
+    assert correctness.verdict(counted) == "400 not finished"
     assert correctness.missing(found) == frozenset()
     assert any("400 of 2,000 events when the time was over" in each.text for each in correctness.findings(found))
 
@@ -280,3 +280,24 @@ def test_the_cheapest_arm_is_not_named_by_one_repetition() -> None:
 def test_without_the_wal_nothing_is_said_of_when_to_poll() -> None:
     without = Draw(events=100, repetitions=2).without(WAL2JSON, PGOUTPUT)
     assert when_to_poll.findings(Measured(without.results())) == {}
+
+
+def test_commits_are_not_compared_with_those_of_a_longer_load() -> None:
+    """The load of an arm that polls every 10 s lasts 10 s, and has other pauses than one of 8 s."""
+    measured = planted(
+        "writer_commits", {NONE: [68, 68, 68], WAL: [68, 68, 68], POLL: [50, 50, 50], OTHER: [68, 68, 68]}, kind="load"
+    )
+    longer = Correctness(1389, 0, 0, 0)
+    runs = tuple(
+        structs.replace(run, phases=tuple(structs.replace(part, correctness=longer) for part in run.phases))
+        if run.arm == POLL
+        else run
+        for run in measured.results.runs
+    )
+    found = writers.finding(Measured(structs.replace(measured.results, runs=runs)), the(measured, "writer_commits"))
+    assert found is not None
+    assert found.text == (
+        "Commits of the writers: 68/s without a relay; no difference seen with any of 2 arms. "
+        f"Not compared, since its load lasted longer: {POLL}."
+    )
+    assert found.orders == ()
