@@ -63,11 +63,15 @@ def compare(  # noqa: PLR0913 - one parameter for each option
     )
     now = datetime.now(UTC).replace(microsecond=0)
     kept = Kept(out or _PLACES / f"{now:%Y%m%d-%H%M%S}")
-    plan = kept.begun(asked, drawn=random.SystemRandom().randrange(1_000_000), started_at=now.isoformat())
+    plan = kept.begun(
+        asked,
+        drawn=random.SystemRandom().randrange(1_000_000),
+        started_at=now.isoformat(),
+        load_before=surroundings.load_before(),
+    )
     screen = console()
-    load_before = surroundings.load()
     with sandbox.start() as box:
-        about = running.look(box, plan, load_before)
+        about = running.look(box, plan)
         with shown(screen) as observe:
             ended = running.ended(lambda: running.compare(box, kept, plan, observe))
     found = running.collected(kept, plan, about, ended)

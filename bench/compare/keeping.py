@@ -34,7 +34,7 @@ class Kept:
                 f"{self._plan} is no plan that this bench can go on with: {error}", remedy="choose another --out"
             ) from error
 
-    def begun(self, asked: Asked, *, drawn: int, started_at: str) -> Plan:
+    def begun(self, asked: Asked, *, drawn: int, started_at: str, load_before: str = "") -> Plan:
         """Return the plan that is there, or store what is `asked`; raises ConfigurationProblem if they differ."""
         stored = self.plan()
         if stored is not None:
@@ -44,7 +44,7 @@ class Kept:
                     remedy="leave that option out to go on with it, or choose another --out",
                 )
             return stored
-        plan = made(asked, drawn=drawn, started_at=started_at)
+        plan = made(asked, drawn=drawn, started_at=started_at, load_before=load_before)
         self._runs.mkdir(parents=True, exist_ok=True)
         put(self._plan, msgspec.json.encode(plan))
         return plan

@@ -56,7 +56,7 @@ ALL = (
     # A minute without events
     Quantity("idle_relay_cpu", SECONDS, "relay", "idle CPU of the relay per minute", grain=2 * TICK),
     Quantity("idle_database_cpu", SECONDS, "database", "idle CPU of Postgres per minute", grain=2 * TICK),
-    Quantity("idle_queries", COUNT, "database", "idle queries per minute", grain=2.0),
+    Quantity("idle_queries", COUNT, "database", "idle transactions per minute", grain=2.0),
     # Incidents
     Quantity("peak_lag", SECONDS, "incident", "greatest lag", grain=_SAMPLED),
     Quantity("peak_retained_bytes", BYTES, "incident", "greatest retained WAL", grain=1e6),

@@ -6,6 +6,7 @@ It goes on where it ended. Ctrl-C and its time limit end it; what was measured u
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Literal
 
 from bench.compare import wording
@@ -91,9 +92,9 @@ def _next(plan: Plan, way: Way, repetition: int) -> str:
     return f"{way.arm.name}, {repetition + 1} of {ordering.repetitions(plan, way)}"
 
 
-def look(box: Sandbox, plan: Plan, load_before: tuple[float, float, float]) -> Surroundings:
+def look(box: Sandbox, plan: Plan) -> Surroundings:
     """Describe the machine, the servers and the plan."""
-    seen = surroundings.look(box, load_before=load_before, window=plan.window)
+    seen = surroundings.look(box, load_before=surroundings.load(), window=plan.window)
     return Surroundings(
         seed=plan.seed,
         started_at=plan.started_at,
@@ -103,9 +104,10 @@ def look(box: Sandbox, plan: Plan, load_before: tuple[float, float, float]) -> S
             "processor": seen.processor,
             "cores": str(seen.cores),
             "kernel": seen.kernel,
-            "load before": " ".join(f"{value:.2f}" for value in seen.load_before),
+            **({"load before": plan.load_before} if plan.load_before else {}),
         },
         versions={
+            "outbox-relay": version("outbox-relay"),
             "PostgreSQL": seen.postgres,
             "RabbitMQ": seen.rabbitmq,
             "Python": seen.python,

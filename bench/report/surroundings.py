@@ -35,6 +35,11 @@ def load() -> tuple[float, float, float]:
     return os.getloadavg()
 
 
+def load_before() -> str:
+    """Return the load averages as a report has them."""
+    return " ".join(f"{value:.2f}" for value in load())
+
+
 def look(box: Sandbox, *, load_before: tuple[float, float, float], window: int) -> Surroundings:
     """Describe the machine and the servers of `box`."""
     postgres, rabbitmq = versions.read(box.servers)

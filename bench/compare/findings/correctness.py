@@ -84,7 +84,9 @@ def title(measured: Measured) -> str:
     """Return the finding as a title."""
     found = counted(measured)
     bad = [_fault(each).rstrip(".") for each in found if each.faulty]
-    return capital(listed(bad)) if bad else f"No event was missed by {plural(len(found), 'arm')}"
+    if len(bad) < _MANY:
+        return capital(listed(bad)) if bad else f"No event was missed by {plural(len(found), 'arm')}"
+    return f"{len(bad)} arms missed events or broke their order; {plural(len(found) - len(bad), 'arm')} did not"
 
 
 def verdict(each: Counted) -> str:
@@ -92,7 +94,7 @@ def verdict(each: Counted) -> str:
     if each.faulty:
         return "loses events" if each.counts.missed else "breaks the order"
     if each.counts.unfinished:
-        return "not finished"
+        return f"{each.counts.unfinished:,} not finished"
     return "no fault seen" if each.ordered else "promises no order"
 
 

@@ -90,13 +90,17 @@ class Measured:
         ]
 
     def estimates(self, measure: Measure) -> dict[str, Estimate]:
-        """Return the estimate of each arm of which it was measured."""
+        """Return the estimate of each arm of which it was measured.
+
+        Peers may vary more. They widen their own intervals and not ours, so adding them changes nothing of ours.
+        """
         if measure not in self._estimates:
             found = {
                 arm: [value for part in self.parts(arm, measure.phase) if (value := measure.of(part)) is not None]
                 for arm in self.arms
             }
-            self._estimates[measure] = estimates(found, grain=measure.grain)
+            own = {arm: values for arm, values in found.items() if self.arms[arm].family != "peer"}
+            self._estimates[measure] = estimates(found, grain=measure.grain) | estimates(own, grain=measure.grain)
         return self._estimates[measure]
 
     def distribution(self, arm: str, phase: str, hop: str) -> Distribution:

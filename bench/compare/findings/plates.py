@@ -109,8 +109,9 @@ def speed(measured: Measured) -> Iterator[Plate]:
             yield Plate(
                 f"throughput-{_slug(phase)}",
                 _title(measured, [measure] if measure else []),
-                "Lag at the end of each rate that was offered. Filled: the lag stayed bounded. Hollow: it grew. The "
-                "sustainable rate is the highest at which it stayed bounded; grey points are the other arms'.",
+                "Lag at the end of each rate that was offered, at the rate that was written. Filled: the lag stayed "
+                "bounded. Hollow: it grew. The sustainable rate is the highest at which it stayed bounded; "
+                "grey points are the other arms'.",
                 Rates(phase),
             )
     yield from bars(measured, "speed", ("drain", "rates"))

@@ -8,13 +8,13 @@ from bench.compare.findings.finding import Finding, Order, Stated
 from bench.compare.findings.measures import STATED, Measure, Measured
 from bench.compare.findings.phrasing import listed, quantity
 from bench.compare.findings.statistics import Estimate, differ
-from bench.compare.results import CONFIRMED, Family
+from bench.compare.results import CONFIRMED, Family, Kind
 
 _LATE = f"{CONFIRMED} p99"
 _LATENCIES = tuple(f"{CONFIRMED} {quantile}" for quantile in STATED)
 BUDGETS = (0.02, 0.1, 0.5, 2.0, 15.0)
 """Seconds that an event may be late; the report names the cheapest arm within each."""
-_WRITERS, _OF_IT = "writer_commit_p99", 0.5
+_WRITERS, _OWN_SHARE = "writer_commit_p99", 0.5
 """A load at which writers alone take more than this share of such a time says nothing of an arm that is to keep it."""
 _CHEAP = ("idle_relay_cpu", "idle_database_cpu")
 _COMPARED = frozenset({"speed", "database", "relay", "incident"})
@@ -91,7 +91,7 @@ def budgets(measured: Measured) -> list[Budget]:
     alone = _writers_alone(measured)
     found = []
     for seconds in BUDGETS if late else ():
-        left_out = tuple(load for load, estimate in alone.items() if estimate.value > _OF_IT * seconds)
+        left_out = tuple(load for load, estimate in alone.items() if estimate.value > _OWN_SHARE * seconds)
         within = tuple(
             arm
             for arm, at in late.items()
@@ -107,24 +107,32 @@ def _about(measured: Measured, arm: str, wal: Sequence[str]) -> list[Finding]:
     if late := _late(measured, arm):
         measure, estimate = late
         latest = quantity(estimate.high, measure.unit)
-        text = f"Enough where an event may be {latest} late: that is the p99 at the worst load ({measure.phase})"
+        median = quantity(estimate.value, measure.unit)
+        where = (
+            measure.phase if median == latest else f"{measure.phase}: {median}, and by its interval at most {latest}"
+        )
+        text = f"Enough where an event may be {latest} late: that is the p99 at the worst load ({where})"
         writers = _writers_alone(measured).get(measure.phase)
-        if writers is not None and writers.value > _OF_IT * estimate.value:
+        if writers is not None and writers.value > _OWN_SHARE * estimate.value:
             text += f", at which the writers alone take {quantity(writers.value, measure.unit)}"
         text += "."
         found.append(Finding(text, (Stated(arm, measure, estimate),)))
     pairs = list(_compared(measured, arm, wal))
     better = [each for each in pairs if each.differ and each.ahead]
     worse = [each for each in pairs if each.differ and not each.ahead]
-    same = dict.fromkeys(each.measure.what for each in pairs if each.repeated and not each.differ)
-    once = dict.fromkeys(each.measure.what for each in pairs if not each.repeated)
+    same = [each.measure for each in pairs if each.repeated and not each.differ]
+    once = [each.measure for each in pairs if not each.repeated]
     found.append(_differing("Better than the WAL", "Nowhere seen to be better than the WAL", better))
     found.append(_differing("Worse than the WAL", "Nowhere seen to be worse than the WAL", worse))
-    if same:
-        found.append(Finding(f"No difference seen in {listed(list(same))}."))
-    if once:
-        found.append(Finding(f"Measured once, so no difference is stated, in {listed(list(once))}."))
+    found += [Finding(f"No difference seen in {each}.") for each in _by_phase(same)]
+    found += [Finding(f"Measured once, so no difference is stated, in {each}.") for each in _by_phase(once)]
     return found
+
+
+def _by_phase(measures: Sequence[Measure]) -> Iterator[str]:
+    """Yield for each phase what was measured there."""
+    for phase in dict.fromkeys(measure.phase for measure in measures):
+        yield f"{listed([measure.what for measure in measures if measure.phase == phase])} ({phase})"
 
 
 def _differing(some: str, none: str, pairs: Sequence[_Pair]) -> Finding:
@@ -138,11 +146,14 @@ def _differing(some: str, none: str, pairs: Sequence[_Pair]) -> Finding:
 
 
 def _compared(measured: Measured, arm: str, wal: Sequence[str]) -> Iterator[_Pair]:
-    """Yield each quantity with the best of the WAL's arms: in each kind of incident, else in one phase."""
-    seen: set[tuple[str, str]] = set()
+    """Yield each quantity with the best of the WAL's arms, in the first phase of each kind that has it.
+
+    So what a way costs is told at a load, in a backlog and without events: they differ.
+    """
+    seen: set[tuple[str, Kind]] = set()
     for measure in measured.measures:
         kind = measured.phases[measure.phase].kind
-        key = (measure.name, kind if measure.group == "incident" else "")
+        key = (measure.name, kind)
         found = measured.estimates(measure)
         theirs = {each: found[each] for each in wal if each in found}
         counts = measure.group in _COMPARED or (measure.name in _LATENCIES and kind == "load")

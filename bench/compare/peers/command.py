@@ -54,7 +54,12 @@ def peers(
         asked = Asked(
             quick=quick, seed=seed, arms=_BESIDE, repetitions=repetitions or (_QUICK_REPETITIONS if quick else None)
         )
-    plan = kept.begun(asked, drawn=random.SystemRandom().randrange(1_000_000), started_at=now.isoformat())
+    plan = kept.begun(
+        asked,
+        drawn=random.SystemRandom().randrange(1_000_000),
+        started_at=now.isoformat(),
+        load_before=surroundings.load_before(),
+    )
     wanted = repetitions or plan.repetitions
     screen = console()
     screen.print(f"Installing {', '.join(each.arm.name for each in chosen)}, unless they are there", highlight=False)
@@ -62,9 +67,8 @@ def peers(
     keeping.note(
         kept, tuple(each.arm for each in chosen), wanted, tuple(job.way.arm.name for job in todo if job.part)
     )  # fmt: skip
-    load_before = surroundings.load()
     with sandbox.start() as box:
-        about = running.look(box, plan, load_before)
+        about = running.look(box, plan)
         with shown(screen) as observe:
 
             def make() -> bool:

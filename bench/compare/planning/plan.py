@@ -30,6 +30,8 @@ class Plan(Struct, frozen=True, forbid_unknown_fields=True):
 
     A run that is not expected to end by then is not begun. Whoever goes on has as much time again.
     """
+    load_before: str = ""
+    """The machine's load averages over 1, 5 and 15 minutes before the first run; empty if they are not known."""
 
     @property
     def ways(self) -> tuple[Way, ...]:
@@ -49,7 +51,7 @@ class Asked(Struct, frozen=True):
     """Ascending."""
 
 
-def made(asked: Asked, *, drawn: int, started_at: str) -> Plan:
+def made(asked: Asked, *, drawn: int, started_at: str, load_before: str = "") -> Plan:
     """Return the plan of what is `asked`; the seed is the one that was `drawn` unless one is asked for."""
     quick = asked.quick or False
     sizes = forms.QUICK if quick else forms.FULL
@@ -63,6 +65,7 @@ def made(asked: Asked, *, drawn: int, started_at: str) -> Plan:
         rates=asked.rates or (forms.QUICK_RATES if quick else forms.FULL_RATES),
         sizes=replace(sizes, fewer={}) if asked.repetitions else sizes,
         at_most=forms.QUICK_AT_MOST if quick else forms.FULL_AT_MOST,
+        load_before=load_before,
     )
 
 

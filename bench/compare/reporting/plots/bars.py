@@ -10,14 +10,14 @@ from bench.compare.findings.correctness import missing
 from bench.compare.findings.measures import Measure, Measured
 from bench.compare.findings.phrasing import capital, quantity
 from bench.compare.findings.statistics import Estimate
-from bench.compare.reporting.plots.style import DARK, WIDTH, colours, titled
+from bench.compare.reporting.plots.style import DARK, WIDTH, colours, titled, widest
 
 _COLUMNS = 3
 _BAR = 0.27
 """Inches of height."""
 _HEADING = 0.5
-_NAMES = 2.6
-"""Inches for the arms' names."""
+_BEFORE = 0.2
+"""Inches around the arms' names."""
 _BESIDE = 1.5
 """The axis over the longest bar: the rest is for its figure."""
 
@@ -29,13 +29,14 @@ def draw(measured: Measured, title: str, measures: Sequence[Measure]) -> Figure:
     columns = min(_COLUMNS, len(measures))
     rows = math.ceil(len(measures) / columns)
     figure, top = titled(title, rows * (_BAR * len(arms) + _HEADING) + 0.1)
-    width, height = (0.985 - _NAMES / WIDTH) / columns, top / rows
     bad, hues = missing(measured), colours(measured.results.arms)
     names = [f"{arm}*" if arm in bad else arm for arm in arms]
+    before = (_BEFORE + widest(names, weight="normal")) / WIDTH
+    width, height = (0.985 - before) / columns, top / rows
     bars = _BAR * len(arms) / float(figure.get_figheight())
     for place, (measure, estimates) in enumerate(zip(measures, found, strict=True)):
         row, column = divmod(place, columns)
-        left = _NAMES / WIDTH + column * width
+        left = before + column * width
         axes = figure.add_axes((left, top - (row + 1) * height + 0.03 * height, width - 0.02, bars))
         _panel(axes, measure, {arms.index(arm): each for arm, each in estimates.items()}, [hues[arm] for arm in arms])
         axes.set_yticks(range(len(arms)), names if column == 0 else [""] * len(arms))

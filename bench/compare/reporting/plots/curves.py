@@ -9,11 +9,13 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from bench.compare.distribution import Distribution
 from bench.compare.findings.measures import Measured
 from bench.compare.quantities import SECONDS
-from bench.compare.reporting.plots.style import colours, label_lines, numbers, titled
+from bench.compare.reporting.plots.style import beside, colours, label_lines, numbers, titled
 
 _SHARES = {"0": 0.0, "50 %": 0.5, "90 %": 0.9, "99 %": 0.99, "99.9 %": 0.999, "99.99 %": 0.9999}
 _POINTS = 40
 """Of a line, for each tenth of the events that are left."""
+_LEFT_EDGE = 0.085
+"""Of the axes, as a share of the figure's width."""
 _LEFT = 5
 """Events beyond a line's end: the few slowest of all are in the tables, as the maximum."""
 _LEAST = 1e-6
@@ -27,16 +29,16 @@ _FAST = 0.02
 def draw(measured: Measured, title: str, phase: str, hop: str) -> Figure:
     """Draw one latency at one load."""
     figure, top = titled(title, 6.0)
-    axes = figure.add_axes((0.085, 0.095, 0.65, top - 0.125))
+    arms = [arm for arm in measured.arms if measured.distribution(arm, phase, hop).bins]
+    axes = figure.add_axes((_LEFT_EDGE, 0.095, beside(arms, _LEFT_EDGE), top - 0.125))
     hues = colours(measured.results.arms)
     ends, least = {}, math.inf
-    for arm in measured.arms:
+    for arm in arms:
         found = measured.distribution(arm, phase, hop)
-        if found.bins:
-            xs, ys = _line(found)
-            axes.plot(xs, ys, color=hues[arm], linewidth=2)
-            ends[arm] = (xs[-1], ys[-1])
-            least = min(least, found.quantile(_FAST))
+        xs, ys = _line(found)
+        axes.plot(xs, ys, color=hues[arm], linewidth=2)
+        ends[arm] = (xs[-1], ys[-1])
+        least = min(least, found.quantile(_FAST))
     furthest = max(x for x, _ in ends.values())
     ticks = {name: _stretched(share) for name, share in _SHARES.items() if _stretched(share) <= furthest}
     axes.set_yscale("log")

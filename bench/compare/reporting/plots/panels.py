@@ -2,6 +2,7 @@
 
 import math
 import statistics
+import textwrap
 from collections.abc import Callable, Collection, Sequence
 
 from matplotlib.axes import Axes
@@ -18,6 +19,8 @@ _COLUMNS = 4
 _HEIGHT = 1.7
 _LEFT, _BETWEEN, _BELOW, _HEADING = 1.0, 0.38, 0.65, 0.32
 """Inches."""
+_NAME_LETTERS, _NAME_LINE = 27, 0.17
+"""Letters of a name in one line, and inches for each further line."""
 _CUT = 3.0
 """Each axis over the median arm's, at most: one arm that takes an hour does not flatten all others."""
 _THOUSAND = 1000
@@ -61,13 +64,15 @@ def rates(measured: Measured, title: str, phase: str) -> Figure:
 
     def panel(axes: Axes, arm: str, hue: str | None) -> None:
         steps = sorted((step for part in there[arm] for step in part.steps), key=lambda step: step.offered)
-        middle = {step.offered: statistics.median(_lags(steps, step.offered)) for step in steps}
-        axes.plot(list(middle), list(middle.values()), color=hue or GREY, linewidth=1.2 if hue else 0.6, zorder=1)
+        every_rate = list(dict.fromkeys(step.offered for step in steps))
+        written = [statistics.median(step.achieved for step in steps if step.offered == rate) for rate in every_rate]
+        middle = [statistics.median(_lags(steps, rate)) for rate in every_rate]
+        axes.plot(written, middle, color=hue or GREY, linewidth=1.2 if hue else 0.6, zorder=1)
         _points(axes, steps, hue)
 
     figure, every = _panels(measured, title, list(there), panel)
     every[0].set(xscale="log", yscale="log")
-    _label(figure, every, (RATE, "events per second, offered"), (SECONDS, "lag"))
+    _label(figure, every, (RATE, "events per second, as written"), (SECONDS, "lag"))
     offered = sorted({step.offered for parts in there.values() for part in parts for step in part.steps})
     every[0].set_xticks(offered, [f"{rate / 1000:g}k" if rate >= _THOUSAND else f"{rate:g}" for rate in offered])
     every[0].set_xticks([], minor=True)
@@ -92,7 +97,7 @@ def _points(axes: Axes, steps: Sequence[Step], hue: str | None) -> None:
     for bounded in (True, False):
         some = [step for step in steps if step.bounded == bounded]
         axes.plot(
-            [step.offered for step in some], _lags(some), marker="o", linestyle="",
+            [step.achieved for step in some], _lags(some), marker="o", linestyle="",
             markersize=7 if hue else 3, color=colour, markerfacecolor=colour if bounded else "white",
             zorder=3 if hue else 1,
         )  # fmt: skip
@@ -101,20 +106,22 @@ def _points(axes: Axes, steps: Sequence[Step], hue: str | None) -> None:
 def _panels(measured: Measured, title: str, arms: Sequence[str], draw: Panel) -> tuple[Figure, list[Axes]]:
     columns = min(_COLUMNS, len(arms))
     rows = math.ceil(len(arms) / columns)
-    figure, top = titled(title, rows * (_HEIGHT + _HEADING) + _BELOW)
+    names = {arm: textwrap.fill(arm, _NAME_LETTERS) for arm in arms}
+    heading = _HEADING + _NAME_LINE * max(name.count("\n") for name in names.values())
+    figure, top = titled(title, rows * (_HEIGHT + heading) + _BELOW)
     wide, high = float(figure.get_figwidth()), float(figure.get_figheight())
     width = (wide - _LEFT - 0.15) / columns
     hues = colours(measured.results.arms)
     every: list[Axes] = []
     for place, arm in enumerate(arms):
         row, column = divmod(place, columns)
-        bottom = top * high - (row + 1) * (_HEIGHT + _HEADING)
+        bottom = top * high - (row + 1) * (_HEIGHT + heading)
         where = ((_LEFT + column * width) / wide, bottom / high, (width - _BETWEEN) / wide, _HEIGHT / high)
         shared = every[0] if every else None
         axes = figure.add_axes(where, sharex=shared, sharey=shared)
         for other in arms:
             draw(axes, other, hues[arm] if other == arm else None)
-        axes.set_title(arm, fontsize=10.5, loc="left", fontweight="bold", color=dark(hues[arm]))
+        axes.set_title(names[arm], fontsize=10.5, loc="left", fontweight="bold", color=dark(hues[arm]))
         axes.tick_params(labelleft=column == 0, labelbottom=place + columns >= len(arms))
         every.append(axes)
     return figure, every

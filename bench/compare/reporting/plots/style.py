@@ -2,14 +2,17 @@
 
 import re
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import cycle
+from typing import Literal
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextPath
 from matplotlib.ticker import FuncFormatter
 
 from bench.compare.findings.phrasing import quantity
@@ -22,6 +25,8 @@ GREY = "#c8c8c8"
 DARK = "#222222"
 FAULT = "#b2182b"
 _TITLE_LETTERS = 100
+_FAMILY, _SIZE, _POINTS = "DejaVu Sans", 11, 72.0
+"""The font, its size, and how many points an inch has."""
 _LIGHT = 0.42
 """The greatest luminance of letters."""
 _LINE = 0.26
@@ -30,7 +35,7 @@ _HUES: Mapping[Family, tuple[str, ...]] = {
     "wal": ("#0072b2", "#56b4e9"),
     "polling": ("#d55e00", "#e69f00", "#009e73", "#cc79a7", "#882255", "#999933", "#44aa99"),
     "control": ("#000000", "#7f7f7f"),
-    "peer": ("#117733", "#cc6677", "#332288", "#ddaa33", "#aa4499", "#661100"),
+    "peer": ("#117733", "#cc6677", "#332288", "#ddaa33", "#aa4499", "#661100", "#bbcc33"),
     "none": ("#a6a6a6",),
 }
 """After Okabe and Ito, and Tol: told apart with any colour vision. Labels stand beside the lines as well."""
@@ -41,8 +46,8 @@ def styled() -> Iterator[None]:
     """Draw in our style for the block."""
     with mpl.rc_context(
         {
-            "font.size": 11,
-            "font.family": ["DejaVu Sans"],
+            "font.size": _SIZE,
+            "font.family": [_FAMILY],
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.edgecolor": "#888888",
@@ -72,6 +77,14 @@ def dark(hue: str) -> tuple[float, float, float]:
     light = 0.2126 * red + 0.7152 * green + 0.0722 * blue
     share = min(1.0, _LIGHT / light) if light else 1.0
     return red * share, green * share, blue * share
+
+
+def widest(names: Iterable[str], *, weight: Literal["normal", "bold"]) -> float:
+    """Return how many inches the widest of some names takes."""
+    font = FontProperties(family=_FAMILY, weight=weight)
+    return (
+        max((TextPath((0, 0), name, size=_SIZE, prop=font).get_extents().width for name in names), default=0) / _POINTS
+    )
 
 
 def titled(title: str, height: float) -> tuple[Figure, float]:
@@ -104,6 +117,15 @@ def apart(places: Mapping[str, float], least: float, low: float, high: float) ->
     return dict(zip(names, found, strict=True))
 
 
+_LEADER = 0.036
+"""The share of the axes' width that a leader takes beside them."""
+
+
+def beside(names: Iterable[str], left: float) -> float:
+    """Return which share of the figure's width axes have that begin at `left`, with the names of lines beside them."""
+    return (0.99 - left - widest(names, weight="bold") / WIDTH) / (1 + _LEADER)
+
+
 def label_lines(axes: Axes, ends: Mapping[str, tuple[float, float]], hues: Mapping[str, str]) -> None:
     """Write each line's name right of the axes, beside where it `ends` (in the axes' own units), with a thin leader."""
     shares = {name: _share(axes, *end) for name, end in ends.items()}
@@ -112,7 +134,9 @@ def label_lines(axes: Axes, ends: Mapping[str, tuple[float, float]], hues: Mappi
             (shares[name][0], 1.012, 1.03), (shares[name][1], shares[name][1], place), color=hues[name], linewidth=0.9,
             transform=axes.transAxes, clip_on=False,
         )  # fmt: skip
-        axes.text(1.036, place, name, va="center", color=dark(hues[name]), fontweight="bold", transform=axes.transAxes)
+        axes.text(
+            1 + _LEADER, place, name, va="center", color=dark(hues[name]), fontweight="bold", transform=axes.transAxes
+        )
 
 
 def _share(axes: Axes, x: float, y: float) -> tuple[float, float]:

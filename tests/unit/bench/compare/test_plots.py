@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure as Drawing
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
+from msgspec import structs
 
 from bench.compare import distribution
 from bench.compare.findings.measures import Measured
@@ -16,11 +17,25 @@ from bench.compare.findings.plates import Bars, Curves, Grid, Plate, Rates
 from bench.compare.findings.sections import sections
 from bench.compare.reporting.plots import drawing
 from bench.compare.reporting.plots.style import apart, colours, dark
-from bench.compare.results import CONFIRMED, LAG, TABLE, Figure, Phase, Results, Run, Series, Step
+from bench.compare.results import CONFIRMED, LAG, TABLE, Arm, Figure, Phase, Results, Run, Series, Step
 from tests.unit.bench.compare.planted import ARMS, POLL, SURROUNDINGS, WAL
-from tests.unit.bench.compare.plausible import BURSTY, DRAIN, IDLE, LARGE, OUTAGE, RATES, Draw
+from tests.unit.bench.compare.plausible import BURSTY, DRAIN, IDLE, LARGE, NOTIFY, OUTAGE, RATES, Draw
 
-MEASURED = Measured(Draw(events=400, repetitions=2, phases=(BURSTY, DRAIN, RATES, IDLE, OUTAGE, LARGE)).results())
+LONG = "pg-transactional-outbox (polling) 10.20.30"
+
+
+def _with_a_peer(results: Results) -> Results:
+    """Return the results with one arm as a peer's, whose name has a package, a way and a version."""
+    return structs.replace(
+        results,
+        arms=tuple(Arm(LONG, "peer") if arm.name == NOTIFY else arm for arm in results.arms),
+        runs=tuple(structs.replace(run, arm=LONG) if run.arm == NOTIFY else run for run in results.runs),
+    )
+
+
+MEASURED = Measured(
+    _with_a_peer(Draw(events=400, repetitions=2, phases=(BURSTY, DRAIN, RATES, IDLE, OUTAGE, LARGE)).results())
+)
 PLATES = [plate for section in sections(MEASURED) for plate in section.plates]
 _TOUCH = 1.0
 """Dots by which two boxes may overlap: they are taller than their letters."""
