@@ -11,7 +11,9 @@ import json
 import secrets
 import shutil
 import socket
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,15 +30,44 @@ PORTS = (
 )
 """The names of its ports in a sandbox's record; `cluster_script` and `cluster_password` are there too."""
 _MAPPER_SECONDS = 10.0
+_JOIN_SECONDS = 120.0
 # A node that starts for the first time joins those that are named here; the first one is named to itself only, and
 # begins the cluster (https://www.rabbitmq.com/docs/cluster-formation#peer-discovery-classic-config). A node that sees
-# no majority pauses; from 4.3 on there is nothing else, and the line has no effect
-# (https://www.rabbitmq.com/docs/partitions#automatic-handling).
+# no majority pauses (https://www.rabbitmq.com/docs/3.13/partitions#automatic-handling); from 4.3 on there is nothing
+# else, and the line has no effect (https://www.rabbitmq.com/docs/partitions).
 _MEMBER = "cluster_formation.classic_config.nodes"
 _CONFIGURATION = """\
 cluster_partition_handling = pause_minority
 {members}
 """
+
+
+@dataclass(frozen=True)
+class Membership:
+    """What `rabbitmqctl cluster_status` says on one node."""
+
+    running: frozenset[str]
+    """The nodes that this one counts as running."""
+    split: frozenset[frozenset[str]]
+    """Pairs of nodes that have lost each other, and do not work together although they are connected again."""
+
+    @classmethod
+    def read(cls, status: Mapping[str, Any]) -> "Membership":
+        """Read the answer in JSON."""
+        pairs = (frozenset((node, lost)) for node, others in status["partitions"].items() for lost in others)
+        return cls(frozenset(status["running_nodes"]), frozenset(pairs))
+
+    @property
+    def whole(self) -> bool:
+        """Whether all nodes are one cluster."""
+        return len(self.running) == NODES and not self.split
+
+    @property
+    def apart(self) -> str | None:
+        """The node that is split from all others; None if no node is, or if it cannot be told which."""
+        lost = Counter(name for pair in self.split for name in pair)
+        names = [name for name, times in lost.items() if times == NODES - 1]
+        return names[0] if len(names) == 1 else None
 
 
 class Cluster:
@@ -95,6 +126,7 @@ class Cluster:
         """Start the nodes that do not run, thaw those that are frozen, and return when all are there.
 
         After a stop of all of them they are started together: with Mnesia, each waits for the one that stopped last.
+        A node that was frozen for long may be restarted (`rejoin`).
         """
         self._map_ports()
         for node in self.nodes:
@@ -105,8 +137,20 @@ class Cluster:
             node.launch()
         for node in self.nodes:
             node.wait()
-        self.control("await_online_nodes", str(NODES))
+        self.rejoin()
         self._joined.touch()
+
+    def rejoin(self) -> None:
+        """Wait until all nodes are one cluster; restart RabbitMQ on the node that stays beside the others.
+
+        A node that was frozen for longer than `net_ticktime` may stay there until then, although all nodes run
+        (docs/cluster.md, "A node that was suspended").
+        """
+        waiting.until(self._rejoined, what="its nodes are one cluster", seconds=_JOIN_SECONDS, every=1)
+
+    def whole(self) -> bool:
+        """Return whether all nodes answer, and are one cluster."""
+        return self.version() is not None and self._membership().whole
 
     def stop(self) -> None:
         """Stop the nodes cleanly, one after the other."""
@@ -138,6 +182,20 @@ class Cluster:
     def online(self, queue: str) -> int:
         """Return how many nodes have a running member of a quorum queue or of a stream."""
         return len(self._of(queue)["online"])
+
+    def _rejoined(self) -> bool:
+        """Return whether all nodes are one cluster; if one is split off, restart it."""
+        try:
+            seen = self._membership()
+        except Problem:  # a node pauses or starts, and cannot be asked
+            return False
+        for node in (each for each in self.nodes if each.name == seen.apart):
+            node.control("stop_app")
+            node.control("start_app")
+        return seen.whole
+
+    def _membership(self) -> Membership:
+        return Membership.read(json.loads(self.control("cluster_status", "--formatter", "json")))
 
     def _of(self, queue: str) -> dict[str, Any]:
         listed = json.loads(self.control("list_queues", "name", "leader", "online", "--formatter", "json"))

@@ -70,7 +70,8 @@ class Rabbitmq:
         self._ports = ports
         self._password = password
         self._plugins = home / "plugins"
-        self._log = home / "log" / "rabbitmq.log"
+        self.log = home / "log" / "rabbitmq.log"
+        """Its log."""
 
     def create(self, extra: Extra | None = None) -> None:
         """Make the node's files; the node is not started."""
@@ -115,7 +116,7 @@ class Rabbitmq:
     def stop(self) -> None:
         """Stop it cleanly: on SIGTERM, the Erlang VM calls `init:stop()`."""
         if not processes.send(self._home, signal.SIGTERM, program="beam", timeout=_STOP_SECONDS):
-            raise Problem(f"RabbitMQ did not stop within {_STOP_SECONDS:g} s", remedy=f"see {self._log}")
+            raise Problem(f"RabbitMQ did not stop within {_STOP_SECONDS:g} s", remedy=f"see {self.log}")
         processes.end(self._home)
 
     def kill(self) -> None:
@@ -158,11 +159,11 @@ class Rabbitmq:
         if self.version() is not None:
             return True
         if not self.running():
-            raise Problem(f"RabbitMQ ended while starting: {self._last_error()}", remedy=f"see {self._log}")
+            raise Problem(f"RabbitMQ ended while starting: {self._last_error()}", remedy=f"see {self.log}")
         return False
 
     def _last_error(self) -> str:
-        for path in (self._log, self._home / "start.log"):
+        for path in (self.log, self._home / "start.log"):
             if path.exists():
                 text = path.read_text(encoding="utf-8", errors="replace")
                 errors = re.findall(r"\[error\] \S+ *(\S.*)", text) or text.strip().splitlines()[-1:]
@@ -188,7 +189,7 @@ class Rabbitmq:
             "RABBITMQ_DIST_PORT": str(self._ports.distribution),
             "RABBITMQ_MNESIA_BASE": f"{home}/mnesia",
             "RABBITMQ_LOG_BASE": f"{home}/log",
-            "RABBITMQ_LOGS": str(self._log),
+            "RABBITMQ_LOGS": str(self.log),
             "RABBITMQ_PID_FILE": f"{home}/pid",
             "RABBITMQ_PLUGINS_EXPAND_DIR": f"{home}/expanded",
             "RABBITMQ_GENERATED_CONFIG_DIR": f"{home}/config",

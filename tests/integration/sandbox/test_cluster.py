@@ -17,6 +17,7 @@ from sandbox.servers.cluster import NODES, Cluster
 
 LOOPBACK = {"0100007F", "00000000000000000000000001000000", "0000000000000000FFFF00000100007F"}
 SOON = 60
+STATUS = ("cluster_status", "--formatter", "json")
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,7 @@ def whole(cluster: Cluster) -> Iterator[Cluster]:
 
 
 def running(cluster: Cluster) -> list[str]:
-    return sorted(json.loads(cluster.control("cluster_status", "--formatter", "json"))["running_nodes"])
+    return sorted(json.loads(cluster.control(*STATUS))["running_nodes"])
 
 
 def machines(cluster: Cluster) -> list[processes.Process]:
@@ -109,6 +110,16 @@ def test_a_frozen_node_keeps_its_connections_and_answers_again_when_it_is_thawed
         await connection.close()
 
     asyncio.run(scenario())
+
+
+def test_nodes_that_lost_each_other_for_a_moment_are_one_cluster_again_after_a_rejoin(whole: Cluster) -> None:
+    """RabbitMQ either pauses the node by itself, or leaves it split off: which of both is a race of milliseconds."""
+    lost = whole.nodes[2]
+    meets = "[net_adm:ping(N) || N <- rabbit_nodes:all()]"
+    lost.control("eval", f"[erlang:disconnect_node(N) || N <- nodes()], {meets}.")
+    whole.rejoin()
+    assert whole.whole()
+    assert all(len(json.loads(node.control(*STATUS))["running_nodes"]) == NODES for node in whole.nodes)
 
 
 def test_all_nodes_start_again_after_all_were_killed_and_after_all_were_stopped(whole: Cluster) -> None:
