@@ -9,8 +9,10 @@ import pika
 import pytest
 
 from sandbox import Sandbox
+from sandbox.servers.cluster import PORTS, Cluster
 from tests.faults import processes
 from tests.faults.catalogue import FAULTS
+from tests.faults.cluster.servers import logs_kept
 from tests.faults.judging import Verdict, judge
 from tests.faults.run import REPEATED, Fault, Run, running
 
@@ -49,6 +51,19 @@ def test_a_relay_whose_own_node_of_a_cluster_is_lost_goes_on_at_another_one(
     found = verdict(fault, sandbox, tmp_path, seed)
     assert found.broken == ()
     assert found.stood_still is not None
+
+
+def test_the_logs_of_all_nodes_of_a_cluster_are_kept_also_when_a_run_fails(tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path / "cluster", script=tmp_path, ports=dict.fromkeys(PORTS, 1), password="x")
+    for node in cluster.nodes[:2]:
+        node.log.parent.mkdir(parents=True)
+        node.log.write_text(node.name, encoding="utf-8")
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    with pytest.raises(AssertionError, match="the run fails"), logs_kept(cluster, kept):
+        raise AssertionError("the run fails")
+    names = [node.name for node in cluster.nodes[:2]]
+    assert {path.name: path.read_text(encoding="utf-8") for path in kept.iterdir()} == {f"{n}.log": n for n in names}
 
 
 def lose_and_repeat(run: Run) -> None:

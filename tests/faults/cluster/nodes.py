@@ -36,7 +36,8 @@ _WHOLE_SECONDS = 120
 _FROZEN = (2.0, 25.0)
 """How long nodes stay frozen: less, or more, than the others take to notice it."""
 _SETTLES = 5
-"""In which a node that was thawed finds out that the others have given it up; then it pauses, and joins them again."""
+"""In which a node that was thawed and the others find out that they have lost each other. Then it pauses and joins them
+again, or it stays beside them."""
 _UNDER_WAY = 3
 """Seconds in which what was confirmed before arrives."""
 
@@ -63,8 +64,13 @@ class Scene:
         self.clock.grows(_MORE, seconds=_GOES_ON_SECONDS)
 
     def whole(self) -> None:
-        """Wait until the queue has a running member on each node."""
+        """Wait until all nodes are one cluster, and the queue has a running member on each."""
         _wait_until_whole(self.cluster, self.queue)
+
+    def rejoins(self) -> None:
+        """After a freeze, do what docs/cluster.md says of a node that was suspended: restart it if it is split off."""
+        self.lasts(_SETTLES)
+        self.cluster.rejoin()
 
 
 Act = Callable[[Scene], None]
@@ -86,6 +92,7 @@ def injected(kind: Kind, act: Act, run: Run) -> None:
 
 def _scene(kind: Kind, run: Run) -> Scene:
     cluster = servers.of(run)
+    run.borrow(servers.logs_kept(cluster, run.stage.directory))
     isolated = run.stage.isolated
     run.tap.unbind()
     queue = isolated.queue(kind)
@@ -106,11 +113,11 @@ def _scene(kind: Kind, run: Run) -> Scene:
 def _wait_until_whole(cluster: Cluster, queue: str) -> None:
     def whole() -> bool:
         try:
-            return cluster.version() is not None and cluster.online(queue) == NODES
+            return cluster.whole() and cluster.online(queue) == NODES
         except Problem:  # a node starts, and cannot be asked
             return False
 
-    until(whole, what="every node has a running member", seconds=_WHOLE_SECONDS, every=1)
+    until(whole, what="the nodes are one cluster, each with a running member", seconds=_WHOLE_SECONDS, every=1)
 
 
 def _urls(run: Run, *, first: int) -> str:
@@ -148,6 +155,7 @@ def minority_frozen(scene: Scene) -> None:
     with _frozen(scene.run.draw.choice(scene.cluster.nodes)):
         scene.goes_on()
         scene.lasts(scene.run.draw.uniform(*_FROZEN))
+    scene.rejoins()
 
 
 def majority_frozen(scene: Scene) -> None:
@@ -158,6 +166,7 @@ def majority_frozen(scene: Scene) -> None:
         scene.lasts(scene.run.draw.uniform(*_FROZEN))
         more = scene.clock.count - before
         assert not more, f"RabbitMQ confirmed {more} messages while two of three nodes were frozen"
+    scene.rejoins()
 
 
 def restarted_rolling(scene: Scene) -> None:

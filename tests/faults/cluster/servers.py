@@ -1,8 +1,10 @@
 """The servers of these faults: a RabbitMQ cluster instead of the sandbox's RabbitMQ; the sandbox's Postgres stays."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from sandbox import Isolated, Sandbox
 from sandbox.lifetime import private
@@ -45,3 +47,14 @@ def of(run: Run) -> Cluster:
     """Return the cluster that `run` is on."""
     assert isinstance(run.box, Clustered), "the fault has no cluster"
     return run.box.rabbitmq
+
+
+@contextmanager
+def logs_kept(cluster: Cluster, directory: Path) -> Iterator[None]:
+    """Copy every node's log to `directory` at the end: the cluster's own directory ends with it."""
+    try:
+        yield
+    finally:
+        for node in cluster.nodes:
+            if node.log.exists():
+                shutil.copyfile(node.log, directory / f"{node.name}.log")
