@@ -11,7 +11,6 @@ import json
 import secrets
 import shutil
 import socket
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +19,7 @@ from typing import Any
 
 from outboxkit.errors import Problem
 from sandbox.machine import processes, programs, waiting
-from sandbox.servers.backend import Extra
+from sandbox.servers.backend import Extra, RabbitmqServer
 from sandbox.servers.rabbitmq import Ports, Rabbitmq, server_account
 
 NODES = 3
@@ -43,31 +42,35 @@ cluster_partition_handling = pause_minority
 
 
 @dataclass(frozen=True)
-class Membership:
+class View:
     """What `rabbitmqctl cluster_status` says on one node."""
 
     running: frozenset[str]
-    """The nodes that this one counts as running."""
-    split: frozenset[frozenset[str]]
-    """Pairs of nodes that have lost each other, and do not work together although they are connected again."""
+    """The nodes that it works with, itself among them."""
+    partitions: bool
+    """Whether two nodes have lost each other, and do not work together although they are connected again."""
 
     @classmethod
-    def read(cls, status: Mapping[str, Any]) -> "Membership":
+    def read(cls, status: Mapping[str, Any]) -> "View":
         """Read the answer in JSON."""
-        pairs = (frozenset((node, lost)) for node, others in status["partitions"].items() for lost in others)
-        return cls(frozenset(status["running_nodes"]), frozenset(pairs))
+        return cls(frozenset(status["running_nodes"]), bool(status["partitions"]))
 
     @property
     def whole(self) -> bool:
         """Whether all nodes are one cluster."""
-        return len(self.running) == NODES and not self.split
+        return len(self.running) == NODES and not self.partitions
 
-    @property
-    def apart(self) -> str | None:
-        """The node that is split from all others; None if no node is, or if it cannot be told which."""
-        lost = Counter(name for pair in self.split for name in pair)
-        names = [name for name, times in lost.items() if times == NODES - 1]
-        return names[0] if len(names) == 1 else None
+
+def apart(views: Mapping[str, View]) -> str | None:
+    """Return the node that works alone beside all others, which work together; None if there is none.
+
+    `partitions` is not asked: each node finds them by itself, and may miss one.
+    """
+    for name, view in views.items():
+        others = views.keys() - {name}
+        if view.running == {name} and all(views[other].running == others for other in others):
+            return name
+    return None
 
 
 class Cluster:
@@ -150,7 +153,7 @@ class Cluster:
 
     def whole(self) -> bool:
         """Return whether all nodes answer, and are one cluster."""
-        return self.version() is not None and self._membership().whole
+        return self.version() is not None and _view(self).whole
 
     def stop(self) -> None:
         """Stop the nodes cleanly, one after the other."""
@@ -184,18 +187,17 @@ class Cluster:
         return len(self._of(queue)["online"])
 
     def _rejoined(self) -> bool:
-        """Return whether all nodes are one cluster; if one is split off, restart it."""
+        """Return whether all nodes are one cluster; if one works alone, restart it."""
         try:
-            seen = self._membership()
+            if _view(self).whole:
+                return True
+            alone = apart({node.name: _view(node) for node in self.nodes})
         except Problem:  # a node pauses or starts, and cannot be asked
             return False
-        for node in (each for each in self.nodes if each.name == seen.apart):
+        for node in (each for each in self.nodes if each.name == alone):
             node.control("stop_app")
             node.control("start_app")
-        return seen.whole
-
-    def _membership(self) -> Membership:
-        return Membership.read(json.loads(self.control("cluster_status", "--formatter", "json")))
+        return False
 
     def _of(self, queue: str) -> dict[str, Any]:
         listed = json.loads(self.control("list_queues", "name", "leader", "online", "--formatter", "json"))
@@ -216,6 +218,10 @@ class Cluster:
             )
         answers = partial(_accepts, self._mapper_port)
         waiting.until(answers, what="Erlang's port mapper accepts connections", seconds=_MAPPER_SECONDS)
+
+
+def _view(server: RabbitmqServer) -> View:
+    return View.read(json.loads(server.control("cluster_status", "--formatter", "json")))
 
 
 def _accepts(port: int) -> bool:
