@@ -4,7 +4,7 @@ Each relay has a slot of its own, so each walsender decodes all of the WAL, and 
 passes over those of other partitions. Three forms, in turns:
 
 * one relay, and one queue that gets everything;
-* one relay, and queues by hash: what the exchange that hashes costs, or what more queues give;
+* one relay, and queues by hash: what hashing and the exchange that compares headers cost, or what more queues give;
 * as many relays as queues, and queues by hash.
 
 Every run has a database of its own: a server has one WAL for all, and walsenders would read the backlogs of the other

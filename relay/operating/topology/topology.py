@@ -8,8 +8,9 @@ queue is bound to the second exchange by its number. So all events of an aggrega
 which they were published, and nothing that RabbitMQ keeps decides which: no restart moves an aggregate, a queue that is
 deleted moves none of the others', and one that is declared again gets its own.
 
-Bindings whose names begin with `x-` are not compared with the message (`x-match: all`), and stream clients find the
-partitions of a super stream by the bindings of its exchange, of whatever type (rabbit_stream_manager.erl, `partitions`).
+With `x-match: all`, arguments of a binding that begin with `x-` are not compared with the message. Stream clients find
+the partitions of a super stream by the bindings of its exchange, of whatever type (rabbit_stream_manager.erl,
+`partitions`).
 
 The number of queues is in every name and in that of the header: another number is another topology beside this one, and
 never a change of it.
