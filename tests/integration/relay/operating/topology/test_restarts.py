@@ -1,8 +1,8 @@
-"""A restart of the broker, or of each node of a cluster, moves no aggregate to another queue, and none is lost to it.
+"""A restart of the broker, or of each node of a cluster, moves no aggregate to another queue.
 
 RabbitMQ's consistent-hash exchange could not keep this: up to 4.2 it makes its ring anew when a node starts and no
-other runs, in the order in which a pool of workers restores the bindings (measured with 3.10.8: the ring was another
-one after most restarts).
+other runs, in the order in which a pool of workers restores the bindings (measured with 3.10.8: 8 of 13 restarts moved
+aggregates).
 """
 
 import asyncio
