@@ -69,7 +69,7 @@ class Topology:
             ) from error
         if any(len(queue.name.encode()) > _LONGEST_QUEUE for queue in topology.queues):
             raise ConfigurationProblem(
-                f"the queues of --topology {text} would have names of more than {_LONGEST_QUEUE} bytes, such as "
+                f"the queues of {text} would have names of more than {_LONGEST_QUEUE} bytes, such as "
                 f"{topology.queues[-1].name}",
                 remedy="set RELAY_EXCHANGE to a shorter name",
             )

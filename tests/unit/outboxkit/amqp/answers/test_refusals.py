@@ -3,7 +3,7 @@
 import ssl
 
 import pytest
-from pika.exceptions import StreamLostError
+from pika.exceptions import ChannelClosedByBroker, StreamLostError
 
 from outboxkit.amqp.answers import preconditions
 from outboxkit.amqp.answers.refusals import problem
