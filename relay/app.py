@@ -368,6 +368,7 @@ def router(settings: RelaySettings) -> Router:
         settings.routing_key,
         cloudevents_source=source,
         cloudevents_prefix=settings.cloudevents_prefix,
+        spread=settings.spread,
     )
 
 

@@ -14,6 +14,7 @@ from outboxkit.sql.url import DatabaseUrl
 from relay.core.messages.cloudevents import Prefix
 from relay.core.messages.routing import check_template
 from relay.core.partition import Partition
+from relay.core.spread import Spread
 from relay.sources.layout import NATIVE, Layout, layout
 from relay.storage.facts import Owner
 from relay.storage.slots.replay_slot import name_of
@@ -34,6 +35,16 @@ def _template(text: str) -> str:
 
 def _partition(text: str) -> str:
     return str(Partition.parse(text))
+
+
+def _topology(text: str | None) -> str | None:
+    return str(Spread.parse(text)) if text else None
+
+
+def _keys(text: str) -> str:
+    if not all(text.split(",")):
+        raise ValueError("a routing key is missing between commas")
+    return text
 
 
 def _duration(text: object) -> object:
@@ -87,6 +98,16 @@ class RelaySettings(BrokerSettings):
         AfterValidator(_template),
         Field(description="write text with the fields {aggregate_type}, {aggregate_id}, {event_type}"),
     ] = "{aggregate_type}.{event_type}"
+    topology: Annotated[
+        str | None,
+        AfterValidator(_topology),
+        Field(description="write hash:N or stream:N, such as hash:8: each event names one of N queues in a header"),
+    ] = None
+    topology_keys: Annotated[
+        str,
+        AfterValidator(_keys),
+        Field(description="write the routing keys that these queues get, with commas, such as order.*,invoice.#"),
+    ] = "#"
     format: Literal["plain", "cloudevents"] = Field("plain", description="write plain or cloudevents")
     cloudevents_prefix: Prefix = Field(
         "cloudEvents_", description="write cloudEvents_, cloudEvents: or ce-, what the consumers of CloudEvents expect"
@@ -265,6 +286,11 @@ class RelaySettings(BrokerSettings):
     def table(self) -> str | None:
         """The outbox table as `schema.table`; None if the outbox is logical messages."""
         return None if self.message_prefix else self.outbox_table
+
+    @property
+    def spread(self) -> Spread | None:
+        """Into which queues events are spread; None if no event names one."""
+        return None if self.topology is None else Spread.parse(self.topology)
 
     @property
     def outboxes(self) -> list[str]:

@@ -4,7 +4,7 @@ Each relay has a slot of its own, so each walsender decodes all of the WAL, and 
 passes over those of other partitions. Three forms, in turns:
 
 * one relay, and one queue that gets everything;
-* one relay, and queues by hash: what the exchange that hashes costs, or what more queues give;
+* one relay, and queues by hash: what hashing and the exchange that compares headers cost, or what more queues give;
 * as many relays as queues, and queues by hash.
 
 Every run has a database of its own: a server has one WAL for all, and walsenders would read the backlogs of the other
@@ -120,12 +120,11 @@ class _Place:
 def _place(box: Sandbox, form: Form, window: int) -> Iterator[_Place]:
     """Make a database with its relays and queues; the relays have come to stream, and have ended."""
     with bare_stage(box, window=window) as stage:
-        relays = [_settings(stage, number, form.relays) for number in range(1, form.relays + 1)]
-        topology = [] if form.queues == 1 else ["--topology", f"hash:{form.queues}"]
+        relays = [_settings(stage, number, form) for number in range(1, form.relays + 1)]
         names = [stage.new_queue("all")] if form.queues == 1 else _names(stage, form.queues)
-        stage.prepare(relays[0], *topology)
+        stage.prepare(relays[0])
         for settings in relays[1:]:
-            stage.set_up_relay(settings, *topology)
+            stage.set_up_relay(settings)
         if form.queues == 1:
             asyncio.run(queues.declare(stage.amqp_url, names[0], Kind.QUORUM, exchange=stage.exchange))
         place = _Place(stage, relays, names)
@@ -139,21 +138,21 @@ def _place(box: Sandbox, form: Form, window: int) -> Iterator[_Place]:
         yield place
 
 
-def _settings(stage: Stage, number: int, relays: int) -> dict[str, str]:
+def _settings(stage: Stage, number: int, form: Form) -> dict[str, str]:
     return {
         "RELAY_NAME": f"relay-{number}",
         "RELAY_SLOT": f"{stage.exchange}_{number}",
         # What was polled at the beginning is nothing: go on to the WAL at once.
         "RELAY_RETURN_AFTER": "0",
-        **({} if relays == 1 else {"RELAY_PARTITION": f"{number}/{relays}"}),
+        **({} if form.relays == 1 else {"RELAY_PARTITION": f"{number}/{form.relays}"}),
+        **({} if form.queues == 1 else {"RELAY_TOPOLOGY": f"hash:{form.queues}"}),
     }
 
 
 def _names(stage: Stage, number: int) -> list[str]:
-    """Return the queues of `relay setup --topology hash:N`; they are deleted with the stage."""
+    """Return the queues of RELAY_TOPOLOGY=hash:N; they are deleted with the stage."""
     stage.new_exchange(f"hash-{number}")
-    width = len(str(number - 1))
-    return [stage.new_queue(f"hash-{number}-{each:0{width}}") for each in range(number)]
+    return [stage.new_queue(f"hash-{number}-{each}") for each in range(number)]
 
 
 @contextmanager

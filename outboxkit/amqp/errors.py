@@ -6,7 +6,6 @@ Problem
 └── BrokerRefused        it refused                                              fix the cause, then try again
     ├── TlsRefused           one side does not accept the other's certificate
     ├── LoginRefused         user, password or virtual host
-    ├── PluginMissing        it does not know a type of exchange (503, or 406 from late 3.12 on)
     ├── FramesRefused        it closed the connection because of an internal error (541)
     │   └── FramesUnreadable     it cannot parse the frames it was sent, and never will (501, 502)
     └── ChannelRefused       an exchange or queue is missing or forbidden (404, 403)
@@ -34,10 +33,6 @@ class TlsRefused(BrokerRefused):
 
 class LoginRefused(BrokerRefused):
     """The broker does not accept the user, the password or the virtual host."""
-
-
-class PluginMissing(BrokerRefused):
-    """The broker does not know a type of exchange: the plugin that has it is not enabled."""
 
 
 class FramesRefused(BrokerRefused):

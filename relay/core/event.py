@@ -91,7 +91,7 @@ class Message(Struct, frozen=True, gc=False):
     timestamp: int
     """Seconds since 1970, of the event's creation."""
     headers: Mapping[str, object]
-    """The row's own headers, without those that every message has."""
+    """The row's own headers, and those that the relay adds, without those that every message has."""
     body: bytes
 
     def all_headers(self) -> dict[str, object]:

@@ -18,13 +18,19 @@ MOST = 256
 _PARTITION = re.compile(r"([1-9][0-9]{0,2})/([1-9][0-9]{0,2})")
 
 
-def partition_of(aggregate_type: str, aggregate_id: str, partitions: int) -> int:
-    """Return the number of the partition that an aggregate is in, from 1.
+def place_of(aggregate_type: str, aggregate_id: str, places: int) -> int:
+    """Return which of `places` an aggregate has, from 0; `relay.core.spread` gives it a queue by the same hash.
 
     Text of Postgres has no zero byte, so type and id are told apart.
     """
-    digest = sha256(f"{aggregate_type}\0{aggregate_id}".encode()).digest()
-    return int.from_bytes(digest[:4]) % partitions + 1
+    aggregate = f"{aggregate_type}\0{aggregate_id}".encode(errors="surrogatepass")  # the encoder says what is wrong
+    digest = sha256(aggregate).digest()
+    return int.from_bytes(digest[:4]) % places
+
+
+def partition_of(aggregate_type: str, aggregate_id: str, partitions: int) -> int:
+    """Return the number of the partition that an aggregate is in, from 1."""
+    return place_of(aggregate_type, aggregate_id, partitions) + 1
 
 
 @dataclass(frozen=True, slots=True)

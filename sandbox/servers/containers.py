@@ -27,7 +27,6 @@ _CHECKOUT = Path(__file__).parents[2]
 _POSTGRES_DOCKERFILE = "docker/postgres/Dockerfile"
 _POSTGRES_IMAGE = "outbox-relay-postgres"  # that of docker-compose.yml
 _RABBITMQ_IMAGE = "rabbitmq:4-management"
-_PLUGINS = _CHECKOUT / "docker" / "rabbitmq" / "enabled_plugins"  # those of docker-compose.yml
 _START_SECONDS = 90.0
 _STOP_SECONDS = 60.0
 _LOCAL = ("localhost", "127.0.0.1")
@@ -55,7 +54,6 @@ class Containers:
                 _RABBITMQ_IMAGE,
                 directory / "rabbitmq",
                 ports={"5672/tcp": ("127.0.0.1", values["amqp_port"])},
-                volumes={str(_PLUGINS): {"bind": "/etc/rabbitmq/enabled_plugins", "mode": "ro"}},
                 environment={
                     "RABBITMQ_DEFAULT_USER": rabbitmq.USER,
                     "RABBITMQ_DEFAULT_PASS": values["password"],

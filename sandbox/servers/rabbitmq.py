@@ -22,15 +22,10 @@ _CONFIGURATION = """\
 default_user = {user}
 default_pass = {password}
 log.console = false
-default_worker_pool_size = 1
 """
-"""One worker restores the bindings of a hashing exchange in their order (docs/scaling.md, "Queues by hash")."""
-
 # At boot RabbitMQ loads about a thousand modules and looks for each in every directory of the code path. By default
 # that path begins with every available plugin: 52,000 lookups fail and take half of the CPU time (measured with 3.10:
-# 3.7 s against 2.0 s). Here are RabbitMQ's core and the one plugin that is used, and the directories with most modules
-# come first.
-_PLUGIN = "rabbitmq_consistent_hash_exchange"
+# 3.7 s against 2.0 s). Here the only plugin is RabbitMQ's core, and the directories with most modules come first.
 _EARLY = (
     *("rabbit", "rabbit_common", "ssl", "inets", "compiler", "ra", "xmerl", "mnesia"),
     *("rabbitmq_prelaunch", "ranch", "tools", "osiris"),
@@ -83,14 +78,14 @@ class Rabbitmq:
         for name, text in (
             ("rabbitmq.conf", configuration),
             ("advanced.config", "[].\n"),
-            ("enabled_plugins", f"[{_PLUGIN}].\n"),
+            ("enabled_plugins", "[].\n"),
             ("environment.conf", ""),
             (".erlang.cookie", secrets.token_hex(20)),
             *extra.files.items(),
         ):
             user.entrust(self._home / name, text)
         self._plugins.mkdir(mode=0o755)
-        for application in _applications(self._script, ("rabbit", _PLUGIN)):
+        for application in _applications(self._script, ("rabbit",)):
             (self._plugins / application.name).symlink_to(application)
 
     def start(self) -> None:

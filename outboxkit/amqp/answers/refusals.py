@@ -12,7 +12,6 @@ from outboxkit.amqp.errors import (
     FramesRefused,
     FramesUnreadable,
     LoginRefused,
-    PluginMissing,
     PreconditionFailed,
     TlsRefused,
 )
@@ -23,9 +22,6 @@ _NOT_ALLOWED = 530
 # Python's ssl says this when the other side closed the connection without closing TLS.
 _BROKEN_OFF = "EOF occurred in violation of protocol"
 _CLIENT_CERTIFICATE = "RabbitMQ may want another client certificate: see AMQP_CERTIFICATE, AMQP_KEY, and RabbitMQ's log"
-# Up to early 3.12 and 3.13 with 503, which closes the connection; since then with 406, which closes the channel.
-_EXCHANGE_TYPE = re.compile(r"(?:unknown|invalid) exchange type '(?P<type>[^']*)'")
-_PLUGINS = {"x-consistent-hash": "rabbitmq_consistent_hash_exchange"}
 # Frame error, syntax error, internal error: https://www.rabbitmq.com/amqp-0-9-1-reference#constants
 _OF_FRAMES = {501: FramesUnreadable, 502: FramesUnreadable, 541: FramesRefused}
 
@@ -45,7 +41,8 @@ def problem(error: BaseException, broker: str) -> Problem:
         case pika.ConnectionClosedByBroker(reply_code=code, reply_text=text):
             return _closed(broker, code, text)
         case pika.ChannelClosedByBroker(reply_code=code, reply_text=text):
-            return _refused(broker, code, text)
+            refused = PreconditionFailed if code == _PRECONDITION_FAILED else ChannelRefused
+            return refused(f"RabbitMQ at {broker} answered {code}: {text}", remedy=_channel_remedy(code, text))
         case _:
             return _unreachable(broker, _reason(error))
 
@@ -63,30 +60,14 @@ def all_of(problems: Sequence[Problem]) -> Problem:
 def _closed(broker: str, code: int, text: str) -> Problem:
     if code == _NOT_ALLOWED:
         return _no_virtual_host(broker, f" ({text})")
-    if found := _EXCHANGE_TYPE.search(text):
-        return _no_plugin(broker, text, found["type"])
     kind = _OF_FRAMES.get(code, BrokerUnavailable)
     return kind(f"RabbitMQ at {broker} closed the connection ({code}: {text})", remedy="see RabbitMQ's log")
-
-
-def _refused(broker: str, code: int, text: str) -> Problem:
-    if found := _EXCHANGE_TYPE.search(text):
-        return _no_plugin(broker, text, found["type"])
-    refused = PreconditionFailed if code == _PRECONDITION_FAILED else ChannelRefused
-    return refused(f"RabbitMQ at {broker} answered {code}: {text}", remedy=_channel_remedy(code, text))
 
 
 def _no_virtual_host(broker: str, why: str = "") -> Problem:
     return LoginRefused(
         f"RabbitMQ at {broker} refused the virtual host{why}",
         remedy="create it and grant the user access: `rabbitmqctl add_vhost`, `rabbitmqctl set_permissions`",
-    )
-
-
-def _no_plugin(broker: str, text: str, kind: str) -> Problem:
-    return PluginMissing(
-        f"RabbitMQ at {broker} does not know the type of an exchange ({text})",
-        remedy=f"enable its plugin on each node: `rabbitmq-plugins enable {_PLUGINS.get(kind, 'NAME')}`",
     )
 
 

@@ -23,10 +23,14 @@ _FORBIDDEN = re.compile(f"[\\x00-\\x1f\\x7f-\\x9f\\ud800-\\udfff\\ufdd0-\\ufdef{
 
 
 class CloudEvents:
-    """Makes the headers of events from `source`, a URI reference; attributes have the prefix `prefix`."""
+    """Makes the headers of events from `source`, a URI reference; attributes have the prefix `prefix`.
 
-    def __init__(self, source: str, prefix: Prefix) -> None:
+    `more` are names of headers that the relay adds to those that every message has.
+    """
+
+    def __init__(self, source: str, prefix: Prefix, more: frozenset[str] = frozenset()) -> None:
         self._prefix = prefix
+        self._more = more
         self._source = source
         self._of_knative = prefix == "ce-"
         self.names = names.ALPHANUMERIC if self._of_knative else names.NAMES
@@ -53,7 +57,12 @@ class CloudEvents:
         if not self._of_knative:
             return name.startswith(self._prefix) and name.removeprefix(self._prefix) in _ATTRIBUTES
         attribute = name.lower().removeprefix(self._prefix)
-        return attribute in _ATTRIBUTES or attribute in self.names or attribute == "content-type"
+        return (
+            attribute in _ATTRIBUTES
+            or attribute in self.names
+            or attribute in self._more
+            or attribute == "content-type"
+        )
 
 
 def _text(value: str) -> str:

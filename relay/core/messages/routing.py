@@ -7,6 +7,7 @@ from outboxkit.amqp import format as names
 from outboxkit.errors import ConfigurationProblem
 from relay.core.event import Defective, Message, OutboxEvent, Route
 from relay.core.messages.cloudevents import CloudEvents, Prefix
+from relay.core.spread import Spread
 
 _ROUTES = 4096
 
@@ -17,7 +18,8 @@ class Router:
     """Routes events to `exchange` with a routing key made from `template`, such as `{aggregate_type}.{event_type}`.
 
     A row's own `exchange` and `routing_key` take precedence. With `cloudevents_source`, a URI reference, messages are
-    CloudEvents. Raises ConfigurationProblem for a template with any field that is not in `FIELDS`.
+    CloudEvents. With `spread`, a header has the number of the queue that gets the aggregate. Raises
+    ConfigurationProblem for a template with any field that is not in `FIELDS`.
     """
 
     def __init__(
@@ -27,9 +29,15 @@ class Router:
         *,
         cloudevents_source: str | None = None,
         cloudevents_prefix: Prefix = "cloudEvents_",
+        spread: Spread | None = None,
     ) -> None:
         check_template(template)
-        self._cloudevents = None if cloudevents_source is None else CloudEvents(cloudevents_source, cloudevents_prefix)
+        self._spread = spread
+        self._number = "" if spread is None else spread.header
+        of_queue = frozenset[str]() if spread is None else frozenset({spread.header})
+        self._cloudevents = (
+            None if cloudevents_source is None else CloudEvents(cloudevents_source, cloudevents_prefix, of_queue)
+        )
         header_names = names.NAMES if self._cloudevents is None else self._cloudevents.names
         # A template without the id makes few routes, and the cache has room for all of them.
         self._names_the_id = any(field == "aggregate_id" for _, field, _, _ in Formatter().parse(template))
@@ -55,6 +63,8 @@ class Router:
             headers = {name: value for name, value in headers.items() if name not in names.OURS}
         if self._cloudevents is not None and not isinstance(headers, Defective):
             headers = self._cloudevents.headers(event, headers)
+        if self._spread is not None and not isinstance(headers, Defective):
+            headers = {**headers, self._number: self._spread.queue_of(kind, aggregate_id)}
         return Message(
             event.id,
             route,

@@ -66,14 +66,6 @@ def setup(  # noqa: PLR0913 - the options of a command
         typer.Option("--notify", help="Make the trigger that wakes a polling relay (RELAY_POLL_NOTIFY)."),
     ] = False,
     topology: option.Option = None,
-    topology_key: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--topology-key",
-            metavar="KEY",
-            help="Which routing keys its queues get, such as order.*; all of them without it. May be repeated.",
-        ),
-    ] = None,
     timeout: Timeout = waiting.TIMEOUT,
 ) -> None:
     """Create the schema, the replication slot and the exchange, each if it is missing. Safe to repeat.
@@ -81,7 +73,7 @@ def setup(  # noqa: PLR0913 - the options of a command
     With RELAY_PARTITION, run it for each relay of the outbox: all partitions begin where the first of them begins.
     """
     settings = load(RelaySettings, config)
-    queues = option.read(topology, settings, topology_key)
+    queues = option.read(topology, settings)
     extras = Extras(add_tx_column=add_tx_column, notify=notify, accept_upgrade=accept_upgrade)
     if dry_run:
         lines = planning.plan(settings, accept_gap=accept_gap, extras=extras, start=start, take_over=take_over)

@@ -166,6 +166,8 @@ async def _broker(settings: RelaySettings, topology: Topology | None) -> list[st
         lines = [f"exchange: {settings.exchange!r} ({EXCHANGE_TYPE}, durable) exists"]
         if topology is not None:
             lines.append(await declaring.declare(connection, topology))
+            if not topology.fed_by(settings.spread):
+                lines.append(f"no event gets into its queues yet: {topology.needed}")
         return lines
     finally:
         await connection.close()

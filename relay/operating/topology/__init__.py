@@ -1,1 +1,1 @@
-"""Queues by hash behind the relay's exchange: `relay setup --topology` declares them, `relay check` judges them."""
+"""Queues behind the relay's exchange that share its events: `relay setup` declares them, `relay check` judges them."""

@@ -1,13 +1,8 @@
-"""Asks RabbitMQ about a topology. It declares only what exists already, which changes nothing.
-
-It has a connection of its own: some versions of RabbitMQ close the connection of who declares an exchange of a type
-that they do not know.
-"""
+"""Asks RabbitMQ about a topology. It declares only what exists already, which changes nothing."""
 
 from outboxkit.amqp.answers.answer import ACCEPTED
 from outboxkit.amqp.asking import Channel, queue, tried
 from outboxkit.amqp.connection import Connection
-from outboxkit.amqp.errors import PluginMissing
 from outboxkit.checks.finding import Unknown
 from outboxkit.errors import Problem
 from relay.operating.topology.declaring import declare_exchange
@@ -25,14 +20,14 @@ async def ask(settings: RelaySettings, topology: Topology) -> Found | Unknown:
     except Problem as problem:
         return Unknown(problem.what, problem.remedy)
     try:
-        return await _asked(connection, topology)
+        return await _asked(connection, settings, topology)
     except Problem as problem:
         return Unknown(problem.what, problem.remedy)
     finally:
         await connection.close()
 
 
-async def _asked(connection: Connection, topology: Topology) -> Found:
+async def _asked(connection: Connection, settings: RelaySettings, topology: Topology) -> Found:
     async def there(channel: Channel) -> None:
         await connection.call(channel.exchange_declare, topology.exchange, passive=True)
 
@@ -41,9 +36,5 @@ async def _asked(connection: Connection, topology: Topology) -> Found:
 
     queues = {name: await queue(connection, name) for name, _ in topology.declared}
     exchange = await tried(connection, there)
-    if exchange.code != ACCEPTED:
-        return Found(topology, exchange, exchange, queues)
-    try:
-        return Found(topology, exchange, await tried(connection, declared), queues)
-    except PluginMissing as problem:
-        return Found(topology, exchange, problem, queues)
+    as_setup = await tried(connection, declared) if exchange.code == ACCEPTED else exchange
+    return Found(topology, settings.spread, exchange, as_setup, queues)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from outboxkit.amqp.answers.answer import ACCEPTED, ACCESS_REFUSED, NOT_FOUND, PRECONDITION_FAILED, Answer, differing
 from outboxkit.amqp.asking import QueueAnswer
-from outboxkit.amqp.errors import PluginMissing
 from outboxkit.checks.finding import Check, Verdict, fail, ok, unknown
+from relay.core.spread import Spread
 from relay.operating.topology.topology import ANEW, Topology
 
-NOT_ASKED = "no topology was named: `relay check --topology hash:8` judges one"
+NOT_ASKED = "RELAY_TOPOLOGY is not set, and no topology was named: `relay check --topology hash:8` judges one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,22 +17,22 @@ class Found:
     """What RabbitMQ answered about a topology."""
 
     topology: Topology
+    spread: Spread | None
+    """That of RELAY_TOPOLOGY."""
     exchange: Answer
-    declared: Answer | PluginMissing
+    declared: Answer
     """The answer to declaring the exchange as `relay setup` does; if it does not exist, the same as `exchange`."""
     queues: Mapping[str, QueueAnswer]
     """By name: each queue of `topology.declared`."""
 
 
 def exchange(found: Found) -> Verdict:
-    """Judge whether the exchange that hashes is there; RabbitMQ compares its type, and not what it hashes."""
+    """Judge whether the exchange that compares headers is there."""
     topology, declared = found.topology, found.declared
     name = topology.exchange
     facts = {"exchange": name, "topology": str(topology), "code": found.exchange.code}
     if found.exchange.code == NOT_FOUND:
         return fail(f"exchange {name!r} does not exist", remedy=_setup(found), **facts)
-    if isinstance(declared, PluginMissing):
-        return fail(f"exchange {name!r} routes nothing: {declared.what}", remedy=declared.remedy, **facts)
     if declared.code == PRECONDITION_FAILED:
         difference = differing(declared.text)
         said = declared.text if difference is None else f"its {difference[0]} is {difference[1]}"
@@ -43,30 +43,29 @@ def exchange(found: Found) -> Verdict:
         )
     if declared.code == ACCESS_REFUSED:
         return unknown(
-            f"exchange {name!r} exists; whether it hashes is unknown: this user may not declare it",
+            f"exchange {name!r} exists; its type is unknown: this user may not declare it",
             remedy="check as the user of `relay setup`",
             **facts,
         )
     if found.exchange.code != ACCEPTED or declared.code != ACCEPTED:
         return _not_answered(declared, f"exchange {name!r}", facts)
-    return ok(f"exchange {name!r} hashes", **facts)
+    return ok(f"exchange {name!r} compares the header {topology.spread.header}", **facts)
 
 
 def queues(found: Found) -> Verdict:
     """Judge whether every queue is there, as `relay setup` declares it."""
     missing = [name for name, each in found.queues.items() if each.answer.code == NOT_FOUND]
-    left = [queue.name for queue in found.topology.queues if queue.name in missing and found.exchange.code == ACCEPTED]
     hidden = {name: each.why_unknown for name, each in found.queues.items() if each.arguments is None}
     wrong = list(_differences(found))
     facts = {"topology": str(found.topology), "missing": missing, "wrong": wrong}
-    if left:
+    if missing:
+        listed = ", ".join(map(repr, missing))
         return fail(
-            f"{_listed(left)} does not exist: aggregates have moved to other queues",
-            remedy=f"begin the topology anew: {ANEW}; `relay replay` publishes again what was deleted",
+            f"{listed} does not exist",
+            remedy=f"{_setup(found)}; then `relay parked list` shows what came back meanwhile, and `relay replay` "
+            "publishes again what a queue had when it was deleted",
             **facts,
         )
-    if missing:
-        return fail(f"{_listed(missing)} does not exist", remedy=_setup(found), **facts)
     if wrong:
         return fail(
             f"not as `relay setup --topology {found.topology}` declares it: {'; '.join(wrong)}",
@@ -80,22 +79,31 @@ def queues(found: Found) -> Verdict:
             remedy="check as the user of `relay setup`, or run `rabbitmqctl list_queues name type arguments`",
             **facts,
         )
-    kind = "quorum queues with one active consumer each" if found.topology.kind == "hash" else "streams"
-    return ok(f"{found.topology.number} {kind} are as `relay setup` declares them", **facts)
+    kind = "quorum queues with one active consumer each" if found.topology.spread.kind == "hash" else "streams"
+    return ok(f"{found.topology.spread.queues} {kind} are as `relay setup` declares them", **facts)
 
 
 def binding(found: Found) -> Verdict:
-    """Say how to see the bindings and what is hashed, which AMQP does not show."""
+    """Say how to see the bindings, which AMQP does not show."""
     topology = found.topology
     return unknown(
-        "the bindings, and the header that is hashed, are unknown: AMQP does not show them",
-        remedy=f"`rabbitmq-diagnostics consistent_hash_exchange_ring_state {topology.exchange}` must show "
-        f"{topology.number} queues in the order of their names, and `rabbitmqctl list_exchanges name arguments` "
-        f"{topology.header!r}: if not, begin anew ({ANEW}); up to RabbitMQ 4.2, `rabbitmqctl eval "
-        "'worker_pool_sup:default_pool_size().'` must print 1: if not, set default_worker_pool_size = 1 in "
-        "rabbitmq.conf (docs/scaling.md, 'Queues by hash'); `rabbitmqctl list_bindings` must show a binding from "
-        f"{topology.source!r} to {topology.exchange!r} for each key: if not, {_setup(found)}",
+        "the bindings are unknown: AMQP does not show them",
+        remedy="`rabbitmqctl list_bindings source_name destination_name routing_key arguments` must show one from "
+        f"{topology.exchange!r} to each of its {topology.spread.queues} queues, with the queue's number as "
+        f"{topology.spread.header}, and one from {topology.source!r} to {topology.exchange!r} for each of "
+        f"{', '.join(topology.keys)}: if one is missing, {_setup(found)}",
         exchange=topology.exchange,
+    )
+
+
+def setting(found: Found) -> Verdict:
+    """Judge whether the relay gives its events the header that is compared."""
+    topology, own = found.topology, "not set" if found.spread is None else str(found.spread)
+    facts = {"topology": str(topology), "setting": None if found.spread is None else own}
+    if topology.fed_by(found.spread):
+        return ok(f"RELAY_TOPOLOGY is {own}: each event has the header {topology.spread.header}", **facts)
+    return fail(
+        f"RELAY_TOPOLOGY is {own}: no event gets into the queues of {topology}", remedy=topology.needed, **facts
     )
 
 
@@ -103,6 +111,7 @@ CHECKS = (
     Check("broker.topology_exchange", exchange),
     Check("broker.topology_queues", queues),
     Check("broker.topology_binding", binding),
+    Check("broker.topology_setting", setting),
 )
 
 
@@ -117,11 +126,7 @@ def _differences(found: Found) -> Iterator[str]:
 
 
 def _setup(found: Found) -> str:
-    return f"run `relay setup --topology {found.topology}`, with its --topology-key if it has any"
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(map(repr, names))
+    return f"run `relay setup --topology {found.topology}`, with its RELAY_TOPOLOGY_KEYS if it has any"
 
 
 def _not_answered(answer: Answer, what: str, facts: Mapping[str, object]) -> Verdict:

@@ -1,12 +1,13 @@
 """A topology on a real broker: what is published to the relay's exchange, and in which queue it arrives."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
+from relay.core.spread import Spread
 from relay.operating.topology.topology import Topology
 from sandbox import Isolated
 from sandbox.machine.waiting import until
@@ -16,7 +17,7 @@ SECONDS = 30
 
 def topology(isolated: Isolated, text: str) -> Topology:
     """Return what `--topology` makes on the exchange of a test; all of it is deleted afterwards."""
-    found = Topology.read(text, source=isolated.name, header="aggregate_id")
+    found = Topology.read(text, source=isolated.name)
     isolated.exchange(found.exchange.removeprefix(f"{isolated.name}."))
     for queue in found.queues:
         isolated.queue(queue.name.removeprefix(f"{isolated.name}."))
@@ -33,12 +34,15 @@ def channel(amqp_url: str) -> Iterator[BlockingChannel]:
         connection.close()
 
 
-def publish(amqp_url: str, exchange: str, aggregates: Sequence[str], *, key: str = "order.paid") -> None:
+def publish(
+    amqp_url: str, exchange: str, aggregates: Sequence[str], *, spread: Spread, key: str = "order.paid"
+) -> None:
     """Publish a message for each of `aggregates`, in this order, as the relay does: persistent, and confirmed."""
     with channel(amqp_url) as open_channel:
         open_channel.confirm_delivery()
         for aggregate in aggregates:
-            properties = pika.BasicProperties(headers={"aggregate_id": aggregate}, delivery_mode=2)
+            headers = {"aggregate_id": aggregate, spread.header: spread.queue_of("order", aggregate)}
+            properties = pika.BasicProperties(headers=headers, delivery_mode=2)
             open_channel.basic_publish(exchange, key, b"{}", properties, mandatory=True)
 
 
@@ -81,6 +85,11 @@ def _consumed(
     until(all_came, what=f"{expected} messages have come", seconds=SECONDS)
     assert sum(map(len, found.values())) == expected
     return found
+
+
+def belonging(of: Topology, aggregates: Iterable[str]) -> dict[str, str]:
+    """Return which queue each of these orders belongs to."""
+    return {each: of.queues[of.spread.queue_of("order", each)].name for each in aggregates}
 
 
 def places(found: Mapping[str, Sequence[str]]) -> dict[str, str]:

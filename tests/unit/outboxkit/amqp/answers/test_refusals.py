@@ -3,11 +3,11 @@
 import ssl
 
 import pytest
-from pika.exceptions import AMQPError, ChannelClosedByBroker, ConnectionClosedByBroker, StreamLostError
+from pika.exceptions import ChannelClosedByBroker, StreamLostError
 
 from outboxkit.amqp.answers import preconditions
 from outboxkit.amqp.answers.refusals import problem
-from outboxkit.amqp.errors import BrokerUnavailable, PluginMissing, PreconditionFailed, TlsRefused
+from outboxkit.amqp.errors import BrokerUnavailable, PreconditionFailed, TlsRefused
 
 
 @pytest.mark.parametrize(
@@ -62,23 +62,6 @@ def test_a_queue_of_events_has_a_remedy_of_its_own_because_nobody_writes_events_
     assert remedy in found
     assert "CONSUMERS_QUEUE" not in found
     assert "delete" not in found.partition("when they have emptied it")[0]
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        ConnectionClosedByBroker(503, "COMMAND_INVALID - unknown exchange type 'x-consistent-hash'"),
-        ConnectionClosedByBroker(503, "COMMAND_INVALID - invalid exchange type 'x-consistent-hash'"),
-        ChannelClosedByBroker(406, "PRECONDITION_FAILED - unknown exchange type 'x-consistent-hash'"),
-    ],
-    ids=["503", "a plugin that is not enabled any more", "406"],
-)
-def test_a_type_of_exchange_that_is_not_known_names_its_plugin(error: AMQPError) -> None:
-    found = problem(error, "localhost:5672/")
-    assert type(found) is PluginMissing
-    assert found.remedy == (
-        "enable its plugin on each node: `rabbitmq-plugins enable rabbitmq_consistent_hash_exchange`"
-    )
 
 
 def test_a_queue_of_a_topology_has_a_remedy_of_its_own() -> None:

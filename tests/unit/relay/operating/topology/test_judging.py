@@ -7,20 +7,20 @@ import pytest
 
 from outboxkit.amqp.answers.answer import NO_ANSWER, PRECONDITION_FAILED, Answer
 from outboxkit.amqp.asking import QueueAnswer
-from outboxkit.amqp.errors import PluginMissing
 from outboxkit.checks.finding import Check, Verdict
+from relay.core.spread import Spread
 from relay.operating.topology import judging
 from relay.operating.topology.judging import Found
 from relay.operating.topology.topology import Topology
 from tests.unit.relay.operating.check_facts import ABSENT, ACCEPTED, REFUSED
 
-HASH = Topology.read("hash:2", source="outbox", header="aggregate_id")
-STREAM = Topology.read("stream:2", source="outbox", header="aggregate_id")
+HASH = Topology.read("hash:2", source="outbox")
+STREAM = Topology.read("stream:2", source="outbox")
 
 
 def as_declared(topology: Topology) -> Found:
     queues = {name: QueueAnswer(ACCEPTED, arguments) for name, arguments in topology.declared}
-    return Found(topology, ACCEPTED, ACCEPTED, queues)
+    return Found(topology, topology.spread, ACCEPTED, ACCEPTED, queues)
 
 
 GOOD = as_declared(HASH)
@@ -32,9 +32,8 @@ NO_DEAD = replace(GOOD, queues={**GOOD.queues, "outbox.hash-2-1.dead": QueueAnsw
 OTHER_TYPE = Answer(
     PRECONDITION_FAILED,
     "PRECONDITION_FAILED - inequivalent arg 'type' for exchange 'outbox.hash-2' in vhost '/': received "
-    "'x-consistent-hash' but current is 'topic'",
+    "'headers' but current is 'topic'",
 )
-NO_PLUGIN = PluginMissing("unknown exchange type", remedy="rabbitmq-plugins enable")
 
 
 @pytest.mark.parametrize("found", [GOOD, as_declared(STREAM)], ids=["hash", "stream"])
@@ -51,17 +50,21 @@ def test_a_topology_as_setup_declares_it_passes_and_its_bindings_are_unknown(che
         (judging.exchange, replace(GOOD, exchange=ABSENT, declared=ABSENT), "FAIL", "does not exist",
          "run `relay setup --topology hash:2`"),
         (judging.exchange, replace(GOOD, declared=OTHER_TYPE), "FAIL", "its type is topic", "begin the topology anew"),
-        (judging.exchange, replace(GOOD, declared=NO_PLUGIN), "FAIL", "routes nothing", "rabbitmq-plugins enable"),
         (judging.exchange, replace(GOOD, declared=REFUSED), "UNKNOWN", "may not declare it", "as the user of"),
         (judging.exchange, replace(GOOD, declared=Answer(NO_ANSWER)), "UNKNOWN", "not in time", "broker.alarm"),
-        (judging.queues, MISSING, "FAIL", "'outbox.hash-2-1' does not exist: aggregates have moved", "anew"),
+        (judging.queues, MISSING, "FAIL", "'outbox.hash-2-1' does not exist",
+         "run `relay setup --topology hash:2`"),
         (judging.queues, NO_DEAD, "FAIL", "'outbox.hash-2-1.dead' does not exist",
          "run `relay setup --topology hash:2`"),
         (judging.queues, replace(MISSING, exchange=ABSENT), "FAIL", "'outbox.hash-2-1' does not exist",
          "run `relay setup --topology hash:2`"),
         (judging.queues, WRONG, "FAIL", "x-single-active-consumer of 'outbox.hash-2-1' is not set, not True", "anew"),
         (judging.queues, HIDDEN, "UNKNOWN", "the arguments of 4 queues are unknown", "as the user of `relay setup`"),
-        (judging.binding, GOOD, "UNKNOWN", "AMQP does not show", "consistent_hash_exchange_ring_state outbox.hash-2`"),
+        (judging.binding, GOOD, "UNKNOWN", "AMQP does not show", "'outbox.hash-2' to each of its 2 queues"),
+        (judging.setting, replace(GOOD, spread=None), "FAIL", "RELAY_TOPOLOGY is not set", "set RELAY_TOPOLOGY=hash:2"),
+        (judging.setting, replace(GOOD, spread=Spread("hash", 3)), "FAIL", "RELAY_TOPOLOGY is hash:3: no event",
+         "set RELAY_TOPOLOGY=hash:2"),
+        (judging.setting, replace(GOOD, spread=STREAM.spread), "OK", "each event has the header hash2", ""),
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_found(

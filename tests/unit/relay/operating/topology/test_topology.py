@@ -1,24 +1,24 @@
-"""Queues by hash, and super streams: what `--topology` means, and the names that keep RabbitMQ's ring as it is."""
+"""Queues by hash, and super streams: what is declared, and what makes an event come into one of them."""
 
 import pytest
 
 from outboxkit.errors import ConfigurationProblem
+from relay.core.spread import Spread
 from relay.operating.topology import option
 from relay.operating.topology.topology import Topology
 from relay.settings import RelaySettings
 
 
 def read(text: str, *, source: str = "outbox", keys: tuple[str, ...] = ("#",)) -> Topology:
-    return Topology.read(text, source=source, header="aggregate_id", keys=keys)
+    return Topology.read(text, source=source, keys=keys)
 
 
 def test_queues_by_hash_are_as_consumers_declare_theirs_with_a_single_active_consumer() -> None:
     topology = read("hash:2")
-    assert (str(topology), topology.exchange) == ("hash:2", "outbox.hash-2")
-    assert topology.exchange_arguments == {"hash-header": "aggregate_id"}
-    assert [(queue.name, queue.of_binding) for queue in topology.queues] == [
-        ("outbox.hash-2-0", {}),
-        ("outbox.hash-2-1", {}),
+    assert (str(topology), topology.exchange, topology.exchange_arguments) == ("hash:2", "outbox.hash-2", {})
+    assert [(queue.name, queue.key, queue.of_binding) for queue in topology.queues] == [
+        ("outbox.hash-2-0", "0", {"x-match": "all", "hash2": 0}),
+        ("outbox.hash-2-1", "1", {"x-match": "all", "hash2": 1}),
     ]
     assert topology.queues[0].arguments == {
         "x-queue-type": "quorum",
@@ -35,26 +35,16 @@ def test_queues_by_hash_are_as_consumers_declare_theirs_with_a_single_active_con
 @pytest.mark.parametrize(("text", "number"), [("stream", 3), ("stream:5", 5)])
 def test_a_super_stream_has_partitions_in_their_order_and_no_dead_letters(text: str, number: int) -> None:
     topology = read(text)
-    assert topology.exchange_arguments == {"hash-header": "aggregate_id", "x-super-stream": True}
-    assert [queue.of_binding for queue in topology.queues] == [{"x-stream-partition-order": n} for n in range(number)]
+    assert topology.exchange_arguments == {"x-super-stream": True}
+    assert [queue.of_binding for queue in topology.queues] == [
+        {"x-match": "all", f"hash{number}": n, "x-stream-partition-order": n} for n in range(number)
+    ]
     assert dict(topology.declared) == {f"outbox.stream-{number}-{n}": {"x-queue-type": "stream"} for n in range(number)}
 
 
-@pytest.mark.parametrize("number", [1, 2, 9, 10, 11, 100, 101, 256])
-@pytest.mark.parametrize("kind", ["hash", "stream"])
-def test_the_names_stand_in_the_order_in_which_the_queues_are_bound(kind: str, number: int) -> None:
-    """RabbitMQ makes its ring anew from them when it starts, in the order of their bytes."""
-    names = [queue.name.encode() for queue in read(f"{kind}:{number}").queues]
-    assert names == sorted(names)
-    assert len(set(names)) == number
-
-
-@pytest.mark.parametrize(
-    "text", ["", "hash", "hash:0", "hash:08", "hash:257", "hash:-1", "stream:", "ring:3", "hash:8 "]
-)
-def test_anything_else_is_refused(text: str) -> None:
-    with pytest.raises(ConfigurationProblem, match="is not a topology - write hash:8"):
-        read(text)
+def test_anything_else_is_refused() -> None:
+    with pytest.raises(ConfigurationProblem, match="--topology 'hash' is wrong: it is not a topology - write hash:8"):
+        read("hash")
 
 
 def test_a_name_that_leaves_no_room_for_dead_letters_is_refused() -> None:
@@ -70,25 +60,17 @@ def settings(**changes: object) -> RelaySettings:
     )
 
 
-@pytest.mark.parametrize(
-    ("changes", "header", "exchange"),
-    [
-        ({}, "aggregate_id", "outbox.hash-8"),
-        ({"format": "cloudevents"}, "aggregate_id", "outbox.hash-8"),
-        ({"format": "cloudevents", "cloudevents_prefix": "ce-"}, "aggregateid", "outbox.hash-8-aggregateid"),
-    ],
-)
-def test_the_header_that_is_hashed_is_the_one_that_the_relay_writes_and_another_one_is_another_topology(
-    changes: dict[str, object], header: str, exchange: str
-) -> None:
-    topology = option.read("hash:8", settings(**changes))
-    assert topology is not None
-    assert (topology.header, topology.exchange) == (header, exchange)
-    assert topology.keys == ("#",)
-
-
-def test_keys_need_a_topology() -> None:
+def test_the_option_counts_and_without_it_the_setting() -> None:
     assert option.read(None, settings()) is None
-    assert option.read("hash:8", settings(), ["order.*", "invoice.*"]) == read("hash:8", keys=("order.*", "invoice.*"))
-    with pytest.raises(ConfigurationProblem, match="give --topology too"):
-        option.read(None, settings(), ["order.*"])
+    assert option.read("hash:8", settings()) == read("hash:8")
+    own = settings(topology="stream:4", topology_keys="order.*,invoice.#")
+    assert option.read(None, own) == read("stream:4", keys=("order.*", "invoice.#"))
+    assert option.read("hash:8", own) == read("hash:8", keys=("order.*", "invoice.#"))
+
+
+@pytest.mark.parametrize(
+    ("spread", "fed"),
+    [(None, False), (Spread("hash", 8), True), (Spread("stream", 8), True), (Spread("hash", 16), False)],
+)
+def test_events_come_in_that_were_published_for_this_number_of_queues(spread: Spread | None, *, fed: bool) -> None:
+    assert read("hash:8").fed_by(spread) == fed
