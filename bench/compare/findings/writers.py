@@ -1,6 +1,5 @@
 """What the writers pay: their figures with each arm against those with no relay at all. Pure."""
 
-import statistics
 from collections.abc import Iterable, Sequence
 
 from bench.compare.findings.finding import Finding, Order, Stated
@@ -22,8 +21,8 @@ def finding(measured: Measured, measure: Measure) -> Finding | None:
     if none is None or none not in found or len(found) == 1:
         return None
     alone = found.pop(none)
-    others = _of_another_load(measured, measure, found)
-    found = {arm: each for arm, each in found.items() if arm not in others}
+    longer = _of_a_longer_load(measured, measure, found)
+    found = {arm: each for arm, each in found.items() if arm not in longer}
     often = {arm: each for arm, each in found.items() if each.repeated}
     if not alone.repeated or not often:
         text = f"{capital(measure.what)}: one repetition, so no difference is stated."
@@ -36,7 +35,7 @@ def finding(measured: Measured, measure: Measure) -> Finding | None:
         text += f"different with {each}" + (f"; no difference seen with {plural(same, 'other arm')}" if same else "")
     else:
         text += f"no difference seen with any of {plural(len(often), 'arm')}"
-    text += f". Not compared, since its load lasted longer: {listed(others)}" if others else ""
+    text += f". Not compared, since its load lasted longer: {listed(longer)}" if longer else ""
     orders = tuple(_order(measure, none, alone, arm, found[arm]) for arm in apart)
     return Finding(f"{text}.", _figures(measure, none, alone, found), orders)
 
@@ -51,16 +50,16 @@ def title(measured: Measured, measures: Sequence[Measure]) -> str:
     return f"Writers pay for {listed(paying)}; with the others no cost was seen"
 
 
-def _of_another_load(measured: Measured, measure: Measure, arms: Iterable[str]) -> list[str]:
-    """Return the arms at whose load other events were due than at most arms' load, if the measure is a rate.
+def _of_a_longer_load(measured: Measured, measure: Measure, arms: Iterable[str]) -> list[str]:
+    """Return the arms whose load has more events than the shortest one, if the measure is a rate.
 
-    A load lasts at least as long as an arm's interval. A longer one has more of its pauses, or fewer.
+    A load lasts at least as long as an arm's interval, and the longer one has other pauses. All follow one schedule.
     """
     if measure.unit != RATE:
         return []
     parts = {arm: measured.parts(arm, measure.phase) for arm in arms}
     due = {arm: each[0].correctness.committed for arm, each in parts.items() if each and each[0].correctness}
-    return [arm for arm, events in due.items() if events != statistics.mode(due.values())]
+    return [arm for arm, events in due.items() if events > min(due.values())]
 
 
 def _against(arm: str, each: Estimate, alone: Estimate, measure: Measure) -> str:

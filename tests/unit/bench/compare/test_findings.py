@@ -301,3 +301,7 @@ def test_commits_are_not_compared_with_those_of_a_longer_load() -> None:
         f"Not compared, since its load lasted longer: {POLL}."
     )
     assert found.orders == ()
+    only = structs.replace(measured.results, runs=tuple(run for run in runs if run.arm in {NONE, POLL, OTHER}))
+    found = writers.finding(Measured(only), the(measured, "writer_commits"))
+    assert found is not None
+    assert found.text.endswith(f"its load lasted longer: {POLL}.")
