@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
@@ -41,7 +42,7 @@ def publish(
     with channel(amqp_url) as open_channel:
         open_channel.confirm_delivery()
         for aggregate in aggregates:
-            headers = {"aggregate_id": aggregate, spread.header: spread.queue_of("order", aggregate)}
+            headers: dict[str, Any] = {"aggregate_id": aggregate, spread.header: spread.queue_of("order", aggregate)}
             properties = pika.BasicProperties(headers=headers, delivery_mode=2)
             open_channel.basic_publish(exchange, key, b"{}", properties, mandatory=True)
 
