@@ -64,7 +64,8 @@ def test_it_has_the_transactions_whose_commit_records_begin_in_the_range(
     ids, boundaries, cut = streamed(transactions, wanted, wanted.after)
     assert ids == [name for begin, _, names in transactions if after <= begin < after + length for name in names]
     assert all(boundary.position <= wanted.until for boundary in boundaries)
-    assert cut.ended == any(end >= wanted.until for _, end, _ in transactions)
+    # The server does not send what begins before the start, even if it ends behind the range.
+    assert cut.ended == any(end >= wanted.until for begin, end, _ in transactions if begin >= after)
 
 
 @given(sizes=SIZES, data=st.data())
