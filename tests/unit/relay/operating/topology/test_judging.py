@@ -12,7 +12,7 @@ from relay.core.spread import Spread
 from relay.operating.topology import judging
 from relay.operating.topology.judging import Found
 from relay.operating.topology.topology import Topology
-from tests.unit.relay.operating.check_facts import ABSENT, ACCEPTED, REFUSED
+from tests.unit.relay.operating.check.judging.check_facts import ABSENT, ACCEPTED, REFUSED
 
 HASH = Topology.read("hash:2", source="outbox")
 STREAM = Topology.read("stream:2", source="outbox")
