@@ -70,6 +70,12 @@ def queues(found: Found) -> Verdict:
     hidden = {name: each.why_unknown for name, each in found.queues.items() if each.arguments is None}
     wrong = list(_differences(found))
     facts = {"topology": str(found.topology), "missing": missing, "wrong": wrong}
+    if wrong:  # before what is missing: `relay setup` cannot make that meanwhile
+        return fail(
+            f"not as `relay setup --topology {found.topology}` declares it: {'; '.join(wrong)}",
+            remedy=f"begin the topology anew: {ANEW}",
+            **facts,
+        )
     if len(missing) == len(found.queues):
         return fail(
             f"none of the {found.topology.spread.queues} queues of {found.topology} exists",
@@ -84,12 +90,6 @@ def queues(found: Found) -> Verdict:
         return fail(
             f"missing: {', '.join(map(repr, missing[:_NAMED]))}{more}",
             remedy=f"{_setup(found)}; {_DEAD_LETTERS if only_dead else _CAME_BACK}",
-            **facts,
-        )
-    if wrong:
-        return fail(
-            f"not as `relay setup --topology {found.topology}` declares it: {'; '.join(wrong)}",
-            remedy=f"begin the topology anew: {ANEW}",
             **facts,
         )
     if hidden:

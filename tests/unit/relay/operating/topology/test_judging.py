@@ -33,6 +33,7 @@ HALF_MISSING = replace(
 )
 OTHER = {"x-queue-type": "quorum"}
 WRONG = replace(GOOD, queues={**GOOD.queues, "outbox.hash-2-1": QueueAnswer(ACCEPTED, OTHER)})
+WRONG_AND_MISSING = replace(WRONG, queues={**WRONG.queues, "outbox.hash-2-0": QueueAnswer(ABSENT, None, "NOT_FOUND")})
 HIDDEN = replace(GOOD, queues={name: QueueAnswer(ACCEPTED, None, "ACCESS_REFUSED") for name in GOOD.queues})
 NO_DEAD = replace(GOOD, queues={**GOOD.queues, "outbox.hash-2-1.dead": QueueAnswer(ABSENT, None, "NOT_FOUND")})
 OTHER_TYPE = Answer(
@@ -66,6 +67,7 @@ def test_a_topology_as_setup_declares_it_passes_and_its_bindings_are_unknown(che
         (judging.queues, replace(NONE, exchange=ABSENT), "FAIL", "none of the 2 queues", "see broker.topology_exch"),
         (judging.queues, HALF_MISSING, "FAIL", "'outbox.hash-8-1.dead', and 4 more", "`relay parked list`"),
         (judging.queues, WRONG, "FAIL", "x-single-active-consumer of 'outbox.hash-2-1' is not set, not True", "anew"),
+        (judging.queues, WRONG_AND_MISSING, "FAIL", "x-single-active-consumer of 'outbox.hash-2-1' is not", "anew"),
         (judging.queues, HIDDEN, "UNKNOWN", "the arguments of 4 queues are unknown", "as the user of `relay setup`"),
         (judging.binding, GOOD, "UNKNOWN", "AMQP does not show", "'outbox.hash-2' to each of its 2 queues"),
         (judging.setting, replace(GOOD, spread=None), "FAIL", "RELAY_TOPOLOGY is not set", "set RELAY_TOPOLOGY=hash:2"),
