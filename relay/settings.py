@@ -42,9 +42,10 @@ def _topology(text: str | None) -> str | None:
 
 
 def _keys(text: str) -> str:
-    if not all(text.split(",")):
-        raise ValueError("a routing key is missing between commas")
-    return text
+    keys = [key.strip() for key in text.split(",")]
+    if not all(keys):
+        raise ValueError("a routing key is empty")
+    return ",".join(keys)
 
 
 def _duration(text: object) -> object:

@@ -18,7 +18,7 @@ MOST = 256
 """RabbitMQ compares the header of a message with each binding."""
 _PARTITIONS_OF_A_STREAM = 3
 """As `rabbitmq-streams add_super_stream` makes, unless it is told otherwise."""
-_FORM = re.compile(r"(?P<kind>hash|stream)(?::(?P<queues>[1-9][0-9]{0,2}))?")
+_FORM = re.compile(r"(?P<kind>hash|stream)(?::(?P<queues>0|[1-9][0-9]*))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,14 @@ class Spread:
     def parse(cls, text: str) -> Self:
         """Read `hash:8`, `stream:8` or `stream`; raises ValueError for anything else."""
         found = _FORM.fullmatch(text)
-        if found is None or text == "hash":
+        if found is None:
             raise ValueError("it is not a topology")
-        queues = int(found["queues"] or _PARTITIONS_OF_A_STREAM)
-        if not 1 < queues <= MOST:
+        if text == "hash":
+            raise ValueError("it does not say how many queues the topology has")
+        queues = found["queues"] or str(_PARTITIONS_OF_A_STREAM)
+        if len(queues) > len(str(MOST)) or not 1 < int(queues) <= MOST:
             raise ValueError(f"a topology has 2 to {MOST} queues")
-        return cls("hash" if found["kind"] == "hash" else "stream", queues)
+        return cls("hash" if found["kind"] == "hash" else "stream", int(queues))
 
     @property
     def header(self) -> str:

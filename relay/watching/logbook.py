@@ -49,6 +49,10 @@ from relay.watching.differences import DIFFERENCES, FewLines
 from relay.watching.incidents import Incidents
 
 log = structlog.get_logger()
+_BIND = (
+    "bind a queue to this routing key; if queues by hash are bound to it, `relay check --topology hash:N` says why "
+    "they do not get the message"
+)
 _NACKED = "a queue for it is full (x-overflow is reject-publish), or RabbitMQ failed to store it"
 _MAKE_ROOM = "it is tried again, and later messages wait for it: make room in its queues, see RabbitMQ's log"
 _FILLS = Problem(
@@ -154,7 +158,7 @@ class Logbook:
                 if self._logged.pop("held", None):
                     log.info("message accepted")
             case Returned(count, first, reason, policy):
-                problem = Problem(reason, remedy="bind a queue to this routing key")
+                problem = Problem(reason, remedy=_BIND)
                 self._count("message returned", problem, count, asdict(first), policy=policy)
             case Nacked(count, first):
                 problem = Problem(_NACKED, remedy=f"{_MAKE_ROOM}, {self._remedies.skip}")

@@ -6,6 +6,8 @@ killed. Ports are fixed and published on loopback only, so a restarted server ke
 
 import secrets
 import socket
+import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -193,12 +195,23 @@ def _engine() -> Iterator[DockerClient]:
             )
         yield client
     except docker.errors.DockerException as error:
+        _close_sockets(error)
         raise Problem(
             f"Docker: {error}", remedy="check that the engine runs and that this user may use it, or set SANDBOX=local"
         ) from error
     finally:
         if client is not None:
             client.client.close()
+
+
+def _close_sockets(error: BaseException) -> None:
+    """Close the socket that docker's client leaves open if nobody listens at its address: a frame of `error` has it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        cause: BaseException | None = error
+        while cause is not None:
+            traceback.clear_frames(cause.__traceback__)
+            cause = cause.__context__
 
 
 def _is_here(client: DockerClient) -> bool:

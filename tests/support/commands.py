@@ -1,6 +1,7 @@
 """The installed commands as real processes. A test reads their output, and ends them.
 
-A command gets only the settings that the test gives it: none of the developer's shell.
+A command gets only the settings that the test gives it: none of the developer's shell. But it runs the same sources as
+the tests, so PYTHONPATH is passed on: by it `make mutants` names a copy.
 """
 
 import json
@@ -21,7 +22,9 @@ _TAIL_LINES = 40
 
 def environment(settings: Mapping[str, str]) -> dict[str, str]:
     """Return the whole environment of a command that has `settings`."""
-    return {"PATH": f"{_PROGRAMS}:{os.environ['PATH']}", "LANG": "C.UTF-8", "HOME": os.environ["HOME"], **settings}
+    sources = {"PYTHONPATH": os.environ["PYTHONPATH"]} if "PYTHONPATH" in os.environ else {}
+    shell = {"PATH": f"{_PROGRAMS}:{os.environ['PATH']}", "LANG": "C.UTF-8", "HOME": os.environ["HOME"]}
+    return {**shell, **sources, **settings}
 
 
 class Command:

@@ -6,24 +6,11 @@ from dataclasses import replace
 
 from outboxkit.checks.finding import Finding, Unknown, judged, named, ok, reached, unneeded
 from relay.operating.check.asking import postgres, rabbitmq
-from relay.operating.check.judging import (
-    broker,
-    connection,
-    limits,
-    meanwhile,
-    members,
-    outbox,
-    plugin,
-    polling,
-    position,
-    queues,
-    role,
-    server,
-    slot,
-    transactions,
-    window,
-)
-from relay.operating.check.judging.polling import NOT_NEEDED
+from relay.operating.check.judging import meanwhile
+from relay.operating.check.judging.not_needed import NOT_NEEDED
+from relay.operating.check.judging.postgres import connection, limits, plugin, role, server, transactions
+from relay.operating.check.judging.rabbitmq import broker, queues
+from relay.operating.check.judging.relay import members, outbox, polling, position, slot, window
 from relay.operating.topology import asking, judging
 from relay.operating.topology.topology import Topology
 from relay.settings import RelaySettings

@@ -10,6 +10,13 @@ from relay.core.spread import Spread
 from relay.operating.topology.topology import ANEW, Topology
 
 NOT_ASKED = "RELAY_TOPOLOGY is not set, and no topology was named: `relay check --topology hash:8` judges one"
+_CAME_BACK = (
+    "then `relay parked list` shows what came back meanwhile, and `relay replay` publishes again what a queue had when "
+    "it was deleted"
+)
+_DEAD_LETTERS = "what it had is gone; `relay replay` publishes it again"
+_NAMED = 4
+"""How many missing queues are named; the facts have all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +39,12 @@ def exchange(found: Found) -> Verdict:
     name = topology.exchange
     facts = {"exchange": name, "topology": str(topology), "code": found.exchange.code}
     if found.exchange.code == NOT_FOUND:
-        return fail(f"exchange {name!r} does not exist", remedy=_setup(found), **facts)
+        return fail(
+            f"exchange {name!r} does not exist",
+            remedy=f"if {topology} is the topology that is wanted, {_setup(found)}; otherwise correct RELAY_TOPOLOGY "
+            "or --topology",
+            **facts,
+        )
     if declared.code == PRECONDITION_FAILED:
         difference = differing(declared.text)
         said = declared.text if difference is None else f"its {difference[0]} is {difference[1]}"
@@ -58,18 +70,26 @@ def queues(found: Found) -> Verdict:
     hidden = {name: each.why_unknown for name, each in found.queues.items() if each.arguments is None}
     wrong = list(_differences(found))
     facts = {"topology": str(found.topology), "missing": missing, "wrong": wrong}
-    if missing:
-        listed = ", ".join(map(repr, missing))
-        return fail(
-            f"{listed} does not exist",
-            remedy=f"{_setup(found)}; then `relay parked list` shows what came back meanwhile, and `relay replay` "
-            "publishes again what a queue had when it was deleted",
-            **facts,
-        )
-    if wrong:
+    if wrong:  # before what is missing: `relay setup` cannot make that meanwhile
         return fail(
             f"not as `relay setup --topology {found.topology}` declares it: {'; '.join(wrong)}",
             remedy=f"begin the topology anew: {ANEW}",
+            **facts,
+        )
+    if len(missing) == len(found.queues):
+        return fail(
+            f"none of the {found.topology.spread.queues} queues of {found.topology} exists",
+            remedy="see broker.topology_exchange"
+            if found.exchange.code == NOT_FOUND
+            else f"{_setup(found)}; {_CAME_BACK}",
+            **facts,
+        )
+    if missing:
+        more = f", and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+        only_dead = not {queue.name for queue in found.topology.queues}.intersection(missing)
+        return fail(
+            f"missing: {', '.join(map(repr, missing[:_NAMED]))}{more}",
+            remedy=f"{_setup(found)}; {_DEAD_LETTERS if only_dead else _CAME_BACK}",
             **facts,
         )
     if hidden:

@@ -1,12 +1,13 @@
 """Which back end the settings select, and the errors for wrong settings and missing packages."""
 
+import gc
 from pathlib import Path
 
 import pytest
 
 from outboxkit.errors import ConfigurationProblem
 from sandbox.machine import packages, programs
-from sandbox.servers import choice
+from sandbox.servers import choice, containers
 from sandbox.servers.named import Named
 from sandbox.settings import read
 
@@ -67,3 +68,11 @@ def test_missing_packages_that_cannot_be_installed_are_named(monkeypatch: pytest
         packages.require()
     assert "wal2json for PostgreSQL 17, RabbitMQ are not installed" in str(raised.value)
     assert "apt-get install postgresql-17 postgresql-17-wal2json rabbitmq-server" in str(raised.value)
+
+
+def test_an_engine_that_has_ended_is_not_usable_and_its_socket_is_not_left_open(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+    assert not containers.usable()
+    gc.collect()  # pytest fails the test by a socket that is found open

@@ -19,15 +19,15 @@ from outboxkit.postgres import conninfo
 from outboxkit.sql import apply as schema
 from relay.core.position import Lsn
 from relay.operating import outbox
-from relay.operating.check.judging.connection import PostgresConnection
-from relay.operating.check.judging.members import Members
-from relay.operating.check.judging.outbox import Outbox, Schema
-from relay.operating.check.judging.polling import Polling
-from relay.operating.check.judging.position import Position
-from relay.operating.check.judging.role import Privilege, Role, grant_replication
-from relay.operating.check.judging.server import Probe, Server
-from relay.operating.check.judging.slot import RelaySlot
-from relay.operating.check.judging.window import ReplayWindow
+from relay.operating.check.judging.postgres.connection import PostgresConnection
+from relay.operating.check.judging.postgres.role import Privilege, Role, grant_replication
+from relay.operating.check.judging.postgres.server import Probe, Server
+from relay.operating.check.judging.relay.members import Members
+from relay.operating.check.judging.relay.outbox import Outbox, Schema
+from relay.operating.check.judging.relay.polling import Polling
+from relay.operating.check.judging.relay.position import Position
+from relay.operating.check.judging.relay.slot import RelaySlot
+from relay.operating.check.judging.relay.window import ReplayWindow
 from relay.operating.connection import connected
 from relay.operating.members import members
 from relay.operating.slot import statements as slots

@@ -15,8 +15,8 @@ from outboxkit.amqp.topology import check_exchange, declare_exchange
 from outboxkit.amqp.url import nodes
 from outboxkit.checks.finding import Unknown
 from outboxkit.errors import Problem
-from relay.operating.check.judging.broker import Broker
-from relay.operating.check.judging.queues import Queue
+from relay.operating.check.judging.rabbitmq.broker import Broker
+from relay.operating.check.judging.rabbitmq.queues import Queue
 from relay.settings import RelaySettings
 
 _ROUTING_KEY = "relay.check"

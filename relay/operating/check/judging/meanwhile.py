@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from outboxkit.checks.finding import Finding, Status, Unknown
-from relay.operating.check.judging.connection import PostgresConnection
-from relay.operating.check.judging.position import Position
-from relay.operating.check.judging.role import Role
+from relay.operating.check.judging.postgres.connection import PostgresConnection
+from relay.operating.check.judging.postgres.role import Role
+from relay.operating.check.judging.relay.position import Position
 
 _BACK = "; the relay goes back to the WAL by itself then"
 _BY_ITSELF = "none is needed: the relay makes a new slot, and goes back to the WAL by itself"

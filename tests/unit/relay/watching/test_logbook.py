@@ -150,9 +150,8 @@ def test_an_incident_that_lasts_is_told_once_a_minute_with_what_has_come_since()
     lines = told(*((float(second), RETURNED) for second in range(int(2 * TELL_EVERY) + 1)))
     assert counts(lines, "message returned") == [2, 2 * (int(TELL_EVERY) - 1), 2 * int(TELL_EVERY)]
     assert "message_id" in lines[0]
-    assert {(line["reason"], line["remedy"], line["policy"]) for line in lines} == {
-        ("NO_ROUTE", "bind a queue to this routing key", "park")
-    }
+    assert {(line["reason"], line["policy"]) for line in lines} == {("NO_ROUTE", "park")}
+    assert all("bind a queue to this routing key" in line["remedy"] for line in lines)
 
 
 def test_an_incident_begins_anew_when_none_of_its_kind_has_come_for_half_a_minute() -> None:

@@ -12,7 +12,7 @@ from relay.core.spread import Spread
 from relay.operating.topology import judging
 from relay.operating.topology.judging import Found
 from relay.operating.topology.topology import Topology
-from tests.unit.relay.operating.check_facts import ABSENT, ACCEPTED, REFUSED
+from tests.unit.relay.operating.check.judging.check_facts import ABSENT, ACCEPTED, REFUSED
 
 HASH = Topology.read("hash:2", source="outbox")
 STREAM = Topology.read("stream:2", source="outbox")
@@ -25,8 +25,15 @@ def as_declared(topology: Topology) -> Found:
 
 GOOD = as_declared(HASH)
 MISSING = replace(GOOD, queues={**GOOD.queues, "outbox.hash-2-1": QueueAnswer(ABSENT, None, "NOT_FOUND")})
+NONE = replace(GOOD, queues={name: QueueAnswer(ABSENT, None, "NOT_FOUND") for name in GOOD.queues})
+LARGE = as_declared(Topology.read("hash:8", source="outbox"))
+HALF = {name for number in range(4) for name in (f"outbox.hash-8-{number}", f"outbox.hash-8-{number}.dead")}
+HALF_MISSING = replace(
+    LARGE, queues={**LARGE.queues, **{name: QueueAnswer(ABSENT, None, "NOT_FOUND") for name in HALF}}
+)
 OTHER = {"x-queue-type": "quorum"}
 WRONG = replace(GOOD, queues={**GOOD.queues, "outbox.hash-2-1": QueueAnswer(ACCEPTED, OTHER)})
+WRONG_AND_MISSING = replace(WRONG, queues={**WRONG.queues, "outbox.hash-2-0": QueueAnswer(ABSENT, None, "NOT_FOUND")})
 HIDDEN = replace(GOOD, queues={name: QueueAnswer(ACCEPTED, None, "ACCESS_REFUSED") for name in GOOD.queues})
 NO_DEAD = replace(GOOD, queues={**GOOD.queues, "outbox.hash-2-1.dead": QueueAnswer(ABSENT, None, "NOT_FOUND")})
 OTHER_TYPE = Answer(
@@ -48,17 +55,19 @@ def test_a_topology_as_setup_declares_it_passes_and_its_bindings_are_unknown(che
     ("judge", "found", "status", "summary", "remedy"),
     [
         (judging.exchange, replace(GOOD, exchange=ABSENT, declared=ABSENT), "FAIL", "does not exist",
-         "run `relay setup --topology hash:2`"),
+         "if hash:2 is the topology that is wanted, run `relay setup --topology hash:2`"),
         (judging.exchange, replace(GOOD, declared=OTHER_TYPE), "FAIL", "its type is topic", "begin the topology anew"),
         (judging.exchange, replace(GOOD, declared=REFUSED), "UNKNOWN", "may not declare it", "as the user of"),
         (judging.exchange, replace(GOOD, declared=Answer(NO_ANSWER)), "UNKNOWN", "not in time", "broker.alarm"),
-        (judging.queues, MISSING, "FAIL", "'outbox.hash-2-1' does not exist",
+        (judging.queues, MISSING, "FAIL", "missing: 'outbox.hash-2-1'", "`relay parked list` shows what came back"),
+        (judging.queues, NO_DEAD, "FAIL", "missing: 'outbox.hash-2-1.dead'", "what it had is gone"),
+        (judging.queues, replace(MISSING, exchange=ABSENT), "FAIL", "missing: 'outbox.hash-2-1'",
          "run `relay setup --topology hash:2`"),
-        (judging.queues, NO_DEAD, "FAIL", "'outbox.hash-2-1.dead' does not exist",
-         "run `relay setup --topology hash:2`"),
-        (judging.queues, replace(MISSING, exchange=ABSENT), "FAIL", "'outbox.hash-2-1' does not exist",
-         "run `relay setup --topology hash:2`"),
+        (judging.queues, NONE, "FAIL", "none of the 2 queues of hash:2 exists", "run `relay setup --topology hash:2`"),
+        (judging.queues, replace(NONE, exchange=ABSENT), "FAIL", "none of the 2 queues", "see broker.topology_exch"),
+        (judging.queues, HALF_MISSING, "FAIL", "'outbox.hash-8-1.dead', and 4 more", "`relay parked list`"),
         (judging.queues, WRONG, "FAIL", "x-single-active-consumer of 'outbox.hash-2-1' is not set, not True", "anew"),
+        (judging.queues, WRONG_AND_MISSING, "FAIL", "x-single-active-consumer of 'outbox.hash-2-1' is not", "anew"),
         (judging.queues, HIDDEN, "UNKNOWN", "the arguments of 4 queues are unknown", "as the user of `relay setup`"),
         (judging.binding, GOOD, "UNKNOWN", "AMQP does not show", "'outbox.hash-2' to each of its 2 queues"),
         (judging.setting, replace(GOOD, spread=None), "FAIL", "RELAY_TOPOLOGY is not set", "set RELAY_TOPOLOGY=hash:2"),

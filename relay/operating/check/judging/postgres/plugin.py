@@ -3,7 +3,7 @@
 import re
 
 from outboxkit.checks.finding import Check, Verdict, fail, ok, unknown, warn
-from relay.operating.check.judging.server import Probe, Server
+from relay.operating.check.judging.postgres.server import Probe, Server
 
 # A list as Postgres parses it: text in double quotes is one item, even with commas in it.
 _ITEMS = re.compile(r'"([^"]*)"|([^,\s]+)')

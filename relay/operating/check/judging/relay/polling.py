@@ -9,14 +9,13 @@ from typing import Literal
 
 from outboxkit.checks.finding import Check, Status, Verdict, fail, ok, unknown, warn
 from outboxkit.errors import Problem
+from relay.operating.check.judging.not_needed import NOT_NEEDED
 from relay.operating.names import quoted, quoted_table
 from relay.sources import tables
 from relay.sources.layout import Layout
 from relay.sources.polling.skip_locked.statements import require_key
 from relay.sources.polling.statements import DEFAULT, has_tx, require_tx
 from relay.storage.facts import TableFacts
-
-NOT_NEEDED = "not needed: RELAY_SOURCE is {}"
 
 
 @dataclass(frozen=True, slots=True)

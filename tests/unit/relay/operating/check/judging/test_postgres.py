@@ -8,18 +8,19 @@ import pytest
 
 from outboxkit.checks.finding import Check, Status, Unknown, Verdict, judged, reached
 from outboxkit.errors import Problem
-from relay.operating.check.judging import connection, limits, outbox, plugin, position, role, server, slot, transactions
-from relay.operating.check.judging.connection import PostgresConnection
-from relay.operating.check.judging.outbox import Outbox, Schema
-from relay.operating.check.judging.role import Role
-from relay.operating.check.judging.server import Probe, Server
-from relay.operating.check.judging.slot import RelaySlot
+from relay.operating.check.judging.postgres import connection, limits, plugin, role, server, transactions
+from relay.operating.check.judging.postgres.connection import PostgresConnection
+from relay.operating.check.judging.postgres.role import Role
+from relay.operating.check.judging.postgres.server import Probe, Server
+from relay.operating.check.judging.relay import outbox, position, slot
+from relay.operating.check.judging.relay.outbox import Outbox, Schema
+from relay.operating.check.judging.relay.slot import RelaySlot
 from relay.operating.check.run import SERVER_CHECKS
 from relay.sources.layout import layout
 from relay.storage.facts import Facts, TableFacts
 from relay.storage.slots.obstacles import Obstacle
 from tests.support.examples import FACTS, OWNER
-from tests.unit.relay.operating.check_facts import (
+from tests.unit.relay.operating.check.judging.check_facts import (
     HELD,
     OUTBOX,
     PUBLICATION,

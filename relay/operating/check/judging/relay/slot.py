@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from outboxkit.checks.finding import Check, Verdict, fail, ok, unknown, warn
-from relay.operating.check.judging.polling import NOT_NEEDED
+from relay.operating.check.judging.not_needed import NOT_NEEDED
 from relay.operating.display import size
 from relay.operating.slot.statements import Slot
 from relay.sources.wal.starting import PLUGINS, other_plugin

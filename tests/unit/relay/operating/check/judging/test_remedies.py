@@ -6,10 +6,12 @@ import pytest
 
 from outboxkit.amqp.answers import answer
 from outboxkit.amqp.answers.answer import Answer
-from relay.operating.check.judging import broker, outbox, plugin, queues, role, slot
-from relay.operating.check.judging.queues import Queue
-from relay.operating.check.judging.server import Probe, Server
-from tests.unit.relay.operating.check_facts import (
+from relay.operating.check.judging.postgres import plugin, role
+from relay.operating.check.judging.postgres.server import Probe, Server
+from relay.operating.check.judging.rabbitmq import broker, queues
+from relay.operating.check.judging.rabbitmq.queues import Queue
+from relay.operating.check.judging.relay import outbox, slot
+from tests.unit.relay.operating.check.judging.check_facts import (
     BROKER,
     HELD,
     PUBLICATION,

@@ -10,10 +10,10 @@ from outboxkit.amqp.answers import answer
 from outboxkit.amqp.answers.answer import Answer, differing
 from outboxkit.amqp.asking import Guess
 from outboxkit.checks.finding import Check, Status, Verdict
-from relay.operating.check.judging import broker, queues
-from relay.operating.check.judging.broker import Broker
-from relay.operating.check.judging.queues import Queue
-from tests.unit.relay.operating.check_facts import ABSENT, ACCEPTED, ALTERNATE, BROKER, REFUSED, SILENT
+from relay.operating.check.judging.rabbitmq import broker, queues
+from relay.operating.check.judging.rabbitmq.broker import Broker
+from relay.operating.check.judging.rabbitmq.queues import Queue
+from tests.unit.relay.operating.check.judging.check_facts import ABSENT, ACCEPTED, ALTERNATE, BROKER, REFUSED, SILENT
 
 
 @pytest.mark.parametrize("check", broker.CHECKS, ids=lambda check: check.id)

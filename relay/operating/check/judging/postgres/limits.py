@@ -1,7 +1,7 @@
 """Checks of the server's limits: free slots and WAL senders, retained WAL, timeouts. Pure."""
 
 from outboxkit.checks.finding import Check, Verdict, fail, ok, warn
-from relay.operating.check.judging.server import Server
+from relay.operating.check.judging.postgres.server import Server
 from relay.operating.display import size
 
 # So long at most may a standby wait for a relay that vanished.

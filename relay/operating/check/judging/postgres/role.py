@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from outboxkit.checks.finding import Check, Verdict, fail, ok, unknown, warn
-from relay.operating.check.judging.polling import NOT_NEEDED
+from relay.operating.check.judging.not_needed import NOT_NEEDED
 from relay.operating.names import quoted, quoted_table
 
 # A relay has up to nine sessions, its standby four, and a command one or two.

@@ -6,17 +6,18 @@ from typing import Any
 import pytest
 
 from outboxkit.checks.finding import fail, named
-from relay.operating.check.judging import polling, role
-from relay.operating.check.judging.connection import PostgresConnection
 from relay.operating.check.judging.meanwhile import eased
-from relay.operating.check.judging.polling import Polling
-from relay.operating.check.judging.position import Position, position
+from relay.operating.check.judging.postgres import role
+from relay.operating.check.judging.postgres.connection import PostgresConnection
+from relay.operating.check.judging.relay import polling
+from relay.operating.check.judging.relay.polling import Polling
+from relay.operating.check.judging.relay.position import Position, position
 from relay.sources.fields import FIELDS
 from relay.sources.layout import Layout
 from relay.sources.polling.skip_locked.statements import require_key
 from relay.storage.facts import ColumnFacts, Facts, TableFacts
 from tests.support.examples import FACTS, OWNER
-from tests.unit.relay.operating.check_facts import ROLE
+from tests.unit.relay.operating.check.judging.check_facts import ROLE
 
 COLUMNS = [ColumnFacts(name, 25, 25, "text") for name in FIELDS]
 TX = ColumnFacts("tx", 5069, 5069, "xid8", default="pg_current_xact_id()")

@@ -6,11 +6,11 @@ from typing import Any
 from outboxkit.amqp.answers import answer
 from outboxkit.amqp.answers.answer import Answer
 from outboxkit.checks.nodes import Nodes
-from relay.operating.check.judging.broker import Broker
-from relay.operating.check.judging.outbox import Outbox
-from relay.operating.check.judging.role import Privilege, Role
-from relay.operating.check.judging.server import Probe, Server
-from relay.operating.check.judging.slot import RelaySlot
+from relay.operating.check.judging.postgres.role import Privilege, Role
+from relay.operating.check.judging.postgres.server import Probe, Server
+from relay.operating.check.judging.rabbitmq.broker import Broker
+from relay.operating.check.judging.relay.outbox import Outbox
+from relay.operating.check.judging.relay.slot import RelaySlot
 from relay.sources.fields import FIELDS
 from relay.sources.layout import NATIVE
 from relay.storage.facts import ColumnFacts, PublicationFacts, TableFacts

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from outboxkit.checks.finding import Check, Verdict, fail, ok
 from outboxkit.errors import Problem
-from relay.operating.check.judging.polling import NOT_NEEDED
+from relay.operating.check.judging.not_needed import NOT_NEEDED
 from relay.sources import tables
 from relay.sources.layout import Layout
 from relay.sources.wal.decoders import pgoutput

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from relay.operating.check.judging.window import ReplayWindow, replay_window
+from relay.operating.check.judging.relay.window import ReplayWindow, replay_window
 from tests.support.examples import SLOT
 
 MADE = ReplayWindow(

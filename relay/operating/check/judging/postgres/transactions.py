@@ -1,7 +1,7 @@
 """The check of open transactions. Pure."""
 
 from outboxkit.checks.finding import Check, Verdict, fail, ok, unknown, warn
-from relay.operating.check.judging.server import Server
+from relay.operating.check.judging.postgres.server import Server
 from relay.storage.slots.obstacles import ends
 
 _LONG_SECONDS = 30.0

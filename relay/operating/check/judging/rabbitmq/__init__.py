@@ -1,0 +1,1 @@
+"""Judges the broker, and the queues that consumers read."""
