@@ -122,6 +122,13 @@ MUTANTS = (
         (*_CORE, _PUBLISHER),
     ),
     Mutant(
+        "keep a connection on which everything is nacked",
+        "relay/publishing/publisher.py",
+        "        return self._confirm_overdue() or self._only_refusals()\n",
+        "        return self._confirm_overdue()\n",
+        (_PUBLISHER,),
+    ),
+    Mutant(
         "take a multiple confirm for a single one",
         "relay/publishing/outstanding.py",
         "        if multiple:\n",

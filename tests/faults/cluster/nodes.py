@@ -51,7 +51,7 @@ class Scene:
     queue: str
     leader: Rabbitmq
     own: Rabbitmq
-    """The node that the relay is connected to; another one than the leader."""
+    """The node that the relay is connected to: another one than the leader, unless the fault is about both in one."""
     relay: Command
     clock: ConfirmClock
 
@@ -76,9 +76,12 @@ class Scene:
 Act = Callable[[Scene], None]
 
 
-def injected(kind: Kind, act: Act, run: Run) -> None:
-    """Let `act` break the cluster and heal it; it must be whole again, and events must flow."""
-    scene = _scene(kind, run)
+def injected(kind: Kind, act: Act, run: Run, *, with_leader: bool = False) -> None:
+    """Let `act` break the cluster and heal it; it must be whole again, and events must flow.
+
+    `with_leader`: the relay is connected to the node with the queue's leader.
+    """
+    scene = _scene(kind, run, with_leader=with_leader)
     act(scene)
     run.healed()
     scene.whole()
@@ -90,7 +93,7 @@ def injected(kind: Kind, act: Act, run: Run) -> None:
     run.no_storm(NODES * ATTEMPTS)
 
 
-def _scene(kind: Kind, run: Run) -> Scene:
+def _scene(kind: Kind, run: Run, *, with_leader: bool) -> Scene:
     cluster = servers.of(run)
     run.borrow(servers.logs_kept(cluster, run.stage.directory))
     isolated = run.stage.isolated
@@ -102,7 +105,7 @@ def _scene(kind: Kind, run: Run) -> Scene:
         run.tap = Tap(isolated.amqp_url, queue=queue, exchange=isolated.name, kind=kind)
     _wait_until_whole(cluster, queue)
     leader = cluster.leader(queue)
-    own = run.draw.choice([node for node in cluster.nodes if node is not leader])
+    own = leader if with_leader else run.draw.choice([node for node in cluster.nodes if node is not leader])
     clock = ConfirmClock()
     run.listen(clock)
     relay = run.streaming_relay(RELAY_AMQP_URL=_urls(run, first=cluster.nodes.index(own)))
@@ -134,7 +137,7 @@ def leader_killed(scene: Scene) -> None:
 
 
 def own_node_killed(scene: Scene) -> None:
-    """Kill the node that the relay is connected to; the leader is on another one."""
+    """Kill the node that the relay is connected to."""
     scene.lasts(_AGE)
     scene.own.kill()
     scene.relay.logged("broker not available")
@@ -191,11 +194,11 @@ def _frozen(*nodes: Rabbitmq) -> Iterator[None]:
 
 
 def _faults(kind: Kind) -> tuple[Fault, ...]:
-    def fault(what: str, act: Act, *, losses: int, recovers_within: float = 60) -> Fault:
+    def fault(what: str, act: Act, *, losses: int, recovers_within: float = 60, with_leader: bool = False) -> Fault:
         """Return a fault by which the relay loses at most `losses` connections, each with a full window."""
         return Fault(
             f"cluster with {_KINDS[kind]}: {what}",
-            partial(injected, kind, act),
+            partial(injected, kind, act, with_leader=with_leader),
             duplicates=losses * WINDOW,
             recovers_within=recovers_within,
             servers=servers.started,
@@ -204,6 +207,7 @@ def _faults(kind: Kind) -> tuple[Fault, ...]:
     return (
         fault("leader killed", leader_killed, losses=1),
         fault("node of the relay lost", own_node_killed, losses=1),
+        fault("node of the relay and the leader lost", own_node_killed, losses=1, with_leader=True),
         fault("node stopped in order", node_stopped, losses=1),
         fault("minority frozen", minority_frozen, losses=2),
         fault("majority frozen", majority_frozen, losses=4, recovers_within=180),

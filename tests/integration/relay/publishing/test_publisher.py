@@ -98,6 +98,30 @@ def test_a_nacked_message_is_not_settled_until_the_broker_takes_it(isolated: Iso
     play(isolated, scenario)
 
 
+def test_another_connection_is_tried_when_everything_is_nacked_and_nothing_is_overtaken_on_it(
+    isolated: Isolated,
+) -> None:
+    """Up to RabbitMQ 3.10, a channel may be nacked for as long as a lost node of its cluster is away."""
+
+    async def scenario(it: Bench) -> None:
+        full = await it.queue(arguments={"x-max-length": 1, "x-overflow": "reject-publish"})
+        await it.has_settled(*await it.publish(it.message(body=b"first")))
+        messages = [it.message(body=str(number).encode()) for number in range(3)]
+        stretches = await it.publish(*messages)
+        async with asyncio.timeout(15):
+            while len([seen for seen in it.seen if isinstance(seen, BrokerConnected)]) < 3:
+                await it.connection.call(it.channel.basic_qos)  # lets the loop run
+        taken = []
+        for stretch in stretches:
+            taken.append((await it.get(full))[1])
+            await it.has_settled(stretch)
+        assert taken == [b"first", b"0", b"1"]
+        lost = [str(seen.problem) for seen in it.seen if isinstance(seen, BrokerLost)]
+        assert "has nacked everything on this connection" in lost[0]
+
+    play(isolated, scenario, timings=Timings(check_every=0.05, refuses_for=0.2))
+
+
 def test_a_full_window_lets_nothing_more_in(isolated: Isolated) -> None:
     async def scenario(it: Bench) -> None:
         messages = [it.message(key="later") for _ in range(5)]  # two are sent, and more than one waits
