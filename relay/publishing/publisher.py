@@ -181,7 +181,7 @@ class RabbitPublisher:
         if answer.nacked:
             self._refusals.nacked(self._awaiting_since)
             self._observe(Nacked(len(answer.nacked), answer.nacked[0].named()))
-        else:
+        if answer.confirmed or answer.returned:
             self._refusals.accepted()
         if self._suspects.left:
             self._suspects.answered(len(answer.confirmed) + len(answer.returned) + len(answer.nacked))
