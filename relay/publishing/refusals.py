@@ -1,8 +1,8 @@
 """How long RabbitMQ has refused everything: when another channel is to be tried. Pure: methods take `now`.
 
-A nack can be the channel's fault. Up to RabbitMQ 3.10, a channel whose first message for a quorum queue comes between
+A nack can be the channel's fault. Before RabbitMQ 3.13, a channel whose first message for a quorum queue comes between
 the loss of its leader and the election of the next one asks the lost node with each message, and nacks all of them
-until that node is back (rabbit_fifo_client:enqueue).
+until that node is back (rabbit_fifo_client:enqueue, until commit bd9f2a1).
 """
 
 

@@ -255,6 +255,7 @@ class Handover:
         """Store that polling goes on from `state`."""
         polled = state.polled_on()
         await self._change("wal", polled, reason, detail, self._save, duplicates=None)
+        self._last = None  # the row has what it knew: if the poll does not open, the WAL is not left once more
         return polled
 
     async def _save(self, state: State) -> None:

@@ -101,7 +101,7 @@ def test_a_nacked_message_is_not_settled_until_the_broker_takes_it(isolated: Iso
 def test_another_connection_is_tried_when_everything_is_nacked_and_nothing_is_overtaken_on_it(
     isolated: Isolated,
 ) -> None:
-    """Up to RabbitMQ 3.10, a channel may be nacked for as long as a lost node of its cluster is away."""
+    """Before RabbitMQ 3.13, a channel may be nacked for as long as a lost node of its cluster is away."""
 
     async def scenario(it: Bench) -> None:
         full = await it.queue(arguments={"x-max-length": 1, "x-overflow": "reject-publish"})

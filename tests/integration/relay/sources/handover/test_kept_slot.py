@@ -8,8 +8,11 @@ from dataclasses import replace
 
 import pytest
 
+from relay.core.errors import SourceUnavailable
+from relay.core.observations import HandedOver
 from relay.core.position import Lsn
 from relay.core.transactions import Transactions
+from relay.sources.handover.handover import Handover
 from relay.sources.wal import frames
 from relay.sources.wal.published import Published
 from relay.storage.position import StoredPosition
@@ -17,6 +20,8 @@ from relay.storage.state import State
 from tests.integration.relay.sources.handover.recorder import Made
 from tests.integration.relay.sources.handover.scene import RIGHT, Scene, Verdict, names
 from tests.integration.relay.sources.handover.writer import Writer
+
+_END_STREAM = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = %s"
 
 
 class ForgetsK(StoredPosition):
@@ -161,3 +166,35 @@ _standby_status = frames.standby_status
 def _reports_nothing(*, received: Lsn, flushed: Lsn, now: float, ping: bool) -> bytes:
     del flushed
     return _standby_status(received=received, flushed=Lsn(0), now=now, ping=ping)
+
+
+class FailsOnceBehindTheChange(Handover):
+    """The first time that polling is due, the session is lost once that is stored."""
+
+    failed = False
+
+    async def _fall_back(self, state: State, reason: str, detail: str) -> State:
+        polled = await super()._fall_back(state, reason, detail)
+        if not self.failed:
+            self.failed = True
+            raise SourceUnavailable("the session was lost", remedy="none is needed")
+        return polled
+
+
+def test_a_change_to_polling_is_noted_once_although_the_poll_does_not_open_at_first(scene: Scene) -> None:
+    scene.begin()
+    scene.make_slot()
+    with scene.relay(Made(handover=FailsOnceBehindTheChange)) as relay:
+        scene.write("streamed")
+        scene.has("streamed")
+        scene.fenced()
+        with relay.opens_nothing():
+            scene.execute(_END_STREAM, scene.slot)
+            scene.drop_slot()
+            scene.write("without a slot")
+        scene.has("without a slot")
+        relay.observed(HandedOver, times=3)
+    assert [(each.source, each.to) for each in relay.seen if isinstance(each, HandedOver)][:3] == [
+        ("polling", "wal"), ("wal", "polling"), ("polling", "wal"),
+    ]  # fmt: skip
+    assert scene.verdict() == RIGHT
