@@ -20,8 +20,10 @@ from tests.support.oracles import Effect
 from tests.support.tap import Tap
 
 WINDOW = 100
+# A stream that no fence has come back in has no snapshot yet: then nothing is known to be published.
 _UNPUBLISHED = (
-    "SELECT count(*) FROM outbox.event AS e, relay.checkpoint AS c WHERE NOT pg_visible_in_snapshot(e.tx, c.snapshot)"
+    "SELECT count(*) FROM outbox.event AS e, relay.checkpoint AS c "
+    "WHERE pg_visible_in_snapshot(e.tx, c.snapshot) IS NOT TRUE"
 )
 SESSIONS = frozenset({"relay", *(f"relay {what}" for what in ("checkpoint", "leader", "parking", "poll", "upkeep"))})
 """The names of an active relay's sessions, once it has polled and streams; for retention it has one more at times."""
