@@ -12,7 +12,6 @@ from sandbox.machine.waiting import until
 from tests.integration.relay.sources.handover.scene import RIGHT, Scene, Verdict
 from tests.integration.relay.sources.handover.stream import Poller
 
-
 # From PostgreSQL 17 on, a table with an identity column of its own cannot be attached.
 ALIKE = "LIKE outbox.event INCLUDING ALL EXCLUDING IDENTITY"
 
