@@ -19,6 +19,7 @@ from psycopg.rows import kwargs_row
 from outboxkit import sql
 from relay.core.event import Defective, Headers, OutboxEvent
 from relay.core.messages import headers as reading
+from relay.core.messages.nesting import too_deep
 from relay.core.ports import Rejection
 from relay.core.position import Position
 from relay.storage.position import columns
@@ -79,10 +80,12 @@ def row(event: OutboxEvent, place: int, reason: str, detail: str) -> dict[str, A
 def _as_json(text: str) -> str:
     """Return `text`, or a JSON string of it if it is no JSON, or nests so deep that Postgres may not read it."""
     try:
-        _JSON.decode(text)
-    except (ValueError, RecursionError):
-        return json.dumps(text)
-    return text
+        if not too_deep(text):
+            _JSON.decode(text)
+            return text
+    except ValueError:
+        pass
+    return json.dumps(text)
 
 
 def _refuse(constant: str) -> NoReturn:

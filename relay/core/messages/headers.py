@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import NoReturn
 
 from relay.core.event import Defective, Headers
+from relay.core.messages.nesting import too_deep
 
 NONE: Mapping[str, object] = Headers("{}", {})
 """The headers of a row that has none."""
@@ -21,10 +22,10 @@ def read(value: str | int) -> Mapping[str, object]:
     if value in {"{}", "null"}:
         return NONE
     text = str(value)
+    if too_deep(text):
+        return Defective(text, "its headers nest too deep")
     try:
         headers = _JSON.decode(text)
-    except RecursionError:
-        return Defective(text, "its headers nest too deep")
     except ValueError as error:
         return Defective(text, f"its headers cannot be read: {error}")
     if not isinstance(headers, dict):

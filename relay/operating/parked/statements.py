@@ -13,6 +13,7 @@ import psycopg
 from psycopg.rows import class_row, dict_row
 
 from outboxkit import sql
+from relay.core.messages.nesting import too_deep
 from relay.settings import RelaySettings
 from relay.storage.sessions.refusals import from_postgres
 
@@ -94,8 +95,9 @@ def discard(connection: psycopg.Connection[Any], relay: str, rows: Sequence[Row]
 def readable(payload: bytes) -> object:
     """Return a payload in readable form: as JSON, else as text, else in hexadecimal."""
     try:
-        return json.loads(payload)
-    except (ValueError, RecursionError):
+        if not too_deep(payload.decode(errors="replace")):
+            return json.loads(payload)
+    except ValueError:
         pass
     try:
         return payload.decode()

@@ -322,6 +322,28 @@ def test_an_event_of_an_outbox_without_a_table_is_redriven_as_it_was(
     assert relay.terminate() == 0
 
 
+def test_headers_and_a_payload_of_any_depth_are_parked_and_shown_and_the_stream_goes_on(
+    isolated: Isolated, stage: Stage
+) -> None:
+    """A message is no JSON to Postgres, which would refuse text that a newer Python reads."""
+    variables = {"RELAY_NAME": "messages", "RELAY_SLOT": f"{isolated.name}_m", "RELAY_MESSAGE_PREFIX": "orders"}
+    rest = '"aggregate_type": "stray", "aggregate_id": "1", "event_type": "paid"'
+    depths = (250, 1_000, 4_000, 9_000, 20_000)
+    assert call(environment(isolated, **variables), "setup").code == 0
+    relay = stage.start("relay", "run", **variables)
+    for depth in depths:
+        deep = '{"a":' * depth + "1" + "}" * depth
+        content = f'{{"id": "{depth}", {rest}, "headers": {deep}, "payload": {deep}}}'
+        stage.value("SELECT pg_logical_emit_message(true, 'orders', %s::text)::text", content)
+    waits = "SELECT count(*) = %s FROM relay.parked WHERE relay = 'messages' AND reason = 'unencodable'"
+    until(lambda: stage.value(waits, len(depths)), what="all are parked", seconds=30)
+    assert relay.terminate() == 0
+    for depth in depths:
+        (shown,) = parked(isolated, "show", str(depth), "--json", **variables).json
+        assert shown["payload"] == shown["headers"] == '{"a":' * depth + "1" + "}" * depth
+        assert parked(isolated, "show", str(depth), **variables).code == 0
+
+
 def test_what_an_earlier_version_wrote_to_redrive_an_event_stops_no_relay(stage: Stage) -> None:
     tapped = tap(stage.isolated)
     relay = stage.start("relay", "run")
