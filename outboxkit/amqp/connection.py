@@ -94,7 +94,9 @@ class Connection:
         try:
             await opened
         except asyncio.CancelledError:
-            raw.add_on_open_callback(lambda *_: raw.close())
+            # At once, since nobody may be left to run the loop when the broker answers.
+            if not (raw.is_closing or raw.is_closed):
+                raw.close()
             raise
         return connection
 

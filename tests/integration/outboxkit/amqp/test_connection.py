@@ -1,6 +1,7 @@
 """A connection to one of several nodes: a closed port stands for a node that is down."""
 
 import asyncio
+import gc
 from urllib.parse import urlsplit
 
 import pytest
@@ -78,3 +79,21 @@ def test_who_connects_again_begins_with_the_host_after_the_last_one(isolated: Is
             assert await reached(urls) == hosts[0]  # without a turn, always from the first
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3, 5, 10, 1000])
+def test_a_connection_that_is_given_up_while_it_opens_leaves_no_socket(isolated: Isolated, turns: int) -> None:
+    """Nobody may be left to run the loop when the broker answers."""
+
+    async def scenario(url: str) -> None:
+        opening = asyncio.create_task(Connection.open(url, name="test"))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+
+    with Proxy(isolated.amqp_url) as proxy:
+        proxy.swallow_to_client.set()
+        asyncio.run(scenario(proxy.url))
+    gc.collect()  # pytest fails the test by a socket that is found open

@@ -1,10 +1,12 @@
 """A position of another server is refused; after pg_upgrade it is accepted, and nothing is lost or doubled."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from outboxkit.errors import Problem
 from sandbox import Isolated
 from sandbox.lifetime import private
 from sandbox.machine.waiting import until
@@ -28,6 +30,20 @@ INSERT INTO outbox.event OVERRIDING SYSTEM VALUE SELECT * FROM dumped;
 """
 
 
+SLOTS = "SELECT count(*) FROM pg_replication_slots"
+
+
+def dropped(variables: dict[str, str]) -> None:
+    assert call(variables, "slot", "drop", "--yes").code == 0
+
+
+def read_to_the_end(variables: dict[str, str]) -> None:
+    """Move the slot to the end of the WAL, as far as a relay has read that is the last to be stopped."""
+    statement = "SELECT pg_replication_slot_advance(%s, pg_current_wal_lsn())"
+    with psycopg.connect(variables["RELAY_DATABASE_URL"]) as connection:
+        connection.execute(statement, [variables["RELAY_SLOT"]])
+
+
 def relayed(stage: Stage, url: str, *aggregates: str) -> None:
     """Run a relay until it streams from `url`, and has published all, with an event for each aggregate."""
     relay = stage.start("relay", "run", RELAY_DATABASE_URL=url)
@@ -37,7 +53,10 @@ def relayed(stage: Stage, url: str, *aggregates: str) -> None:
     assert relay.terminate() == 0
 
 
-def test_a_relay_goes_on_after_pg_upgrade_with_nothing_lost_or_doubled(isolated: Isolated, tmp_path: Path) -> None:
+@pytest.mark.parametrize("leave", [dropped, read_to_the_end])
+def test_a_relay_goes_on_after_pg_upgrade_with_nothing_lost_or_doubled(
+    isolated: Isolated, tmp_path: Path, leave: Callable[[dict[str, str]], None]
+) -> None:
     """The server is upgraded by pg_upgrade, to the same version: what it keeps and what it changes is the same."""
     with staged(isolated, tmp_path) as stage, private.postgres(Extra()) as old, private.postgres(Extra()) as new:
         new.stop()
@@ -47,10 +66,18 @@ def test_a_relay_goes_on_after_pg_upgrade_with_nothing_lost_or_doubled(isolated:
         relayed(stage, old.url, "a", "b")
         publish(old.url, "while it is stopped")
         before = one(old.url, SYSTEM)
+        takes_slots = one(old.url, "SELECT current_setting('server_version_num')::int >= 170000")
+        if takes_slots:
+            old.stop()
+            with pytest.raises(Problem, match="invalid_logical_slots"):
+                new.upgrade(old)
+            old.start()
+        leave(variables)
         old.stop()
 
         new.upgrade(old)
         new.start()
+        assert one(new.url, SLOTS) == (1 if takes_slots and leave is read_to_the_end else 0)
         assert one(new.url, SYSTEM) != before
         variables = environment(isolated, RELAY_DATABASE_URL=new.url)
         for arguments in (["run"], ["setup"]):
