@@ -20,7 +20,8 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 RELEASES = ("bookworm", "trixie", "forky")
 _TESTS = (
-    *(".venv/bin/pytest", "--numprocesses=2", "--dist=worksteal", f"--junitxml={RESULTS}"),
+    # Verbose: a run takes half an hour, and its log shows at once which test has failed.
+    *(".venv/bin/pytest", "--verbose", "--numprocesses=2", "--dist=worksteal", f"--junitxml={RESULTS}"),
     *(f"tests/{suite}" for suite in results.SUITES),
 )
 _console = Console(highlight=False, soft_wrap=True)

@@ -29,6 +29,7 @@ class Checkouts:
 @pytest.fixture
 def checkouts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkouts:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.delenv("SANDBOX", raising=False)  # who sets it to choose a back end would start servers
     return Checkouts(tmp_path, monkeypatch)
 
 
