@@ -1,10 +1,12 @@
-"""Why Postgres does not let somebody in.
+"""Why Postgres does not let somebody in, or does no more.
 
 libpq gives no SQLSTATE when a login fails, only a text, which is translated. So this asks: whether the server answers
-at all, and whether the same user and password get into the database `postgres`, which almost every server has. It
-connects once more, so it is for the first failure of several. It waits: call it in a thread.
+at all, whether it takes a session now, and whether the same user and password get into the database `postgres`, which
+almost every server has. It connects again, so it is for the first failure of several. It waits: call it in a thread.
 """
 
+import subprocess
+import sys
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -15,6 +17,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from outboxkit import sql
 
 _ELSEWHERE = "postgres"
+_PG_HBA = "pg_hba.conf must let this user into this database from this host"
+_PING = "import sys; from psycopg import pq; print(int(pq.PGconn.ping(sys.stdin.buffer.read())))"
+_PING_SECONDS = 10
+"""How long the server has, unless the URL has a connect_timeout."""
 
 
 class Refusal(Enum):
@@ -30,13 +36,15 @@ class Refusal(Enum):
     """User and password are right, and the server has no such database."""
     NO_CONNECT = auto()
     """User and password are right, and the role may not use this database."""
+    LOST = auto()
+    """It takes a session now: the one that failed was lost, or was refused for a moment."""
     LOGIN = auto()
     """It refuses user or password, or pg_hba.conf has no line for them; or it refuses for a while."""
 
 
 def refusal(error: psycopg.Error, conninfo: str) -> Refusal:
     """Return why connecting with `conninfo` raised `error`."""
-    answer = pq.PGconn.ping(conninfo.encode())
+    answer = _ping(conninfo)
     if answer != pq.Ping.OK:
         return Refusal.NOT_YET if answer == pq.Ping.REJECT else Refusal.UNREACHABLE
     if error.pgconn is not None and error.pgconn.needs_password:
@@ -57,24 +65,30 @@ class Words(NamedTuple):
     def refusal(self, why: Refusal) -> tuple[str, str]:
         """Return what is wrong, and what to do."""
         name = self.setting
-        match why:
-            case Refusal.UNREACHABLE:
-                remedy = f"check that it runs, and host and port in {name}, and the network between"
-                return "Postgres is not reachable", remedy
-            case Refusal.NOT_YET:
-                return "Postgres starts, stops or recovers", "wait until it accepts connections; see its log"
-            case Refusal.NO_PASSWORD:
-                return "Postgres wants a password", f"write it into {name} or into the file of {name}_FILE"
-            case Refusal.NO_DATABASE:
-                return "the database does not exist", f"correct its name in {name}; or create it, and {self.created}"
-            case Refusal.NO_CONNECT:
-                remedy = "as its owner: GRANT CONNECT ON DATABASE <database> TO <role>"
-                return "the role may not connect to this database", remedy
-            case Refusal.LOGIN:
-                return "Postgres refuses the login", (
-                    f"correct user and password in {name} or in the file of {name}_FILE{self.login}; "
-                    "pg_hba.conf must let this user into this database from this host"
-                )
+        return {
+            Refusal.UNREACHABLE: (
+                "Postgres is not reachable",
+                f"check that it runs, and host and port in {name}, and the network between",
+            ),
+            Refusal.NOT_YET: ("Postgres starts, stops or recovers", "wait until it accepts connections; see its log"),
+            Refusal.LOST: ("the connection was lost", "see Postgres' log"),
+            Refusal.NO_PASSWORD: (
+                "Postgres wants a password",
+                f"write it into {name} or into the file of {name}_FILE",
+            ),
+            Refusal.NO_DATABASE: (
+                "the database does not exist",
+                f"correct its name in {name}; or create it, and {self.created}",
+            ),
+            Refusal.NO_CONNECT: (
+                "the role may not connect to this database",
+                "as its owner: GRANT CONNECT ON DATABASE <database> TO <role>",
+            ),
+            Refusal.LOGIN: (
+                "Postgres refuses the login",
+                f"correct user and password in {name} or in the file of {name}_FILE{self.login}; {_PG_HBA}",
+            ),
+        }[why]
 
     def no_writes(self) -> tuple[str, str]:
         """Return the same for a session that is read-only (25006)."""
@@ -84,17 +98,42 @@ class Words(NamedTuple):
         )
 
 
+def _ping(conninfo: str) -> pq.Ping:
+    """Return what PQping says; from a process of its own, since libpq waits in it, and psycopg keeps the GIL meanwhile.
+
+    No thread of this process would run until the server answers: no heartbeat, no lease, no signal handler.
+    https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PQPING
+    """
+    parameters = conninfo_to_dict(conninfo)
+    limited = make_conninfo(conninfo, connect_timeout=parameters.get("connect_timeout") or _PING_SECONDS)
+    command = (sys.executable, "-P", "-c", _PING)
+    asked = subprocess.run(command, input=limited.encode(), capture_output=True, check=False)  # noqa: S603 - our own
+    return pq.Ping(int(asked.stdout)) if asked.returncode == 0 else pq.Ping.NO_ATTEMPT
+
+
 def _refused(conninfo: str) -> Refusal:
+    if _admits(conninfo):
+        return Refusal.LOST
     wanted = str(conninfo_to_dict(conninfo).get("dbname") or "")
     if wanted in {"", _ELSEWHERE}:
         return Refusal.LOGIN
     try:
-        with psycopg.connect(
-            make_conninfo(conninfo, dbname=_ELSEWHERE), autocommit=True, prepare_threshold=None
-        ) as there:
+        with _session(make_conninfo(conninfo, dbname=_ELSEWHERE)) as there:
             row = there.execute(sql.query("login_database"), {"name": wanted}).fetchone()
     except psycopg.Error:
         return Refusal.LOGIN
     if row is None:
         return Refusal.NO_DATABASE
     return Refusal.LOGIN if row[0] else Refusal.NO_CONNECT
+
+
+def _admits(conninfo: str) -> bool:
+    try:
+        with _session(conninfo):
+            return True
+    except psycopg.Error:
+        return False
+
+
+def _session(conninfo: str) -> psycopg.Connection:
+    return psycopg.connect(conninfo, autocommit=True, prepare_threshold=None)
