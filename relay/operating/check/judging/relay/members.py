@@ -37,7 +37,7 @@ def members(of: Members) -> Verdict:
     if away := inactive(found, beside=of.owner.relay):
         return warn(
             f"{away}: events wait",
-            remedy="start it; its own `relay check` says what keeps it from that",
+            remedy="start each; its own `relay check` says what keeps it from that",
             **facts,
         )
     return ok(f"each of {len(found)} partitions of {outbox} has a relay", **facts)

@@ -289,6 +289,22 @@ def test_the_place_of_a_relay_of_another_outbox_is_not_taken_whatever_its_number
         assert "relay 'part1' belongs to outbox.event, and this relay is set to sales.event" in said.output
 
 
+def test_after_pg_upgrade_a_partition_that_has_no_relay_goes_on_with_the_others(isolated: Isolated) -> None:
+    assert relay(isolated, 1, 3, "setup").code == 0
+    assert relay(isolated, 2, 3, "setup").code == 0
+    with psycopg.connect(isolated.database_url, autocommit=True) as connection:
+        connection.execute("UPDATE relay.checkpoint SET system_identifier = '7'")
+    refused = whole(isolated, "setup", "--take-over", name(1))
+    assert "run `relay setup --accept-upgrade` with the settings of each of these relays first: 'part1', 'part2'" in (
+        refused.output
+    )
+    for number in (1, 2):
+        assert relay(isolated, number, 3, "setup", "--accept-upgrade").code == 0
+    taken = whole(isolated, "setup", "--take-over", name(1))
+    assert taken.code == 0, taken.output
+    assert one(isolated.database_url, ROWS) == ["(relay,1,1,f)"]
+
+
 def test_the_sql_of_a_dry_run_does_it(ready: Isolated) -> None:
     store(ready, "relay", "700:710:703", "{[712,714)}")
     of = settings(ready, name=name(1), slot=f"{ready.name}_1", partition="1/2")
