@@ -45,6 +45,8 @@ def _keys(text: str) -> str:
     keys = [key.strip() for key in text.split(",")]
     if not all(keys):
         raise ValueError("a routing key is empty")
+    if any(len(key.encode()) > _LONGEST_KEY for key in keys):
+        raise ValueError(f"a routing key is longer than {_LONGEST_KEY} bytes")
     return ",".join(keys)
 
 
@@ -72,6 +74,7 @@ _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"([1-9][0-9]{0,6})(s|min|h|d)")
 
 _LONGEST_SLOT = 63
+_LONGEST_KEY = 255
 _MOST_SECONDS = 366 * 86_400
 Seconds = Annotated[float, Field(gt=0, le=_MOST_SECONDS, allow_inf_nan=False)]
 

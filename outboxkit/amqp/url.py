@@ -21,6 +21,7 @@ _BETWEEN = re.compile(r",(?=amqps?://)", re.IGNORECASE)
 _URL = re.compile(r"(amqps?)://([^/?]*)(/[^?]*)?(?:\?(.*))?", re.IGNORECASE)
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%25[\w.~-]+)?\]|[\w.-]+)(?::(.*))?")
 _PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
+_BRACKETS = "an IPv6 address is written in brackets, as [::1]"
 _LARGEST_FRAME = 131_072  # of pika
 # What a parameter is, and its smallest and largest value. AMQP 0-9-1 has 16 bits for the heartbeat.
 _PARAMETERS = {
@@ -56,7 +57,10 @@ def nodes(url: str) -> tuple[Node, ...]:
     _check_characters(url)
     found = tuple(node for one in _BETWEEN.split(url) for node in _nodes(one))
     if len({node.virtual_host for node in found}) > 1:
-        raise _wrong("it names more than one virtual host: its hosts are tried in turn, so they must be one cluster")
+        raise _wrong(
+            "it names more than one virtual host: its hosts are tried in turn, so they must be one cluster, and whole "
+            "URLs with a comma between them end with the same path"
+        )
     return found
 
 
@@ -88,6 +92,8 @@ def _nodes(url: str) -> Iterator[Node]:
 
 
 def _place(text: str, scheme: str) -> tuple[str, int]:
+    if text.startswith("::"):
+        raise _wrong(_BRACKETS)
     if not text or text[0] == ":":
         raise _wrong("a host is missing")
     found = _HOST.fullmatch(text)
@@ -97,7 +103,7 @@ def _place(text: str, scheme: str) -> tuple[str, int]:
     if port is None:
         return host, _PORTS[scheme]
     if not (port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16):
-        raise _wrong("a port is not a number from 1 to 65535 (an IPv6 address is written in brackets, as [::1])")
+        raise _wrong(f"a port is not a number from 1 to 65535 ({_BRACKETS})")
     return host, int(port)
 
 

@@ -23,6 +23,12 @@ def judge(nodes: Nodes) -> Verdict:
     facts = {"nodes": list(nodes.named), "unusable": len(nodes.problems)}
     if len(nodes.named) == 1:
         return ok("the AMQP URL names one node", **facts)
+    if twice := [node for node in dict.fromkeys(nodes.named) if nodes.named.count(node) > 1]:
+        return warn(
+            f"the AMQP URL names {', '.join(twice)} more than once",
+            remedy="name each node of the cluster once",
+            **facts,
+        )
     if not nodes.problems:
         return ok(f"each of {len(nodes.named)} RabbitMQ nodes can be used", **facts)
     what = "; ".join(problem.what for problem in nodes.problems)

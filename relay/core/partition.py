@@ -15,7 +15,7 @@ from relay.core.event import OutboxEvent
 
 MOST = 256
 """Each partition has a relay, and each relay a walsender that decodes the whole WAL."""
-_PARTITION = re.compile(r"([1-9][0-9]{0,2})/([1-9][0-9]{0,2})")
+_PARTITION = re.compile(r"(0|[1-9][0-9]*)/(0|[1-9][0-9]*)")
 
 
 def place_of(aggregate_type: str, aggregate_id: str, places: int) -> int:
@@ -46,9 +46,11 @@ class Partition:
         match = _PARTITION.fullmatch(text)
         if match is None:
             raise ValueError("it is not a partition")
-        number, of = int(match[1]), int(match[2])
-        if of > MOST:
+        if max(map(len, match.groups())) > len(str(MOST)) or int(match[2]) > MOST:
             raise ValueError(f"there are at most {MOST} partitions")
+        number, of = int(match[1]), int(match[2])
+        if number == 0:
+            raise ValueError("partitions are numbered from 1")
         if number > of:
             raise ValueError(f"there is no partition {number} of {of}")
         return cls(number, of)

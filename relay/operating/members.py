@@ -35,8 +35,14 @@ def members(connection: psycopg.Connection[Any], relay: str) -> list[Member]:
 def missing(found: Sequence[Member], *, beside: str) -> str | None:
     """Return whose events are not published, other than those of relay `beside`; None if there are no such."""
     vacant = [str(each) for each in found if each.vacant]
-    away = [str(each) for each in found if not (each.vacant or each.active or each.name == beside)]
+    away = inactive(found, beside=beside)
     what = [f"no relay is set up for {', '.join(vacant)}"] if vacant else []
-    if away:
-        what.append(f"relay {', '.join(away)} is not active")
-    return "; ".join(what) or None
+    return "; ".join([*what, away] if away else what) or None
+
+
+def inactive(found: Sequence[Member], *, beside: str) -> str | None:
+    """Return which relays are not active, other than relay `beside`; None if all are."""
+    away = [str(each) for each in found if not (each.vacant or each.active or each.name == beside)]
+    if not away:
+        return None
+    return f"relay {away[0]} is not active" if len(away) == 1 else f"relays {', '.join(away)} are not active"

@@ -167,7 +167,7 @@ async def _broker(settings: RelaySettings, topology: Topology | None) -> list[st
         if topology is not None:
             lines.append(await declaring.declare(connection, topology))
             if not topology.fed_by(settings.spread):
-                lines.append(f"no event gets into its queues yet: {topology.needed}")
+                lines.append(f"no event gets into its queues yet: {topology.needed(settings.spread)}")
         return lines
     finally:
         await connection.close()

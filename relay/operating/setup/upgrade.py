@@ -42,7 +42,7 @@ def accept(connection: psycopg.Connection[Any], settings: RelaySettings) -> str:
             remedy=gap,
         )
     parameters = {"name": settings.name, "epoch": facts.checkpoint_epoch}
-    if connection.execute(sql.query("upgrade_accept"), parameters).rowcount == 0:
+    if (settings.name,) not in connection.execute(sql.query("upgrade_accept"), parameters).fetchall():
         raise PositionLost(
             "the stored position has just been written by somebody else",
             remedy="stop the relay, then run `relay setup --accept-upgrade` again",

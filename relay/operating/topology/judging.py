@@ -123,7 +123,9 @@ def setting(found: Found) -> Verdict:
     if topology.fed_by(found.spread):
         return ok(f"RELAY_TOPOLOGY is {own}: each event has the header {topology.spread.header}", **facts)
     return fail(
-        f"RELAY_TOPOLOGY is {own}: no event gets into the queues of {topology}", remedy=topology.needed, **facts
+        f"RELAY_TOPOLOGY is {own}: no event gets into the queues of {topology}",
+        remedy=topology.needed(found.spread),
+        **facts,
     )
 
 
@@ -142,7 +144,12 @@ def _differences(found: Found) -> Iterator[str]:
             continue
         for key in sorted({*expected, *arguments}):
             if arguments.get(key) != expected.get(key):
-                yield f"{key} of {name!r} is {arguments.get(key, 'not set')}, not {expected.get(key, 'left out')}"
+                is_set, right = arguments.get(key, "not set"), expected.get(key, "left out")
+                yield f"{key} of {name!r} is {_shown(is_set)}, not {_shown(right)}"
+
+
+def _shown(value: object) -> str:
+    return str(value) if value != "" else "''"
 
 
 def _setup(found: Found) -> str:

@@ -98,10 +98,17 @@ class Topology:
             if self.spread.kind == "hash":
                 yield dead_letter_queue(queue.name), arguments()
 
-    @property
-    def needed(self) -> str:
-        """What is to be done so that events get into the queues."""
-        return f"set RELAY_TOPOLOGY={self} for `relay run`, for each relay of this outbox, and restart it"
+    def needed(self, spread: Spread | None) -> str:
+        """Return what is to be done so that events get into the queues, while they are published with `spread`.
+
+        They have the header of one number of queues, so another setting takes them from the queues that have them now.
+        """
+        set_it = f"set RELAY_TOPOLOGY={self} for `relay run`, for each relay of this outbox, and restart it"
+        if spread is None:
+            return set_it
+        kind = self.spread.kind
+        same = "" if kind == spread.kind else f"take {kind}:{spread.queues}, which gets the same events, or "
+        return f"if the queues of {spread} are not in use, {set_it}; otherwise {same}begin anew: {ANEW}"
 
     def fed_by(self, spread: Spread | None) -> bool:
         """Return whether events that are published with `spread` have the header that is compared here."""

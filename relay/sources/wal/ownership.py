@@ -76,7 +76,7 @@ def differences(facts: Facts, owner: Owner) -> Iterator[NotOurs]:
         )
     if (stored := facts.partition) != owner.partition:
         yield OtherPartition(
-            f"relay {owner.relay!r} publishes partition {stored} of {_named(facts.checkpoint_outboxes)}, and "
+            f"relay {owner.relay!r} publishes {_part(stored)} of {_named(facts.checkpoint_outboxes)}, and "
             f"RELAY_PARTITION is {owner.partition}",
             remedy=_keep(stored) + _divide(owner, stored),
         )
@@ -132,6 +132,10 @@ def gap(owner: Owner, then: str) -> str:
             "nobody published, and with --repair it publishes that"
         )
     return f"{compare(owner)}, then run `relay setup --accept-gap` to {then}"
+
+
+def _part(stored: Partition) -> str:
+    return "all events" if stored.whole else f"partition {stored}"
 
 
 def _keep(stored: Partition) -> str:

@@ -64,11 +64,11 @@ def unnoted(slot: str) -> NotOurs:
 def _otherwise(owner: Owner, members: Sequence[Reader]) -> NotOurs:
     outbox, of = owner.outboxes[0], members[0].of
     relays = [each.name for each in members if not each.vacant]
-    is_set = "publishes all of it" if owner.partition.whole else f"has RELAY_PARTITION={owner.partition}"
+    is_set = "is set to publish all of it" if owner.partition.whole else f"has RELAY_PARTITION={owner.partition}"
     free = [each.partition for each in members if each.vacant]
     join = f"to publish a part that nobody does, set RELAY_PARTITION={free[0]}; " if free else ""
     return NotOurs(
-        f"{outbox} is divided into {of} partitions, of relay {_listed(relays)}, and relay {owner.relay!r} {is_set}",
+        f"{outbox} is divided into {of} partitions (relay {_listed(relays)}), and relay {owner.relay!r} {is_set}",
         remedy=f"{join}to change the number, stop all its relays, then run `relay setup --take-over '{_one(members)}'`",
     )
 

@@ -97,7 +97,7 @@ def take_over(connection: psycopg.Connection[Any], settings: RelaySettings, name
     with connection.transaction():
         found = merged(connection, name)
         if done(connection, settings, name, found):
-            return f"take-over: relay {name!r} was taken over before"
+            return f"take-over: {_done_before(settings, name, found)}; nothing was changed"
         assert found is not None  # noqa: S101 - it would be done, or refused
         require_taken_over(connection, settings, found)
         changed = {each[0]: positions.run(connection, each) for each in replacing(settings, found)}
@@ -132,6 +132,8 @@ def done(connection: psycopg.Connection[Any], settings: RelaySettings, name: str
     """Return whether the place of relay `name` was taken before; raises NotOurs if there is nothing to take."""
     partition = settings.owner.partition
     if found is not None:
+        if found.outboxes != settings.outboxes:
+            return False  # which is refused, with the reason
         if found.partitions == partition.of == 1 and name != settings.name:
             raise NotOurs(
                 f"relay {name!r} publishes all events already",
@@ -158,7 +160,6 @@ def require_taken_over(connection: psycopg.Connection[Any], settings: RelaySetti
             remedy="set RELAY_SOURCE=auto; once `relay status` says mode wal, it may be wal again",
         )
     outbox.require_pollable(outbox.facts(connection, settings), settings)
-    _require_slot(connection, settings, found)
     if found.outboxes is None:
         raise NotOurs(
             f"relay {found.names[0]!r} has not noted which outbox it reads: an older version has stored its position",
@@ -186,6 +187,7 @@ def require_taken_over(connection: psycopg.Connection[Any], settings: RelaySetti
             f"relay {settings.name!r} has a position of its own already",
             remedy="set RELAY_NAME and RELAY_SLOT to other names",
         )
+    _require_slot(connection, settings, found)
     scalars = connection.cursor(row_factory=scalar_row)
     for each in found.relays:
         if not scalars.execute(sql.query("partition_lock"), {"name": each}).fetchone():
@@ -193,6 +195,14 @@ def require_taken_over(connection: psycopg.Connection[Any], settings: RelaySetti
                 f"relay {each!r} is active, and its place cannot be taken",
                 remedy=f"stop every process of relay {each!r}, its standbys too, and run this again",
             )
+
+
+def _done_before(settings: RelaySettings, name: str, found: Merged | None) -> str:
+    if found is None:
+        return f"relay {name!r} was taken over before"
+    partition, outbox_name = settings.owner.partition, settings.outboxes[0]
+    has = f"relay {name!r} publishes all events" if partition.whole else f"{outbox_name} has {partition.of} partitions"
+    return f"{has} already"
 
 
 def _require_slot(connection: psycopg.Connection[Any], settings: RelaySettings, found: Merged) -> None:

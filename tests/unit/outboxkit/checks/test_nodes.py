@@ -26,6 +26,12 @@ def test_what_can_be_used_passes(nodes: Nodes, summary: str) -> None:
     assert (found.status, found.summary, found.remedy) == (Status.OK, summary, "")
 
 
+def test_a_node_that_is_named_twice_cannot_take_its_own_place() -> None:
+    found = judge(Nodes((*NAMED, NAMED[0])))
+    assert (found.status, found.summary) == (Status.WARN, "the AMQP URL names h1:5672/ more than once")
+    assert found.remedy == "name each node of the cluster once"
+
+
 def test_each_node_that_cannot_be_used_is_a_warning_with_its_remedy_once() -> None:
     refused = LoginRefused("h3 refused the user", remedy="check the user")
     found = judge(Nodes(NAMED, [away("h1"), away("h2"), refused]))

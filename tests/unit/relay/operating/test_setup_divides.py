@@ -45,13 +45,13 @@ def test_what_fits(partition: str, readers: Sequence[Reader]) -> None:
             "1/4",
             OF_THREE,
             (
-                "outbox.event is divided into 3 partitions, of relay 'a', 'b', and relay 'relay' has "
+                "outbox.event is divided into 3 partitions (relay 'a', 'b'), and relay 'relay' has "
                 "RELAY_PARTITION=1/4 - to publish a part that nobody does, set RELAY_PARTITION=3/3; to change the "
                 "number, stop all its relays, then run `relay setup --take-over 'a'`"
             ),
         ),
         ("1/4", FULL, "has RELAY_PARTITION=1/4 - to change the number, stop all its relays"),
-        ("1/1", FULL, "and relay 'relay' publishes all of it - to change the number"),
+        ("1/1", FULL, "and relay 'relay' is set to publish all of it - to change the number"),
         (
             "1/4",
             [WHOLE],

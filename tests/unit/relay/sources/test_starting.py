@@ -81,7 +81,7 @@ MESSAGES = Owner("relay", "s", ["message:orders"])
             replace(OWNER, partition=Partition(1, 4)),
             {},
             (
-                "publishes partition 1/1 of outbox.event, and RELAY_PARTITION is 1/4 - unset RELAY_PARTITION; to divide"
+                "publishes all events of outbox.event, and RELAY_PARTITION is 1/4 - unset RELAY_PARTITION; to divide"
                 " the outbox anew, stop this relay, then run `relay setup --take-over relay`"
             ),
         ),

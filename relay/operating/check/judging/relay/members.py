@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from outboxkit.checks.finding import Check, Verdict, fail, ok, unknown, warn
-from relay.operating.members import Member
+from relay.operating.members import Member, inactive
 from relay.storage.facts import Owner
 
 
@@ -19,24 +19,25 @@ def members(of: Members) -> Verdict:
     """Judge whether all partitions of the outbox are published."""
     outbox, found = of.owner.outboxes[0], of.found
     if not found and not of.owner.partition.whole:
-        return unknown(f"relay {of.owner.relay!r} has no partition yet", remedy="see checkpoint.position")
+        return unknown(
+            f"relay {of.owner.relay!r} has no partition yet", remedy="see checkpoint.owner and checkpoint.position"
+        )
     if not found:
         return ok(f"the relay publishes all events of {outbox}", partitions=1)
     facts = {"partitions": len(found), "relays": {str(each.partition): _named(each) for each in found}}
     vacant = [each for each in found if each.vacant]
     if vacant:
-        free = ", ".join(f"{each.partition}/{each.partitions}" for each in vacant)
+        free = [f"{each.partition}/{each.partitions}" for each in vacant]
         return fail(
-            f"no relay is set up for partition {free} of {outbox}: nobody publishes its events",
-            remedy=f"for each, with RELAY_PARTITION={vacant[0].partition}/{vacant[0].partitions} or the like, and a "
-            "RELAY_NAME and RELAY_SLOT of its own: run `relay setup`, then `relay run`",
+            f"no relay is set up for partition {', '.join(free)} of {outbox}: nobody publishes its events",
+            remedy=f"run `relay setup`, then `relay run`, with RELAY_PARTITION={free[0]} and a RELAY_NAME and "
+            f"RELAY_SLOT of its own{'; and so for each of the others' if len(free) > 1 else ''}",
             **facts,
         )
-    away = [each for each in found if not each.active and each.name != of.owner.relay]
-    if away:
+    if away := inactive(found, beside=of.owner.relay):
         return warn(
-            f"relay {', '.join(map(str, away))} is not active: the events of its partition wait",
-            remedy="start it; its own `relay check` says what keeps it from that",
+            f"{away}: events wait",
+            remedy="start each; its own `relay check` says what keeps it from that",
             **facts,
         )
     return ok(f"each of {len(found)} partitions of {outbox} has a relay", **facts)

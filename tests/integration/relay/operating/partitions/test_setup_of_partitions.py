@@ -67,7 +67,7 @@ def test_one_of_four_beside_one_of_three_is_refused_and_the_remedy_works(isolate
     variables = {"RELAY_NAME": "late", "RELAY_SLOT": f"{isolated.name}_late"}
     said = relay(isolated, 1, 4, "setup", **variables)
     assert said.code == 1
-    assert "divided into 3 partitions, of relay 'part1', and relay 'late' has RELAY_PARTITION=1/4" in said.output
+    assert "divided into 3 partitions (relay 'part1'), and relay 'late' has RELAY_PARTITION=1/4" in said.output
     assert "set RELAY_PARTITION=2/3" in said.output
     assert one(isolated.database_url, ROWS) == before
     assert one(isolated.database_url, SLOTS) == 1
@@ -91,7 +91,7 @@ def test_a_relay_of_all_events_and_relays_of_partitions_are_not_set_up_beside_ea
         connection.execute("DELETE FROM relay.checkpoint")
     assert relay(isolated, 1, 2, "setup").code == 0
     said = call(environment(isolated, RELAY_SLOT=f"{isolated.name}_all"), "setup")
-    assert (said.code, "and relay 'relay' publishes all of it" in said.output) == (1, True)
+    assert (said.code, "and relay 'relay' is set to publish all of it" in said.output) == (1, True)
 
 
 def test_all_relays_of_an_outbox_hash_the_same_columns(isolated: Isolated) -> None:

@@ -126,7 +126,7 @@ def test_a_relay_keeps_its_name_and_slot_when_it_becomes_one_of_several(ready: I
     first, again = (relay(ready, 1, 2, "setup", "--take-over", "relay", **variables) for _ in range(2))
     assert first.code == 0, first.output
     assert again.code == 0, again.output
-    assert "was taken over before" in again.output
+    assert "take-over: outbox.event has 2 partitions already; nothing was changed" in again.output
     assert relay(ready, 2, 2, "setup", "--take-over", "relay").code == 0
     assert one(ready.database_url, ROWS) == ["(relay,1,2,f)", "(part2,2,2,f)"]
     assert one(ready.database_url, SLOTS) == sorted([ready.name, f"{ready.name}_2"])
@@ -271,8 +271,38 @@ def test_a_relay_with_a_position_of_its_own_takes_no_place(isolated: Isolated) -
             "INSERT INTO relay.checkpoint (name, mode, snapshot, system_identifier, timeline, outboxes)"
             " SELECT 'relay', 'polling', '5:5:', system_identifier::text, 1, '{outbox.event}' FROM pg_control_system()"
         )
+        connection.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [isolated.name])
     said = whole(isolated, "setup", "--take-over", name(1))
     assert (said.code, "relay 'relay' has a position of its own already" in said.output) == (1, True)
+
+
+def test_the_place_of_a_relay_of_another_outbox_is_not_taken_whatever_its_number_of_partitions(
+    isolated: Isolated,
+) -> None:
+    divided(isolated, 2)
+    with psycopg.connect(isolated.database_url, autocommit=True) as connection:
+        connection.execute("CREATE SCHEMA sales; CREATE TABLE sales.event (LIKE outbox.event INCLUDING ALL)")
+    for of in (1, 2):
+        variables = {"RELAY_NAME": "sales", "RELAY_SLOT": f"{isolated.name}_s", "RELAY_OUTBOX_TABLE": "sales.event"}
+        said = relay(isolated, 1, of, "setup", "--take-over", name(1), **variables)
+        assert said.code == 1
+        assert "relay 'part1' belongs to outbox.event, and this relay is set to sales.event" in said.output
+
+
+def test_after_pg_upgrade_a_partition_that_has_no_relay_goes_on_with_the_others(isolated: Isolated) -> None:
+    assert relay(isolated, 1, 3, "setup").code == 0
+    assert relay(isolated, 2, 3, "setup").code == 0
+    with psycopg.connect(isolated.database_url, autocommit=True) as connection:
+        connection.execute("UPDATE relay.checkpoint SET system_identifier = '7'")
+    refused = whole(isolated, "setup", "--take-over", name(1))
+    assert "run `relay setup --accept-upgrade` with the settings of each of these relays first: 'part1', 'part2'" in (
+        refused.output
+    )
+    for number in (1, 2):
+        assert relay(isolated, number, 3, "setup", "--accept-upgrade").code == 0
+    taken = whole(isolated, "setup", "--take-over", name(1))
+    assert taken.code == 0, taken.output
+    assert one(isolated.database_url, ROWS) == ["(relay,1,1,f)"]
 
 
 def test_the_sql_of_a_dry_run_does_it(ready: Isolated) -> None:

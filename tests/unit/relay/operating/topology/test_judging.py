@@ -71,8 +71,11 @@ def test_a_topology_as_setup_declares_it_passes_and_its_bindings_are_unknown(che
         (judging.queues, HIDDEN, "UNKNOWN", "the arguments of 4 queues are unknown", "as the user of `relay setup`"),
         (judging.binding, GOOD, "UNKNOWN", "AMQP does not show", "'outbox.hash-2' to each of its 2 queues"),
         (judging.setting, replace(GOOD, spread=None), "FAIL", "RELAY_TOPOLOGY is not set", "set RELAY_TOPOLOGY=hash:2"),
+        (judging.queues, WRONG, "FAIL", "x-dead-letter-exchange of 'outbox.hash-2-1' is not set, not '';", "anew"),
         (judging.setting, replace(GOOD, spread=Spread("hash", 3)), "FAIL", "RELAY_TOPOLOGY is hash:3: no event",
-         "set RELAY_TOPOLOGY=hash:2"),
+         "and restart it; otherwise begin anew: docs/scaling.md"),
+        (judging.setting, replace(GOOD, spread=Spread("stream", 3)), "FAIL", "RELAY_TOPOLOGY is stream:3: no event",
+         "and restart it; otherwise take hash:3, which gets the same events, or begin anew"),
         (judging.setting, replace(GOOD, spread=STREAM.spread), "OK", "each event has the header hash2", ""),
     ],
 )  # fmt: skip

@@ -25,6 +25,7 @@ PART = replace(OWNER, partition=Partition(1, 3))
         ([], "UNKNOWN", "has no partition yet"),
         ([ME, OTHER, AWAY._replace(active=True)], "OK", "each of 3 partitions of outbox.event has a relay"),
         ([ME, OTHER, AWAY], "WARN", "relay 'c' (3/3) is not active"),
+        ([ME, OTHER._replace(active=False), AWAY], "WARN", "relays 'b' (2/3), 'c' (3/3) are not active: events wait"),
         ([ME, OTHER, VACANT], "FAIL", "no relay is set up for partition 3/3 of outbox.event"),
         ([ME, AWAY._replace(partition=2), VACANT], "FAIL", "no relay is set up for partition 3/3"),
     ],
