@@ -25,6 +25,8 @@ from relay.sources.preconditions import no_position, require_snapshot, require_s
 from relay.sources.wal.ownership import require_position
 
 _LOOK_EVERY = 0.25
+_NOTED_WITHIN = 2.0
+"""How many seconds after it changes its row a relay is given to note the change: that is for people, and may fail."""
 
 
 class To(StrEnum):
@@ -60,7 +62,7 @@ def switch(
         before = _row(connection, "switch_ask", {"relay": settings.name, "to": to.value})
         if before is None:
             raise no_position(settings.name)
-        result = _wait(connection, settings, to, before["last"], timeout)
+        result = _wait(connection, settings, to, before, timeout)
     if as_json:
         typer.echo(json.dumps(result, default=str))
     else:
@@ -111,15 +113,19 @@ def _remedy(problem: Problem, settings: RelaySettings) -> str:
 
 
 def _wait(
-    connection: psycopg.Connection[Any], settings: RelaySettings, to: To, last: int, timeout: float
+    connection: psycopg.Connection[Any], settings: RelaySettings, to: To, before: dict[str, Any], timeout: float
 ) -> dict[str, Any]:
-    """Return how far it is when an active relay does it, or after `timeout`; with the changes since number `last`."""
-    until = time.monotonic() + timeout
+    """Return how far it is when an active relay does it, or after `timeout`; with the changes since `before`."""
+    until, done = time.monotonic() + timeout, None
     with Status(f"waiting for the relay to read {to}", console=err_console()) as shown:
         while True:
-            found = _row(connection, "switch_watch", {"relay": settings.name, "last": last})
+            found = _row(connection, "switch_watch", {"relay": settings.name, "last": before["last"]})
             assert found is not None  # noqa: S101 - it was there
-            if _does(found, to) or time.monotonic() > until:
+            now = time.monotonic()
+            if _does(found, to):
+                done = done or now
+            noted = found["changes"] or found["mode"] == before["mode"]
+            if now > until or (done is not None and (noted or now > done + _NOTED_WITHIN)):
                 return found
             if not found["active"]:
                 shown.update("no relay is active; waiting for one")
