@@ -115,8 +115,16 @@ def exchange(broker: Broker) -> Verdict:
     """Judge whether the exchange exists, with the properties that `relay setup` declares."""
     name = broker.exchange_name
     facts = {"exchange": name, "code": broker.exchange.code, "declare_code": broker.declared.code}
-    if broker.exchange.code == NOT_FOUND:
+    if NOT_FOUND in {broker.exchange.code, broker.published.code}:
         return fail(f"exchange {name!r} does not exist", remedy="run `relay setup`", **facts)
+    if broker.exchange.code == ACCESS_REFUSED:  # RabbitMQ 4.3 asks for a right on it, and some versions for configure
+        if broker.published.code == ACCEPTED:
+            return ok(f"exchange {name!r} exists; its type is unknown: this user may not ask for it", **facts)
+        return unknown(
+            f"whether exchange {name!r} exists is unknown: this user may not ask for it",
+            remedy="see broker.publish",
+            **facts,
+        )
     if broker.exchange.code != ACCEPTED:
         return _not_answered(broker.exchange, f"exchange {name!r}", facts)
     if broker.declared.code == PRECONDITION_FAILED:
