@@ -1,8 +1,8 @@
-"""Whether Postgres has left changes out of a stream of pgoutput, because their publication was missing when they were made.
+"""Whether Postgres has left changes out of a stream of pgoutput, because the publication was missing at that time.
 
-Before PostgreSQL 18 such a change ends the stream with an error (42704). Since then it is passed over with a warning, and
-the stream goes on: what a reader confirms next covers changes that it never got. So the warning must end the reading as
-the error does. The server sends it before anything that follows the change.
+Before PostgreSQL 18 such a change ends the stream with an error (42704). Since then it is passed over with a warning,
+and the stream goes on: what a reader confirms next covers changes that it never got. So the warning must end the
+reading as the error does. The server sends it before anything that follows the change.
 """
 
 from psycopg.errors import Diagnostic, UndefinedObject

@@ -264,31 +264,25 @@ def test_a_stream_ends_before_what_was_left_out_because_the_publication_was_miss
 ) -> None:
     """PostgreSQL 18 and later go on with what comes after it, and only warn; older ones report an error."""
 
-    async def read() -> list[OutboxEvent]:
+    async def read(found: list[OutboxEvent]) -> None:
         relations = Relations.of(NATIVE, facts(isolated))
         made, options = decoder("pgoutput", NATIVE, None, publication="relay", relations=relations)
-        connection = await ReplicationConnection.connect(
-            isolated.database_url + settings, slot=isolated.name, name="test"
-        )
-        found: list[OutboxEvent] = []
+        url = isolated.database_url + settings
+        connection = await ReplicationConnection.connect(url, slot=isolated.name, name="test")
         try:
             await connection.start(Lsn(0), options)
-            with pytest.raises(SourceRefused, match="publication.*relay.*run `relay setup`"):
-                while True:
-                    arrived = [
-                        frame
-                        for frame in await connection.receive(silence=10)
-                        if frames.kind(frame) == frames.XLOG_DATA
-                    ]
-                    found += [item for item in made.decode(frames.changes(arrived)) if isinstance(item, OutboxEvent)]
-            with pytest.raises(SourceRefused):
-                await connection.receive(silence=10)
+            while True:
+                arrived = await connection.receive(silence=10)
+                data = frames.changes([frame for frame in arrived if frames.kind(frame) == frames.XLOG_DATA])
+                found += [item for item in made.decode(data) if isinstance(item, OutboxEvent)]
         finally:
             await connection.close()
-        return found
 
     prepare(isolated, "pgoutput", NATIVE, publication="relay")
     publish = "SELECT outbox.publish('t', '{}', 1, 'e', '{{}}')"
     execute(isolated, publish.format("before"), "DROP PUBLICATION relay", publish.format("left out"))
     execute(isolated, PARTITIONED + " WITH (publish_via_partition_root = true)", publish.format("after"), FENCE)
-    assert [event.aggregate_id for event in asyncio.run(read())] == ["before"]
+    found: list[OutboxEvent] = []
+    with pytest.raises(SourceRefused, match=r"publication.*relay.*run `relay setup`"):
+        asyncio.run(read(found))
+    assert [event.aggregate_id for event in found] == ["before"]
