@@ -16,11 +16,9 @@ from consumers.settings import ConsumerSettings
 from outboxkit import sql
 from outboxkit.amqp.consuming.dead_letters import DeadLetters, Letter
 from outboxkit.amqp.format import ALPHANUMERIC, NAMES, TaskReference, UndecodableMessage, task_reference
-from outboxkit.errors import Problem
 
 State: TypeAlias = Literal["waits", "stale", "event", "undecodable"]
 BATCH = 100
-_MANY_DELIVERIES = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +50,13 @@ class Judged:
 
 
 async def take(letters: DeadLetters, limit: int) -> list[Letter]:
-    """Take at most `limit` messages; raises Problem when RabbitMQ may drop one that is put back once more."""
+    """Take at most `limit` messages; one that RabbitMQ may drop when it is put back is renewed, and comes last."""
     taken: list[Letter] = []
     while len(taken) < limit and (letter := await letters.take()) is not None:
-        if letters.drops_redelivered and letter.deliveries >= _MANY_DELIVERIES:
-            raise Problem(
-                f"message {letter.message_id} was looked at {letter.deliveries} times, and this RabbitMQ drops what "
-                "was put back 20 times",
-                remedy="take the limit away: rabbitmqctl set_policy --apply-to quorum_queues dead-letters "
-                "'[.]dead$' '{\"delivery-limit\": -1}'; then repeat this",
-            )
-        taken.append(letter)
+        if letters.drops_redelivered and letter.worn:
+            await letters.renew(letter)
+        else:
+            taken.append(letter)
     return taken
 
 

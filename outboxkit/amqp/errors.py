@@ -9,6 +9,7 @@ Problem
     ├── FramesRefused        it closed the connection because of an internal error (541)
     │   └── FramesUnreadable     it cannot parse the frames it was sent, and never will (501, 502)
     └── ChannelRefused       an exchange or queue is missing or forbidden (404, 403)
+        ├── AccessRefused        it is forbidden (403)
         └── PreconditionFailed   it has other properties; or the broker does not accept a message (406)
 """
 
@@ -45,6 +46,10 @@ class FramesUnreadable(FramesRefused):
 
 class ChannelRefused(BrokerRefused):
     """The broker closed a channel: an exchange or queue is missing, has other properties, or is forbidden."""
+
+
+class AccessRefused(ChannelRefused):
+    """The user lacks a right on an exchange or queue."""
 
 
 class PreconditionFailed(ChannelRefused):

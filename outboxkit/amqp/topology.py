@@ -39,7 +39,10 @@ async def declare_exchange(connection: Connection, channel: Channel, exchange: s
 
 
 async def check_exchange(connection: Connection, channel: Channel, exchange: str) -> None:
-    """Raise ChannelRefused (404) if `exchange` does not exist; RabbitMQ closes the channel then."""
+    """Raise ChannelRefused (404) if `exchange` does not exist; RabbitMQ closes the channel then.
+
+    RabbitMQ 4.2.6 and 4.3.0 ask for the configure permission (403), later ones for any right on the exchange.
+    """
     await connection.call(channel.exchange_declare, exchange, passive=True)
 
 

@@ -19,7 +19,7 @@ from pika.frame import Method
 from pika.spec import Basic
 
 from outboxkit.amqp.connection import HEARTBEAT_SECONDS, Connection
-from outboxkit.amqp.errors import BrokerUnavailable
+from outboxkit.amqp.errors import AccessRefused, BrokerUnavailable
 from outboxkit.amqp.tls import Tls
 from outboxkit.amqp.topology import check_exchange
 from outboxkit.amqp.turn import Turn
@@ -103,10 +103,8 @@ class BrokerLink:
         """Connect, check that the exchange exists, and turn on confirms; raises the Problem that prevents it."""
         broker = self._broker()
         connection = await Connection.open(broker.url, name=self._name, tls=broker.tls, turn=self._turn)
-        lost: asyncio.Future[Problem] = self._loop.create_future()
         try:
-            channel = await connection.channel(partial(_resolve, lost))
-            await check_exchange(connection, channel, self._exchange)
+            channel, lost = await self._checked(connection)
             await connection.call(channel.confirm_delivery, partial(self._answered, channel))
         except BaseException:
             await connection.close()
@@ -116,6 +114,22 @@ class BrokerLink:
         self._connection, self._answers.channel, self._lost = connection, channel, lost
         self._silence.restart(self._loop.time())
         return Opened(connection.broker, channel.channel_number, connection.frame_max)
+
+    async def _checked(self, connection: Connection) -> tuple[Channel, asyncio.Future[Problem]]:
+        """Return a channel, and what is set when it is lost; raises ChannelRefused if the exchange does not exist.
+
+        Who may not ask for it may still publish to it (`check_exchange`): then the first message tells.
+        """
+        channel, lost = await self._channel(connection)
+        try:
+            await check_exchange(connection, channel, self._exchange)
+        except AccessRefused:
+            return await self._channel(connection)
+        return channel, lost
+
+    async def _channel(self, connection: Connection) -> tuple[Channel, asyncio.Future[Problem]]:
+        lost: asyncio.Future[Problem] = self._loop.create_future()
+        return await connection.channel(partial(_resolve, lost)), lost
 
     def writable(self) -> bool:
         """Return whether frames may be sent now."""

@@ -19,10 +19,12 @@ from typing import NamedTuple
 
 from outboxkit.errors import Problem
 from sandbox.machine.accounts import Account
+from sandbox.machine.waiting import until
 
 MARK = "BELONGS_TO_SANDBOX"
 _KILLED_SECONDS = 20.0
 _EXEC_SECONDS = 0.02
+_SUSPENDED_SECONDS = 10.0
 
 
 class Process(NamedTuple):
@@ -112,6 +114,30 @@ def send(place: Path, number: signal.Signals, *, program: str = "", timeout: flo
                 waiting.unregister(handle)
                 left -= 1
         return left == 0
+
+
+def suspend(place: Path, *, program: str = "") -> None:
+    """Stop the processes of `place` (only those of `program`, if given) where they are, until SIGCONT.
+
+    Returns when each of their threads stands still: one that runs when the signal is sent may still answer a request.
+    """
+    send(place, signal.SIGSTOP, program=program)
+    until(
+        lambda: all(_stands_still(one.pid) for one in belonging(place) if one.program.startswith(program)),
+        what=f"the processes of {place} stand still",
+        seconds=_SUSPENDED_SECONDS,
+        every=0.001,
+    )
+
+
+def _stands_still(pid: int) -> bool:
+    """Return whether no thread of a process runs: proc(5) has the state behind the name."""
+    try:
+        tasks = Path(f"/proc/{pid}/task").iterdir()
+        stats = [(task / "stat").read_text(encoding="utf-8", errors="replace") for task in tasks]
+    except OSError:
+        return False  # a thread has ended meanwhile
+    return all(stat.rpartition(")")[2].split()[0] in "TXZ" for stat in stats)
 
 
 def _belonging(place: Path) -> Iterator[Process]:

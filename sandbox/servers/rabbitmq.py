@@ -120,7 +120,7 @@ class Rabbitmq:
 
     def freeze(self) -> None:
         """Stop its Erlang VM where it is, until `thaw`: its connections stay open, and nothing answers."""
-        processes.send(self._home, signal.SIGSTOP, program="beam")
+        processes.suspend(self._home, program="beam")
 
     def thaw(self) -> None:
         """Let it go on; does nothing when it was not frozen."""

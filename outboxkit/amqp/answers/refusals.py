@@ -7,6 +7,7 @@ from pika import exceptions as pika
 
 from outboxkit.amqp.answers import preconditions
 from outboxkit.amqp.errors import (
+    AccessRefused,
     BrokerUnavailable,
     ChannelRefused,
     FramesRefused,
@@ -18,6 +19,7 @@ from outboxkit.amqp.errors import (
 from outboxkit.errors import Problem
 
 _PRECONDITION_FAILED = 406
+_OF_CHANNELS = {403: AccessRefused, _PRECONDITION_FAILED: PreconditionFailed}
 _NOT_ALLOWED = 530
 # Python's ssl says this when the other side closed the connection without closing TLS.
 _BROKEN_OFF = "EOF occurred in violation of protocol"
@@ -41,7 +43,7 @@ def problem(error: BaseException, broker: str) -> Problem:
         case pika.ConnectionClosedByBroker(reply_code=code, reply_text=text):
             return _closed(broker, code, text)
         case pika.ChannelClosedByBroker(reply_code=code, reply_text=text):
-            refused = PreconditionFailed if code == _PRECONDITION_FAILED else ChannelRefused
+            refused = _OF_CHANNELS.get(code, ChannelRefused)
             return refused(f"RabbitMQ at {broker} answered {code}: {text}", remedy=_channel_remedy(code, text))
         case _:
             return _unreachable(broker, _reason(error))

@@ -24,7 +24,10 @@ from outboxkit.errors import Problem
 
 _SECONDS = 30.0
 _COUNTS = ("x-acquired-count", "x-delivery-count")
-_OF_BROKER = ("x-death", "x-first-death-", "x-last-death-", *_COUNTS)
+_DIED = "x-died"  # a header: what RabbitMQ said of the death, of a message that was renewed
+_OF_BROKER = ("x-death", "x-first-death-", "x-last-death-", *_COUNTS, _DIED)
+# RabbitMQ 4 drops what was put back 20 times.
+_MANY_DELIVERIES = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,9 @@ class Letter:
     routing_key: str | None
     """The key under which it was published first."""
     deliveries: int
-    """How often it was taken from this queue and put back."""
+    """How often it was delivered and put back: from this queue, and since RabbitMQ 4.3 before its death too."""
+    worn: bool
+    """Whether RabbitMQ 4 may drop it when it is put back; 4.3 counts on where the first queue has stopped."""
     properties: pika.BasicProperties = field(repr=False)
     body: bytes = field(repr=False)
 
@@ -97,7 +102,10 @@ class DeadLetters:
         They come to it under its name for a key; `with_key` keeps the one that they had first, in a header.
         Raises Problem if one is returned or nacked: it stays where it was.
         """
-        waiting = [(letter, self._publish(letter, queue, with_key=with_key)) for letter in letters]
+        await self._move(letters, queue, with_key=with_key, more={})
+
+    async def _move(self, letters: Sequence[Letter], queue: str, *, with_key: bool, more: Mapping[str, object]) -> None:
+        waiting = [(letter, self._publish(letter, queue, with_key=with_key, more=more)) for letter in letters]
         failed: list[str] = []
         for letter, confirmed in waiting:
             async with asyncio.timeout(_SECONDS):
@@ -113,16 +121,26 @@ class DeadLetters:
                 remedy=f"`consumers run` declares {queue!r} when it starts: start one, and repeat this",
             )
 
+    async def renew(self, letter: Letter) -> None:
+        """Put `letter` behind all others as a new message, which RabbitMQ counts anew; its death stays known."""
+        death = {name: value for name, value in (("reason", letter.reason), ("time", letter.died_at)) if value}
+        await self._move([letter], self._queue, with_key=True, more={_DIED: death})
+
     def drop(self, letter: Letter) -> None:
         """Remove a message."""
         self._channel.basic_ack(letter.tag)
 
-    def _publish(self, letter: Letter, queue: str, *, with_key: bool) -> "asyncio.Future[bool]":
+    def _publish(
+        self, letter: Letter, queue: str, *, with_key: bool, more: Mapping[str, object]
+    ) -> "asyncio.Future[bool]":
         before = letter.properties
         # RabbitMQ would take its own headers of the first death for those of a cycle.
-        headers = {name: value for name, value in (before.headers or {}).items() if not name.startswith(_OF_BROKER)}
+        headers: dict[str, Any] = {
+            name: value for name, value in (before.headers or {}).items() if not name.startswith(_OF_BROKER)
+        }
         if with_key and letter.routing_key is not None:
             headers[ROUTING_KEY] = letter.routing_key
+        headers.update(more)
         properties = pika.BasicProperties(
             content_type=before.content_type,
             content_encoding=before.content_encoding,
@@ -171,9 +189,12 @@ class DeadLetters:
 def _letter(tag: int, properties: pika.BasicProperties, body: bytes) -> Letter:
     headers = {str(name): value for name, value in (properties.headers or {}).items()}
     deaths = headers.get("x-death")
-    death: Mapping[str, Any] = deaths[0] if isinstance(deaths, list) and deaths and isinstance(deaths[0], dict) else {}
+    of_broker: object = deaths[0] if isinstance(deaths, list) and deaths else None
+    noted = of_broker if isinstance(of_broker, dict) else headers.get(_DIED)
+    death: Mapping[str, Any] = noted if isinstance(noted, dict) else {}
     time = death.get("time")
-    counts = [count for name in _COUNTS if isinstance(count := headers.get(name), int)]
+    deliveries = max((count for name in _COUNTS if isinstance(count := headers.get(name), int)), default=0)
+    at_limit = isinstance(of_broker, dict) and of_broker.get("reason") == "delivery_limit"
     return Letter(
         tag,
         properties.message_id,
@@ -181,7 +202,8 @@ def _letter(tag: int, properties: pika.BasicProperties, body: bytes) -> Letter:
         str(death["reason"]) if "reason" in death else None,
         time.replace(tzinfo=UTC) if isinstance(time, datetime) else None,
         _first_key(headers),
-        max(counts, default=0),
+        deliveries,
+        at_limit or deliveries >= _MANY_DELIVERIES,
         properties,
         body,
     )

@@ -4,7 +4,8 @@ They come from a temporary copy of the slot, through the slot's plugin and the r
 place in its transaction that the relay would give it. A row that Postgres cannot decode ends the reading.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +23,7 @@ from relay.settings import RelaySettings
 from relay.sources.wal.decoders import pgoutput
 from relay.sources.wal.decoders.decoding import Decoder, decoder
 from relay.sources.wal.decoders.relations import Relations
+from relay.sources.wal.unpublished import left_out
 
 _AT_ONCE = 500
 
@@ -116,7 +118,10 @@ def _decoder(
 def _changes(
     connection: psycopg.Connection[Any], slot: Slot, options: Mapping[str, str], *, after: Lsn, upto: Lsn | None
 ) -> Iterator[tuple[int, bytes]]:
-    """Yield what the slot would send, each with the low bits of its transaction's id."""
+    """Yield what the slot would send, each with the low bits of its transaction's id.
+
+    Raises UndefinedObject before the first one if changes are left out, also where the server only warns.
+    """
     asked = {"upto": upto and str(upto), "options": [part for option in options.items() for part in option]}
     with (
         statements.copied(connection, slot, plugin=slot.plugin or READER, after=after) as copy,
@@ -125,4 +130,28 @@ def _changes(
     ):
         cursor.itersize = _AT_ONCE
         cursor.execute(sql.query("slot_read"), asked | {"slot": copy})
-        yield from cursor
+        with _complete(connection) as check:
+            for row in cursor:  # the function has run to its end before it returns the first one
+                check()
+                yield row
+            check()
+
+
+@contextmanager
+def _complete(connection: psycopg.Connection[Any]) -> Iterator[Callable[[], None]]:
+    """Yield what raises the error of a change that was left out in the block."""
+    errors: list[psycopg.Error] = []
+
+    def noticed(notice: psycopg.errors.Diagnostic) -> None:
+        if (error := left_out(notice)) is not None:
+            errors.append(error)
+
+    def check() -> None:
+        if errors:
+            raise errors[0]
+
+    connection.add_notice_handler(noticed)
+    try:
+        yield check
+    finally:
+        connection.remove_notice_handler(noticed)

@@ -18,6 +18,7 @@ from outboxkit.postgres import conninfo
 from relay.core.errors import SourceRefused, SourceStalled, SourceUnavailable
 from relay.core.position import Lsn
 from relay.sources.wal.psycopg_internals import execute_raw
+from relay.sources.wal.unpublished import left_out
 from relay.storage.facts import System
 from relay.storage.sessions.deadline import deadline
 from relay.storage.sessions.refusals import from_postgres
@@ -54,6 +55,9 @@ class ReplicationConnection:
         self._watching = False
         """Whether the loop watches the socket for reading."""
         self._lost: psycopg.Error | None = None
+        self._left_out: Exception | None = None
+        """Why changes are missing in the stream; what arrives behind them must not be read."""
+        connection.add_notice_handler(self._noticed)
 
     @classmethod
     async def connect(cls, database_url: str, *, slot: str, name: str) -> Self:
@@ -185,7 +189,9 @@ class ReplicationConnection:
         size, filled = 0, False
         while self._end is None and len(frames) < _BATCH_FRAMES and size < _BATCH_BYTES:
             length, frame = self._pgconn.get_copy_data(1)
-            if length > 0:
+            if self._left_out is not None:  # libpq has met the warning on its way to this frame
+                self._end = self._left_out
+            elif length > 0:
                 frames.append(frame)
                 size += length
                 filled = False
@@ -262,10 +268,18 @@ class ReplicationConnection:
             error = psycopg.errors.error_from_result(result)
             if self._streaming and isinstance(error, psycopg.errors.UndefinedObject):
                 # The slot existed when the stream began, so what does not exist is pgoutput's publication.
-                return SourceRefused(
-                    f"the stream ended: {error.diag.message_primary}",
-                    remedy="run `relay setup`, which creates the publication again; changes that are older than the "
-                    "publication cannot be streamed: `relay slot skip` skips and parks them, to be redriven",
-                )
+                return _unpublished(str(error.diag.message_primary))
             return from_postgres(error, slot=self._slot, done="streaming")
         return SourceUnavailable("Postgres ended the stream", remedy="the relay connects again by itself")
+
+    def _noticed(self, notice: psycopg.errors.Diagnostic) -> None:
+        if self._streaming and (error := left_out(notice)) is not None:
+            self._left_out = _unpublished(str(error))
+
+
+def _unpublished(what: str) -> SourceRefused:
+    return SourceRefused(
+        f"the stream ended: {what}",
+        remedy="run `relay setup`, which creates the publication again; changes that are older than the "
+        "publication cannot be streamed: `relay slot skip` skips and parks them, to be redriven",
+    )

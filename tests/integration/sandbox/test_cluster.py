@@ -99,15 +99,17 @@ def test_a_frozen_node_keeps_its_connections_and_answers_again_when_it_is_thawed
 
     async def scenario() -> None:
         connection = await Connection.open(node.url, name="test")
-        channel = await connection.channel()
-        node.freeze()
-        asked = asyncio.create_task(connection.call(channel.basic_qos, prefetch_count=1))
-        assert await asyncio.wait([asked], timeout=2) == (set(), {asked})
-        assert not connection.lost.done()
-        node.thaw()
-        async with asyncio.timeout(10):
-            await asked
-        await connection.close()
+        try:
+            channel = await connection.channel()
+            node.freeze()
+            asked = asyncio.create_task(connection.call(channel.basic_qos, prefetch_count=1))
+            assert await asyncio.wait([asked], timeout=2) == (set(), {asked})
+            assert not connection.lost.done()
+            node.thaw()
+            async with asyncio.timeout(10):
+                await asked
+        finally:
+            await connection.close()
 
     asyncio.run(scenario())
 

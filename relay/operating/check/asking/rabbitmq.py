@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from outboxkit.amqp import asking
-from outboxkit.amqp.answers.answer import ACCEPTED, NOT_RETURNED, Answer
+from outboxkit.amqp.answers.answer import ACCEPTED, ACCESS_REFUSED, NOT_RETURNED, Answer
 from outboxkit.amqp.asking import queue, tried
 from outboxkit.amqp.connection import Connection
 from outboxkit.amqp.errors import ChannelRefused
@@ -70,7 +70,7 @@ async def _broker(connection: Connection, settings: RelaySettings) -> Broker:
         exchange_name=exchange,
         exchange=found,
         declared=await tried(connection, declared) if found.code == ACCEPTED else found,
-        published=await tried(connection, rolled_back) if found.code == ACCEPTED else found,
+        published=await tried(connection, rolled_back) if found.code in {ACCEPTED, ACCESS_REFUSED} else found,
         returned=await tried(connection, lambda channel: _returned(connection, channel)),
         max_message_bytes=settings.max_message_bytes,
         blocked=connection.blocked,

@@ -13,7 +13,7 @@ from outboxkit.amqp.connection import Connection
 from outboxkit.amqp.topology import declare_exchange
 from relay.core.event import Message, Route
 from relay.core.ledger import Stretch
-from relay.core.observations import Observation
+from relay.core.observations import Confirmed, Nacked, Observation
 from relay.core.ports import Parcel, Rejection
 from relay.publishing.link import TIMINGS, Broker, Timings
 from relay.publishing.publisher import Policy, RabbitPublisher
@@ -74,6 +74,21 @@ class Bench:
             while not all(stretch in self.settled for stretch in stretches):
                 self.changed.clear()
                 await self.changed.wait()
+
+    async def was_refused(self, count: int) -> None:
+        """Wait until `count` messages were nacked since the last confirm: then only the first is sent again.
+
+        Room that is made before may be taken by one that was sent behind it.
+        """
+        async with asyncio.timeout(15):
+            while self._nacked() < count:
+                await self.connection.call(self.channel.basic_qos)  # lets the loop run
+
+    def _nacked(self) -> int:
+        nacked = 0
+        for each in self.seen:
+            nacked = 0 if isinstance(each, Confirmed) else nacked + (each.count if isinstance(each, Nacked) else 0)
+        return nacked
 
     async def queue(self, key: str = "#", arguments: dict[str, object] | None = None) -> str:
         queue = f"{self.name}.{uuid4()}"

@@ -85,6 +85,7 @@ def test_a_nacked_message_is_not_settled_until_the_broker_takes_it(isolated: Iso
         await it.has_settled(*await it.publish(it.message()))
         (nacked,) = await it.publish(it.message())
         (nacked_too,) = await it.publish(it.message())
+        await it.was_refused(2)
         assert nacked not in it.settled
 
         await it.get(full)
@@ -112,7 +113,8 @@ def test_another_connection_is_tried_when_everything_is_nacked_and_nothing_is_ov
             while len([seen for seen in it.seen if isinstance(seen, BrokerConnected)]) < 3:
                 await it.connection.call(it.channel.basic_qos)  # lets the loop run
         taken = []
-        for stretch in stretches:
+        for left, stretch in zip((3, 2, 1), stretches, strict=True):
+            await it.was_refused(left)
             taken.append((await it.get(full))[1])
             await it.has_settled(stretch)
         assert taken == [b"first", b"0", b"1"]

@@ -256,3 +256,33 @@ def test_a_publication_that_lacks_events_is_refused_and_the_remedy_works(
 def test_a_publication_of_more_than_the_outbox_is_accepted(isolated: Isolated, made: str) -> None:
     execute(isolated, made)
     check_publication(facts(isolated), NATIVE, "relay")
+
+
+@pytest.mark.parametrize("settings", ["", "?options=-c%20client_min_messages%3Derror"], ids=["", "without warnings"])
+def test_a_stream_ends_before_what_was_left_out_because_the_publication_was_missing(
+    isolated: Isolated, settings: str
+) -> None:
+    """PostgreSQL 18 and later go on with what comes after it, and only warn; older ones report an error."""
+
+    async def read(found: list[OutboxEvent]) -> None:
+        relations = Relations.of(NATIVE, facts(isolated))
+        made, options = decoder("pgoutput", NATIVE, None, publication="relay", relations=relations)
+        url = isolated.database_url + settings
+        connection = await ReplicationConnection.connect(url, slot=isolated.name, name="test")
+        try:
+            await connection.start(Lsn(0), options)
+            while True:
+                arrived = await connection.receive(silence=10)
+                data = frames.changes([frame for frame in arrived if frames.kind(frame) == frames.XLOG_DATA])
+                found += [item for item in made.decode(data) if isinstance(item, OutboxEvent)]
+        finally:
+            await connection.close()
+
+    prepare(isolated, "pgoutput", NATIVE, publication="relay")
+    publish = "SELECT outbox.publish('t', '{}', 1, 'e', '{{}}')"
+    execute(isolated, publish.format("before"), "DROP PUBLICATION relay", publish.format("left out"))
+    execute(isolated, PARTITIONED + " WITH (publish_via_partition_root = true)", publish.format("after"), FENCE)
+    found: list[OutboxEvent] = []
+    with pytest.raises(SourceRefused, match=r"publication.*relay.*run `relay setup`"):
+        asyncio.run(read(found))
+    assert [event.aggregate_id for event in found] == ["before"]

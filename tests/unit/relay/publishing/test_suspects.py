@@ -3,6 +3,7 @@
 import pytest
 
 from outboxkit.amqp.errors import (
+    AccessRefused,
     BrokerUnavailable,
     ChannelRefused,
     FramesRefused,
@@ -47,7 +48,13 @@ def test_a_connection_that_is_lost_for_another_reason_makes_no_suspects() -> Non
 
 @pytest.mark.parametrize(
     ("kind", "final"),
-    [(ChannelRefused, False), (FramesRefused, False), (FramesUnreadable, True), (PreconditionFailed, True)],
+    [
+        (ChannelRefused, False),
+        (AccessRefused, False),
+        (FramesRefused, False),
+        (FramesUnreadable, True),
+        (PreconditionFailed, True),
+    ],
 )
 def test_a_message_that_will_never_be_taken_is_told_from_one_that_may_be(kind: type[Problem], *, final: bool) -> None:
     assert is_final(kind("refused", remedy="see")) == final

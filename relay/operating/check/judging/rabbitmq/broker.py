@@ -115,8 +115,10 @@ def exchange(broker: Broker) -> Verdict:
     """Judge whether the exchange exists, with the properties that `relay setup` declares."""
     name = broker.exchange_name
     facts = {"exchange": name, "code": broker.exchange.code, "declare_code": broker.declared.code}
-    if broker.exchange.code == NOT_FOUND:
+    if NOT_FOUND in {broker.exchange.code, broker.published.code}:
         return fail(f"exchange {name!r} does not exist", remedy="run `relay setup`", **facts)
+    if broker.exchange.code == ACCESS_REFUSED:
+        return _hidden(broker, facts)
     if broker.exchange.code != ACCEPTED:
         return _not_answered(broker.exchange, f"exchange {name!r}", facts)
     if broker.declared.code == PRECONDITION_FAILED:
@@ -130,6 +132,15 @@ def exchange(broker: Broker) -> Verdict:
     if broker.declared.code == ACCESS_REFUSED:
         return ok(f"exchange {name!r} exists; its type is unknown: this user may not declare it", **facts)
     return ok(f"exchange {name!r} is a durable {EXCHANGE_TYPE} exchange", **facts)
+
+
+def _hidden(broker: Broker, facts: Mapping[str, object]) -> Verdict:
+    """Judge an exchange that the user may not ask for: it takes configure on 4.2.6 and 4.3.0, any right later."""
+    name = broker.exchange_name
+    if broker.published.code == ACCEPTED:
+        return ok(f"exchange {name!r} exists; its type is unknown: this user may not ask for it", **facts)
+    what = f"whether exchange {name!r} exists is unknown: this user may not ask for it"
+    return unknown(what, remedy="see broker.publish", **facts)
 
 
 def publish(broker: Broker) -> Verdict:

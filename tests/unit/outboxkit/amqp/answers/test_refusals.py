@@ -7,7 +7,13 @@ from pika.exceptions import ChannelClosedByBroker, StreamLostError
 
 from outboxkit.amqp.answers import preconditions
 from outboxkit.amqp.answers.refusals import problem
-from outboxkit.amqp.errors import BrokerUnavailable, PreconditionFailed, TlsRefused
+from outboxkit.amqp.errors import (
+    AccessRefused,
+    BrokerUnavailable,
+    ChannelRefused,
+    PreconditionFailed,
+    TlsRefused,
+)
 
 
 @pytest.mark.parametrize(
@@ -26,6 +32,11 @@ def test_an_error_of_tls_says_what_to_fix(error: OSError, kind: type[Exception],
     assert type(found) is kind
     assert remedy in found.remedy
     assert ("client certificate" in found.remedy) == ("client certificate" in remedy)
+
+
+@pytest.mark.parametrize(("code", "kind"), [(403, AccessRefused), (404, ChannelRefused), (406, PreconditionFailed)])
+def test_a_right_that_is_missing_is_told_from_what_does_not_exist(code: int, kind: type[Exception]) -> None:
+    assert type(problem(ChannelClosedByBroker(code, "refused"), "localhost:5672/")) is kind
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,18 @@
+"""Whether Postgres has left changes out of a stream of pgoutput, because the publication was missing at that time.
+
+Before PostgreSQL 18 such a change ends the stream with an error (42704). Since then it is passed over with a warning,
+and the stream goes on: what a reader confirms next covers changes that it never got. So the warning must end the
+reading as the error does. The server sends it before anything that follows the change.
+"""
+
+from psycopg.errors import Diagnostic, UndefinedObject
+
+# src/backend/replication/pgoutput/pgoutput.c, LoadPublications. The text is translated; the code is not.
+_LEFT_OUT = "55000"
+
+
+def left_out(notice: Diagnostic) -> UndefinedObject | None:
+    """Return the error that an older server reports instead of `notice`; None if nothing was left out."""
+    if notice.severity_nonlocalized != "WARNING" or notice.sqlstate != _LEFT_OUT:
+        return None
+    return UndefinedObject(f"{notice.message_primary}: {notice.message_detail}")
