@@ -93,9 +93,9 @@ def test_a_dead_letter_is_listed_with_its_reason_and_its_task_and_stays(stage: S
             (None, "event", "header aggregate_type is 'order', not 'task'", "rejected"),
         ]
         assert all(each["age_seconds"] is not None and each["message_id"] for each in found)
-    first, *more = deliveries  # from RabbitMQ 4.3 on, the queue's own delivery is counted too
-    assert set(first) <= {0, 1}
-    assert more == [[count + looks for count in first] for looks in (1, 2)], "RabbitMQ counts what is put back"
+    _, second, third = deliveries  # RabbitMQ 4 shows the queue's own delivery too: 4.0 at the first look, 4.3 always
+    assert set(second) <= {1, 2}
+    assert third == [count + 1 for count in second], "RabbitMQ counts what is put back"
     assert len(listed(stage, "--limit", "2")) == 2
     table = stage.command("dlq", "list", "--limit", "1")
     assert table.ended() == 0
