@@ -640,9 +640,9 @@ MUTANTS = (
     Mutant(
         "remove a dead letter before RabbitMQ has confirmed its copy",
         "outboxkit/amqp/consuming/dead_letters.py",
-        "        waiting = [(letter, self._publish(letter, queue, with_key=with_key)) for letter in letters]\n",
-        "        waiting = [(letter, self._publish(letter, queue, with_key=with_key)) for letter in letters]\n"
-        "        for letter in letters:\n            self.drop(letter)\n",
+        "        failed: list[str] = []\n        for letter, confirmed in waiting:\n",
+        "        failed: list[str] = []\n        for letter in letters:\n            self.drop(letter)\n"
+        "        for letter, confirmed in waiting:\n",
         ("tests/integration/outboxkit/amqp/consuming/test_dead_letters.py",),
     ),
     Mutant(
