@@ -6,7 +6,7 @@ It declares only what exists already, which changes nothing.
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from pika.channel import Channel
 
@@ -16,6 +16,7 @@ from outboxkit.amqp.errors import BrokerRefused, BrokerUnavailable, ChannelRefus
 from outboxkit.amqp.tls import Tls
 from outboxkit.amqp.url import Node
 from outboxkit.amqp.url import nodes as named
+from outboxkit.checks.finding import Unknown
 from outboxkit.checks.nodes import Nodes
 from outboxkit.errors import Problem
 
@@ -23,9 +24,10 @@ _TIMEOUT = 3.0
 # A queue has fewer arguments than this; each refusal names one.
 _GUESSES = 20
 
-__all__ = ["Channel", "Guess", "QueueAnswer", "nodes", "queue", "tried"]
+__all__ = ["Channel", "Guess", "QueueAnswer", "answered", "nodes", "queue", "tried"]
 
 Act: TypeAlias = Callable[[Channel], Awaitable[Answer | None]]
+Facts = TypeVar("Facts")
 
 
 @dataclass(slots=True)
@@ -60,6 +62,20 @@ class QueueAnswer:
     answer: Answer
     arguments: Mapping[str, str | int] | None
     why_unknown: str = ""
+
+
+async def answered(url: str, ask: Callable[[Connection], Awaitable[Facts]], *, name: str, tls: Tls) -> Facts | Unknown:
+    """Return what `ask` finds on its own connection. A problem of the broker makes it unknown and is not raised."""
+    try:
+        connection = await Connection.open(url, name=name, tls=tls)
+    except Problem as problem:
+        return Unknown(problem.what, problem.remedy)
+    try:
+        return await ask(connection)
+    except Problem as problem:
+        return Unknown(problem.what, problem.remedy)
+    finally:
+        await connection.close()
 
 
 async def nodes(url: str, *, name: str, tls: Tls) -> Nodes:

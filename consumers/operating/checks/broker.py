@@ -16,13 +16,12 @@ from consumers.operating.checks.queues import Queue
 from consumers.settings import ConsumerSettings
 from outboxkit.amqp import asking
 from outboxkit.amqp.answers.answer import ACCEPTED, ACCESS_REFUSED, NOT_FOUND, Answer
-from outboxkit.amqp.asking import Channel, queue, tried
+from outboxkit.amqp.asking import Channel, answered, queue, tried
 from outboxkit.amqp.connection import Connection
 from outboxkit.amqp.format import TASK_PENDING
 from outboxkit.amqp.topology import arguments, check_exchange, dead_letter_queue
 from outboxkit.checks.finding import Check, Unknown, Verdict, fail, ok, unknown
 from outboxkit.checks.nodes import Nodes, judge
-from outboxkit.errors import Problem
 
 _NO_TASKS = "no handler for tasks is registered: no queue of tasks is needed"
 _NO_EVENTS = "no handler of events is registered: no queue of events is needed"
@@ -50,18 +49,12 @@ class Broker:
 
 async def ask(settings: ConsumerSettings, kinds: Kinds) -> Broker | Unknown:
     """Ask RabbitMQ for all facts. An error of the broker makes them unknown and is not raised."""
-    try:
-        connection = await Connection.open(
-            settings.amqp_url.get_secret_value(), name="consumers check", tls=settings.tls()
-        )
-    except Problem as problem:
-        return Unknown(problem.what, problem.remedy)
-    try:
+
+    async def asked(connection: Connection) -> Broker:
         return await _asked(connection, settings, kinds)
-    except Problem as problem:
-        return Unknown(problem.what, problem.remedy)
-    finally:
-        await connection.close()
+
+    url = settings.amqp_url.get_secret_value()
+    return await answered(url, asked, name="consumers check", tls=settings.tls())
 
 
 async def _asked(connection: Connection, settings: ConsumerSettings, kinds: Kinds) -> Broker:

@@ -1,10 +1,9 @@
 """Asks RabbitMQ about a topology. It declares only what exists already, which changes nothing."""
 
 from outboxkit.amqp.answers.answer import ACCEPTED
-from outboxkit.amqp.asking import Channel, queue, tried
+from outboxkit.amqp.asking import Channel, answered, queue, tried
 from outboxkit.amqp.connection import Connection
 from outboxkit.checks.finding import Unknown
-from outboxkit.errors import Problem
 from relay.operating.topology.declaring import declare_exchange
 from relay.operating.topology.judging import Found
 from relay.operating.topology.topology import Topology
@@ -13,18 +12,12 @@ from relay.settings import RelaySettings
 
 async def ask(settings: RelaySettings, topology: Topology) -> Found | Unknown:
     """Ask for all of it. An error of the broker makes it unknown and is not raised."""
-    try:
-        connection = await Connection.open(
-            settings.amqp_url.get_secret_value(), name=f"{settings.name} check", tls=settings.tls()
-        )
-    except Problem as problem:
-        return Unknown(problem.what, problem.remedy)
-    try:
+
+    async def asked(connection: Connection) -> Found:
         return await _asked(connection, settings, topology)
-    except Problem as problem:
-        return Unknown(problem.what, problem.remedy)
-    finally:
-        await connection.close()
+
+    url = settings.amqp_url.get_secret_value()
+    return await answered(url, asked, name=f"{settings.name} check", tls=settings.tls())
 
 
 async def _asked(connection: Connection, settings: RelaySettings, topology: Topology) -> Found:

@@ -2,44 +2,34 @@
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from outboxkit.amqp import asking
 from outboxkit.amqp.answers.answer import ACCEPTED, ACCESS_REFUSED, NOT_RETURNED, Answer
-from outboxkit.amqp.asking import queue, tried
+from outboxkit.amqp.asking import Channel, answered, queue, tried
 from outboxkit.amqp.connection import Connection
 from outboxkit.amqp.errors import ChannelRefused
 from outboxkit.amqp.tls import is_loopback
 from outboxkit.amqp.topology import check_exchange, declare_exchange
 from outboxkit.amqp.url import nodes
 from outboxkit.checks.finding import Unknown
-from outboxkit.errors import Problem
 from relay.operating.check.judging.rabbitmq.broker import Broker
 from relay.operating.check.judging.rabbitmq.queues import Queue
 from relay.settings import RelaySettings
 
 _ROUTING_KEY = "relay.check"
 
-Channel = Any  # pika's, which only outboxkit.amqp and the publisher import
-Act = Callable[[Channel], Awaitable[Answer | None]]
-
 
 async def ask(settings: RelaySettings, queues: Sequence[str]) -> tuple[Broker, list[Queue]] | Unknown:
     """Ask RabbitMQ for all facts. An error of the broker makes them unknown and is not raised."""
-    try:
-        connection = await Connection.open(
-            settings.amqp_url.get_secret_value(), name=f"{settings.name} check", tls=settings.tls()
-        )
-    except Problem as problem:
-        return Unknown(problem.what, problem.remedy)
-    try:
+
+    async def asked(connection: Connection) -> tuple[Broker, list[Queue]]:
         broker = await _broker(connection, settings)
         return broker, [await _queue(connection, name) for name in queues]
-    except Problem as problem:
-        return Unknown(problem.what, problem.remedy)
-    finally:
-        await connection.close()
+
+    url = settings.amqp_url.get_secret_value()
+    return await answered(url, asked, name=f"{settings.name} check", tls=settings.tls())
 
 
 async def _broker(connection: Connection, settings: RelaySettings) -> Broker:
