@@ -124,7 +124,7 @@ MUTANTS = (
     Mutant(
         "keep a connection on which everything is nacked",
         "relay/publishing/publisher.py",
-        "        return self._confirm_overdue() or self._only_refusals()\n",
+        "        return self._confirm_overdue() or self._only_nacks()\n",
         "        return self._confirm_overdue()\n",
         (_PUBLISHER,),
     ),
