@@ -23,8 +23,8 @@ from relay.core.lifetime.shutdown import Shutdown
 from relay.core.lifetime.supervisor import Supervisor
 from relay.core.messages.routing import Router
 from relay.core.observations import NotDrained, Observation, Observe
+from relay.core.parking.redrives import Redrives
 from relay.core.ports import Publisher, RedriveStore, Source
-from relay.core.redrives import Redrives
 from relay.maintenance import audit, guardian, partitions, positions, retention, window
 from relay.publishing.json_lines import JsonLinesPublisher
 from relay.publishing.link import Broker
