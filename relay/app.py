@@ -11,7 +11,6 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, AsyncExitStack
 from dataclasses import dataclass
-from functools import partial
 from urllib.parse import quote
 
 from outboxkit.errors import ConfigurationProblem
@@ -23,8 +22,8 @@ from relay.core.lifetime.shutdown import Shutdown
 from relay.core.lifetime.supervisor import Supervisor
 from relay.core.messages.routing import Router
 from relay.core.observations import NotDrained, Observation, Observe
+from relay.core.parking.redrives import Redrives
 from relay.core.ports import Publisher, RedriveStore, Source
-from relay.core.redrives import Redrives
 from relay.maintenance import audit, guardian, partitions, positions, retention, window
 from relay.publishing.json_lines import JsonLinesPublisher
 from relay.publishing.link import Broker
@@ -62,7 +61,7 @@ from relay.storage.retention import OldPartitions
 from relay.storage.server import Server
 from relay.storage.sessions.refusals import check_failover
 from relay.storage.sessions.session import Session
-from relay.storage.sessions.shutdown import ShutdownWatch
+from relay.storage.sessions.shutdown import Address, ShutdownWatch
 from relay.storage.slots.new_slot import NewSlot
 from relay.storage.slots.replay_slot import ReplaySlot
 from relay.storage.slots.slot import SlotView
@@ -70,93 +69,47 @@ from relay.watching.health import serve
 from relay.watching.logbook import Logbook
 from relay.watching.metrics import About, Metrics
 
-_Open = Callable[..., Awaitable[Session]]
-"""Opens a session with Postgres, for a purpose, that has run the queries with these names."""
 
-
-async def run(  # noqa: C901, PLR0915 - every part is made here
-    fresh: Callable[[], RelaySettings], stop: Stop, *, stdout: bool = False
-) -> None:
+async def run(fresh: Callable[[], RelaySettings], stop: Stop, *, stdout: bool = False) -> None:
     """Relay until `stop` is set; raises a Problem that trying again cannot help.
 
     `fresh` reads the settings; it is called again at each connect, so that a changed secret file is picked up. With
     `stdout`, messages are written as lines instead of published, and neither slot nor stored position moves.
     """
     settings = fresh()
-    logbook, metrics = Logbook(), Metrics()
-
-    def observe(seen: Observation) -> None:
-        logbook(seen)
-        metrics(seen)
-
-    def database_url() -> str:
-        return fresh().database_url.get_secret_value()
-
-    def broker() -> Broker:
-        now = fresh()
-        return Broker(now.amqp_url.get_secret_value(), now.tls())
-
-    shutdown = Shutdown()
-    ended = ShutdownWatch(shutdown.announce).ended
-
-    def session(purpose: str, *prepared: str) -> Session:
-        name = f"{settings.name} {purpose}"
-        return Session(database_url, name=name, slot=settings.slot, ended=ended, prepared=prepared)
-
+    metrics, shutdown = Metrics(), Shutdown()
+    observe = _observer(Logbook(), metrics)
     async with AsyncExitStack() as stack:
+        postgres = _Postgres(fresh, settings, stack, ShutdownWatch(shutdown.announce).ended)
         # Apart, so that one that waits for a lock or for a silent server holds up none of the others.
-        checkpoint = await stack.enter_async_context(session("checkpoint"))
-        upkeep = await stack.enter_async_context(session("upkeep"))
-        parking = await stack.enter_async_context(session("parking"))
+        checkpoint = await postgres.session("checkpoint")
+        upkeep = await postgres.session("upkeep")
+        parking = await postgres.session("parking")
         server = Server(checkpoint, name=settings.name, slot=settings.slot, table=settings.table)
-        facts = await server.facts()
-        if settings.source != "polling":
-            check_failover(facts.server_version, wanted=settings.slot_failover)
-        metrics.identify(About(settings.name, settings.slot, facts.database, facts.system_identifier))
+        metrics.identify(await _identity(server, settings))
         supervisor = await stack.enter_async_context(Supervisor(observe))
         fencing = Fencing()
         publisher: Publisher
         if stdout:
             publisher = JsonLinesPublisher(sys.stdout)
         else:
-            publisher = rabbit = RabbitPublisher(broker, publishing_policy(settings), observe, fenced=fencing.holds)
-            await rabbit.connect()
-            if settings.traces:
-                publisher = stack.enter_context(_traced(rabbit, settings.name))
+            publisher = await _connected(fresh, settings, stack, observe, fenced=fencing.holds)
         evidence = Evidence(recording=settings.table == NATIVE.name and not stdout)
-        sources = _Sources(settings, database_url, server, checkpoint, upkeep, evidence, observe)
-        opened = partial(_opened, stack, session)
         parked = PostgresParking(parking, relay=settings.name, outbox=settings.outboxes[0])
-        source: Source
-        redriving: RedriveStore = parked
-        let_go: Callable[[], Awaitable[None]] | None = None
-        active: Callable[[], Awaitable[bool]] | None = None
-        if settings.poll_strategy == "skip_locked":
-            if stdout:
-                raise ConfigurationProblem(
-                    "`relay run --stdout` marks nothing, and pollers that share a table would print it without end",
-                    remedy="set RELAY_POLL_STRATEGY=snapshot for it",
-                )
-            leadership = Leadership(
-                await opened("leader", "session_leader"), name=settings.name, shared=not settings.poll_leader
-            )
-            source = await sources.shared(opened, leadership)
-            redriving = SharedRedrives(parked, leadership)
-        else:
-            source = handover = await sources.handed_over(opened, stdout=stdout)
-            let_go = None if settings.source == "wal" else handover.retains_too_much
-            active = handover.active
-            if settings.shadow != "off" and not stdout:
-                shadow = await _shadow(settings, database_url, opened, observe)
-                source = WatchedSource(source, shadow)
-                supervisor.start("shadow", shadow.run())
+        sources = _Sources(settings, postgres, server, checkpoint, upkeep, evidence, observe)
+        chosen = await sources.choose(parked, stdout=stdout)
+        source = chosen.source
+        if settings.shadow != "off" and not stdout:
+            shadow = await _shadow(settings, postgres, observe)
+            source = WatchedSource(source, shadow)
+            supervisor.start("shadow", shadow.run())
         routes = router(settings)
         engine = Engine(
             source,
             routes,
             publisher,
             parked,
-            None if stdout else Redrives(redriving, routes, publisher, observe),
+            None if stdout else Redrives(chosen.redriven, routes, publisher, observe),
             evidence=evidence,
             fencing=fencing,
             shutdown=shutdown,
@@ -168,14 +121,75 @@ async def run(  # noqa: C901, PLR0915 - every part is made here
         if not stdout:
             address, ready_lag = settings.http_address, settings.ready_lag
             await stack.enter_async_context(serve(address, metrics, publisher.in_flight, ready_lag=ready_lag))
-            beside = _Beside(settings, opened, upkeep, supervisor, observe)
-            beside.look_after_slot(let_go)
-            if active is not None and settings.source != "polling":
-                await beside.keep_window(active, sources.require_ours)
-            await beside.keep_past()
+            await _Beside(settings, postgres, upkeep, supervisor, observe).start(chosen.handover, sources.require_ours)
         _tune_collector()
         stop.ready(lambda: observe(NotDrained(publisher.in_flight())))
         await engine.run(stop)
+
+
+def _observer(logbook: Logbook, metrics: Metrics) -> Observe:
+    def observe(seen: Observation) -> None:
+        logbook(seen)
+        metrics(seen)
+
+    return observe
+
+
+@dataclass(frozen=True, slots=True)
+class _Postgres:
+    """Opens sessions, which `stack` closes; `ended` is called when Postgres has ended one with 57P01."""
+
+    fresh: Callable[[], RelaySettings]
+    settings: RelaySettings
+    stack: AsyncExitStack
+    ended: Callable[[Address], None]
+
+    def url(self) -> str:
+        """Return where it is now, with its password."""
+        return self.fresh().database_url.get_secret_value()
+
+    async def session(self, purpose: str, *prepared: str) -> Session:
+        """Return an open session for `purpose` that has run the queries `prepared`."""
+        name, slot = f"{self.settings.name} {purpose}", self.settings.slot
+        session = Session(self.url, name=name, slot=slot, ended=self.ended, prepared=prepared)
+        return await self.stack.enter_async_context(session)
+
+
+async def _identity(server: Server, settings: RelaySettings) -> About:
+    """Return who relays, from which database; raises SourceRefused if the server cannot do RELAY_SLOT_FAILOVER."""
+    facts = await server.facts()
+    if settings.source != "polling":
+        check_failover(facts.server_version, wanted=settings.slot_failover)
+    return About(settings.name, settings.slot, facts.database, facts.system_identifier)
+
+
+async def _connected(
+    fresh: Callable[[], RelaySettings],
+    settings: RelaySettings,
+    stack: AsyncExitStack,
+    observe: Observe,
+    *,
+    fenced: Callable[[], bool],
+) -> Publisher:
+    """Return what publishes to RabbitMQ, connected; with RELAY_TRACES it makes spans."""
+
+    def broker() -> Broker:
+        now = fresh()
+        return Broker(now.amqp_url.get_secret_value(), now.tls())
+
+    rabbit = RabbitPublisher(broker, publishing_policy(settings), observe, fenced=fenced)
+    await rabbit.connect()
+    return stack.enter_context(_traced(rabbit, settings.name)) if settings.traces else rabbit
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """What a relay reads."""
+
+    source: Source
+    redriven: RedriveStore
+    handover: Handover | None
+    """What changes between the sources; None where pollers share the table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,19 +197,43 @@ class _Sources:
     """Builds the source of a relay from what all of its parts share."""
 
     settings: RelaySettings
-    database_url: Callable[[], str]
+    postgres: _Postgres
     server: Server
     checkpoint: Session
     upkeep: Session
     evidence: Evidence
     observe: Observe
 
-    async def handed_over(self, opened: _Open, *, stdout: bool) -> Handover:
+    async def choose(self, parked: PostgresParking, *, stdout: bool) -> _Chosen:
+        """Return what the settings say is read; with `stdout` nothing is stored."""
+        if self.settings.poll_strategy != "skip_locked":
+            handover = await self._handed_over(stdout=stdout)
+            return _Chosen(handover, parked, handover)
+        if stdout:
+            raise ConfigurationProblem(
+                "`relay run --stdout` marks nothing, and pollers that share a table would print it without end",
+                remedy="set RELAY_POLL_STRATEGY=snapshot for it",
+            )
+        session = await self.postgres.session("leader", "session_leader")
+        leadership = Leadership(session, name=self.settings.name, shared=not self.settings.poll_leader)
+        return _Chosen(await self._shared(leadership), SharedRedrives(parked, leadership), None)
+
+    async def require_ours(self) -> None:
+        """Raise NotOurs if the slot or the stored position is of another relay, database or server."""
+        facts = await self.server.facts()
+        require_slot(facts, self.settings.owner)
+        require_position(facts, self.settings.owner)
+
+    def layout(self, table: TableFacts) -> Layout:
+        """Return how the rows of `table` are read."""
+        return self.settings.layout(partitioned=table.partitioned)
+
+    async def _handed_over(self, *, stdout: bool) -> Handover:
         """Return the two sources, and what changes between them; with `stdout` nothing is stored."""
-        settings, observe = self.settings, self.observe
+        settings, observe, session = self.settings, self.observe, self.postgres.session
         stored = StoredPosition(self.checkpoint, settings.owner, self.evidence)
         wal = WalSource(
-            self.database_url,
+            self.postgres.url,
             self.server,
             settings.owner,
             decoding(settings),
@@ -206,21 +244,21 @@ class _Sources:
         polling = None
         if settings.message_prefix is None:
             polling = PollingSource(
-                await opened("poll", *POLLS),
+                await session("poll", *POLLS),
                 self.layout,
                 settings=Polls(settings.poll_interval, settings.poll_batch),
                 positions=None if stdout else stored,
-                listening=await self._listening(opened),
+                listening=await self._listening(),
                 observe=observe,
             )
         parts = None
         if not stdout:
             parts = Parts(
-                Leadership(await opened("leader", "session_leader"), name=settings.name),
+                Leadership(await session("leader", "session_leader"), name=settings.name),
                 stored,
                 History(self.upkeep, relay=settings.name),
                 NewSlot(
-                    await opened("new slot", "slot_create_abandoned"),
+                    await session("new slot", "slot_create_abandoned"),
                     self.upkeep,
                     name=settings.slot,
                     failover=settings.slot_failover,
@@ -231,20 +269,14 @@ class _Sources:
             self.server, settings.owner, wal, polling, parts, source=settings.source, policy=policy, observe=observe
         )
 
-    async def require_ours(self) -> None:
-        """Raise NotOurs if the slot or the stored position is of another relay, database or server."""
-        facts = await self.server.facts()
-        require_slot(facts, self.settings.owner)
-        require_position(facts, self.settings.owner)
-
-    async def shared(self, opened: _Open, leadership: Leadership) -> SkipLockedSource:
+    async def _shared(self, leadership: Leadership) -> SkipLockedSource:
         """Return the table that pollers share."""
-        settings = self.settings
+        settings, session = self.settings, self.postgres.session
         sessions = Sessions(
-            await opened("batches", "stream_formats", "session_skip_locked"),
+            await session("batches", "stream_formats", "session_skip_locked"),
             self.checkpoint,
-            await opened("marks", "session_skip_locked"),
-            await self._listening(opened),
+            await session("marks", "session_skip_locked"),
+            await self._listening(),
         )
         how = Sharing(settings.poll_interval, settings.poll_batch, aggregates=settings.poll_lock == "advisory")
         return SkipLockedSource(
@@ -258,12 +290,8 @@ class _Sources:
             observe=self.observe,
         )
 
-    def layout(self, table: TableFacts) -> Layout:
-        """Return how the rows of `table` are read."""
-        return self.settings.layout(partitioned=table.partitioned)
-
-    async def _listening(self, opened: _Open) -> Session | None:
-        return await opened("listen", "session_listen") if self.settings.poll_notify else None
+    async def _listening(self) -> Session | None:
+        return await self.postgres.session("listen", "session_listen") if self.settings.poll_notify else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,12 +299,20 @@ class _Beside:
     """Starts the small services beside the stream."""
 
     settings: RelaySettings
-    opened: _Open
+    postgres: _Postgres
     upkeep: Session
     supervisor: Supervisor
     observe: Observe
 
-    def look_after_slot(self, let_go: Callable[[], Awaitable[None]] | None) -> None:
+    async def start(self, handover: Handover | None, ours: Callable[[], Awaitable[None]]) -> None:
+        """Start those that the settings ask for; `ours` raises NotOurs if the slot is another relay's."""
+        source = self.settings.source
+        self._look_after_slot(None if handover is None or source == "wal" else handover.retains_too_much)
+        if handover is not None and source != "polling":
+            await self._keep_window(handover.active, ours)
+        await self._keep_past()
+
+    def _look_after_slot(self, let_go: Callable[[], Awaitable[None]] | None) -> None:
         """Watch the slot, and call `let_go` when it retains too much."""
         settings = self.settings
         slot = guardian.Guardian(
@@ -287,10 +323,11 @@ class _Beside:
         )
         self.supervisor.repeat("the state of the slot", slot.look, every=guardian.WATCH_EVERY)
 
-    async def keep_window(self, active: Callable[[], Awaitable[bool]], ours: Callable[[], Awaitable[None]]) -> None:
+    async def _keep_window(self, active: Callable[[], Awaitable[bool]], ours: Callable[[], Awaitable[None]]) -> None:
         """Keep WAL for replays, or drop what was kept."""
         settings = self.settings
-        lagging = ReplaySlot(self.upkeep, await self.opened("window"), slot=settings.slot, relay=settings.name)
+        moving = await self.postgres.session("window")
+        lagging = ReplaySlot(self.upkeep, moving, slot=settings.slot, relay=settings.name)
         keeps = window.Window(
             lagging,
             self.observe,
@@ -301,7 +338,7 @@ class _Beside:
         )
         self.supervisor.repeat("the replay window", keeps.look, every=window.LOOK_EVERY)
 
-    async def keep_past(self) -> None:
+    async def _keep_past(self) -> None:
         """Make and drop partitions, note positions, and audit."""
         settings, repeat = self.settings, self.supervisor.repeat
         repeat("partitions", partitions.Partitions(self.upkeep).make, every=partitions.MAKE_EVERY)
@@ -309,17 +346,17 @@ class _Beside:
         repeat("positions", past.note, every=positions.NOTE_EVERY)
         repeat("old positions", past.thin, every=positions.THIN_EVERY)
         if settings.retention is not None and settings.table == NATIVE.name:
-            old = OldPartitions(await self.opened("retention", "session_retention"), settings.retention)
+            old = OldPartitions(await self.postgres.session("retention", "session_retention"), settings.retention)
             repeat("retention", retention.Retention(old, self.observe).run, every=retention.RUN_EVERY)
         if settings.audit_every is not None:
             _require_record(settings)
-            events = RecentPast(await self.opened("audit"), relay=settings.name)
+            events = RecentPast(await self.postgres.session("audit"), relay=settings.name)
             repeat("audit", audit.Audit(events, self.observe).run, every=settings.audit_every.total_seconds())
 
 
-async def _shadow(settings: RelaySettings, database_url: Callable[[], str], opened: _Open, observe: Observe) -> Shadow:
+async def _shadow(settings: RelaySettings, postgres: _Postgres, observe: Observe) -> Shadow:
     """Return what compares the source RELAY_SHADOW with the live stream."""
-    asked = await opened("shadow", *POLLS)
+    asked = await postgres.session("shadow", *POLLS)
     server = Server(asked, name=settings.name, slot=settings.slot, table=settings.table)
     pace, interval = Pace(), settings.poll_interval
     reader: Reader
@@ -332,13 +369,9 @@ async def _shadow(settings: RelaySettings, database_url: Callable[[], str], open
             pace=pace,
         )
     else:
-        reader = StreamedReader(database_url, server, settings.owner, decoding(settings), plugin=settings.plugin)
+        reader = StreamedReader(postgres.url, server, settings.owner, decoding(settings), plugin=settings.plugin)
     limits = Limits(patience=max(PATIENCE, INTERVALS * interval))
     return Shadow(reader, asked, pace=pace, observe=observe, limits=limits)
-
-
-async def _opened(stack: AsyncExitStack, session: Callable[..., Session], purpose: str, *prepared: str) -> Session:
-    return await stack.enter_async_context(session(purpose, *prepared))
 
 
 def _require_record(settings: RelaySettings) -> None:

@@ -11,10 +11,10 @@ from outboxkit.amqp.settings import BrokerSettings
 from outboxkit.errors import ConfigurationProblem
 from outboxkit.settings import prefix
 from outboxkit.sql.url import DatabaseUrl
+from relay.core.hashing.partition import Partition
+from relay.core.hashing.spread import Spread
 from relay.core.messages.cloudevents import Prefix
 from relay.core.messages.routing import check_template
-from relay.core.partition import Partition
-from relay.core.spread import Spread
 from relay.sources.layout import NATIVE, Layout, layout
 from relay.storage.facts import Owner
 from relay.storage.slots.replay_slot import name_of

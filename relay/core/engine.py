@@ -30,17 +30,17 @@ from relay.core.errors import (
     Unanswered,
 )
 from relay.core.evidence import Evidence
+from relay.core.hashing.partition import WHOLE, Partition
 from relay.core.lifetime.attempts import Attempts
 from relay.core.lifetime.fencing import Fencing
 from relay.core.lifetime.shutdown import Shutdown
 from relay.core.lifetime.supervisor import Supervisor
 from relay.core.observations import NotDrained, NotStored, Observe, SourceLost, Standby, Stopped
-from relay.core.partition import WHOLE, Partition
+from relay.core.parking.redrives import Redrives
+from relay.core.parking.rejections import Rejections
 from relay.core.ports import Parcel, Parking, Publisher, Rejection, Routes, Source, Stream
 from relay.core.position import Position
 from relay.core.pump import Pump
-from relay.core.redrives import Redrives
-from relay.core.rejections import Rejections
 
 
 @dataclass(frozen=True, slots=True)

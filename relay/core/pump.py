@@ -12,13 +12,13 @@ from typing import Generic
 
 from relay.core.event import OutboxEvent
 from relay.core.evidence import Evidence
+from relay.core.hashing.partition import Partition
 from relay.core.ledger import Ledger, Stretch
 from relay.core.lifetime.fencing import Fencing
 from relay.core.observations import Observe, Settled
-from relay.core.partition import Partition
+from relay.core.parking.rejections import Rejections
 from relay.core.ports import Parcel, Publisher, Routes, Stream
 from relay.core.position import P
-from relay.core.rejections import Rejections
 
 AT_MOST = 100_000
 """As many transactions are read behind one that is not settled: those of other partitions are in no window."""

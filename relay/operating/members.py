@@ -8,7 +8,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from outboxkit import sql
-from relay.core.partition import Partition
+from relay.core.hashing.partition import Partition
 
 
 class Member(NamedTuple):

@@ -39,15 +39,15 @@ class Broker:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """How often the link is checked, and how long a broker has that is silent or refuses everything; in seconds."""
+    """How often the link is checked, and how long a broker has that is silent or nacks everything; in seconds."""
 
     check_every: float = 0.5
     ask_after: float = HEARTBEAT_SECONDS / 2
     """Without any answer for this long, the broker is asked a question."""
     answer_within: float = 5.0
     """How long its reply may take at first; see `Silence`."""
-    refuses_for: float = 3.0
-    """How long it may nack everything at first; see `Refusals`. An election takes less."""
+    nacks_for: float = 3.0
+    """How long it may nack everything at first; see `Nacks`. An election takes less."""
 
 
 TIMINGS = Timings()

@@ -6,7 +6,7 @@
 
 `link.py` keeps the connection, `answers.py` drops answers of other channels, `pipeline.py` keeps the order,
 `returns.py` decides about returned messages, `suspects.py` finds the message that the channel is closed for, and
-`refusals.py` gives up a channel on which everything is nacked. What RabbitMQ did not confirm (nacked, or in doubt when
+`nacks.py` gives up a channel on which everything is nacked. What RabbitMQ did not confirm (nacked, or in doubt when
 the channel was lost) is published again under the same id (https://www.rabbitmq.com/docs/confirms).
 """
 
@@ -24,9 +24,9 @@ from relay.core.ports import Outcomes, Parcel, Rejection
 from relay.publishing import returns, suspects
 from relay.publishing.encoding import FRAME_MAX, Encoder
 from relay.publishing.link import TIMINGS, Broker, BrokerLink, Timings
+from relay.publishing.nacks import Nacks
 from relay.publishing.outstanding import Item
 from relay.publishing.pipeline import Pipeline
-from relay.publishing.refusals import Refusals
 from relay.publishing.suspects import Suspects
 
 
@@ -80,7 +80,7 @@ class RabbitPublisher:
             on_return=self._pipeline.returned,
         )
         self._suspects = Suspects()
-        self._refusals = Refusals(timings.refuses_for)
+        self._nacks = Nacks(timings.nacks_for)
         self._backoff = Backoff()
         self._retry: asyncio.TimerHandle | None = None
         self._halted: MessageReturned | None = None
@@ -100,7 +100,7 @@ class RabbitPublisher:
         """Connect, and publish what waits; raises the Problem that prevents it."""
         opened = await self._link.connect()
         self._awaiting_since = self._loop.time()
-        self._refusals.restart()
+        self._nacks.restart()
         if (opened.channel, opened.frame_max) != (self._encoder.channel, self._encoder.frame_max):
             self._encoder = self._new_encoder(channel=opened.channel, frame_max=opened.frame_max)
             self._pipeline.encode_again(self._encoder.encode)
@@ -179,10 +179,10 @@ class RabbitPublisher:
         if answer.returned:
             self._give_back(answer.returned)
         if answer.nacked:
-            self._refusals.nacked(self._awaiting_since)
+            self._nacks.nacked(self._awaiting_since)
             self._observe(Nacked(len(answer.nacked), answer.nacked[0].named()))
         if answer.confirmed or answer.returned:
-            self._refusals.accepted()
+            self._nacks.accepted()
         if self._suspects.left:
             self._suspects.answered(len(answer.confirmed) + len(answer.returned) + len(answer.nacked))
         if self._pipeline.ready or self._suspects.left:
@@ -198,7 +198,7 @@ class RabbitPublisher:
 
     def _regularly(self) -> Problem | None:
         self._send()  # what waited while nothing might be sent
-        return self._confirm_overdue() or self._only_refusals()
+        return self._confirm_overdue() or self._only_nacks()
 
     def _confirm_overdue(self) -> Problem | None:
         now, timeout = self._loop.time(), self._policy.confirm_timeout
@@ -211,8 +211,8 @@ class RabbitPublisher:
             )
         return None
 
-    def _only_refusals(self) -> Problem | None:
-        if not self._refusals.last_too_long(self._loop.time()):
+    def _only_nacks(self) -> Problem | None:
+        if not self._nacks.last_too_long(self._loop.time()):
             return None
         self._suspects.add(1)  # alone, as in `_try_again`
         self._backoff.reset()

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from relay.core.partition import WHOLE, Partition
+from relay.core.hashing.partition import WHOLE, Partition
 from relay.core.position import Lsn, Round, Snapshot
 from relay.core.transactions import Transactions
 from relay.storage.state import Filter, Mode, State

@@ -53,7 +53,7 @@ _TOPOLOGY = "tests/integration/relay/operating/topology"
 _AUDITS = "tests/integration/relay/operating/audit"
 _AUDIT = f"{_AUDITS}/test_audit.py"
 _PARTITIONS = "tests/integration/relay/operating/partitions"
-_PARTITION = "tests/unit/relay/core/test_partition.py"
+_PARTITION = "tests/unit/relay/core/hashing/test_partition.py"
 _AUDITED = f"{_AUDITS}/test_audit_of_a_relay.py::test_under_load_and_across_hand_overs_nothing_is_missing"
 
 MUTANTS = (
@@ -124,7 +124,7 @@ MUTANTS = (
     Mutant(
         "keep a connection on which everything is nacked",
         "relay/publishing/publisher.py",
-        "        return self._confirm_overdue() or self._only_refusals()\n",
+        "        return self._confirm_overdue() or self._only_nacks()\n",
         "        return self._confirm_overdue()\n",
         (_PUBLISHER,),
     ),
@@ -256,10 +256,10 @@ MUTANTS = (
     ),
     Mutant(
         "mark a redriven event that was refused again",
-        "relay/core/redrives.py",
+        "relay/core/parking/redrives.py",
         "            self._ended(rejection.parcel)\n",
         "            self._done += [rejection.parcel.event.redrives or 0]\n",
-        ("tests/unit/relay/core/test_redrives.py",),
+        ("tests/unit/relay/core/parking/test_redrives.py",),
     ),
     Mutant(
         "go on reading after the stop",
@@ -867,14 +867,14 @@ MUTANTS = (
     ),
     Mutant(
         "number partitions otherwise than Postgres does",
-        "relay/core/partition.py",
+        "relay/core/hashing/partition.py",
         "return place_of(aggregate_type, aggregate_id, partitions) + 1",
         "return place_of(aggregate_type, aggregate_id, partitions) or partitions",
         (_PARTITION, "tests/integration/schema/test_partitions.py"),
     ),
     Mutant(
         "put the parts of an aggregate together without a border when its partition is computed",
-        "relay/core/partition.py",
+        "relay/core/hashing/partition.py",
         "{aggregate_type}\\0{aggregate_id}",
         "{aggregate_type}{aggregate_id}",
         (_PARTITION,),
@@ -965,17 +965,17 @@ MUTANTS = (
     ),
     Mutant(
         "let events for one number of queues come into a topology of another",
-        "relay/core/spread.py",
+        "relay/core/hashing/spread.py",
         'return f"hash{self.queues}"',
         'return "hash"',
-        ("tests/unit/relay/core/test_spread.py",),
+        ("tests/unit/relay/core/hashing/test_spread.py",),
     ),
     Mutant(
         "spread the events of an aggregate over the queues of a topology",
         "relay/core/messages/routing.py",
         "self._spread.queue_of(kind, aggregate_id)",
         "self._spread.queue_of(kind, event.id)",
-        ("tests/unit/relay/core/test_spread.py",),
+        ("tests/unit/relay/core/hashing/test_spread.py",),
     ),
     Mutant(
         "let every queue of a topology have every event",
@@ -989,7 +989,7 @@ MUTANTS = (
         "relay/core/messages/replayed.py",
         "headers = {**message.headers, ",
         "headers = {**event.headers, ",
-        ("tests/unit/relay/core/test_spread.py",),
+        ("tests/unit/relay/core/hashing/test_spread.py",),
     ),
     Mutant(
         "pass over a relay whose events come into no queue of the topology",

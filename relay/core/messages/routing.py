@@ -6,8 +6,8 @@ from string import Formatter
 from outboxkit.amqp import format as names
 from outboxkit.errors import ConfigurationProblem
 from relay.core.event import Defective, Message, OutboxEvent, Route
+from relay.core.hashing.spread import Spread
 from relay.core.messages.cloudevents import CloudEvents, Prefix
-from relay.core.spread import Spread
 
 _ROUTES = 4096
 

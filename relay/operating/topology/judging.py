@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from outboxkit.amqp.answers.answer import ACCEPTED, ACCESS_REFUSED, NOT_FOUND, PRECONDITION_FAILED, Answer, differing
 from outboxkit.amqp.asking import QueueAnswer
 from outboxkit.checks.finding import Check, Verdict, fail, ok, unknown
-from relay.core.spread import Spread
+from relay.core.hashing.spread import Spread
 from relay.operating.topology.topology import ANEW, Topology
 
 NOT_ASKED = "RELAY_TOPOLOGY is not set, and no topology was named: `relay check --topology hash:8` judges one"

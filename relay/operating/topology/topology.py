@@ -3,10 +3,10 @@
     relay -> exchange (topic) -> exchange (headers) -> queue 0 ... queue N-1
 
 With `hash:N` they are quorum queues with a single active consumer each; with `stream:N` they are the partitions of a
-super stream. The relay gives each event a header with the number of its aggregate's queue (relay.core.spread), and each
-queue is bound to the second exchange by its number. So all events of an aggregate come into one queue, in the order in
-which they were published, and nothing that RabbitMQ keeps decides which: no restart moves an aggregate, a queue that is
-deleted moves none of the others', and one that is declared again gets its own.
+super stream. The relay gives each event a header with the number of its aggregate's queue (relay.core.hashing.spread),
+and each queue is bound to the second exchange by its number. So all events of an aggregate come into one queue, in the
+order in which they were published, and nothing that RabbitMQ keeps decides which: no restart moves an aggregate, a
+queue that is deleted moves none of the others', and one that is declared again gets its own.
 
 With `x-match: all`, arguments of a binding that begin with `x-` are not compared with the message. Stream clients find
 the partitions of a super stream by the bindings of its exchange, of whatever type (rabbit_stream_manager.erl,
@@ -24,7 +24,7 @@ from typing import NamedTuple, Self, TypeAlias
 
 from outboxkit.amqp.topology import arguments, dead_letter_queue
 from outboxkit.errors import ConfigurationProblem
-from relay.core.spread import MOST, Spread
+from relay.core.hashing.spread import MOST, Spread
 
 EXCHANGE_TYPE = "headers"
 ANEW = "docs/scaling.md, 'Begin anew', says how"

@@ -7,7 +7,7 @@ or skips a slot compares all of that first. A name proves nothing: another servi
 from collections.abc import Iterator, Sequence
 
 from relay.core.errors import NotOurs
-from relay.core.partition import Partition
+from relay.core.hashing.partition import Partition
 from relay.sources.layout import NATIVE
 from relay.storage.facts import Facts, Owner
 

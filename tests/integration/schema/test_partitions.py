@@ -8,7 +8,7 @@ import pytest
 from psycopg import errors
 
 from outboxkit import sql
-from relay.core.partition import partition_of
+from relay.core.hashing.partition import partition_of
 from sandbox import Isolated
 from tests.support.partitions import KNOWN
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from relay.core.errors import NotOurs
-from relay.core.partition import Partition
+from relay.core.hashing.partition import Partition
 from relay.sources.wal.ownership import other_columns
 from relay.storage.facts import Owner
 

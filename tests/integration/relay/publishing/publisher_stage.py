@@ -75,7 +75,7 @@ class Bench:
                 self.changed.clear()
                 await self.changed.wait()
 
-    async def was_refused(self, count: int) -> None:
+    async def was_nacked(self, count: int) -> None:
         """Wait until `count` messages were nacked since the last confirm: then only the first is sent again.
 
         Room that is made before may be taken by one that was sent behind it.

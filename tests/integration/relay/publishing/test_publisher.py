@@ -85,7 +85,7 @@ def test_a_nacked_message_is_not_settled_until_the_broker_takes_it(isolated: Iso
         await it.has_settled(*await it.publish(it.message()))
         (nacked,) = await it.publish(it.message())
         (nacked_too,) = await it.publish(it.message())
-        await it.was_refused(2)
+        await it.was_nacked(2)
         assert nacked not in it.settled
 
         await it.get(full)
@@ -114,14 +114,14 @@ def test_another_connection_is_tried_when_everything_is_nacked_and_nothing_is_ov
                 await it.connection.call(it.channel.basic_qos)  # lets the loop run
         taken = []
         for left, stretch in zip((3, 2, 1), stretches, strict=True):
-            await it.was_refused(left)
+            await it.was_nacked(left)
             taken.append((await it.get(full))[1])
             await it.has_settled(stretch)
         assert taken == [b"first", b"0", b"1"]
         lost = [str(seen.problem) for seen in it.seen if isinstance(seen, BrokerLost)]
         assert "has nacked everything on this connection" in lost[0]
 
-    play(isolated, scenario, timings=Timings(check_every=0.05, refuses_for=0.2))
+    play(isolated, scenario, timings=Timings(check_every=0.05, nacks_for=0.2))
 
 
 def test_a_full_window_lets_nothing_more_in(isolated: Isolated) -> None:

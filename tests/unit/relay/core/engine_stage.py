@@ -14,12 +14,12 @@ from relay.core.errors import (
 )
 from relay.core.event import Boundary, OutboxEvent
 from relay.core.evidence import Evidence
+from relay.core.hashing.partition import WHOLE, Partition
 from relay.core.lifetime.fencing import Fencing
 from relay.core.lifetime.shutdown import Shutdown
 from relay.core.lifetime.supervisor import Supervisor
 from relay.core.messages.routing import Router
 from relay.core.observations import Observe
-from relay.core.partition import WHOLE, Partition
 from relay.core.ports import Outcomes, Parcel, Rejection
 from relay.core.position import Lsn, Position
 from tests.support.examples import EVENT

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from relay.core.errors import NotOurs, SlotHeld, SlotMissing, SlotMoved, SourceRefused
-from relay.core.partition import Partition
+from relay.core.hashing.partition import Partition
 from relay.operating.setup.deciding import Decision, decide
 from relay.storage.facts import Facts, Owner
 from tests.support.examples import FACTS, OWNER

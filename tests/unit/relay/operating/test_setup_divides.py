@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.core.errors import NotOurs
-from relay.core.partition import Partition
+from relay.core.hashing.partition import Partition
 from relay.core.position import Snapshot
 from relay.core.transactions import Transactions
 from relay.operating.setup.dividing.fitting import Reader, require_fits

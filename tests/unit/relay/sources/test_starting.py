@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from relay.core.errors import NotOurs, PluginRefused, RepairNeeded, SlotHeld, SlotMissing, SlotMoved, SourceRefused
-from relay.core.partition import Partition
+from relay.core.hashing.partition import Partition
 from relay.core.position import Lsn
 from relay.sources.wal.starting import plugin_of, require_free, start_position
 from relay.storage.facts import Facts, Owner

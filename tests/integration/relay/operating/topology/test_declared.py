@@ -6,7 +6,7 @@ import pika.exceptions
 import pytest
 
 from outboxkit.amqp.topology import arguments
-from relay.core.spread import Spread
+from relay.core.hashing.spread import Spread
 from relay.operating.topology.topology import Topology
 from sandbox import Isolated
 from tests.integration.relay.operating.topology.topology_stage import (

@@ -8,7 +8,7 @@ from typing import Any
 import pika
 from pika.adapters.blocking_connection import BlockingChannel
 
-from relay.core.spread import Spread
+from relay.core.hashing.spread import Spread
 from relay.operating.topology.topology import Topology
 from sandbox import Isolated
 from sandbox.machine.waiting import until

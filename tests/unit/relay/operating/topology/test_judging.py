@@ -8,7 +8,7 @@ import pytest
 from outboxkit.amqp.answers.answer import NO_ANSWER, PRECONDITION_FAILED, Answer
 from outboxkit.amqp.asking import QueueAnswer
 from outboxkit.checks.finding import Check, Verdict
-from relay.core.spread import Spread
+from relay.core.hashing.spread import Spread
 from relay.operating.topology import judging
 from relay.operating.topology.judging import Found
 from relay.operating.topology.topology import Topology

@@ -3,7 +3,7 @@
 import pytest
 
 from outboxkit.errors import ConfigurationProblem
-from relay.core.spread import Spread
+from relay.core.hashing.spread import Spread
 from relay.operating.topology import option
 from relay.operating.topology.topology import Topology
 from relay.settings import RelaySettings

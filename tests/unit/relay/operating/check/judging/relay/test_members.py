@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from relay.core.partition import Partition
+from relay.core.hashing.partition import Partition
 from relay.operating.check.judging.relay.members import Members, members
 from relay.operating.members import Member, missing
 from tests.support.examples import OWNER

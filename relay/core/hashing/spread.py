@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, Self
 
-from relay.core.partition import place_of
+from relay.core.hashing.partition import place_of
 
 MOST = 256
 """RabbitMQ compares the header of a message with each binding."""

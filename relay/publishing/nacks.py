@@ -1,4 +1,4 @@
-"""How long RabbitMQ has refused everything: when another channel is to be tried. Pure: methods take `now`.
+"""How long RabbitMQ has nacked everything: when another channel is to be tried. Pure: methods take `now`.
 
 A nack can be the channel's fault. Before RabbitMQ 3.13, a channel whose first message for a quorum queue comes between
 the loss of its leader and the election of the next one asks the lost node with each message, and nacks all of them
@@ -6,11 +6,11 @@ until that node is back (rabbit_fifo_client:enqueue, until commit bd9f2a1).
 """
 
 
-class Refusals:
-    """Judges a row of nacks without a confirm; all times are in seconds.
+class Nacks:
+    """Judges nacks that no confirm interrupts; all times are in seconds.
 
-    The channel is given up when it has lasted for `limit`. Each further channel that only refuses doubles that: then it
-    is probably the queue that is full.
+    The channel is given up when they have lasted for `limit`. Each further channel that has only nacks doubles that:
+    then it is probably the queue that is full.
     """
 
     def __init__(self, limit: float) -> None:
@@ -19,7 +19,7 @@ class Refusals:
         self._since: float | None = None
 
     def nacked(self, now: float) -> None:
-        """Note that the broker has refused a message."""
+        """Note that the broker has nacked a message."""
         if self._since is None:
             self._since = now
 

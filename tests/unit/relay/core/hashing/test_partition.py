@@ -10,7 +10,7 @@ from msgspec import structs
 
 from relay.core import pump
 from relay.core.event import Boundary, OutboxEvent
-from relay.core.partition import MOST, WHOLE, Partition, partition_of
+from relay.core.hashing.partition import MOST, WHOLE, Partition, partition_of
 from relay.core.position import Lsn
 from tests.support.examples import EVENT
 from tests.support.partitions import KNOWN

@@ -19,7 +19,7 @@ _PARTITION = re.compile(r"(0|[1-9][0-9]*)/(0|[1-9][0-9]*)")
 
 
 def place_of(aggregate_type: str, aggregate_id: str, places: int) -> int:
-    """Return which of `places` an aggregate has, from 0; `relay.core.spread` gives it a queue by the same hash.
+    """Return which of `places` an aggregate has, from 0; `relay.core.hashing.spread` gives it a queue by the same hash.
 
     Text of Postgres has no zero byte, so type and id are told apart.
     """

@@ -8,8 +8,8 @@ from msgspec import structs
 from relay.core.errors import SourceUnavailable
 from relay.core.event import OutboxEvent
 from relay.core.observations import NotStored, Observation
+from relay.core.parking.redrives import Redrives
 from relay.core.ports import Parcel, Rejection
-from relay.core.redrives import Redrives
 from tests.support.examples import EVENT
 from tests.unit.relay.core.engine_stage import ROUTER, Broker
 

@@ -5,11 +5,11 @@ from msgspec import structs
 
 from outboxkit.amqp.format import ALPHANUMERIC, NAMES
 from relay.core.event import Defective, Headers
+from relay.core.hashing.spread import MOST, Spread
 from relay.core.messages.cloudevents import Prefix
 from relay.core.messages.replayed import ReplayRouter
 from relay.core.messages.routing import Router
 from relay.core.replay import Destination
-from relay.core.spread import MOST, Spread
 from tests.support.examples import EVENT
 from tests.support.partitions import KNOWN
 

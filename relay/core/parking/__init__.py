@@ -1,0 +1,1 @@
+"""Rejected events: until they are parked, and when an operator has them published again."""
