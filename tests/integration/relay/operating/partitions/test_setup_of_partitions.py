@@ -172,6 +172,10 @@ def test_check_and_status_say_which_partition_nobody_publishes(isolated: Isolate
     with psycopg.connect(isolated.database_url, autocommit=True) as leader:
         leader.execute("SELECT pg_advisory_lock(hashtextextended('outbox-relay ' || 'part2', 0))")
         assert checked(relay(isolated, 1, 2, "check", "--json"))["partition.members"]["status"] == "OK"
+        shown = relay(isolated, 1, 2, "status", "--json").json
+        assert [each["active"] for each in shown["members"]] == [False, True]
+        assert shown["last_error"] == "this relay is not active", "the other one is, and may poll"
+        assert shown["switch_waits_for"] == "this relay, which is not active"
 
 
 def test_a_relay_of_all_events_has_no_members(ready: Isolated) -> None:
