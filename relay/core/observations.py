@@ -318,7 +318,11 @@ class ShadowDiffers:
 
 @dataclass(frozen=True, slots=True)
 class NotDrained:
-    """The relay stops with messages unconfirmed; the next run publishes them again."""
+    """The relay stops with messages unconfirmed; the next run publishes them again.
+
+    A second signal ends it without storing the position: then there may be none, and what was confirmed since it was
+    stored is published again all the same.
+    """
 
     in_flight: int
 

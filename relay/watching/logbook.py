@@ -79,11 +79,14 @@ class Remedies(NamedTuple):
     """One holds all later ones, and RabbitMQ is not to be made to take it."""
     not_drained: str
     """They were in flight at the end."""
+    not_stored: str
+    """None was in flight, and the position was not stored any more."""
 
 
 OF_THE_RELAY = Remedies(
     "or skip and park it with `relay slot skip`",
     "the next run publishes these messages again, with the rest of their transactions",
+    "the next run goes on from the position, or marks, stored last; what was published after that is published again",
 )
 
 
@@ -187,7 +190,8 @@ class Logbook:
                 for difference in differences:
                     self._differs(difference)
             case NotDrained(in_flight):
-                log.warning("not drained", in_flight=in_flight, remedy=self._remedies.not_drained)
+                remedy = self._remedies.not_drained if in_flight else self._remedies.not_stored
+                log.warning("not drained", in_flight=in_flight, remedy=remedy)
             case Stopped(confirmed, position):
                 for kind, count in self._incidents.rest():
                     _warn(kind, count)

@@ -1,7 +1,12 @@
 """SIGTERM under load: commands drain and exit 0, and nothing is published or applied twice."""
 
 import random
+import signal
+from typing import LiteralString
 
+import psycopg
+
+from sandbox.machine.waiting import until
 from tests.acceptance.report import Report
 from tests.support.stage import Stage
 from tests.support.things import Things
@@ -11,6 +16,11 @@ CONSUMER_STOPS = 4
 BULK = 1000
 """Events, which a slow machine publishes within the 5 s that a stop waits for the end of a transaction."""
 RATE = 300
+STORING: LiteralString = """
+FROM pg_locks WHERE NOT granted AND relation = 'relay.checkpoint'::regclass
+AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+STORES: LiteralString = f"SELECT count(*) {STORING}"
 
 
 def test_a_relay_that_is_asked_to_stop_publishes_nothing_twice(
@@ -41,6 +51,33 @@ def test_a_relay_that_is_asked_to_stop_publishes_nothing_twice(
     verdict = stage.judge(tap, [*things.committed, *bulk])
     report(f"{RELAY_STOPS} stops, seed {seed}: {verdict}")
     assert verdict.duplicates == 0
+
+
+def test_a_second_signal_says_what_is_published_again_although_nothing_is_in_flight(stage: Stage) -> None:
+    tap = stage.set_up()
+    relay = stage.start("relay", "run")
+    relay.streams()
+    stage.published()
+    with psycopg.connect(stage.isolated.database_url) as connection:
+        connection.execute("LOCK TABLE relay.checkpoint IN SHARE MODE")  # who stores the position waits
+        events = stage.publish_in_one_transaction(10, "a")
+        tap.grows(len(events) - 1)
+        until(lambda: stage.value(STORES), what="the relay stores the position", seconds=60)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            relay.process.send_signal(number)
+        assert relay.ended() in {128 + signal.SIGTERM, 128 + signal.SIGINT}, "whichever was handled last"
+        stage.query(f"SELECT pg_terminate_backend(pid) {STORING}")  # else it is stored yet
+        until(lambda: stage.value(STORES) == 0, what="nobody stores the position", seconds=60)
+    last = relay.log[-1]
+    assert (last["event"], last["in_flight"]) == ("not drained", 0), relay.tail()
+    assert "stored last; what was published after that is published again" in last["remedy"]
+    assert "these messages" not in last["remedy"]
+
+    relay = stage.start("relay", "run")
+    relay.streams()
+    stage.published()
+    assert relay.terminate() == 0
+    assert stage.judge(tap, events).duplicates == len(events)
 
 
 def test_consumers_that_are_stopped_apply_nothing_twice(stage: Stage, seed: int, draw: random.Random) -> None:

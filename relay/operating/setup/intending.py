@@ -41,7 +41,7 @@ class Intended:
     From now, one with a slot that is there already begins where that stands.
     """
     set_position: bool
-    """Whether the stored position becomes the slot's."""
+    """Whether the stored position becomes the slot's: also one that is only taken, where a gap was accepted."""
 
 
 def intend(  # noqa: PLR0913 - what it is decided by
@@ -61,6 +61,7 @@ def intend(  # noqa: PLR0913 - what it is decided by
     """
     pollable = settings.source == "auto" if own else outbox.pollable(table, settings)
     stored = known(connection, settings)
+    elsewhere = None
     if facts is None:
         found = slots.find(connection, settings.slot)
         if found is not None:
@@ -70,6 +71,9 @@ def intend(  # noqa: PLR0913 - what it is decided by
     else:
         if not stored:
             positions.require_room(connection, settings)
+            elsewhere = positions.elsewhere(connection, settings)
+        if elsewhere is not None and not accept_gap:
+            raise elsewhere
         decision = decide(facts, settings.owner, plugin=settings.plugin, accept_gap=accept_gap, pollable=pollable)
         plugin = facts.plugin
     if decision.slot != "keep":
@@ -88,7 +92,8 @@ def intend(  # noqa: PLR0913 - what it is decided by
             "no slot has what was committed before it was made, and RELAY_SOURCE=wal reads nothing else",
             remedy="run `relay setup --from start` with RELAY_SOURCE=auto, which polls the table first",
         )
-    return Intended(decision.slot, str(plugin), pollable, begins, decision.set_position and not begins)
+    set_position = decision.set_position and (not begins or elsewhere is not None)
+    return Intended(decision.slot, str(plugin), pollable, begins, set_position)
 
 
 def _first(settings: RelaySettings) -> str:

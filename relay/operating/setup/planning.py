@@ -76,6 +76,7 @@ def _position(
     if not intending.known(connection, settings):
         if not schema.lacking(connection):
             positions.require_room(connection, settings)
+            positions.require_here(connection, settings)
         yield from beginning.plan(connection, settings, table.now, table.then, start, slot=None)
 
 

@@ -77,6 +77,7 @@ def begin_polling(connection: psycopg.Connection[Any], settings: RelaySettings, 
     require_position(facts, settings.owner)
     if facts.state is None:
         positions.require_room(connection, settings)
+        positions.require_here(connection, settings)
     begun = facts.state is None and beginning.begin(connection, settings, found, start, slot=None)
     return f"polling: {settings.table}, from " + (_begin(settings, start) if begun else "the stored position")
 
@@ -130,10 +131,10 @@ def _made(  # noqa: PLR0913 - what was decided, and by what
         _reset(connection, settings, found, pollable=intended.pollable)
     state = "created" if new else "exists"
     line = f"slot: {settings.slot!r} ({plugin}) {state}, from {Lsn.parse(place[0])}"
-    if intended.begins:
-        line = f"{line}; events are published from {_begin(settings, start)}"
-    elif known and intended.set_position:
+    if intended.set_position and (known or intended.begins):
         line = f"{line}; events are published from there: the stored position was replaced"
+    elif intended.begins:
+        line = f"{line}; events are published from {_begin(settings, start)}"
     elif known:
         line = f"{line}; events are published from the stored position"
     return f"{line}; {publication.CREATED_AGAIN}" if republished else line

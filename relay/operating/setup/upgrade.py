@@ -17,6 +17,7 @@ from outboxkit import sql
 from relay.core.errors import PositionLost, SourceRefused
 from relay.core.position import Snapshot
 from relay.operating import outbox
+from relay.operating.setup.dividing import positions
 from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
 from relay.sources.preconditions import require_state
@@ -24,7 +25,18 @@ from relay.sources.wal.ownership import OtherServer, compare, differences
 
 
 def accept(connection: psycopg.Connection[Any], settings: RelaySettings) -> str:
-    """Make the stored position one of this server, and return a line; raises SourceRefused if it cannot be."""
+    """Make the stored position one of this server, and return a line; raises SourceRefused if it cannot be.
+
+    A relay that has none takes that of its partition, if that is the one to go on from.
+    """
+    with connection.transaction():  # what is refused takes nothing
+        if slots.facts(connection, settings).state is None and positions.elsewhere(connection, settings) is not None:
+            slot = None if settings.source == "polling" else settings.slot
+            positions.take(connection, settings, positions.Beginning(), slot)
+        return _accept(connection, settings)
+
+
+def _accept(connection: psycopg.Connection[Any], settings: RelaySettings) -> str:
     facts = slots.facts(connection, settings)
     state = require_state(facts, settings.name)
     others = [problem for problem in differences(facts, settings.owner) if not isinstance(problem, OtherServer)]

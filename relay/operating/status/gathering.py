@@ -143,7 +143,7 @@ def _waits(
     if (obstacle := _obstacle(facts, settings)) is not None:
         return obstacle
     if not active:
-        return "a relay: none is active"
+        return "this relay, which is not active"
     if stored.lsn is None or stored.wanted == "wal":
         return "the rest of the backlog, which is polled first; the relay's log names a fault of the WAL"
     return f"{settings.return_after:g} s without a fault of the WAL (RELAY_RETURN_AFTER); the relay's log names a fault"

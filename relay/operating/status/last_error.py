@@ -44,11 +44,11 @@ def wrong(  # noqa: PLR0913 - what there is to know
 ) -> str | None:
     """Return why no events pass at `at`, whatever their lag; None if they do.
 
-    `polling` is whether the table is polled, and `active` whether a relay is the active one.
+    `polling` is whether the table is polled, and `active` whether this relay is: others may publish other partitions.
     """
     if polling:
         if not active:
-            return "no relay polls the outbox" if local is None else _does_not_stream(local)
+            return "this relay is not active" if local is None else _does_not_stream(local)
         return _held(local) if local is not None and local.mode == "polling" else None
     if slot is None:
         return f"replication slot {name!r} does not exist"

@@ -188,6 +188,8 @@ def incidents(number: int) -> Observe:
         remedies=Remedies(
             "or stop this replay, and begin a new one with `relay replay --from-event` and a later event",
             f"`relay replay resume {number}` publishes these messages again",
+            f"`relay replay resume {number}` goes on from the position stored last; what was published after that is "
+            "published again",
         )
     )
 

@@ -13,7 +13,9 @@ import psycopg
 from outboxkit import sql
 from relay.core.position import Round, Snapshot
 from relay.operating.setup.dividing.fitting import Reader, divided, require_fits
+from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
+from relay.sources.wal.ownership import OtherServer, differences
 
 Statement = tuple[str, dict[str, Any]]
 """The name of a query, and its parameters."""
@@ -58,6 +60,25 @@ def readers(connection: psycopg.Connection[Any], settings: RelaySettings) -> lis
 def require_room(connection: psycopg.Connection[Any], settings: RelaySettings) -> None:
     """Raise NotOurs unless the relay, which has no position, fits beside those that the outbox has."""
     require_fits(settings.owner, readers(connection, settings))
+
+
+def elsewhere(connection: psycopg.Connection[Any], settings: RelaySettings) -> OtherServer | None:
+    """Return the problem of a partition without a relay whose position is of another system; None if there is none.
+
+    It came by a restore. A relay that took it would be refused by each command but setup.
+    """
+    partition = settings.owner.partition
+    for each in readers(connection, settings):
+        if each.vacant and each.partition == partition:
+            facts = slots.facts(connection, settings.model_copy(update={"name": each.name}))
+            return next((one for one in differences(facts, settings.owner) if isinstance(one, OtherServer)), None)
+    return None
+
+
+def require_here(connection: psycopg.Connection[Any], settings: RelaySettings) -> None:
+    """Raise OtherServer if the partition has no relay, and a position that is of another system."""
+    if (problem := elsewhere(connection, settings)) is not None:
+        raise problem
 
 
 def begun(connection: psycopg.Connection[Any], settings: RelaySettings) -> bool:

@@ -153,5 +153,5 @@ def test_a_slot_that_is_missing_or_lost_is_not_bad_while_the_table_is_polled_and
     for slot in (None, replace(SLOT, wal_status="lost")):
         assert wrong("s", slot, None, at=AT, polling=True, active=True) is None
         assert wrong("s", slot, None, at=AT) is not None
-        assert wrong("s", slot, None, at=AT, polling=True, active=False) == "no relay polls the outbox"
+        assert wrong("s", slot, None, at=AT, polling=True, active=False) == "this relay is not active"
     assert "unless the table is polled, the slot is missing or lost" in " ".join(str(command.status.__doc__).split())

@@ -210,12 +210,13 @@ def test_missing_events_are_said_once_again_when_there_are_more_and_when_there_i
 
 
 def test_what_holds_a_replay_is_not_to_be_skipped_in_the_live_stream() -> None:
-    logbook = Logbook(remedies=Remedies("begin a new replay behind it", "resume it"))
+    logbook = Logbook(remedies=Remedies("begin a new replay behind it", "resume it", "resume it from there"))
     with capture_logs() as lines:
         logbook(Nacked(1, FIRST))
         logbook(held(FIRST))
         logbook(NotDrained(2))
+        logbook(NotDrained(0))
     remedies = [line["remedy"] for line in lines]
-    assert ["begin a new replay behind it" in remedy for remedy in remedies] == [True, True, False]
-    assert remedies[-1] == "resume it"
+    assert ["begin a new replay behind it" in remedy for remedy in remedies] == [True, True, False, False]
+    assert remedies[-2:] == ["resume it", "resume it from there"]
     assert not any("slot skip" in remedy for remedy in remedies)

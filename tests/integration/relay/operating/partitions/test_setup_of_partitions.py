@@ -19,6 +19,18 @@ BEGINS: LiteralString = "SELECT count(DISTINCT (snapshot::text, recorded_since::
 SLOTS: LiteralString = "SELECT count(*) FROM pg_replication_slots WHERE database = current_database()"
 
 
+ELSEWHERE: LiteralString = "UPDATE relay.checkpoint SET system_identifier = '8'"
+RESTORE: LiteralString = """
+CREATE TEMPORARY TABLE dumped AS SELECT * FROM outbox.event;
+DELETE FROM outbox.event;
+INSERT INTO outbox.event OVERRIDING SYSTEM VALUE SELECT * FROM dumped;
+"""
+HERE: LiteralString = """
+SELECT array_agg(system_identifier = (SELECT system_identifier::text FROM pg_control_system()) ORDER BY partition)
+FROM relay.checkpoint
+"""
+
+
 def relay(isolated: Isolated, number: int, of: int, *command: str, **changes: str) -> Said:
     return call(environment(isolated, **{**member(isolated, number, of), **changes}), *command)
 
@@ -160,8 +172,70 @@ def test_check_and_status_say_which_partition_nobody_publishes(isolated: Isolate
     with psycopg.connect(isolated.database_url, autocommit=True) as leader:
         leader.execute("SELECT pg_advisory_lock(hashtextextended('outbox-relay ' || 'part2', 0))")
         assert checked(relay(isolated, 1, 2, "check", "--json"))["partition.members"]["status"] == "OK"
+        shown = relay(isolated, 1, 2, "status", "--json").json
+        assert [each["active"] for each in shown["members"]] == [False, True]
+        assert shown["last_error"] == "this relay is not active", "the other one is, and may poll"
+        assert shown["switch_waits_for"] == "this relay, which is not active"
 
 
 def test_a_relay_of_all_events_has_no_members(ready: Isolated) -> None:
     assert checked(call(environment(ready), "check", "--json"))["partition.members"]["status"] == "OK"
     assert call(environment(ready), "status", "--json").json["members"] == []
+
+
+@pytest.fixture
+def restored(isolated: Isolated) -> Isolated:
+    """Return a database as a dump and restore leaves it, on another server, in which partition 2/2 has no relay."""
+    assert relay(isolated, 1, 2, "setup").code == 0
+    publish(isolated.database_url, *map(str, range(10)))
+    with psycopg.connect(isolated.database_url) as connection:
+        connection.execute(RESTORE)
+        connection.execute(ELSEWHERE)
+    assert relay(isolated, 1, 2, "slot", "drop", "--yes").code == 0
+    return isolated
+
+
+@pytest.mark.parametrize("source", ["auto", "polling"])
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_a_partition_of_another_server_is_refused_as_by_all_other_commands(
+    source: str, dry: tuple[str, ...], restored: Isolated
+) -> None:
+    before = one(restored.database_url, ROWS)
+    known = relay(restored, 1, 2, "audit")
+    said = relay(restored, 2, 2, "setup", *dry, RELAY_SOURCE=source)
+    assert (known.code, said.code) == (1, 1), said.output
+    assert "the position was stored on system 8, and this is" in said.output
+    assert said.output.splitlines()[-1] == known.output.splitlines()[-1]
+    assert one(restored.database_url, ROWS) == before
+    assert one(restored.database_url, SLOTS) == 0
+
+
+def test_a_partition_of_another_server_goes_on_as_the_remedy_says(restored: Isolated) -> None:
+    before = one(restored.database_url, ROWS)
+    refused = relay(restored, 2, 2, "setup", "--accept-upgrade")
+    assert (refused.code, "was not made by pg_upgrade" in refused.output) == (1, True), refused.output
+    assert one(restored.database_url, ROWS) == before
+    of = settings(restored, name=name(2), slot=f"{restored.name}_2", partition="2/2")
+    scripts = list(planning.plan(of, accept_gap=True))
+    said = relay(restored, 2, 2, "setup", "--accept-gap")
+    assert (said.code, "the stored position was replaced" in said.output) == (0, True), said.output
+    assert [("vacant = false" in each, "INSERT INTO relay.checkpoint" in each) for each in scripts][-1] == (False, True)
+    assert any("vacant = false" in each for each in scripts)
+    assert one(restored.database_url, HERE) == [False, True]
+    assert relay(restored, 2, 2, "setup").code == 0
+    assert checked(relay(restored, 2, 2, "check", "--json"))["checkpoint.owner"]["status"] == "OK"
+
+
+def test_a_partition_without_a_relay_goes_on_after_pg_upgrade(isolated: Isolated) -> None:
+    assert relay(isolated, 1, 2, "setup").code == 0
+    publish(isolated.database_url, *map(str, range(10)))
+    begins = one(isolated.database_url, BEGINS)
+    with psycopg.connect(isolated.database_url) as connection:
+        connection.execute(ELSEWHERE)
+    said = relay(isolated, 2, 2, "setup")
+    assert (said.code, "run `relay setup --accept-upgrade`" in said.output) == (1, True), said.output
+    said = relay(isolated, 2, 2, "setup", "--accept-upgrade")
+    assert said.code == 0, said.output
+    assert one(isolated.database_url, HERE) == [False, True]
+    assert one(isolated.database_url, BEGINS) == begins
+    assert relay(isolated, 2, 2, "setup").code == 0

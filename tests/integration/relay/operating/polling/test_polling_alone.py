@@ -78,7 +78,7 @@ def test_status_says_what_is_read_and_what_is_left(poller: Poller, polling: Stag
     before = poller.call("status", "--json")
     assert before.code == 3
     assert before.json["backlog"]["events"] == 3
-    assert before.json["last_error"] == "no relay polls the outbox"
+    assert before.json["last_error"] == "this relay is not active"
     tap = polling.set_up()
     relay = polling.start("relay", "run")
     relay.logged("streaming", seconds=90)
