@@ -12,6 +12,8 @@ own, in the order in which the table has the rows; a run that was ended goes on 
 
 A row of another server, which came by a restore, has the number of a transaction that may be yet to come here: as
 soon as it came, the row would be polled. Such rows get a number too, whichever the beginning is.
+
+A relay that only polls begins again, behind everything that is committed, where a gap after such a restore is accepted.
 """
 
 from collections.abc import Iterator
@@ -23,7 +25,7 @@ from psycopg.sql import SQL, Composed, Identifier
 from outboxkit import sql
 from outboxkit.sql.apply import lacking
 from outboxkit.sql.restoring import present
-from relay.core.errors import SourceRefused
+from relay.core.errors import PositionLost, SourceRefused
 from relay.core.position import Snapshot
 from relay.operating import outbox
 from relay.operating.setup.dividing import positions
@@ -95,6 +97,41 @@ def plan(  # noqa: PLR0913 - what `begin` takes, and how the table is before and
         yield f"{written(*_marks(settings, then))};"
 
 
+def replace(connection: psycopg.Connection[Any], settings: RelaySettings, found: TableFacts, *, vacant: bool) -> None:
+    """Replace a position of another server by one that begins now; raises SourceRefused.
+
+    The relay takes that of its partition before, if the partition is `vacant`. The table can be polled.
+    """
+    numbered = has_tx(found)
+    if numbered:
+        number(connection, settings, found)
+    with connection.transaction():
+        if vacant:
+            positions.take(connection, settings, positions.Beginning(), slot=None)
+        replaced = connection.execute(sql.query("checkpoint_replace"), _replacement(settings)).rowcount == 1
+        if replaced and not numbered:
+            connection.execute(*_marks(settings, found))
+    if not replaced:
+        raise PositionLost(
+            "the stored position has just been replaced by somebody else",
+            remedy="run `relay setup` without --accept-gap",
+        )
+
+
+def plan_replacement(
+    connection: psycopg.Connection[Any], settings: RelaySettings, now: TableFacts, then: TableFacts, *, vacant: bool
+) -> Iterator[str]:
+    """Yield what `replace` would run on a table that is as `now` and will be as `then`."""
+    written = psycopg.ClientCursor(connection).mogrify
+    if has_tx(then):
+        yield from numbering(connection, settings, now)
+    if vacant:
+        yield from positions.plan(connection, settings, positions.Beginning(), slot=None, divided=True)
+    yield f"{written(sql.query('checkpoint_replace'), _replacement(settings))};"
+    if not has_tx(then):
+        yield f"{written(*_marks(settings, then))};"
+
+
 def numbering(
     connection: psycopg.Connection[Any], settings: RelaySettings, found: TableFacts, which: str = FOREIGN
 ) -> Iterator[str]:
@@ -111,6 +148,10 @@ def _position(settings: RelaySettings, start: From, slot: str | None) -> dict[st
     """Return the first position; its snapshot is None for what is visible now."""
     snapshot = _snapshot(start)
     return {"name": settings.name, "slot": slot, "outboxes": settings.outboxes, "snapshot": snapshot and str(snapshot)}
+
+
+def _replacement(settings: RelaySettings) -> dict[str, Any]:
+    return {"name": settings.name, "outboxes": settings.outboxes}
 
 
 def _snapshot(start: From) -> Snapshot | None:

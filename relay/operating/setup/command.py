@@ -30,7 +30,8 @@ def setup(  # noqa: PLR0913 - the options of a command
         bool,
         typer.Option(
             "--accept-gap",
-            help="The slot was lost: create a new one. Events committed since the stored position are not published.",
+            help="The slot was lost, or the position is of another server: go on from a new slot, or, with "
+            "RELAY_SOURCE=polling, from now. Events committed since the stored position are not published.",
         ),
     ] = False,
     add_tx_column: Annotated[

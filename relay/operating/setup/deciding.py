@@ -9,9 +9,11 @@ from typing import Literal
 
 from relay.core.errors import SlotHeld, SlotMissing, SourceRefused
 from relay.core.position import Lsn
+from relay.sources.preconditions import require_snapshot, require_state
 from relay.sources.wal.ownership import (
     OtherOutbox,
     OtherPartition,
+    OtherServer,
     OtherSlot,
     compare,
     differences,
@@ -50,10 +52,7 @@ def decide(facts: Facts, owner: Owner, *, plugin: str, accept_gap: bool, pollabl
         return Decision(make if gone else _kept(facts), set_position=True)
     if polls_on(facts, owner, pollable=pollable):
         if accept_gap:
-            raise SourceRefused(
-                "there is no gap to accept: the table has what no slot has, and the relay polls it",
-                remedy="run `relay setup` without --accept-gap, then `relay run`",
-            )
+            raise _no_gap()
         return Decision(make if gone else "keep", set_position=False)
     if accept_gap:
         return _accepted(facts, owner, make if gone else None)
@@ -68,11 +67,33 @@ def decide(facts: Facts, owner: Owner, *, plugin: str, accept_gap: bool, pollabl
     return Decision("keep", set_position=False)
 
 
+def replaces(facts: Facts, owner: Owner, *, accept_gap: bool) -> bool:
+    """Return whether the position of a relay that only polls is replaced: one of another server, for an accepted gap.
+
+    Raises SourceRefused for what must not be done. On the server that the position is of, the table has each gap.
+    """
+    found = list(differences(facts, owner))
+    for problem in found:
+        if not (accept_gap and isinstance(problem, OtherServer)):
+            raise problem
+    if accept_gap and not found:
+        require_snapshot(require_state(facts, owner.relay))
+        raise _no_gap()
+    return bool(found)
+
+
 def polls_on(facts: Facts, owner: Owner, *, pollable: bool) -> bool:
     """Return whether the relay goes on from its stored position without a slot: the table has what no slot has."""
     if facts.state is None or facts.state.snapshot is None or _ahead(facts) or any(differences(facts, owner)):
         return False
     return pollable or facts.state.mode == "polling"
+
+
+def _no_gap() -> SourceRefused:
+    return SourceRefused(
+        "there is no gap to accept: the table has what no slot has, and the relay polls it",
+        remedy="run `relay setup` without --accept-gap, then `relay run`",
+    )
 
 
 def _accepted(facts: Facts, owner: Owner, make: Literal["create", "drop and create"] | None) -> Decision:

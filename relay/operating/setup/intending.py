@@ -14,7 +14,7 @@ from outboxkit.errors import Problem
 from outboxkit.sql.restoring import present
 from relay.core.errors import SourceRefused, WalNotLogical
 from relay.operating import outbox
-from relay.operating.setup import extra
+from relay.operating.setup import deciding, extra
 from relay.operating.setup.beginning import From
 from relay.operating.setup.deciding import Decision, decide, polls_on
 from relay.operating.setup.dividing import positions
@@ -61,7 +61,7 @@ def intend(  # noqa: PLR0913 - what it is decided by
     """
     pollable = settings.source == "auto" if own else outbox.pollable(table, settings)
     stored = known(connection, settings)
-    elsewhere = None
+    replaced = False
     if facts is None:
         found = slots.find(connection, settings.slot)
         if found is not None:
@@ -71,9 +71,7 @@ def intend(  # noqa: PLR0913 - what it is decided by
     else:
         if not stored:
             positions.require_room(connection, settings)
-            elsewhere = positions.elsewhere(connection, settings)
-        if elsewhere is not None and not accept_gap:
-            raise elsewhere
+            replaced = positions.replaces(connection, settings, accept_gap=accept_gap)
         decision = decide(facts, settings.owner, plugin=settings.plugin, accept_gap=accept_gap, pollable=pollable)
         plugin = facts.plugin
     if decision.slot != "keep":
@@ -92,8 +90,19 @@ def intend(  # noqa: PLR0913 - what it is decided by
             "no slot has what was committed before it was made, and RELAY_SOURCE=wal reads nothing else",
             remedy="run `relay setup --from start` with RELAY_SOURCE=auto, which polls the table first",
         )
-    set_position = decision.set_position and (not begins or elsewhere is not None)
+    set_position = decision.set_position and (not begins or replaced)
     return Intended(decision.slot, str(plugin), pollable, begins, set_position)
+
+
+def replaces(connection: psycopg.Connection[Any], settings: RelaySettings, facts: Facts, *, accept_gap: bool) -> bool:
+    """Return whether a relay that only polls goes on from now, in place of its position or of its partition's.
+
+    Raises SourceRefused, with a remedy, for what must not be done.
+    """
+    if facts.state is not None:
+        return deciding.replaces(facts, settings.owner, accept_gap=accept_gap)
+    positions.require_room(connection, settings)
+    return positions.replaces(connection, settings, accept_gap=accept_gap)
 
 
 def _first(settings: RelaySettings) -> str:

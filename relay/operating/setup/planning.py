@@ -13,13 +13,12 @@ from relay.operating import outbox
 from relay.operating.connection import connected
 from relay.operating.setup import beginning, creating, extra, intending, publication, tx_column
 from relay.operating.setup.beginning import From
-from relay.operating.setup.dividing import positions, taking_over
+from relay.operating.setup.dividing import taking_over
 from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
 from relay.sources.layout import NATIVE
 from relay.sources.polling.statements import has_tx
 from relay.sources.wal.decoders import pgoutput
-from relay.sources.wal.ownership import require_position
 from relay.storage.facts import TableFacts
 
 
@@ -58,7 +57,7 @@ def plan(
             yield f"-- then what `relay setup {again}` prints when this is done"
             return
         if settings.source == "polling":
-            rest = list(_position(connection, settings, table, start))
+            rest = list(_position(connection, settings, table, accept_gap=accept_gap, start=start))
         else:
             rest = list(_slot(connection, settings, table, refused, accept_gap=accept_gap, start=start))
         yield from schema.script(connection)
@@ -67,16 +66,18 @@ def plan(
 
 
 def _position(
-    connection: psycopg.Connection[Any], settings: RelaySettings, table: _Table, start: From
+    connection: psycopg.Connection[Any], settings: RelaySettings, table: _Table, *, accept_gap: bool, start: From
 ) -> Iterator[str]:
     if not table.own:
         outbox.require_pollable(table.then, settings)
-    if not schema.lacking(connection):
-        require_position(slots.facts(connection, settings), settings.owner)
-    if not intending.known(connection, settings):
-        if not schema.lacking(connection):
-            positions.require_room(connection, settings)
-            positions.require_here(connection, settings)
+    known = intending.known(connection, settings)
+    if schema.lacking(connection):
+        if known and accept_gap:
+            yield "-- then what `relay setup --accept-gap --dry-run` prints when this is done"
+    elif intending.replaces(connection, settings, slots.facts(connection, settings), accept_gap=accept_gap):
+        yield from beginning.plan_replacement(connection, settings, table.now, table.then, vacant=not known)
+        return
+    if not known:
         yield from beginning.plan(connection, settings, table.now, table.then, start, slot=None)
 
 

@@ -19,14 +19,13 @@ from relay.operating import outbox
 from relay.operating.connection import connected
 from relay.operating.setup import beginning, creating, extra, intending, publication, waiting
 from relay.operating.setup.beginning import From
-from relay.operating.setup.dividing import positions, taking_over
+from relay.operating.setup.dividing import taking_over
 from relay.operating.slot import statements as slots
 from relay.operating.topology import declaring
 from relay.operating.topology.topology import Topology
 from relay.settings import RelaySettings
 from relay.sources.polling.statements import has_tx
 from relay.sources.wal.decoders import pgoutput
-from relay.sources.wal.ownership import require_position
 from relay.storage.facts import TableFacts
 
 
@@ -54,7 +53,7 @@ def setup(  # noqa: PLR0913 - what an operator may ask for
         if take_over is not None:
             yield taking_over.take_over(connection, settings, take_over)
         if settings.source == "polling":
-            yield begin_polling(connection, settings, start=start)
+            yield begin_polling(connection, settings, accept_gap=accept_gap, start=start)
         else:
             creating.take_turn(connection, settings.slot)
             yield make_slot(connection, settings, accept_gap=accept_gap, start=start, refused=refused)
@@ -70,14 +69,18 @@ def _schema(applied: schema.Applied) -> Iterator[str]:
         yield "schema: up to date"
 
 
-def begin_polling(connection: psycopg.Connection[Any], settings: RelaySettings, *, start: From = "now") -> str:
-    """Store where a relay begins that only polls, unless it has a position; raises SourceRefused for what cannot be."""
+def begin_polling(
+    connection: psycopg.Connection[Any], settings: RelaySettings, *, accept_gap: bool = False, start: From = "now"
+) -> str:
+    """Store where a relay begins that only polls, unless it has a position; raises SourceRefused for what cannot be.
+
+    An accepted gap replaces a position of another server.
+    """
     found, facts = outbox.facts(connection, settings), slots.facts(connection, settings)
     outbox.require_pollable(found, settings)
-    require_position(facts, settings.owner)
-    if facts.state is None:
-        positions.require_room(connection, settings)
-        positions.require_here(connection, settings)
+    if intending.replaces(connection, settings, facts, accept_gap=accept_gap):
+        beginning.replace(connection, settings, found, vacant=facts.state is None)
+        return f"polling: {settings.table}, from now: the stored position was replaced"
     begun = facts.state is None and beginning.begin(connection, settings, found, start, slot=None)
     return f"polling: {settings.table}, from " + (_begin(settings, start) if begun else "the stored position")
 

@@ -21,7 +21,7 @@ from relay.operating.setup.dividing import positions
 from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
 from relay.sources.preconditions import require_state
-from relay.sources.wal.ownership import OtherServer, compare, differences
+from relay.sources.wal.ownership import OtherServer, anew, differences
 
 
 def accept(connection: psycopg.Connection[Any], settings: RelaySettings) -> str:
@@ -45,7 +45,7 @@ def _accept(connection: psycopg.Connection[Any], settings: RelaySettings) -> str
     if facts.checkpoint_system == facts.system_identifier:
         return "upgrade: the position is of this server already"
     outbox.require_pollable(outbox.facts(connection, settings), settings)
-    gap = f"{compare(settings.owner)}, then run `relay setup --accept-gap` to go on from a slot of this server"
+    gap = anew(settings.owner)
     if state.snapshot is None:
         raise SourceRefused("no snapshot is stored that says what was published in terms of the table", remedy=gap)
     if not _keeps_numbers(connection, settings, state.snapshot):

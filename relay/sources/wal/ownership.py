@@ -28,6 +28,10 @@ class OtherServer(NotOurs):
     """The stored position is of another system."""
 
 
+class OtherDatabase(NotOurs):
+    """The stored position is of another database of this system."""
+
+
 def require_slot(facts: Facts, owner: Owner) -> None:
     """Raise NotOurs if the slot exists and belongs to another database, or to another relay."""
     if facts.slot is not None:
@@ -93,13 +97,13 @@ def differences(facts: Facts, owner: Owner) -> Iterator[NotOurs]:
             f"the position was stored on system {facts.checkpoint_system}, and this is {facts.system_identifier}: "
             "a dump and restore renumbers transactions and the WAL",
             remedy="after pg_upgrade, which keeps the numbers of transactions, run `relay setup --accept-upgrade`; "
-            f"otherwise {compare(owner)}, then run `relay setup --accept-gap` to go on from a slot of this server",
+            f"otherwise {anew(owner)}",
         )
     elif facts.checkpoint_database_oid not in {None, facts.database_oid}:
-        yield NotOurs(
+        yield OtherDatabase(
             f"the position was stored in database {facts.checkpoint_database!r}, and {facts.database!r} is "
             "a copy of it",
-            remedy="set RELAY_NAME and RELAY_SLOT to other names, then run `relay setup`",
+            remedy=f"set RELAY_NAME and RELAY_SLOT to other names, {_undivided(facts)}then run `relay setup`",
         )
 
 
@@ -121,6 +125,11 @@ def compare(owner: Owner) -> str:
     return f"compare {record} with what consumers received"
 
 
+def anew(owner: Owner) -> str:
+    """Return the remedy of a position whose numbers are another server's, for either source."""
+    return f"{compare(owner)}, then run `relay setup --accept-gap` to go on from a position of this server"
+
+
 def gap(owner: Owner, then: str) -> str:
     """Return the remedy of a gap on the server that the position is of; `then` says from where the relay goes on.
 
@@ -132,6 +141,17 @@ def gap(owner: Owner, then: str) -> str:
             "nobody published, and with --repair it publishes that"
         )
     return f"{compare(owner)}, then run `relay setup --accept-gap` to {then}"
+
+
+def _undivided(facts: Facts) -> str:
+    """Return what is done about the partitions of a copy: under any name, each has its copied position."""
+    if facts.partition.whole:
+        return ""
+    outbox = (facts.checkpoint_outboxes or [""])[0].replace("'", "''")
+    return (
+        f"run in database {facts.database!r} BEGIN; DELETE FROM relay.checkpoint WHERE partitioned = '{outbox}'; "  # noqa: S608 - a remedy
+        f"DELETE FROM relay.partitioned WHERE outbox = '{outbox}'; COMMIT; "
+    )
 
 
 def _part(stored: Partition) -> str:

@@ -15,7 +15,7 @@ from relay.core.position import Round, Snapshot
 from relay.operating.setup.dividing.fitting import Reader, divided, require_fits
 from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
-from relay.sources.wal.ownership import OtherServer, differences
+from relay.sources.wal.ownership import OtherDatabase, OtherServer, differences
 
 Statement = tuple[str, dict[str, Any]]
 """The name of a query, and its parameters."""
@@ -62,23 +62,31 @@ def require_room(connection: psycopg.Connection[Any], settings: RelaySettings) -
     require_fits(settings.owner, readers(connection, settings))
 
 
-def elsewhere(connection: psycopg.Connection[Any], settings: RelaySettings) -> OtherServer | None:
-    """Return the problem of a partition without a relay whose position is of another system; None if there is none.
+def elsewhere(connection: psycopg.Connection[Any], settings: RelaySettings) -> OtherServer | OtherDatabase | None:
+    """Return the problem of a partition without a relay whose position is of another system or database, or None.
 
-    It came by a restore. A relay that took it would be refused by each command but setup.
+    It came by a restore, or by a copy. A relay that took it would be refused by each command but setup.
     """
     partition = settings.owner.partition
     for each in readers(connection, settings):
         if each.vacant and each.partition == partition:
             facts = slots.facts(connection, settings.model_copy(update={"name": each.name}))
-            return next((one for one in differences(facts, settings.owner) if isinstance(one, OtherServer)), None)
+            found = differences(facts, settings.owner)
+            return next((one for one in found if isinstance(one, OtherServer | OtherDatabase)), None)
     return None
 
 
-def require_here(connection: psycopg.Connection[Any], settings: RelaySettings) -> None:
-    """Raise OtherServer if the partition has no relay, and a position that is of another system."""
-    if (problem := elsewhere(connection, settings)) is not None:
+def replaces(connection: psycopg.Connection[Any], settings: RelaySettings, *, accept_gap: bool) -> bool:
+    """Return whether the position of a partition without a relay is replaced by the relay that takes it.
+
+    It is if it is of another system, for an accepted gap; raises NotOurs for any other one that is not of here.
+    """
+    problem = elsewhere(connection, settings)
+    if problem is None:
+        return False
+    if not (accept_gap and isinstance(problem, OtherServer)):
         raise problem
+    return True
 
 
 def begun(connection: psycopg.Connection[Any], settings: RelaySettings) -> bool:

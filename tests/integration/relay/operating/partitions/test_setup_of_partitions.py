@@ -1,9 +1,13 @@
 """`relay setup` of relays that share an outbox: where they begin, and what does not fit."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import LiteralString
 
 import psycopg
 import pytest
+from psycopg.sql import SQL, Identifier
 
 from relay.operating.setup import planning
 from sandbox import Isolated
@@ -29,6 +33,26 @@ HERE: LiteralString = """
 SELECT array_agg(system_identifier = (SELECT system_identifier::text FROM pg_control_system()) ORDER BY partition)
 FROM relay.checkpoint
 """
+EPOCHS: LiteralString = "SELECT array_agg(epoch ORDER BY partition) FROM relay.checkpoint"
+UNSEEN = """
+SELECT count(*) FROM outbox.event, relay.checkpoint WHERE name = %s AND NOT pg_visible_in_snapshot(tx, snapshot)
+"""
+
+
+@contextmanager
+def copied(isolated: Isolated) -> Iterator[Isolated]:
+    """Yield a copy of the database on the same server; it and its slots are dropped afterwards."""
+    copy = replace(isolated, database_url=f"{isolated.database_url}_copy", name=f"{isolated.name}_copy")
+    with psycopg.connect(isolated.database_url, dbname="postgres", autocommit=True) as connection:
+        names = SQL("{} TEMPLATE {}").format(Identifier(copy.name), Identifier(isolated.name))
+        connection.execute(SQL("CREATE DATABASE {}").format(names))
+        try:
+            yield copy
+        finally:
+            connection.execute(
+                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = %s", [copy.name]
+            )
+            connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(copy.name)))
 
 
 def relay(isolated: Isolated, number: int, of: int, *command: str, **changes: str) -> Said:
@@ -224,6 +248,51 @@ def test_a_partition_of_another_server_goes_on_as_the_remedy_says(restored: Isol
     assert one(restored.database_url, HERE) == [False, True]
     assert relay(restored, 2, 2, "setup").code == 0
     assert checked(relay(restored, 2, 2, "check", "--json"))["checkpoint.owner"]["status"] == "OK"
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_relay_that_only_polls_its_partition_goes_on_as_the_remedy_says(number: int, restored: Isolated) -> None:
+    """Partition 1/2 has a relay, 2/2 has none; the other one stays as it is."""
+    before = one(restored.database_url, EPOCHS)
+    variables = {"RELAY_SOURCE": "polling"}
+    assert relay(restored, number, 2, "setup", **variables).code == 1
+    of = settings(
+        restored, source="polling", name=name(number), slot=f"{restored.name}_{number}", partition=f"{number}/2"
+    )
+    scripts = list(planning.plan(of, accept_gap=True))
+    assert any("vacant = false" in each for each in scripts) is (number == 2)
+    assert "snapshot = pg_current_snapshot()" in scripts[-1]
+    said = relay(restored, number, 2, "setup", "--accept-gap", **variables)
+    assert (said.code, "from now: the stored position was replaced" in said.output) == (0, True), said.output
+    assert one(restored.database_url, HERE) == [number == 1, number == 2]
+    assert one(restored.database_url, UNSEEN, name(number)) == 0
+    changed = [1, 0] if number == 1 else [0, 2]  # to take a partition is a change too
+    assert one(restored.database_url, EPOCHS) == [sum(each) for each in zip(before, changed, strict=True)]
+    said = relay(restored, number, 2, "setup", "--accept-gap", **variables)
+    assert (said.code, "there is no gap to accept" in said.output) == (1, True)
+    assert relay(restored, number, 2, "setup", **variables).code == 0
+    assert checked(relay(restored, number, 2, "check", "--json", **variables))["checkpoint.owner"]["status"] == "OK"
+
+
+@pytest.mark.parametrize("source", ["auto", "polling"])
+def test_a_partition_of_a_copied_database_is_refused_and_the_remedy_works(source: str, isolated: Isolated) -> None:
+    assert relay(isolated, 1, 2, "setup", RELAY_SOURCE=source).code == 0
+    with copied(isolated) as copy:
+        variables = {"RELAY_SOURCE": source}
+        before = one(copy.database_url, ROWS)
+        for option in ((), ("--dry-run",), ("--accept-gap",), ("--accept-upgrade",)):
+            said = relay(copy, 2, 2, "setup", *option, **variables)
+            assert (said.code, "is a copy of it - set RELAY_NAME" in said.output) == (1, True), said.output
+            assert one(copy.database_url, ROWS) == before
+        statements = said.output.partition(f"run in database '{copy.name}' ")[2].partition(" then run `relay setup`")[0]
+        with psycopg.connect(copy.database_url, autocommit=True) as connection:
+            connection.execute(statements.encode())
+        assert one(copy.database_url, "SELECT count(*) FROM relay.checkpoint") == 0
+        for number in (1, 2):
+            own = {"RELAY_NAME": f"copy{number}", "RELAY_SLOT": f"{copy.name}_{number}", **variables}
+            assert relay(copy, number, 2, "setup", **own).code == 0
+        assert checked(relay(copy, 2, 2, "check", "--json", **own))["checkpoint.owner"]["status"] == "OK"
+    assert relay(isolated, 2, 2, "setup", RELAY_SOURCE=source).code == 0, "the original is as it was"
 
 
 def test_a_partition_without_a_relay_goes_on_after_pg_upgrade(isolated: Isolated) -> None:
