@@ -7,7 +7,7 @@ import pytest
 
 from relay.core.errors import NotOurs, SlotHeld, SlotMissing, SlotMoved, SourceRefused
 from relay.core.hashing.partition import Partition
-from relay.operating.setup.deciding import Decision, decide
+from relay.operating.setup.deciding import Decision, decide, replaces
 from relay.storage.facts import Facts, Owner
 from tests.support.examples import FACTS, OWNER
 
@@ -93,3 +93,32 @@ def test_a_gap_is_named_and_not_skipped_silently(
 def test_what_is_somebody_elses_is_never_taken(found: Facts, owner: Owner, words: str, *, accept_gap: bool) -> None:
     with pytest.raises(SourceRefused, match=words):
         decide(found, owner, plugin="auto", accept_gap=accept_gap, pollable=False)
+
+
+ELSEWHERE = {"system_identifier": "8"}
+
+
+@pytest.mark.parametrize(("found", "accept_gap", "replaced"), [(facts(), False, False), (facts(ELSEWHERE), True, True)])
+def test_a_relay_that_only_polls_replaces_what_is_of_another_server(
+    found: Facts, *, accept_gap: bool, replaced: bool
+) -> None:
+    assert replaces(found, OWNER, accept_gap=accept_gap) is replaced
+
+
+@pytest.mark.parametrize(
+    ("found", "owner", "accept_gap", "words"),
+    [
+        (facts(ELSEWHERE), OWNER, False, "to go on from a position of this server"),
+        (facts({"checkpoint_snapshot": "9:9:"}), OWNER, True, "there is no gap to accept"),
+        (facts({"checkpoint_snapshot": None}), OWNER, True, "no snapshot is stored"),
+        (facts(ELSEWHERE), OTHER, True, "is set to sales.outboxevent"),
+        (facts(ELSEWHERE), replace(OWNER, slot="t"), True, "RELAY_SLOT is 't'"),
+        (facts(ELSEWHERE), replace(OWNER, partition=Partition(1, 4)), True, "and RELAY_PARTITION is 1/4"),
+        (facts({"database_oid": 1, "database": "copy"}), OWNER, True, "'copy' is a copy of it"),
+    ],
+)
+def test_a_relay_that_only_polls_replaces_nothing_else(
+    found: Facts, owner: Owner, words: str, *, accept_gap: bool
+) -> None:
+    with pytest.raises(SourceRefused, match=words):
+        replaces(found, owner, accept_gap=accept_gap)

@@ -17,9 +17,10 @@ from tests.support.stage import Stage
 ROW: LiteralString = "SELECT row_to_json(c)::text FROM relay.checkpoint AS c"
 FOREIGN: LiteralString = """
 UPDATE relay.checkpoint
-SET system_identifier = '7', slot = {slot}, mode = 'wal', lsn = 'FF/0', plugin = 'wal2json',
+SET system_identifier = '7', slot = {slot}, mode = 'wal', lsn = 'FF/0', plugin = 'wal2json', epoch = 41,
     snapshot = '9999999:9999999:', streamed = '{{[1,1000000)}}', making_slot = true,
-    filter_snapshot = '1000000:1000000:', filter_end = 'FF/0', round_snapshot = '5:5:', round_seq = 1, recorded_since = '5:5:', recorded_besides = '{{[1,1000000)}}', epoch = 41
+    filter_snapshot = '1000000:1000000:', filter_end = 'FF/0', round_snapshot = '5:5:', round_seq = 1,
+    recorded_since = '5:5:', recorded_besides = '{{[1,1000000)}}'
 """
 BEGUN: LiteralString = """
 SELECT (slot, mode, lsn, plugin, streamed, making_slot, filter_snapshot, filter_end, round_snapshot, round_seq,
