@@ -278,7 +278,7 @@ def test_a_relay_that_only_polls_its_partition_goes_on_as_the_remedy_says(number
 def test_a_partition_of_a_copied_database_is_refused_and_the_remedy_works(source: str, isolated: Isolated) -> None:
     assert relay(isolated, 1, 2, "setup", RELAY_SOURCE=source).code == 0
     with copied(isolated) as copy:
-        variables = {"RELAY_SOURCE": source}
+        variables = {"RELAY_SOURCE": source, "RELAY_EXCHANGE": isolated.name}
         before = one(copy.database_url, ROWS)
         said = relay(copy, 2, 2, "setup", **variables)
         assert (said.code, "is a copy of it - set RELAY_NAME" in said.output) == (1, True), said.output
