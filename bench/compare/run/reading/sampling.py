@@ -14,10 +14,11 @@ _END_SECONDS = 30.0
 
 
 class Sampler:
-    """Takes samples for a `with` block."""
+    """Takes samples for a `with` block, the first one before it begins: what grows in it is measured from there."""
 
     def __init__(self, place: Stage) -> None:
         self._place = place
+        self._begun = threading.Event()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="samples", daemon=True)
         self._retained: list[tuple[float, float]] = []
@@ -35,6 +36,7 @@ class Sampler:
 
     def __enter__(self) -> Self:
         self._thread.start()
+        self._begun.wait(_END_SECONDS)
         return self
 
     def __exit__(
@@ -54,6 +56,8 @@ class Sampler:
                     self._tables.append((at, float(tables)))
                     if retained is not None:
                         self._retained.append((at, float(retained)))
+                    self._begun.set()
                     self._ended.wait(_EVERY)
         except BaseException as error:  # noqa: BLE001 - raised where the block ends
             self._failure = error
+            self._begun.set()
