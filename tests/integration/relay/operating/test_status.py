@@ -97,7 +97,7 @@ def test_a_switch_to_the_wal_waits_for_a_time_without_a_fault_only_where_the_rel
         return str(call(environment(ready), "status", "--json").json["switch_waits_for"])
 
     backlog = "the rest of the backlog, which is polled first; the relay's log names a fault of the WAL"
-    assert waits() == "a relay: none is active"
+    assert waits() == "this relay, which is not active"
     with psycopg.connect(ready.database_url, autocommit=True, application_name="relay leader") as relay:
         relay.execute("SELECT pg_advisory_lock(hashtextextended('outbox-relay relay', 0))")
         assert waits() == backlog, "the first start"
