@@ -121,7 +121,7 @@ def waiting(stage: Stage, count: int) -> None:
 
 
 def test_when_every_session_is_busy_requests_are_told_to_come_back_and_the_instance_stays_ready(stage: Stage) -> None:
-    service = stage.serve(pool_size="2", pool_wait="0.2")
+    service = stage.serve(pool_size="2", pool_wait="2")  # the second session is opened for the second request
     with stage.database.transaction():
         stage.database.execute("LOCK TABLE tasks.task")
         submitted = [service.send("POST", "/tasks", TASK) for _ in range(2)]
@@ -138,7 +138,7 @@ def test_when_every_session_is_busy_requests_are_told_to_come_back_and_the_insta
 
 def test_grabs_have_half_of_the_sessions_and_leave_the_others_to_who_submits(stage: Stage) -> None:
     stage.allow_demo()
-    service = stage.serve(demo="true", pool_size="4", pool_wait="0.2")
+    service = stage.serve(demo="true", pool_size="4", pool_wait="2")
     create(service, 3)
     grabs = [grab(service) for _ in range(2)]
     held(stage, 2)
