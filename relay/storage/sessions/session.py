@@ -86,12 +86,13 @@ class Session:
         self._asking.add(asking)
         asking.add_done_callback(self._asking.discard)
         try:
-            return await asyncio.shield(asking)
+            await asyncio.wait([asking])  # from Python 3.14 on, shield() logs a failure that nobody waits for as a bug
         except asyncio.CancelledError:
             if asking is not self._executing:
                 asking.cancel()
-            asking.add_done_callback(_noticed)  # nobody waits for its failure, and asyncio would log it as a bug
+            asking.add_done_callback(_noticed)  # and asyncio would when it is collected
             raise
+        return asking.result()
 
     async def execute(self, query: str, parameters: Mapping[str, object], *, seconds: float = SECONDS) -> None:
         """Run a query for its effect; raises as `fetch` does."""

@@ -1,6 +1,7 @@
 """A session on a real Postgres: statements take turns, each has its own time limit, and a dead link is left."""
 
 import asyncio
+import gc
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,6 +68,26 @@ def test_a_caller_that_is_cancelled_does_not_wait_for_a_server_that_does_not_ans
             assert time.monotonic() - started < 5
 
     asyncio.run(scenario())
+
+
+def test_what_fails_behind_a_caller_that_is_cancelled_is_not_logged_as_a_bug(isolated: Isolated) -> None:
+    logged: list[str] = []
+
+    async def scenario() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: logged.append(context["message"]))
+        with Proxy(isolated.database_url) as proxy:
+            session = Session(lambda: proxy.url, name=isolated.name, slot="none")
+            await session.execute("wal_level", {})
+            proxy.swallow_to_client.set()
+            asking = asyncio.create_task(session.execute("wal_level", {}))
+            await asyncio.wait([asking], timeout=0.2)
+            asking.cancel()
+            await asyncio.wait([asking])
+            await session.close()  # cuts the statement, which fails
+        gc.collect()
+
+    asyncio.run(scenario())
+    assert logged == []
 
 
 def test_callers_that_ask_at_once_when_a_link_is_back_share_one_connection(isolated: Isolated) -> None:
