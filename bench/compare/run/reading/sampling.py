@@ -14,10 +14,14 @@ _END_SECONDS = 30.0
 
 
 class Sampler:
-    """Takes samples for a `with` block, the first one before it begins: what grows in it is measured from there."""
+    """Takes samples for a `with` block, the first one before it begins: what grows in it is measured from there.
 
-    def __init__(self, place: Stage) -> None:
+    A first sample that takes longer than `begin_seconds` is a TimeoutError; what fails in a sample is raised as it is.
+    """
+
+    def __init__(self, place: Stage, *, begin_seconds: float = 30.0) -> None:
         self._place = place
+        self._begin_seconds = begin_seconds
         self._begun = threading.Event()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="samples", daemon=True)
@@ -36,8 +40,11 @@ class Sampler:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._begun.wait(_END_SECONDS)
-        return self
+        begun = self._begun.wait(self._begin_seconds)
+        if begun and self._failure is None:
+            return self
+        self._ended.set()
+        raise self._failure or TimeoutError(f"no sample of the sizes within {self._begin_seconds:g} s")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -58,6 +65,6 @@ class Sampler:
                         self._retained.append((at, float(retained)))
                     self._begun.set()
                     self._ended.wait(_EVERY)
-        except BaseException as error:  # noqa: BLE001 - raised where the block ends
+        except BaseException as error:  # noqa: BLE001 - raised where the block begins or ends
             self._failure = error
             self._begun.set()

@@ -200,14 +200,14 @@ def test_its_instances_and_nginx_end_with_it(stage: Stage, number: signal.Signal
     )
     programs = _descendants(command.process.pid)
     assert len(programs) == 5, "three instances, nginx and its worker"
-    handles = [os.pidfd_open(pid) for pid in programs]
+    handles = {pid: os.pidfd_open(pid) for pid in programs}
     try:
         command.process.send_signal(number)
         assert command.ended(seconds=60) == code, command.tail()
-        for handle in handles:  # an instance may take WRITERS_GRACE, 20 s, and then as long as its clean-up
-            assert select.select([handle], [], [], 60)[0], f"a program still runs after {number.name}"
+        for pid, handle in handles.items():  # an instance may take WRITERS_GRACE, 20 s, and then its clean-up
+            assert select.select([handle], [], [], 60)[0], f"after {number.name} there still runs {_what_runs(pid)}"
     finally:
-        for handle in handles:
+        for handle in handles.values():
             os.close(handle)
     assert stage.rows("SELECT status, count(*) FROM tasks.task GROUP BY 1") == [("pending", 30)]
 
@@ -224,6 +224,14 @@ def test_without_the_demos_rights_it_says_what_the_instance_has_logged(stage: St
     command = stage.command()
     assert command.ended(seconds=60) == 1
     assert re.fullmatch(r"writers: writers-[123]: .*permission denied.* - .*GRANT outbox_demo TO .*\n", command.stderr)
+
+
+def _what_runs(pid: int) -> str:
+    """Return a program's words, and where in the kernel each of its threads waits (proc(5))."""
+    place = Path("/proc") / str(pid)
+    words = (place / "cmdline").read_text(errors="replace").replace("\0", " ")
+    waits = [f"{each.parent.name} in {each.read_text() or 'nothing'}" for each in place.glob("task/*/wchan")]
+    return f"{words}({', '.join(waits)})"
 
 
 def _descendants(pid: int) -> list[int]:
