@@ -19,8 +19,8 @@ from outboxkit import sql
 _ELSEWHERE = "postgres"
 _PG_HBA = "pg_hba.conf must let this user into this database from this host"
 _PING = "import sys; from psycopg import pq; print(int(pq.PGconn.ping(sys.stdin.buffer.read())))"
-_PING_SECONDS = 10
-"""How long the server has, unless the URL has a connect_timeout."""
+_PING_SECONDS = 60
+"""How long all of it may take: connect_timeout is for each host, and does not count the look for its address."""
 
 
 class Refusal(Enum):
@@ -36,7 +36,7 @@ class Refusal(Enum):
     """User and password are right, and the server has no such database."""
     NO_CONNECT = auto()
     """User and password are right, and the role may not use this database."""
-    LOST = auto()
+    PASSED = auto()
     """It takes a session now: the one that failed was lost, or was refused for a moment."""
     LOGIN = auto()
     """It refuses user or password, or pg_hba.conf has no line for them; or it refuses for a while."""
@@ -71,7 +71,7 @@ class Words(NamedTuple):
                 f"check that it runs, and host and port in {name}, and the network between",
             ),
             Refusal.NOT_YET: ("Postgres starts, stops or recovers", "wait until it accepts connections; see its log"),
-            Refusal.LOST: ("the connection was lost", "see Postgres' log"),
+            Refusal.PASSED: ("the session failed, and Postgres takes one now", "see Postgres' log"),
             Refusal.NO_PASSWORD: (
                 "Postgres wants a password",
                 f"write it into {name} or into the file of {name}_FILE",
@@ -101,19 +101,23 @@ class Words(NamedTuple):
 def _ping(conninfo: str) -> pq.Ping:
     """Return what PQping says; from a process of its own, since libpq waits in it, and psycopg keeps the GIL meanwhile.
 
-    No thread of this process would run until the server answers: no heartbeat, no lease, no signal handler.
+    No thread of this process would run until the server answers: no heartbeat, no lease, no signal handler. If the
+    process cannot start, or gives no answer, that is NO_ATTEMPT: the caller has failed to connect, and tries again.
     https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PQPING
     """
-    parameters = conninfo_to_dict(conninfo)
-    limited = make_conninfo(conninfo, connect_timeout=parameters.get("connect_timeout") or _PING_SECONDS)
     command = (sys.executable, "-P", "-c", _PING)
-    asked = subprocess.run(command, input=limited.encode(), capture_output=True, check=False)  # noqa: S603 - our own
-    return pq.Ping(int(asked.stdout)) if asked.returncode == 0 else pq.Ping.NO_ATTEMPT
+    try:
+        asked = subprocess.run(  # noqa: S603 - our own
+            command, input=conninfo.encode(), capture_output=True, check=True, timeout=_PING_SECONDS
+        )
+        return pq.Ping(int(asked.stdout))
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return pq.Ping.NO_ATTEMPT
 
 
 def _refused(conninfo: str) -> Refusal:
     if _admits(conninfo):
-        return Refusal.LOST
+        return Refusal.PASSED
     wanted = str(conninfo_to_dict(conninfo).get("dbname") or "")
     if wanted in {"", _ELSEWHERE}:
         return Refusal.LOGIN

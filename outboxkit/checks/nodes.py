@@ -23,17 +23,13 @@ def judge(nodes: Nodes) -> Verdict:
     facts = {"nodes": list(nodes.named), "unusable": len(nodes.problems)}
     if len(nodes.named) == 1:
         return ok("the AMQP URL names one node", **facts)
+    wrong, remedies = [], [problem.remedy for problem in nodes.problems]
+    if nodes.problems:
+        what = "; ".join(problem.what for problem in nodes.problems)
+        wrong.append(f"{len(nodes.problems)} of {len(nodes.named)} RabbitMQ nodes cannot be used: {what}")
     if twice := [node for node in dict.fromkeys(nodes.named) if nodes.named.count(node) > 1]:
-        return warn(
-            f"the AMQP URL names {', '.join(twice)} more than once",
-            remedy="name each node of the cluster once",
-            **facts,
-        )
-    if not nodes.problems:
+        wrong.append(f"the AMQP URL names {', '.join(twice)} more than once")
+        remedies.append("name each node of the cluster once")
+    if not wrong:
         return ok(f"each of {len(nodes.named)} RabbitMQ nodes can be used", **facts)
-    what = "; ".join(problem.what for problem in nodes.problems)
-    return warn(
-        f"{len(nodes.problems)} of {len(nodes.named)} RabbitMQ nodes cannot be used: {what}",
-        remedy="; ".join(dict.fromkeys(problem.remedy for problem in nodes.problems)),
-        **facts,
-    )
+    return warn("; ".join(wrong), remedy="; ".join(dict.fromkeys(remedies)), **facts)

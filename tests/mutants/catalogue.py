@@ -298,6 +298,13 @@ MUTANTS = (
         (_WAL,),
     ),
     Mutant(
+        "read on where pgoutput has left out a change",
+        "relay/sources/wal/unpublished.py",
+        'notice.severity_nonlocalized != "WARNING"',
+        "notice is not None",
+        ("tests/unit/relay/sources/test_unpublished.py",),
+    ),
+    Mutant(
         "publish after the relay was fenced",
         "relay/core/engine.py",
         "            self._publisher.forget()\n",

@@ -46,13 +46,13 @@ class Partition:
         match = _PARTITION.fullmatch(text)
         if match is None:
             raise ValueError("it is not a partition")
-        if max(map(len, match.groups())) > len(str(MOST)) or int(match[2]) > MOST:
+        number, of = (int(each) if len(each) <= len(str(MOST)) else MOST + 1 for each in match.groups())
+        if of > MOST:
             raise ValueError(f"there are at most {MOST} partitions")
-        number, of = int(match[1]), int(match[2])
         if number == 0:
             raise ValueError("partitions are numbered from 1")
         if number > of:
-            raise ValueError(f"there is no partition {number} of {of}")
+            raise ValueError(f"there is no partition {match[1]} of {of}")
         return cls(number, of)
 
     @property

@@ -54,6 +54,7 @@ def test_two_urls_are_enough() -> None:
         ("RELAY_REPLAY_WINDOW", "1000", "write how many bytes of WAL, such as 1073741824"),
         ("RELAY_PARTITION", "4", "it is not a partition - write I/N, such as 1/4"),
         ("RELAY_PARTITION", "5/4", "there is no partition 5 of 4 - write I/N"),
+        ("RELAY_PARTITION", "1000/4", "there is no partition 1000 of 4 - write I/N"),
         ("RELAY_PARTITION", "0/4", "partitions are numbered from 1 - write I/N"),
         ("RELAY_PARTITION", "1/257", "there are at most 256 partitions - write I/N"),
         ("RELAY_PARTITION", "1/" + "9" * 5000, "there are at most 256 partitions - write I/N"),

@@ -2,8 +2,11 @@
 
 import json
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import LiteralString
 
 import psycopg
 import pytest
@@ -127,6 +130,31 @@ def test_an_active_relay_that_does_not_do_it_in_time_has_the_same_exit_code(stre
         assert (late.exit_code, done.exit_code, ended(streaming, "auto").exit_code) == (3, 0, 0)
     assert late.stderr.startswith("relay: the relay reads wal after 0 s - the relay's log says why")
     assert done.stdout == "the relay reads wal; it stays so until `relay switch --to auto`\n"
+
+
+NOTED = (
+    "INSERT INTO relay.handover (relay, from_mode, to_mode, reason, detail)"
+    " VALUES ('relay', 'wal', 'polling', 'operator', 'as asked for')"
+)
+
+
+@pytest.mark.parametrize("then", [[NOTED], []])
+def test_it_waits_for_what_the_relay_notes_of_the_change_but_not_for_ever(
+    streaming: Isolated, monkeypatch: pytest.MonkeyPatch, then: list[LiteralString]
+) -> None:
+    """The relay stores the new mode first, and then the change: who looks in between must not miss it."""
+    with active(streaming.database_url), psycopg.connect(streaming.database_url, autocommit=True) as relay:
+        steps = iter(["UPDATE relay.checkpoint SET mode = 'polling'", *then])
+
+        def sleep(seconds: float) -> None:  # the relay does one step between two looks
+            step = next(steps, None)
+            relay.execute(step) if step else time.sleep(seconds)
+
+        monkeypatch.setattr("relay.operating.switch.time", SimpleNamespace(monotonic=time.monotonic, sleep=sleep))
+        said = call(environment(streaming), "switch", "--to", "polling", "--timeout", "30")
+    assert said.code == 0, said.output
+    assert ("from wal to polling, as asked for" in said.output) == bool(then)
+    assert "the relay reads polling" in said.output
 
 
 def test_a_running_relay_does_it_and_so_does_the_next_one(stage: Stage) -> None:

@@ -32,6 +32,14 @@ def test_a_node_that_is_named_twice_cannot_take_its_own_place() -> None:
     assert found.remedy == "name each node of the cluster once"
 
 
+def test_a_node_that_is_named_twice_hides_none_that_cannot_be_used() -> None:
+    found = judge(Nodes((*NAMED, NAMED[0]), [away("h2")]))
+    assert found.summary == (
+        "1 of 4 RabbitMQ nodes cannot be used: h2 is not reachable; the AMQP URL names h1:5672/ more than once"
+    )
+    assert found.remedy == "check that it runs; name each node of the cluster once"
+
+
 def test_each_node_that_cannot_be_used_is_a_warning_with_its_remedy_once() -> None:
     refused = LoginRefused("h3 refused the user", remedy="check the user")
     found = judge(Nodes(NAMED, [away("h1"), away("h2"), refused]))
