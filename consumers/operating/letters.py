@@ -50,7 +50,7 @@ class Judged:
 
 
 async def take(letters: DeadLetters, limit: int, *, moves: bool) -> list[Letter]:
-    """Take at most `limit` messages; who moves them must renew what is left, and for all others it is done here."""
+    """Take at most `limit` messages. For a look they are renewed here; who `moves` them renews what is left."""
     taken: list[Letter] = []
     while len(taken) < limit and (letter := await letters.take()) is not None:
         taken.append(letter)
