@@ -48,9 +48,16 @@ async def _connected(settings: ConsumerSettings) -> AsyncIterator[Connection]:
 
 @asynccontextmanager
 async def _opened(settings: ConsumerSettings, queue: str) -> AsyncIterator[DeadLetters]:
-    """Open the dead letters of `queue`; what is taken and not settled goes back to its place afterwards."""
+    """Open the dead letters of `queue`; what is taken and not settled goes back to its place afterwards.
+
+    What RabbitMQ would drop then is renewed before, and goes behind all others.
+    """
     async with _connected(settings) as connection:
-        yield await DeadLetters.open(connection, dead_letter_queue(queue))
+        letters = await DeadLetters.open(connection, dead_letter_queue(queue))
+        try:
+            yield letters
+        finally:
+            await letters.renew()
 
 
 async def _waiting(settings: ConsumerSettings, queue: str) -> int:
@@ -75,14 +82,15 @@ def list_(
 ) -> None:
     """List the first messages: why each was dead-lettered, its task, and whether that still waits for it.
 
-    They are taken and put back into their places, so RabbitMQ marks them as redelivered.
+    They are taken and put back into their places, so RabbitMQ marks them as redelivered. What RabbitMQ 4 would drop, as
+    put back too often, is published again instead: behind all others, without x-death.
     """
     settings = load(ConsumerSettings, config)
     queue = _queue(settings, events=events)
 
     async def look() -> tuple[list[Judged], int]:
         async with _opened(settings, queue) as letters:
-            taken = await take(letters, limit)
+            taken = await take(letters, limit, moves=False)
             return _judged(settings, taken, events=events), letters.left
 
     found, more = asyncio.run(look())
@@ -121,7 +129,8 @@ def redrive(  # noqa: PLR0913 - the options of a command
 
     All others stay, unless they are to be removed; an event in the dead-letter queue of tasks stays always.
 
-    A message is removed from the dead-letter queue after RabbitMQ has confirmed that the queue has it.
+    A message is removed from the dead-letter queue after RabbitMQ has confirmed that the queue has it. Those that stay
+    are put back as by `list`, also with --dry-run.
     """
     settings = load(ConsumerSettings, config)
     queue = _queue(settings, events=events)
@@ -173,7 +182,7 @@ async def _redrive(  # noqa: PLR0913 - what the options say
 ) -> None:
     """Go through the messages that are there now; those that come meanwhile are not meant."""
     async with _opened(settings, queue) as letters:
-        first = await take(letters, 1)
+        first = await take(letters, 1, moves=not dry_run)
         left = min(limit, letters.left + len(first))
         batch = first
         while batch:
@@ -188,8 +197,9 @@ async def _redrive(  # noqa: PLR0913 - what the options say
                 await letters.move(moved, queue, with_key=events)
                 for letter in gone:
                     letters.drop(letter)
+                await letters.renew()
             left_there = len(judged) - len(moved) - len(gone)
             done.update(matched=len(judged), redriven=len(moved), discarded=len(gone), left=left_there)
             if wanted and not missing:
                 return
-            batch = await take(letters, min(left, BATCH)) if left else []
+            batch = await take(letters, min(left, BATCH), moves=not dry_run) if left else []

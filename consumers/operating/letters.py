@@ -49,14 +49,13 @@ class Judged:
         }
 
 
-async def take(letters: DeadLetters, limit: int) -> list[Letter]:
-    """Take at most `limit` messages; one that RabbitMQ may drop when it is put back is renewed, and comes last."""
+async def take(letters: DeadLetters, limit: int, *, moves: bool) -> list[Letter]:
+    """Take at most `limit` messages. For a look they are renewed here; who `moves` them renews what is left."""
     taken: list[Letter] = []
     while len(taken) < limit and (letter := await letters.take()) is not None:
-        if letters.drops_redelivered and letter.worn:
-            await letters.renew(letter)
-        else:
-            taken.append(letter)
+        taken.append(letter)
+        if not moves:
+            await letters.renew()
     return taken
 
 

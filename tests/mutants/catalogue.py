@@ -648,7 +648,7 @@ MUTANTS = (
         "remove a dead letter before RabbitMQ has confirmed its copy",
         "outboxkit/amqp/consuming/dead_letters.py",
         "        failed: list[str] = []\n        for letter, confirmed in waiting:\n",
-        "        failed: list[str] = []\n        for letter in letters:\n            self.drop(letter)\n"
+        "        failed: list[str] = []\n        for letter, _ in waiting:\n            self.drop(letter)\n"
         "        for letter, confirmed in waiting:\n",
         ("tests/integration/outboxkit/amqp/consuming/test_dead_letters.py",),
     ),

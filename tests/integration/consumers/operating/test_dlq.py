@@ -18,6 +18,7 @@ from sandbox import Isolated, Sandbox
 from sandbox.machine.waiting import until
 from tests.integration.consumers.stage import Stage
 from tests.support.commands import Command
+from tests.support.rabbitmq import version
 from tests.support.users import user
 
 
@@ -103,14 +104,14 @@ def test_a_dead_letter_is_listed_with_its_reason_and_its_task_and_stays(stage: S
     has(stage, ready=0, dead=3)
 
 
-def test_a_message_that_died_at_the_delivery_limit_outlives_each_look_and_moves_back(stage: Stage) -> None:
+def test_messages_that_died_at_the_delivery_limit_outlive_each_look_and_move_back(stage: Stage) -> None:
     """RabbitMQ 4.3 counts on in the dead-letter queue, and drops what is put back beyond the limit."""
-    (waits,) = stage.submit("record", 1)
+    submitted = sorted(map(str, stage.submit("record", 3)))
     stage.relay()
 
     async def use(connection: Connection, channel: Channel) -> None:
         await connection.call(channel.basic_consume, stage.queue, put_back)
-        while len(deliveries) <= DELIVERY_LIMIT:
+        while len(deliveries) < 3 * (DELIVERY_LIMIT + 1):
             await connection.call(channel.basic_qos, prefetch_count=0)
 
     deliveries: list[int] = []
@@ -119,15 +120,28 @@ def test_a_message_that_died_at_the_delivery_limit_outlives_each_look_and_moves_
         deliveries.append(method.delivery_tag)
         channel.basic_reject(method.delivery_tag, requeue=True)
 
+    def tasks(*options: str) -> list[str]:
+        has(stage, ready=0, dead=3)
+        found = listed(stage, *options)
+        assert {(each["state"], each["reason"]) for each in found} == {("waits", "delivery_limit")}
+        assert all(each["age_seconds"] is not None for each in found)
+        return [each["task"] for each in found]
+
     stage.broker(use)
-    for _ in range(3):
-        has(stage, ready=0, dead=1)
-        (found,) = listed(stage)
-        assert (found["task"], found["state"], found["reason"]) == (str(waits), "waits", "delivery_limit")
-        assert found["age_seconds"] is not None
-    has(stage, ready=0, dead=1)
-    assert redrive(stage)["redriven"] == 1
-    has(stage, ready=1, dead=0)
+    first = tasks("--limit", "1")
+    order = tasks()
+    if version(stage.isolated.amqp_url) < (4, 3):
+        assert order[:1] == first, "it is in its place"
+        after = order
+    else:
+        assert order[2:] == first, "the others were not touched, and it is behind them"
+        after = [*first, *order[:2]]
+    assert sorted(order) == submitted
+    assert tasks() == after
+    assert redrive(stage, "--dry-run")["redriven"] == 3
+    assert tasks() == after
+    assert redrive(stage)["redriven"] == 3
+    has(stage, ready=3, dead=0)
 
 
 def test_messages_whose_task_waits_move_back_and_others_stay_unless_they_are_to_be_removed(stage: Stage) -> None:

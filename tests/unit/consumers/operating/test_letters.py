@@ -1,53 +1,17 @@
-"""What a dead letter is; and RabbitMQ 4 drops one that was put back too often: the commands renew it before."""
+"""What a dead letter is: of a task, an event, or neither."""
 
-import asyncio
-from dataclasses import replace
 from typing import Any, cast
 
 import pika
 
-from consumers.operating.letters import judge, judge_events, take
+from consumers.operating.letters import judge, judge_events
 from consumers.settings import ConsumerSettings
-from outboxkit.amqp.consuming.dead_letters import DeadLetters, Letter
-
-
-class Queue:
-    """Letters that were put back so many times."""
-
-    def __init__(self, *deliveries: int, drops: bool) -> None:
-        self.drops_redelivered = drops
-        self._left = [
-            Letter(tag, f"m{tag}", {}, None, None, None, count, count >= 15, pika.BasicProperties(), b"")
-            for tag, count in enumerate(deliveries, start=1)
-        ]
-
-    async def take(self) -> Letter | None:
-        return self._left.pop(0) if self._left else None
-
-    async def renew(self, letter: Letter) -> None:
-        self._left.append(replace(letter, deliveries=0, worn=False))
-
-
-def taken(queue: Queue, limit: int) -> list[int]:
-    return [each.tag for each in asyncio.run(take(cast("DeadLetters", queue), limit))]
-
-
-def test_as_many_are_taken_as_there_are_up_to_the_limit() -> None:
-    assert taken(Queue(0, 1, 2, drops=True), 10) == [1, 2, 3]
-    assert taken(Queue(0, 1, 2, drops=True), 2) == [1, 2]
-    assert taken(Queue(drops=True), 2) == []
-
-
-def test_what_would_be_dropped_soon_is_renewed_and_comes_last() -> None:
-    assert taken(Queue(14, drops=True), 10) == [1]
-    assert taken(Queue(999, drops=False), 10) == [1]
-    assert taken(Queue(0, 15, 1, drops=True), 10) == [1, 3, 2]
-    assert taken(Queue(15, 1, drops=True), 1) == [2]
+from outboxkit.amqp.consuming.dead_letters import Letter
 
 
 def letter(headers: dict[str, Any], body: bytes = b"{}") -> Letter:
     properties = pika.BasicProperties(headers=headers, message_id="m", type="paid", timestamp=1_700_000_000)
-    return Letter(1, "m", headers, "rejected", None, "order.paid", 0, False, properties, body)
+    return Letter(1, "m", headers, "rejected", None, "order.paid", 0, properties, body)
 
 
 EVENT: dict[str, Any] = {"aggregate_type": "order", "aggregate_id": "42", "aggregate_version": 7}

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pika
@@ -13,6 +14,7 @@ from outboxkit.amqp.connection import Connection
 from outboxkit.amqp.consuming.dead_letters import DeadLetters, Letter
 from outboxkit.amqp.errors import BrokerRefused, ChannelRefused
 from sandbox import Isolated
+from tests.support.rabbitmq import version
 
 QUORUM = {"x-queue-type": "quorum"}
 HEADERS: dict[str, Any] = {
@@ -49,8 +51,9 @@ class Bench:
     async def declare(self, queue: str) -> None:
         await self._connection.call(self._channel.queue_declare, queue, durable=True, arguments=QUORUM)
 
-    async def publish(self, count: int) -> None:
-        for number in range(count):
+    async def publish(self, count: int, *, there: int = 0) -> None:
+        """Publish until there are `count` messages; `there` are already."""
+        for number in range(there, count):
             self._channel.basic_publish("", self.queue, str(number).encode(), SENT)
         await self.holds(self.queue, count)
 
@@ -60,8 +63,20 @@ class Bench:
             while await self._ready(queue) != count:  # each look is a round trip
                 pass
 
+    async def put_back(self, times: int) -> None:
+        """Reject the first message so often."""
+        for _ in range(times):
+            taken: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+            self._channel.basic_get(self.queue, partial(_tag, taken))
+            self._channel.basic_reject(await taken, requeue=True)
+            await self._ready(self.queue)  # a round trip: it is back
+
     async def _ready(self, queue: str) -> int:
         return int((await self._connection.call(self._channel.queue_declare, queue, passive=True)).message_count)
+
+
+def _tag(taken: "asyncio.Future[int]", _: Channel, method: Any, *__: object) -> None:  # noqa: ANN401 - pika's
+    taken.set_result(int(method.delivery_tag))
 
 
 def play(isolated: Isolated, scenario: Callable[[Bench], Coroutine[Any, Any, None]]) -> None:
@@ -161,5 +176,34 @@ def test_a_queue_that_is_not_there_is_refused_and_an_empty_one_has_nothing(isola
             for _ in range(2):
                 with pytest.raises(ChannelRefused, match="404"):
                     await letters.take()
+
+    play(isolated, scenario)
+
+
+def test_what_was_put_back_often_is_renewed_once_where_rabbitmq_would_drop_it(isolated: Isolated) -> None:
+    """Up to 3.13 nothing is dropped, so nothing is renewed."""
+
+    async def look(bench: Bench) -> list[Letter]:
+        await bench.holds(bench.queue, 3)
+        found = []
+        async with bench.letters() as letters:
+            while (letter := await letters.take()) is not None:
+                found.append(letter)
+                await letters.renew()
+            assert letters.left == 0
+        await bench.holds(bench.queue, 3)
+        return found
+
+    async def scenario(bench: Bench) -> None:
+        await bench.publish(1)
+        await bench.put_back(16)
+        await bench.publish(3, there=1)
+        first = {letter.body: letter.deliveries for letter in await look(bench)}
+        assert (len(first), first[b"0"]) == (3, 16)
+        bodies = [*first]
+        if version(isolated.amqp_url) >= (4, 0):
+            bodies = [b"1", b"2", b"0"]
+        for _ in range(2):
+            assert [letter.body for letter in await look(bench)] == bodies
 
     play(isolated, scenario)
