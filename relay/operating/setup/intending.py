@@ -70,7 +70,6 @@ def intend(  # noqa: PLR0913 - what it is decided by
         plugin = None if found is None else found.plugin
     else:
         if not stored:
-            positions.require_room(connection, settings)
             replaced = positions.replaces(connection, settings, accept_gap=accept_gap)
         decision = decide(facts, settings.owner, plugin=settings.plugin, accept_gap=accept_gap, pollable=pollable)
         plugin = facts.plugin
@@ -101,7 +100,6 @@ def replaces(connection: psycopg.Connection[Any], settings: RelaySettings, facts
     """
     if facts.state is not None:
         return deciding.replaces(facts, settings.owner, accept_gap=accept_gap)
-    positions.require_room(connection, settings)
     return positions.replaces(connection, settings, accept_gap=accept_gap)
 
 

@@ -30,7 +30,8 @@ def accept(connection: psycopg.Connection[Any], settings: RelaySettings) -> str:
     A relay that has none takes that of its partition, if that is the one to go on from.
     """
     with connection.transaction():  # what is refused takes nothing
-        if slots.facts(connection, settings).state is None and positions.elsewhere(connection, settings) is not None:
+        begins = slots.facts(connection, settings).state is None
+        if begins and positions.vacant_elsewhere(connection, settings) is not None:
             slot = None if settings.source == "polling" else settings.slot
             positions.take(connection, settings, positions.Beginning(), slot)
         return _accept(connection, settings)

@@ -37,7 +37,7 @@ from relay.operating.setup.dividing import positions
 from relay.operating.setup.dividing.fitting import unnoted
 from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
-from relay.sources.wal.ownership import require_slot
+from relay.sources.wal.ownership import OtherDatabase, require_slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +172,7 @@ def require_taken_over(connection: psycopg.Connection[Any], settings: RelaySetti
             remedy=f"name a relay of {settings.outboxes[0]}, or correct RELAY_OUTBOX_TABLE",
         )
     if not found.here:
-        raise NotOurs(
-            "a position was stored on another server, or in another database",
-            remedy="after pg_upgrade, run `relay setup --accept-upgrade` with the settings of each of these relays "
-            f"first: {', '.join(map(repr, found.relays))}",
-        )
+        raise _elsewhere(connection, settings, found)
     for each in found.unknown:
         raise SourceRefused(
             f"it is not known what relay {each!r} has published in terms of the table",
@@ -195,6 +191,19 @@ def require_taken_over(connection: psycopg.Connection[Any], settings: RelaySetti
                 f"relay {each!r} is active, and its place cannot be taken",
                 remedy=f"stop every process of relay {each!r}, its standbys too, and run this again",
             )
+
+
+def _elsewhere(connection: psycopg.Connection[Any], settings: RelaySettings, found: Merged) -> NotOurs:
+    """Return the problem of positions that are not all of this server and this database."""
+    for each in positions.readers(connection, settings):
+        problem = positions.elsewhere(connection, settings, each) if each.name in found.names else None
+        if isinstance(problem, OtherDatabase):
+            return problem
+    return NotOurs(
+        "a position was stored on another server",
+        remedy="after pg_upgrade, run `relay setup --accept-upgrade` with the settings of each of these relays "
+        f"first: {', '.join(map(repr, found.relays))}",
+    )
 
 
 def _done_before(settings: RelaySettings, name: str, found: Merged | None) -> str:
