@@ -41,7 +41,8 @@ class Intended:
     From now, one with a slot that is there already begins where that stands.
     """
     set_position: bool
-    """Whether the stored position becomes the slot's: also one that is only taken, where a gap was accepted."""
+    """Whether the stored position becomes the slot's: also where the relay takes its partition's in the same run, and a
+    gap was accepted."""
 
 
 def intend(  # noqa: PLR0913 - what it is decided by

@@ -10,6 +10,7 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from relay.operating.setup import planning
+from relay.operating.setup.extra import Extras
 from sandbox import Isolated
 from tests.integration.relay.stage import Said, call, environment, one, publish, settings
 from tests.support.partitions import member, name
@@ -33,6 +34,7 @@ HERE: LiteralString = """
 SELECT array_agg(system_identifier = (SELECT system_identifier::text FROM pg_control_system()) ORDER BY partition)
 FROM relay.checkpoint
 """
+THEN = "-- then what `relay setup --dry-run` prints when this is done"
 EPOCHS: LiteralString = "SELECT array_agg(epoch ORDER BY partition) FROM relay.checkpoint"
 UNSEEN = """
 SELECT count(*) FROM outbox.event, relay.checkpoint WHERE name = %s AND NOT pg_visible_in_snapshot(tx, snapshot)
@@ -358,6 +360,43 @@ def test_the_outbox_of_a_copied_database_can_be_divided_as_the_remedies_say(read
         assert relay(copy, 1, 2, "setup", *(("--take-over", "all") if beside else ()), **variables).code == 0
         assert relay(copy, 2, 2, "setup", **variables).code == 0
     assert call(environment(ready), "setup").code == 0, "the original is as it was"
+
+
+@pytest.mark.parametrize("source", ["auto", "polling"])
+def test_a_slot_that_nobody_has_noted_is_not_taken_after_pg_upgrade_either(source: str, isolated: Isolated) -> None:
+    assert relay(isolated, 1, 2, "setup").code == 0
+    with psycopg.connect(isolated.database_url, autocommit=True) as connection:
+        connection.execute(ELSEWHERE)
+        connection.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [f"{isolated.name}_2"])
+    before = one(isolated.database_url, ROWS)
+    accept = ("setup", "--accept-upgrade")
+    if source == "auto":
+        for options in ((), ("--dry-run",)):
+            said = relay(isolated, 2, 2, *accept, *options)
+            assert (said.code, "exists, and no relay has noted it" in said.output) == (1, True), said.output
+        assert one(isolated.database_url, ROWS) == before
+        assert relay(isolated, 2, 2, "slot", "drop", "--yes").code == 0
+    said = relay(isolated, 2, 2, *accept, RELAY_SOURCE=source)
+    assert said.code == 0, said.output
+    assert ("makes a new slot" in said.output) is (source == "auto")
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_sql_of_a_dry_run_accepts_an_upgrade(number: int, isolated: Isolated) -> None:
+    """Partition 1/2 has a relay, 2/2 has none."""
+    assert relay(isolated, 1, 2, "setup").code == 0
+    with psycopg.connect(isolated.database_url, autocommit=True) as connection:
+        connection.execute(ELSEWHERE)
+        before = one(isolated.database_url, EPOCHS)
+        of = settings(isolated, name=name(number), slot=f"{isolated.name}_{number}", partition=f"{number}/2")
+        scripts = list(planning.plan(of, accept_gap=False, extras=Extras(accept_upgrade=True)))
+        assert (one(isolated.database_url, EPOCHS), scripts[-1]) == (before, THEN)
+        for script in scripts:
+            connection.execute(script.encode())
+    assert one(isolated.database_url, HERE) == [number == 1, True]
+    said = relay(isolated, number, 2, "setup", "--accept-upgrade", "--dry-run")
+    assert (said.code, THEN in said.output) == (0, False), said.output
+    assert "of this server already" in relay(isolated, number, 2, "setup", "--accept-upgrade").output
 
 
 def test_a_partition_without_a_relay_goes_on_after_pg_upgrade(isolated: Isolated) -> None:
