@@ -945,8 +945,15 @@ MUTANTS = (
     Mutant(
         "accept a gap in another partition than the one that is set",
         "relay/operating/setup/deciding.py",
+        "        if isinstance(problem, OtherPartition | OtherDatabase):\n",
+        "        if isinstance(problem, OtherDatabase):\n",
+        ("tests/unit/relay/operating/test_setup_decides.py",),
+    ),
+    Mutant(
+        "accept a gap in the position of another database",
+        "relay/operating/setup/deciding.py",
+        "        if isinstance(problem, OtherPartition | OtherDatabase):\n",
         "        if isinstance(problem, OtherPartition):\n",
-        "        if False:\n",
         ("tests/unit/relay/operating/test_setup_decides.py",),
     ),
     Mutant(

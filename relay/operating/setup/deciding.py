@@ -11,6 +11,7 @@ from relay.core.errors import SlotHeld, SlotMissing, SourceRefused
 from relay.core.position import Lsn
 from relay.sources.preconditions import require_snapshot, require_state
 from relay.sources.wal.ownership import (
+    OtherDatabase,
     OtherOutbox,
     OtherPartition,
     OtherServer,
@@ -99,12 +100,13 @@ def _no_gap() -> SourceRefused:
 def _accepted(facts: Facts, owner: Owner, make: Literal["create", "drop and create"] | None) -> Decision:
     """Return what an accepted gap leads to.
 
-    A slot that may serve another outbox is not taken even then, nor is the position of a partition set for another one.
+    A slot that may serve another outbox is not taken even then, nor is the position of a partition set for another one,
+    nor that of another database, which is a copy's only by its name.
     """
     for problem in differences(facts, owner):
         if isinstance(problem, OtherOutbox) and (make is None or not facts.partition.whole):
             raise problem
-        if isinstance(problem, OtherPartition):
+        if isinstance(problem, OtherPartition | OtherDatabase):
             raise problem
         if isinstance(problem, OtherSlot) and facts.checkpoint_slot_exists:
             raise OtherSlot(

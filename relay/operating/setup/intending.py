@@ -41,7 +41,8 @@ class Intended:
     From now, one with a slot that is there already begins where that stands.
     """
     set_position: bool
-    """Whether the stored position becomes the slot's: also one that is only taken, where a gap was accepted."""
+    """Whether the stored position becomes the slot's: also where the relay takes its partition's in the same run, and a
+    gap was accepted."""
 
 
 def intend(  # noqa: PLR0913 - what it is decided by
@@ -70,7 +71,6 @@ def intend(  # noqa: PLR0913 - what it is decided by
         plugin = None if found is None else found.plugin
     else:
         if not stored:
-            positions.require_room(connection, settings)
             replaced = positions.replaces(connection, settings, accept_gap=accept_gap)
         decision = decide(facts, settings.owner, plugin=settings.plugin, accept_gap=accept_gap, pollable=pollable)
         plugin = facts.plugin
@@ -101,7 +101,6 @@ def replaces(connection: psycopg.Connection[Any], settings: RelaySettings, facts
     """
     if facts.state is not None:
         return deciding.replaces(facts, settings.owner, accept_gap=accept_gap)
-    positions.require_room(connection, settings)
     return positions.replaces(connection, settings, accept_gap=accept_gap)
 
 

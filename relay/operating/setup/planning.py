@@ -11,7 +11,7 @@ from outboxkit.sql import apply as schema
 from relay.core.errors import WalNotLogical, WalRefused
 from relay.operating import outbox
 from relay.operating.connection import connected
-from relay.operating.setup import beginning, creating, extra, intending, publication, tx_column
+from relay.operating.setup import beginning, creating, extra, intending, publication, tx_column, upgrade
 from relay.operating.setup.beginning import From
 from relay.operating.setup.dividing import taking_over
 from relay.operating.slot import statements as slots
@@ -47,14 +47,16 @@ def plan(
         own = bool(schema.lacking(connection)) and settings.table == NATIVE.name
         table = _Table(now, tx_column.added(now) if own else extra.then(now, extras), own)
         first = list(extra.plan(connection, settings, extras))
+        older = bool(schema.lacking(connection))
+        over = "" if take_over is None else f"--take-over '{take_over}' "
+        upgraded = list(upgrade.plan(connection, settings)) if extras.accept_upgrade and not older else []
+        if upgraded or (extras.accept_upgrade and older):
+            again = f"{'--accept-upgrade ' if older else ''}{over}"
+            yield from _first(connection, [*first, *upgraded], again)
+            return
         if take_over is not None:
-            older = schema.lacking(connection)
             rest = [] if older else list(taking_over.plan(connection, settings, take_over))
-            yield from schema.script(connection)
-            yield from first
-            yield from rest
-            again = f"--take-over '{take_over}' --dry-run" if older else "--dry-run"
-            yield f"-- then what `relay setup {again}` prints when this is done"
+            yield from _first(connection, [*first, *rest], over if older else "")
             return
         if settings.source == "polling":
             rest = list(_position(connection, settings, table, accept_gap=accept_gap, start=start))
@@ -63,6 +65,13 @@ def plan(
         yield from schema.script(connection)
         yield from first
         yield from rest
+
+
+def _first(connection: psycopg.Connection[Any], statements: list[str], again: str) -> Iterator[str]:
+    """Yield what is done first, and with which options to ask for the rest: it depends on what this leaves."""
+    yield from schema.script(connection)
+    yield from statements
+    yield f"-- then what `relay setup {again}--dry-run` prints when this is done"
 
 
 def _position(

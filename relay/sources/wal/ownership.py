@@ -86,12 +86,6 @@ def differences(facts: Facts, owner: Owner) -> Iterator[NotOurs]:
         )
     elif (by := facts.checkpoint_partitioned_by) is not None and [*by] != [*owner.partitioned_by]:
         yield other_columns(owner, by)
-    if facts.checkpoint_slot not in {None, owner.slot}:
-        yield OtherSlot(
-            f"relay {owner.relay!r} has replication slot {facts.checkpoint_slot!r}, and RELAY_SLOT is {owner.slot!r}",
-            remedy=f"set RELAY_SLOT={facts.checkpoint_slot}; for a second relay, set RELAY_NAME to another name too, "
-            "then run `relay setup`",
-        )
     if facts.checkpoint_system != facts.system_identifier:
         yield OtherServer(
             f"the position was stored on system {facts.checkpoint_system}, and this is {facts.system_identifier}: "
@@ -103,7 +97,13 @@ def differences(facts: Facts, owner: Owner) -> Iterator[NotOurs]:
         yield OtherDatabase(
             f"the position was stored in database {facts.checkpoint_database!r}, and {facts.database!r} is "
             "a copy of it",
-            remedy=f"set RELAY_NAME and RELAY_SLOT to other names, {_undivided(facts)}then run `relay setup`",
+            remedy=f"set RELAY_NAME and RELAY_SLOT to other names, {_removed(facts, owner)}then run `relay setup`",
+        )
+    if facts.checkpoint_slot not in {None, owner.slot}:
+        yield OtherSlot(
+            f"relay {owner.relay!r} has replication slot {facts.checkpoint_slot!r}, and RELAY_SLOT is {owner.slot!r}",
+            remedy=f"set RELAY_SLOT={facts.checkpoint_slot}; for a second relay, set RELAY_NAME to another name too, "
+            "then run `relay setup`",
         )
 
 
@@ -143,13 +143,20 @@ def gap(owner: Owner, then: str) -> str:
     return f"{compare(owner)}, then run `relay setup --accept-gap` to {then}"
 
 
-def _undivided(facts: Facts) -> str:
-    """Return what is done about the partitions of a copy: under any name, each has its copied position."""
-    if facts.partition.whole:
+def _removed(facts: Facts, owner: Owner) -> str:
+    """Return what is done about a copy's positions where the outbox is divided, or is to be: no names avoid them.
+
+    Only relays that publish all events may be beside each other.
+    """
+    if facts.partition.whole and owner.partition.whole:
         return ""
-    outbox = (facts.checkpoint_outboxes or [""])[0].replace("'", "''")
+    outbox = (facts.checkpoint_outboxes or owner.outboxes)[0].replace("'", "''")
+    run = f"run in database {facts.database!r} "
+    if facts.partition.whole:
+        copied = f"'{outbox}' = ANY (outboxes) AND database_oid = {facts.checkpoint_database_oid}"
+        return f"{run}DELETE FROM relay.checkpoint WHERE {copied}; "  # noqa: S608 - a remedy
     return (
-        f"run in database {facts.database!r} BEGIN; DELETE FROM relay.checkpoint WHERE partitioned = '{outbox}'; "  # noqa: S608 - a remedy
+        f"{run}BEGIN; DELETE FROM relay.checkpoint WHERE partitioned = '{outbox}'; "  # noqa: S608 - a remedy
         f"DELETE FROM relay.partitioned WHERE outbox = '{outbox}'; COMMIT; "
     )
 

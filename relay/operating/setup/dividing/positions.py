@@ -58,35 +58,52 @@ def readers(connection: psycopg.Connection[Any], settings: RelaySettings) -> lis
 
 
 def require_room(connection: psycopg.Connection[Any], settings: RelaySettings) -> None:
-    """Raise NotOurs unless the relay, which has no position, fits beside those that the outbox has."""
-    require_fits(settings.owner, readers(connection, settings))
+    """Raise NotOurs unless the relay, which has no position, fits beside those that the outbox has.
 
-
-def elsewhere(connection: psycopg.Connection[Any], settings: RelaySettings) -> OtherServer | OtherDatabase | None:
-    """Return the problem of a partition without a relay whose position is of another system or database, or None.
-
-    It came by a restore, or by a copy. A relay that took it would be refused by each command but setup.
+    The positions of a copied database are no relays of this one, and make no room: where the outbox is divided, or is
+    to be, they are removed first.
     """
-    partition = settings.owner.partition
+    there = readers(connection, settings)
+    for each in there:
+        if not (each.partition.whole and settings.owner.partition.whole):
+            problem = elsewhere(connection, settings, each)
+            if isinstance(problem, OtherDatabase):
+                raise problem
+    require_fits(settings.owner, there)
+
+
+def elsewhere(
+    connection: psycopg.Connection[Any], settings: RelaySettings, of: Reader
+) -> OtherServer | OtherDatabase | None:
+    """Return the problem of a position of another system, by a restore, or database, by a copy; None if it has none."""
+    facts = slots.facts(connection, settings.model_copy(update={"name": of.name}))
+    found = differences(facts, settings.owner)
+    return next((one for one in found if isinstance(one, OtherServer | OtherDatabase)), None)
+
+
+def vacant_elsewhere(connection: psycopg.Connection[Any], settings: RelaySettings) -> OtherServer | None:
+    """Return the problem of a partition without a relay whose position is of another system, or None.
+
+    A relay that took it would be refused by each command but setup. Raises NotOurs if the relay does not fit.
+    """
+    require_room(connection, settings)
     for each in readers(connection, settings):
-        if each.vacant and each.partition == partition:
-            facts = slots.facts(connection, settings.model_copy(update={"name": each.name}))
-            found = differences(facts, settings.owner)
-            return next((one for one in found if isinstance(one, OtherServer | OtherDatabase)), None)
+        if each.vacant and each.partition == settings.owner.partition:
+            problem = elsewhere(connection, settings, each)
+            return problem if isinstance(problem, OtherServer) else None
     return None
 
 
 def replaces(connection: psycopg.Connection[Any], settings: RelaySettings, *, accept_gap: bool) -> bool:
     """Return whether the position of a partition without a relay is replaced by the relay that takes it.
 
-    It is if it is of another system, for an accepted gap; raises NotOurs for any other one that is not of here.
+    It is if it is of another system, for an accepted gap. Raises NotOurs if it is and no gap is accepted, and if the
+    relay, which has no position, does not fit beside those that the outbox has.
     """
-    problem = elsewhere(connection, settings)
-    if problem is None:
-        return False
-    if not (accept_gap and isinstance(problem, OtherServer)):
+    problem = vacant_elsewhere(connection, settings)
+    if problem is not None and not accept_gap:
         raise problem
-    return True
+    return problem is not None
 
 
 def begun(connection: psycopg.Connection[Any], settings: RelaySettings) -> bool:

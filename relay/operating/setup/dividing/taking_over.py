@@ -34,10 +34,10 @@ from relay.core.position import Round, Snapshot
 from relay.core.transactions import Transactions
 from relay.operating import outbox
 from relay.operating.setup.dividing import positions
-from relay.operating.setup.dividing.fitting import unnoted
+from relay.operating.setup.dividing.fitting import Reader, unnoted
 from relay.operating.slot import statements as slots
 from relay.settings import RelaySettings
-from relay.sources.wal.ownership import require_slot
+from relay.sources.wal.ownership import OtherDatabase, require_slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +172,7 @@ def require_taken_over(connection: psycopg.Connection[Any], settings: RelaySetti
             remedy=f"name a relay of {settings.outboxes[0]}, or correct RELAY_OUTBOX_TABLE",
         )
     if not found.here:
-        raise NotOurs(
-            "a position was stored on another server, or in another database",
-            remedy="after pg_upgrade, run `relay setup --accept-upgrade` with the settings of each of these relays "
-            f"first: {', '.join(map(repr, found.relays))}",
-        )
+        raise _elsewhere(connection, settings, found)
     for each in found.unknown:
         raise SourceRefused(
             f"it is not known what relay {each!r} has published in terms of the table",
@@ -195,6 +191,32 @@ def require_taken_over(connection: psycopg.Connection[Any], settings: RelaySetti
                 f"relay {each!r} is active, and its place cannot be taken",
                 remedy=f"stop every process of relay {each!r}, its standbys too, and run this again",
             )
+
+
+def _elsewhere(connection: psycopg.Connection[Any], settings: RelaySettings, found: Merged) -> NotOurs:
+    """Return the problem of positions that are not all of this server and this database.
+
+    Whether numbers of transactions are kept, as by pg_upgrade, or not, as by a dump and restore, `relay setup` asks for
+    each position. The relays come first: after pg_upgrade, partitions that have none go on with them.
+    """
+    elsewhere: list[Reader] = []
+    for each in positions.readers(connection, settings):
+        problem = positions.elsewhere(connection, settings, each) if each.name in found.names else None
+        if isinstance(problem, OtherDatabase):
+            return problem
+        elsewhere += [] if problem is None else [each]
+    relays = ", ".join(repr(each.name) for each in elsewhere if not each.vacant)
+    vacant = ", ".join(str(each.partition) for each in elsewhere)
+    which = (
+        f"with the settings of each of these relays: {relays}"
+        if relays
+        else "for each of these partitions, which have no relay, with a RELAY_NAME and a RELAY_SLOT of its own: "
+        + ", ".join(f"RELAY_PARTITION={each.partition}" for each in elsewhere)
+    )
+    return NotOurs(
+        f"the position of a {'relay' if relays else 'partition'} was stored on another server: {relays or vacant}",
+        remedy=f"run `relay setup` {which}; it says what to do; when that is done, run this again",
+    )
 
 
 def _done_before(settings: RelaySettings, name: str, found: Merged | None) -> str:

@@ -21,6 +21,7 @@ GONE = {"slot": None, "plugin": None, "slot_database": None, "wal_status": None,
 LOST = {"wal_status": "lost"}
 AHEAD_OF_THE_SERVER = {"confirmed_flush_lsn": "0/30", "checkpoint_lsn": "0/30"}
 MOVED = {"confirmed_flush_lsn": "0/19"}
+COPY = {"database_oid": 1, "database": "copy"}
 PART = {"checkpoint_partition": 1, "checkpoint_partitions": 4}
 OTHER = Owner("relay", "s", ["sales.outboxevent"])
 
@@ -88,6 +89,8 @@ def test_a_gap_is_named_and_not_skipped_silently(
         (facts(GONE), replace(OWNER, partition=Partition(1, 4)), "and RELAY_PARTITION is 1/4"),
         (facts(GONE, PART), OWNER, "publishes partition 1/4 of outbox.event, and RELAY_PARTITION is 1/1"),
         (facts(GONE, PART), replace(OTHER, partition=Partition(1, 4)), "is set to sales.outboxevent"),
+        (facts(GONE, COPY), OWNER, "'copy' is a copy of it"),
+        (facts(GONE, COPY), replace(OWNER, slot="t"), "'copy' is a copy of it"),
     ],
 )
 def test_what_is_somebody_elses_is_never_taken(found: Facts, owner: Owner, words: str, *, accept_gap: bool) -> None:
@@ -114,7 +117,7 @@ def test_a_relay_that_only_polls_replaces_what_is_of_another_server(
         (facts(ELSEWHERE), OTHER, True, "is set to sales.outboxevent"),
         (facts(ELSEWHERE), replace(OWNER, slot="t"), True, "RELAY_SLOT is 't'"),
         (facts(ELSEWHERE), replace(OWNER, partition=Partition(1, 4)), True, "and RELAY_PARTITION is 1/4"),
-        (facts({"database_oid": 1, "database": "copy"}), OWNER, True, "'copy' is a copy of it"),
+        (facts(COPY), OWNER, True, "'copy' is a copy of it"),
     ],
 )
 def test_a_relay_that_only_polls_replaces_nothing_else(

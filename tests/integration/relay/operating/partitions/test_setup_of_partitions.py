@@ -10,6 +10,7 @@ import pytest
 from psycopg.sql import SQL, Identifier
 
 from relay.operating.setup import planning
+from relay.operating.setup.extra import Extras
 from sandbox import Isolated
 from tests.integration.relay.stage import Said, call, environment, one, publish, settings
 from tests.support.partitions import member, name
@@ -33,6 +34,7 @@ HERE: LiteralString = """
 SELECT array_agg(system_identifier = (SELECT system_identifier::text FROM pg_control_system()) ORDER BY partition)
 FROM relay.checkpoint
 """
+THEN = "-- then what `relay setup --dry-run` prints when this is done"
 EPOCHS: LiteralString = "SELECT array_agg(epoch ORDER BY partition) FROM relay.checkpoint"
 UNSEEN = """
 SELECT count(*) FROM outbox.event, relay.checkpoint WHERE name = %s AND NOT pg_visible_in_snapshot(tx, snapshot)
@@ -274,6 +276,11 @@ def test_a_relay_that_only_polls_its_partition_goes_on_as_the_remedy_says(number
     assert checked(relay(restored, number, 2, "check", "--json", **variables))["checkpoint.owner"]["status"] == "OK"
 
 
+def statements(said: Said, copy: Isolated) -> str:
+    """Return what a remedy says to run in the copy."""
+    return said.output.partition(f"run in database '{copy.name}' ")[2].partition(" then run `relay setup`")[0]
+
+
 @pytest.mark.parametrize("source", ["auto", "polling"])
 def test_a_partition_of_a_copied_database_is_refused_and_the_remedy_works(source: str, isolated: Isolated) -> None:
     assert relay(isolated, 1, 2, "setup", RELAY_SOURCE=source).code == 0
@@ -285,14 +292,111 @@ def test_a_partition_of_a_copied_database_is_refused_and_the_remedy_works(source
         for option in ("--dry-run", "--accept-gap", "--accept-upgrade"):
             assert relay(copy, 2, 2, "setup", option, **variables) == said
         assert one(copy.database_url, ROWS) == before
-        statements = said.output.partition(f"run in database '{copy.name}' ")[2].partition(" then run `relay setup`")[0]
         with psycopg.connect(copy.database_url, autocommit=True) as connection:
-            connection.execute(statements.encode())
+            connection.execute(statements(said, copy).encode())
         assert one(copy.database_url, "SELECT count(*) FROM relay.checkpoint") == 0
         own = {"RELAY_NAME": "copy", "RELAY_SLOT": f"{copy.name}_own", **variables}
         assert relay(copy, 2, 2, "setup", **own).code == 0
         assert checked(relay(copy, 2, 2, "check", "--json", **own))["checkpoint.owner"]["status"] == "OK"
     assert relay(isolated, 2, 2, "setup", RELAY_SOURCE=source).code == 0, "the original is as it was"
+
+
+@pytest.mark.parametrize("source", ["auto", "polling"])
+def test_a_copied_outbox_of_which_each_partition_has_a_relay_is_left_as_the_remedies_say(
+    source: str, isolated: Isolated
+) -> None:
+    for number in (1, 2):
+        assert relay(isolated, number, 2, "setup").code == 0
+    with copied(isolated) as copy:
+        variables = {"RELAY_SOURCE": source, "RELAY_EXCHANGE": isolated.name}
+        before = one(copy.database_url, ROWS)
+        as_before = relay(copy, 1, 2, "setup", RELAY_SLOT=f"{isolated.name}_1", **variables)
+        assert (as_before.code, "set RELAY_NAME and RELAY_SLOT to other names" in as_before.output) == (1, True)
+        own = {"RELAY_NAME": "own1", "RELAY_SLOT": f"{copy.name}_own1", **variables}
+        said = relay(copy, 1, 2, "setup", **own)
+        assert (said.code, "is a copy of it - set RELAY_NAME" in said.output) == (1, True), said.output
+        for option in ("--dry-run", "--accept-gap", "--accept-upgrade"):
+            assert relay(copy, 1, 2, "setup", option, **own) == said
+        as_whole = call(environment(copy, **own), "setup")
+        assert statements(as_whole, copy) == statements(said, copy)
+        assert one(copy.database_url, ROWS) == before
+        with psycopg.connect(copy.database_url, autocommit=True) as connection:
+            connection.execute(statements(said, copy).encode())
+        assert relay(copy, 1, 2, "setup", **own).code == 0
+        assert checked(relay(copy, 1, 2, "check", "--json", **own))["checkpoint.owner"]["status"] == "OK"
+        second = {"RELAY_NAME": "own2", "RELAY_SLOT": f"{copy.name}_own2", **variables}
+        assert relay(copy, 2, 2, "setup", **second).code == 0
+    assert relay(isolated, 1, 2, "setup").code == 0, "the original is as it was"
+
+
+@pytest.mark.parametrize("source", ["auto", "polling"])
+@pytest.mark.parametrize("options", [(), ("--accept-gap",), ("--accept-upgrade",), ("--dry-run",)])
+def test_a_position_of_a_copied_database_is_not_replaced_under_its_old_name(
+    source: str, options: tuple[str, ...], isolated: Isolated
+) -> None:
+    for number in (1, 2):
+        assert relay(isolated, number, 2, "setup").code == 0
+    with copied(isolated) as copy:
+        before = one(copy.database_url, ROWS)
+        said = relay(copy, 1, 2, "setup", *options, RELAY_SOURCE=source, RELAY_EXCHANGE=isolated.name)
+        assert (said.code, "is a copy of it - set RELAY_NAME" in said.output) == (1, True), said.output
+        assert (one(copy.database_url, ROWS), one(copy.database_url, SLOTS)) == (before, 0)
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_the_outbox_of_a_copied_database_can_be_divided_as_the_remedies_say(ready: Isolated, *, beside: bool) -> None:
+    with copied(ready) as copy:
+        variables = {"RELAY_EXCHANGE": ready.name}
+        said = relay(copy, 1, 2, "setup", **variables)
+        assert (said.code, "is a copy of it - set RELAY_NAME" in said.output) == (1, True), said.output
+        assert relay(copy, 1, 2, "setup", "--take-over", "relay", **variables) == said
+        own = {"RELAY_NAME": "all", **variables}
+        if beside:
+            assert call(environment(copy, **own), "setup").code == 0, "a relay of all events needs names only"
+        with psycopg.connect(copy.database_url, autocommit=True) as connection:
+            connection.execute(statements(said, copy).encode())
+        left = one(copy.database_url, "SELECT coalesce(array_agg(name), '{}') FROM relay.checkpoint")
+        assert left == (["all"] if beside else [])
+        assert relay(copy, 1, 2, "setup", *(("--take-over", "all") if beside else ()), **variables).code == 0
+        assert relay(copy, 2, 2, "setup", **variables).code == 0
+    assert call(environment(ready), "setup").code == 0, "the original is as it was"
+
+
+@pytest.mark.parametrize("source", ["auto", "polling"])
+def test_a_slot_that_nobody_has_noted_is_not_taken_after_pg_upgrade_either(source: str, isolated: Isolated) -> None:
+    assert relay(isolated, 1, 2, "setup").code == 0
+    with psycopg.connect(isolated.database_url, autocommit=True) as connection:
+        connection.execute(ELSEWHERE)
+        connection.execute("SELECT pg_create_logical_replication_slot(%s, 'pgoutput')", [f"{isolated.name}_2"])
+    before = one(isolated.database_url, ROWS)
+    accept = ("setup", "--accept-upgrade")
+    if source == "auto":
+        for options in ((), ("--dry-run",)):
+            said = relay(isolated, 2, 2, *accept, *options)
+            assert (said.code, "exists, and no relay has noted it" in said.output) == (1, True), said.output
+        assert one(isolated.database_url, ROWS) == before
+        assert relay(isolated, 2, 2, "slot", "drop", "--yes").code == 0
+    said = relay(isolated, 2, 2, *accept, RELAY_SOURCE=source)
+    assert said.code == 0, said.output
+    assert ("makes a new slot" in said.output) is (source == "auto")
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_the_sql_of_a_dry_run_accepts_an_upgrade(number: int, isolated: Isolated) -> None:
+    """Partition 1/2 has a relay, 2/2 has none."""
+    assert relay(isolated, 1, 2, "setup").code == 0
+    with psycopg.connect(isolated.database_url, autocommit=True) as connection:
+        connection.execute(ELSEWHERE)
+        before = one(isolated.database_url, EPOCHS)
+        of = settings(isolated, name=name(number), slot=f"{isolated.name}_{number}", partition=f"{number}/2")
+        scripts = list(planning.plan(of, accept_gap=False, extras=Extras(accept_upgrade=True)))
+        assert (one(isolated.database_url, EPOCHS), scripts[-1]) == (before, THEN)
+        for script in scripts:
+            connection.execute(script.encode())
+    assert one(isolated.database_url, HERE) == [number == 1, True]
+    said = relay(isolated, number, 2, "setup", "--accept-upgrade", "--dry-run")
+    assert (said.code, THEN in said.output) == (0, False), said.output
+    assert "of this server already" in relay(isolated, number, 2, "setup", "--accept-upgrade").output
 
 
 def test_a_partition_without_a_relay_goes_on_after_pg_upgrade(isolated: Isolated) -> None:

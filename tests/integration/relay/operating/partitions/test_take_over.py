@@ -38,6 +38,11 @@ STORED: tuple[LiteralString, ...] = (
     """,
     "SELECT relay.note_position(%s, '0')",
 )
+RESTORE: LiteralString = """
+CREATE TEMPORARY TABLE dumped AS SELECT * FROM outbox.event;
+DELETE FROM outbox.event;
+INSERT INTO outbox.event OVERRIDING SYSTEM VALUE SELECT * FROM dumped;
+"""
 PARKED: LiteralString = """
 INSERT INTO relay.parked (id, seq, aggregate_type, aggregate_id, aggregate_version, event_type, payload, headers,
                           created_at, relay, reason, detail, outbox, tx, place)
@@ -246,7 +251,7 @@ def test_the_place_of_a_relay_that_is_active_is_not_taken(ready: Isolated) -> No
     [
         ("UPDATE relay.checkpoint SET outboxes = '{sales.outbox}'", "belongs to sales.outbox"),
         ("UPDATE relay.checkpoint SET outboxes = NULL", "has not noted which outbox it reads"),
-        ("UPDATE relay.checkpoint SET system_identifier = '7'", "a position was stored on another server"),
+        ("UPDATE relay.checkpoint SET system_identifier = '7'", "relay was stored on another server: 'relay'"),
         (
             "UPDATE relay.checkpoint SET mode = 'wal', lsn = '0/1', snapshot = NULL",
             "it is not known what relay 'relay'",
@@ -295,12 +300,61 @@ def test_after_pg_upgrade_a_partition_that_has_no_relay_goes_on_with_the_others(
     with psycopg.connect(isolated.database_url, autocommit=True) as connection:
         connection.execute("UPDATE relay.checkpoint SET system_identifier = '7'")
     refused = whole(isolated, "setup", "--take-over", name(1))
-    assert "run `relay setup --accept-upgrade` with the settings of each of these relays first: 'part1', 'part2'" in (
-        refused.output
-    )
+    assert "run `relay setup` with the settings of each of these relays: 'part1', 'part2'; it says" in refused.output
     for number in (1, 2):
+        said = relay(isolated, number, 3, "setup")
+        assert "after pg_upgrade, which keeps the numbers of transactions, run `relay" in said.output
         assert relay(isolated, number, 3, "setup", "--accept-upgrade").code == 0
     taken = whole(isolated, "setup", "--take-over", name(1))
+    assert taken.code == 0, taken.output
+    assert one(isolated.database_url, ROWS) == ["(relay,1,1,f)"]
+
+
+def test_relays_that_went_on_after_pg_upgrade_with_an_older_version_are_taken_over_as_the_remedies_say(
+    isolated: Isolated,
+) -> None:
+    """It left the partitions that have no relay as they were."""
+    assert relay(isolated, 1, 3, "setup").code == 0
+    with psycopg.connect(isolated.database_url, autocommit=True) as connection:
+        connection.execute("UPDATE relay.checkpoint SET system_identifier = '7' WHERE vacant")
+    refused = whole(isolated, "setup", "--take-over", name(1))
+    assert "the position of a partition was stored on another server: 2/3, 3/3" in refused.output
+    expected = (
+        "with a RELAY_NAME and a RELAY_SLOT of its own: RELAY_PARTITION=2/3, RELAY_PARTITION=3/3; it says what to do"
+    )
+    assert expected in refused.output
+    said = relay(isolated, 2, 3, "setup")
+    assert "after pg_upgrade, which keeps the numbers of transactions, run `relay" in said.output
+    assert relay(isolated, 2, 3, "setup", "--accept-upgrade").code == 0
+    taken = whole(isolated, "setup", "--take-over", name(1))
+    assert taken.code == 0, taken.output
+    assert one(isolated.database_url, ROWS) == ["(relay,1,1,f)"]
+
+
+@pytest.mark.parametrize("source", ["auto", "polling"])
+def test_after_a_dump_and_restore_the_remedies_lead_to_a_taking_over(source: str, isolated: Isolated) -> None:
+    variables = {"RELAY_SOURCE": source}
+    assert relay(isolated, 1, 2, "setup", **variables).code == 0
+    publish(isolated.database_url, *map(str, range(10)))
+    with psycopg.connect(isolated.database_url, autocommit=True) as connection:
+        connection.execute(RESTORE)
+        connection.execute("UPDATE relay.checkpoint SET system_identifier = '7'")
+        connection.execute(
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = %s",
+            [f"{isolated.name}_1"],
+        )
+    for number, named in ((1, "settings of each of these relays: 'part1'; it says"), (2, "another server: 2/2 - ")):
+        refused = call(environment(isolated, **variables), "setup", "--take-over", name(1))
+        assert (refused.code, named in refused.output) == (1, True), refused.output
+        said = relay(isolated, number, 2, "setup", **variables)
+        assert (said.code, "then run `relay setup --accept-gap` to go on" in said.output) == (1, True), said.output
+        assert relay(isolated, number, 2, "setup", "--accept-gap", **variables).code == 0
+    if source == "auto":
+        for number in (1, 2):
+            refused = call(environment(isolated), "setup", "--take-over", name(1))
+            assert f"let relay '{name(number)}' stream for a few seconds, which stores a snapshot" in refused.output
+            store(isolated, name(number), one(isolated.database_url, "SELECT pg_current_snapshot()::text"))
+    taken = call(environment(isolated, **variables), "setup", "--take-over", name(1))
     assert taken.code == 0, taken.output
     assert one(isolated.database_url, ROWS) == ["(relay,1,1,f)"]
 
