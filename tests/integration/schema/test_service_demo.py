@@ -71,6 +71,21 @@ def test_each_of_many_grabs_the_oldest_task_that_is_free(connection: Connection,
     assert result.fetchall() == [({"grabbed_by": "w0"}, None, 1)]
 
 
+def test_a_session_whose_transaction_has_ended_holds_nothing(connection: Connection, isolated: Isolated) -> None:
+    """It still has its advisory locks when the next one may have the row: Postgres gives those up last."""
+    connection.execute("SELECT tasks.demo_create(2)")
+    with (
+        psycopg.connect(isolated.database_url, autocommit=True) as ended,
+        psycopg.connect(isolated.database_url, application_name="next") as following,
+    ):
+        ended.execute(
+            "SELECT pg_advisory_lock(tasks.demo_lock(id)) FROM tasks.task ORDER BY created_at DESC, id DESC LIMIT 1"
+        )
+        assert holders(connection) == []
+        assert grab(following) is not None
+        assert [name for _, name in holders(connection)] == ["next"]
+
+
 def test_postgres_ends_a_grab_from_which_nothing_comes(connection: Connection) -> None:
     timeout: LiteralString = "SELECT current_setting('idle_in_transaction_session_timeout')"
     before = connection.execute(timeout).fetchall()

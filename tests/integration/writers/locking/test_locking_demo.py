@@ -75,9 +75,9 @@ def stage(isolated: Isolated, tmp_path: Path) -> Iterator[Stage]:
 
 def test_with_skip_locked_they_work_at_once_and_without_it_one_after_the_other(stage: Stage) -> None:
     command = stage.command("--json", "--seconds", "0.5", "--without-skip-locked")
-    assert command.ended(seconds=90) == 0, command.tail()
+    code, found = command.ended(seconds=90), json.loads(command.stdout or "null")
+    assert code == 0, f"{command.tail()}{_wrong(found)}"
     assert command.stderr == ""
-    found = json.loads(command.stdout)
     with_it, without_it = found["with_skip_locked"], found["without_skip_locked"]
     for run in (with_it, without_it):
         assert [run[name] for name in ("requests", "successful", "none_left", "failed")] == [15, 15, 0, 0]
@@ -224,6 +224,12 @@ def test_without_the_demos_rights_it_says_what_the_instance_has_logged(stage: St
     command = stage.command()
     assert command.ended(seconds=60) == 1
     assert re.fullmatch(r"writers: writers-[123]: .*permission denied.* - .*GRANT outbox_demo TO .*\n", command.stderr)
+
+
+def _wrong(found: dict[str, Any] | None) -> list[str]:
+    """Return what did not hold, of each run that the command has printed."""
+    runs = [run for run in (found or {}).values() if isinstance(run, dict)]
+    return [each["text"] for run in runs for each in run.get("observations", ()) if not each["holds"]]
 
 
 def _what_runs(pid: int) -> str:
