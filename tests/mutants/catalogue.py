@@ -300,7 +300,7 @@ MUTANTS = (
     Mutant(
         "read on where pgoutput has left out a change",
         "relay/sources/wal/unpublished.py",
-        'notice.severity_nonlocalized != "WARNING"',
+        "(notice.severity_nonlocalized, notice.sqlstate, notice.source_file) != _LEFT_OUT",
         "notice is not None",
         ("tests/unit/relay/sources/test_unpublished.py",),
     ),

@@ -7,12 +7,13 @@ reading as the error does. The server sends it before anything that follows the 
 
 from psycopg.errors import Diagnostic, UndefinedObject
 
-# src/backend/replication/pgoutput/pgoutput.c, LoadPublications. The text is translated; the code is not.
-_LEFT_OUT = "55000"
+# LoadPublications. The text is translated; code and place are not. Other places warn with this code too, and leave
+# nothing out, such as slot.c while a standby of synchronized_standby_slots is away.
+_LEFT_OUT = ("WARNING", "55000", "pgoutput.c")
 
 
 def left_out(notice: Diagnostic) -> UndefinedObject | None:
     """Return the error that an older server reports instead of `notice`; None if nothing was left out."""
-    if notice.severity_nonlocalized != "WARNING" or notice.sqlstate != _LEFT_OUT:
+    if (notice.severity_nonlocalized, notice.sqlstate, notice.source_file) != _LEFT_OUT:
         return None
     return UndefinedObject(f"{notice.message_primary}: {notice.message_detail}")
