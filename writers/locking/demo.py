@@ -100,18 +100,23 @@ def _set(options: Options) -> Iterator[tuple[Service, int | None]]:
     load(WritersSettings, options.config)  # says what is missing
     workers = options.workers or _WORKERS
     with (
+        _explained() as programs,
         instances.started(workers, options.config) as started,
         balancer.started([each.address for each in started]) as url,
-        _explained([each.program for each in started]),
     ):
+        programs += [each.program for each in started]
         yield Service(url, token=token), workers
 
 
 @contextlib.contextmanager
-def _explained(programs: Sequence[Program[str]]) -> Iterator[None]:
-    """Raise what an instance has logged, instead of the answer that only says that its log has the reason."""
+def _explained() -> Iterator[list[Program[str]]]:
+    """Raise what an instance has logged, instead of the answer that only says that its log has the reason.
+
+    The instances are those that the block puts into the list, and ends: all that they have logged is known then.
+    """
+    programs: list[Program[str]] = []
     try:
-        yield
+        yield programs
     except Refused as refused:
         complaints = [complaint for program in programs if (complaint := program.complaint()) is not None]
         if not complaints:
