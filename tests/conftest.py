@@ -54,6 +54,15 @@ def _logs() -> Iterator[None]:
     structlog.configure(**before)
 
 
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    """Undo what a command that ran in this process left: after its work a second signal would end the process."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.fixture
 def isolated(sandbox: sandbox.Sandbox) -> Iterator[sandbox.Isolated]:
     """Return a database with the schema, and a name for slot, exchange and queues, for one test alone."""
