@@ -1,4 +1,4 @@
-"""`python -m tests.sample COMMIT`: a sample of `make faults` and `make mutants`, as CI runs it after `make test`."""
+"""`python -m tests.sample COMMIT SECONDS`: some faults and mutants, as CI runs them after `make test`."""
 
 import sys
 
@@ -11,8 +11,8 @@ _EACH = 6
 _SECONDS = 15 * 60.0
 
 
-def main(commit: str) -> int:
-    """Run the sample of `commit`; return 1 if one of it failed."""
+def main(commit: str, left: str) -> int:
+    """Run the sample of `commit` within the seconds that are `left`; return 1 if one of it failed."""
     chosen = runs(
         commit,
         faults=[fault.name for fault in FAULTS],
@@ -22,7 +22,7 @@ def main(commit: str) -> int:
     _say(f"sample of commit {commit}: {_EACH} of {len(FAULTS)} faults, {_EACH} of {len(MUTANTS)} mutants")
     for run in chosen:
         _say(f"  {run}")
-    broken = run_all(chosen, seconds=_SECONDS, say=_say)
+    broken = run_all(chosen, seconds=min(_SECONDS, float(left)), say=_say)
     for run in broken:
         _say(f"broken: {run}")
     _say("sample: something is broken" if broken else "sample: nothing is broken")
