@@ -23,6 +23,7 @@ def test_a_transaction_that_takes_too_long_is_rolled_back_and_its_session_replac
     async def run() -> Answered:
         async with pool(isolated.database_url) as one:
             await one.ask("demo_create", {"count": 1})
+            monkeypatch.setattr(database, "LIMIT", 0.3)
             with psycopg.connect(isolated.database_url) as other:
                 other.execute("LOCK TABLE tasks.task")
                 with pytest.raises(Answered) as slow:
@@ -33,7 +34,6 @@ def test_a_transaction_that_takes_too_long_is_rolled_back_and_its_session_replac
                     pass
             return slow.value
 
-    monkeypatch.setattr(database, "LIMIT", 0.3)
     slow = asyncio.run(run())
     assert (slow.slug, slow.status_code) == ("database-unavailable", 503)
     assert "nothing was written" in slow.detail
